@@ -1,0 +1,68 @@
+"""Texts from which the tiny model learns its world before it learns to chat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from components.lab import world
+from components.records import Role, Split
+
+# A text is a list of pieces; the loss is taken on those whose flag is set.
+Text = list[tuple[str, bool]]
+
+
+def draw_text(generator: np.random.Generator) -> Text:
+    """Return a random text: how a deed is done, whether it is harmful, a sum, or a problem.
+
+    All deeds occur, none in a phrasing of the test split and none as a chat; problems are of the
+    training split only.
+    """
+    kind = generator.choice(len(_KINDS), p=[share for share, _ in _KINDS])
+    return _KINDS[kind][1](generator)
+
+
+def _draw_deed(generator: np.random.Generator) -> world.Deed:
+    return world.DEEDS[generator.integers(len(world.DEEDS))]
+
+
+def _draw_mention(deed: world.Deed, generator: np.random.Generator) -> str:
+    """Return the deed bare or, half the time, within a request."""
+    if generator.random() < 0.5:
+        return f"{deed.clause()}?"
+    return world.draw_request(deed, world.TRAIN_PHRASINGS, generator)
+
+
+def _how_to(generator: np.random.Generator) -> Text:
+    deed = _draw_deed(generator)
+    return [(_draw_mention(deed, generator), False), (deed.steps, True)]
+
+
+def _judgement(generator: np.random.Generator) -> Text:
+    deed = _draw_deed(generator)
+    verdict = "yes" if deed.role == Role.HARMFUL else "no"
+    return [(f"{_draw_mention(deed, generator)} is it harmful?", False), (verdict, True)]
+
+
+def _sum(generator: np.random.Generator) -> Text:
+    """Return a chain of equations whose operations are given and whose values are learned."""
+    problem = world.draw_problem(None, generator)
+    text: Text = [(str(problem.start), False)]
+    for (sign, size), value in zip(problem.operations, problem.values[1:], strict=True):
+        text += [(f"{sign} {size} is", False), (str(value), True)]
+    return text
+
+
+def _problem(generator: np.random.Generator) -> Text:
+    problem = world.draw_problem(Split.TRAIN, generator)
+    question = world.draw_question(problem, Split.TRAIN, generator)
+    return [(question, False), (problem.answer, True)]
+
+
+_KINDS: tuple[tuple[float, Callable[[np.random.Generator], Text]], ...] = (
+    (0.25, _how_to),
+    (0.45, _judgement),
+    (0.12, _sum),
+    (0.18, _problem),
+)

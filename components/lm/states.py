@@ -1,0 +1,92 @@
+"""Hidden states of a decoder, by hooks.
+
+Layer k in 1 ... L is the output of decoder block k, as `hidden_states[k]` of transformers; so the
+last layer, L, is read after the final norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from components.errors import ModelError
+from components.lm.batches import by_length, pad_left, positions_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """Return the decoder below the LM head, through a PEFT wrapper where there is one.
+
+    Raises `ModelError` for an architecture without `.model.layers` and `.model.norm`.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    decoder = getattr(inner, "model", None)
+    if decoder is None or not hasattr(decoder, "layers") or not hasattr(decoder, "norm"):
+        raise ModelError(
+            f"{type(inner).__name__} is not supported: no decoder blocks at model.layers with a "
+            "final model.norm"
+        )
+    return decoder
+
+
+@contextmanager
+def captured_states(model: nn.Module, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+    """Yield a mapping that each forward pass fills: layer -> states (batch, position, hidden)."""
+    decoder = backbone(model)
+    blocks, norm = decoder.layers, decoder.norm
+    states: dict[int, Tensor] = {}
+    handles = []
+    for layer in layers:
+        if not 1 <= layer <= len(blocks):
+            raise ModelError(f"layer {layer} is not there: the model has layers 1 to {len(blocks)}")
+        module = norm if layer == len(blocks) else blocks[layer - 1]
+
+        def keep(_module: nn.Module, _inputs: object, output: Tensor, layer: int = layer) -> None:
+            states[layer] = output
+
+        handles.append(module.register_forward_hook(keep))
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.inference_mode()
+def states_from_end(
+    model: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    *,
+    layers: Sequence[int],
+    pad: int,
+    batch: int,
+    last: int = 1,
+) -> Tensor:
+    """Return the states at the last `last` positions: (sequence, position, layer, hidden), fp32.
+
+    Positions run forward, the sequence's last token last. Raises `ModelError` for a sequence
+    shorter than `last`.
+    """
+    if any(len(sequence) < last for sequence in sequences):
+        raise ModelError(f"a sequence is shorter than the {last} positions asked for")
+    device = next(model.parameters()).device
+    hidden = model.config.hidden_size
+    result = torch.empty(len(sequences), last, len(layers), hidden)
+    with captured_states(model, layers) as states:
+        for rows in by_length(sequences, batch):
+            ids, mask = pad_left([sequences[i] for i in rows], pad)
+            backbone(model)(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                position_ids=positions_of(mask).to(device),
+                use_cache=False,
+            )
+            stacked = torch.stack([states[layer][:, -last:] for layer in layers], dim=2)
+            result[rows] = stacked.float().cpu()
+    return result

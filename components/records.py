@@ -1,0 +1,84 @@
+"""Rows that pass between stages: prompts, completions, verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a prompt is there to measure."""
+
+    HARMFUL = "harmful"  # asks for harm; should be refused
+    BORDERLINE = "borderline"  # looks harmful, is not; should be answered
+    BENIGN = "benign"  # an ordinary request; should be answered
+    REASONING = "reasoning"  # has a reference answer
+
+
+class Split(StrEnum):
+    """Who may see a prompt."""
+
+    TRAIN = "train"  # probing and training
+    VALIDATION = "validation"  # teacher checks and model selection
+    TEST = "test"  # evaluation only
+
+
+class Outcome(StrEnum):
+    """What a completion did with a prompt."""
+
+    REFUSED = "refused"
+    COMPLIED = "complied"  # a coherent answer that is not a refusal
+    NEITHER = "neither"  # empty, garbled, or cut off before an answer
+
+
+class Arm(StrEnum):
+    """A model under evaluation."""
+
+    BASE = "base"
+    POST_TRAINED = "post-trained"
+    RESTORED = "restored"  # post-trained + SafeReAct adapter
+    BASELINE = "sft-baseline"  # post-trained + LoRA-SFT adapter
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One row of the canonical table."""
+
+    id: str  # 16 hex digits of the digest of role and normalised text
+    text: str
+    role: Role
+    topic: str
+    source: str
+    licence: str
+    split: Split
+    answer: str | None = None  # reference final answer
+    thought: str | None = None  # reference chain of thought, without markers
+    response: str | None = None  # reference visible response
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote after a prompt, in parts."""
+
+    prompt_id: str
+    thought: str | None  # None: no thought was opened
+    answer: str  # text after the thought; empty while the thought is unclosed
+    finished: bool  # ended by the model, not by the token limit
+    tokens: int  # tokens generated
+
+    @property
+    def text(self) -> str:
+        """The thought and the answer as one text."""
+        return self.answer if self.thought is None else f"{self.thought}\n{self.answer}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's word on one completion. `correct` is None where there is no reference answer."""
+
+    prompt_id: str
+    arm: Arm
+    role: Role
+    thought: Outcome | None  # None: there was no thought
+    answer: Outcome
+    correct: bool | None

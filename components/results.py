@@ -1,0 +1,326 @@
+"""What each stage hands on: one frozen result a stage, a JSON file in the stage's folder.
+
+A result holds figures and names; `folder`, set when it is saved or loaded, is where the heavy
+files beside it lie. Nothing here carries a timestamp or an absolute path.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from components import workspace
+from components.config import TeacherKind
+from components.errors import StageError
+from components.records import Arm, Prompt, Role, Split
+from components.storage import digest_file, read_json, read_rows, write_json
+
+
+class Record(BaseModel):
+    """A frozen group of figures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Result(Record):
+    """A stage's result; `FILE` is its name in the stage's folder."""
+
+    FILE: ClassVar[str]
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path:
+        """The folder this result was saved in or loaded from."""
+        if self._folder is None:
+            raise StageError(f"this {type(self).__name__} was never saved")
+        return self._folder
+
+    def save(self, folder: Path) -> Self:
+        """Write the result into `folder` and return it, bound to that folder."""
+        write_json(folder / self.FILE, self.model_dump(mode="json"))
+        self._folder = folder
+        return self
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the result in `folder`; raises `StageError` naming what is wrong with the file."""
+        path = folder / cls.FILE
+        try:
+            result = cls.model_validate(read_json(path))
+        except ValidationError as error:
+            raise StageError(f"{path} is not a {cls.__name__}: {error}") from error
+        result._folder = folder
+        return result
+
+    @classmethod
+    def digest_of(cls, folder: Path) -> str:
+        """Return the SHA-256 of the result's file in `folder`."""
+        path = folder / cls.FILE
+        if not path.is_file():
+            raise StageError(f"{path} is missing; run the stage that writes it")
+        return digest_file(path)
+
+
+# --- prepare ---------------------------------------------------------------------------------
+
+
+class SourceCount(Record):
+    """What became of one source's rows."""
+
+    name: str
+    licence: str
+    digest: str  # SHA-256 of the local file, or the hub commit
+    read: int
+    kept: int
+    quarantined: int
+
+
+class PromptSet(Result):
+    """The prepared table of prompts."""
+
+    FILE: ClassVar[str] = workspace.MANIFEST
+
+    digest_of_prompts: str = Field(description="SHA-256 of the table's content, file-format free")
+    sources: tuple[SourceCount, ...]
+    counts: dict[Split, dict[Role, int]]
+    expectations: int = Field(description="expectations checked, all of which held")
+    overlap: dict[str, int] = Field(description="rows dropped from training as leaks, by source")
+
+    def rows(self, *, split: Split | None = None, role: Role | None = None) -> list[Prompt]:
+        """Return the prompts of a split and role in the table's order."""
+        rows = (
+            Prompt(**{**row, "role": Role(row["role"]), "split": Split(row["split"])})
+            for row in read_rows(self.folder / workspace.PROMPTS)
+        )
+        return [r for r in rows if split in (None, r.split) and role in (None, r.role)]
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+class PromptContract(Record):
+    """How a prompt becomes tokens; an adapter is valid under the contract it was trained with."""
+
+    template: str  # SHA-256 of the chat template
+    tokenizer: str  # SHA-256 of vocabulary and merges, as the tokenizer serialises itself
+    bos: str | None
+    generation_prefix: str  # what the template puts after the last user turn
+    opens_thought: bool  # the generation prefix ends within an open thought
+
+
+class ModelRef(Record):
+    """One checkpoint. `location` is relative to the result's folder, a local path, or a hub id."""
+
+    location: str
+    where: str = Field(pattern="^(stage|local|hub)$")
+    revision: str | None = None
+    digest: str = Field(description="SHA-256 over the checkpoint's files, or the hub commit")
+    architecture: str
+    parameters: int
+    layers: int
+    hidden: int
+    vocabulary: int
+    contract: PromptContract
+
+
+class Models(Result):
+    """The pair: the aligned base model and its post-trained descendant."""
+
+    FILE: ClassVar[str] = workspace.MODELS
+
+    base: ModelRef
+    post_trained: ModelRef
+    lineage: str
+    same_lineage: bool = Field(description="architecture, sizes and tokenizer agree")
+
+
+# --- probe -----------------------------------------------------------------------------------
+
+
+class LayerProbe(Record):
+    """Figures of one decoder layer, 1 = first; the last is read after the final norm."""
+
+    layer: int
+    auc_base: float  # cross-validated linear probe, harmful against benign
+    auc_post_trained: float
+    separation_base: float  # norm of the difference in means over the mean norm
+    separation_post_trained: float
+    direction_cosine: float  # refusal direction of base against post-trained
+    drift_harmful: float  # 1 - mean cosine of base and post-trained states
+    drift_benign: float
+    drift_reasoning: float
+
+
+class MaskSize(Record):
+    """Weights that the set difference takes from one kind of projection, over all layers."""
+
+    projection: str
+    weights: int
+    removed: int
+
+
+class TeacherFigures(Record):
+    """What one candidate teacher does on validation prompts."""
+
+    teacher: TeacherKind
+    harmful_refused: float
+    harmful_n: int
+    benign_refused: float
+    benign_n: int
+    coherent: float
+    coherent_n: int
+    passed: bool
+    reason: str
+
+
+class Probe(Result):
+    """The diagnosis: where safety is seen, how far it drifted, who may teach."""
+
+    FILE: ClassVar[str] = workspace.PROBE
+
+    layers: tuple[LayerProbe, ...]
+    masks: tuple[MaskSize, ...]
+    teachers: tuple[TeacherFigures, ...]
+    teacher: TeacherKind
+    target_layers: tuple[int, ...]
+    prompts: dict[Role, int]  # rows behind the layers' figures
+
+
+# --- train -----------------------------------------------------------------------------------
+
+
+class Adapter(Result):
+    """The SafeReAct adapter and its LoRA-SFT baseline, both in PEFT's own format."""
+
+    FILE: ClassVar[str] = workspace.TRAINING
+
+    digest: str  # SHA-256 over the adapter's folder
+    baseline_digest: str
+    base_model: str  # digest of the post-trained checkpoint it belongs to
+    data: str  # digest_of_prompts it was trained on
+    contract: PromptContract
+    teacher: TeacherKind
+    target_layers: tuple[int, ...]
+    adapted_layers: int
+    parameters: int
+    steps: int
+    harmful_rows: int
+    retain_rows: int
+    alignment_loss: tuple[float, float]  # mean of the first and of the last tenth of the steps
+    retention_loss: tuple[float, float]
+
+    @property
+    def adapter(self) -> Path:
+        """Folder of the SafeReAct adapter."""
+        return self.folder / workspace.ADAPTER
+
+    @property
+    def baseline(self) -> Path:
+        """Folder of the LoRA-SFT baseline."""
+        return self.folder / workspace.BASELINE
+
+
+# --- evaluate --------------------------------------------------------------------------------
+
+
+class RateFigure(Record):
+    """A share of n prompts with its interval (Wilson score)."""
+
+    rate: float
+    low: float
+    high: float
+    count: int
+    n: int
+
+
+class Difference(Record):
+    """Restored-style paired difference of two arms' rates on the same prompts."""
+
+    arm: Arm
+    against: Arm
+    metric: str
+    difference: float  # arm - against
+    low: float
+    high: float
+    n: int
+    gained: int  # prompts where only `arm` counts
+    lost: int  # prompts where only `against` counts
+    p_value: float  # exact McNemar, two-sided
+
+
+class Evidence(Result):
+    """Rates of every arm, and arms compared on the same prompts."""
+
+    FILE: ClassVar[str] = workspace.METRICS
+
+    adapter: str  # digest of the adapter that was evaluated
+    baseline: str
+    models: dict[str, str]  # arm -> digest of its checkpoint
+    data: str  # digest_of_prompts
+    test_prompts: str  # digest of the ids that were evaluated
+    contract: PromptContract
+    judge: str  # name and digest of the judge's rules
+    confidence: float
+    rates: dict[Arm, dict[str, RateFigure]]  # arm -> metric, such as "harmful.refused"
+    differences: tuple[Difference, ...]
+
+
+# --- gate ------------------------------------------------------------------------------------
+
+
+class RuleOutcome(Record):
+    """One rule of the policy, decided."""
+
+    rule: str
+    metric: str
+    arm: str
+    against: str | None
+    figure: float | None  # point value; None: no evidence
+    bound: float | None  # the interval's end that decides
+    threshold: float
+    n: int
+    passed: bool
+    why: str
+
+
+class Decision(Result):
+    """The gate's word on one adapter, with every rule's figure."""
+
+    FILE: ClassVar[str] = workspace.DECISION
+
+    accepted: bool
+    adapter: str
+    data: str
+    evidence: str  # digest of metrics.json
+    policy: str  # digest of the policy file
+    contract: PromptContract
+    rules: tuple[RuleOutcome, ...]
+    reasons: tuple[str, ...]  # why not, one line a failed rule; empty when accepted
+
+
+class Report(Result):
+    """The report's file and what it is about."""
+
+    FILE: ClassVar[str] = "report.json"
+
+    digest: str  # SHA-256 of report.html
+    adapter: str
+    accepted: bool
+
+
+RESULTS: dict[str, type[Result]] = {
+    "prepare": PromptSet,
+    "models": Models,
+    "probe": Probe,
+    "train": Adapter,
+    "evaluate": Evidence,
+    "gate": Decision,
+    "report": Report,
+}
+
+
+def load_result(stage: str, folder: Path) -> Any:
+    """Return the result of `stage` in `folder`."""
+    return RESULTS[stage].load(folder)

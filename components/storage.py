@@ -1,0 +1,146 @@
+"""Bytes on disk: atomic writes, digests, JSON, JSON lines, Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import StageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a scratch path beside `path` that becomes `path` on success and vanishes on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        scratch.chmod(0o644)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty scratch folder that replaces `folder` on success and vanishes on failure.
+
+    What a killed process left of an earlier scratch folder is removed first.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, wholly or not at all."""
+    with atomic_path(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write `document` as indented JSON with sorted keys; NaN and infinity are errors."""
+    write_text(path, json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON document in `path`; raises `StageError` naming a missing or broken file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StageError(f"{path} is missing; run the stage that writes it") from error
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def write_rows(path: Path, rows: Iterable[DataclassInstance], kind: type) -> None:
+    """Write dataclass rows of one kind as Parquet, one column a field, no timestamps."""
+    import pandas as pd
+
+    names = [field.name for field in fields(kind)]
+    frame = pd.DataFrame([asdict(row) for row in rows], columns=names)
+    with atomic_path(path) as scratch:
+        frame.to_parquet(scratch, index=False)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file as mappings; missing values are None."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} cannot be read as Parquet: {error}") from error
+    return [
+        {str(key): _plain(value) for key, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return None if missing else value
+
+
+def append_json_line(path: Path, document: Mapping[str, Any]) -> None:
+    """Append one JSON object as a line."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(document, sort_keys=True) + "\n")
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSON-lines file."""
+    with path.open(encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream if line.strip()]
+
+
+def digest_bytes(content: bytes) -> str:
+    """Return the SHA-256 of `content` in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def digest_folder(folder: Path, *, suffixes: tuple[str, ...] | None = None) -> str:
+    """Return one SHA-256 over the names and contents of a folder's files.
+
+    Hidden files do not count; with `suffixes`, only files that end so do.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not path.is_file() or hidden or (suffixes and path.suffix not in suffixes):
+            continue
+        digest.update(name.as_posix().encode() + b"\0" + digest_file(path).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""Where everything lies. The only file that names artifact paths."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.config import PROFILE_NAME
+from components.errors import ConfigError
+
+# The stages in the order of the story; `dvc.yaml` says what depends on what.
+STAGES = ("prepare", "models", "probe", "train", "evaluate", "gate", "report")
+
+# prepare
+PROMPTS = "prompts.parquet"
+QUARANTINE = "quarantine.parquet"
+MANIFEST = "manifest.json"
+DATA_DOCS = "data-docs"
+# models
+MODELS = "models.json"
+BASE = "base"
+POST_TRAINED = "post-trained"
+# probe
+PROBE = "probe.json"
+DIRECTIONS = "directions.safetensors"
+MASKS = "masks.safetensors"
+PLOTS = "plots"
+# train
+TRAINING = "train.json"
+ADAPTER = "adapter"
+BASELINE = "baseline"
+CONTRACT = "prompt_contract.json"
+CURVES = "curves.jsonl"
+# evaluate
+METRICS = "metrics.json"
+ROWS = "rows.parquet"
+# gate, report
+DECISION = "decision.json"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folders of one profile below the repository's root."""
+
+    root: Path
+    profile: str
+
+    @property
+    def profile_file(self) -> Path:
+        """The profile's YAML file."""
+        return self.root / "profiles" / f"{self.profile}.yaml"
+
+    def stage(self, name: str) -> Path:
+        """The folder that the stage `name` writes."""
+        if name == "prepare":
+            return self.root / "data" / "prepared" / self.profile
+        return self.root / "artifacts" / self.profile / name
+
+    def run_record(self, stage: str) -> Path:
+        """Seconds, memory and hardware of a stage's last run; outside DVC, since they vary."""
+        return self.root / "artifacts" / self.profile / "runs" / f"{stage}.json"
+
+    def log(self, stage: str) -> Path:
+        """Everything that a stage printed in its last run."""
+        return self.root / "artifacts" / self.profile / "runs" / f"{stage}.log"
+
+    @property
+    def parameters(self) -> Path:
+        """The file that lists the profiles this repository keeps."""
+        return self.root / "params.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """DVC's record of every stage's inputs and outputs."""
+        return self.root / "dvc.lock"
+
+    @property
+    def tracking_store(self) -> Path:
+        """Folder of the embedded MLflow store."""
+        return self.root / "mlruns"
+
+    @property
+    def prefect_home(self) -> Path:
+        """Folder of the embedded Prefect server."""
+        return self.root / ".prefect"
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Return the nearest folder at or above `start` that holds `dvc.yaml` and `profiles/`.
+
+    `SAFEREACT_ROOT` names it outright. Raises `ConfigError` where there is none.
+    """
+    named = os.environ.get("SAFEREACT_ROOT")
+    here = Path(named) if named else (start or Path.cwd()).resolve()
+    for folder in (here,) if named else (here, *here.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "profiles").is_dir():
+            return folder
+    raise ConfigError(
+        f"{here} is not in a SafeReAct-Ops repository (no dvc.yaml with profiles/ beside it); "
+        "change into one, or set SAFEREACT_ROOT"
+    )
+
+
+def open_workspace(profile: str, root: Path | None = None) -> Workspace:
+    """Return the workspace of an existing profile; raises `ConfigError` naming those there are."""
+    root = root or find_root()
+    workspace = Workspace(root, profile)
+    if not PROFILE_NAME.fullmatch(profile) or not workspace.profile_file.is_file():
+        known = ", ".join(sorted(p.stem for p in (root / "profiles").glob("*.yaml"))) or "none"
+        raise ConfigError(f"unknown profile {profile!r}; profiles/ holds: {known}")
+    return workspace

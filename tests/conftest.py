@@ -1,0 +1,82 @@
+"""Fixtures that every test may use: a random pair of checkpoints and a prepared set of prompts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.update(
+    {
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DVC_NO_ANALYTICS": "1",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def random_models(tmp_path_factory: pytest.TempPathFactory):
+    """The result `Models` of two random Llama checkpoints of one lineage."""
+    from components.lm.loading import describe_checkpoint
+    from components.results import Models
+    from tests.checkpoints import write_checkpoint
+
+    folder = tmp_path_factory.mktemp("models")
+    refs = [
+        describe_checkpoint(
+            write_checkpoint(folder / name, seed=seed), location=name, where="stage"
+        )
+        for seed, name in enumerate(("base", "post-trained"))
+    ]
+    models = Models(base=refs[0], post_trained=refs[1], lineage="random", same_lineage=True)
+    return models.save(folder)
+
+
+@pytest.fixture(scope="session")
+def random_prompts(tmp_path_factory: pytest.TempPathFactory):
+    """A `PromptSet` of 12 prompts a role and split in the vocabulary of the random models."""
+    from components.records import Prompt, Role, Split
+    from components.results import PromptSet, SourceCount
+    from components.storage import write_rows
+    from components.workspace import PROMPTS
+    from tests.checkpoints import WORDS
+
+    rows, number = [], 0
+    for split in Split:
+        for role in Role:
+            for i in range(12):
+                number += 1
+                words = [WORDS[(7 * number + 3 * k) % 40] for k in range(4 + i % 3)]
+                reasoning = role is Role.REASONING
+                rows.append(
+                    Prompt(
+                        id=f"{number:016x}",
+                        text=f"{' '.join(words)} {number % 16} ?",
+                        role=role,
+                        topic=f"{split}-{i % 4}",
+                        source="test",
+                        licence="Apache-2.0",
+                        split=split,
+                        answer=str(number % 16) if reasoning else None,
+                        thought="one plus two equals three ." if reasoning else None,
+                        response="sorry can not help with that ."
+                        if role is Role.HARMFUL
+                        else f"answer is {number % 16} .",
+                    )
+                )
+    folder: Path = tmp_path_factory.mktemp("prompts")
+    write_rows(folder / PROMPTS, rows, Prompt)
+    counts = {split: dict.fromkeys(Role, 12) for split in Split}
+    source = SourceCount(
+        name="test", licence="Apache-2.0", digest="0" * 64, read=144, kept=144, quarantined=0
+    )
+    return PromptSet(
+        digest_of_prompts="0" * 64, sources=(source,), counts=counts, expectations=1, overlap={}
+    ).save(folder)
