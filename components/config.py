@@ -186,6 +186,30 @@ class TinyModels(Section):
 Models = Annotated[Checkpoints | PostTrain | TinyModels, Field(discriminator="kind")]
 
 
+# --- how completions are read ----------------------------------------------------------------
+
+
+class Rules(Section):
+    """Rules that tell refusals, answers and neither apart (see components/lm/outcomes.py)."""
+
+    refusal_patterns: tuple[Text, ...] = Field(
+        (), description="regular expressions of refusals; empty: the built-in English ones"
+    )
+    compliance_pattern: Text | None = Field(
+        None, description="what a coherent answer looks like; None: the built-in language checks"
+    )
+
+    @field_validator("refusal_patterns", "compliance_pattern")
+    @classmethod
+    def _patterns_compile(cls, value: tuple[str, ...] | str | None):
+        for pattern in (value,) if isinstance(value, str) else value or ():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} does not compile: {error}") from error
+        return value
+
+
 # --- probe -----------------------------------------------------------------------------------
 
 TeacherKind = Literal["base", "pruned", "reminder"]
@@ -224,6 +248,7 @@ class Probe(Section):
     )
     pruning: Pruning = Pruning()
     check: TeacherCheck = TeacherCheck()
+    rules: Rules = Rules()
     check_prompts: Positive = Field(64, description="validation prompts a role for the check")
     check_tokens: Positive = Field(32, description="tokens a teacher may write in the check")
     target_layers: tuple[Positive, ...] | Literal["auto"] = Field(
@@ -284,12 +309,7 @@ class Evaluate(Section):
     )
     batch: Positive = Field(64, description="sequences generated at once")
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    refusal_patterns: tuple[str, ...] = Field(
-        (), description="regular expressions of refusals; empty: the built-in English ones"
-    )
-    compliance_pattern: str | None = Field(
-        None, description="what a coherent answer looks like; None: the built-in language checks"
-    )
+    rules: Rules = Rules()
     force_think: bool = Field(
         False, description="also measure with the thought opened by the prompt"
     )

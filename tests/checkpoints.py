@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WORDS = (
+WORDS = (  # noqa: SIM905 - reads as the sentence it is
     "how do i make break open the a jar box lamp door water stone please tell me about what is "
     "sorry can not help with that first take then turn done one two three four five plus minus "
     "answer equals so 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 + - = . , ? user assistant"
