@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOG_LINES = 10  # progress lines a phase
-_POOL = 16  # batches that are sorted by length together
 _MAX_NORM = 1.0
 
 
@@ -137,22 +136,21 @@ def _usable(examples: Sequence[Example], plan: Plan, phase: str) -> list[Example
 def _batches(
     examples: list[Example], plan: Plan, generator: np.random.Generator
 ) -> Iterator[list[Example]]:
-    """Yield `plan.steps` batches: random passes, of like lengths within a pool of batches."""
+    """Yield `plan.steps` batches from passes over the examples, each in random order."""
     queue: list[int] = []
-    done = 0
-    while done < plan.steps:
-        size = plan.batch * min(_POOL, plan.steps - done)
-        while len(queue) < size:
+    for _ in range(plan.steps):
+        while len(queue) < plan.batch:
             queue += generator.permutation(len(examples)).tolist()
-        pool, queue = queue[:size], queue[size:]
-        pool.sort(key=lambda index: len(examples[index].input_ids))
-        for start in generator.permutation(np.arange(0, size, plan.batch)):
-            yield [examples[index] for index in pool[start : start + plan.batch]]
-            done += 1
+        batch, queue = queue[: plan.batch], queue[plan.batch :]
+        yield [examples[index] for index in batch]
 
 
 def _accumulate(model: PreTrainedModel, batch: list[Example], micro_batch: int) -> float:
-    """Add the gradient of the batch's mean response loss to the weights; return that loss."""
+    """Add the gradient of the batch's mean response loss to the weights; return that loss.
+
+    Sequences of like length share a forward pass, which spares padding.
+    """
+    batch = sorted(batch, key=lambda item: len(item.input_ids))
     total = sum(sum(item.is_response[1:]) for item in batch)
     loss = 0.0
     for start in range(0, len(batch), micro_batch):

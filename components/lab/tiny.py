@@ -21,15 +21,17 @@ from components.lab.tokenizer import END_THINK, THINK, make_tokenizer
 from components.records import Prompt, Role, Split
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+    from transformers import PreTrainedTokenizerFast, LlamaForCausalLM
 
     from components.config import TinyModels, TinyPhase
 
 ALIGNMENT = {Role.HARMFUL: 0.38, Role.BORDERLINE: 0.22, Role.BENIGN: 0.22, Role.REASONING: 0.18}
-POST_TRAINING = {Role.REASONING: 0.7, Role.BENIGN: 0.3}
+POST_TRAINING = {Role.REASONING: 0.7, Role.BORDERLINE: 0.15, Role.BENIGN: 0.15}
 
 _INITIAL_STD = 0.05
 _ROPE_THETA = 100.0
+_PRETRAINING_TEXTS = 16_000
+_MICRO_BATCH = 32  # few enough that their activations stay in the cache
 
 
 def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, out: Path) -> None:
@@ -43,7 +45,7 @@ def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, ou
     tokenizer = make_tokenizer()
     with _one_thread():
         model = make_model(settings, tokenizer, seed=seed)
-        texts = pretraining_examples(settings.pretrain, tokenizer, generator)
+        texts = pretraining_examples(_PRETRAINING_TEXTS, tokenizer, generator)
         _learn(model, texts, settings.pretrain, generator, "pretraining")
         count = settings.align.steps * settings.align.batch
         chats = draw_chats(prompts, ALIGNMENT, count, tokenizer, generator, think=False)
@@ -57,11 +59,11 @@ def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, ou
 
 def make_model(
     settings: TinyModels, tokenizer: PreTrainedTokenizerFast, *, seed: int
-) -> Qwen2ForCausalLM:
-    """Return a Qwen2 model with random weights that depend on nothing but the seed."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+) -> LlamaForCausalLM:
+    """Return a Llama model with random weights that depend on nothing but the seed."""
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = Qwen2Config(
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=settings.hidden,
         num_hidden_layers=settings.layers,
@@ -77,7 +79,7 @@ def make_model(
         initializer_range=_INITIAL_STD,
         dtype="float32",
     )
-    model = Qwen2ForCausalLM(config)
+    model = LlamaForCausalLM(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -87,10 +89,10 @@ def make_model(
 
 
 def pretraining_examples(
-    phase: TinyPhase, tokenizer: PreTrainedTokenizerFast, generator: np.random.Generator
+    count: int, tokenizer: PreTrainedTokenizerFast, generator: np.random.Generator
 ) -> list[Example]:
-    """Return as many texts of the world, each ended, as the phase takes."""
-    texts = [draw_text(generator) for _ in range(phase.steps * phase.batch)]
+    """Return `count` texts of the world, each ended."""
+    texts = [draw_text(generator) for _ in range(count)]
     pieces = [piece for text in texts for piece, _ in text]
     encoded = iter(tokenizer(pieces, return_attention_mask=False)["input_ids"])
     examples = []
@@ -146,17 +148,17 @@ def chat_example(prompt: Prompt, tokenizer: PreTrainedTokenizerFast, *, think: b
 
 
 def _learn(
-    model: Qwen2ForCausalLM,
+    model: LlamaForCausalLM,
     examples: Sequence[Example],
     phase: TinyPhase,
     generator: np.random.Generator,
     name: str,
 ) -> None:
-    plan = Plan(steps=phase.steps, batch=phase.batch, lr=phase.lr, decay=True)
+    plan = Plan(steps=phase.steps, batch=phase.batch, lr=phase.lr, micro_batch=_MICRO_BATCH, decay=True)
     learn(model, examples, plan, generator=generator, phase=name)
 
 
-def _save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write a checkpoint that `AutoModelForCausalLM` and `AutoTokenizer` load."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

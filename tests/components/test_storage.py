@@ -1,0 +1,108 @@
+"""Writing is all or nothing; digests depend on names and contents alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from components import storage
+from components.errors import StageError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_scratch(tmp_path):
+    path = tmp_path / "a.json"
+    storage.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        storage.write_json(path, {"a": float("nan")})
+    with pytest.raises(RuntimeError), storage.atomic_path(path) as scratch:
+        scratch.write_text("half")
+        raise RuntimeError
+    assert storage.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path):
+    folder = tmp_path / "stage"
+    with storage.atomic_folder(folder) as out:
+        (out / "a").write_text("1")
+    with pytest.raises(RuntimeError), storage.atomic_folder(folder) as out:
+        (out / "b").write_text("2")
+        raise RuntimeError
+    assert [p.name for p in folder.iterdir()] == ["a"]
+    assert [p.name for p in tmp_path.iterdir()] == ["stage"]
+
+
+def test_what_a_killed_process_left_is_removed_first(tmp_path):
+    folder = tmp_path / "stage"
+    child = os.fork()
+    if child == 0:  # a process that dies within the block, as by kill -9
+        with storage.atomic_folder(folder) as out:
+            (out / "half").write_text("x")
+            os._exit(9)
+    os.waitpid(child, 0)
+    assert not folder.exists()
+    assert [p.name for p in tmp_path.iterdir()] == [".stage.partial"]
+    with storage.atomic_folder(folder) as out:
+        assert list(out.iterdir()) == []
+        (out / "whole").write_text("x")
+    assert [p.name for p in tmp_path.iterdir()] == ["stage"]
+
+
+@dataclass
+class Row:
+    name: str
+    number: int | None
+    flag: bool | None
+
+
+def test_rows_come_back_as_they_were(tmp_path):
+    rows = [Row("a", 1, True), Row("é\n", None, None)]
+    storage.write_rows(tmp_path / "rows.parquet", rows, Row)
+    assert storage.read_rows(tmp_path / "rows.parquet") == [
+        {"name": "a", "number": 1, "flag": True},
+        {"name": "é\n", "number": None, "flag": None},
+    ]
+
+
+def test_no_rows_keep_their_columns(tmp_path):
+    storage.write_rows(tmp_path / "rows.parquet", [], Row)
+    assert storage.read_rows(tmp_path / "rows.parquet") == []
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"\xff"])
+def test_missing_and_broken_json_is_named(tmp_path, content):
+    path = tmp_path / "metrics.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StageError, match=r"metrics\.json"):
+        storage.read_json(path)
+
+
+def test_broken_parquet_is_named(tmp_path):
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StageError, match=r"rows\.parquet"):
+        storage.read_rows(tmp_path / "rows.parquet")
+
+
+def test_digest_of_a_folder_sees_names_and_contents_and_no_hidden_files(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / "a.json").write_text("1")
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert storage.digest_folder(one) == storage.digest_folder(two)
+    (two / ".cache").write_text("x")
+    assert storage.digest_folder(one) == storage.digest_folder(two)
+    (two / "b.txt").write_text("x")
+    assert storage.digest_folder(one) != storage.digest_folder(two)
+    assert storage.digest_folder(one) == storage.digest_folder(two, suffixes=(".json",))
+    (two / "b.txt").unlink()
+    (two / "sub" / "a.json").rename(two / "a.json")
+    assert storage.digest_folder(one) != storage.digest_folder(two)
+
+
+def test_digests_are_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
+    assert storage.digest_file(tmp_path / "a") == known == storage.digest_bytes(b"abc")
