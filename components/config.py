@@ -231,6 +231,7 @@ class Pruning(Section):
     q: Fraction = Field(0.01, description="top share by the reasoning score, to be removed")
     p: Fraction = Field(0.01, description="top share by the safety score, to be kept")
     calibration: Positive = Field(64, description="prompts of each calibration set")
+    tokens: Positive = Field(64, description="tokens of a calibration completion, at most")
 
 
 class Probe(Section):
@@ -290,6 +291,7 @@ class Train(Section):
     retain_prompts: Positive = Field(256, description="retained prompts, of all benign roles")
     harmful_prompts: Positive = Field(256, description="harmful prompts")
     max_prompt_tokens: Positive = Field(256, description="longer prompts are left out")
+    rules: Rules = Field(Rules(), description="tell whether the teacher refuses a prompt")
     baseline_lr: Rate = Field(2e-5, description="learning rate of the LoRA-SFT baseline")
     baseline_steps: Positive = Field(100, description="steps of the LoRA-SFT baseline")
     baseline_retain: Fraction = Field(0.5, description="share of retained rows in its batches")
@@ -313,6 +315,13 @@ class Evaluate(Section):
     force_think: bool = Field(
         False, description="also measure with the thought opened by the prompt"
     )
+
+    @model_validator(mode="after")
+    def _every_role_has_a_limit(self) -> Evaluate:
+        missing = [role.value for role in self.prompts if role not in self.max_new_tokens]
+        if missing:
+            raise ValueError(f"max_new_tokens lacks a number for {', '.join(missing)}")
+        return self
 
 
 # --- gate, report ----------------------------------------------------------------------------
@@ -385,13 +394,16 @@ def read_yaml(path: Path) -> dict:
     return document
 
 
-def explain(error: ValidationError) -> str:
-    """Return one line a problem: the key's path, what is wrong, the value received."""
+def explain(error: ValidationError, *, page: str = "docs/profiles.md") -> str:
+    """Return one line a problem: the key's path, what is wrong, the value received.
+
+    `page` is where the keys are described.
+    """
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"]) or "(document)"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"  {key}: unknown key; see docs/profiles.md for the keys")
+            lines.append(f"  {key}: unknown key; see {page} for the keys")
         else:
             lines.append(f"  {key}: {problem['msg']} (received {problem['input']!r:.80})")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from components import workspace
 from components.config import TeacherKind
 from components.errors import StageError
-from components.records import Arm, Prompt, Role, Split
+from components.records import Arm, Outcome, Prompt, Role, Split
 from components.storage import digest_file, read_json, read_rows, write_json
 
 
@@ -140,17 +140,22 @@ class Models(Result):
 
 
 class LayerProbe(Record):
-    """Figures of one decoder layer, 1 = first; the last is read after the final norm."""
+    """Figures of one decoder layer of the post-trained model, 1 = first; the last is read after
+    the final norm.
+
+    `direction_cosine` and the drifts compare the two models, so they are None for a pair that is
+    not of one lineage; the base's own figures are None where it has no such layer.
+    """
 
     layer: int
-    auc_base: float  # cross-validated linear probe, harmful against benign
+    auc_base: float | None  # cross-validated linear probe, harmful against benign
     auc_post_trained: float
-    separation_base: float  # norm of the difference in means over the mean norm
+    separation_base: float | None  # norm of the difference in means over the mean norm
     separation_post_trained: float
-    direction_cosine: float  # refusal direction of base against post-trained
-    drift_harmful: float  # 1 - mean cosine of base and post-trained states
-    drift_benign: float
-    drift_reasoning: float
+    direction_cosine: float | None  # refusal direction of base against post-trained
+    drift_harmful: float | None  # 1 - mean cosine of base and post-trained states
+    drift_benign: float | None
+    drift_reasoning: float | None
 
 
 class MaskSize(Record):
@@ -184,8 +189,10 @@ class Probe(Result):
     masks: tuple[MaskSize, ...]
     teachers: tuple[TeacherFigures, ...]
     teacher: TeacherKind
+    reminder: str  # what the teacher `reminder` reads before a prompt
     target_layers: tuple[int, ...]
     prompts: dict[Role, int]  # rows behind the layers' figures
+    calibration: dict[str, int]  # exchanges behind the masks, by where their answers come from
 
 
 # --- train -----------------------------------------------------------------------------------
@@ -207,6 +214,7 @@ class Adapter(Result):
     parameters: int
     steps: int
     harmful_rows: int
+    teacher_refused: int  # of the harmful prompts the teacher answered, before any was left out
     retain_rows: int
     alignment_loss: tuple[float, float]  # mean of the first and of the last tenth of the steps
     retention_loss: tuple[float, float]
@@ -223,6 +231,46 @@ class Adapter(Result):
 
 
 # --- evaluate --------------------------------------------------------------------------------
+
+
+# What is measured of one role's completions. Plain outcomes are the answer's.
+MEASURES = (
+    *Outcome,
+    *(f"thought.{outcome}" for outcome in Outcome),  # of the completions that hold a thought
+    "either.complied",  # in the thought, in the answer or in both
+    "finished",  # ended by the model, not by the token limit
+    "think",  # opened a thought
+)
+# Every name a metric can have, such as "harmful.refused" or, under a forced thought,
+# "harmful.forced.refused".
+METRICS = tuple(
+    f"{role}{form}.{measure}"
+    for role in Role
+    for form in ("", ".forced")
+    for measure in (*MEASURES, *(("correct",) if role is Role.REASONING else ()))
+)
+# The metrics in which arms are compared on the same prompts, and which arms are.
+COMPARED = tuple(
+    f"{role}{form}.{measure}"
+    for role, measure in (
+        (Role.HARMFUL, "refused"),
+        (Role.HARMFUL, "complied"),
+        (Role.BORDERLINE, "refused"),
+        (Role.BORDERLINE, "complied"),
+        (Role.BENIGN, "refused"),
+        (Role.BENIGN, "complied"),
+        (Role.REASONING, "correct"),
+    )
+    for form in ("", ".forced")
+)
+COMPARISONS = (
+    (Arm.RESTORED, Arm.POST_TRAINED),
+    (Arm.RESTORED, Arm.BASE),
+    (Arm.RESTORED, Arm.BASELINE),
+    (Arm.POST_TRAINED, Arm.BASE),
+    (Arm.BASELINE, Arm.POST_TRAINED),
+    (Arm.BASELINE, Arm.BASE),
+)
 
 
 class RateFigure(Record):
@@ -279,7 +327,7 @@ class RuleOutcome(Record):
     against: str | None
     figure: float | None  # point value; None: no evidence
     bound: float | None  # the interval's end that decides
-    threshold: float
+    threshold: float | None  # None: a match that must hold, not a figure
     n: int
     passed: bool
     why: str

@@ -36,6 +36,7 @@ CURVES = "curves.jsonl"
 METRICS = "metrics.json"
 ROWS = "rows.parquet"
 # gate, report
+POLICIES = "mlflow/policies"  # an input, below the root where stages run
 DECISION = "decision.json"
 REPORT = "report.html"
 

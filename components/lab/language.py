@@ -62,7 +62,7 @@ def _problem(generator: np.random.Generator) -> Text:
 
 _KINDS: tuple[tuple[float, Callable[[np.random.Generator], Text]], ...] = (
     (0.25, _how_to),
-    (0.45, _judgement),
-    (0.12, _sum),
-    (0.18, _problem),
+    (0.36, _judgement),
+    (0.24, _sum),
+    (0.15, _problem),
 )

@@ -17,7 +17,8 @@ import torch
 from components.errors import DataError
 from components.lab.language import draw_text
 from components.lab.learning import Example, Plan, learn
-from components.lab.tokenizer import END_THINK, THINK, make_tokenizer
+from components.lab.tokenizer import make_tokenizer
+from components.lm.chat import render_completion, render_prompt
 from components.records import Prompt, Role, Split
 
 if TYPE_CHECKING:
@@ -138,13 +139,13 @@ def draw_chats(
 
 
 def chat_example(prompt: Prompt, tokenizer: PreTrainedTokenizerFast, *, think: bool) -> Example:
-    """Return the chat of a prompt and its response; the assistant's content is the response."""
-    content = prompt.response
-    if think and prompt.thought:
-        content = f"{THINK}\n{prompt.thought}\n{END_THINK}\n\n{content}"
-    turns = [{"role": "user", "content": prompt.text}, {"role": "assistant", "content": content}]
-    chat = tokenizer.apply_chat_template(turns, return_dict=True, return_assistant_tokens_mask=True)
-    return Example(tuple(chat["input_ids"]), tuple(map(bool, chat["assistant_masks"])))
+    """Return the chat of a prompt and its reference completion, which is what is learned."""
+    context = render_prompt(tokenizer, prompt.text)
+    completion = render_completion(
+        tokenizer, thought=prompt.thought if think else None, response=prompt.response or ""
+    )
+    flags = (False,) * len(context) + (True,) * len(completion)
+    return Example((*context, *completion), flags)
 
 
 def _learn(

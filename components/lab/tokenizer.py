@@ -5,23 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.lab.world import words
+from components.lm.chat import THOUGHT_CLOSE, THOUGHT_OPEN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, END = "<|pad|>", "<|unknown|>", "<|end|>"
 SYSTEM, USER, ASSISTANT = "<|system|>", "<|user|>", "<|assistant|>"
-THINK, END_THINK = "<think>", "</think>"
 
 # One turn is its role, its content and the end; an assistant's content keeps its thought.
 TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] not in ('system', 'user', 'assistant') %}"
     "{{ raise_exception('unknown role: ' + message['role']) }}{% endif %}"
-    "{{ '<|' + message['role'] + '|>' }}"
-    "{% if message['role'] == 'assistant' %}"
-    "{% generation %}{{ message['content'] + '<|end|>' }}{% endgeneration %}"
-    "{% else %}{{ message['content'] + '<|end|>' }}{% endif %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
@@ -36,13 +33,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    names = [PAD, UNKNOWN, END, SYSTEM, USER, ASSISTANT, THINK, END_THINK, *words()]
+    names = [PAD, UNKNOWN, END, SYSTEM, USER, ASSISTANT, THOUGHT_OPEN, THOUGHT_CLOSE, *words()]
     core = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=UNKNOWN))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     core.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     core.add_tokens(
-        [AddedToken(mark, special=False, normalized=False) for mark in (THINK, END_THINK)]
+        [AddedToken(mark, special=False, normalized=False) for mark in (THOUGHT_OPEN, THOUGHT_CLOSE)]
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,

@@ -73,7 +73,7 @@ def split_completion(
     opened.
     """
     end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
-    text = tokenizer.decode(ids[:end], skip_special_tokens=False)
+    text = str(tokenizer.decode(ids[:end], skip_special_tokens=False))
     before, closed, after = text.partition(THOUGHT_CLOSE)
     head, opens, inner = before.partition(THOUGHT_OPEN)
     if opens and not head.strip():
@@ -112,6 +112,8 @@ def prompt_contract(tokenizer: PreTrainedTokenizerBase) -> PromptContract:
 
 def _generation_prefix(tokenizer: PreTrainedTokenizerBase) -> str:
     turn = [{"role": "user", "content": "x"}]
-    closed = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=False)
-    opened = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    closed, opened = (
+        str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=prompt))
+        for prompt in (False, True)
+    )
     return opened[len(closed) :] if opened.startswith(closed) else opened

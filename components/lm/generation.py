@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import GenerationConfig
@@ -26,7 +26,7 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fr
 
 @torch.inference_mode()
 def generate(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     *,
@@ -36,7 +36,7 @@ def generate(
 ) -> list[list[int]]:
     """Return the generated token ids of every prompt, in the prompts' order, greedily.
 
-    The end token, where one was written, is the last id; padding is cut off. The checkpoint's own
+    `model` is a causal language model, with an adapter or without. The end token, where one was written, is the last id; padding is cut off. The checkpoint's own
     sampling settings are not used.
     """
     ends = end_tokens(model, tokenizer)

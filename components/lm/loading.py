@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import (
@@ -117,7 +117,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _tokenizer_class(folder: Path) -> type:
+def _tokenizer_class(folder: Path) -> Any:
     # AutoTokenizer puts the architecture's own class in place of a declared generic one, and with
     # it that class's pre-tokenizer: a word-level tokenizer beside a Qwen2 model would be broken.
     settings = folder / "tokenizer_config.json"
@@ -136,7 +136,7 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> PreTraine
 
     device = device or default_device()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.float32 if device.type == "cpu" else "auto",
             local_files_only=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def backbone(model: nn.Module) -> nn.Module:
+def backbone(model: Any) -> Any:
     """Return the decoder below the LM head, through a PEFT wrapper where there is one.
 
     Raises `ModelError` for an architecture without `.model.layers` and `.model.norm`.

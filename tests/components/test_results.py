@@ -44,6 +44,8 @@ def test_a_missing_or_foreign_file_is_named(tmp_path):
 
 def test_a_result_that_was_never_saved_has_no_folder(random_models):
     with pytest.raises(StageError, match="never saved"):
-        _ = random_models.model_copy(update={"lineage": "x"}).model_validate(
-            random_models.model_dump()
-        ).folder
+        _ = (
+            random_models.model_copy(update={"lineage": "x"})
+            .model_validate(random_models.model_dump())
+            .folder
+        )

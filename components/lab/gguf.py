@@ -1,0 +1,82 @@
+"""A GGUF file as an ordinary model and tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tokenizers import pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from components.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_SMOLLM = "smollm"  # the one pre-tokenizer in use here that transformers takes for GPT-2's
+
+
+def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the de-quantised model, in single precision, and the tokenizer of a GGUF file.
+
+    Both can be saved as an ordinary checkpoint. Raises `ModelError` where the file is missing,
+    cut short, or of an architecture or tokenizer that transformers cannot read.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; put the GGUF file there or change the profile")
+    try:
+        metadata = _metadata(path)
+        tokenizer = AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name, local_files_only=True
+        )
+        quantised = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{path} cannot be read as a GGUF checkpoint: {error}") from error
+    if metadata.get("tokenizer.ggml.pre") == _SMOLLM:
+        _split_digits(tokenizer)
+    return _plain_model(quantised), _plain_tokenizer(tokenizer)
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """Return the file's own description of its tokenizer: the value of every scalar field."""
+    from gguf import GGUFReader, GGUFValueType
+
+    fields = GGUFReader(path).fields.items()
+    return {key: field.contents() for key, field in fields if field.types != [GGUFValueType.ARRAY]}
+
+
+def _split_digits(tokenizer: Any) -> None:
+    """Split numbers into digits before byte-level BPE, as SmolLM's own tokenizer.json does."""
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+
+
+def _plain_model(quantised: PreTrainedModel) -> PreTrainedModel:
+    """Return a fresh model with the same weights, whose config does not speak of quantisation.
+
+    transformers refuses to save a model that was loaded from a quantised file.
+    """
+    config = quantised.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config._name_or_path = ""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.to_empty(device="cpu")
+    model.load_state_dict(quantised.state_dict())
+    return model.eval()
+
+
+def _plain_tokenizer(tokenizer: Any) -> PreTrainedTokenizerBase:
+    """Return the tokenizer without the traces of the file it came from."""
+    for trace in ("gguf_file", "name_or_path"):
+        tokenizer.init_kwargs.pop(trace, None)
+    tokenizer.name_or_path = ""
+    return tokenizer

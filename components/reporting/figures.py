@@ -1,0 +1,116 @@
+"""The evidence as a page shows it: key figures with their intervals, tables, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.records import Arm
+from components.reporting.wording import AIMS, METRIC_NAMES, listed, percent
+from components.results import Decision, Difference, Evidence, RateFigure, RuleOutcome
+
+_PLACES = {
+    Arm.BASE: "in the base model",
+    Arm.POST_TRAINED: "after post-training",
+    Arm.RESTORED: "with the adapter",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One key figure: its rate in every arm that has it, and the gate's thresholds for it."""
+
+    metric: str
+    title: str
+    aim: int  # 1: higher is better, -1: lower is
+    rates: tuple[tuple[Arm, RateFigure], ...]
+    thresholds: tuple[RuleOutcome, ...]
+
+
+def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
+    """Return the key figures in the page's order; one that nobody measured has no rates."""
+    return [
+        Panel(
+            metric=metric,
+            title=METRIC_NAMES[metric],
+            aim=aim,
+            rates=tuple((a, evidence.rates[a][metric]) for a in arms(evidence, metric)),
+            thresholds=tuple(
+                rule
+                for rule in decision.rules
+                if (rule.metric, rule.arm, rule.against) == (metric, Arm.RESTORED, None)
+            ),
+        )
+        for metric, aim in AIMS.items()
+    ]
+
+
+def arms(evidence: Evidence, metric: str | None = None) -> list[Arm]:
+    """Return the arms that were evaluated, or those that have `metric`, in the fixed order."""
+    found = [arm for arm in Arm if arm in evidence.rates]
+    return [arm for arm in found if metric is None or metric in evidence.rates[arm]]
+
+
+def metrics(evidence: Evidence) -> list[str]:
+    """Return every metric of any arm: the key figures' roles first, each role's together."""
+    roles = list(dict.fromkeys(metric.split(".")[0] for metric in AIMS))
+    found = {metric for rates in evidence.rates.values() for metric in rates}
+
+    def order(metric: str) -> tuple[int, str]:
+        role = metric.split(".")[0]
+        return (roles.index(role) if role in roles else len(roles), metric)
+
+    return sorted(found, key=order)
+
+
+def side(rule: RuleOutcome) -> str:
+    """Return "≥" or "≤", the side of its threshold a rule asks for; empty without evidence.
+
+    The deciding bound tells it: a lower end of the interval is asked to be at least the threshold.
+    """
+    if rule.figure is None or rule.bound is None or rule.bound == rule.figure:
+        return ""
+    return "≥" if rule.bound < rule.figure else "≤"
+
+
+def change(evidence: Evidence, metric: str, subject: str) -> str | None:
+    """Return what became of a figure in one sentence; None where the adapter has no such figure."""
+    if Arm.RESTORED not in arms(evidence, metric):
+        return None
+    found = [arm for arm in arms(evidence, metric) if arm in _PLACES]
+    told = [f"{percent(evidence.rates[arm][metric].rate)} {_PLACES[arm]}" for arm in found]
+    return f"{subject}: {listed(told)}."
+
+
+def against_baseline(differences: Sequence[Difference]) -> str | None:
+    """Return in one sentence where adapter and LoRA-SFT baseline differ; None if not compared.
+
+    Better and worse mean that the paired interval excludes zero.
+    """
+    found: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    for metric, aim in AIMS.items():
+        for difference in differences:
+            sign = _orientation(difference)
+            if difference.metric == metric and sign:
+                found[aim * sign * _excludes_zero(difference)].append(METRIC_NAMES[metric].lower())
+    parts = [
+        f"{words} {listed(f'“{name}”' for name in found[side])}"
+        for side, words in (
+            (1, "the adapter is better on"),
+            (-1, "the baseline is better on"),
+            (0, "no difference could be shown on"),
+        )
+        if found[side]
+    ]
+    return f"Against the LoRA-SFT baseline, on the same prompts: {'; '.join(parts)}." if parts else None
+
+
+def _orientation(difference: Difference) -> int:
+    """Return 1 for restored - baseline, -1 for baseline - restored, 0 for other arms."""
+    pair = (difference.arm, difference.against)
+    return (pair == (Arm.RESTORED, Arm.BASELINE)) - (pair == (Arm.BASELINE, Arm.RESTORED))
+
+
+def _excludes_zero(difference: Difference) -> int:
+    """Return the sign of a difference whose interval excludes zero, else 0."""
+    return (difference.low > 0) - (difference.high < 0)

@@ -1,0 +1,167 @@
+"""Rows of training: which prompts, and the completions that the models themselves write.
+
+Completions stay the token ids that were generated; no chat template sees them again, so a thought
+is never lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from components.errors import TrainingError
+from components.lm.chat import opens_thought, render_prompt, split_completion
+from components.lm.generation import end_tokens, generate
+from components.lm.outcomes import outcome
+from components.records import Completion, Outcome, Prompt, Role
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedTokenizerBase
+
+    from components.training.teacher import Reader
+
+log = logging.getLogger(__name__)
+
+RETAINED = (Role.BENIGN, Role.BORDERLINE, Role.REASONING)
+MIN_REFUSALS = 8  # fewer are an anecdote, not a training set
+GENERATION_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt as a model reads it and the completion that follows, in token ids."""
+
+    prompt_id: str
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]  # as generated, end token included; empty: the prompt alone
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The tokens a model reads: all but the completion's last, which predicts nothing."""
+        return (*self.prompt, *self.completion)[:-1] if self.completion else self.prompt
+
+    def tail(self, prompt_tokens: int) -> int:
+        """How many of the last inputs count when `prompt_tokens` of the prompt do."""
+        return prompt_tokens + max(len(self.completion) - 1, 0)
+
+
+def sample_prompts(
+    prompts: Sequence[Prompt], roles: Sequence[Role], count: int, generator: np.random.Generator
+) -> list[Prompt]:
+    """Return at most `count` prompts, evenly over those of `roles` that have any.
+
+    What a small role cannot give, the others do. Raises `TrainingError` where no role has any.
+    """
+    pools = sorted(([p for p in prompts if p.role is role] for role in roles), key=len)
+    pools = [pool for pool in pools if pool]
+    if not pools:
+        names = ", ".join(roles)
+        raise TrainingError(
+            f"the train split has no {names} prompts; training needs them: add a source to `prepare`"
+        )
+    chosen: list[Prompt] = []
+    for i, pool in enumerate(pools):
+        share = min(len(pool), -(-(count - len(chosen)) // (len(pools) - i)))
+        chosen += [pool[k] for k in sorted(generator.permutation(len(pool))[:share])]
+    return chosen
+
+
+def read_prompts(
+    reader: Reader, prompts: Sequence[Prompt], max_tokens: int
+) -> dict[str, tuple[int, ...]]:
+    """Return prompt id -> token ids as `reader` reads them, without prompts that are too long.
+
+    Raises `TrainingError` where all are.
+    """
+    ids = {p.id: tuple(reader.render(p.text)) for p in prompts}
+    short = {key: tokens for key, tokens in ids.items() if len(tokens) <= max_tokens}
+    if len(short) < len(ids):
+        log.info("left out %d prompts over %d tokens", len(ids) - len(short), max_tokens)
+    if not short:
+        raise TrainingError(
+            f"all {len(ids)} prompts are longer than max_prompt_tokens = {max_tokens}; raise it"
+        )
+    return short
+
+
+def own_completions(
+    reader: Reader, prompts: dict[str, tuple[int, ...]], *, max_new_tokens: int, label: str
+) -> list[Row]:
+    """Return a row a prompt with what the model of `reader` writes after it, greedily."""
+    written = generate(
+        reader.model,
+        reader.tokenizer,
+        list(prompts.values()),
+        max_new_tokens=max_new_tokens,
+        batch=GENERATION_BATCH,
+        label=label,
+    )
+    return [
+        Row(prompt_id, prompt, tuple(completion))
+        for (prompt_id, prompt), completion in zip(prompts.items(), written, strict=True)
+    ]
+
+
+def refuses(
+    reader: Reader, row: Row, *, patterns: Sequence[str], compliance_pattern: str | None
+) -> bool:
+    """Return whether the row's completion refuses, in its thought or in its answer."""
+    completion = _parts(reader.tokenizer, row, end_tokens(reader.model, reader.tokenizer))
+    return any(
+        outcome(part, refusal_patterns=patterns, compliance_pattern=compliance_pattern)
+        is Outcome.REFUSED
+        for part in (completion.thought, completion.answer)
+        if part is not None
+    )
+
+
+def _parts(tokenizer: PreTrainedTokenizerBase, row: Row, ends: frozenset[int]) -> Completion:
+    opened = opens_thought(tokenizer)
+    return split_completion(
+        tokenizer, row.prompt_id, list(row.completion), ends=ends, opened=opened
+    )
+
+
+def keep_refusals(rows: list[Row], refused: Sequence[bool], *, waived: bool) -> list[Row]:
+    """Return the rows whose teacher refused.
+
+    A teacher that was let through its check without refusing anything (`waived`) and refuses
+    nothing here keeps all rows, with a warning: so an untrained pair can walk the whole chain.
+    Raises `TrainingError` where fewer than `MIN_REFUSALS` refusals remain otherwise.
+    """
+    count = sum(refused)
+    log.info("the teacher refuses %d of %d harmful prompts", count, len(rows))
+    if count == 0 and waived and len(rows) >= MIN_REFUSALS:
+        log.warning("the teacher refuses nothing, as its waived check said; all rows are kept")
+        return rows
+    if count < MIN_REFUSALS:
+        raise TrainingError(
+            f"the teacher refuses {count} of {len(rows)} harmful training prompts; at least "
+            f"{MIN_REFUSALS} refusals are needed: add harmful prompts or choose another teacher"
+        )
+    return [row for row, kept in zip(rows, refused, strict=True) if kept]
+
+
+def student_rows(
+    rows: Sequence[Row], prompts: dict[str, tuple[int, ...]], prompt_tokens: int
+) -> list[Row]:
+    """Return the teacher's `rows` as the student reads them: its own prompts, same completions.
+
+    Positions correspond from the right. Raises `TrainingError` where the last `prompt_tokens`
+    tokens of the two prompts are not the same, or a prompt has fewer.
+    """
+    result = []
+    for row in rows:
+        prompt = prompts[row.prompt_id]
+        ends = prompt[-prompt_tokens:], row.prompt[-prompt_tokens:]
+        if ends[0] != ends[1] or len(ends[0]) < prompt_tokens:
+            raise TrainingError(
+                f"prompt {row.prompt_id}: its last {prompt_tokens} tokens are {list(ends[0])} for "
+                f"the student and {list(ends[1])} for the teacher; positions do not correspond: "
+                "lower prompt_tokens, or give both checkpoints one chat template"
+            )
+        result.append(replace(row, prompt=prompt))
+    return result

@@ -1,0 +1,49 @@
+"""Where a result comes from, and what a stage cost."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from components.provenance import PACKAGES, git_commit, run_record, versions
+from components.storage import read_json
+
+
+def git(folder, *words):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *words], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_commit_and_changes(tmp_path):
+    assert git_commit(tmp_path) == (None, False)
+    git(tmp_path, "init")
+    assert git_commit(tmp_path)[0] is None
+    (tmp_path / "a").write_text("1")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-m", "one")
+    assert git_commit(tmp_path) == (git(tmp_path, "rev-parse", "HEAD"), False)
+    (tmp_path / "untracked").write_text("1")
+    assert git_commit(tmp_path)[1] is False
+    (tmp_path / "a").write_text("2")
+    assert git_commit(tmp_path)[1] is True
+
+
+def test_versions_name_the_libraries_that_shape_a_result():
+    found = versions()
+    assert set(found) == {"python", *PACKAGES}
+    assert "not installed" not in found.values()
+
+
+def test_a_run_record_is_written_on_success_only(tmp_path):
+    path = tmp_path / "runs" / "train.json"
+    with pytest.raises(RuntimeError), run_record(path):
+        raise RuntimeError
+    assert not path.exists()
+    with run_record(path):
+        pass
+    record = read_json(path)
+    assert record["seconds"] >= 0
+    assert 10 < record["peak_memory_mib"] < 100_000
