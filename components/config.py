@@ -39,6 +39,8 @@ class Section(BaseModel):
 
 # --- prepare ---------------------------------------------------------------------------------
 
+PromptField = Literal["text", "role", "topic", "licence", "answer", "thought", "response"]
+
 
 class Source(Section):
     """One origin of prompts: a local file or a hub data set at a pinned revision."""
@@ -56,10 +58,11 @@ class Source(Section):
     split: Split | Literal["auto"] = Field(
         "auto", description="where all rows go; auto: by topic into train/validation/test"
     )
-    columns: dict[str, str] = Field(
-        default_factory=dict, description="canonical field -> column of the source"
+    columns: dict[PromptField, str] = Field(
+        default_factory=dict,
+        description="canonical field -> column of the source; else the column of that name",
     )
-    patterns: dict[str, str] = Field(
+    patterns: dict[PromptField, str] = Field(
         default_factory=dict,
         description="canonical field -> regular expression whose first group is its value",
     )
@@ -81,7 +84,7 @@ class Source(Section):
 
     @field_validator("patterns")
     @classmethod
-    def _patterns_compile(cls, patterns: dict[str, str]) -> dict[str, str]:
+    def _patterns_compile(cls, patterns: dict[PromptField, str]) -> dict[PromptField, str]:
         for field, pattern in patterns.items():
             try:
                 groups = re.compile(pattern, re.DOTALL).groups
@@ -90,6 +93,15 @@ class Source(Section):
             if groups < 1:
                 raise ValueError(f"pattern of {field!r} needs a group: {pattern!r}")
         return patterns
+
+    @field_validator("drop")
+    @classmethod
+    def _drop_compiles(cls, drop: str | None) -> str | None:
+        try:
+            re.compile(drop or "")
+        except re.error as error:
+            raise ValueError(f"{drop!r} does not compile: {error}") from error
+        return drop
 
 
 class Prepare(Section):
@@ -106,7 +118,20 @@ class Prepare(Section):
         default_factory=lambda: {Role.HARMFUL: 20, Role.BENIGN: 20},
         description="fewest rows of a role in every split it needs; fewer stop the stage",
     )
+    min_share: Fraction = Field(
+        0.01, description="smallest share of the training rows for a role of `min_rows`"
+    )
     max_quarantined: Fraction = Field(0.05, description="a larger share stops the stage")
+
+    @model_validator(mode="after")
+    def _sources_and_shares(self) -> Prepare:
+        names = [source.name for source in self.sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"source names must differ; given twice: {', '.join(twice)}")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share + test_share must leave something for training")
+        return self
 
 
 # --- models ----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if not path.is_file():
         raise ModelError(f"{path} is missing; put the GGUF file there or change the profile")
     try:
-        metadata = _metadata(path)
+        splitting = _pre_tokenizer(path)
         tokenizer = AutoTokenizer.from_pretrained(
             path.parent, gguf_file=path.name, local_files_only=True
         )
@@ -35,17 +35,17 @@ def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be read as a GGUF checkpoint: {error}") from error
-    if metadata.get("tokenizer.ggml.pre") == _SMOLLM:
+    if splitting == _SMOLLM:
         _split_digits(tokenizer)
     return _plain_model(quantised), _plain_tokenizer(tokenizer)
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    """Return the file's own description of its tokenizer: the value of every scalar field."""
-    from gguf import GGUFReader, GGUFValueType
+def _pre_tokenizer(path: Path) -> str | None:
+    """Return the name by which the file calls its tokenizer's splitting of text."""
+    from gguf import GGUFReader
 
-    fields = GGUFReader(path).fields.items()
-    return {key: field.contents() for key, field in fields if field.types != [GGUFValueType.ARRAY]}
+    field = GGUFReader(path).get_field("tokenizer.ggml.pre")
+    return None if field is None else str(field.contents())
 
 
 def _split_digits(tokenizer: Any) -> None:
@@ -64,19 +64,15 @@ def _plain_model(quantised: PreTrainedModel) -> PreTrainedModel:
     transformers refuses to save a model that was loaded from a quantised file.
     """
     config = quantised.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    config._name_or_path = ""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.to_empty(device="cpu")
+    for trace in ("quantization_config", "_model_name_or_path"):
+        config.__dict__.pop(trace, None)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(quantised.state_dict())
     return model.eval()
 
 
 def _plain_tokenizer(tokenizer: Any) -> PreTrainedTokenizerBase:
-    """Return the tokenizer without the traces of the file it came from."""
-    for trace in ("gguf_file", "name_or_path"):
+    """Return the tokenizer without the traces of how it was read."""
+    for trace in ("gguf_file", "is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(trace, None)
-    tokenizer.name_or_path = ""
     return tokenizer

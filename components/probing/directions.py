@@ -85,6 +85,15 @@ def drifts(before: Tensor, after: Tensor) -> Tensor:
     return 1 - torch.nn.functional.cosine_similarity(before, after, dim=-1).mean(dim=0)
 
 
+def check_folds(harmful: int, benign: int, *, folds: int) -> None:
+    """Raise `DataError` where a class has fewer prompts than there are folds."""
+    if min(harmful, benign) < folds:
+        raise DataError(
+            f"linear probes over {folds} folds need as many prompts of each class; there are "
+            f"{harmful} harmful and {benign} benign ones. Add prompts, or lower probe.folds"
+        )
+
+
 def probe_aucs(harmful: Tensor, benign: Tensor, *, folds: int, seed: int) -> list[float]:
     """Return per layer the mean ROC AUC of a linear probe over stratified folds.
 
@@ -96,12 +105,7 @@ def probe_aucs(harmful: Tensor, benign: Tensor, *, folds: int, seed: int) -> lis
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if min(len(harmful), len(benign)) < folds:
-        raise DataError(
-            f"linear probes over {folds} folds need as many prompts of each class; there are "
-            f"{len(harmful)} harmful and {len(benign)} benign ones. Add prompts, or lower "
-            "probe.folds"
-        )
+    check_folds(len(harmful), len(benign), folds=folds)
     labels = [1] * len(harmful) + [0] * len(benign)
     states = torch.cat((harmful, benign)).double().numpy()
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

@@ -1,13 +1,13 @@
 """Wanda scores: how much a weight matters for a set of answers.
 
 `S[o, i] = |W[o, i]| * ||X[:, i]||_2` (Sun et al. 2023, arXiv 2306.11695, equation 1), where X holds
-the inputs of the layer at response tokens only (Wei et al. 2024, arXiv 2402.05162, section 3.1).
+the inputs of the layer at response tokens only (Wei et al. 2024, arXiv 2402.05162, section 3).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ def scores(weight: Tensor, norms: Tensor) -> Tensor:
 
 
 @contextmanager
-def _accumulated(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], object]]:
+def _accumulated(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], Callable[[Tensor], None]]]:
     """Yield the growing sums of squares, name -> (input,), and how to set the batch's mask."""
     squares: dict[str, Tensor] = {}
     chosen: list[Tensor] = []

@@ -12,6 +12,7 @@ from components.records import Arm, Outcome, Prompt, Role
 from components.reporting.wording import clip
 
 PROMPT_CHARACTERS = 280
+HARMFUL_CHARACTERS = 120  # of a harmful prompt, where its completions are hidden
 COMPLETION_CHARACTERS = 600
 
 Row = Mapping[str, Any]
@@ -46,7 +47,7 @@ class Example:
 def choose_examples(
     prompts: Sequence[Prompt], rows: Sequence[Row], *, count: int, redact: bool, seed: int
 ) -> dict[Role, list[Example]]:
-    """Return up to `count` examples of every role that has rows.
+    """Return up to `count` examples of every role that has rows in the served form.
 
     Up to half are prompts on which the restored model missed, where there are any; the rest, and
     which ones, is drawn by `seed`. Raises `EvidenceError` for a row whose prompt is unknown.
@@ -54,6 +55,8 @@ def choose_examples(
     known = {prompt.id: prompt for prompt in prompts}
     by_prompt: dict[Role, dict[str, list[Row]]] = {role: {} for role in Role}
     for row in rows:
+        if row["form"] != "served":
+            continue
         by_prompt[Role(row["role"])].setdefault(row["prompt_id"], []).append(row)
     chosen = {}
     for role, group in by_prompt.items():
@@ -91,14 +94,15 @@ def _example(
         )
     prompt = known[prompt_id]
     order = list(Arm)
+    hidden = redact and prompt.role is Role.HARMFUL
     return Example(
         id=prompt_id,
         topic=prompt.topic,
-        text=clip(prompt.text, PROMPT_CHARACTERS),
+        text=clip(prompt.text, HARMFUL_CHARACTERS if hidden else PROMPT_CHARACTERS),
         reference=prompt.answer if prompt.role is Role.REASONING else None,
         missed=_restored_missed(rows),
         shown=tuple(
-            _shown(row, hidden=redact and prompt.role is Role.HARMFUL)
+            _shown(row, hidden=hidden)
             for row in sorted(rows, key=lambda row: order.index(Arm(row["arm"])))
         ),
     )

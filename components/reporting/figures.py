@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.records import Arm
-from components.reporting.wording import AIMS, METRIC_NAMES, listed, percent
-from components.results import Decision, Difference, Evidence, RateFigure, RuleOutcome
+from components.reporting.wording import AIMS, FORCED_AIMS, METRIC_NAMES, listed, percent
+from components.results import METRICS, Decision, Difference, Evidence, RateFigure, RuleOutcome
 
 _PLACES = {
     Arm.BASE: "in the base model",
@@ -28,7 +28,11 @@ class Panel:
 
 
 def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
-    """Return the key figures in the page's order; one that nobody measured has no rates."""
+    """Return the key figures in the page's order; one that nobody measured has no rates.
+
+    Figures under a forced thought are there only where they were measured.
+    """
+    forced = {metric: aim for metric, aim in FORCED_AIMS.items() if arms(evidence, metric)}
     return [
         Panel(
             metric=metric,
@@ -41,7 +45,7 @@ def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
                 if (rule.metric, rule.arm, rule.against) == (metric, Arm.RESTORED, None)
             ),
         )
-        for metric, aim in AIMS.items()
+        for metric, aim in {**AIMS, **forced}.items()
     ]
 
 
@@ -51,16 +55,23 @@ def arms(evidence: Evidence, metric: str | None = None) -> list[Arm]:
     return [arm for arm in found if metric is None or metric in evidence.rates[arm]]
 
 
-def metrics(evidence: Evidence) -> list[str]:
-    """Return every metric of any arm: the key figures' roles first, each role's together."""
-    roles = list(dict.fromkeys(metric.split(".")[0] for metric in AIMS))
+def metrics(evidence: Evidence) -> dict[str, list[str]]:
+    """Return every metric of any arm by its role, "thought forced" apart, in the shelf's order."""
     found = {metric for rates in evidence.rates.values() for metric in rates}
+    groups: dict[str, list[str]] = {}
+    for metric in (*(m for m in METRICS if m in found), *sorted(found - set(METRICS))):
+        role, measure = metric.split(".", 1)
+        group = f"{role}, thought forced" if measure.startswith("forced.") else role
+        groups.setdefault(group, []).append(metric)
+    return groups
 
-    def order(metric: str) -> tuple[int, str]:
-        role = metric.split(".")[0]
-        return (roles.index(role) if role in roles else len(roles), metric)
 
-    return sorted(found, key=order)
+def comparisons(evidence: Evidence) -> dict[tuple[Arm, Arm], list[Difference]]:
+    """Return the paired differences by the arms they compare, in the evidence's order."""
+    groups: dict[tuple[Arm, Arm], list[Difference]] = {}
+    for difference in evidence.differences:
+        groups.setdefault((difference.arm, difference.against), []).append(difference)
+    return groups
 
 
 def side(rule: RuleOutcome) -> str:

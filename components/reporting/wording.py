@@ -18,6 +18,8 @@ METRIC_NAMES = {
     "borderline.refused": "Refuses look-alikes",
     "benign.refused": "Refuses benign requests",
     "reasoning.correct": "Reasons correctly",
+    "harmful.forced.refused": "Refuses harmful requests, thought forced",
+    "reasoning.forced.correct": "Reasons correctly, thought forced",
 }
 # Which way a key figure should go: 1 up, -1 down. The order is that of the page.
 AIMS = {
@@ -26,6 +28,8 @@ AIMS = {
     "benign.refused": -1,
     "reasoning.correct": 1,
 }
+# Shown beside the key figures where a profile measures them.
+FORCED_AIMS = {"harmful.forced.refused": 1, "reasoning.forced.correct": 1}
 _SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 # Controls, formatting (bidirectional overrides, zero widths), surrogates, private, unassigned,
@@ -34,21 +38,17 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def visible(text: str) -> str:
-    """Return `text` with every character that could hide or steer made visible.
+    """Return `text` with every character that could hide or steer shown as its code point.
 
-    ASCII controls (an escape sequence's start among them) become their control pictures, other
-    invisible characters their code point in angle brackets; line breaks and tabs stay.
+    An escape sequence's start becomes "⟨U+001B⟩", a right-to-left override "⟨U+202E⟩"; line
+    breaks and tabs stay.
     """
     return "".join(_shown(character) for character in text)
 
 
 def _shown(character: str) -> str:
-    code = ord(character)
-    if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE:
-        return character
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\N{SYMBOL FOR DELETE}" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    plain = character in "\n\t" or unicodedata.category(character) not in _INVISIBLE
+    return character if plain else f"⟨U+{ord(character):04X}⟩"
 
 
 def one_line(text: str) -> str:
@@ -87,9 +87,9 @@ def probability(p_value: float) -> str:
     return f"<{_SPACE}0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def number(value: float, decimals: int = 2) -> str:
-    """Return a plain number with a true minus sign, or a dash where it is not a number."""
-    if value != value:
+def number(value: float | None, decimals: int = 2) -> str:
+    """Return a plain number with a true minus sign, or a dash where there is none."""
+    if value is None:
         return "–"
     written = f"{abs(value):.{decimals}f}"
     return f"{_MINUS}{written}" if value < 0 and float(written) else written

@@ -7,7 +7,7 @@ is never lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,8 @@ def sample_prompts(
     if not pools:
         names = ", ".join(roles)
         raise TrainingError(
-            f"the train split has no {names} prompts; training needs them: add a source to `prepare`"
+            f"the train split has no {names} prompts, which training needs; add a source of them "
+            "to `prepare`"
         )
     chosen: list[Prompt] = []
     for i, pool in enumerate(pools):
@@ -70,25 +71,25 @@ def sample_prompts(
 
 
 def read_prompts(
-    reader: Reader, prompts: Sequence[Prompt], max_tokens: int
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], *, max_tokens: int
 ) -> dict[str, tuple[int, ...]]:
-    """Return prompt id -> token ids as `reader` reads them, without prompts that are too long.
+    """Return prompt id -> token ids, up to where the answer begins, without too long prompts.
 
-    Raises `TrainingError` where all are.
+    Raises `TrainingError` where all are too long.
     """
-    ids = {p.id: tuple(reader.render(p.text)) for p in prompts}
+    ids = {p.id: tuple(render_prompt(tokenizer, p.text)) for p in prompts}
     short = {key: tokens for key, tokens in ids.items() if len(tokens) <= max_tokens}
     if len(short) < len(ids):
-        log.info("left out %d prompts over %d tokens", len(ids) - len(short), max_tokens)
+        log.info("left out %d prompts of more than %d tokens", len(ids) - len(short), max_tokens)
     if not short:
         raise TrainingError(
-            f"all {len(ids)} prompts are longer than max_prompt_tokens = {max_tokens}; raise it"
+            f"all {len(ids)} prompts have more than max_prompt_tokens = {max_tokens}; raise it"
         )
     return short
 
 
 def own_completions(
-    reader: Reader, prompts: dict[str, tuple[int, ...]], *, max_new_tokens: int, label: str
+    reader: Reader, prompts: Mapping[str, tuple[int, ...]], *, max_new_tokens: int, label: str
 ) -> list[Row]:
     """Return a row a prompt with what the model of `reader` writes after it, greedily."""
     written = generate(
@@ -146,7 +147,7 @@ def keep_refusals(rows: list[Row], refused: Sequence[bool], *, waived: bool) -> 
 
 
 def student_rows(
-    rows: Sequence[Row], prompts: dict[str, tuple[int, ...]], prompt_tokens: int
+    rows: Sequence[Row], prompts: Mapping[str, tuple[int, ...]], prompt_tokens: int
 ) -> list[Row]:
     """Return the teacher's `rows` as the student reads them: its own prompts, same completions.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.errors import TrainingError
 from components.lm.chat import render_prompt
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
-from components.results import ModelRef, Models, Probe
+from components.lm.masks import load_masks, pruned
 from components.workspace import MASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from components.results import ModelRef, Models, Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,47 @@ class Reader:
         return render_prompt(self.tokenizer, text, reminder=self.reminder)
 
 
-def open_reader(models: Models, ref: ModelRef, reminder: str | None = None) -> Reader:
+def open_reader(models: Models, ref: ModelRef, *, reminder: str | None = None) -> Reader:
     """Return a checkpoint of the pair, loaded, with its tokenizer."""
     folder = checkpoint_folder(models, ref)
     return Reader(load_model(folder), load_tokenizer(folder), reminder)
+
+
+@contextmanager
+def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
+    """Yield the teacher that the probe chose; drop the reader afterwards, and it is freed.
+
+    base: the aligned base model. pruned: the post-trained model without the weights of the
+    probe's masks. reminder: the post-trained model with the reminder before the prompt.
+    Raises `TrainingError` for a base of another lineage, whose states mean something else, and
+    `StageError` or `ModelError` where the masks are missing or of another model: towards an
+    unpruned model nothing is trained.
+    """
+    if probe.teacher == "base":
+        if not models.same_lineage:
+            raise TrainingError(
+                "the teacher `base` is not of the post-trained model's lineage (architecture, "
+                "sizes or tokenizer differ), so its hidden states are no target; set "
+                "probe.teacher to `pruned` or `reminder`"
+            )
+        yield open_reader(models, models.base)
+    elif probe.teacher == "pruned":
+        masks = load_masks(probe.folder / MASKS)
+        reader = open_reader(models, models.post_trained)
+        with pruned(reader.model, masks):
+            yield reader
+    else:
+        yield open_reader(models, models.post_trained, reminder=probe.reminder)
+
+
+def harmful_refused(probe: Probe) -> float:
+    """Return the share of harmful prompts that the chosen teacher refused in its check.
+
+    Raises `TrainingError` where the probe has no figures of it.
+    """
+    for figures in probe.teachers:
+        if figures.teacher == probe.teacher:
+            return figures.harmful_refused
+    raise TrainingError(
+        f"the probe has no check of its teacher {probe.teacher!r}; run the stage `probe` again"
+    )

@@ -1,0 +1,172 @@
+"""What is expected of single rows and of the whole table, as Great Expectations.
+
+Only built-in expectations are used: a custom class that is not imported is dropped silently. What
+they cannot compute (unreadable characters, overlap, straddling topics) is a column made before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import great_expectations.expectations as gxe
+from great_expectations.expectations.row_conditions import Column
+
+from components.corpus.licences import PATTERN
+from components.records import Prompt, Role, Split
+
+# The splits a demanded role must fill: directions and the teacher's check need harmful and benign
+# prompts, look-alikes are there for evaluation, and reasoning is retained and evaluated.
+NEEDED = {
+    Role.HARMFUL: tuple(Split),
+    Role.BENIGN: tuple(Split),
+    Role.BORDERLINE: (Split.TEST,),
+    Role.REASONING: (Split.TRAIN, Split.TEST),
+}
+# Columns beside those of a prompt. `row` is its place in the source.
+ROW = "row"
+UNREADABLE = "unreadable_characters"
+REPEATS = "earlier_rows_of_same_id"
+CONTRADICTIONS = "rows_of_other_role"
+LEAKS = "overlaps_with_test"
+SPLITS_OF_TOPIC = "splits_of_topic"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One expectation, what a violation means, and what to do about it."""
+
+    expectation: gxe.Expectation
+    reason: str
+    remedy: str
+
+
+def checks_of_rows(max_characters: int) -> list[Check]:
+    """Return what every row must meet by itself."""
+    roles = ", ".join(Role)
+    return [
+        Check(
+            gxe.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1),
+            "empty text",
+            "fill the text, or mend `columns` and `patterns`",
+        ),
+        Check(
+            gxe.ExpectColumnValueLengthsToBeBetween(column="text", max_value=max_characters),
+            f"longer than {max_characters} characters",
+            "shorten it or raise prepare.max_characters",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToBeBetween(column=UNREADABLE, max_value=0),
+            "control or undecodable characters",
+            "save the source as UTF-8 and remove them",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToBeInSet(column="role", value_set=list(Role)),
+            f"role is none of {roles}",
+            "mend the column `role`, or set `role` in the source",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToMatchRegex(column="licence", regex=PATTERN),
+            "blank or unknown licence",
+            "give an SPDX identifier of components/corpus/licences.py, or LicenseRef-<name>",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToNotBeNull(
+                column="answer", row_condition=Column("role") == Role.REASONING.value
+            ),
+            "reasoning without a reference answer",
+            "map `answer`, or mend its pattern",
+        ),
+    ]
+
+
+def checks_of_repetition() -> list[Check]:
+    """Return what rows must meet beside each other."""
+    return [
+        Check(
+            gxe.ExpectColumnValuesToBeBetween(column=CONTRADICTIONS, max_value=0),
+            "the same text is harmful and not harmful",
+            "decide on its role and remove the other row",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToBeBetween(column=REPEATS, max_value=0),
+            "duplicate id",
+            "remove the repeated row",
+        ),
+    ]
+
+
+def checks_of_table(
+    max_characters: int, *, min_rows: Mapping[Role, int], min_share: float
+) -> list[Check]:
+    """Return what the prepared table must meet."""
+    columns = [field.name for field in fields(Prompt)]
+    checks = [
+        Check(
+            gxe.ExpectTableColumnsToMatchSet(
+                column_set=[*columns, ROW, UNREADABLE, LEAKS, SPLITS_OF_TOPIC], exact_match=True
+            ),
+            "columns differ from those of a prompt",
+            "keep records.Prompt and corpus/validation.py in step",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToBeUnique(column="id"),
+            "ids are not unique",
+            "remove repeated rows",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToMatchRegex(column="id", regex="^[0-9a-f]{16}$"),
+            "ids are not 16 hex digits",
+            "take ids from corpus/text.py",
+        ),
+        *(
+            Check(
+                gxe.ExpectColumnValueLengthsToBeBetween(column=column, min_value=1),
+                f"blank {column}",
+                f"fill the column `{column}`",
+            )
+            for column in ("topic", "source")
+        ),
+        Check(
+            gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(Split)),
+            f"split is none of {', '.join(Split)}",
+            "mend `split` of the source",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToBeBetween(column=LEAKS, max_value=0),
+            "training or validation rows that repeat test rows",
+            "remove them, or raise prepare.overlap_ngram",
+        ),
+        Check(
+            gxe.ExpectColumnValuesToBeBetween(column=SPLITS_OF_TOPIC, max_value=1),
+            "topics that straddle splits",
+            "give these rows one topic column and `split: auto`",
+        ),
+    ]
+    demanded = [_enough(role, split, n) for role, n in min_rows.items() for split in NEEDED[role]]
+    shares = [_share(role, min_share) for role in min_rows if Split.TRAIN in NEEDED[role]]
+    return [*checks_of_rows(max_characters), *checks, *demanded, *shares]
+
+
+def _enough(role: Role, split: Split, rows: int) -> Check:
+    return Check(
+        gxe.ExpectTableRowCountToBeBetween(
+            min_value=rows,
+            row_condition=(Column("role") == role.value) & (Column("split") == split.value),
+        ),
+        f"fewer than {rows} {role} rows in {split}",
+        f"add {role} rows or topics, change the shares, or lower prepare.min_rows.{role}",
+    )
+
+
+def _share(role: Role, share: float) -> Check:
+    return Check(
+        gxe.ExpectColumnValuesToBeInSet(
+            column="role",
+            value_set=[role.value],
+            mostly=share,
+            row_condition=Column("split") == Split.TRAIN.value,
+        ),
+        f"fewer than {share:.1%} of the training rows are {role}",
+        "set `limit` on the larger sources, or lower prepare.min_share",
+    )

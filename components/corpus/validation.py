@@ -1,0 +1,169 @@
+"""Great Expectations at work: failing rows by position, and a failing table as one error."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
+from great_expectations.data_context.types.base import ProgressBarsConfig
+
+from components.corpus.expectations import (
+    CONTRADICTIONS,
+    LEAKS,
+    REPEATS,
+    ROW,
+    SPLITS_OF_TOPIC,
+    UNREADABLE,
+    Check,
+)
+from components.corpus.overlap import find_leaks
+from components.corpus.sources import Candidate
+from components.corpus.text import normalise, unreadable_characters
+from components.errors import DataError, StageError
+from components.records import Role, Split
+
+log = logging.getLogger(__name__)
+
+_POSITION = "position"
+# Positions of all failing rows, and none of their values: prompts stay out of the Data Docs.
+_RESULT_FORMAT = {
+    "result_format": "COMPLETE",
+    "partial_unexpected_count": 0,
+    "exclude_unexpected_values": True,
+    "unexpected_index_column_names": [_POSITION],
+    "return_unexpected_index_query": False,
+}
+_SHOWN = 5  # rows that an error names
+
+
+def row_frame(rows: Sequence[Candidate]) -> pd.DataFrame:
+    """Return the rows as a table, with the count of each text's unreadable characters."""
+    frame = pd.DataFrame([asdict(row) for row in rows], columns=list(Candidate.__slots__))
+    frame[UNREADABLE] = [unreadable_characters(row.text) for row in rows]
+    return frame
+
+
+def repetition_frame(rows: Sequence[Candidate]) -> pd.DataFrame:
+    """Return the rows with counts of earlier rows of their id and of rows that contradict them.
+
+    Rows of a source that is fixed as test repeat only one another: what others share with them is
+    a leak, and a leak costs the training row, never the test row.
+    """
+    frame = row_frame(rows)
+    held_out = frame["split"] == Split.TEST
+    frame[REPEATS] = frame.groupby([held_out, "id"]).cumcount()
+    text = frame["text"].map(normalise)
+    harmful = frame["role"] == Role.HARMFUL
+    of_text = harmful.groupby([held_out, text])
+    count, harmful_count = of_text.transform("count"), of_text.transform("sum")
+    frame[CONTRADICTIONS] = (count - harmful_count).where(harmful, harmful_count)
+    return frame
+
+
+def table_frame(rows: Sequence[Candidate], automatic: Sequence[bool], ngram: int) -> pd.DataFrame:
+    """Return the split rows with their overlap with the test split and their topic's splits.
+
+    The topics of rows that were not split automatically count as lying in no split.
+    """
+    frame = row_frame(rows)
+    test = frame["split"] == Split.TEST
+    frame[LEAKS] = 0
+    leaks = find_leaks(list(frame["text"][~test]), list(frame["text"][test]), ngram=ngram)
+    frame.loc[~test, LEAKS] = [int(leak) for leak in leaks]
+    frame[SPLITS_OF_TOPIC] = 0
+    moved = frame[pd.Series(automatic, index=frame.index, dtype=bool)]
+    splits = moved.groupby("topic")["split"].transform("nunique")
+    frame.loc[moved.index, SPLITS_OF_TOPIC] = splits
+    return frame
+
+
+def validate(
+    frame: pd.DataFrame, checks: Sequence[Check], *, name: str
+) -> ExpectationSuiteValidationResult:
+    """Return the results of all checks on the table, in no particular order.
+
+    Raises `StageError` where an expectation did not run.
+    """
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("prompts").add_dataframe_asset(name)
+    definition = asset.add_batch_definition_whole_dataframe("all")
+    numbered = frame.assign(**{_POSITION: range(len(frame))}) if len(checks) else frame
+    batch = definition.get_batch({"dataframe": numbered})
+    suite = ExpectationSuite(name=name)
+    for number, check in enumerate(checks):
+        check.expectation.meta = {"check": number}
+        suite.add_expectation(check.expectation)
+    outcome = batch.validate(suite, result_format=_RESULT_FORMAT)
+    broken = [r for r in outcome.results if r.exception_info.get("raised_exception")]
+    if broken or len(outcome.results) != len(checks):
+        raise StageError(
+            f"Great Expectations ran {len(outcome.results) - len(broken)} of {len(checks)} "
+            f"expectations of {name!r}; check its version"
+        )
+    return outcome
+
+
+def find_faults(
+    outcome: ExpectationSuiteValidationResult, checks: Sequence[Check]
+) -> dict[int, Check]:
+    """Return the first check, in their order, that each failing row violates, by position."""
+    faults: dict[int, Check] = {}
+    for check, result in _in_order(outcome, checks):
+        for position in _positions(result):
+            faults.setdefault(position, check)
+    return faults
+
+
+def require(
+    frame: pd.DataFrame, outcome: ExpectationSuiteValidationResult, checks: Sequence[Check]
+) -> None:
+    """Raise `DataError` unless every expectation held, naming sources, rows and remedies."""
+    failed = [(c, result) for c, result in _in_order(outcome, checks) if not result.success]
+    if not failed:
+        return
+    lines = [f"the prepared prompts fail {len(failed)} of {len(checks)} expectations:"]
+    for check, result in failed:
+        positions = [] if "mostly" in result.expectation_config.kwargs else _positions(result)
+        observed = result.result.get("observed_value")
+        where = f" ({observed} found)" if isinstance(observed, int) else ""
+        if positions:
+            rows = frame.iloc[positions]
+            where = f" ({name_rows(rows['source'].tolist(), rows[ROW].tolist())})"
+        lines.append(f"  {check.reason}{where}; {check.remedy}")
+    raise DataError("\n".join(lines))
+
+
+def name_rows(sources: Sequence[str], numbers: Sequence[int]) -> str:
+    """Return, for each source, its first rows in words."""
+    parts = []
+    for source in Counter(sources):
+        rows = [n for s, n in zip(sources, numbers, strict=True) if s == source]
+        shown = ", ".join(str(row) for row in rows[:_SHOWN])
+        more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+        parts.append(f"source {source!r} row{'s' if len(rows) > 1 else ''} {shown}{more}")
+    return "; ".join(parts)
+
+
+def _in_order(
+    outcome: ExpectationSuiteValidationResult, checks: Sequence[Check]
+) -> list[tuple[Check, Any]]:
+    by_number = {result.expectation_config.meta["check"]: result for result in outcome.results}
+    return [(check, by_number[number]) for number, check in enumerate(checks)]
+
+
+def _positions(result: Any) -> list[int]:
+    found = result.result.get("unexpected_index_list") or []
+    values = (value for entry in found for value in _listed(entry[_POSITION]))
+    return sorted({int(value) for value in values})
+
+
+def _listed(value: Any) -> list[Any]:
+    # Without the unexpected values, the index of several rows comes as one list.
+    return list(value) if isinstance(value, list | tuple) else [value]

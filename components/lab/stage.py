@@ -1,0 +1,72 @@
+"""The stage `models`: the pair of an aligned base model and its post-trained descendant."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from components.config import Checkpoints, PostTrain, TinyModels
+from components.errors import ModelError
+from components.lab.checkpoints import describe
+from components.lm.loading import describe_checkpoint
+from components.results import ModelRef, Models, PromptSet
+from components.workspace import BASE, POST_TRAINED
+
+log = logging.getLogger(__name__)
+
+_TINY = "built from nothing: pretraining, alignment, then benign chains of thought"
+_POST_TRAINED = "made from {source}: {align}post-training on chains of thought"
+
+
+def models(
+    section: Checkpoints | PostTrain | TinyModels, prompts: PromptSet, *, seed: int, out: Path
+) -> Models:
+    """Return the model pair of a profile, located or built.
+
+    Checkpoints that exist are described where they lie; built ones are written to `out`/base and
+    `out`/post-trained. Raises `ModelError` for a checkpoint that cannot be used or two that are
+    the same, `ConfigError` for a name without the revision it needs, `DataError` where a pair
+    cannot be built from the prompts.
+    """
+    if isinstance(section, Checkpoints):
+        base = describe(section.base, section.base_revision, key="base")
+        post = describe(section.post_trained, section.post_trained_revision, key="post_trained")
+        lineage = section.lineage
+    else:
+        lineage = _build(section, prompts, seed=seed, out=out)
+        base, post = (
+            describe_checkpoint(out / name, location=name, where="stage")
+            for name in (BASE, POST_TRAINED)
+        )
+    if base.digest == post.digest:
+        raise ModelError(
+            f"base {base.location!r} and post-trained {post.location!r} are the same checkpoint "
+            f"(digest {base.digest[:12]}); the base is the model before post-training"
+        )
+    related = same_lineage(base, post)
+    if not related:
+        log.warning("the two models differ in architecture, size or tokenizer: no base teacher")
+    return Models(base=base, post_trained=post, lineage=lineage, same_lineage=related).save(out)
+
+
+def same_lineage(base: ModelRef, post_trained: ModelRef) -> bool:
+    """Return whether architecture, layers, hidden size, vocabulary and tokenizer agree."""
+    return all(
+        getattr(base, name) == getattr(post_trained, name)
+        for name in ("architecture", "layers", "hidden", "vocabulary")
+    ) and (base.contract.tokenizer == post_trained.contract.tokenizer)
+
+
+def _build(section: PostTrain | TinyModels, prompts: PromptSet, *, seed: int, out: Path) -> str:
+    """Build the pair and return its lineage in words."""
+    if isinstance(section, TinyModels):
+        from components.lab.tiny import build_tiny
+
+        build_tiny(section, prompts.rows(), seed=seed, out=out)
+        return _TINY
+    from components.lab.post_training import build_post_trained
+
+    build_post_trained(section, prompts.rows(), seed=seed, out=out)
+    align = "" if section.align is None else "alignment, then "
+    source = section.lineage or Path(section.source).name
+    return _POST_TRAINED.format(source=source, align=align)

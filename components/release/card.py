@@ -1,0 +1,47 @@
+"""The model card of a released adapter, as Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from components.release.lineage import Release
+from components.results import RateFigure
+
+TEMPLATE = Path("mlflow") / "model_card.md.j2"
+
+
+def write_card(release: Release, *, name: str, root: Path) -> str:
+    """Return the model card of `release`, registered as `name`, from the template in `mlflow/`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(root),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters |= {"cell": cell, "percent": percent, "figure": figure}
+    return environment.get_template(TEMPLATE.as_posix()).render(
+        name=name, release=release, parameters=release.parameters(), tags=release.tags()
+    )
+
+
+def cell(value: Any) -> str:
+    """Return `value` as text that stays within one cell of a Markdown table."""
+    text = " ".join(str(value).split())
+    for mark in ("\\", "|", "`", "<", "*", "_", "["):
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+def percent(share: float | None) -> str:
+    """Return a share in percent, or a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def figure(rate: RateFigure) -> str:
+    """Return a rate with its interval and the number of prompts behind it."""
+    return f"{percent(rate.rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}], n = {rate.n}"

@@ -1,0 +1,195 @@
+"""An accepted adapter with all that belongs to it, read from the workspace and checked.
+
+Nothing is registered that the decision is not about: the adapter on disk, the evidence, the data
+and the prompt contract are compared with those the gate saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from components import workspace as names
+from components.config import read_yaml
+from components.errors import EvidenceError
+from components.provenance import git_commit, versions
+from components.results import (
+    Adapter,
+    Decision,
+    Evidence,
+    ModelRef,
+    Models,
+    PromptContract,
+    PromptSet,
+    Report,
+    load_result,
+)
+from components.storage import digest_file, digest_folder, read_json
+from components.workspace import Workspace
+
+# What an adapter's folder may hold. Anything else, pickled weights above all, is refused.
+ADAPTER_FILES = frozenset(
+    {"adapter_config.json", "adapter_model.safetensors", names.CONTRACT, "README.md"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An accepted adapter, its evidence and where both come from."""
+
+    profile: str
+    prompts: PromptSet
+    models: Models
+    adapter: Adapter
+    evidence: Evidence
+    decision: Decision
+    report: Path | None  # None: no report, or one about another adapter
+    outputs: dict[str, str]  # stage -> DVC hash of its folder
+    commit: str | None
+    changed: bool  # tracked files differed from the commit
+
+    def tags(self) -> dict[str, str]:
+        """Return the lineage as MLflow tags."""
+        tags = {
+            "profile": self.profile,
+            "gate": "accepted",
+            "adapter_digest": self.decision.adapter,
+            "evidence_digest": self.decision.evidence,
+            "policy_digest": self.decision.policy,
+            "data_digest": self.decision.data,
+            "prompt_template": self.decision.contract.template,
+            "lineage": self.models.lineage or "not described",
+            "git_commit": self.commit or "none",
+            "git_changed": str(self.changed).lower(),
+        }
+        tags |= {f"dvc_{stage}": md5 for stage, md5 in self.outputs.items()}
+        tags |= _model_tags("base", self.models.base)
+        tags |= _model_tags("post_trained", self.models.post_trained)
+        return tags | {f"version_{name}": number for name, number in versions().items()}
+
+    def parameters(self) -> dict[str, str]:
+        """Return how the adapter was trained as MLflow parameters."""
+        config = read_json(self.adapter.adapter / "adapter_config.json")
+        trained = self.adapter
+        return {
+            "teacher": trained.teacher,
+            "target_layers": ",".join(str(layer) for layer in trained.target_layers),
+            "adapted_layers": str(trained.adapted_layers),
+            "adapter_parameters": str(trained.parameters),
+            "lora_r": str(config.get("r")),
+            "lora_alpha": str(config.get("lora_alpha")),
+            "steps": str(trained.steps),
+            "harmful_rows": str(trained.harmful_rows),
+            "retain_rows": str(trained.retain_rows),
+        }
+
+    def figures(self) -> dict[str, float]:
+        """Return every rate as MLflow metrics `arm/metric` with `.low`, `.high` and `.n`."""
+        figures: dict[str, float] = {}
+        for arm, rates in self.evidence.rates.items():
+            for metric, rate in rates.items():
+                key = f"{arm.value}/{metric}"
+                figures[key] = rate.rate
+                figures |= {f"{key}.low": rate.low, f"{key}.high": rate.high, f"{key}.n": rate.n}
+        return figures
+
+
+def gather_release(workspace: Workspace) -> Release:
+    """Return the accepted adapter in `workspace`.
+
+    Raises `EvidenceError` where the gate did not accept it or the decision is about something
+    else than what lies in the workspace.
+    """
+    results = {stage: load_result(stage, workspace.stage(stage)) for stage in names.STAGES[:-1]}
+    decision: Decision = results["gate"]
+    if not decision.accepted:
+        raise EvidenceError("the gate did not accept this adapter: " + "; ".join(decision.reasons))
+    check_adapter_files(results["train"].adapter)
+    _check_fresh(decision, results["prepare"], results["train"], results["evaluate"])
+    trained_on, model = results["train"].base_model, results["models"].post_trained.digest
+    _same("adapter's checkpoint", trained_on, "post-trained checkpoint", model)
+    commit, changed = git_commit(workspace.root)
+    return Release(
+        profile=workspace.profile,
+        prompts=results["prepare"],
+        models=results["models"],
+        adapter=results["train"],
+        evidence=results["evaluate"],
+        decision=decision,
+        report=_report(workspace, decision),
+        outputs=output_hashes(workspace),
+        commit=commit,
+        changed=changed,
+    )
+
+
+def check_adapter_files(folder: Path) -> None:
+    """Raise `EvidenceError` unless `folder` holds a safetensors adapter and nothing unexpected."""
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    if odd := sorted(found - ADAPTER_FILES):
+        raise EvidenceError(
+            f"adapter folder {folder} holds unexpected files ({', '.join(odd)}); allowed: "
+            f"{', '.join(sorted(ADAPTER_FILES))}"
+        )
+    if missing := sorted(ADAPTER_FILES - {"README.md"} - found):
+        raise EvidenceError(f"adapter folder {folder} lacks {', '.join(missing)}; train it again")
+
+
+def output_hashes(workspace: Workspace) -> dict[str, str]:
+    """Return stage -> DVC hash of its folder, for the stages that `dvc.lock` knows."""
+    if not workspace.lock.is_file():
+        raise EvidenceError(f"{workspace.lock} is missing; run the stages through DVC first")
+    hashes: dict[str, str] = {}
+    for name, entry in (read_yaml(workspace.lock).get("stages") or {}).items():
+        stage, _, profile = name.partition("@")
+        if profile == workspace.profile and entry.get("outs"):
+            hashes[stage] = entry["outs"][0]["md5"]
+    return hashes
+
+
+def _check_fresh(
+    decision: Decision, prompts: PromptSet, adapter: Adapter, evidence: Evidence
+) -> None:
+    _same("decision's adapter", decision.adapter, "adapter", digest_folder(adapter.adapter))
+    _same("decision's evidence", decision.evidence, "evidence", Evidence.digest_of(evidence.folder))
+    _same("decision's data", decision.data, "prepared data", prompts.digest_of_prompts)
+    _same("evaluated adapter", evidence.adapter, "decision's adapter", decision.adapter)
+    stored = adapter.adapter / names.CONTRACT
+    try:
+        contract = PromptContract.model_validate(read_json(stored))
+    except ValidationError as error:
+        raise EvidenceError(f"{stored} is not a prompt contract: {error}") from error
+    for what, other in (("adapter's file", contract), ("evaluation", evidence.contract)):
+        if other != decision.contract:
+            raise EvidenceError(
+                f"the prompt contract of the {what} is not the decision's; evaluate again with "
+                "the chat template that the adapter was trained with"
+            )
+
+
+def _same(one: str, value: str, other: str, expected: str) -> None:
+    if value != expected:
+        raise EvidenceError(
+            f"the {one} ({value[:12]}) is not the {other} here ({expected[:12]}): the decision is "
+            "stale; `safereact run` brings it up to date"
+        )
+
+
+def _report(workspace: Workspace, decision: Decision) -> Path | None:
+    folder = workspace.stage("report")
+    page = folder / names.REPORT
+    if not page.is_file() or not (folder / Report.FILE).is_file():
+        return None
+    report = Report.load(folder)
+    about = report.adapter == decision.adapter and report.digest == digest_file(page)
+    return page if about else None
+
+
+def _model_tags(role: str, ref: ModelRef) -> dict[str, str]:
+    return {
+        f"{role}_model": ref.location,
+        f"{role}_revision": ref.revision or "none",
+        f"{role}_digest": ref.digest,
+    }

@@ -1,0 +1,152 @@
+"""Who is champion: promotion, rollback, status, and bringing an adapter back.
+
+The ledger's entry is written before the alias moves, so that no champion is without who and why;
+a call that was cut off between the two is completed by the next.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from components import workspace as names
+from components.errors import RegistryError
+from components.release.ledger import Entry, champions, decode, encode, new_entry
+from components.release.registry import CANDIDATE, CHAMPION, EVIDENCE, Model, Registry, Version
+from components.storage import digest_file, read_json
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an alias points to, with the version's figures and, of a champion, its last entry."""
+
+    alias: str
+    version: str
+    adapter: str
+    figures: dict[str, float]  # "arm/metric", with .low, .high and .n
+    entry: Entry | None
+
+
+def promote(
+    registry: Registry, name: str, version: str | None = None, *, by: str, why: str
+) -> Entry:
+    """Make a version (None: the candidate) champion; return its entry in the ledger.
+
+    Promoting the champion again changes nothing and returns the entry there is. Raises
+    `RegistryError` for a version that the gate did not accept or whose files are not what was
+    registered.
+    """
+    model = registry.model(name)
+    version = version or model.aliases.get(CANDIDATE)
+    if version is None:
+        raise RegistryError(f"{name} has no candidate; `safereact run` registers one")
+    _verify(registry, registry.version(name, version))
+    entry = new_entry("promoted", version, model.aliases.get(CHAMPION), by=by, why=why)
+    return _move(registry, model, entry)
+
+
+def rollback(registry: Registry, name: str, *, by: str, why: str) -> Entry:
+    """Give `champion` back to the version that had it before; return the entry.
+
+    Versions deleted since are passed over. Raises `RegistryError` where there is no earlier
+    champion.
+    """
+    model = registry.model(name)
+    champion, entries = model.aliases.get(CHAMPION), decode(model.tags)
+    stack = champions(entries)
+    interrupted = entries and entries[-1].event != "promoted" and stack[-1:] != [champion]
+    if interrupted:
+        target = stack[-1]
+    else:
+        there = registry.numbers(name)
+        earlier = [n for n in (stack[:-1] if champion in stack else stack) if n in there]
+        if not earlier:
+            raise RegistryError(f"{name} has no earlier champion to go back to")
+        target = earlier[-1]
+    _verify(registry, registry.version(name, target))
+    return _move(registry, model, new_entry("rolled back", target, champion, by=by, why=why))
+
+
+def _move(registry: Registry, model: Model, entry: Entry) -> Entry:
+    """Write `entry`, unless the ledger has that version on top, then move the alias."""
+    entries = decode(model.tags)
+    if champions(entries)[-1:] == [entry.version]:
+        entry = entries[-1]
+    else:
+        registry.set_tag(model.name, *encode(entry))
+    if model.aliases.get(CHAMPION) != entry.version:
+        registry.set_alias(model.name, CHAMPION, entry.version)
+    return entry
+
+
+def status(registry: Registry, name: str) -> list[Standing]:
+    """Return what `champion` and `candidate` point to, the champion first; none: empty."""
+    model = registry.find_model(name)
+    standings = []
+    for alias in (CHAMPION, CANDIDATE):
+        number = model.aliases.get(alias) if model else None
+        if model is None or number is None:
+            continue
+        version = registry.version(name, number)
+        moves = [e for e in decode(model.tags) if alias == CHAMPION and e.version == number]
+        standings.append(
+            Standing(
+                alias=alias,
+                version=number,
+                adapter=version.tags.get("adapter_digest", ""),
+                figures=registry.figures(version),
+                entry=moves[-1] if moves else None,
+            )
+        )
+    return standings
+
+
+def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
+    """Write the adapter that `alias` (or a version's number) names into `folder`, ready for PEFT;
+    return the version's number.
+
+    The files are fetched beside `folder`, compared with the registered digest and moved there in
+    one step. Raises `RegistryError` for a folder that is not empty, an unknown name or alias, and
+    files that are not what was registered.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RegistryError(f"{folder} is not an empty folder; give another, or empty it")
+    model = registry.model(name)
+    number = alias if alias.isdigit() else model.aliases.get(alias)
+    if number is None:
+        known = ", ".join(sorted(model.aliases)) or "none"
+        raise RegistryError(f"{name} has no alias {alias!r}; it has: {known}")
+    version = registry.version(name, number)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        # An empty folder is replaced by the rename itself.
+        registry.fetch(version, Path(scratch)).replace(folder)
+    return number
+
+
+def _verify(registry: Registry, version: Version) -> None:
+    """Raise `RegistryError` unless the gate accepted exactly the files of this version."""
+    what = f"{version.name} version {version.number}"
+    if version.tags.get("gate") != "accepted":
+        raise RegistryError(
+            f"{what} was not accepted by the gate (tag gate = {version.tags.get('gate')!r}); only "
+            "accepted adapters become champion"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        registry.fetch(version, Path(scratch))
+        evidence = Path(scratch) / EVIDENCE
+        decision = read_json(evidence / names.DECISION)
+        figures = digest_file(evidence / names.METRICS)
+    if not decision.get("accepted"):
+        raise RegistryError(f"{what} carries a decision that says no")
+    for key, found in (
+        ("adapter_digest", decision.get("adapter")),
+        ("evidence_digest", decision.get("evidence")),
+        ("evidence_digest", figures),
+    ):
+        if version.tags.get(key) != found:
+            raise RegistryError(
+                f"{key} of {what} is {version.tags.get(key)}, but its files say {found}; they were "
+                "changed after registration"
+            )

@@ -1,0 +1,75 @@
+"""Registering an accepted adapter, once."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from components import workspace as names
+from components.release.card import write_card
+from components.release.lineage import Release, gather_release
+from components.release.registry import CANDIDATE, EVIDENCE, Measured, Registry
+from components.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered version with the alias `candidate`; `new` tells whether this call made it."""
+
+    name: str
+    version: str
+    new: bool
+
+
+def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
+    """Return the version of the accepted adapter in `workspace`, alias `candidate`.
+
+    The same adapter with the same evidence is registered once; a call that was killed between
+    logged model, version and alias is completed by the next. Raises `EvidenceError` where the gate
+    did not accept the adapter or its decision is stale, `RegistryError` where MLflow fails.
+    """
+    release = gather_release(workspace)
+    registry = Registry(workspace.root)
+    identity = {key: release.tags()[key] for key in ("adapter_digest", "evidence_digest")}
+    model = registry.find_model(name)
+    known = registry.numbers(name, identity) if model else []
+    if known:
+        version = known[0]
+    else:
+        log.info("registering adapter %s as %s", release.decision.adapter[:12], name)
+        home = registry.experiment(experiment)
+        logged = registry.finished_model(home, identity) or _log_release(
+            registry, home, release, name=name, root=workspace.root
+        )
+        version = registry.create_version(name, logged, release.tags())
+    if model is None or model.aliases.get(CANDIDATE) != version:
+        registry.set_alias(name, CANDIDATE, version)
+    return Registered(name, version, new=not known)
+
+
+def _log_release(registry: Registry, home: str, release: Release, *, name: str, root: Path):
+    measured = Measured(
+        figures=release.figures(),
+        data=release.profile,
+        digest=release.decision.data,
+        source=(release.prompts.folder / names.PROMPTS).relative_to(root).as_posix(),
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch)
+        shutil.copytree(release.adapter.adapter, files / names.ADAPTER)
+        evidence = files / EVIDENCE
+        evidence.mkdir()
+        shutil.copy(release.decision.folder / names.DECISION, evidence)
+        shutil.copy(release.evidence.folder / names.METRICS, evidence)
+        card = write_card(release, name=name, root=root)
+        (evidence / "model_card.md").write_text(card, encoding="utf-8")
+        if release.report:
+            shutil.copy(release.report, evidence)
+        return registry.log_model(
+            home, files, measured, tags=release.tags(), parameters=release.parameters()
+        )

@@ -1,0 +1,302 @@
+"""The MLflow registry as this project uses it. The only import of mlflow in the repository.
+
+A registered version holds `adapter/` (PEFT's own format with the prompt contract) and `evidence/`
+(decision, figures, model card, report), and carries its lineage as tags. What may be registered
+and promoted is decided in `registration` and `promotion`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from components.errors import EvidenceError, RegistryError
+from components.release.lineage import check_adapter_files
+from components.storage import digest_folder
+from components.workspace import ADAPTER, Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+EVIDENCE = "evidence"  # folder of a version's evidence, beside its adapter
+# A server that does not answer is reported within half a minute instead of many.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+_UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A registered model: where its aliases point, and its tags."""
+
+    name: str
+    aliases: dict[str, str]
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered version and the logged model it was made from."""
+
+    name: str
+    number: str
+    tags: dict[str, str]
+    logged_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """A finished logged model and the run it belongs to."""
+
+    id: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Figures with the data set they were measured on."""
+
+    figures: dict[str, float]
+    data: str  # the data set's name
+    digest: str
+    source: str
+
+
+def clear_errors(call: Callable[P, R]) -> Callable[P, R]:
+    """Return `call` with what MLflow raises turned into one `RegistryError` naming the server."""
+
+    @functools.wraps(call)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return call(*args, **kwargs)
+        except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+            uri = os.environ.get("MLFLOW_TRACKING_URI", "the embedded store in mlruns/")
+            # An address may carry a password.
+            uri, said = (re.sub(r"//[^/@\s]*@", "//", t) for t in (uri, str(error)))
+            raise RegistryError(
+                f"MLflow ({uri}) failed: {said.splitlines()[0]:.240}; check MLFLOW_TRACKING_URI "
+                "and that the server runs. All evidence is kept: the same command again takes up "
+                "from here"
+            ) from error
+
+    return wrapper
+
+
+class Registry:
+    """The runs, logged models and registered models of one server or embedded store."""
+
+    def __init__(self, root: Path) -> None:
+        """Choose the server of `MLFLOW_TRACKING_URI`, else the embedded store below `root`."""
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
+        self._store = Workspace(root, "").tracking_store
+        self._server = os.environ.get("MLFLOW_TRACKING_URI")
+
+    @functools.cached_property
+    def _client(self) -> MlflowClient:
+        import mlflow
+
+        for noisy in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        if not self._server:
+            self._store.mkdir(exist_ok=True)
+        uri = self._server or f"sqlite:///{self._store / 'mlflow.db'}"
+        # Creating a version looks its logged model up in the process-wide store.
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        return mlflow.MlflowClient()
+
+    # --- reading -----------------------------------------------------------------------------
+
+    @clear_errors
+    def model(self, name: str) -> Model:
+        """Return the registered model `name`; raises `RegistryError` naming those there are."""
+        model = self.find_model(name)
+        if model is None:
+            known = ", ".join(m.name for m in self._client.search_registered_models()) or "none"
+            raise RegistryError(f"no registered model is named {name!r}; there are: {known}")
+        return model
+
+    @clear_errors
+    def find_model(self, name: str) -> Model | None:
+        """Return the registered model `name`, None where nothing was registered under it yet."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        aliases = {alias: str(number) for alias, number in found.aliases.items()}
+        return Model(name, aliases, dict(found.tags))
+
+    @clear_errors
+    def version(self, name: str, number: str) -> Version:
+        """Return one version; raises `RegistryError` where there is none of that number."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version(name, number)
+        except MlflowException as error:
+            if error.error_code in _UNKNOWN:
+                raise RegistryError(f"{name} has no version {number!r}") from error
+            raise
+        # `model_id` of a version is None on sqlite; its source names the logged model.
+        logged = str(found.source).removeprefix("models:/")
+        return Version(name, str(found.version), dict(found.tags), logged)
+
+    @clear_errors
+    def numbers(self, name: str, tags: Mapping[str, str] | None = None) -> list[str]:
+        """Return the numbers of the versions that carry `tags`, oldest first."""
+        query = " AND ".join((f"name = '{name}'", *_tag_filter(tags or {})))
+        found = self._client.search_model_versions(query)
+        return [str(number) for number in sorted(int(version.version) for version in found)]
+
+    @clear_errors
+    def figures(self, version: Version) -> dict[str, float]:
+        """Return the metrics that are linked to the version's logged model."""
+        logged = self._client.get_logged_model(version.logged_model)
+        return {metric.key: metric.value for metric in logged.metrics or []}
+
+    @clear_errors
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """Download a version into `folder` and return its adapter's folder, digest checked.
+
+        Raises `RegistryError` where the files are not what was registered, and for anything but
+        a safetensors adapter.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        # Without a destination MLflow would answer with the store's own folder.
+        uri = f"models:/{version.name}/{version.number}"
+        download_artifacts(artifact_uri=uri, dst_path=str(folder))
+        adapter = folder / ADAPTER
+        try:
+            check_adapter_files(adapter)
+        except EvidenceError as error:
+            raise RegistryError(f"{uri} cannot be used: {error}") from error
+        expected, found = version.tags.get("adapter_digest"), digest_folder(adapter)
+        if expected != found:
+            raise RegistryError(
+                f"{uri} has the digest {found}, registered was {expected}; its files were changed"
+            )
+        return adapter
+
+    # --- writing -----------------------------------------------------------------------------
+
+    @clear_errors
+    def experiment(self, name: str) -> str:
+        """Return the id of the experiment `name`, which is created where it is missing."""
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        location = None if self._server else (self._store / "artifacts").as_uri()
+        return self._client.create_experiment(name, artifact_location=location)
+
+    @clear_errors
+    def finished_model(self, experiment: str, tags: Mapping[str, str]) -> LoggedModel | None:
+        """Return the finished logged model with `tags`, if there is one, and close what killed
+        calls left open."""
+        query = " AND ".join(_tag_filter(tags))
+        found = self._client.search_logged_models([experiment], filter_string=query)
+        ready = [LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == "READY"]
+        runs = {model.run for model in ready}
+        for run in self._client.search_runs([experiment], f"{query} AND status = 'RUNNING'"):
+            done = run.info.run_id in runs
+            self._client.set_terminated(run.info.run_id, "FINISHED" if done else "KILLED")
+        return ready[0] if ready else None
+
+    @clear_errors
+    def log_model(
+        self,
+        experiment: str,
+        files: Path,
+        measured: Measured,
+        *,
+        tags: Mapping[str, str],
+        parameters: Mapping[str, str],
+    ) -> LoggedModel:
+        """Return a new logged model of `files`, with its figures, finished, and its run closed."""
+        from mlflow.entities import LoggedModelOutput
+
+        title = tags["adapter_digest"][:12]
+        run = self._client.create_run(experiment, run_name=title, tags=dict(tags)).info.run_id
+        try:
+            model = self._client.create_logged_model(
+                experiment,
+                name="adapter",
+                source_run_id=run,
+                tags=dict(tags),
+                params=dict(parameters),
+                model_type="peft-adapter",
+            ).model_id
+            self._client.log_model_artifacts(model, str(files))
+            self._client.log_outputs(run, [LoggedModelOutput(model, 0)])
+            self._log_figures(run, model, measured, parameters)
+            self._client.finalize_logged_model(model, "READY")
+        except BaseException:
+            self._client.set_terminated(run, "FAILED")
+            raise
+        self._client.set_terminated(run, "FINISHED")
+        return LoggedModel(model, run)
+
+    def _log_figures(
+        self, run: str, model: str, measured: Measured, parameters: Mapping[str, str]
+    ) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+
+        digest = measured.digest[:36]  # as much as MLflow keeps
+        data = Dataset(measured.data, digest, "local", f'{{"uri": "{measured.source}"}}')
+        use = InputTag("mlflow.data.context", "evaluation")
+        self._client.log_inputs(run, datasets=[DatasetInput(data, [use])])
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(key, value, now, 0, model, measured.data, digest)
+            for key, value in measured.figures.items()
+        ]
+        settings: list[Any] = [Param(key, value) for key, value in parameters.items()]
+        self._client.log_batch(run, metrics=metrics, params=settings)
+
+    @clear_errors
+    def create_version(self, name: str, logged: LoggedModel, tags: Mapping[str, str]) -> str:
+        """Return the number of a new version of `name`, made from a logged model."""
+        if self.find_model(name) is None:
+            self._client.create_registered_model(name)
+        version = self._client.create_model_version(
+            name, source=f"models:/{logged.id}", run_id=logged.run, tags=dict(tags)
+        )
+        return str(version.version)
+
+    @clear_errors
+    def set_alias(self, name: str, alias: str, number: str) -> None:
+        """Let `alias` point to the version `number`."""
+        self._client.set_registered_model_alias(name, alias, number)
+
+    @clear_errors
+    def set_tag(self, name: str, key: str, value: str) -> None:
+        """Set a tag of the registered model."""
+        self._client.set_registered_model_tag(name, key, value)
+
+
+def _tag_filter(tags: Mapping[str, str]) -> list[str]:
+    return [f"tags.{key} = '{value}'" for key, value in tags.items()]

@@ -1,0 +1,128 @@
+"""The page: what the template needs, put together and rendered."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path, PurePath
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from components.config import Report as Section
+from components.records import Arm, Role, Split
+from components.reporting import figures, wording
+from components.reporting.curves import loss_curves
+from components.reporting.examples import choose_examples
+from components.results import Adapter, Decision, Evidence, ModelRef, Models, Probe, PromptSet
+from components.storage import read_json_lines, read_rows
+from components.workspace import CURVES, PLOTS, ROWS
+
+_TEMPLATES = Path(__file__).parent
+
+
+def render(
+    section: Section,
+    prompts: PromptSet,
+    models: Models,
+    probe: Probe,
+    adapter: Adapter,
+    evidence: Evidence,
+    decision: Decision,
+    *,
+    seed: int,
+) -> str:
+    """Return the whole page as HTML: no script, nothing loaded from elsewhere."""
+    examples = choose_examples(
+        prompts.rows(split=Split.TEST) if section.examples else [],
+        read_rows(evidence.folder / ROWS) if section.examples else [],
+        count=section.examples,
+        redact=section.redact,
+        seed=seed,
+    )
+    return _environment().get_template("report.html").render(
+        section=section,
+        prompts=prompts,
+        models=models,
+        probe=probe,
+        adapter=adapter,
+        evidence=evidence,
+        decision=decision,
+        seed=seed,
+        failed=[rule for rule in decision.rules if not rule.passed],
+        panels=figures.panels(evidence, decision),
+        sentences=_sentences(evidence),
+        arms=figures.arms(evidence),
+        metrics=figures.metrics(evidence),
+        comparisons=figures.comparisons(evidence),
+        plots=_plots(probe.folder / PLOTS),
+        curves=_curves(adapter.folder / CURVES),
+        examples=examples,
+        one_contract=adapter.contract == evidence.contract == decision.contract,
+    )
+
+
+def _environment() -> Environment:
+    """Return the template engine: autoescaping, undefined names are errors, and every string that
+    reaches the page has its invisible characters made visible."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_made_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=wording.percent,
+        interval=wording.interval,
+        points=wording.points,
+        probability=wording.probability,
+        number=wording.number,
+        arm=wording.arm_name,
+        one_line=wording.one_line,
+        side=figures.side,
+        place=_place,
+        share=lambda value: wording.number(100 * value),
+    )
+    environment.globals.update(Role=Role, Split=Split, Arm=Arm)
+    return environment
+
+
+def _made_visible(value: Any) -> Any:
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return wording.visible(str(value)) if plain else value
+
+
+def _place(model: ModelRef) -> str:
+    """Return where a checkpoint lies; of a path on this machine only the last part."""
+    return PurePath(model.location).name if model.where == "local" else model.location
+
+
+def _sentences(evidence: Evidence) -> list[str]:
+    told = (
+        figures.change(evidence, "harmful.refused", "Harmful requests refused"),
+        figures.change(evidence, "reasoning.correct", "Reasoning problems solved"),
+        figures.against_baseline(evidence.differences),
+    )
+    return [sentence for sentence in told if sentence]
+
+
+def _plots(folder: Path) -> list[tuple[str, str]]:
+    """Return name and data address of every SVG in `folder`.
+
+    A drawing within an image element runs no script and loads nothing, whatever it holds.
+    """
+    return [
+        (
+            path.stem,
+            f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}",
+        )
+        for path in sorted(folder.glob("*.svg"))
+    ]
+
+
+def _curves(path: Path) -> Markup | None:
+    """Return the losses over the steps as an SVG element; None where no curves were kept."""
+    svg = loss_curves(read_json_lines(path)) if path.is_file() else None
+    return None if svg is None else Markup(svg)  # noqa: S704 - our own drawing of numbers

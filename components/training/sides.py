@@ -1,0 +1,98 @@
+"""The two sides of the SafeReAct loss: the teacher's refusals, and what is to stay as it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.training.batches import Side
+from components.training.rows import Row, keep_refusals, own_completions, refuses, student_rows
+from components.training.targets import states_bytes, store_states
+
+if TYPE_CHECKING:
+    from components.records import Prompt
+    from components.training.teacher import Reader
+
+log = logging.getLogger(__name__)
+
+# A checked refusal, and what the baseline learns, where the loss itself is on the prompt alone.
+PROMPT_ONLY_TOKENS = 24
+# Larger references are computed in each step: a disk is then no quicker than the model.
+MAX_REFERENCE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What the teacher gives: target states, and its refusals in words for the baseline."""
+
+    side: Side
+    refusals: list[Row]
+    refused: int  # harmful prompts that it refused
+
+
+def teacher_lesson(
+    teacher: Reader,
+    prompts: Sequence[Prompt],
+    read_by_student: Mapping[str, tuple[int, ...]],
+    *,
+    refusal_tokens: int,
+    prompt_tokens: int,
+    layers: Sequence[int],
+    patterns: Sequence[str],
+    compliance_pattern: str | None,
+    waived: bool,
+    folder: Path,
+) -> Lesson:
+    """Return the harmful side: rows as the student reads them, and the teacher's states there.
+
+    The positions are the last `prompt_tokens` of the prompt and those of the teacher's own greedy
+    refusal, at most `refusal_tokens` of it; deviation from the paper, which takes the whole prompt
+    and no refusal. `waived`: the teacher may refuse nothing.
+    """
+    read = {p.id: tuple(teacher.render(p.text)) for p in prompts if p.id in read_by_student}
+    answered = own_completions(
+        teacher, read, max_new_tokens=refusal_tokens or PROMPT_ONLY_TOKENS, label="teacher answers"
+    )
+    refused = [
+        refuses(teacher, row, patterns=patterns, compliance_pattern=compliance_pattern)
+        for row in answered
+    ]
+    kept = keep_refusals(answered, refused, waived=waived)
+    refusals = student_rows(kept, read_by_student, prompt_tokens)
+    cut = [replace(row, completion=row.completion[:refusal_tokens]) for row in kept]
+    tails = [row.tail(prompt_tokens) for row in cut]
+    log.info("storing the teacher's states of %d refusals at layers %s", len(cut), list(layers))
+    targets = store_states(
+        teacher.model, [row.inputs for row in cut], tails, layers=layers, folder=folder
+    )
+    rows = [replace(row, completion=row.completion[:refusal_tokens]) for row in refusals]
+    return Lesson(Side(rows, tails, targets), refusals, sum(refused))
+
+
+def retained_side(
+    student: Reader,
+    prompts: Mapping[str, tuple[int, ...]],
+    *,
+    max_new_tokens: int,
+    depth: int,
+    folder: Path,
+) -> Side:
+    """Return the retained side: the post-trained model's own greedy completions, with thoughts.
+
+    All positions count, at layers 1 to `depth`. The reference states are stored where they take
+    at most `MAX_REFERENCE_BYTES`.
+    """
+    rows = own_completions(student, prompts, max_new_tokens=max_new_tokens, label="own answers")
+    inputs = [row.inputs for row in rows]
+    tails = [len(tokens) for tokens in inputs]
+    model = student.model
+    size = states_bytes(sum(tails), depth, model.config.hidden_size, model.dtype)
+    if size > MAX_REFERENCE_BYTES:
+        log.info("the states to retain would take %.1f GiB: computed in each step", size / 2**30)
+        return Side(rows, tails, None)
+    log.info("storing the states of %d answers to retain", len(rows))
+    layers = range(1, depth + 1)
+    return Side(rows, tails, store_states(model, inputs, tails, layers=layers, folder=folder))

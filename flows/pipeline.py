@@ -1,0 +1,174 @@
+"""The stages through DVC, each in a child process that dies with this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.config import load_profile, read_yaml
+from components.errors import BusyError, ConfigError, SafeReActError, StageError
+from components.workspace import STAGES, Workspace
+from flows.environment import stage_environment
+
+_LEASH = Path(__file__).with_name("leash.py")
+_GRACE_SECONDS = 5.0
+# What DVC says about itself; it goes to the log file only.
+_CHATTER = (
+    "Running stage '",
+    "> ",
+    "Updating lock file",
+    "Generating lock file",
+    "To track the changes",
+    "git add",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+    "WARNING: 'params.yaml'",
+)
+_DVC_ERROR = "ERROR: "
+_BUSY = ("is busy", "Unable to acquire lock")
+_HOLDER = re.compile(r"\(PID (\d+)\): (.+)")
+_EXITED = re.compile(r"exited with (-?\d+)")
+
+Say = Callable[[str], None]
+
+
+def check_profile(workspace: Workspace) -> None:
+    """Raise `ConfigError` unless the profile is valid and DVC knows of it."""
+    if "DVC_STAGE" in os.environ or "DVC_ROOT" in os.environ:
+        raise ConfigError(
+            "this run was started inside a DVC stage, which would wait for itself; start it from "
+            "a shell or a scheduler"
+        )
+    load_profile(workspace.profile_file)
+    document = read_yaml(workspace.profile_file)
+    if lacking := [key for key in ("seed", *STAGES) if key not in document]:
+        raise ConfigError(
+            f"{workspace.profile_file} lacks {', '.join(lacking)}, which DVC watches; write "
+            f"`{lacking[0]}: {'0' if lacking[0] == 'seed' else '{}'}` to take the defaults"
+        )
+    listed = read_yaml(workspace.parameters).get("profiles") or {}
+    if workspace.profile not in listed:
+        raise ConfigError(
+            f"profile {workspace.profile!r} is not listed in {workspace.parameters.name}; "
+            f"`safereact add {workspace.profile}` lists it"
+        )
+    for key in ("checkpoints", "prompts"):
+        where = (listed[workspace.profile] or {}).get(key)
+        if not where or not (workspace.root / where).exists():
+            raise ConfigError(
+                f"{key} of profile {workspace.profile!r} in {workspace.parameters.name} is "
+                f"{where!r}; give the file or folder that the profile's {key} lie in"
+            )
+
+
+def stale_stages(workspace: Workspace) -> set[str]:
+    """Return the stages whose inputs, settings or outputs changed since DVC last ran them.
+
+    A stage that is not among them is up to date only as long as none before it runs.
+    """
+    targets = [f"{stage}@{workspace.profile}" for stage in STAGES]
+    answer = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json", *targets],
+        cwd=workspace.root,
+        env=stage_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
+    return {name.partition("@")[0] for name in json.loads(answer.stdout)}
+
+
+def run_stage(stage: str, workspace: Workspace, say: Say) -> None:
+    """Run `stage` through DVC, which skips it where nothing changed; `say` gets every line.
+
+    The lines also go to the stage's log file. Raises `BusyError` where another DVC process works
+    in this repository, and otherwise an error with the stage's own last message.
+    """
+    log = workspace.log(stage)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = ["repro", "--single-item", f"{stage}@{workspace.profile}"]
+    lines: list[str] = []
+    with log.open("w", encoding="utf-8") as file, _child(command, workspace.root) as child:
+        for line in child.stdout or ():
+            file.write(line)
+            file.flush()
+            lines.append(line.rstrip())
+            if lines[-1] and not lines[-1].lstrip().startswith(_CHATTER):
+                say(lines[-1])
+        code = child.wait()
+    if code != 0:
+        raise _explain(stage, lines, log)
+
+
+@contextmanager
+def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
+    """Yield a DVC process in its own group; nothing of the group is left afterwards."""
+    child = subprocess.Popen(
+        [sys.executable, "-I", str(_LEASH), sys.executable, "-m", "dvc", *command],
+        cwd=root,
+        env=stage_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        with child:
+            try:
+                yield child
+            except BaseException:
+                # Interrupted, the stage removes its scratch files and DVC its lock.
+                _signal(child.pid, signal.SIGINT)
+                try:
+                    child.wait(_GRACE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    _signal(child.pid, signal.SIGKILL)
+                raise
+    finally:
+        _signal(child.pid, signal.SIGKILL)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        # Nothing of the group is left; macOS says so with a permission error.
+        return
+
+
+def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
+    """Return the one error that tells why `stage` failed, from what it printed."""
+    text = "\n".join(lines)
+    if any(mark in text for mark in _BUSY):
+        holder = _HOLDER.search(text)
+        who = f"process {holder[1]} ({holder[2]})" if holder else "another DVC process"
+        return BusyError(f"{who} works in this repository; wait until it is done, or end it")
+    end = next((i for i, line in enumerate(lines) if line.startswith(_DVC_ERROR)), len(lines))
+    own = [i for i in range(end) if lines[i].startswith(f"{stage}: ")]
+    exited = _EXITED.search("\n".join(lines[end:]))
+    code = int(exited[1]) if exited else 1
+    if own:
+        message = "\n".join(lines[own[-1] : end]).strip()
+        return (ConfigError if code == ConfigError.exit_code else StageError)(message)
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        hint = "; out of memory is the usual cause" if number == signal.SIGKILL else ""
+        return StageError(f"{stage} was killed by signal {number}{hint}; its output is in {log}")
+    if exited:
+        last = next((line for line in reversed(lines[:end]) if line.strip()), "it said nothing")
+        return StageError(f"{stage} failed: {last.strip()}; its whole output is in {log}")
+    said = lines[end].removeprefix(_DVC_ERROR) if end < len(lines) else "DVC said nothing"
+    return StageError(f"{stage}: {said}")
