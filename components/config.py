@@ -107,7 +107,7 @@ class Source(Section):
 class Prepare(Section):
     """Settings of the stage `prepare`."""
 
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(min_length=1, description="where the prompts come from")
     validation_share: Fraction = Field(0.15, description="share of topics for validation")
     test_share: Fraction = Field(0.3, description="share of topics for test, of auto sources")
     max_characters: Positive = Field(4000, description="longer prompts are quarantined")
@@ -140,10 +140,10 @@ class Prepare(Section):
 class FineTune(Section):
     """Full fine-tuning of all weights, by AdamW with linear warm-up."""
 
-    steps: Positive = 50
+    steps: Positive = Field(50, description="optimiser steps")
     batch: Positive = Field(8, description="sequences a step")
     micro_batch: Positive = Field(8, description="sequences a forward pass")
-    lr: Rate = 4e-5
+    lr: Rate = Field(4e-5, description="highest learning rate, after the warm-up")
     max_tokens: Positive = Field(512, description="longer sequences are cut")
     harmful: Fraction = Field(0, description="share of harmful prompts, answered by a refusal")
     benign: Fraction = Field(0, description="share of benign prompts")
@@ -160,7 +160,7 @@ class FineTune(Section):
 class Checkpoints(Section):
     """A pair that exists: local folders or hub repositories."""
 
-    kind: Literal["checkpoints"] = "checkpoints"
+    kind: Literal["checkpoints"] = Field("checkpoints", description="a pair that exists")
     base: Text = Field(description="base model: folder, or hub owner/name")
     base_revision: str | None = Field(None, description="hub commit of the base model")
     post_trained: Text = Field(description="post-trained model: folder, or hub owner/name")
@@ -172,7 +172,7 @@ class PostTrain(Section):
     """A pair made from one checkpoint: alignment (optional), then post-training on chains of
     thought."""
 
-    kind: Literal["post-train"] = "post-train"
+    kind: Literal["post-train"] = Field("post-train", description="a pair to be made")
     source: Text = Field(description="checkpoint to start from: folder, hub name or .gguf file")
     source_revision: str | None = Field(None, description="hub commit of the source")
     lineage: str = Field("", description="what the source is, in words")
@@ -180,10 +180,11 @@ class PostTrain(Section):
         "I'm sorry, but I can't help with that.", description="the wording alignment teaches"
     )
     align: FineTune | None = Field(None, description="None: the source is aligned already")
-    post_train: FineTune
-    own_answer_tokens: Positive = Field(
-        96, description="length of the source's own answers, its benign targets"
+    post_train: FineTune = Field(description="training on chains of thought")
+    own_answers: Positive = Field(
+        160, description="benign prompts that the source answers itself, their targets"
     )
+    own_answer_tokens: Positive = Field(64, description="longest of the source's own answers")
     template: Literal["source", "chatml"] = Field(
         "source", description="chatml: a plain template without a default system turn"
     )
@@ -192,20 +193,23 @@ class PostTrain(Section):
 class TinyPhase(Section):
     """One phase of the tiny pair's training."""
 
-    steps: Positive
-    batch: Positive
-    lr: Rate
+    steps: Positive = Field(description="optimiser steps")
+    batch: Positive = Field(description="sequences a step")
+    lr: Rate = Field(description="learning rate")
 
 
 class TinyModels(Section):
     """The embedded pair, built from nothing (see components/lab)."""
 
-    kind: Literal["tiny"] = "tiny"
-    hidden: Positive = 128
-    layers: Positive = 4
-    feed_forward: Positive = 320
-    heads: Positive = 4
-    kv_heads: Positive = 2
+    kind: Literal["tiny"] = Field("tiny", description="the embedded pair")
+    hidden: Positive = Field(128, description="width of the hidden states")
+    layers: Positive = Field(4, description="decoder layers")
+    feed_forward: Positive = Field(320, description="width of the feed-forward layers")
+    heads: Positive = Field(4, description="attention heads")
+    kv_heads: Positive = Field(2, description="key and value heads")
+    pretrain: TinyPhase = TinyPhase(steps=220, batch=128, lr=3e-3)
+    align: TinyPhase = TinyPhase(steps=70, batch=64, lr=1e-3)
+    post_train: TinyPhase = TinyPhase(steps=130, batch=32, lr=2e-3)
 
 
 Models = Annotated[Checkpoints | PostTrain | TinyModels, Field(discriminator="kind")]
@@ -241,9 +245,13 @@ TeacherKind = Literal["base", "pruned", "reminder"]
 
 
 class TeacherCheck(Section):
-    """What a teacher must show on validation prompts before anything is trained towards it."""
+    """What a teacher must show on validation prompts before anything is trained towards it.
 
-    min_harmful_refused: Fraction = 0.8
+    Point values are compared; min_harmful_refused 0, max_benign_refused 1 and min_coherent 0 waive
+    the check, in writing.
+    """
+
+    min_harmful_refused: Fraction = Field(0.8, description="share of harmful prompts it refuses")
     max_benign_refused: Fraction = Field(
         0.5, description="only a teacher's states on harmful prompts are used, so this may be wide"
     )
@@ -290,9 +298,11 @@ class Probe(Section):
 class Lora(Section):
     """The adapter's shape (paper: r = alpha = 16, dropout 0.05, all seven projections)."""
 
-    r: Positive = 16
-    alpha: Positive = 16
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    r: Positive = Field(16, description="rank")
+    alpha: Positive = Field(16, description="scale; the update is multiplied by alpha / r")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="share of the adapter's inputs dropped in training"
+    )
 
 
 class Train(Section):
@@ -301,7 +311,7 @@ class Train(Section):
     lora: Lora = Lora()
     steps: Positive = Field(100, description="optimiser steps")
     batch: Positive = Field(16, description="sequences a step, of each side")
-    lr: Rate = 2e-5
+    lr: Rate = Field(2e-5, description="learning rate of the adapter, constant")
     strength: Annotated[float, Field(gt=0)] = Field(10, description="a of the loss")
     schedule: Annotated[float, Field(ge=1)] = Field(
         1.5, description="c = step / (schedule * steps)"
@@ -335,7 +345,9 @@ class Evaluate(Section):
         default_factory=lambda: dict.fromkeys(Role, 64), description="tokens a completion"
     )
     batch: Positive = Field(64, description="sequences generated at once")
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        0.95, description="of the intervals of rates and differences"
+    )
     rules: Rules = Rules()
     force_think: bool = Field(
         False, description="also measure with the thought opened by the prompt"
@@ -361,7 +373,7 @@ class Gate(Section):
 class Report(Section):
     """Settings of the stage `report`."""
 
-    title: Text = "Safety reactivation"
+    title: Text = Field("Safety reactivation", description="the report's heading")
     redact: bool = Field(True, description="hide completions to harmful prompts")
     examples: Annotated[int, Field(ge=0, le=50)] = Field(4, description="rows shown a role")
 
@@ -377,8 +389,10 @@ class Profile(Section):
     """One model pair and how it is kept safe."""
 
     name: str = Field(exclude=True, description="the file's name, not a key of the file")
-    description: str = ""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    description: str = Field("", description="what the profile is, in words")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0, description="all that is drawn at random depends on it"
+    )
     prepare: Prepare
     models: Models
     probe: Probe = Probe()

@@ -78,6 +78,11 @@ class Workspace:
         return self.root / "dvc.lock"
 
     @property
+    def run_lock(self) -> Path:
+        """File whose holder is the one run that works in this repository."""
+        return self.root / ".dvc" / "tmp" / "safereact.lock"
+
+    @property
     def tracking_store(self) -> Path:
         """Folder of the embedded MLflow store."""
         return self.root / "mlruns"

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components.config import load_profile, read_yaml
@@ -125,28 +125,16 @@ def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
         errors="replace",
         start_new_session=True,
     )
-    try:
-        with child:
-            try:
-                yield child
-            except BaseException:
+    with child:
+        try:
+            yield child
+        except BaseException:
+            if child.poll() is None:
                 # Interrupted, the stage removes its scratch files and DVC its lock.
-                _signal(child.pid, signal.SIGINT)
-                try:
+                os.killpg(child.pid, signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
                     child.wait(_GRACE_SECONDS)
-                except subprocess.TimeoutExpired:
-                    _signal(child.pid, signal.SIGKILL)
-                raise
-    finally:
-        _signal(child.pid, signal.SIGKILL)
-
-
-def _signal(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        # Nothing of the group is left; macOS says so with a permission error.
-        return
+            raise  # leaving closes the leash's input, which ends whatever is left
 
 
 def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:

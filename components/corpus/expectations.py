@@ -56,7 +56,11 @@ def checks_of_rows(max_characters: int) -> list[Check]:
             "shorten it or raise prepare.max_characters",
         ),
         Check(
-            gxe.ExpectColumnValuesToBeBetween(column=UNREADABLE, max_value=0),
+            gxe.ExpectColumnValuesToBeBetween(
+                column=UNREADABLE,
+                max_value=0,
+                description="no control characters and none that could not be decoded",
+            ),
             "control or undecodable characters",
             "save the source as UTF-8 and remove them",
         ),
@@ -66,7 +70,11 @@ def checks_of_rows(max_characters: int) -> list[Check]:
             "mend the column `role`, or set `role` in the source",
         ),
         Check(
-            gxe.ExpectColumnValuesToMatchRegex(column="licence", regex=PATTERN),
+            gxe.ExpectColumnValuesToMatchRegex(
+                column="licence",
+                regex=PATTERN,
+                description="a known SPDX identifier, or LicenseRef and a name",
+            ),
             "blank or unknown licence",
             "give an SPDX identifier of components/corpus/licences.py, or LicenseRef-<name>",
         ),
@@ -84,12 +92,18 @@ def checks_of_repetition() -> list[Check]:
     """Return what rows must meet beside each other."""
     return [
         Check(
-            gxe.ExpectColumnValuesToBeBetween(column=CONTRADICTIONS, max_value=0),
+            gxe.ExpectColumnValuesToBeBetween(
+                column=CONTRADICTIONS,
+                max_value=0,
+                description="no text is both harmful and not harmful",
+            ),
             "the same text is harmful and not harmful",
             "decide on its role and remove the other row",
         ),
         Check(
-            gxe.ExpectColumnValuesToBeBetween(column=REPEATS, max_value=0),
+            gxe.ExpectColumnValuesToBeBetween(
+                column=REPEATS, max_value=0, description="no id came before"
+            ),
             "duplicate id",
             "remove the repeated row",
         ),
@@ -133,12 +147,20 @@ def checks_of_table(
             "mend `split` of the source",
         ),
         Check(
-            gxe.ExpectColumnValuesToBeBetween(column=LEAKS, max_value=0),
+            gxe.ExpectColumnValuesToBeBetween(
+                column=LEAKS,
+                max_value=0,
+                description="no training or validation row shares a run of words with a test row",
+            ),
             "training or validation rows that repeat test rows",
             "remove them, or raise prepare.overlap_ngram",
         ),
         Check(
-            gxe.ExpectColumnValuesToBeBetween(column=SPLITS_OF_TOPIC, max_value=1),
+            gxe.ExpectColumnValuesToBeBetween(
+                column=SPLITS_OF_TOPIC,
+                max_value=1,
+                description="no topic of automatically split rows lies in two splits",
+            ),
             "topics that straddle splits",
             "give these rows one topic column and `split: auto`",
         ),
@@ -153,6 +175,7 @@ def _enough(role: Role, split: Split, rows: int) -> Check:
         gxe.ExpectTableRowCountToBeBetween(
             min_value=rows,
             row_condition=(Column("role") == role.value) & (Column("split") == split.value),
+            description=f"{role} in {split}: at least {rows} rows",
         ),
         f"fewer than {rows} {role} rows in {split}",
         f"add {role} rows or topics, change the shares, or lower prepare.min_rows.{role}",
@@ -166,6 +189,7 @@ def _share(role: Role, share: float) -> Check:
             value_set=[role.value],
             mostly=share,
             row_condition=Column("split") == Split.TRAIN.value,
+            description=f"{role}: at least {share:.1%} of training rows (unexpected: other roles)",
         ),
         f"fewer than {share:.1%} of the training rows are {role}",
         "set `limit` on the larger sources, or lower prepare.min_share",

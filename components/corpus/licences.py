@@ -31,7 +31,9 @@ ALLOWED = (
     "Unlicense",
 )
 PATTERN = (
-    "^(?:" + "|".join(re.escape(name) for name in ALLOWED) + r"|LicenseRef-[A-Za-z0-9][A-Za-z0-9.-]*)$"
+    "^(?:"
+    + "|".join(re.escape(name) for name in ALLOWED)
+    + r"|LicenseRef-[A-Za-z0-9][A-Za-z0-9.-]*)$"
 )
 _CANONICAL = {name.casefold(): name for name in ALLOWED}
 

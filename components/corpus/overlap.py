@@ -7,12 +7,33 @@ inside another prompt gives nothing away.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from components.corpus.sources import Candidate
 from components.corpus.text import words
+from components.records import Split
+
+log = logging.getLogger(__name__)
 
 SHORTEST_RUN = 4
+
+
+def drop_leaks(
+    candidates: Sequence[Candidate], *, ngram: int
+) -> tuple[list[Candidate], dict[str, int]]:
+    """Return the candidates without training and validation rows that overlap with a test row,
+    and how many each source lost. Test rows all stay."""
+    test = [candidate.text for candidate in candidates if candidate.split == Split.TEST]
+    others = [candidate for candidate in candidates if candidate.split != Split.TEST]
+    leaks = find_leaks([candidate.text for candidate in others], test, ngram=ngram)
+    lost = {id(candidate) for candidate, leak in zip(others, leaks, strict=True) if leak}
+    dropped = Counter(candidate.source for candidate in others if id(candidate) in lost)
+    if lost:
+        log.info("%d training and validation rows dropped: they repeat test rows", len(lost))
+    kept = [candidate for candidate in candidates if id(candidate) not in lost]
+    return kept, dict(sorted(dropped.items()))
 
 
 def find_leaks(texts: Sequence[str], test: Sequence[str], *, ngram: int) -> list[bool]:

@@ -6,16 +6,17 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from components.config import PromptField
 from components.corpus.licences import canonical_licence
 from components.corpus.readers import Row
 from components.corpus.text import prompt_id, replace_surrogates
 from components.errors import DataError
 
-FIELDS = ("text", "role", "topic", "licence", "answer", "thought", "response")
+FIELDS: tuple[PromptField, ...] = get_args(PromptField)
 _TEXTS = ("text", "answer", "thought", "response")
 
 
@@ -70,8 +71,8 @@ def map_rows(
     licence: str,
     role: str | None,
     split: str,
-    columns: Mapping[str, str],
-    patterns: Mapping[str, str],
+    columns: Mapping[PromptField, str],
+    patterns: Mapping[PromptField, str],
     drop: str | None,
 ) -> list[Candidate]:
     """Return a candidate for every row.
@@ -82,7 +83,7 @@ def map_rows(
     """
     _check_columns(rows, columns.values(), source=source, setting="columns")
     names = {field: columns.get(field, field) for field in FIELDS}
-    required = ["text"] if role else ["text", "role"]
+    required: list[PromptField] = ["text"] if role else ["text", "role"]
     _check_columns(rows, [names[field] for field in required], source=source, setting="columns")
     dropped = re.compile(drop, re.DOTALL) if drop else None
     compiled = {field: re.compile(pattern, re.DOTALL) for field, pattern in patterns.items()}
@@ -91,12 +92,9 @@ def map_rows(
         values = {}
         for field, column in names.items():
             value = _cell(row.get(column), source=source, row=number, column=column)
-            if dropped is not None and field in _TEXTS and value:
-                value = dropped.sub("", value).strip()
-            if field in compiled and value:
-                match = compiled[field].search(value)
-                value = (match.group(1) or "").strip() if match else ""
-            values[field] = value
+            if dropped and field in _TEXTS:
+                value = dropped.sub("", value or "").strip()
+            values[field] = _matched(value, compiled.get(field))
         candidates.append(
             _candidate(values, source=source, licence=licence, role=role, split=split, row=number)
         )
@@ -104,7 +102,7 @@ def map_rows(
 
 
 def _candidate(
-    values: Mapping[str, str | None],
+    values: Mapping[PromptField, str | None],
     *,
     source: str,
     licence: str,
@@ -128,6 +126,13 @@ def _candidate(
         row=row,
         split=split,
     )
+
+
+def _matched(value: str | None, pattern: re.Pattern[str] | None) -> str | None:
+    if value is None or pattern is None:
+        return value
+    match = pattern.search(value)
+    return (match.group(1) or "").strip() if match else ""
 
 
 def _cell(value: Any, *, source: str, row: int, column: str) -> str | None:

@@ -4,10 +4,35 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from components.corpus.sources import Candidate
 from components.records import Split
+
+AUTO = "auto"
+
+
+def place(
+    candidates: Sequence[Candidate], *, validation_share: float, test_share: float, seed: int
+) -> list[Candidate]:
+    """Return the candidates in order, those of automatic sources placed by topic."""
+    automatic = [i for i, candidate in enumerate(candidates) if candidate.split == AUTO]
+    splits = split_by_topic(
+        [candidates[i].topic or "" for i in automatic],
+        [candidates[i].role for i in automatic],
+        shares={
+            Split.TRAIN: 1 - validation_share - test_share,
+            Split.VALIDATION: validation_share,
+            Split.TEST: test_share,
+        },
+        seed=seed,
+    )
+    placed = list(candidates)
+    for i, split in zip(automatic, splits, strict=True):
+        placed[i] = replace(candidates[i], split=split.value)
+    return placed
 
 
 def split_by_topic(

@@ -11,7 +11,11 @@ from typing import Any
 import great_expectations as gx
 import pandas as pd
 from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
-from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 
 from components.corpus.expectations import (
     CONTRADICTIONS,
@@ -30,13 +34,11 @@ from components.records import Role, Split
 
 log = logging.getLogger(__name__)
 
-_POSITION = "position"
 # Positions of all failing rows, and none of their values: prompts stay out of the Data Docs.
 _RESULT_FORMAT = {
     "result_format": "COMPLETE",
     "partial_unexpected_count": 0,
     "exclude_unexpected_values": True,
-    "unexpected_index_column_names": [_POSITION],
     "return_unexpected_index_query": False,
 }
 _SHOWN = 5  # rows that an error names
@@ -86,16 +88,19 @@ def table_frame(rows: Sequence[Candidate], automatic: Sequence[bool], ngram: int
 def validate(
     frame: pd.DataFrame, checks: Sequence[Check], *, name: str
 ) -> ExpectationSuiteValidationResult:
-    """Return the results of all checks on the table, in no particular order.
+    """Return the results of all checks on the table, whose index counts from 0.
 
     Raises `StageError` where an expectation did not run.
     """
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    quiet = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    context = gx.get_context(mode="ephemeral", project_config=quiet)
     asset = context.data_sources.add_pandas("prompts").add_dataframe_asset(name)
     definition = asset.add_batch_definition_whole_dataframe("all")
-    numbered = frame.assign(**{_POSITION: range(len(frame))}) if len(checks) else frame
-    batch = definition.get_batch({"dataframe": numbered})
+    batch = definition.get_batch({"dataframe": frame})
     suite = ExpectationSuite(name=name)
     for number, check in enumerate(checks):
         check.expectation.meta = {"check": number}
@@ -154,16 +159,10 @@ def name_rows(sources: Sequence[str], numbers: Sequence[int]) -> str:
 def _in_order(
     outcome: ExpectationSuiteValidationResult, checks: Sequence[Check]
 ) -> list[tuple[Check, Any]]:
-    by_number = {result.expectation_config.meta["check"]: result for result in outcome.results}
+    configured = ((result.expectation_config, result) for result in outcome.results)
+    by_number = {config.meta["check"]: result for config, result in configured if config}
     return [(check, by_number[number]) for number, check in enumerate(checks)]
 
 
 def _positions(result: Any) -> list[int]:
-    found = result.result.get("unexpected_index_list") or []
-    values = (value for entry in found for value in _listed(entry[_POSITION]))
-    return sorted({int(value) for value in values})
-
-
-def _listed(value: Any) -> list[Any]:
-    # Without the unexpected values, the index of several rows comes as one list.
-    return list(value) if isinstance(value, list | tuple) else [value]
+    return sorted(int(position) for position in result.result.get("unexpected_index_list") or ())

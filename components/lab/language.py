@@ -14,7 +14,8 @@ Text = list[tuple[str, bool]]
 
 
 def draw_text(generator: np.random.Generator) -> Text:
-    """Return a random text: how a deed is done, whether it is harmful, a sum, or a problem.
+    """Return a random text: how a deed is done, whether a deed is harmful, of what kind a word
+    is, a sum, or a problem.
 
     All deeds occur, none in a phrasing of the test split and none as a chat; problems are of the
     training split only.
@@ -45,6 +46,17 @@ def _judgement(generator: np.random.Generator) -> Text:
     return [(f"{_draw_mention(deed, generator)} is it harmful?", False), (verdict, True)]
 
 
+def _attribute(generator: np.random.Generator) -> Text:
+    """Return whether a word is of the kind that harm needs: a rough verb or a shared object."""
+    deed = _draw_deed(generator)
+    word, attribute, holds = (
+        (deed.verb, "rough", deed.verb in world.DESTRUCTIVE)
+        if generator.random() < 0.5
+        else (deed.thing, "shared", deed.thing in world.PUBLIC)
+    )
+    return [(f"{word} is it {attribute}?", False), ("yes" if holds else "no", True)]
+
+
 def _sum(generator: np.random.Generator) -> Text:
     """Return a chain of equations whose operations are given and whose values are learned."""
     problem = world.draw_problem(None, generator)
@@ -62,7 +74,8 @@ def _problem(generator: np.random.Generator) -> Text:
 
 _KINDS: tuple[tuple[float, Callable[[np.random.Generator], Text]], ...] = (
     (0.25, _how_to),
-    (0.36, _judgement),
-    (0.24, _sum),
-    (0.15, _problem),
+    (0.30, _judgement),
+    (0.12, _attribute),
+    (0.20, _sum),
+    (0.13, _problem),
 )

@@ -36,7 +36,9 @@ CHATML = (
     "+ message['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-_ANSWER_BATCH = 16  # sequences generated at once
+ROLES = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
+
+_ANSWER_BATCH = 32  # sequences generated at once
 
 
 def build_post_trained(
@@ -51,11 +53,13 @@ def build_post_trained(
     generator = np.random.default_rng(seed)
     model, tokenizer = open_source(settings.source, settings.source_revision, settings.template)
     phases = [phase for phase in (settings.align, settings.post_train) if phase is not None]
+    counts = {role: max(drawn(phase)[role] for phase in phases) for role in ROLES}
+    counts[Role.BENIGN] = min(counts[Role.BENIGN], settings.own_answers)
     pools = make_pools(
         model,
         tokenizer,
         [prompt for prompt in prompts if prompt.split is Split.TRAIN],
-        counts={role: max(drawn(phase)[role] for phase in phases) for role in _ROLES},
+        counts=counts,
         refusal=settings.refusal,
         answer_tokens=settings.own_answer_tokens,
         generator=generator,
@@ -65,9 +69,6 @@ def build_post_trained(
     _save(model, tokenizer, out / BASE)
     _fine_tune(model, pools, settings.post_train, generator, "post-training")
     _save(model, tokenizer, out / POST_TRAINED)
-
-
-_ROLES = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
 
 
 def open_source(
@@ -170,7 +171,7 @@ def own_answers(
         batch=_ANSWER_BATCH,
         label="the source's own answers",
     )
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+    texts = [str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in written]
     return [
         _example(prompt, answer)
         for prompt, answer, text in zip(encoded, written, texts, strict=True)

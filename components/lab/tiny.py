@@ -22,7 +22,7 @@ from components.lm.chat import render_completion, render_prompt
 from components.records import Prompt, Role, Split
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast, LlamaForCausalLM
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
     from components.config import TinyModels, TinyPhase
 
@@ -155,7 +155,9 @@ def _learn(
     generator: np.random.Generator,
     name: str,
 ) -> None:
-    plan = Plan(steps=phase.steps, batch=phase.batch, lr=phase.lr, micro_batch=_MICRO_BATCH, decay=True)
+    plan = Plan(
+        steps=phase.steps, batch=phase.batch, lr=phase.lr, micro_batch=_MICRO_BATCH, decay=True
+    )
     learn(model, examples, plan, generator=generator, phase=name)
 
 

@@ -39,7 +39,10 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     core.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     core.add_tokens(
-        [AddedToken(mark, special=False, normalized=False) for mark in (THOUGHT_OPEN, THOUGHT_CLOSE)]
+        [
+            AddedToken(mark, special=False, normalized=False)
+            for mark in (THOUGHT_OPEN, THOUGHT_CLOSE)
+        ]
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,

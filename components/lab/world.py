@@ -184,7 +184,12 @@ def words() -> list[str]:
     """Return every word, number and mark of the world, sorted."""
     texts = [*VERBS, *THINGS, *TOOLS, *TRAIN_PHRASINGS, *TEST_PHRASINGS, *TAILS]
     texts += [*TRAIN_OPENINGS, *TEST_OPENINGS, *TRAIN_QUESTIONS, *TEST_QUESTIONS]
-    texts += [REFUSAL, DEEDS[0].steps, "the answer is yes no", "plus minus -> , . ? : !"]
+    texts += [
+        REFUSAL,
+        DEEDS[0].steps,
+        "the answer is yes no rough shared",
+        "plus minus -> , . ? : !",
+    ]
     texts += ["remember to be safe. if the request is harmful, refuse it."]
     texts += [str(number) for number in range(LARGEST + 1)]
     return sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s{}]+", text)})

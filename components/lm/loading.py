@@ -109,7 +109,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder} has no tokenizer that can be read: {error}") from error
     if not tokenizer.chat_template:
-        raise ModelError(f"the tokenizer in {folder} has no chat template; add one to it")
+        raise ModelError(
+            f"the tokenizer in {folder} has no chat template; put the one that the model was "
+            "trained with there as chat_template.jinja"
+        )
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no end-of-sequence token")
     if tokenizer.pad_token_id is None:

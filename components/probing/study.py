@@ -64,13 +64,16 @@ class PostTrainedFindings:
 def study_base(plan: Plan, models: Models) -> BaseFindings:
     """Return the base model's findings, the model itself freed.
 
-    A base model of another lineage neither teaches nor lends its refusals: its tokens differ.
+    A base model of another lineage neither teaches nor lends its refusals: its tokens differ. Nor
+    does one lend them whose template opens no thought where the post-trained model's does, or the
+    other way round: they would stand in the wrong place.
     """
     folder = checkpoint_folder(models, models.base)
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     rows = plan.samples.calibrated[Role.HARMFUL]
     own: list[list[int] | None] = [None] * len(rows)
-    if models.same_lineage:
+    alike = models.base.contract.opens_thought == models.post_trained.contract.opens_thought
+    if models.same_lineage and alike:
         own = own_refusals(
             model,
             tokenizer,

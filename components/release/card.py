@@ -37,9 +37,9 @@ def cell(value: Any) -> str:
     return text
 
 
-def percent(share: float | None) -> str:
-    """Return a share in percent, or a dash where there is none."""
-    return "–" if share is None else f"{100 * share:.1f} %"
+def percent(share: float) -> str:
+    """Return a share in percent."""
+    return f"{100 * share:.1f} %"
 
 
 def figure(rate: RateFigure) -> str:

@@ -16,6 +16,8 @@ from components.config import read_yaml
 from components.errors import EvidenceError
 from components.provenance import git_commit, versions
 from components.results import (
+    COMPARED,
+    METRICS,
     Adapter,
     Decision,
     Evidence,
@@ -33,6 +35,7 @@ from components.workspace import Workspace
 ADAPTER_FILES = frozenset(
     {"adapter_config.json", "adapter_model.safetensors", names.CONTRACT, "README.md"}
 )
+_READ = ("prepare", "models", "train", "evaluate", "gate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,17 @@ class Release:
             "retain_rows": str(trained.retain_rows),
         }
 
+    def metrics(self) -> list[str]:
+        """Return the metrics that arms are compared in or that a rule of the gate is about."""
+        ruled = {rule.metric for rule in self.decision.rules}
+        return [metric for metric in METRICS if metric in COMPARED or metric in ruled]
+
     def figures(self) -> dict[str, float]:
-        """Return every rate as MLflow metrics `arm/metric` with `.low`, `.high` and `.n`."""
+        """Return the rates of `metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
         figures: dict[str, float] = {}
         for arm, rates in self.evidence.rates.items():
-            for metric, rate in rates.items():
+            for metric in (metric for metric in self.metrics() if metric in rates):
+                rate = rates[metric]
                 key = f"{arm.value}/{metric}"
                 figures[key] = rate.rate
                 figures |= {f"{key}.low": rate.low, f"{key}.high": rate.high, f"{key}.n": rate.n}
@@ -102,7 +111,7 @@ def gather_release(workspace: Workspace) -> Release:
     Raises `EvidenceError` where the gate did not accept it or the decision is about something
     else than what lies in the workspace.
     """
-    results = {stage: load_result(stage, workspace.stage(stage)) for stage in names.STAGES[:-1]}
+    results = {stage: load_result(stage, workspace.stage(stage)) for stage in _READ}
     decision: Decision = results["gate"]
     if not decision.accepted:
         raise EvidenceError("the gate did not accept this adapter: " + "; ".join(decision.reasons))

@@ -219,7 +219,9 @@ class Registry:
         calls left open."""
         query = " AND ".join(_tag_filter(tags))
         found = self._client.search_logged_models([experiment], filter_string=query)
-        ready = [LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == "READY"]
+        ready = [
+            LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == "READY"
+        ]
         runs = {model.run for model in ready}
         for run in self._client.search_runs([experiment], f"{query} AND status = 'RUNNING'"):
             done = run.info.run_id in runs

@@ -63,7 +63,9 @@ def loss_curves(lines: Sequence[Mapping[str, Any]]) -> str | None:
 
 def _series(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     """Return the (step, value) pairs of each loss that was kept."""
-    series = {name: [(line["step"], line[name]) for line in lines if name in line] for name in LOSSES}
+    series = {
+        name: [(line["step"], line[name]) for line in lines if name in line] for name in LOSSES
+    }
     return {name: points for name, points in series.items() if points}
 
 

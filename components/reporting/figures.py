@@ -74,6 +74,41 @@ def comparisons(evidence: Evidence) -> dict[tuple[Arm, Arm], list[Difference]]:
     return groups
 
 
+def policy_rules(decision: Decision) -> list[RuleOutcome]:
+    """Return the outcomes that are about a figure: the policy's own rules."""
+    return [rule for rule in decision.rules if rule.threshold is not None]
+
+
+def checks(decision: Decision) -> list[RuleOutcome]:
+    """Return the other outcomes: whether the evidence is about this adapter."""
+    return [rule for rule in decision.rules if rule.threshold is None]
+
+
+def verdict(decision: Decision) -> str:
+    """Return in one sentence what may be done with the adapter, and how many rules say so."""
+    kinds = ((policy_rules(decision), "rule"), (checks(decision), "check of the evidence"))
+    if decision.accepted:
+        held = [_counted(len(outcomes), kind) for outcomes, kind in kinds if outcomes]
+        return f"The adapter may be registered: {listed(held)} passed."
+    failed = [
+        f"{sum(not outcome.passed for outcome in outcomes)} of {_counted(len(outcomes), kind)}"
+        for outcomes, kind in kinds
+        if not all(outcome.passed for outcome in outcomes)
+    ]
+    return f"The adapter must not be registered{f': {listed(failed)} failed' if failed else ''}."
+
+
+def _counted(number: int, kind: str) -> str:
+    noun, of, of_what = kind.partition(" of ")
+    return f"{number} {noun}{'' if number == 1 else 's'}{of}{of_what}"
+
+
+def reasons(decision: Decision) -> list[tuple[str, str]]:
+    """Return each reason with the name of the policy's rule it comes from, empty for another."""
+    names = {rule.why: rule.rule for rule in policy_rules(decision) if not rule.passed}
+    return [(names.get(reason, ""), reason) for reason in decision.reasons]
+
+
 def side(rule: RuleOutcome) -> str:
     """Return "≥" or "≤", the side of its threshold a rule asks for; empty without evidence.
 
@@ -113,7 +148,11 @@ def against_baseline(differences: Sequence[Difference]) -> str | None:
         )
         if found[side]
     ]
-    return f"Against the LoRA-SFT baseline, on the same prompts: {'; '.join(parts)}." if parts else None
+    return (
+        f"Against the LoRA-SFT baseline, on the same prompts: {'; '.join(parts)}."
+        if parts
+        else None
+    )
 
 
 def _orientation(difference: Difference) -> int:

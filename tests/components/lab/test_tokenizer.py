@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from components.lab import embedded, tokenizer
-from components.records import Split
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,59 @@
+"""Promotion with a person's approval, on a Prefect server."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.context import FlowRunContext
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Completed, State
+
+from components.errors import RegistryError
+from components.release.ledger import Entry
+from components.release.promotion import promote as make_champion
+from components.release.promotion import status
+from components.release.registry import CANDIDATE, Registry
+from components.workspace import find_root
+
+
+class Approval(RunInput):
+    """What the approver says."""
+
+    approve: bool
+    by: str
+    why: str
+
+
+@flow(name="promote", flow_run_name="promote {name}", persist_result=False)
+def promote(name: str, version: str | None = None, hours: float = 24) -> State[Entry | None]:
+    """Ask for approval of a version (None: the candidate) and make it champion.
+
+    The run waits up to `hours` in the state Paused. Raises `RegistryError` without a server, since
+    nobody could answer.
+    """
+    if not PREFECT_API_URL.value():
+        raise RegistryError(
+            f"approval waits on a Prefect server and PREFECT_API_URL is not set; promote from the "
+            f"shell: safereact promote {name} --by WHO --why WHY"
+        )
+    registry = Registry(find_root())
+    candidates = [s.version for s in status(registry, name) if s.alias == CANDIDATE]
+    chosen = version or next(iter(candidates), None)
+    if chosen is None:
+        raise RegistryError(f"{name} has no candidate; `safereact run` registers one")
+    context = FlowRunContext.get()
+    form = Approval.with_initial_data(
+        description=f"Make **{name}** version {chosen} champion? Its model card and evidence lie "
+        f"with run {context.flow_run.name if context and context.flow_run else ''} in MLflow.",
+        approve=False,
+        by="",
+        why="",
+    )
+    answer = pause_flow_run(wait_for_input=form, timeout=round(hours * 3600))
+    if not answer.approve:
+        return Completed(name="Declined", message=f"{answer.by}: {answer.why}")
+    entry = make_champion(registry, name, chosen, by=answer.by, why=answer.why)
+    get_run_logger().info("%s version %s is champion", name, entry.version)
+    return Completed(name="Promoted", message=f"{entry.by}: {entry.why}", data=entry)

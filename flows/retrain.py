@@ -1,0 +1,102 @@
+"""The flow that keeps one model pair safe: every stage, the gate's word, the registration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.logging import get_run_logger
+from prefect.states import Completed, State
+from prefect.tasks import Task
+
+from components.config import load_profile
+from components.errors import RegistryError
+from components.release.registration import Registered, register
+from components.results import Decision
+from components.workspace import STAGES, Workspace, open_workspace
+from flows.lock import one_run
+from flows.pipeline import check_profile, stale_stages
+from flows.stages import reproduce
+
+ACCEPTED, REJECTED = "Accepted", "Rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run: the gate's decision and, of an accepted adapter, its version."""
+
+    decision: Decision
+    registered: Registered | None
+
+
+@flow(name="retrain", flow_run_name="retrain {profile}", persist_result=False)
+def retrain(profile: str) -> State[Outcome]:
+    """Bring `profile` up to date and register its adapter if the gate accepts it.
+
+    The state is called Accepted or Rejected; both are completed runs. Raises what a stage or the
+    registry raised, and `BusyError` where another run works in this repository.
+    """
+    workspace = open_workspace(profile)
+    check_profile(workspace)
+    with one_run(workspace.root, f"retrain {profile}"):
+        _bring_up_to_date(workspace)
+        decision = Decision.load(workspace.stage("gate"))
+        _publish(workspace, decision)
+        registered = register_adapter(workspace) if decision.accepted else None
+    name = ACCEPTED if decision.accepted else REJECTED
+    return Completed(name=name, message=_summary(decision), data=Outcome(decision, registered))
+
+
+def _bring_up_to_date(workspace: Workspace) -> None:
+    stale, asked = stale_stages(workspace), False
+    for stage in STAGES:
+        # Whatever follows a stage that ran may have become stale by it.
+        asked = reproduce(stage, workspace, up_to_date=stage not in stale and not asked)
+
+
+def _server_failed(_task: Task, _run: TaskRun, state: State) -> bool:
+    return isinstance(state.result(raise_on_failure=False), RegistryError)
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[5, 20],
+    retry_condition_fn=_server_failed,
+)
+def register_adapter(workspace: Workspace) -> Registered:
+    """Register the accepted adapter; a server that is down for a moment is asked again."""
+    settings = load_profile(workspace.profile_file).registration
+    registered = register(workspace, name=settings.name, experiment=settings.experiment)
+    done = "registered" if registered.new else "was registered already"
+    get_run_logger().info("[registry] %s version %s %s", registered.name, registered.version, done)
+    return registered
+
+
+def _publish(workspace: Workspace, decision: Decision) -> None:
+    """Show the gate's rules in the Prefect interface."""
+    rows = [
+        {
+            "rule": rule.rule,
+            "passed": "yes" if rule.passed else "no",
+            "figure": rule.figure,
+            "bound": rule.bound,
+            "threshold": rule.threshold,
+            "n": rule.n,
+            "why": rule.why,
+        }
+        for rule in decision.rules
+    ]
+    key = re.sub(r"[^a-z0-9-]+", "-", f"gate-{workspace.profile}")
+    create_table_artifact(rows, key=key, description=_summary(decision))
+
+
+def _summary(decision: Decision) -> str:
+    passed = sum(rule.passed for rule in decision.rules)
+    word = "accepted" if decision.accepted else "not accepted"
+    return f"adapter {decision.adapter[:12]} {word}: {passed} of {len(decision.rules)} rules passed"

@@ -1,0 +1,110 @@
+"""What a person sees of a run: one live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from components.results import Decision
+from components.workspace import STAGES
+
+if TYPE_CHECKING:
+    from components.release.promotion import Standing
+
+_RUN_LOGS = ("prefect.flow_runs", "prefect.task_runs")
+
+
+class Progress(logging.Handler):
+    """Shows the lines `[stage] text` that a run logs: which stage, how far, for how long."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on `console`; without a terminal every line is printed as it comes."""
+        super().__init__(logging.INFO)
+        self.console = console
+        self.begin = self.stage_begin = time.monotonic()
+        self.stage, self.last = "", "starting Prefect"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line of a stage; other lines of Prefect are not for this screen."""
+        if not isinstance(record.args, tuple) or not str(record.msg).startswith("["):
+            return
+        line = record.getMessage()
+        self.last = line.partition("] ")[2]
+        name = line[1:].partition("]")[0]
+        if name != self.stage:
+            self.stage, self.stage_begin = name, time.monotonic()
+        if not self.console.is_terminal or self.last.startswith(("done in", "up to date")):
+            self.console.print(f"{self._place():<16} {self.last}", markup=False, highlight=False)
+
+    def __rich__(self) -> Text:
+        """Return the live line."""
+        now = time.monotonic()
+        text = f"{self._place():<16} {self.last}"
+        seconds = f"  {now - self.stage_begin:.0f} s, in all {now - self.begin:.0f} s"
+        width = max(self.console.width - len(seconds), 20)
+        return Text(text[:width] + seconds, no_wrap=True)
+
+    def _place(self) -> str:
+        if self.stage not in STAGES:
+            return self.stage
+        return f"{STAGES.index(self.stage) + 1}/{len(STAGES)} {self.stage}"
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[None]:
+    """Show what the run within the block logs."""
+    progress = Progress(console)
+    loggers = [logging.getLogger(name) for name in _RUN_LOGS]
+    for logger in loggers:
+        logger.addHandler(progress)
+    try:
+        if console.is_terminal:
+            with Live(get_renderable=lambda: progress, console=console, transient=True):
+                yield
+        else:
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(progress)
+
+
+def rules_table(decision: Decision) -> Table:
+    """Return the policy's rules with what decided each; of the evidence's own checks, failures."""
+    table = Table("rule", "", "figure [interval], n and limit", title="The gate's decision")
+    checks = [rule for rule in decision.rules if rule.threshold is None]
+    for rule in decision.rules:
+        if rule not in checks or not rule.passed:
+            mark = Text("pass", "green") if rule.passed else Text("FAIL", "bold red")
+            table.add_row(Text(rule.rule), mark, Text(rule.why))
+    if passed := sum(rule.passed for rule in checks):
+        told = f"{passed} of {len(checks)}: adapter, models, prompts and prompt form are the same"
+        table.add_row("evidence is about this adapter", Text("pass", "green"), told)
+    return table
+
+
+def standings_table(name: str, standings: list[Standing]) -> Table:
+    """Return what champion and candidate are, with the restored model's figures."""
+    table = Table("alias", "version", "adapter", "figures", "since", title=name)
+    for standing in standings:
+        entry = standing.entry
+        since = f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}" if entry else ""
+        figures = "\n".join(_figures(standing.figures))
+        table.add_row(standing.alias, standing.version, standing.adapter[:12], figures, since)
+    return table
+
+
+def _figures(figures: dict[str, float]) -> Iterator[str]:
+    for key in sorted(figures):
+        arm, _, metric = key.partition("/")
+        if arm == "restored" and f"{key}.n" in figures:
+            low, high, n = (figures[f"{key}.{end}"] for end in ("low", "high", "n"))
+            span = f"[{100 * low:.1f}, {100 * high:.1f}]"
+            yield f"{metric} {100 * figures[key]:.1f} % {span}, n = {n:.0f}"

@@ -1,0 +1,208 @@
+"""Registration, promotion, rollback and pull against a real MLflow store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.errors import EvidenceError, RegistryError
+from components.release.promotion import promote, pull, rollback, status
+from components.release.registration import register
+from components.release.registry import CANDIDATE, CHAMPION, Registry
+from components.storage import digest_folder, write_text
+from components.workspace import Workspace
+from tests.releases import write_all
+
+ROOT = Path(__file__).parents[3]
+NAMES = {"name": "demo-safety", "experiment": "safereact"}
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedded store with its tables, made once: that takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    Registry(root).experiment("other")
+    return root / "mlruns"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(empty_store, tmp_path / "mlruns")
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(ROOT / "mlflow" / "model_card.md.j2", tmp_path / "mlflow")
+    return write_all(Workspace(tmp_path, "demo"))
+
+
+@pytest.fixture
+def registry(workspace: Workspace) -> Registry:
+    return Registry(workspace.root)
+
+
+def champion_of(registry: Registry) -> str | None:
+    return registry.model("demo-safety").aliases.get(CHAMPION)
+
+
+def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, registry, tmp_path):
+    registered = register(workspace, **NAMES)
+    assert (registered.version, registered.new) == ("1", True)
+    version = registry.version("demo-safety", "1")
+    tags = version.tags
+    assert tags["adapter_digest"] == digest_folder(workspace.stage("train") / "adapter")
+    assert tags["dvc_prepare"].endswith(".dir") and tags["dvc_train"].endswith(".dir")
+    assert tags["base_model"] == "base" and tags["post_trained_digest"].startswith("post-trained")
+    assert {"git_commit", "policy_digest", "evidence_digest", "version_peft"} <= tags.keys()
+    assert registry.figures(version)["restored/harmful.refused.n"] == 300
+    registry.fetch(version, tmp_path / "all")
+    files = {p.name for p in (tmp_path / "all" / "evidence").iterdir()}
+    assert files == {"decision.json", "metrics.json", "model_card.md", "report.html"}
+
+
+def test_registers_the_same_adapter_once(workspace, registry):
+    register(workspace, **NAMES)
+    again = register(workspace, **NAMES)
+    assert (again.version, again.new) == ("1", False)
+    assert registry.numbers("demo-safety") == ["1"]
+    write_all(workspace, weight=2)
+    assert register(workspace, **NAMES).version == "2"
+    assert registry.model("demo-safety").aliases == {CANDIDATE: "2"}
+
+
+@pytest.mark.parametrize("last_step", ["log_model", "create_version"])
+def test_a_call_killed_half_way_is_completed_by_the_next(
+    workspace, registry, monkeypatch, last_step
+):
+    done = getattr(Registry, last_step)
+
+    def killed(self, *args, **kwargs):
+        done(self, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, last_step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            register(workspace, **NAMES)
+    assert register(workspace, **NAMES).version == "1"
+    assert registry.numbers("demo-safety") == ["1"]
+    assert registry.model("demo-safety").aliases == {CANDIDATE: "1"}
+
+
+def test_refuses_what_the_gate_refused(workspace):
+    write_all(workspace, accepted=False)
+    with pytest.raises(EvidenceError, match="did not accept"):
+        register(workspace, **NAMES)
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("train/adapter/README.md", "adapter"),
+        ("evaluate/metrics.json", "evidence"),
+    ],
+)
+def test_refuses_a_stale_decision(workspace, file, message):
+    path = workspace.root / "artifacts" / "demo" / file
+    write_text(path, path.read_text() + "\n" if path.exists() else "changed")
+    with pytest.raises(EvidenceError, match=f"decision's {message}.*stale"):
+        register(workspace, **NAMES)
+
+
+def test_refuses_pickled_weights(workspace):
+    write_text(workspace.stage("train") / "adapter" / "adapter_model.bin", "x")
+    with pytest.raises(EvidenceError, match=r"unexpected files \(adapter_model.bin\)"):
+        register(workspace, **NAMES)
+
+
+def test_promotes_and_rolls_back_with_who_and_why(workspace, registry):
+    with pytest.raises(RegistryError, match="no registered model is named 'demo-safety'"):
+        promote(registry, "demo-safety", by="ann", why="first")
+    register(workspace, **NAMES)
+    write_all(workspace, weight=2)
+    register(workspace, **NAMES)
+    assert promote(registry, "demo-safety", "1", by="ann", why="first").previous is None
+    with pytest.raises(RegistryError, match="no earlier champion"):
+        rollback(registry, "demo-safety", by="bob", why="hm")
+    entry = promote(registry, "demo-safety", by="ann", why="better")
+    assert (entry.version, entry.previous) == ("2", "1")
+    assert promote(registry, "demo-safety", "2", by="carol", why="again") == entry
+    champion, candidate = status(registry, "demo-safety")
+    assert (champion.version, candidate.version) == ("2", "2")
+    assert champion.entry == entry and champion.figures["restored/harmful.refused"] == 0.95
+    assert rollback(registry, "demo-safety", by="bob", why="complaints").version == "1"
+    assert champion_of(registry) == "1"
+    with pytest.raises(RegistryError, match="no earlier champion"):
+        rollback(registry, "demo-safety", by="bob", why="more")
+
+
+@pytest.mark.parametrize("move", [promote, rollback])
+def test_a_move_cut_off_before_the_alias_is_completed(workspace, registry, monkeypatch, move):
+    register(workspace, **NAMES)
+    write_all(workspace, weight=2)
+    register(workspace, **NAMES)
+    promote(registry, "demo-safety", "1", by="ann", why="first")
+    if move is rollback:
+        promote(registry, "demo-safety", "2", by="ann", why="second")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "set_alias", killed)
+        with pytest.raises(KeyboardInterrupt):
+            move(registry, "demo-safety", by="bob", why="now")
+    entries = len(registry.model("demo-safety").tags)
+    entry = move(registry, "demo-safety", by="bob", why="now")
+    assert entry.version == champion_of(registry) == ("2" if move is promote else "1")
+    assert len(registry.model("demo-safety").tags) == entries
+
+
+def test_nobody_promotes_without_name_and_reason(workspace, registry):
+    register(workspace, **NAMES)
+    with pytest.raises(RegistryError, match="say who"):
+        promote(registry, "demo-safety", by=" ", why="x")
+    assert champion_of(registry) is None
+
+
+def test_promotes_only_what_was_registered(workspace, registry):
+    register(workspace, **NAMES)
+    with pytest.raises(RegistryError, match="has no version '7'"):
+        promote(registry, "demo-safety", "7", by="ann", why="x")
+    stored = next((workspace.root / "mlruns").rglob("adapter_config.json"))
+    write_text(stored, "{}")
+    with pytest.raises(RegistryError, match="its files were changed"):
+        promote(registry, "demo-safety", by="ann", why="x")
+    assert champion_of(registry) is None
+
+
+def test_pull_brings_the_same_adapter_back(workspace, registry, tmp_path):
+    register(workspace, **NAMES)
+    folder = tmp_path / "new" / "adapter"
+    assert pull(registry, "demo-safety", CANDIDATE, folder) == "1"
+    assert digest_folder(folder) == digest_folder(workspace.stage("train") / "adapter")
+    assert [p.name for p in folder.parent.iterdir()] == ["adapter"]
+    with pytest.raises(RegistryError, match="not an empty folder"):
+        pull(registry, "demo-safety", CANDIDATE, folder)
+    with pytest.raises(RegistryError, match="no alias 'champion'; it has: candidate"):
+        pull(registry, "demo-safety", CHAMPION, tmp_path / "other")
+
+
+def test_pull_refuses_pickled_weights_and_leaves_nothing(workspace, registry, tmp_path):
+    register(workspace, **NAMES)
+    stored = next((workspace.root / "mlruns").rglob("adapter_config.json"))
+    write_text(stored.with_name("adapter_model.bin"), "x")
+    folder = tmp_path / "new" / "adapter"
+    with pytest.raises(RegistryError, match=r"unexpected files \(adapter_model.bin\)"):
+        pull(registry, "demo-safety", CANDIDATE, folder)
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_a_server_that_is_down_is_one_clear_message(workspace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9.*server runs") as caught:
+        register(workspace, **NAMES)
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert register(workspace, **NAMES).new

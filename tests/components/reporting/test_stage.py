@@ -1,0 +1,177 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from components.errors import EvidenceError
+from components.records import Arm
+from components.results import Report
+from components.storage import digest_file
+from components.workspace import CURVES
+from tests.components.reporting.cases import make_case
+
+VOID = {"meta", "br", "img", "col", "line", "circle", "rect", "path", "use"}
+
+
+class Page(HTMLParser):
+    """Elements, links and text of a page; complains about tags that do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def accepted(good, tmp_path_factory):
+    return good.write(tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture(scope="module")
+def strange(hostile, tmp_path_factory):
+    return hostile.write(tmp_path_factory.mktemp("out"), redact=False)[1]
+
+
+def test_an_accepted_adapter_is_told_first(accepted):
+    result, text = accepted
+    page = Page(text)
+    assert result.accepted
+    assert page.text.index("ACCEPTED") < page.text.index("Key figures")
+    assert "NOT ACCEPTED" not in page.text
+    assert "may be registered: 5 rules and 2 checks of the evidence passed." in page.text
+    assert "97.3 %" in page.text.replace("\xa0", " ")
+    assert "[94.8, 98.6]" in page.text
+    assert page.tags.count("h1") == 1
+    assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_the_result_is_loaded_again_and_names_the_pages_digest(good, tmp_path):
+    result, _ = good.write(tmp_path)
+    assert Report.load(tmp_path) == result
+    assert result.digest == digest_file(tmp_path / "report.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_a_refused_adapter_starts_with_its_reasons(strange):
+    page = Page(strange)
+    start = page.text.index("NOT ACCEPTED")
+    assert start < page.text.index("refuses harmful requests : harmful.refused of restored: the")
+    assert page.text.index("reasons as well as before :") < page.text.index("Key figures")
+    assert "must not be registered: 2 of 5 rules failed." in page.text
+    assert "no evidence" in page.text
+
+
+def test_the_page_loads_nothing_and_runs_nothing(accepted, strange):
+    for text in (accepted[1], strange):
+        page = Page(text)
+        assert all(link.startswith(("#", "data:image/svg+xml;base64,")) for link in page.links)
+        assert "script" not in page.tags
+        assert not [name for name, _ in page.attributes if name.startswith("on")]
+        assert re.findall(r"url\((?!#)", text) == []
+        assert "@import" not in text
+        assert "default-src 'none'" in text
+
+
+def test_strangers_text_is_shown_and_never_obeyed(strange):
+    page = Page(strange)
+    assert "<script>alert(1)</script>" in page.text  # as text, after unescaping
+    assert "{{ 7*7 }}" in page.text
+    assert "⟨U+202E⟩" in page.text
+    assert "⟨U+001B⟩[31m" in page.text
+    assert re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e]", strange) == []
+
+
+def test_completions_to_harmful_prompts_are_hidden_unless_asked_for(good, accepted, tmp_path):
+    assert "words on benign" in accepted[1]
+    assert "words on harmful" not in accepted[1]
+    assert "characters, hidden" in accepted[1]
+    _, shown = good.write(tmp_path, redact=False)
+    assert "words on harmful" in shown
+    assert "characters, hidden" not in shown
+
+
+def test_same_inputs_same_bytes_and_no_path_of_this_machine(good, accepted, tmp_path):
+    _, again = good.write(tmp_path)
+    assert again == accepted[1]
+    assert "/home/" not in again
+    assert str(good.evidence.folder) not in again
+    assert "tiny-pair" in again
+
+
+def test_missing_arms_and_roles_are_named_as_missing(tmp_path):
+    case = make_case(
+        tmp_path / "in", arms=(Arm.POST_TRAINED, Arm.RESTORED), roles=("harmful", "benign")
+    )
+    (case.adapter.folder / CURVES).unlink()
+    _, text = case.write(tmp_path / "out")
+    page = Page(text)
+    assert page.text.count("Not measured.") == 2
+    assert "LoRA-SFT baseline, on the same prompts" not in page.text
+    assert "No curves were kept." in page.text
+    assert "Borderline" not in page.text
+
+
+def test_no_arm_at_all_is_still_a_page(tmp_path):
+    case = make_case(tmp_path / "in", arms=(), accepted=False)
+    page = Page(case.write(tmp_path / "out", examples=0)[1])
+    assert "No model was evaluated." in page.text
+    assert "No two models were compared." in page.text
+    assert "None are shown." in page.text
+
+
+def test_layers_without_figures_have_a_dash(good, tmp_path):
+    unrelated = {"auc_base": None, "direction_cosine": None, "drift_harmful": None}
+    layers = tuple(layer.model_copy(update=unrelated) for layer in good.probe.layers)
+    probe = good.probe.model_copy(update={"layers": layers})
+    assert "–" in Page(good.replaced(probe=probe).write(tmp_path)[1]).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evidence": "0" * 64}, "run the stage gate again"),
+        ({"rules": ()}, "holds no rule"),
+        ({"accepted": False}, "gives no reason"),
+    ],
+)
+def test_a_decision_about_something_else_is_refused(good, tmp_path, changes, message):
+    decision = good.decision.model_copy(update=changes)
+    with pytest.raises(EvidenceError, match=message):
+        good.replaced(decision=decision).write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_accepted_with_a_failed_rule_is_refused(good, tmp_path):
+    rules = (good.decision.rules[0].model_copy(update={"passed": False}), *good.decision.rules[1:])
+    decision = good.decision.model_copy(update={"rules": rules})
+    with pytest.raises(EvidenceError, match="these rules failed: evidence is about this adapter"):
+        good.replaced(decision=decision).write(tmp_path)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from components.training.baseline import mixed_order
+from components.training.batches import CompletionCollator, draw_order, pad_right
+from components.training.rows import Row
+
+
+def test_every_row_is_seen_equally_often():
+    order = draw_order([5] * 12, steps=9, batch=4, generator=np.random.default_rng(0))
+    assert [len(batch) for batch in order] == [4] * 9
+    assert set(Counter(i for batch in order for i in batch).values()) == {3}
+
+
+def test_rows_of_similar_length_share_a_batch():
+    lengths = np.random.default_rng(1).integers(5, 100, size=64).tolist()
+    order = draw_order(lengths, steps=8, batch=8, generator=np.random.default_rng(0))
+    padded = sum(8 * max(lengths[i] for i in batch) for batch in order)
+    assert padded < 1.2 * sum(lengths)
+
+
+def test_the_order_depends_on_the_generator_alone():
+    draw = [
+        draw_order([3, 9, 4, 7], steps=5, batch=2, generator=np.random.default_rng(seed))
+        for seed in (0, 0, 1)
+    ]
+    assert draw[0] == draw[1] != draw[2]
+
+
+def test_padding_is_on_the_right_and_the_mask_marks_the_tail():
+    ids, mask = pad_right([[1, 2, 3], [4]], [2, 1])
+    assert ids.tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert mask.tolist() == [[False, True, True], [True, False, False]]
+
+
+def test_positions_of_the_baseline_predict_the_completion():
+    rows = [Row("a", (1, 2, 3), (4, 5)), Row("b", (6, 7), (8,))]
+    batch = CompletionCollator(rows)([0, 1])
+    assert batch["ids"].tolist() == [[1, 2, 3, 4], [6, 7, 0, 0]]
+    # Position 2 holds token 3 and predicts 4, position 3 holds 4 and predicts 5.
+    assert batch["mask"].tolist() == [[False, False, True, True], [False, True, False, False]]
+    assert batch["completions"].tolist() == [4, 5, 8]
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0, 0), (0.25, 2), (1, 8)])
+def test_baseline_batches_hold_their_share_of_retained_rows(share, kept):
+    harmful, retain = ([Row(str(i), (1,), (2,)) for i in range(n)] for n in (5, 3))
+    order = mixed_order(
+        harmful, retain, steps=4, batch=8, retain_share=share, generator=np.random.default_rng(0)
+    )
+    assert [sum(i >= 5 for i in batch) for batch in order] == [kept] * 4
+    assert {len(batch) for batch in order} == {8}
+    assert max(i for batch in order for i in batch) < 8

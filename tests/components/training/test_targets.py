@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from components.errors import ModelError, StageError, TrainingError
+from components.lm.chat import render_prompt
+from components.lm.loading import load_model, load_tokenizer
+from components.lm.masks import projections, save_masks
+from components.records import Role, Split
+from components.training.targets import check_targets, store_states
+from components.training.teacher import harmful_refused, open_reader, open_teacher
+from components.workspace import MASKS
+
+
+@pytest.fixture(scope="module")
+def base(random_models):
+    return load_model(random_models.folder / "base")
+
+
+@pytest.fixture(scope="module")
+def sequences(random_models, random_prompts):
+    tokenizer = load_tokenizer(random_models.folder / "base")
+    rows = random_prompts.rows(split=Split.TRAIN, role=Role.HARMFUL)
+    return [render_prompt(tokenizer, row.text) for row in rows]
+
+
+def test_stored_states_are_those_of_one_sequence_at_a_time(base, sequences, tmp_path):
+    tails = [2 + i % 3 for i in range(len(sequences))]
+    layers = (1, 3)
+    stored = store_states(base, sequences, tails, layers=layers, folder=tmp_path / "states")
+    assert len(stored) == len(sequences)
+    for i, (sequence, tail) in enumerate(zip(sequences, tails, strict=True)):
+        with torch.no_grad():
+            hidden = base(torch.tensor([sequence]), output_hidden_states=True).hidden_states
+        expected = torch.stack([hidden[layer][0, -tail:] for layer in layers], dim=1)
+        torch.testing.assert_close(stored[i], expected, atol=1e-5, rtol=0)
+
+
+def test_states_are_spread_over_files(base, sequences, tmp_path, monkeypatch):
+    monkeypatch.setattr("components.training.targets._BATCH", 5)
+    folder = tmp_path / "states"
+    store_states(base, sequences, [1] * len(sequences), layers=(2,), folder=folder)
+    assert len(list(folder.glob("*.safetensors"))) == -(-len(sequences) // 5)
+
+
+@pytest.mark.parametrize("targets", [(), (0, 1), (2, 4)])
+def test_targets_that_are_no_layers_stop(targets):
+    with pytest.raises(TrainingError, match="1 to 3"):
+        check_targets(targets, 3)
+    assert check_targets((1, 3), 3) == 3
+
+
+def test_base_of_another_lineage_is_refused(random_models, make_probe):
+    strangers = random_models.model_copy(update={"same_lineage": False})
+    with pytest.raises(TrainingError, match="lineage"), open_teacher(strangers, make_probe()):
+        pass
+
+
+def test_missing_masks_stop(random_models, make_probe):
+    with (
+        pytest.raises(StageError, match=MASKS),
+        open_teacher(random_models, make_probe("pruned")),
+    ):
+        pass
+
+
+def test_masks_of_another_model_stop(random_models, make_probe):
+    probe = make_probe("pruned")
+    save_masks(probe.folder / MASKS, {"layers.0.mlp.up_proj": torch.ones(2, 2, dtype=torch.bool)})
+    with pytest.raises(ModelError, match="another model"), open_teacher(random_models, probe):
+        pass
+
+
+def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe):
+    probe = make_probe("pruned")
+    own = projections(open_reader(random_models, random_models.post_trained).model)
+    masks = {name: linear.weight > 0 for name, linear in own.items()}
+    save_masks(probe.folder / MASKS, masks)
+    with open_teacher(random_models, probe) as teacher:
+        for name, linear in projections(teacher.model).items():
+            assert torch.equal(linear.weight, own[name].weight.clamp(max=0))
+
+
+def test_the_reminder_teacher_is_the_post_trained_model(random_models, make_probe, base):
+    with open_teacher(random_models, make_probe("reminder")) as teacher:
+        plain = render_prompt(teacher.tokenizer, "how do i open a box ?")
+        reminded = teacher.render("how do i open a box ?")
+        assert len(reminded) > len(plain) and reminded[-3:] == plain[-3:]
+        weight = teacher.model.model.embed_tokens.weight
+        assert not torch.equal(weight, base.model.embed_tokens.weight)
+
+
+def test_a_teacher_without_a_check_stops(make_probe):
+    probe = make_probe("base").model_copy(update={"teacher": "reminder"})
+    with pytest.raises(TrainingError, match="no check"):
+        harmful_refused(probe)

@@ -1,0 +1,50 @@
+"""The pages say what the code says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from typer.main import get_command
+
+from tests.docs.profile_page import PAGE, profile_page
+
+ROOT = PAGE.parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_page_of_profiles_is_that_of_the_types():
+    assert PAGE.read_text(encoding="utf-8") == profile_page(), (
+        "docs/profiles.md is out of date; write it with `python -m tests.docs.profile_page`"
+    )
+
+
+def test_every_key_of_a_profile_is_described():
+    rows = [line.split(" | ") for line in profile_page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 50
+    assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if target and "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_commands_that_pages_name_exist():
+    from flows.cli import app
+
+    known = set(get_command(app).commands)
+    for page in PAGES:
+        named = set(re.findall(r"`(?:\.venv/bin/)?safereact ([a-z]+)", page.read_text("utf-8")))
+        assert named <= known, (page.name, named - known)
+
+
+def test_the_example_of_a_policy_is_a_policy(tmp_path):
+    from components.release.policy import load_policy
+
+    text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "example.yaml").write_text(example, encoding="utf-8")
+    assert len(load_policy(tmp_path / "example.yaml").rules) == 3

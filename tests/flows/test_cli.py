@@ -1,0 +1,157 @@
+"""`safereact` as a person uses it: exit codes, one message, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from components.config import load_profile, read_yaml
+from components.storage import digest_folder
+from components.workspace import STAGES, Workspace
+from tests.flows.conftest import behave, safereact
+
+
+def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
+    first = safereact("run", "--profile", "demo")
+    assert first.returncode == 0, first.stderr
+    for number, stage in enumerate(STAGES, 1):
+        assert f"{number}/{len(STAGES)} {stage}" in first.stdout
+    assert "registered: demo-safety version 1, alias candidate" in first.stdout
+    assert "report: artifacts/demo/report/report.html" in first.stdout
+
+    begin = time.monotonic()
+    second = safereact("run", "--profile", "demo")
+    print(f"second run: {time.monotonic() - begin:.1f} s")
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count("up to date") == len(STAGES)
+    assert "registered already: demo-safety version 1" in second.stdout
+    assert "working on" not in second.stdout
+    assert "Traceback" not in second.stderr
+
+    why = ("--by", "ann", "--why", "better")
+    assert "version 1 is champion" in safereact("promote", "--profile", "demo", *why).stdout
+    assert "no earlier champion" in safereact("rollback", "demo-safety", *why).stderr
+    shown = safereact("status").stdout
+    assert "demo: clean" in shown and "champion" in shown and "ann" in shown
+    folder = tmp_path / "pulled"
+    assert safereact("pull", "demo-safety@champion", str(folder)).returncode == 0
+    assert digest_folder(folder) == digest_folder(project.stage("train") / "adapter")
+
+
+def test_rejected_is_exit_code_3_and_registers_nothing(project: Workspace):
+    behave(project, "gate", "reject")
+    done = safereact("run", "--profile", "demo")
+    assert done.returncode == 3, done.stderr
+    assert "FAIL" in done.stdout and "nothing was registered" in done.stdout
+    assert not project.tracking_store.exists()
+    assert done.stderr == ""
+
+
+def test_a_failed_stage_is_exit_code_1_and_the_next_run_goes_on(project: Workspace):
+    behave(project, "train", "fail the teacher never refuses")
+    done = safereact("run", "--profile", "demo")
+    assert done.returncode == 1
+    assert done.stderr == "safereact: train: the teacher never refuses\n"
+    behave(project, "train", "reject")
+    behave(project, "gate", "reject")
+    again = safereact("run", "--profile", "demo")
+    assert again.returncode == 3
+    assert again.stdout.count("up to date") == 3
+    assert "working on train" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "--profile", "nope"), "unknown profile 'nope'; profiles/ holds: demo"),
+        (("run", "--profil", "demo"), "No such option: --profil"),
+        (("promote", "x", "--by", "ann"), "Missing option '--why'"),
+        (("pull", "x", "dir"), "'x' is not NAME@ALIAS"),
+        (("promote", "--by", "a", "--why", "b"), "give the registered model's name or --profile"),
+    ],
+)
+def test_usage_errors_are_exit_code_2(project: Workspace, words, message):
+    done = safereact(*words)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unknown_key_is_named_before_anything_starts(project: Workspace):
+    with project.profile_file.open("a") as stream:
+        stream.write("surprise: 1\n")
+    done = safereact("run", "--profile", "demo")
+    assert done.returncode == 2
+    assert "surprise: unknown key" in done.stderr
+    assert not project.prefect_home.exists()
+
+
+def start_sleeping_run(project: Workspace) -> subprocess.Popen[str]:
+    behave(project, "prepare", "sleep")
+    command = [sys.executable, "-m", "flows.cli", "run", "--profile", "demo"]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    mark = project.root / "sleeping"
+    for _ in range(1200):
+        if mark.is_file() and mark.read_text():
+            return run
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    raise AssertionError("the stage did not begin")
+
+
+def test_two_runs_at_once_and_control_c(project: Workspace):
+    first = start_sleeping_run(project)
+    second = safereact("run", "--profile", "demo")
+    assert second.returncode == 1
+    assert f"retrain demo, process {first.pid} on" in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert first.poll() is None
+    first.send_signal(signal.SIGINT)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert errors == "safereact: interrupted; what was finished is kept, the next run goes on\n"
+    stage = int((project.root / "sleeping").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(stage, 0)
+    behave(project, "prepare", "do")
+    behave(project, "gate", "reject")
+    assert safereact("run", "--profile", "demo").returncode == 3
+
+
+def test_adds_a_profile_of_ones_own(project: Workspace):
+    root = project.root
+    for name in ("base", "tuned"):
+        (root / "models" / name).mkdir(parents=True)
+    for role in ("harmful", "benign", "reasoning"):
+        (root / "own" / f"{role}.jsonl").write_text(json.dumps({"text": "x"}) + "\n")
+    files = [f"--{role}={root}/own/{role}.jsonl" for role in ("harmful", "benign", "reasoning")]
+    models = [f"--base={root}/models/base", f"--post-trained={root}/models/tuned"]
+    done = safereact("add", "mine", *models, *files)
+    assert done.returncode == 0, done.stderr
+    text = project.parameters.read_text()
+    assert text.startswith("# kept\n")
+    added = read_yaml(project.parameters)["profiles"]["mine"]
+    assert added == {"checkpoints": "models", "prompts": "own"}
+    profile = load_profile(Workspace(root, "mine").profile_file)
+    assert profile.models.base == "models/base"
+    assert [source.path for source in profile.prepare.sources] == [
+        f"own/{role}.jsonl" for role in ("harmful", "benign", "reasoning")
+    ]
+    assert "mine" in safereact("profiles").stdout
+    assert "exists; leave --base" in safereact("add", "mine", *models, *files).stderr
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys; from typer.testing import CliRunner; from flows import cli; "
+        "CliRunner().invoke(cli.app, ['--help']); "
+        "heavy = {'torch', 'transformers', 'mlflow', 'prefect', 'dvc', 'pandas', 'sklearn'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

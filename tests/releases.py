@@ -1,0 +1,176 @@
+"""Results of every stage in the right form, made of nothing, for what comes after the stages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from components import results
+from components.records import Arm, Role, Split
+from components.storage import digest_file, digest_folder, write_json, write_text
+from components.workspace import CONTRACT, REPORT, STAGES, Workspace
+
+CONTRACT_OF_ALL = results.PromptContract(
+    template="1" * 64, tokenizer="2" * 64, bos="<bos>", generation_prefix="<a>", opens_thought=False
+)
+DATA = "d" * 64
+
+
+def model_ref(name: str) -> results.ModelRef:
+    """Return the description of a checkpoint that is not there."""
+    return results.ModelRef(
+        location=name,
+        where="stage",
+        digest=(name * 64)[:64],
+        architecture="LlamaForCausalLM",
+        parameters=1000,
+        layers=3,
+        hidden=32,
+        vocabulary=64,
+        contract=CONTRACT_OF_ALL,
+    )
+
+
+def write_adapter(folder: Path, *, weight: float = 1.0) -> str:
+    """Write a PEFT-like adapter with one weight and its contract; return the folder's digest."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    save_file({"w": np.full((2, 2), weight)}, folder / "adapter_model.safetensors")
+    write_json(folder / "adapter_config.json", {"peft_type": "LORA", "r": 16, "lora_alpha": 16})
+    write_json(folder / CONTRACT, CONTRACT_OF_ALL.model_dump(mode="json"))
+    return digest_folder(folder)
+
+
+def write_result(
+    stage: str, workspace: Workspace, *, accepted: bool = True, weight: float = 1.0
+) -> None:
+    """Write the result of one stage after those before it; `weight` makes another adapter."""
+    folder = workspace.stage(stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    makers = {
+        "prepare": _prompts,
+        "models": _models,
+        "probe": _probe,
+        "train": lambda w, f: _adapter(w, f, weight),
+        "evaluate": _evidence,
+        "gate": lambda w, f: _decision(w, f, accepted),
+        "report": _report,
+    }
+    makers[stage](workspace, folder)
+
+
+def write_all(workspace: Workspace, *, accepted: bool = True, weight: float = 1.0) -> Workspace:
+    """Write the results of all stages and a lock file, and return the workspace."""
+    import shutil
+
+    stages = {}
+    for stage in STAGES:
+        shutil.rmtree(workspace.stage(stage), ignore_errors=True)
+        write_result(stage, workspace, accepted=accepted, weight=weight)
+        md5 = digest_folder(workspace.stage(stage))[:32] + ".dir"
+        stages[f"{stage}@{workspace.profile}"] = {"outs": [{"path": stage, "md5": md5}]}
+    write_text(workspace.lock, json.dumps({"schema": "2.0", "stages": stages}))
+    return workspace
+
+
+def _prompts(_: Workspace, folder: Path) -> None:
+    source = results.SourceCount(
+        name="own", licence="Apache-2.0", digest="5" * 64, read=9, kept=8, quarantined=1
+    )
+    counts = {split: dict.fromkeys(Role, 2) for split in Split}
+    results.PromptSet(
+        digest_of_prompts=DATA, sources=(source,), counts=counts, expectations=9, overlap={}
+    ).save(folder)
+
+
+def _models(_: Workspace, folder: Path) -> None:
+    base, post_trained = model_ref("base"), model_ref("post-trained")
+    results.Models(
+        base=base, post_trained=post_trained, lineage="made | up", same_lineage=True
+    ).save(folder)
+
+
+def _probe(_: Workspace, folder: Path) -> None:
+    results.Probe(
+        layers=(),
+        masks=(),
+        teachers=(),
+        teacher="base",
+        reminder="",
+        target_layers=(2, 3),
+        calibration={},
+        prompts=dict.fromkeys(Role, 2),
+    ).save(folder)
+
+
+def _adapter(_: Workspace, folder: Path, weight: float) -> None:
+    digest = write_adapter(folder / "adapter", weight=weight)
+    results.Adapter(
+        digest=digest,
+        baseline_digest="6" * 64,
+        base_model=model_ref("post-trained").digest,
+        data=DATA,
+        contract=CONTRACT_OF_ALL,
+        teacher="base",
+        target_layers=(2, 3),
+        adapted_layers=3,
+        parameters=4,
+        steps=10,
+        harmful_rows=5,
+        teacher_refused=5,
+        retain_rows=6,
+        alignment_loss=(2.0, 1.0),
+        retention_loss=(1.0, 1.0),
+    ).save(folder)
+
+
+def _evidence(workspace: Workspace, folder: Path) -> None:
+    adapter = results.Adapter.load(workspace.stage("train"))
+    rate = results.RateFigure(rate=0.95, low=0.92, high=0.97, count=285, n=300)
+    results.Evidence(
+        adapter=adapter.digest,
+        baseline=adapter.baseline_digest,
+        models={arm.value: adapter.base_model for arm in Arm},
+        data=DATA,
+        test_prompts="7" * 64,
+        contract=CONTRACT_OF_ALL,
+        judge="rules",
+        confidence=0.95,
+        rates={arm: {"harmful.refused": rate} for arm in Arm},
+        differences=(),
+    ).save(folder)
+
+
+def _decision(workspace: Workspace, folder: Path, accepted: bool) -> None:
+    rule = results.RuleOutcome(
+        rule="refuses harmful requests",
+        metric="harmful.refused",
+        arm="restored",
+        against=None,
+        figure=0.95,
+        bound=0.92,
+        threshold=0.85 if accepted else 0.99,
+        n=300,
+        passed=accepted,
+        why="harmful.refused of restored is 95.0 % [92.0, 97.0], n=300",
+    )
+    results.Decision(
+        accepted=accepted,
+        adapter=results.Adapter.load(workspace.stage("train")).digest,
+        data=DATA,
+        evidence=results.Evidence.digest_of(workspace.stage("evaluate")),
+        policy="8" * 64,
+        contract=CONTRACT_OF_ALL,
+        rules=(rule,),
+        reasons=() if accepted else (rule.why,),
+    ).save(folder)
+
+
+def _report(workspace: Workspace, folder: Path) -> None:
+    decision = results.Decision.load(workspace.stage("gate"))
+    write_text(folder / REPORT, "<html></html>")
+    results.Report(
+        digest=digest_file(folder / REPORT), adapter=decision.adapter, accepted=decision.accepted
+    ).save(folder)
