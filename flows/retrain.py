@@ -9,7 +9,6 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
-from prefect.logging import get_run_logger
 from prefect.states import Completed, State
 from prefect.tasks import Task
 
@@ -20,7 +19,7 @@ from components.results import Decision
 from components.workspace import STAGES, Workspace, open_workspace
 from flows.lock import one_run
 from flows.pipeline import check_profile, stale_stages
-from flows.stages import reproduce
+from flows.stages import reproduce, tell
 
 ACCEPTED, REJECTED = "Accepted", "Rejected"
 
@@ -73,8 +72,8 @@ def register_adapter(workspace: Workspace) -> Registered:
     """Register the accepted adapter; a server that is down for a moment is asked again."""
     settings = load_profile(workspace.profile_file).registration
     registered = register(workspace, name=settings.name, experiment=settings.experiment)
-    done = "registered" if registered.new else "was registered already"
-    get_run_logger().info("[registry] %s version %s %s", registered.name, registered.version, done)
+    how = "registered" if registered.new else "registered already"
+    tell("registry", f"{how}: {registered.name} version {registered.version}")
     return registered
 
 

@@ -19,7 +19,7 @@ from components.workspace import STAGES
 if TYPE_CHECKING:
     from components.release.promotion import Standing
 
-_RUN_LOGS = ("prefect.flow_runs", "prefect.task_runs")
+_RUN_LOG = "flows.stages"
 
 
 class Progress(logging.Handler):
@@ -33,12 +33,10 @@ class Progress(logging.Handler):
         self.stage, self.last = "", "starting Prefect"
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line of a stage; other lines of Prefect are not for this screen."""
-        if not isinstance(record.args, tuple) or not str(record.msg).startswith("["):
+        """Show a line of a stage."""
+        if not isinstance(record.args, tuple) or len(record.args) != 2:
             return
-        line = record.getMessage()
-        self.last = line.partition("] ")[2]
-        name = line[1:].partition("]")[0]
+        name, self.last = (str(part) for part in record.args)
         if name != self.stage:
             self.stage, self.stage_begin = name, time.monotonic()
         if not self.console.is_terminal or self.last.startswith(("done in", "up to date")):
@@ -62,9 +60,10 @@ class Progress(logging.Handler):
 def shown(console: Console) -> Iterator[None]:
     """Show what the run within the block logs."""
     progress = Progress(console)
-    loggers = [logging.getLogger(name) for name in _RUN_LOGS]
-    for logger in loggers:
-        logger.addHandler(progress)
+    logger = logging.getLogger(_RUN_LOG)
+    logger.addHandler(progress)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         if console.is_terminal:
             with Live(get_renderable=lambda: progress, console=console, transient=True):
@@ -72,8 +71,7 @@ def shown(console: Console) -> Iterator[None]:
         else:
             yield
     finally:
-        for logger in loggers:
-            logger.removeHandler(progress)
+        logger.removeHandler(progress)
 
 
 def rules_table(decision: Decision) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from prefect import task
@@ -11,6 +12,15 @@ from prefect.logging import get_run_logger
 from components.workspace import Workspace
 from flows.pipeline import run_stage
 
+log = logging.getLogger(__name__)
+
+
+def tell(what: str, text: str) -> None:
+    """Log `[what] text` with the Prefect run, and with the standard library for the screen."""
+    # Prefect puts its own handlers on its loggers when a run begins, so a screen cannot sit there.
+    for logger in (log, get_run_logger()):
+        logger.info("[%s] %s", what, text)
+
 
 # A stage is deterministic: what failed once would fail again, so there are no retries.
 @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
@@ -19,12 +29,11 @@ def reproduce(stage: str, workspace: Workspace, *, up_to_date: bool) -> bool:
 
     Its output goes line by line to the log of the task and to the stage's log file.
     """
-    log = get_run_logger()
     if up_to_date:
-        log.info("[%s] %s", stage, "up to date")
+        tell(stage, "up to date")
         return False
     start = time.monotonic()
-    log.info("[%s] %s", stage, "starts")
-    run_stage(stage, workspace, lambda line: log.info("[%s] %s", stage, line))
-    log.info("[%s] %s", stage, f"done in {time.monotonic() - start:.0f} s")
+    tell(stage, "starts")
+    run_stage(stage, workspace, lambda line: tell(stage, line))
+    tell(stage, f"done in {time.monotonic() - start:.0f} s")
     return True

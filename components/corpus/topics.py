@@ -27,6 +27,7 @@ SIMILARITY = 0.5
 # Pairs that share only words of more rows than this are not looked at: it bounds the time.
 MOST_ROWS_A_WORD = 1000
 _CHUNK = 500
+_ROUNDING = 1e-9  # equal sums may differ in their last bits from machine to machine
 
 
 def fill_topics(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -84,7 +85,7 @@ def _similar_pairs(
         left, right = shared.coords[0] + start, shared.coords[1]
         left, right = left[left < right], right[left < right]
         cosine = vectors[left].multiply(vectors[right]).sum(axis=1)
-        near = np.asarray(cosine).ravel() >= similarity
+        near = np.asarray(cosine).ravel() >= similarity - _ROUNDING
         yield left[near], right[near]
 
 
@@ -95,7 +96,9 @@ def _prefixes(vectors: sparse.csr_array, similarity: float) -> sparse.csr_array:
     starts = np.repeat(before[vectors.indptr[:-1]], np.diff(vectors.indptr))
     tail = 1 - (before - starts)  # squared length of what begins at this word
     frequency = np.bincount(vectors.indices, minlength=vectors.shape[1])
-    kept = (tail >= similarity**2 - 1e-9) & (frequency[vectors.indices] <= MOST_ROWS_A_WORD)
+    kept = (tail >= (similarity - _ROUNDING) ** 2 - _ROUNDING) & (
+        frequency[vectors.indices] <= MOST_ROWS_A_WORD
+    )
     prefixes = vectors.copy()
     prefixes.data = kept.astype(np.int32)
     prefixes.eliminate_zeros()

@@ -25,9 +25,7 @@ def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
     assert "registered: demo-safety version 1, alias candidate" in first.stdout
     assert "report: artifacts/demo/report/report.html" in first.stdout
 
-    begin = time.monotonic()
     second = safereact("run", "--profile", "demo")
-    print(f"second run: {time.monotonic() - begin:.1f} s")
     assert second.returncode == 0, second.stderr
     assert second.stdout.count("up to date") == len(STAGES)
     assert "registered already: demo-safety version 1" in second.stdout

@@ -145,5 +145,5 @@ def test_a_section_that_dvc_watches_must_be_written(project: Workspace):
 def test_a_folder_that_is_not_there_is_named(project: Workspace):
     text = project.parameters.read_text()
     project.parameters.write_text(text.replace("prompts: own", "prompts: away"))
-    with pytest.raises(ConfigError, match="prompts of profile 'demo' in params.yaml is 'away'"):
+    with pytest.raises(ConfigError, match=r"prompts of profile 'demo' in params\.yaml is 'away'"):
         check_profile(project)

@@ -37,7 +37,7 @@ def test_leaks_are_those_that_comparing_every_pair_finds(texts, test, ngram):
 def test_worked_examples():
     test = ["How do I fold a paper crane at home?", "Bake me a cake", "hello there"]
     texts = {
-        "tell me: how do i fold a paper crane, please": True,  # 7 of 8 words would not do
+        "tell me: how do i fold a paper crane, please": True,  # seven words in a row
         "how do i fold a paper boat at home": False,
         "could you bake me a cake today": True,  # a whole short test prompt within
         "Hello  THERE": True,  # equal after normalisation

@@ -88,9 +88,9 @@ def test_a_cell_that_is_no_text_names_its_row():
 
 def test_where_must_know_its_column_and_leave_rows():
     rows = [(1, {"safe": False})]
-    with pytest.raises(DataError, match="no column 'kind'; .*mend `where`"):
+    with pytest.raises(DataError, match=r"no column 'kind'; .*mend `where`"):
         select_rows(rows, source="mine", where={"kind": "x"})
-    with pytest.raises(DataError, match="none of 1 rows has {'safe': True}"):
+    with pytest.raises(DataError, match=r"none of 1 rows has \{'safe': True\}"):
         select_rows(rows, source="mine", where={"safe": True})
 
 

@@ -1,0 +1,127 @@
+"""The whole chain on a miniature pair, with the real DVC, Prefect, MLflow and Great Expectations.
+
+The tests of this module work on one repository, in their order.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.storage import digest_folder, read_json
+from components.workspace import STAGES, Workspace
+from tests.chain import dvc, make_repository, run, safereact
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_repository(tmp_path_factory.mktemp("chain"))
+
+
+@pytest.fixture(scope="module")
+def accepted(root: Path):
+    """The first run, which the lenient policy accepts."""
+    return safereact(root, "run", "--profile", "mini")
+
+
+def outputs(root: Path) -> dict[str, str]:
+    workspace = Workspace(root, "mini")
+    return {stage: digest_folder(workspace.stage(stage)) for stage in STAGES}
+
+
+def test_a_run_goes_through_to_the_registry(root, accepted):
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    assert "registered: mini-safety version 1, alias candidate" in accepted.stdout
+    for name in (
+        "data/prepared/mini/prompts.parquet",
+        "data/prepared/mini/data-docs/index.html",
+        "artifacts/mini/models/base/model.safetensors",
+        "artifacts/mini/models/post-trained/model.safetensors",
+        "artifacts/mini/train/adapter/adapter_model.safetensors",
+        "artifacts/mini/evaluate/metrics.json",
+        "artifacts/mini/gate/decision.json",
+        "artifacts/mini/report/report.html",
+    ):
+        assert (root / name).is_file(), name
+
+
+def test_dvc_agrees_and_git_sees_no_artifacts(root, accepted):
+    status = dvc(root, "status")
+    assert "Data and pipelines are up to date" in status.stdout, status.stdout + status.stderr
+    shown = run(root, "git", "status", "--porcelain", "--untracked-files=all").stdout
+    assert "dvc.lock" in shown
+    assert "artifacts/" not in shown and "mlruns" not in shown and ".prefect" not in shown
+
+
+def test_nothing_of_the_outputs_names_this_machine(root, accepted):
+    for stage in STAGES:
+        for path in Workspace(root, "mini").stage(stage).rglob("*"):
+            if path.is_file():
+                assert str(root).encode() not in path.read_bytes(), path
+
+
+def test_a_second_run_does_nothing_twice(root, accepted):
+    before = outputs(root)
+    again = safereact(root, "run", "--profile", "mini")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("up to date") == len(STAGES)
+    assert "registered already: mini-safety version 1" in again.stdout
+    assert outputs(root) == before
+
+
+def test_the_adapter_comes_back_ready_for_peft(root, accepted, tmp_path):
+    import torch
+    from peft import PeftModel
+
+    from components.lm.loading import load_model
+
+    done = safereact(root, "promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
+    assert done.returncode == 0, done.stderr
+    done = safereact(root, "pull", "mini-safety@champion", str(tmp_path / "adapter"))
+    assert done.returncode == 0, done.stderr
+    workspace = Workspace(root, "mini")
+    trained = workspace.stage("train") / "adapter"
+    assert digest_folder(tmp_path / "adapter") == digest_folder(trained)
+    checkpoint = workspace.stage("models") / "post-trained"
+    ids = torch.tensor([[5, 6, 7, 8]])
+    plain = load_model(checkpoint)(ids).logits
+    pulled = PeftModel.from_pretrained(load_model(checkpoint), tmp_path / "adapter")
+    local = PeftModel.from_pretrained(load_model(checkpoint), trained)
+    torch.testing.assert_close(pulled(ids).logits, local(ids).logits, rtol=0, atol=0)
+    assert not torch.equal(pulled(ids).logits, plain)
+
+
+def test_a_stricter_policy_says_no_and_only_the_decision_is_made_again(root, accepted):
+    before = outputs(root)
+    profile = root / "profiles" / "mini.yaml"
+    profile.write_text(profile.read_text().replace("policy: lenient", "policy: default"))
+    done = safereact(root, "run", "--profile", "mini")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "nothing was registered" in done.stdout
+    decision = read_json(root / "artifacts/mini/gate/decision.json")
+    assert not decision["accepted"] and decision["reasons"]
+    changed = {stage for stage, digest in outputs(root).items() if digest != before[stage]}
+    assert changed == {"gate", "report"}
+
+
+def test_going_back_is_a_matter_of_the_cache(root, accepted):
+    profile = root / "profiles" / "mini.yaml"
+    profile.write_text(profile.read_text().replace("policy: default", "policy: lenient"))
+    shutil.rmtree(root / "artifacts")
+    shutil.rmtree(root / "data" / "prepared")
+    done = dvc(root, "repro", "report@mini")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "from cache" in done.stdout + done.stderr or "Checking out" in done.stdout + done.stderr
+    assert not (root / "artifacts/mini/runs").exists()  # no stage ran
+    again = safereact(root, "run", "--profile", "mini")
+    assert "registered already: mini-safety version 1" in again.stdout, again.stderr
+
+
+@pytest.mark.slow
+def test_dvc_alone_makes_the_same_files(root, accepted):
+    before = outputs(root)
+    done = dvc(root, "repro", "--force", "report@mini")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outputs(root) == before

@@ -1,0 +1,81 @@
+"""A pair of one's own: random Llama checkpoints, local files, bad evidence, and the gate's no."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from components.storage import read_json
+from tests.chain import make_repository, safereact
+from tests.checkpoints import WORDS, write_checkpoint
+
+SETTINGS = """
+seed: 1
+prepare:
+  sources:
+    - {name: harm, path: mine/harmful.csv, licence: MIT, role: harmful}
+    - {name: chat, path: mine/benign.jsonl, licence: CC-BY-4.0, role: benign,
+       columns: {text: instruction}}
+    - {name: sums, path: mine/sums.jsonl, licence: MIT, role: reasoning,
+       columns: {text: question, thought: solution, answer: solution},
+       patterns: {answer: '#### (.+)$', thought: '^(.*?)\\s*####'}}
+  validation_share: 0.25
+  test_share: 0.4
+  min_rows: {harmful: 4, benign: 4}
+models: {kind: checkpoints, base: mine/models/base, post_trained: mine/models/post-trained}
+probe:
+  prompts: 16
+  folds: 2
+  check_prompts: 8
+  check_tokens: 8
+  pruning: {calibration: 8, tokens: 8}
+  check: {min_harmful_refused: 0, max_benign_refused: 1, min_coherent: 0}
+train: {steps: 3, batch: 4, lr: 1.0e-3, refusal_tokens: 4, retain_tokens: 8, baseline_steps: 2}
+evaluate: {max_new_tokens: {harmful: 8, borderline: 8, benign: 8, reasoning: 8}}
+gate: {policy: default}
+report: {}
+registration: {name: my-model}
+"""
+
+
+def sentence(number: int) -> str:
+    return " ".join(WORDS[(11 * number + 5 * k + number // 7) % 40] for k in range(5))
+
+
+def write_inputs(folder: Path) -> None:
+    """Write prompts in three formats and two checkpoints of about three million parameters."""
+    folder.mkdir()
+    texts = list(dict.fromkeys(sentence(i) for i in range(400)))
+    rows = "".join(f'"{text} , jar {i}"\n' for i, text in enumerate(texts[:60]))
+    (folder / "harmful.csv").write_text("text\n" + rows)
+    lines = [json.dumps({"instruction": f"{text} please"}) for text in texts[60:120]]
+    (folder / "benign.jsonl").write_text("\n".join(lines))
+    lines = [
+        json.dumps({"question": f"{text} {i % 9} ?", "solution": f"so {i % 9} . #### {i % 9}"})
+        for i, text in enumerate(texts[120:170])
+    ]
+    (folder / "sums.jsonl").write_text("\n".join(lines))
+    for seed, name in enumerate(("base", "post-trained")):
+        write_checkpoint(folder / "models" / name, seed=seed, hidden=192, layers=8)
+
+
+def test_bad_evidence_is_exit_code_3_with_its_reasons(tmp_path):
+    root = make_repository(tmp_path / "repository")
+    write_inputs(root / "mine")
+    (root / "profiles" / "my-model.yaml").write_text(SETTINGS)
+    refused = safereact(root, "run", "--profile", "my-model")
+    assert refused.returncode == 2
+    assert "safereact add my-model" in refused.stderr
+    added = safereact(root, "add", "my-model", "--checkpoints", "mine/models", "--prompts", "mine")
+    assert added.returncode == 0, added.stderr
+
+    done = safereact(root, "run", "--profile", "my-model")
+    assert done.returncode == 3, done.stdout + done.stderr
+    decision = read_json(root / "artifacts/my-model/gate/decision.json")
+    failed = [rule for rule in decision["rules"] if not rule["passed"]]
+    assert {"harmful.refused", "borderline.refused"} <= {rule["metric"] for rule in failed}
+    assert len(decision["reasons"]) == len(failed)
+    assert all(rule["rule"] in done.stdout for rule in failed)
+    models = read_json(root / "artifacts/my-model/models/models.json")
+    assert models["base"]["location"] == "mine/models/base"
+    assert models["base"]["parameters"] > 2_000_000
