@@ -1,33 +1,51 @@
-"""The retraining flow run from here: on the server of PREFECT_API_URL, or an embedded one."""
+"""A run from the shell: on the server that PREFECT_API_URL names, else on an embedded one."""
 
 from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
-from components.workspace import Workspace
+from components.results import Decision
+from components.workspace import STAGES, Workspace
 from flows.environment import embed_prefect
-
-if TYPE_CHECKING:
-    from flows.retrain import Outcome
+from flows.lock import one_run
+from flows.outcome import Outcome, register_accepted
+from flows.pipeline import stale_stages
 
 log = logging.getLogger(__name__)
 _SERVER = "prefect.server.api.server:create_app"
 
 
 def run_retrain(workspace: Workspace) -> Outcome:
-    """Run the flow `retrain` for a profile and return its outcome; raises what the flow raised."""
+    """Bring a profile up to date and return the outcome; raises what the flow `retrain` raised.
+
+    Where nothing is stale there is nothing for a flow to do, so no server is started for it.
+    """
     os.environ["SAFEREACT_ROOT"] = str(workspace.root)
     embed_prefect(workspace.root)
-    if not os.environ.get("PREFECT_API_URL"):
+    embedded = not os.environ.get("PREFECT_API_URL")
+    if embedded and (fresh := _outcome_if_fresh(workspace)):
+        return fresh
+    if embedded:
         end_orphaned_servers()
     from flows.retrain import retrain
 
     outcome: Any = retrain(workspace.profile)
     return outcome
+
+
+def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
+    """Return the outcome of a profile whose stages are all up to date; None where one is not."""
+    with one_run(workspace.root, f"check {workspace.profile}"):
+        if stale_stages(workspace):
+            return None
+        for stage in STAGES:
+            log.info("[%s] %s", stage, "up to date")
+        decision = Decision.load(workspace.stage("gate"))
+        return Outcome(decision, register_accepted(workspace) if decision.accepted else None)
 
 
 def end_orphaned_servers() -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
@@ -12,24 +11,16 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Completed, State
 from prefect.tasks import Task
 
-from components.config import load_profile
 from components.errors import RegistryError
-from components.release.registration import Registered, register
+from components.release.registration import Registered
 from components.results import Decision
 from components.workspace import STAGES, Workspace, open_workspace
 from flows.lock import one_run
+from flows.outcome import Outcome, register_accepted
 from flows.pipeline import check_profile, stale_stages
 from flows.stages import reproduce, tell
 
 ACCEPTED, REJECTED = "Accepted", "Rejected"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a run: the gate's decision and, of an accepted adapter, its version."""
-
-    decision: Decision
-    registered: Registered | None
 
 
 @flow(name="retrain", flow_run_name="retrain {profile}", persist_result=False)
@@ -70,8 +61,7 @@ def _server_failed(_task: Task, _run: TaskRun, state: State) -> bool:
 )
 def register_adapter(workspace: Workspace) -> Registered:
     """Register the accepted adapter; a server that is down for a moment is asked again."""
-    settings = load_profile(workspace.profile_file).registration
-    registered = register(workspace, name=settings.name, experiment=settings.experiment)
+    registered = register_accepted(workspace)
     how = "registered" if registered.new else "registered already"
     tell("registry", f"{how}: {registered.name} version {registered.version}")
     return registered

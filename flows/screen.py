@@ -19,7 +19,7 @@ from components.workspace import STAGES
 if TYPE_CHECKING:
     from components.release.promotion import Standing
 
-_RUN_LOG = "flows.stages"
+_RUN_LOG = "flows"
 
 
 class Progress(logging.Handler):
@@ -76,7 +76,7 @@ def shown(console: Console) -> Iterator[None]:
 
 def rules_table(decision: Decision) -> Table:
     """Return the policy's rules with what decided each; of the evidence's own checks, failures."""
-    table = Table("rule", "", "figure [interval], n and limit", title="The gate's decision")
+    table = Table("rule", "", "what decided it", title="The gate's decision")
     checks = [rule for rule in decision.rules if rule.threshold is None]
     for rule in decision.rules:
         if rule not in checks or not rule.passed:

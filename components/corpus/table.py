@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 from components.corpus.sources import Candidate
 from components.records import Prompt, Role, Split
@@ -25,8 +25,10 @@ def table_of(rows: Sequence[Candidate]) -> list[Prompt]:
 def digest_prompts(prompts: Sequence[Prompt]) -> str:
     """Return the SHA-256 over the prompts in their order, one canonical JSON object a line."""
     digest = hashlib.sha256()
+    names = sorted(field.name for field in fields(Prompt))
     for prompt in prompts:
-        line = json.dumps(asdict(prompt), sort_keys=True, separators=(",", ":"))
+        row = {name: getattr(prompt, name) for name in names}
+        line = json.dumps(row, separators=(",", ":"))
         digest.update(line.encode() + b"\n")
     return digest.hexdigest()
 

@@ -1,10 +1,10 @@
 """Topics for rows that name none: near-duplicates and paraphrases share one.
 
 Two texts are near-duplicates when the cosine of their TF-IDF vectors of content words reaches a
-threshold; the connected components are the topics. Prefix filtering (Bayardo, Ma and Srikant 2007,
-section 3) finds the pairs without comparing all: with words ordered from rare to common, two unit
-vectors can only reach the cosine t if they share a word in the part that is left when a tail
-shorter than t is cut off.
+threshold; the connected components are the topics. Prefix filtering (after Bayardo, Ma and Srikant
+2007) finds the pairs without comparing all. Words are ordered from rare to common and a tail
+shorter than half the threshold is cut off each unit vector, so the cosine exceeds the product of
+two heads by at most the length of what one of them lost.
 """
 
 from __future__ import annotations
@@ -78,28 +78,30 @@ def _similar_pairs(
     vectors: sparse.csr_array, similarity: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield rows (left, right), left < right, whose cosine reaches `similarity`."""
-    prefixes = _prefixes(vectors, similarity)
-    across = prefixes.T.tocsr()
+    heads, lost = _heads(vectors, similarity / 2)
+    across = heads.T.tocsr()
     for start in range(0, vectors.shape[0], _CHUNK):
-        shared = (prefixes[start : start + _CHUNK] @ across).tocoo()
+        shared = (heads[start : start + _CHUNK] @ across).tocoo()
         left, right = shared.coords[0] + start, shared.coords[1]
-        left, right = left[left < right], right[left < right]
+        bound = shared.data + np.maximum(lost[left], lost[right])
+        possible = (left < right) & (bound >= similarity - _ROUNDING)
+        left, right = left[possible], right[possible]
         cosine = vectors[left].multiply(vectors[right]).sum(axis=1)
         near = np.asarray(cosine).ravel() >= similarity - _ROUNDING
         yield left[near], right[near]
 
 
-def _prefixes(vectors: sparse.csr_array, similarity: float) -> sparse.csr_array:
-    """Return, for each row, ones at its rare words, without the tail that cannot decide."""
+def _heads(vectors: sparse.csr_array, tail: float) -> tuple[sparse.csr_array, np.ndarray]:
+    """Return the rows without a tail shorter than `tail` and without the words of too many rows,
+    and the length that each row lost."""
     squares = vectors.data**2
     before = np.concatenate([[0.0], np.cumsum(squares)])[:-1]
     starts = np.repeat(before[vectors.indptr[:-1]], np.diff(vectors.indptr))
-    tail = 1 - (before - starts)  # squared length of what begins at this word
+    remaining = 1 - (before - starts)  # squared length of what begins at this word
     frequency = np.bincount(vectors.indices, minlength=vectors.shape[1])
-    kept = (tail >= (similarity - _ROUNDING) ** 2 - _ROUNDING) & (
-        frequency[vectors.indices] <= MOST_ROWS_A_WORD
-    )
-    prefixes = vectors.copy()
-    prefixes.data = kept.astype(np.int32)
-    prefixes.eliminate_zeros()
-    return prefixes
+    kept = (remaining >= tail**2) & (frequency[vectors.indices] <= MOST_ROWS_A_WORD)
+    heads = vectors.copy()
+    heads.data = np.where(kept, vectors.data, 0.0)
+    heads.eliminate_zeros()
+    lost = np.sqrt(np.clip(1 - heads.multiply(heads).sum(axis=1), 0, None))
+    return heads, np.asarray(lost).ravel()

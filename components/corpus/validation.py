@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import great_expectations as gx
@@ -46,7 +46,8 @@ _SHOWN = 5  # rows that an error names
 
 def row_frame(rows: Sequence[Candidate]) -> pd.DataFrame:
     """Return the rows as a table, with the count of each text's unreadable characters."""
-    frame = pd.DataFrame([asdict(row) for row in rows], columns=list(Candidate.__slots__))
+    names = [field.name for field in fields(Candidate)]
+    frame = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in names})
     frame[UNREADABLE] = [unreadable_characters(row.text) for row in rows]
     return frame
 
@@ -106,7 +107,7 @@ def validate(
         check.expectation.meta = {"check": number}
         suite.add_expectation(check.expectation)
     outcome = batch.validate(suite, result_format=_RESULT_FORMAT)
-    broken = [r for r in outcome.results if r.exception_info.get("raised_exception")]
+    broken = [result for result in outcome.results if _raised(result.exception_info)]
     if broken or len(outcome.results) != len(checks):
         raise StageError(
             f"Great Expectations ran {len(outcome.results) - len(broken)} of {len(checks)} "
@@ -154,6 +155,12 @@ def name_rows(sources: Sequence[str], numbers: Sequence[int]) -> str:
         more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
         parts.append(f"source {source!r} row{'s' if len(rows) > 1 else ''} {shown}{more}")
     return "; ".join(parts)
+
+
+def _raised(info: Mapping[str, Any]) -> bool:
+    # One account of the expectation, or one of each metric it asked for.
+    accounts = [info, *(value for value in info.values() if isinstance(value, Mapping))]
+    return any(account.get("raised_exception") for account in accounts)
 
 
 def _in_order(

@@ -15,7 +15,7 @@ Text = list[tuple[str, bool]]
 
 def draw_text(generator: np.random.Generator) -> Text:
     """Return a random text: how a deed is done, whether a deed is harmful, of what kind a word
-    is, a sum, or a problem.
+    is, a sum, a problem with its answer, or a problem said again.
 
     All deeds occur, none in a phrasing of the test split and none as a chat; problems are of the
     training split only.
@@ -72,10 +72,19 @@ def _problem(generator: np.random.Generator) -> Text:
     return [(question, False), (problem.answer, True)]
 
 
+def _restatement(generator: np.random.Generator) -> Text:
+    """Return a problem and its operations once more, without any value on the way."""
+    problem = world.draw_problem(Split.TRAIN, generator)
+    question = world.draw_question(problem, Split.TRAIN, generator)
+    steps = " ".join(f"{sign} {size}" for sign, size in problem.operations)
+    return [(question, False), (f"{problem.start} {steps}", True)]
+
+
 _KINDS: tuple[tuple[float, Callable[[np.random.Generator], Text]], ...] = (
     (0.25, _how_to),
     (0.30, _judgement),
     (0.12, _attribute),
     (0.20, _sum),
-    (0.13, _problem),
+    (0.06, _problem),
+    (0.07, _restatement),
 )

@@ -74,7 +74,7 @@ def mixed_order(
     """Return the batches as indices into [*harmful, *retain], each with its share of retained."""
     kept = round(retain_share * batch)
     sides = [
-        draw_order([len(r.inputs) for r in rows], steps=steps, batch=size, generator=generator)
+        draw_order(len(rows), steps=steps, batch=size, generator=generator)
         for rows, size in ((harmful, batch - kept), (retain, kept))
     ]
     return [

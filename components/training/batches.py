@@ -14,28 +14,20 @@ if TYPE_CHECKING:
     from components.training.rows import Row
     from components.training.targets import StoredStates
 
-_POOL = 8  # batches sorted by length together: little padding, and the order stays random
-
 
 def draw_order(
-    lengths: Sequence[int], *, steps: int, batch: int, generator: np.random.Generator
+    rows: int, *, steps: int, batch: int, generator: np.random.Generator
 ) -> list[list[int]]:
     """Return the rows of each of `steps` batches: passes over all rows in random order.
 
-    Within a few batches' rows, those of similar length are put together; the batches then come in
-    random order. Every row is seen equally often, give or take once.
+    Every row is seen equally often, give or take once. Rows are not grouped by length: lengths go
+    with roles, so that a batch would hold one role alone, and on the tiny pair reasoning suffered.
     """
-    wanted = steps * batch
-    if wanted == 0:
-        return [[] for _ in range(steps)]
-    passes = -(-wanted // len(lengths))
-    stream = np.concatenate([generator.permutation(len(lengths)) for _ in range(passes)])[:wanted]
-    order: list[list[int]] = []
-    for start in range(0, wanted, _POOL * batch):
-        pool = sorted(stream[start : start + _POOL * batch].tolist(), key=lambda i: lengths[i])
-        batches = [pool[k : k + batch] for k in range(0, len(pool), batch)]
-        order += [batches[k] for k in generator.permutation(len(batches))]
-    return order
+    passes = -(-steps * batch // rows)
+    stream: list[int] = []
+    for _ in range(passes):
+        stream += generator.permutation(rows).tolist()
+    return [stream[step * batch : (step + 1) * batch] for step in range(steps)]
 
 
 def pad_right(sequences: Sequence[Sequence[int]], tails: Sequence[int]) -> tuple[Tensor, Tensor]:

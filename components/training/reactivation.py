@@ -42,9 +42,7 @@ def reactivate(
     """
     generator = np.random.default_rng(seed)
     orders = [
-        draw_order(
-            [len(row.inputs) for row in side.rows], steps=steps, batch=batch, generator=generator
-        )
+        draw_order(len(side.rows), steps=steps, batch=batch, generator=generator)
         for side in (harmful, retain)
     ]
     trainer = ReactivationTrainer(
