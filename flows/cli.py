@@ -34,7 +34,9 @@ class FrontDoor(TyperGroup):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    Console(stderr=True).print(f"safereact: {message}", markup=False, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"safereact: {message}", markup=False, highlight=False
+    )
     sys.exit(code)
 
 
@@ -46,7 +48,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(soft_wrap=not sys.stdout.isatty())
 
 Profile = Annotated[str, typer.Option(help="Name of a file in profiles/.")]
 Name = Annotated[str | None, typer.Argument(help="Registered model; else that of --profile.")]

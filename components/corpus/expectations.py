@@ -43,30 +43,11 @@ class Check:
 
 def checks_of_rows(max_characters: int) -> list[Check]:
     """Return what every row must meet by itself."""
-    roles = ", ".join(Role)
     return [
-        Check(
-            gxe.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1),
-            "empty text",
-            "fill the text, or mend `columns` and `patterns`",
-        ),
-        Check(
-            gxe.ExpectColumnValueLengthsToBeBetween(column="text", max_value=max_characters),
-            f"longer than {max_characters} characters",
-            "shorten it or raise prepare.max_characters",
-        ),
-        Check(
-            gxe.ExpectColumnValuesToBeBetween(
-                column=UNREADABLE,
-                max_value=0,
-                description="no control characters and none that could not be decoded",
-            ),
-            "control or undecodable characters",
-            "save the source as UTF-8 and remove them",
-        ),
+        *_checks_of_text(max_characters),
         Check(
             gxe.ExpectColumnValuesToBeInSet(column="role", value_set=list(Role)),
-            f"role is none of {roles}",
+            f"role is none of {', '.join(Role)}",
             "mend the column `role`, or set `role` in the source",
         ),
         Check(
@@ -92,21 +73,11 @@ def checks_of_repetition() -> list[Check]:
     """Return what rows must meet beside each other."""
     return [
         Check(
-            gxe.ExpectColumnValuesToBeBetween(
-                column=CONTRADICTIONS,
-                max_value=0,
-                description="no text is both harmful and not harmful",
-            ),
+            _at_most(0, CONTRADICTIONS, "no text is both harmful and not harmful"),
             "the same text is harmful and not harmful",
             "decide on its role and remove the other row",
         ),
-        Check(
-            gxe.ExpectColumnValuesToBeBetween(
-                column=REPEATS, max_value=0, description="no id came before"
-            ),
-            "duplicate id",
-            "remove the repeated row",
-        ),
+        Check(_at_most(0, REPEATS, "no id came before"), "duplicate id", "remove the repeated row"),
     ]
 
 
@@ -114,12 +85,40 @@ def checks_of_table(
     max_characters: int, *, min_rows: Mapping[Role, int], min_share: float
 ) -> list[Check]:
     """Return what the prepared table must meet."""
-    columns = [field.name for field in fields(Prompt)]
-    checks = [
+    return [
+        *checks_of_rows(max_characters),
+        *_checks_of_schema(),
+        *_checks_of_splits(),
+        *(_enough(role, split, n) for role, n in min_rows.items() for split in NEEDED[role]),
+        *(_share(role, min_share) for role in min_rows if Split.TRAIN in NEEDED[role]),
+    ]
+
+
+def _checks_of_text(max_characters: int) -> list[Check]:
+    return [
         Check(
-            gxe.ExpectTableColumnsToMatchSet(
-                column_set=[*columns, ROW, UNREADABLE, LEAKS, SPLITS_OF_TOPIC], exact_match=True
-            ),
+            gxe.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1),
+            "empty text",
+            "fill the text, or mend `columns` and `patterns`",
+        ),
+        Check(
+            gxe.ExpectColumnValueLengthsToBeBetween(column="text", max_value=max_characters),
+            f"longer than {max_characters} characters",
+            "shorten it or raise prepare.max_characters",
+        ),
+        Check(
+            _at_most(0, UNREADABLE, "no control characters and none that could not be decoded"),
+            "control or undecodable characters",
+            "save the source as UTF-8 and remove them",
+        ),
+    ]
+
+
+def _checks_of_schema() -> list[Check]:
+    columns = [*(field.name for field in fields(Prompt)), ROW, UNREADABLE, LEAKS, SPLITS_OF_TOPIC]
+    return [
+        Check(
+            gxe.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=True),
             "columns differ from those of a prompt",
             "keep records.Prompt and corpus/validation.py in step",
         ),
@@ -135,39 +134,39 @@ def checks_of_table(
         ),
         *(
             Check(
-                gxe.ExpectColumnValueLengthsToBeBetween(column=column, min_value=1),
+                gxe.ExpectColumnValuesToNotBeNull(column=column),
                 f"blank {column}",
                 f"fill the column `{column}`",
             )
-            for column in ("topic", "source")
+            for column in ("text", "topic", "source", "licence")
         ),
+    ]
+
+
+def _checks_of_splits() -> list[Check]:
+    return [
         Check(
             gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(Split)),
             f"split is none of {', '.join(Split)}",
             "mend `split` of the source",
         ),
         Check(
-            gxe.ExpectColumnValuesToBeBetween(
-                column=LEAKS,
-                max_value=0,
-                description="no training or validation row shares a run of words with a test row",
-            ),
+            _at_most(0, LEAKS, "no training or validation row shares a run of words with test"),
             "training or validation rows that repeat test rows",
             "remove them, or raise prepare.overlap_ngram",
         ),
         Check(
-            gxe.ExpectColumnValuesToBeBetween(
-                column=SPLITS_OF_TOPIC,
-                max_value=1,
-                description="no topic of automatically split rows lies in two splits",
-            ),
+            _at_most(1, SPLITS_OF_TOPIC, "no topic of automatic sources lies in two splits"),
             "topics that straddle splits",
             "give these rows one topic column and `split: auto`",
         ),
     ]
-    demanded = [_enough(role, split, n) for role, n in min_rows.items() for split in NEEDED[role]]
-    shares = [_share(role, min_share) for role in min_rows if Split.TRAIN in NEEDED[role]]
-    return [*checks_of_rows(max_characters), *checks, *demanded, *shares]
+
+
+def _at_most(limit: int, column: str, description: str) -> gxe.Expectation:
+    return gxe.ExpectColumnValuesToBeBetween(
+        column=column, max_value=limit, description=description
+    )
 
 
 def _enough(role: Role, split: Split, rows: int) -> Check:

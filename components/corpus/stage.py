@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from great_expectations.core import ExpectationSuiteValidationResult
+
 from components import workspace
 from components.config import Prepare, Source
 from components.corpus.data_docs import write_data_docs
@@ -40,14 +42,7 @@ def prepare(section: Prepare, *, seed: int, out: Path) -> PromptSet:
         seed=seed,
     )
     kept, overlap = drop_leaks(placed, ngram=section.overlap_ngram)
-    automatic = {source.name for source in section.sources if source.split == AUTO}
-    checks = checks_of_table(
-        section.max_characters, min_rows=section.min_rows, min_share=section.min_share
-    )
-    frame = table_frame(kept, [row.source in automatic for row in kept], section.overlap_ngram)
-    outcome = validate(frame, checks, name="prompts")
-    require(frame, outcome, checks)
-
+    outcome = _validated(section, kept)
     prompts = table_of(kept)
     write_rows(out / workspace.PROMPTS, prompts, Prompt)
     write_rows(out / workspace.QUARANTINE, sifted.quarantined, Quarantined)
@@ -55,7 +50,7 @@ def prepare(section: Prepare, *, seed: int, out: Path) -> PromptSet:
         digest_of_prompts=digest_prompts(prompts),
         sources=_count_sources(section.sources, rows, kept, sifted.quarantined),
         counts=count_prompts(prompts),
-        expectations=len(checks),
+        expectations=len(outcome.results),
         overlap=overlap,
     )
     outcomes = {
@@ -65,6 +60,17 @@ def prepare(section: Prepare, *, seed: int, out: Path) -> PromptSet:
     }
     write_data_docs(out / workspace.DATA_DOCS, result, sifted.quarantined, outcomes)
     return result.save(out)
+
+
+def _validated(section: Prepare, rows: Sequence[Candidate]) -> ExpectationSuiteValidationResult:
+    automatic = {source.name for source in section.sources if source.split == AUTO}
+    frame = table_frame(rows, [row.source in automatic for row in rows], section.overlap_ngram)
+    checks = checks_of_table(
+        section.max_characters, min_rows=section.min_rows, min_share=section.min_share
+    )
+    outcome = validate(frame, checks, name="prompts")
+    require(frame, outcome, checks)
+    return outcome
 
 
 def _read(source: Source, seed: int) -> list[Candidate]:

@@ -73,14 +73,23 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all embedded servers: making its database takes seconds."""
+    return tmp_path_factory.mktemp("prefect")
+
+
 @pytest.fixture
-def project(empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def project(
+    empty_project: Path, prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
     """A fresh copy of the repository, whose child processes find these packages."""
     root = tmp_path / "repository"
     shutil.copytree(empty_project, root)
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME"):
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
     monkeypatch.setenv("SAFEREACT_ROOT", str(root))
     return Workspace(root, PROFILE)
 
