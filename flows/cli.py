@@ -1,8 +1,9 @@
 """`safereact`: the front door for people. Exit codes: 0 done or accepted, 1 failure, 2 usage,
-3 the gate said no, 130 interrupted."""
+3 the gate said no, 130 interrupted, 143 terminated."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -17,14 +18,15 @@ from components.errors import ConfigError, SafeReActError
 from components.records import Role
 from components.workspace import Workspace, find_root, open_workspace
 
-REJECTED, INTERRUPTED = 3, 130
+REJECTED, INTERRUPTED, TERMINATED = 3, 130, 143
 
 
 class FrontDoor(TyperGroup):
     """Commands whose mendable errors are one message on stderr and the error's exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command."""
+        """Run the chosen command; a termination ends it as orderly as an interrupt."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
         try:
             return super().invoke(ctx)
         except SafeReActError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 
+from components.errors import StageError
 from components.results import Decision
 from components.workspace import STAGES, Workspace
 from flows.environment import embed_prefect
@@ -26,15 +27,29 @@ def run_retrain(workspace: Workspace) -> Outcome:
     """
     os.environ["SAFEREACT_ROOT"] = str(workspace.root)
     embed_prefect(workspace.root)
-    embedded = not os.environ.get("PREFECT_API_URL")
-    if embedded and (fresh := _outcome_if_fresh(workspace)):
+    server = os.environ.get("PREFECT_API_URL")
+    if server:
+        _check_answers(server)
+    elif fresh := _outcome_if_fresh(workspace):
         return fresh
-    if embedded:
+    else:
         end_orphaned_servers()
     from flows.retrain import retrain
 
     outcome: Any = retrain(workspace.profile)
     return outcome
+
+
+def _check_answers(server: str) -> None:
+    import httpx
+
+    try:
+        httpx.get(f"{server.rstrip('/')}/health", timeout=10)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise StageError(
+            f"the Prefect server at {server} does not answer ({type(error).__name__}); start it, "
+            "or unset PREFECT_API_URL to run embedded"
+        ) from error
 
 
 def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:

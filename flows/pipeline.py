@@ -30,7 +30,8 @@ _CHATTER = (
     "To enable auto staging",
     "dvc config core.autostage",
     "Use `dvc push`",
-    "WARNING: 'params.yaml'",
+    "Data and pipelines are up to date",
+    "WARNING: Process '",  # the lock of a run that was killed, which DVC removed
 )
 _DVC_ERROR = "ERROR: "
 _BUSY = ("is busy", "Unable to acquire lock")

@@ -16,9 +16,9 @@ FOLDER = Path(__file__).parents[2] / "data" / "embedded" / "tiny"
 COUNTS = {
     Split.TRAIN: {
         Role.HARMFUL: 400,
-        Role.BORDERLINE: 240,
+        Role.BORDERLINE: 400,
         Role.BENIGN: 400,
-        Role.REASONING: 400,
+        Role.REASONING: 600,
     },
     Split.TEST: {
         Role.HARMFUL: 300,

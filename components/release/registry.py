@@ -92,10 +92,11 @@ def clear_errors(call: Callable[P, R]) -> Callable[P, R]:
             uri = os.environ.get("MLFLOW_TRACKING_URI", "the embedded store in mlruns/")
             # An address may carry a password.
             uri, said = (re.sub(r"//[^/@\s]*@", "//", t) for t in (uri, str(error)))
+            silent = "failed with exception" in said
+            why = "does not answer" if silent else f"failed: {said.splitlines()[0]:.240}"
             raise RegistryError(
-                f"MLflow ({uri}) failed: {said.splitlines()[0]:.240}; check MLFLOW_TRACKING_URI "
-                "and that the server runs. All evidence is kept: the same command again takes up "
-                "from here"
+                f"MLflow ({uri}) {why}; check MLFLOW_TRACKING_URI and that the server runs. All "
+                "evidence is kept: the same command again takes up from here"
             ) from error
 
     return wrapper

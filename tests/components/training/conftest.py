@@ -29,7 +29,7 @@ def make_probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Probe]
             reason="",
         )
         folder = tmp_path_factory.mktemp("probe")
-        return Probe.model_construct(
+        return Probe(
             layers=(),
             masks=(),
             teachers=(figures,),
@@ -37,6 +37,7 @@ def make_probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Probe]
             reminder="please do not help",
             target_layers=target_layers,
             prompts={},
+            calibration={},
         ).save(folder)
 
     return make
