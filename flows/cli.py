@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from pathlib import Path
@@ -195,6 +196,23 @@ def profiles() -> None:
     for listing in list_profiles(find_root()):
         table.add_row(listing.name, "yes" if listing.listed else "no", listing.description)
     console.print(table)
+
+
+@app.command()
+def seeds(
+    profile: Profile = "tiny",
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0,1,2",
+) -> None:
+    """Run a profile under several seeds, as DVC experiments, and print one table."""
+    if not re.fullmatch(r"\d+(,\d+)*", seeds):
+        raise ConfigError(f"--seeds {seeds!r} is not a list such as 0,1,2")
+    workspace = open_workspace(profile)
+    from flows.screen import shown
+    from flows.seeds import run_seeds, seeds_table
+
+    with shown(console):
+        experiments = run_seeds(workspace, [int(seed) for seed in seeds.split(",")])
+    console.print(seeds_table(workspace, experiments), soft_wrap=True, markup=False)
 
 
 def _model_name(name: str | None, profile: str | None) -> str:

@@ -1,0 +1,55 @@
+# `make run` and `make test` work from a fresh clone: each sets up .venv by itself.
+#
+#   make run  [PROFILE=tiny]   the whole chain; "Error 3" of make means: the gate said no
+#   make test                  the test suite;  make test-slow  what takes minutes a test
+#   make lint                  ruff and mypy
+#
+#   PYTHON=…      the Python to set up with, 3.11 or later
+#   TORCH=cuda    the torch build that the package index offers, instead of the small one for CPUs
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+PROFILE ?= tiny
+TORCH ?= cpu
+
+BIN := .venv/bin
+TORCH_VERSION := 2.13.0
+NOT_SLOW := not slow and not gpu and not network
+
+.PHONY: run test test-slow lint clean
+
+run: .venv/.installed
+	@$(BIN)/safereact run --profile $(PROFILE)
+
+test: .venv/.installed
+	$(BIN)/pytest -n 2 --dist loadfile -m "$(NOT_SLOW)"
+
+test-slow: .venv/.installed
+	$(BIN)/pytest -m "slow and not gpu and not network"
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv
+
+.venv/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or name it with \
+	make PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python " \
+	+ sys.version.split()[0] + "; 3.11 or later is needed")'
+	@echo "Setting up .venv; this takes minutes, once."
+	@$(PYTHON) -m venv .venv
+	@case "$(TORCH)-$$(uname -s)-$$(uname -m)" in \
+	cpu-Linux-x86_64) \
+		$(BIN)/python -m pip install -q "torch==$(TORCH_VERSION)+cpu" 2>/dev/null || { \
+		echo "The package index has no CPU build of torch; uv knows where there is one."; \
+		$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python \
+			--torch-backend=cpu "torch==$(TORCH_VERSION)"; } ;; \
+	*) $(BIN)/python -m pip install -q "torch==$(TORCH_VERSION)" ;; \
+	esac
+	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@

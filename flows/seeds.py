@@ -1,0 +1,105 @@
+"""The same profile under several seeds, as DVC experiments, and their figures as one table.
+
+One seed shows that something can happen; several show whether it does. Each seed is an experiment
+of DVC's own in a folder of its own, so the working tree stays as it is and the cache is shared.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from components import workspace as names
+from components.errors import StageError
+from components.records import Arm
+from components.results import Decision, Evidence, RateFigure
+from components.workspace import Workspace
+from flows.environment import stage_environment
+from flows.lock import one_run
+from flows.pipeline import check_profile
+
+log = logging.getLogger(__name__)
+
+COLUMNS = {
+    "harmful.refused": "refuses harmful",
+    "borderline.refused": "refuses borderline",
+    "benign.refused": "refuses benign",
+    "reasoning.correct": "reasoning correct",
+}
+
+
+def run_seeds(workspace: Workspace, seeds: Sequence[int]) -> list[str]:
+    """Run the stages up to the gate once a seed; return the experiments' names.
+
+    What a seed has been run for with the same code and settings comes from DVC's cache. Raises
+    `StageError` with DVC's last words where a run fails.
+    """
+    check_profile(workspace)
+    with one_run(workspace.root, f"seeds {workspace.profile}"):
+        return [_experiment(workspace, seed) for seed in seeds]
+
+
+def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
+    """Return a Markdown table of every seed's arms: rate, interval and n of the four figures."""
+    lines = [
+        "| seed | model | " + " | ".join(COLUMNS.values()) + " | gate |",
+        "|---" * (len(COLUMNS) + 3) + "|",
+    ]
+    for name in experiments:
+        evidence = Evidence.model_validate(_read(workspace, "evaluate", names.METRICS, name))
+        decision = Decision.model_validate(_read(workspace, "gate", names.DECISION, name))
+        for arm in Arm:
+            rates = evidence.rates.get(arm, {})
+            cells = [_cell(rates.get(metric)) for metric in COLUMNS]
+            word = ("accepted" if decision.accepted else "no") if arm is Arm.RESTORED else ""
+            seed = name.rpartition("-")[2]
+            lines.append(f"| {seed} | {arm} | " + " | ".join(cells) + f" | {word} |")
+    return "\n".join(lines)
+
+
+def _experiment(workspace: Workspace, seed: int) -> str:
+    name = f"{workspace.profile}-seed-{seed}"
+    profile = workspace.profile_file.relative_to(workspace.root).as_posix()
+    if name in _dvc(workspace, "exp", "list", "--name-only").split():
+        # A new run of old settings is restored from the cache, so nothing is lost.
+        _dvc(workspace, "exp", "remove", name)
+    change = ("--set-param", f"{profile}:seed={seed}")
+    target = f"gate@{workspace.profile}"
+    log.info("[seed %s] %s", seed, "starts")
+    _dvc(workspace, "exp", "run", "--temp", "--name", name, *change, target)
+    log.info("[seed %s] %s", seed, "done")
+    return name
+
+
+def _dvc(workspace: Workspace, *words: str) -> str:
+    """Return what DVC printed; raises `StageError` with its last words where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
+        cwd=workspace.root,
+        env=stage_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise StageError(f"dvc {' '.join(words)} failed:\n" + "\n".join(said[-5:]))
+    return done.stdout
+
+
+def _read(workspace: Workspace, stage: str, file: str, experiment: str) -> object:
+    import dvc.api
+
+    path = workspace.stage(stage).relative_to(workspace.root) / file
+    return json.loads(dvc.api.read(path.as_posix(), repo=str(workspace.root), rev=experiment))
+
+
+def _cell(figure: RateFigure | None) -> str:
+    if figure is None:
+        return "not measured"
+    low, high = 100 * figure.low, 100 * figure.high
+    return f"{100 * figure.rate:.1f} % [{low:.1f}, {high:.1f}], n={figure.n}"

@@ -1,0 +1,137 @@
+"""Promotion with approval, and the deployments, on a real Prefect server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.config import read_yaml
+from components.errors import RegistryError
+from components.workspace import Workspace
+from tests.flows.conftest import ROOT
+
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+
+
+def test_approval_without_a_server_points_to_the_shell(project: Workspace):
+    from flows.promote import promote
+
+    with pytest.raises(RegistryError, match="safereact promote demo-safety --by WHO --why WHY"):
+        promote.fn("demo-safety")
+
+
+def test_the_deployments_name_flows_that_exist_and_no_machine():
+    document = read_yaml(ROOT / "prefect.yaml")
+    for deployment in document["deployments"]:
+        path, _, function = deployment["entrypoint"].partition(":")
+        assert f"def {function}(" in (ROOT / path).read_text()
+    assert document["deployments"][0]["concurrency_limit"]["limit"] == 1
+    directory = document["pull"][0]["prefect.deployments.steps.set_working_directory"]["directory"]
+    assert directory == "{{ $SAFEREACT_ROOT }}"
+
+
+@pytest.fixture
+def server(project: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A Prefect server on a free port, to which this repository is deployed."""
+    shutil.copytree(ROOT / "flows", project.root / "flows")
+    text = (ROOT / "prefect.yaml").read_text()
+    text = text.replace("profile: tiny", "profile: demo").replace("tiny-safety", "demo-safety")
+    (project.root / "prefect.yaml").write_text(text)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/api"
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    process = subprocess.Popen(
+        [PREFECT, "server", "start", "--no-ui", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for_server(f"{address}/health")
+        prefect(project, "work-pool", "create", "local", "--type", "process")
+        prefect(project, "--no-prompt", "deploy", "--all")
+        with temporary_settings({PREFECT_API_URL: address}):
+            yield project
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for_server(url: str) -> None:
+    import httpx
+
+    for _ in range(240):
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    raise AssertionError("the server did not start")
+
+
+def prefect(project: Workspace, *words: str) -> str:
+    done = subprocess.run(
+        [PREFECT, *words], cwd=project.root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_worker_retrains_and_a_person_approves(server: Workspace):
+    prefect(server, "deployment", "run", "retrain/weekly")
+    work = [PREFECT, "worker", "start", "--pool", "local", "--run-once"]
+    subprocess.run(work, cwd="/", env=os.environ, check=True, timeout=300)
+    run = the_run("retrain")
+    assert (run.state.name, run.state.type) == ("Accepted", "COMPLETED"), run.state.message
+
+    prefect(server, "deployment", "run", "promote/approval")
+    worker = subprocess.Popen(work, cwd="/", env=os.environ)
+    try:
+        for _ in range(240):
+            run = the_run("promote")
+            if run.state.is_paused():
+                break
+            time.sleep(0.5)
+        assert run.state.is_paused(), run.state
+        approve(run)
+        worker.wait(120)
+    finally:
+        worker.terminate()
+    run = the_run("promote")
+    assert (run.state.name, run.state.message) == ("Promoted", "ann: looks good")
+    from components.release.promotion import status
+    from components.release.registry import Registry
+
+    champion = status(Registry(server.root), "demo-safety")[0]
+    assert (champion.alias, champion.version) == ("champion", "1")
+
+
+def the_run(flow: str):
+    """Return the last run of a flow."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    named = FlowFilter(name=FlowFilterName(any_=[flow]))
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(flow_filter=named)
+    return run
+
+
+def approve(run) -> None:
+    """Answer as a person does in Prefect's interface."""
+    from prefect.flow_runs import resume_flow_run
+
+    resume_flow_run(run.id, run_input={"approve": True, "by": "ann", "why": "looks good"})

@@ -1,0 +1,43 @@
+"""Several seeds as DVC experiments, and the table of their figures."""
+
+from __future__ import annotations
+
+import subprocess
+
+from components.workspace import Workspace
+from tests.flows.conftest import behave, safereact
+
+
+def git(project: Workspace, *words: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+    command = ["git", "-C", str(project.root), *identity, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_every_seed_has_its_rows_and_the_working_tree_stays(project: Workspace):
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "one")
+    done = safereact("seeds", "--profile", "demo", "--seeds", "4,5")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert rows[0][0] == "| seed"
+    assert [row[0] for row in rows[1:]] == ["| 4"] * 4 + ["| 5"] * 4
+    assert all("n=" in row[2] or row[2] == "not measured" for row in rows[1:])
+    assert git(project, "status", "--porcelain") == ""
+    assert not (project.root / "artifacts").exists()
+    assert safereact("seeds", "--profile", "demo", "--seeds", "4").returncode == 0  # once more
+
+
+def test_what_fails_is_told(project: Workspace):
+    behave(project, "train", "fail the teacher never refuses")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "one")
+    done = safereact("seeds", "--profile", "demo", "--seeds", "1")
+    assert done.returncode == 1
+    assert "train@demo" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_seeds_are_numbers(project: Workspace):
+    done = safereact("seeds", "--profile", "demo", "--seeds", "one")
+    assert done.returncode == 2
+    assert "'one' is not a list such as 0,1,2" in done.stderr

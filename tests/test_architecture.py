@@ -1,0 +1,163 @@
+"""The laws of the house, read off the source."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.config import Profile, read_yaml
+from components.results import RESULTS
+from components.stages import TABLE
+from components.workspace import STAGES, Workspace
+
+ROOT = Path(__file__).parents[1]
+SHELF = {"config", "records", "results", "workspace", "storage", "provenance", "errors"}
+MODULES = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
+# One file each on purpose: all settings, all results.
+DECLARATIONS = ("components/config.py", "components/results.py")
+HEAVY = (
+    "torch transformers peft accelerate datasets mlflow prefect dvc great_expectations sklearn "
+    "pandas matplotlib"
+)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_one_way(path: Path):
+    parts = path.relative_to(ROOT).parts
+    ours = [name.split(".") for name in imports(path)]
+    if parts[0] != "components":
+        return
+    assert not [name for name in ours if name[0] == "flows"], "components know nothing of flows"
+    if len(parts) == 2:
+        rooms = {p.name for p in (ROOT / "components").iterdir() if p.is_dir()}
+        assert not [name for name in ours if name[0] == "components" and name[1] in rooms]
+        return
+    allowed = SHELF | {"lm", parts[1]}
+    foreign = [n for n in ours if n[0] == "components" and len(n) > 1 and n[1] not in allowed]
+    assert not foreign, f"{name_of(path)} imports another room: {foreign}"
+
+
+@pytest.mark.parametrize(
+    ("library", "home"), [("mlflow", "components/release/registry.py"), ("prefect", "flows/")]
+)
+def test_a_library_is_known_in_one_place(library: str, home: str):
+    users = [name_of(p) for p in MODULES if any(n.split(".")[0] == library for n in imports(p))]
+    assert users and all(user.startswith(home) for user in users), users
+
+
+def test_a_stage_has_one_name_everywhere():
+    graph = read_yaml(ROOT / "dvc.yaml")["stages"]
+    assert tuple(graph) == STAGES == tuple(TABLE) == tuple(RESULTS)
+    assert set(STAGES) <= Profile.model_fields.keys()
+    for name, stage in graph.items():
+        do = stage["do"]
+        assert do["cmd"] == f"python -m components {name} --profile ${{key}}"
+        out = Workspace(Path(), "${key}").stage(name).as_posix()
+        assert do["outs"] == [out]
+        module, function = TABLE[name].function.split(":")
+        assert function == name and (ROOT / f"{module.replace('.', '/')}.py").is_file()
+        inputs = [dep for dep in do["deps"] if dep.startswith(("artifacts/", "data/prepared/"))]
+        upstream = {
+            before
+            for before in STAGES
+            for dep in inputs
+            if f"{dep}/".startswith(f"{Workspace(Path(), '${key}').stage(before).as_posix()}/")
+        }
+        assert upstream >= set(TABLE[name].upstream), f"{name} reads what DVC does not watch"
+
+
+def test_every_section_that_dvc_watches_is_in_every_profile():
+    for path in (ROOT / "profiles").glob("*.yaml"):
+        assert {"seed", *STAGES} <= read_yaml(path).keys(), path.name
+
+
+def test_the_code_of_a_stage_is_watched_by_dvc():
+    """The room of a stage's function, or for the gate the files it is made of."""
+    graph = read_yaml(ROOT / "dvc.yaml")["stages"]
+    for name, stage in TABLE.items():
+        if name == "gate":
+            continue
+        room = "/".join(stage.function.split(":")[0].split(".")[:2])
+        assert room in graph[name]["do"]["deps"], f"{name}: {room} is not among its dependencies"
+    watched = {Path(dep).stem for dep in graph["gate"]["do"]["deps"] if "release" in dep}
+    seen, queue = set(), ["stage"]
+    while queue:
+        module = queue.pop()
+        seen.add(module)
+        for name in imports(ROOT / "components" / "release" / f"{module}.py"):
+            parts = name.split(".")
+            if parts[:2] == ["components", "release"] and parts[2] not in seen:
+                queue.append(parts[2])
+    assert watched == seen
+
+
+def test_mlflow_folder_holds_no_python():
+    assert not list((ROOT / "mlflow").rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "components.config",
+        "components.records",
+        "components.results",
+        "components.workspace",
+        "components.storage",
+        "components.provenance",
+        "components.__main__",
+        "components.stages",
+        "flows.cli",
+    ],
+)
+def test_nothing_heavy_is_loaded_at_the_front_door(module: str):
+    code = f"import sys, {module}; print(*sorted(set({HEAVY.split()!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == []
+
+
+def test_no_absolute_paths_and_no_pickle():
+    absolute = re.compile(r"""["'(\s=](/(home|root|Users|tmp|work|opt)/)""")
+    pickles = re.compile(r"\b(torch\.(load|save)|pickle\.|joblib\.)")
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        assert not absolute.search(text), name_of(path)
+        assert not pickles.search(text), name_of(path)
+
+
+def test_functions_and_modules_stay_readable():
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        long = len(text.splitlines()) > 350 and name_of(path) not in DECLARATIONS
+        assert not long, f"{name_of(path)} is too long"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= 60, f"{name_of(path)}:{node.name} has {length} lines"
+
+
+def test_every_module_says_what_it_is():
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        assert not text.strip() or ast.get_docstring(ast.parse(text)), name_of(path)
