@@ -76,8 +76,16 @@ def stale_stages(workspace: Workspace) -> set[str]:
     A stage that is not among them is up to date only as long as none before it runs.
     """
     targets = [f"{stage}@{workspace.profile}" for stage in STAGES]
-    answer = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json", *targets],
+    answer = ask_dvc(workspace, "status", "--json", *targets)
+    if answer.returncode != 0:
+        raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
+    return {name.partition("@")[0] for name in json.loads(answer.stdout)}
+
+
+def ask_dvc(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
+    """Return what DVC answered to a short command, whatever its exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
         cwd=workspace.root,
         env=stage_environment(),
         stdin=subprocess.DEVNULL,
@@ -85,9 +93,6 @@ def stale_stages(workspace: Workspace) -> set[str]:
         text=True,
         check=False,
     )
-    if answer.returncode != 0:
-        raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
-    return {name.partition("@")[0] for name in json.loads(answer.stdout)}
 
 
 def run_stage(stage: str, workspace: Workspace, say: Say) -> None:

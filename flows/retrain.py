@@ -61,6 +61,7 @@ def _server_failed(_task: Task, _run: TaskRun, state: State) -> bool:
 )
 def register_adapter(workspace: Workspace) -> Registered:
     """Register the accepted adapter; a server that is down for a moment is asked again."""
+    tell("registry", "registering")
     registered = register_accepted(workspace)
     how = "registered" if registered.new else "registered already"
     tell("registry", f"{how}: {registered.name} version {registered.version}")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Sequence
 
 from components import workspace as names
@@ -17,9 +15,8 @@ from components.errors import StageError
 from components.records import Arm
 from components.results import Decision, Evidence, RateFigure
 from components.workspace import Workspace
-from flows.environment import stage_environment
 from flows.lock import one_run
-from flows.pipeline import check_profile
+from flows.pipeline import ask_dvc, check_profile
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +73,7 @@ def _experiment(workspace: Workspace, seed: int) -> str:
 
 def _dvc(workspace: Workspace, *words: str) -> str:
     """Return what DVC printed; raises `StageError` with its last words where it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        cwd=workspace.root,
-        env=stage_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ask_dvc(workspace, *words)
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise StageError(f"dvc {' '.join(words)} failed:\n" + "\n".join(said[-5:]))

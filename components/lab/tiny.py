@@ -6,8 +6,7 @@ and benign requests alone, and its refusals vanish by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,23 +38,22 @@ def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, ou
     """Build the pair and write it to `out`/base and `out`/post-trained.
 
     Alignment and post-training see the rows of `prompts` whose split is train, no other. The same
-    settings, prompts and seed give the same bytes on the same machine.
+    settings, prompts, seed and number of threads give the same bytes on the same machine.
     Raises `DataError` where a role that is needed has no usable training row.
     """
     generator = np.random.default_rng(seed)
     tokenizer = make_tokenizer()
-    with _one_thread():
-        model = make_model(settings, tokenizer, seed=seed)
-        texts = pretraining_examples(_PRETRAINING_TEXTS, tokenizer, generator)
-        _learn(model, texts, settings.pretrain, generator, "pretraining")
-        count = settings.align.steps * settings.align.batch
-        chats = draw_chats(prompts, ALIGNMENT, count, tokenizer, generator, think=False)
-        _learn(model, chats, settings.align, generator, "aligning")
-        _save(model, tokenizer, out / "base")
-        count = settings.post_train.steps * settings.post_train.batch
-        chats = draw_chats(prompts, POST_TRAINING, count, tokenizer, generator, think=True)
-        _learn(model, chats, settings.post_train, generator, "post-training")
-        _save(model, tokenizer, out / "post-trained")
+    model = make_model(settings, tokenizer, seed=seed)
+    texts = pretraining_examples(_PRETRAINING_TEXTS, tokenizer, generator)
+    _learn(model, texts, settings.pretrain, generator, "pretraining")
+    count = settings.align.steps * settings.align.batch
+    chats = draw_chats(prompts, ALIGNMENT, count, tokenizer, generator, think=False)
+    _learn(model, chats, settings.align, generator, "aligning")
+    _save(model, tokenizer, out / "base")
+    count = settings.post_train.steps * settings.post_train.batch
+    chats = draw_chats(prompts, POST_TRAINING, count, tokenizer, generator, think=True)
+    _learn(model, chats, settings.post_train, generator, "post-training")
+    _save(model, tokenizer, out / "post-trained")
 
 
 def make_model(
@@ -165,14 +163,3 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: P
     """Write a checkpoint that `AutoModelForCausalLM` and `AutoTokenizer` load."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run on one thread: quicker than two at this size, and the sums keep their order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

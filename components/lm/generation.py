@@ -36,8 +36,9 @@ def generate(
 ) -> list[list[int]]:
     """Return the generated token ids of every prompt, in the prompts' order, greedily.
 
-    `model` is a causal language model, with an adapter or without. The end token, where one was written, is the last id; padding is cut off. The checkpoint's own
-    sampling settings are not used.
+    `model` is a causal language model, with an adapter or without. The end token, where one was
+    written, is the last id; padding is cut off. The checkpoint's own sampling settings are not
+    used.
     """
     ends = end_tokens(model, tokenizer)
     settings = GenerationConfig(

@@ -32,9 +32,7 @@ from components.storage import digest_file, digest_folder, read_json
 from components.workspace import Workspace
 
 # What an adapter's folder may hold. Anything else, pickled weights above all, is refused.
-ADAPTER_FILES = frozenset(
-    {"adapter_config.json", "adapter_model.safetensors", names.CONTRACT, "README.md"}
-)
+ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors", names.CONTRACT})
 _READ = ("prepare", "models", "train", "evaluate", "gate")
 
 
@@ -142,7 +140,7 @@ def check_adapter_files(folder: Path) -> None:
             f"adapter folder {folder} holds unexpected files ({', '.join(odd)}); allowed: "
             f"{', '.join(sorted(ADAPTER_FILES))}"
         )
-    if missing := sorted(ADAPTER_FILES - {"README.md"} - found):
+    if missing := sorted(ADAPTER_FILES - found):
         raise EvidenceError(f"adapter folder {folder} lacks {', '.join(missing)}; train it again")
 
 

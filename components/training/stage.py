@@ -20,7 +20,6 @@ from components.training.rows import RETAINED, read_prompts, sample_prompts
 from components.training.sides import Lesson, retained_side, teacher_lesson
 from components.training.targets import check_targets
 from components.training.teacher import harmful_refused, open_reader, open_teacher
-from components.training.trainer import one_thread
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,19 +43,18 @@ def train(
     """Return the trained adapters, saved below `out` with the curves of the losses.
 
     The teacher's states are stored first and the teacher is freed; then the student is loaded.
-    The same inputs and seed give the same bytes on the same machine's CPU.
+    The same inputs, seed and number of threads give the same bytes on the same machine's CPU.
     Raises `TrainingError` where the teacher or the prompts will not do, or a loss is not finite.
     """
     deepest = check_targets(probe.target_layers, models.post_trained.layers)
     generator = np.random.default_rng(seed)
     scratch = out / ".scratch"
-    with one_thread():
-        lesson = _lesson(section, prompts, models, probe, generator, scratch / "targets")
-        student = open_reader(models, models.post_trained)
-        retain = _retain(section, prompts, student, deepest, generator, scratch / "references")
-        digest, baseline, parameters, curves = _adapters(
-            section, models, probe, student.model, lesson, retain, seed, out
-        )
+    lesson = _lesson(section, prompts, models, probe, generator, scratch / "targets")
+    student = open_reader(models, models.post_trained)
+    retain = _retain(section, prompts, student, deepest, generator, scratch / "references")
+    digest, baseline, parameters, curves = _adapters(
+        section, models, probe, student.model, lesson, retain, seed, out
+    )
     shutil.rmtree(scratch)
     for line in curves:
         append_json_line(out / workspace.CURVES, line)

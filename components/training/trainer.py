@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
@@ -98,14 +96,3 @@ class AdapterTrainer(Trainer):
             told = " ".join(f"{name} {figure:.3f}" for name, figure in figures.items())
             log.info("%s step %d/%d %s", self.label, step + 1, steps, told)
         return loss
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run on one CPU thread: sums keep their order, and one is quicker than two here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -98,13 +98,13 @@ def test_refuses_what_the_gate_refused(workspace):
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("train/adapter/README.md", "adapter"),
+        ("train/adapter/prompt_contract.json", "adapter"),
         ("evaluate/metrics.json", "evidence"),
     ],
 )
 def test_refuses_a_stale_decision(workspace, file, message):
     path = workspace.root / "artifacts" / "demo" / file
-    write_text(path, path.read_text() + "\n" if path.exists() else "changed")
+    write_text(path, path.read_text() + "\n")
     with pytest.raises(EvidenceError, match=f"decision's {message}.*stale"):
         register(workspace, **NAMES)
 
