@@ -93,14 +93,15 @@ def status(profile: ProfileOrNone = None) -> None:
     from components.release.registry import Registry
     from flows.pipeline import stale_stages
     from flows.profiles import list_profiles
-    from flows.screen import standings_table
+    from flows.screen import gate_word, standings_table
 
     listed = [listing.name for listing in list_profiles(root) if listing.listed]
     registry = Registry(root)
     for name in [profile] if profile else listed:
         workspace = open_workspace(name, root)
         stale = stale_stages(workspace)
-        console.print(f"{name}: " + (f"stale: {', '.join(sorted(stale))}" if stale else "clean"))
+        told = f"stale: {', '.join(sorted(stale))}" if stale else "clean"
+        console.print(f"{name}: {told}; {gate_word(workspace)}", markup=False)
         model = _registration(workspace)
         console.print(standings_table(model, standings_of(registry, model)))
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.results import Decision
-from components.workspace import STAGES
+from components.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
     from components.release.promotion import Standing
@@ -86,6 +86,17 @@ def rules_table(decision: Decision) -> Table:
         told = f"{passed} of {len(checks)}: adapter, models, prompts and prompt form are the same"
         table.add_row("evidence is about this adapter", Text("pass", "green"), told)
     return table
+
+
+def gate_word(workspace: Workspace) -> str:
+    """Return the gate's last decision in words, with the rules that failed."""
+    if not (workspace.stage("gate") / Decision.FILE).is_file():
+        return "the gate has not decided yet"
+    decision = Decision.load(workspace.stage("gate"))
+    if decision.accepted:
+        return f"the gate accepted adapter {decision.adapter[:12]}"
+    failed = ", ".join(rule.rule for rule in decision.rules if not rule.passed)
+    return f"the gate said no to adapter {decision.adapter[:12]}: {failed}"
 
 
 def standings_table(name: str, standings: list[Standing]) -> Table:
