@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from components.records import Arm
 from components.release.lineage import Release
 from components.results import RateFigure
 
+HEADLINE = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
 TEMPLATE = Path("mlflow") / "model_card.md.j2"
 
 
@@ -26,6 +28,16 @@ def write_card(release: Release, *, name: str, root: Path) -> str:
     environment.filters |= {"cell": cell, "percent": percent, "figure": figure}
     return environment.get_template(TEMPLATE.as_posix()).render(
         name=name, release=release, parameters=release.parameters(), tags=release.tags()
+    )
+
+
+def summarise(release: Release) -> str:
+    """Return the restored model's key figures in one paragraph, as a version's description."""
+    rates = release.evidence.rates.get(Arm.RESTORED, {})
+    told = [f"{metric} {figure(rates[metric])}" for metric in HEADLINE if metric in rates]
+    return (
+        f"Safety adapter for {release.checkpoint(release.models.post_trained)}, accepted by the "
+        f"gate. With it: {'; '.join(told)}. The model card is in evidence/model_card.md."
     )
 
 

@@ -41,6 +41,7 @@ class Release:
     """An accepted adapter, its evidence and where both come from."""
 
     profile: str
+    built_in: str  # folder of checkpoints that the stage `models` built, below the root
     prompts: PromptSet
     models: Models
     adapter: Adapter
@@ -66,9 +67,17 @@ class Release:
             "git_changed": str(self.changed).lower(),
         }
         tags |= {f"dvc_{stage}": md5 for stage, md5 in self.outputs.items()}
-        tags |= _model_tags("base", self.models.base)
-        tags |= _model_tags("post_trained", self.models.post_trained)
+        for role, ref in (("base", self.models.base), ("post_trained", self.models.post_trained)):
+            tags |= {
+                f"{role}_model": self.checkpoint(ref),
+                f"{role}_revision": ref.revision or "none",
+                f"{role}_digest": ref.digest,
+            }
         return tags | {f"version_{name}": number for name, number in versions().items()}
+
+    def checkpoint(self, ref: ModelRef) -> str:
+        """Return where a checkpoint lies: a path below the root, another path, or a hub id."""
+        return f"{self.built_in}/{ref.location}" if ref.where == "stage" else ref.location
 
     def parameters(self) -> dict[str, str]:
         """Return how the adapter was trained as MLflow parameters."""
@@ -87,9 +96,10 @@ class Release:
         }
 
     def metrics(self) -> list[str]:
-        """Return the metrics that arms are compared in or that a rule of the gate is about."""
-        ruled = {rule.metric for rule in self.decision.rules}
-        return [metric for metric in METRICS if metric in COMPARED or metric in ruled]
+        """Return the measured metrics that arms are compared in or that a rule is about."""
+        wanted = {*COMPARED, *(rule.metric for rule in self.decision.rules)}
+        measured = {metric for rates in self.evidence.rates.values() for metric in rates}
+        return [metric for metric in METRICS if metric in wanted & measured]
 
     def figures(self) -> dict[str, float]:
         """Return the rates of `metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
@@ -120,6 +130,7 @@ def gather_release(workspace: Workspace) -> Release:
     commit, changed = git_commit(workspace.root)
     return Release(
         profile=workspace.profile,
+        built_in=workspace.stage("models").relative_to(workspace.root).as_posix(),
         prompts=results["prepare"],
         models=results["models"],
         adapter=results["train"],
@@ -192,11 +203,3 @@ def _report(workspace: Workspace, decision: Decision) -> Path | None:
     report = Report.load(folder)
     about = report.adapter == decision.adapter and report.digest == digest_file(page)
     return page if about else None
-
-
-def _model_tags(role: str, ref: ModelRef) -> dict[str, str]:
-    return {
-        f"{role}_model": ref.location,
-        f"{role}_revision": ref.revision or "none",
-        f"{role}_digest": ref.digest,
-    }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import workspace as names
-from components.release.card import write_card
+from components.release.card import summarise, write_card
 from components.release.lineage import Release, gather_release
 from components.release.registry import CANDIDATE, EVIDENCE, Measured, Registry
 from components.workspace import Workspace
@@ -46,7 +46,7 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
         logged = registry.finished_model(home, identity) or _log_release(
             registry, home, release, name=name, root=workspace.root
         )
-        version = registry.create_version(name, logged, release.tags())
+        version = registry.create_version(name, logged, release.tags(), summarise(release))
     if model is None or model.aliases.get(CANDIDATE) != version:
         registry.set_alias(name, CANDIDATE, version)
     return Registered(name, version, new=not known)

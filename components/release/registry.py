@@ -281,12 +281,18 @@ class Registry:
         self._client.log_batch(run, metrics=metrics, params=settings)
 
     @clear_errors
-    def create_version(self, name: str, logged: LoggedModel, tags: Mapping[str, str]) -> str:
+    def create_version(
+        self, name: str, logged: LoggedModel, tags: Mapping[str, str], description: str
+    ) -> str:
         """Return the number of a new version of `name`, made from a logged model."""
         if self.find_model(name) is None:
             self._client.create_registered_model(name)
         version = self._client.create_model_version(
-            name, source=f"models:/{logged.id}", run_id=logged.run, tags=dict(tags)
+            name,
+            source=f"models:/{logged.id}",
+            run_id=logged.run,
+            tags=dict(tags),
+            description=description,
         )
         return str(version.version)
 

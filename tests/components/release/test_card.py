@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.release.card import cell, write_card
+from components.release.card import cell, summarise, write_card
 from components.release.lineage import gather_release
 from components.workspace import Workspace
 from tests.releases import write_all
@@ -27,3 +27,15 @@ def test_the_card_tells_figures_lineage_and_how_to_load(tmp_path):
         assert key in card
     for line in (line for line in card.splitlines() if line.startswith("| harmful.")):
         assert line.replace(r"\|", "").count("|") == 6
+
+
+def test_the_summary_names_the_checkpoint_and_the_figures(tmp_path):
+    told = summarise(gather_release(write_all(Workspace(tmp_path, "demo"))))
+    assert "artifacts/demo/models/post-trained" in told
+    assert "harmful.refused 95.0 % [92.0, 97.0], n = 300" in told
+
+
+def test_what_nobody_measured_has_no_row(tmp_path):
+    release = gather_release(write_all(Workspace(tmp_path, "demo")))
+    card = write_card(release, name="demo-safety", root=ROOT)
+    assert ".forced." not in card and "| – |" not in card

@@ -52,7 +52,8 @@ def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, regis
     tags = version.tags
     assert tags["adapter_digest"] == digest_folder(workspace.stage("train") / "adapter")
     assert tags["dvc_prepare"].endswith(".dir") and tags["dvc_train"].endswith(".dir")
-    assert tags["base_model"] == "base" and tags["post_trained_digest"].startswith("post-trained")
+    assert tags["base_model"] == "artifacts/demo/models/base"
+    assert tags["post_trained_digest"].startswith("post-trained")
     assert {"git_commit", "policy_digest", "evidence_digest", "version_peft"} <= tags.keys()
     assert registry.figures(version)["restored/harmful.refused.n"] == 300
     registry.fetch(version, tmp_path / "all")
