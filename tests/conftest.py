@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ os.environ.update(
         "GX_ANALYTICS_ENABLED": "false",
     }
 )
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and so would every
+# process that they start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

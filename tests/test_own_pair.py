@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 from components.storage import read_json
@@ -38,23 +39,28 @@ registration: {name: my-model}
 """
 
 
-def sentence(number: int) -> str:
-    return " ".join(WORDS[(11 * number + 5 * k + number // 7) % 40] for k in range(5))
+def sentences(count: int) -> list[str]:
+    """Return so many different word salads."""
+    draw = random.Random(0)
+    return [f"{' '.join(draw.choices(WORDS[:40], k=6))} {i} ?" for i in range(count)]
 
 
 def write_inputs(folder: Path) -> None:
-    """Write prompts in three formats and two checkpoints of about three million parameters."""
+    """Write prompts in two formats and two checkpoints of about three million parameters."""
     folder.mkdir()
-    texts = list(dict.fromkeys(sentence(i) for i in range(400)))
-    rows = "".join(f'"{text} , jar {i}"\n' for i, text in enumerate(texts[:60]))
-    (folder / "harmful.csv").write_text("text\n" + rows)
-    lines = [json.dumps({"instruction": f"{text} please"}) for text in texts[60:120]]
-    (folder / "benign.jsonl").write_text("\n".join(lines))
-    lines = [
-        json.dumps({"question": f"{text} {i % 9} ?", "solution": f"so {i % 9} . #### {i % 9}"})
-        for i, text in enumerate(texts[120:170])
+    texts = sentences(170)
+    rows = "".join(f'"{text}",kind {i % 12}\n' for i, text in enumerate(texts[:60]))
+    (folder / "harmful.csv").write_text("text,topic\n" + rows)
+    benign = [
+        {"instruction": f"{text} please", "topic": f"kind {i % 12}"}
+        for i, text in enumerate(texts[60:120])
     ]
-    (folder / "sums.jsonl").write_text("\n".join(lines))
+    sums = [
+        {"question": text, "solution": f"so {i % 9} . #### {i % 9}", "topic": f"sum {i % 12}"}
+        for i, text in enumerate(texts[120:])
+    ]
+    for name, lines in (("benign", benign), ("sums", sums)):
+        (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     for seed, name in enumerate(("base", "post-trained")):
         write_checkpoint(folder / "models" / name, seed=seed, hidden=192, layers=8)
 
