@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from components.errors import ConfigError
-from components.records import Role, Split
+from components.records import Form, Role, Split
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -315,6 +315,12 @@ class Train(Section):
     strength: Annotated[float, Field(gt=0)] = Field(10, description="a of the loss")
     schedule: Annotated[float, Field(ge=1)] = Field(
         1.5, description="c = step / (schedule * steps)"
+    )
+    forms: tuple[Form, ...] = Field(
+        (Form.SERVED,),
+        min_length=1,
+        description="how prompts are put in training: served, as the template puts them; forced, "
+        "with the thought opened by the prompt",
     )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
         24, description="tokens of the teacher's own refusal on the harmful side; 0: prompt only"

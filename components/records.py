@@ -23,6 +23,13 @@ class Split(StrEnum):
     TEST = "test"  # evaluation only
 
 
+class Form(StrEnum):
+    """How a prompt is put to a model."""
+
+    SERVED = "served"  # as the tokenizer's template puts it
+    FORCED = "forced"  # with the thought opened by the prompt
+
+
 class Outcome(StrEnum):
     """What a completion did with a prompt."""
 
@@ -62,7 +69,7 @@ class Completion:
 
     prompt_id: str
     thought: str | None  # None: no thought was opened
-    answer: str  # text after the thought; empty while the thought is unclosed
+    answer: str  # text after the thought; empty where the token limit cut the thought off
     finished: bool  # ended by the model, not by the token limit
     tokens: int  # tokens generated
 

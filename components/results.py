@@ -214,7 +214,8 @@ class Adapter(Result):
     parameters: int
     steps: int
     harmful_rows: int
-    teacher_refused: int  # of the harmful prompts the teacher answered, before any was left out
+    teacher_refused: int  # harmful prompts that the teacher refused, over all forms
+    teacher_asked: int  # and how many it was asked
     retain_rows: int
     alignment_loss: tuple[float, float]  # mean of the first and of the last tenth of the steps
     retention_loss: tuple[float, float]

@@ -120,6 +120,7 @@ def _adapter(_: Workspace, folder: Path, weight: float) -> None:
         steps=10,
         harmful_rows=5,
         teacher_refused=5,
+        teacher_asked=11,
         retain_rows=6,
         alignment_loss=(2.0, 1.0),
         retention_loss=(1.0, 1.0),

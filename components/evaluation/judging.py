@@ -5,19 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from components.evaluation.grading import is_correct
 from components.lm.outcomes import REFUSALS, outcome
-from components.records import Arm, Completion, Outcome, Prompt, Role, Verdict
+from components.records import Arm, Completion, Form, Outcome, Prompt, Role, Verdict
 from components.storage import digest_bytes
-
-
-class Form(StrEnum):
-    """How the prompt was put."""
-
-    SERVED = "served"  # as the tokenizer's template puts it
-    FORCED = "forced"  # with the thought opened by the prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from components.evaluation.judging import Form, Row
+from components.evaluation.judging import Row
 from components.evaluation.statistics import Pairs, mcnemar_p, paired_interval, wilson_interval
-from components.records import Arm, Outcome
+from components.records import Arm, Form, Outcome
 from components.results import COMPARED, COMPARISONS, Difference, RateFigure
 
 # Of one arm: metric -> prompt id -> whether the prompt counts. A prompt that cannot count either

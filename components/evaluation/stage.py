@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from components import config
 from components.errors import EvidenceError
 from components.evaluation.arms import check_adapter, completions, for_each_arm
-from components.evaluation.judging import Form, Judge, Row, judged_rows
+from components.evaluation.judging import Judge, Row, judged_rows
 from components.evaluation.metrics import counts_of, differences, rates
 from components.lm.chat import opens_thought
-from components.records import Arm, Prompt, Role, Split
+from components.records import Arm, Form, Prompt, Role, Split
 from components.results import Adapter, Evidence, Models, PromptSet
 from components.storage import digest_bytes, write_rows
 from components.workspace import ROWS

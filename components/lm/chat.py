@@ -69,18 +69,21 @@ def split_completion(
 ) -> Completion:
     """Return the parts of the generated `ids`, which end at the first of the tokens `ends`.
 
-    An unclosed thought has no answer. A close without an open counts as a thought that the prompt
-    opened.
+    A thought that the limit cut off has no answer. One that the prompt opened and the model never
+    closed before it ended its turn is no thought: all that it wrote is its answer. A close without
+    an open counts as a thought that the prompt opened.
     """
     end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+    finished = end < len(ids)
     text = str(tokenizer.decode(ids[:end], skip_special_tokens=False))
     before, closed, after = text.partition(THOUGHT_CLOSE)
     head, opens, inner = before.partition(THOUGHT_OPEN)
-    if opens and not head.strip():
-        before, opened = inner, True
+    own = bool(opens) and not head.strip()
+    if own:
+        before = inner
     if closed:
         thought, answer = before.strip(), after.strip()
-    elif opened:
+    elif own or (opened and not finished):
         thought, answer = before.strip(), ""
     else:
         thought, answer = None, text.strip()
@@ -88,7 +91,7 @@ def split_completion(
         prompt_id=prompt_id,
         thought=thought,
         answer=answer,
-        finished=end < len(ids),
+        finished=finished,
         tokens=min(end + 1, len(ids)),
     )
 

@@ -15,7 +15,7 @@ from components.errors import TrainingError
 from components.lm.chat import opens_thought, render_prompt, split_completion
 from components.lm.generation import end_tokens, generate
 from components.lm.outcomes import outcome
-from components.records import Completion, Outcome, Prompt, Role
+from components.records import Completion, Form, Outcome, Prompt, Role
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from components.training.teacher import Reader
 
 log = logging.getLogger(__name__)
+
+# Prompts in token ids, up to where the answer begins: form -> prompt id -> tokens.
+Reading = dict[Form, dict[str, tuple[int, ...]]]
 
 RETAINED = (Role.BENIGN, Role.BORDERLINE, Role.REASONING)
 MIN_REFUSALS = 8  # fewer are an anecdote, not a training set
@@ -71,21 +74,30 @@ def sample_prompts(
 
 
 def read_prompts(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], *, max_tokens: int
-) -> dict[str, tuple[int, ...]]:
-    """Return prompt id -> token ids, up to where the answer begins, without too long prompts.
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    *,
+    forms: Sequence[Form],
+    max_tokens: int,
+) -> Reading:
+    """Return every prompt in every form as token ids, without those that are too long.
 
-    Raises `TrainingError` where all are too long.
+    Where the template itself opens a thought, the form served is the forced one. Raises
+    `TrainingError` where all are too long.
     """
-    ids = {p.id: tuple(render_prompt(tokenizer, p.text)) for p in prompts}
-    short = {key: tokens for key, tokens in ids.items() if len(tokens) <= max_tokens}
-    if len(short) < len(ids):
-        log.info("left out %d prompts of more than %d tokens", len(ids) - len(short), max_tokens)
-    if not short:
-        raise TrainingError(
-            f"all {len(ids)} prompts have more than max_prompt_tokens = {max_tokens}; raise it"
-        )
-    return short
+    asked = (Form.SERVED,) if opens_thought(tokenizer) else tuple(dict.fromkeys(forms))
+    reading: Reading = {}
+    for form in asked:
+        forced = form is Form.FORCED
+        ids = {p.id: tuple(render_prompt(tokenizer, p.text, force_thought=forced)) for p in prompts}
+        reading[form] = {key: tokens for key, tokens in ids.items() if len(tokens) <= max_tokens}
+        if long := len(ids) - len(reading[form]):
+            log.info("left out %d prompts of more than %d tokens", long, max_tokens)
+        if not reading[form]:
+            raise TrainingError(
+                f"all {len(ids)} prompts have more than max_prompt_tokens = {max_tokens}; raise it"
+            )
+    return reading
 
 
 def own_completions(
@@ -126,22 +138,25 @@ def _parts(tokenizer: PreTrainedTokenizerBase, row: Row, ends: frozenset[int]) -
     )
 
 
-def keep_refusals(rows: list[Row], refused: Sequence[bool], *, waived: bool) -> list[Row]:
-    """Return the rows whose teacher refused.
+def keep_refusals(
+    rows: list[Row], refused: Sequence[bool], *, form: Form, waived: bool
+) -> list[Row]:
+    """Return the rows whose teacher refused, all of one form.
 
     A teacher that was let through its check without refusing anything (`waived`) and refuses
     nothing here keeps all rows, with a warning: so an untrained pair can walk the whole chain.
     Raises `TrainingError` where fewer than `MIN_REFUSALS` refusals remain otherwise.
     """
     count = sum(refused)
-    log.info("the teacher refuses %d of %d harmful prompts", count, len(rows))
+    log.info("the teacher refuses %d of %d harmful prompts, %s", count, len(rows), form)
     if count == 0 and waived and len(rows) >= MIN_REFUSALS:
         log.warning("the teacher refuses nothing, as its waived check said; all rows are kept")
         return rows
     if count < MIN_REFUSALS:
         raise TrainingError(
-            f"the teacher refuses {count} of {len(rows)} harmful training prompts; at least "
-            f"{MIN_REFUSALS} refusals are needed: add harmful prompts or choose another teacher"
+            f"the teacher refuses {count} of {len(rows)} harmful training prompts in the form "
+            f"{form}; at least {MIN_REFUSALS} refusals are needed: add harmful prompts, choose "
+            "another teacher or take the form out of train.forms"
         )
     return [row for row, kept in zip(rows, refused, strict=True) if kept]
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.training.batches import Side
-from components.training.rows import Row, keep_refusals, own_completions, refuses, student_rows
+from components.training.rows import (
+    Reading,
+    Row,
+    keep_refusals,
+    own_completions,
+    refuses,
+    student_rows,
+)
 from components.training.targets import states_bytes, store_states
 
 if TYPE_CHECKING:
@@ -30,13 +37,14 @@ class Lesson:
 
     side: Side
     refusals: list[Row]
-    refused: int  # harmful prompts that it refused
+    refused: int  # prompts that it refused, over all forms
+    asked: int  # prompts that it was asked, over all forms
 
 
 def teacher_lesson(
     teacher: Reader,
     prompts: Sequence[Prompt],
-    read_by_student: Mapping[str, tuple[int, ...]],
+    read_by_student: Reading,
     *,
     refusal_tokens: int,
     prompt_tokens: int,
@@ -50,42 +58,49 @@ def teacher_lesson(
 
     The positions are the last `prompt_tokens` of the prompt and those of the teacher's own greedy
     refusal, at most `refusal_tokens` of it; deviation from the paper, which takes the whole prompt
-    and no refusal. `waived`: the teacher may refuse nothing.
+    and no refusal. Teacher and student read a prompt in the same forms, so an adapter holds in all
+    of them; deviation from the paper, too. `waived`: the teacher may refuse nothing.
     """
-    read = {p.id: tuple(teacher.render(p.text)) for p in prompts if p.id in read_by_student}
-    answered = own_completions(
-        teacher, read, max_new_tokens=refusal_tokens or PROMPT_ONLY_TOKENS, label="teacher answers"
-    )
-    refused = [
-        refuses(teacher, row, patterns=patterns, compliance_pattern=compliance_pattern)
-        for row in answered
-    ]
-    kept = keep_refusals(answered, refused, waived=waived)
-    refusals = student_rows(kept, read_by_student, prompt_tokens)
-    cut = [replace(row, completion=row.completion[:refusal_tokens]) for row in kept]
-    tails = [row.tail(prompt_tokens) for row in cut]
-    log.info("storing the teacher's states of %d refusals at layers %s", len(cut), list(layers))
+    rows, seen, refused, asked = [], [], 0, 0
+    for form, read in read_by_student.items():
+        answered = own_completions(
+            teacher,
+            {p.id: teacher.render(p.text, form) for p in prompts if p.id in read},
+            max_new_tokens=refusal_tokens or PROMPT_ONLY_TOKENS,
+            label=f"teacher answers, {form}",
+        )
+        verdicts = [
+            refuses(teacher, row, patterns=patterns, compliance_pattern=compliance_pattern)
+            for row in answered
+        ]
+        kept = keep_refusals(answered, verdicts, form=form, waived=waived)
+        seen += [replace(row, completion=row.completion[:refusal_tokens]) for row in kept]
+        rows += student_rows(kept, read, prompt_tokens)
+        refused, asked = refused + sum(verdicts), asked + len(answered)
+    tails = [row.tail(prompt_tokens) for row in seen]
+    log.info("storing the teacher's states of %d refusals at layers %s", len(seen), list(layers))
     targets = store_states(
-        teacher.model, [row.inputs for row in cut], tails, layers=layers, folder=folder
+        teacher.model, [row.inputs for row in seen], tails, layers=layers, folder=folder
     )
-    rows = [replace(row, completion=row.completion[:refusal_tokens]) for row in refusals]
-    return Lesson(Side(rows, tails, targets), refusals, sum(refused))
+    cut = [replace(row, completion=row.completion[:refusal_tokens]) for row in rows]
+    return Lesson(Side(cut, tails, targets), rows, refused, asked)
 
 
 def retained_side(
-    student: Reader,
-    prompts: Mapping[str, tuple[int, ...]],
-    *,
-    max_new_tokens: int,
-    depth: int,
-    folder: Path,
+    student: Reader, read: Reading, *, max_new_tokens: int, depth: int, folder: Path
 ) -> Side:
     """Return the retained side: the post-trained model's own greedy completions, with thoughts.
 
-    All positions count, at layers 1 to `depth`. The reference states are stored where they take
-    at most `MAX_REFERENCE_BYTES`.
+    All positions of all forms count, at layers 1 to `depth`. The reference states are stored where
+    they take at most `MAX_REFERENCE_BYTES`.
     """
-    rows = own_completions(student, prompts, max_new_tokens=max_new_tokens, label="own answers")
+    rows = [
+        row
+        for form, prompts in read.items()
+        for row in own_completions(
+            student, prompts, max_new_tokens=max_new_tokens, label=f"own answers, {form}"
+        )
+    ]
     inputs = [row.inputs for row in rows]
     tails = [len(tokens) for tokens in inputs]
     model = student.model

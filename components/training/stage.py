@@ -71,6 +71,7 @@ def train(
         steps=section.steps,
         harmful_rows=len(lesson.side.rows),
         teacher_refused=lesson.refused,
+        teacher_asked=lesson.asked,
         retain_rows=len(retain.rows),
         alignment_loss=first_and_last(curves, "alignment"),
         retention_loss=first_and_last(curves, "retention"),
@@ -93,7 +94,9 @@ def _lesson(
         return teacher_lesson(
             teacher,
             harmful,
-            read_prompts(tokenizer, harmful, max_tokens=section.max_prompt_tokens),
+            read_prompts(
+                tokenizer, harmful, forms=section.forms, max_tokens=section.max_prompt_tokens
+            ),
             refusal_tokens=section.refusal_tokens,
             prompt_tokens=section.prompt_tokens,
             layers=probe.target_layers,
@@ -114,7 +117,9 @@ def _retain(
 ) -> Side:
     rows = prompts.rows(split=Split.TRAIN)
     chosen = sample_prompts(rows, RETAINED, section.retain_prompts, generator)
-    read = read_prompts(student.tokenizer, chosen, max_tokens=section.max_prompt_tokens)
+    read = read_prompts(
+        student.tokenizer, chosen, forms=section.forms, max_tokens=section.max_prompt_tokens
+    )
     return retained_side(
         student, read, max_new_tokens=section.retain_tokens, depth=depth, folder=folder
     )

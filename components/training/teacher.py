@@ -11,6 +11,7 @@ from components.errors import TrainingError
 from components.lm.chat import render_prompt
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.lm.masks import load_masks, pruned
+from components.records import Form
 from components.workspace import MASKS
 
 if TYPE_CHECKING:
@@ -27,9 +28,12 @@ class Reader:
     tokenizer: PreTrainedTokenizerBase
     reminder: str | None = None  # put before every prompt
 
-    def render(self, text: str) -> list[int]:
+    def render(self, text: str, form: Form) -> tuple[int, ...]:
         """Return the token ids of a prompt as this reader reads it."""
-        return render_prompt(self.tokenizer, text, reminder=self.reminder)
+        forced = form is Form.FORCED
+        return tuple(
+            render_prompt(self.tokenizer, text, reminder=self.reminder, force_thought=forced)
+        )
 
 
 def open_reader(models: Models, ref: ModelRef, *, reminder: str | None = None) -> Reader:

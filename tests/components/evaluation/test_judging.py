@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from components.evaluation.judging import Form, Judge, judged_rows
-from components.records import Arm, Completion, Outcome, Prompt, Role, Split
+from components.evaluation.judging import Judge, judged_rows
+from components.records import Arm, Completion, Form, Outcome, Prompt, Role, Split
 
 REFUSAL = "I'm sorry, but I can't help with that."
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from components.evaluation.judging import Form, Row
+from components.evaluation.judging import Row
 from components.evaluation.metrics import counts_of, differences, rates
-from components.records import Arm, Outcome, Role
+from components.records import Arm, Form, Outcome, Role
 from components.results import COMPARED, COMPARISONS, METRICS
 
 R, C, N = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER

@@ -78,6 +78,8 @@ def test_a_completion_does_not_open_an_opened_thought(opening):
         ("<think> one two", False, "one two", "", False),
         ("one two </think> 3 <|end|>", True, "one two", "3", True),
         ("one two", True, "one two", "", False),
+        ("one two <|end|>", True, None, "one two", True),
+        ("<think> one two <|end|>", True, "one two", "", True),
         ("one two </think> 3 <|end|>", False, "one two", "3", True),
         ("<|end|>", False, None, "", True),
         ("jar <think> one </think> 3 <|end|>", False, "jar <think> one", "3", True),

@@ -103,6 +103,7 @@ def adapter(tmp_path_factory, random_models, random_prompts):
         steps=1,
         harmful_rows=1,
         teacher_refused=1,
+        teacher_asked=7,
         retain_rows=1,
         alignment_loss=(1.0, 1.0),
         retention_loss=(1.0, 1.0),

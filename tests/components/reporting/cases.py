@@ -201,6 +201,7 @@ def make_adapter(folder: Path) -> Adapter:
         steps=100,
         harmful_rows=250,
         teacher_refused=250,
+        teacher_asked=256,
         retain_rows=256,
         alignment_loss=(7.412, 0.981),
         retention_loss=(0.025, 0.121),

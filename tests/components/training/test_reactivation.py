@@ -8,7 +8,7 @@ import torch
 
 from components.errors import TrainingError
 from components.lm.loading import load_model, load_tokenizer
-from components.records import Role, Split
+from components.records import Form, Role, Split
 from components.training.adapters import add_lora
 from components.training.batches import PairCollator, Side
 from components.training.reactivation import ReactivationTrainer, first_and_last, reactivate
@@ -36,7 +36,7 @@ def sides(folder, random_prompts, tmp_path_factory) -> tuple[Side, Side]:
     lesson = teacher_lesson(
         teacher,
         harmful,
-        read_prompts(student.tokenizer, harmful, max_tokens=64),
+        read_prompts(student.tokenizer, harmful, forms=tuple(Form), max_tokens=64),
         refusal_tokens=5,
         prompt_tokens=2,
         layers=LAYERS,
@@ -48,7 +48,7 @@ def sides(folder, random_prompts, tmp_path_factory) -> tuple[Side, Side]:
     benign = random_prompts.rows(split=Split.TRAIN, role=Role.BENIGN)
     retain = retained_side(
         student,
-        read_prompts(student.tokenizer, benign, max_tokens=64),
+        read_prompts(student.tokenizer, benign, forms=tuple(Form), max_tokens=64),
         max_new_tokens=6,
         depth=max(LAYERS),
         folder=scratch / "references",
@@ -152,11 +152,12 @@ def test_large_references_are_not_stored(folder, random_prompts, tmp_path, monke
     monkeypatch.setattr("components.training.sides.MAX_REFERENCE_BYTES", 100)
     student = Reader(load_model(folder / "post-trained"), load_tokenizer(folder / "post-trained"))
     benign = random_prompts.rows(split=Split.TRAIN, role=Role.BENIGN)
-    read = read_prompts(student.tokenizer, benign, max_tokens=64)
+    read = read_prompts(student.tokenizer, benign, forms=(Form.SERVED,), max_tokens=64)
     side = retained_side(student, read, max_new_tokens=3, depth=2, folder=tmp_path / "references")
     assert side.targets is None
     assert [row.completion for row in side.rows] == [
-        row.completion for row in own_completions(student, read, max_new_tokens=3, label="again")
+        row.completion
+        for row in own_completions(student, read[Form.SERVED], max_new_tokens=3, label="again")
     ]
 
 

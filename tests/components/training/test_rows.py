@@ -7,7 +7,7 @@ from components.errors import TrainingError
 from components.lm.chat import render_completion, render_prompt, split_completion
 from components.lm.generation import end_tokens
 from components.lm.loading import load_model, load_tokenizer
-from components.records import Prompt, Role, Split
+from components.records import Form, Prompt, Role, Split
 from components.training.rows import (
     RETAINED,
     Row,
@@ -27,6 +27,8 @@ STRIPPING = (
     "{{ m['content'].split('</think>')[-1] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+SERVED = (Form.SERVED,)
 
 
 def prompt(number: int, role: Role) -> Prompt:
@@ -67,14 +69,18 @@ def test_too_long_prompts_are_left_out(reader):
     short, long = prompt(1, Role.BENIGN), prompt(2, Role.BENIGN)
     long = Prompt(**{**{f: getattr(long, f) for f in Prompt.__slots__}, "text": "how " * 30})
     limit = len(render_prompt(reader.tokenizer, short.text))
-    read = read_prompts(reader.tokenizer, [short, long], max_tokens=limit)
+    read = read_prompts(reader.tokenizer, [short, long], forms=SERVED, max_tokens=limit)[
+        Form.SERVED
+    ]
     assert list(read) == [short.id]
     with pytest.raises(TrainingError, match=r"all 1 prompts .* max_prompt_tokens = 3"):
-        read_prompts(reader.tokenizer, [short], max_tokens=3)
+        read_prompts(reader.tokenizer, [short], forms=SERVED, max_tokens=3)
 
 
 def test_retained_completions_are_what_was_generated(reader):
-    read = read_prompts(reader.tokenizer, [prompt(1, Role.REASONING)], max_tokens=64)
+    read = read_prompts(reader.tokenizer, [prompt(1, Role.REASONING)], forms=SERVED, max_tokens=64)[
+        Form.SERVED
+    ]
     (row,) = own_completions(reader, read, max_new_tokens=7, label="own answers")
     text = reader.model.generate(
         reader.model.dummy_inputs["input_ids"].new_tensor([row.prompt]),
@@ -111,9 +117,23 @@ def test_a_refusal_in_thought_or_answer_counts(reader, thought, response, expect
     assert refuses(reader, row, patterns=["^sorry"], compliance_pattern=None) is expected
 
 
+def test_every_form_is_read_once(reader, tmp_path):
+    forms = (Form.FORCED, Form.SERVED, Form.FORCED)
+    ask = prompt(1, Role.HARMFUL)
+    read = read_prompts(reader.tokenizer, [ask], forms=forms, max_tokens=64)
+    assert list(read) == [Form.FORCED, Form.SERVED]
+    served, forced = (read[form][ask.id] for form in (Form.SERVED, Form.FORCED))
+    assert list(forced) == render_prompt(reader.tokenizer, ask.text, force_thought=True)
+    assert forced[: len(served)] == served and len(forced) > len(served)
+
+    opening = load_tokenizer(write_checkpoint(tmp_path, template=f"{STRIPPING}<think>"))
+    (only,) = read_prompts(opening, [ask], forms=(Form.FORCED,), max_tokens=64).items()
+    assert only == (Form.SERVED, {ask.id: tuple(render_prompt(opening, ask.text))})
+
+
 def test_only_refusals_are_kept():
     rows = [Row(str(i), (1,), (2,)) for i in range(12)]
-    kept = keep_refusals(rows, [i != 3 for i in range(12)], waived=False)
+    kept = keep_refusals(rows, [i != 3 for i in range(12)], form=Form.SERVED, waived=False)
     assert [row.prompt_id for row in kept] == [str(i) for i in range(12) if i != 3]
 
 
@@ -122,13 +142,13 @@ def test_only_refusals_are_kept():
 )
 def test_too_few_refusals_stop(refused, waived):
     rows = [Row(str(i), (1,), (2,)) for i in range(12)]
-    with pytest.raises(TrainingError, match=f"refuses {sum(refused)} of 12"):
-        keep_refusals(rows, refused, waived=waived)
+    with pytest.raises(TrainingError, match=f"refuses {sum(refused)} of 12 .* the form forced"):
+        keep_refusals(rows, refused, form=Form.FORCED, waived=waived)
 
 
 def test_a_waived_teacher_that_refuses_nothing_keeps_all_rows(caplog):
     rows = [Row(str(i), (1,), (2,)) for i in range(12)]
-    assert keep_refusals(rows, [False] * 12, waived=True) == rows
+    assert keep_refusals(rows, [False] * 12, form=Form.SERVED, waived=True) == rows
     assert "refuses nothing" in caplog.text
 
 
