@@ -47,6 +47,22 @@ class Arm(StrEnum):
     BASELINE = "sft-baseline"  # post-trained + LoRA-SFT adapter
 
 
+class Method(StrEnum):
+    """Another way to make the post-trained model refuse, to compare the adapter with."""
+
+    REMINDER = "reminder"  # a safety reminder before every prompt
+    SELF_REMINDER = "self-reminder"  # the prompt between two reminders
+    SFT = "sft"  # LoRA on refusals alone
+    CIRCUIT_BREAKER = "circuit-breaker"  # rerouted representations
+    RANK_ONE = "rank-one"  # LoRA of rank 1 on the middle layers' up_proj, on refusals
+    SAFEREACT_BASE = "safereact-base"  # SafeReAct with the aligned base as its teacher
+    SAFEREACT_PRUNED = "safereact-pruned"
+    SAFEREACT_REMINDER = "safereact-reminder"
+
+
+AnyArm = Arm | Method  # whatever answers test prompts
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One row of the canonical table."""
@@ -84,7 +100,7 @@ class Verdict:
     """A judge's word on one completion. `correct` is None where there is no reference answer."""
 
     prompt_id: str
-    arm: Arm
+    arm: AnyArm
     role: Role
     thought: Outcome | None  # None: there was no thought
     answer: Outcome

@@ -7,14 +7,14 @@ files beside it lie. Nothing here carries a timestamp or an absolute path.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from components import workspace
-from components.config import TeacherKind
+from components.config import Scope, TeacherKind
 from components.errors import StageError
-from components.records import Arm, Outcome, Prompt, Role, Split
+from components.records import AnyArm, Arm, Method, Outcome, Prompt, Role, Split
 from components.storage import digest_file, read_json, read_rows, write_json
 
 
@@ -22,6 +22,16 @@ class Record(BaseModel):
     """A frozen group of figures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class RateFigure(Record):
+    """A share of n prompts with its interval (Wilson score)."""
+
+    rate: float
+    low: float
+    high: float
+    count: int
+    n: int
 
 
 class Result(Record):
@@ -139,31 +149,75 @@ class Models(Result):
 # --- probe -----------------------------------------------------------------------------------
 
 
+class AucFigure(Record):
+    """A cross-validated AUC with its 95 % interval (Newcombe 2006, method 5).
+
+    Harmful and benign prompts behind it: `Probe.prompts`.
+    """
+
+    auc: float
+    low: float
+    high: float
+
+
+class DriftFigure(Record):
+    """How far post-training moved one layer's states on one role's prompts."""
+
+    cosine: float  # 1 - mean cosine of base and post-trained states: 0 is unmoved
+    cka: float | None  # debiased linear CKA: 1 is the same geometry; None: too few prompts
+
+
 class LayerProbe(Record):
     """Figures of one decoder layer of the post-trained model, 1 = first; the last is read after
     the final norm.
 
-    `direction_cosine` and the drifts compare the two models, so they are None for a pair that is
-    not of one lineage; the base's own figures are None where it has no such layer.
+    `direction_cosine` and `drift` compare the two models, so they are None for a pair that is not
+    of one lineage; the base's own figures are None where it has no such layer.
     """
 
     layer: int
-    auc_base: float | None  # cross-validated linear probe, harmful against benign
-    auc_post_trained: float
+    auc_base: AucFigure | None  # linear probe, harmful against benign
+    auc_post_trained: AucFigure
     separation_base: float | None  # norm of the difference in means over the mean norm
     separation_post_trained: float
     direction_cosine: float | None  # refusal direction of base against post-trained
-    drift_harmful: float | None  # 1 - mean cosine of base and post-trained states
-    drift_benign: float | None
-    drift_reasoning: float | None
+    drift: dict[Role, DriftFigure] | None
 
 
 class MaskSize(Record):
-    """Weights that the set difference takes from one kind of projection, over all layers."""
+    """What the set difference takes from one kind of projection, over all layers."""
 
     projection: str
     weights: int
+    top: int  # weights in the top share by the reasoning score
+    shared: int  # those of them that are in the top share by the safety score too
+    removed: int  # those that are not
+
+    @property
+    def overlap(self) -> float | None:
+        """Share of the top reasoning weights that serve safety too; None where there are none."""
+        return self.shared / self.top if self.top else None
+
+
+PrunedBy = Literal["nothing", "set-difference", "uniform", "magnitude-matched"]
+
+
+class PruningPoint(Record):
+    """What the post-trained model does on validation prompts without some of its weights.
+
+    `nothing` is the whole model; `uniform` and `magnitude-matched` are random controls with as many
+    weights from every matrix as the set difference of their share and scope.
+    """
+
+    by: PrunedBy
+    scope: Scope | None  # None: nothing is removed
+    share: float | None
     removed: int
+    weights: int
+    harmful_refused: RateFigure
+    benign_refused: RateFigure
+    coherent: RateFigure  # over both roles
+    chosen: bool = False  # these are the masks of the teacher `pruned`
 
 
 class TeacherFigures(Record):
@@ -186,7 +240,9 @@ class Probe(Result):
     FILE: ClassVar[str] = workspace.PROBE
 
     layers: tuple[LayerProbe, ...]
+    folded_by: Literal["topic", "prompt"]  # what the folds behind the AUCs keep together
     masks: tuple[MaskSize, ...]
+    pruning: tuple[PruningPoint, ...]  # the whole model first
     teachers: tuple[TeacherFigures, ...]
     teacher: TeacherKind
     reminder: str  # what the teacher `reminder` reads before a prompt
@@ -212,7 +268,10 @@ class Adapter(Result):
     target_layers: tuple[int, ...]
     adapted_layers: int
     parameters: int
-    steps: int
+    steps: int  # optimiser steps taken
+    stopped: str = "after all its steps"  # when and why the training ended
+    tokens: int  # read in training, padding left out
+    baseline_tokens: int
     harmful_rows: int
     teacher_refused: int  # harmful prompts that the teacher refused, over all forms
     teacher_asked: int  # and how many it was asked
@@ -274,21 +333,11 @@ COMPARISONS = (
 )
 
 
-class RateFigure(Record):
-    """A share of n prompts with its interval (Wilson score)."""
-
-    rate: float
-    low: float
-    high: float
-    count: int
-    n: int
-
-
 class Difference(Record):
     """Restored-style paired difference of two arms' rates on the same prompts."""
 
-    arm: Arm
-    against: Arm
+    arm: AnyArm
+    against: AnyArm
     metric: str
     difference: float  # arm - against
     low: float
@@ -314,6 +363,58 @@ class Evidence(Result):
     confidence: float
     rates: dict[Arm, dict[str, RateFigure]]  # arm -> metric, such as "harmful.refused"
     differences: tuple[Difference, ...]
+
+
+# --- baselines, compare ------------------------------------------------------------------------
+
+
+class Baseline(Record):
+    """One method's adapter, or the reason why it could not be trained on this pair."""
+
+    method: Method
+    digest: str | None  # SHA-256 over the adapter's folder
+    reason: str | None
+    parameters: int = 0
+    steps: int = 0
+    rows: int = 0  # harmful rows it was trained on
+    tokens: int = 0  # read in training, padding left out
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.digest is None) == (self.reason is None):
+            raise ValueError(f"{self.method}: either an adapter or a reason, not both or none")
+        return self
+
+
+class Baselines(Result):
+    """The adapters of the other methods, each in a folder of its name."""
+
+    FILE: ClassVar[str] = workspace.BASELINES
+
+    base_model: str  # digest of the post-trained checkpoint
+    data: str
+    contract: PromptContract
+    methods: tuple[Baseline, ...]
+
+    def adapter(self, method: Method) -> Path:
+        """Folder of a method's adapter."""
+        return self.folder / method.value
+
+
+class Comparison(Result):
+    """Every method on the same prompts: rates, and each against the post-trained and the restored
+    model."""
+
+    FILE: ClassVar[str] = workspace.COMPARISON
+
+    data: str
+    test_prompts: str
+    judge: str
+    confidence: float
+    teacher: TeacherKind  # of the restored arm
+    rates: dict[AnyArm, dict[str, RateFigure]]
+    differences: tuple[Difference, ...]
+    left_out: dict[Method, str]  # why a method has no figures
 
 
 # --- gate ------------------------------------------------------------------------------------
@@ -367,6 +468,8 @@ RESULTS: dict[str, type[Result]] = {
     "evaluate": Evidence,
     "gate": Decision,
     "report": Report,
+    "baselines": Baselines,
+    "compare": Comparison,
 }
 
 

@@ -11,6 +11,8 @@ from components.errors import ConfigError
 
 # The stages in the order of the story; `dvc.yaml` says what depends on what.
 STAGES = ("prepare", "models", "probe", "train", "evaluate", "gate", "report")
+# Stages beside the story, for the profiles that `params.yaml` lists under `compared`.
+STUDIES = ("baselines", "compare")
 
 # prepare
 PROMPTS = "prompts.parquet"
@@ -25,6 +27,9 @@ POST_TRAINED = "post-trained"
 PROBE = "probe.json"
 DIRECTIONS = "directions.safetensors"
 MASKS = "masks.safetensors"
+MASK_SIZES = "masks.parquet"
+PRUNING = "pruning.parquet"
+POSITIONS = "positions.parquet"
 PLOTS = "plots"
 # train
 TRAINING = "train.json"
@@ -35,6 +40,13 @@ CURVES = "curves.jsonl"
 # evaluate
 METRICS = "metrics.json"
 ROWS = "rows.parquet"
+# baselines, compare
+BASELINES = "baselines.json"
+COMPARISON = "comparison.json"
+# the search of `safereact tune`
+STUDY = "study.db"
+TRIALS = "trials.json"
+PARETO = "pareto.svg"
 # gate, report
 POLICIES = "mlflow/policies"  # an input, below the root where stages run
 DECISION = "decision.json"
@@ -66,6 +78,11 @@ class Workspace:
     def log(self, stage: str) -> Path:
         """Everything that a stage printed in its last run."""
         return self.root / "artifacts" / self.profile / "runs" / f"{stage}.log"
+
+    @property
+    def search(self) -> Path:
+        """Folder of the search for a better setting; outside DVC, since it grows."""
+        return self.root / "artifacts" / self.profile / "tune"
 
     @property
     def parameters(self) -> Path:

@@ -8,8 +8,10 @@ behind the rendered prompt. This is the only file that knows how a thought is ma
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
+from components.errors import ModelError
 from components.records import Completion
 from components.results import PromptContract
 from components.storage import digest_bytes
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 THOUGHT_OPEN = "<think>"
 THOUGHT_CLOSE = "</think>"
+# What models put around a thought. Only the first pair is ever written or forced; the others are
+# read, where a completion begins with them.
+_MARKS = (
+    (THOUGHT_OPEN, THOUGHT_CLOSE),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),  # OpenThinker-7B, after OpenThoughts-114k
+    ("## Thinking", "## Final Response"),  # HuatuoGPT-o1
+)
 
 
 def render_prompt(
@@ -31,7 +40,8 @@ def render_prompt(
     """Return the token ids of one user turn, up to where the assistant begins to write.
 
     A `reminder` is put before the text within the user turn. With `force_thought` the prompt ends
-    in an open thought even where the template does not open one.
+    in an open thought even where the template does not open one. Raises `ModelError` where the
+    template closes the thought instead.
     """
     turn = text if reminder is None else f"{reminder}\n\n{text}"
     ids = tokenizer.apply_chat_template(
@@ -41,6 +51,11 @@ def render_prompt(
         return_dict=False,
     )
     if force_thought and not opens_thought(tokenizer):
+        if THOUGHT_CLOSE in _generation_prefix(tokenizer):
+            raise ModelError(
+                "this chat template closes the thought in the prompt, so none can be forced: "
+                "leave the forced form out, or give the model its thinking template"
+            )
         ids = ids + tokenizer.encode(f"{THOUGHT_OPEN}\n", add_special_tokens=False)
     return list(ids)
 
@@ -76,8 +91,9 @@ def split_completion(
     end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
     finished = end < len(ids)
     text = str(tokenizer.decode(ids[:end], skip_special_tokens=False))
-    before, closed, after = text.partition(THOUGHT_CLOSE)
-    head, opens, inner = before.partition(THOUGHT_OPEN)
+    opening, closing = _marks(text)
+    before, closed, after = text.partition(closing)
+    head, opens, inner = before.partition(opening)
     own = bool(opens) and not head.strip()
     if own:
         before = inner
@@ -94,6 +110,46 @@ def split_completion(
         finished=finished,
         tokens=min(end + 1, len(ids)),
     )
+
+
+def completion_spans(
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[int],
+    *,
+    ends: frozenset[int],
+    opened: bool = False,
+) -> tuple[range, range]:
+    """Return where in the generated `ids` the thought and the answer lie, as `split_completion`
+    parts them.
+
+    The marks, the blanks around them and the end token are in neither; a part that is not there is
+    an empty range. A token that holds a part's first or last character belongs to it.
+    """
+    completion = split_completion(tokenizer, "", ids, ends=ends, opened=opened)
+    ids = ids[: completion.tokens - completion.finished]
+
+    def read(count: int) -> str:
+        return str(tokenizer.decode(ids[:count], skip_special_tokens=False))
+
+    def span(part: str | None, around: str) -> range:
+        if not part:
+            return range(0)
+        stop = len(around.rstrip())
+        counts = range(len(ids) + 1)  # tokens, of which the text's length is an ascending function
+        first = bisect_right(counts, stop - len(part), key=lambda count: len(read(count))) - 1
+        return range(first, bisect_left(counts, stop, key=lambda count: len(read(count))))
+
+    text = read(len(ids))
+    return (
+        span(completion.thought, text.partition(_marks(text)[1])[0]),
+        span(completion.answer, text),
+    )
+
+
+def _marks(text: str) -> tuple[str, str]:
+    """Return the marks around the thought in `text`: those it begins with, else `<think>`'s."""
+    start = text.lstrip()
+    return next((marks for marks in _MARKS if start.startswith(marks[0])), _MARKS[0])
 
 
 def opens_thought(tokenizer: PreTrainedTokenizerBase) -> bool:

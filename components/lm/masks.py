@@ -7,8 +7,10 @@ teacher, need them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,41 +53,64 @@ def projection_of(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def pack(mask: Tensor) -> Tensor:
-    """Return a boolean mask of any shape as bytes (n,), eight weights a byte, row by row."""
-    return torch.from_numpy(np.packbits(mask.cpu().numpy()))
+@dataclass(frozen=True, slots=True)
+class PackedMask:
+    """Which weights of one matrix to remove, a bit each: 0.8 GB for a model of 7B parameters.
 
-
-def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return the boolean mask of `shape` that `pack` made bytes of.
-
-    Raises `StageError` where the number of bytes is not that shape's.
+    `bits` are bytes, eight weights each, row by row; the last byte is filled up with zeros.
     """
-    size = int(np.prod(shape))
-    if packed.numel() != (size + 7) // 8:
-        raise StageError(f"a packed mask of shape {shape} cannot have {packed.numel()} bytes")
-    bits = np.unpackbits(packed.numpy(), count=size)
-    return torch.from_numpy(bits.astype(bool)).reshape(shape)
+
+    bits: Tensor
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.bits.numel() != (self.weights + 7) // 8:
+            raise StageError(
+                f"a packed mask of shape {self.shape} cannot have {self.bits.numel()} bytes"
+            )
+
+    @classmethod
+    def of(cls, mask: Tensor) -> PackedMask:
+        """Return a boolean mask of any shape, packed."""
+        return cls(torch.from_numpy(np.packbits(mask.cpu().numpy())), tuple(mask.shape))
+
+    def unpacked(self) -> Tensor:
+        """Return the boolean mask, on the CPU."""
+        bits = np.unpackbits(self.bits.numpy(), count=self.weights)
+        return torch.from_numpy(bits.view(bool)).reshape(self.shape)
+
+    @property
+    def weights(self) -> int:
+        """How many weights the matrix has."""
+        return math.prod(self.shape)
+
+    @property
+    def removed(self) -> int:
+        """How many of them are to be removed."""
+        return int(np.bitwise_count(self.bits.numpy()).sum())
 
 
-def save_masks(path: Path, masks: Mapping[str, Tensor]) -> None:
-    """Write boolean masks, by matrix name, as packed bits with their shapes as metadata."""
+def save_masks(path: Path, masks: Mapping[str, PackedMask]) -> None:
+    """Write masks, by matrix name, as packed bits with their shapes as metadata."""
     from safetensors.torch import save_file
 
     # One metadata entry: safetensors does not keep several in a fixed order.
     shapes = json.dumps({name: list(masks[name].shape) for name in sorted(masks)})
     with atomic_path(path) as scratch:
-        save_file({name: pack(mask) for name, mask in masks.items()}, scratch, {_SHAPES: shapes})
+        save_file({name: mask.bits for name, mask in masks.items()}, scratch, {_SHAPES: shapes})
 
 
-def load_masks(path: Path) -> dict[str, Tensor]:
-    """Return the boolean masks in `path`, by matrix name; raises `StageError` for a broken file."""
+def load_masks(path: Path) -> dict[str, PackedMask]:
+    """Return the masks in `path`, by matrix name; raises `StageError` for a broken file."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as stored:
             shapes = json.loads((stored.metadata() or {})[_SHAPES])
-            return {name: unpack(stored.get_tensor(name), tuple(shapes[name])) for name in shapes}
+            return {
+                name: PackedMask(stored.get_tensor(name), tuple(shape))
+                for name, shape in shapes.items()
+            }
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise StageError(
             f"{path} cannot be read as masks ({error}); run the stage `probe` again"
@@ -93,28 +118,30 @@ def load_masks(path: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def pruned(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
+def pruned(model: nn.Module, masks: Mapping[str, PackedMask]) -> Iterator[None]:
     """Set the masked weights of `model` to zero within the block, and restore them bit by bit.
 
-    Only the removed weights are kept aside. Raises `ModelError`, before any weight is touched,
-    where the masks are not exactly those of this model's projections.
+    Masks are unpacked one matrix at a time, and only the removed weights are kept aside. Raises
+    `ModelError`, before any weight is touched, where the masks are not exactly those of this
+    model's projections.
     """
     linears = projections(model)
     _check_fit(linears, masks)
-    removed: list[tuple[Tensor, Tensor, Tensor]] = []
+    removed: dict[str, Tensor] = {}
     try:
         for name, linear in linears.items():
             weight = linear.weight.data
-            where = masks[name].to(weight.device)
-            removed.append((weight, where, weight[where]))
+            where = masks[name].unpacked().to(weight.device)
+            removed[name] = weight[where]
             weight[where] = 0
         yield
     finally:
-        for weight, where, values in removed:
-            weight[where] = values
+        for name, values in removed.items():
+            weight = linears[name].weight.data
+            weight[masks[name].unpacked().to(weight.device)] = values
 
 
-def _check_fit(linears: Mapping[str, nn.Linear], masks: Mapping[str, Tensor]) -> None:
+def _check_fit(linears: Mapping[str, nn.Linear], masks: Mapping[str, PackedMask]) -> None:
     if linears.keys() != masks.keys():
         unlike = sorted(linears.keys() ^ masks.keys())
         raise ModelError(

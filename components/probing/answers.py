@@ -1,28 +1,45 @@
-"""What a model answers, greedily, and which part of it is judged."""
+"""What a model answers, greedily, which part of it is judged, and how often it did what."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.errors import DataError
 from components.lm.chat import opens_thought, render_prompt, split_completion
 from components.lm.generation import end_tokens, generate
-from components.records import Completion, Outcome, Prompt
+from components.records import Completion, Outcome, Prompt, Role
+from components.results import RateFigure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Judge = Callable[[str], Outcome]
 
+CONFIDENCE = 0.95  # of every interval in the diagnosis
 
-def judged_text(completion: Completion) -> str:
-    """Return the part of a completion that says what it did: the answer.
 
-    A thought that the token limit cut off stands for the answer it did not reach.
-    """
-    if completion.thought and not completion.answer and not completion.finished:
-        return completion.thought
-    return completion.answer
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A prompt and what a model wrote after it, as token ids and in its parts."""
+
+    row: Prompt
+    prompt: list[int]
+    written: list[int]
+    completion: Completion
+
+    @property
+    def judged(self) -> str:
+        """The part that says what the model did: the answer.
+
+        A thought that the token limit cut off stands for the answer it did not reach.
+        """
+        done = self.completion
+        return done.thought if done.thought and not (done.answer or done.finished) else done.answer
+
+
+Answers = Mapping[Role, Sequence[Answer]]
 
 
 def answer(
@@ -34,18 +51,37 @@ def answer(
     batch: int,
     label: str,
     reminder: str | None = None,
-) -> list[tuple[list[int], Completion]]:
-    """Return the greedy completion of every prompt, as token ids and in its parts."""
-    ids = generate(
-        model,
-        tokenizer,
-        [render_prompt(tokenizer, row.text, reminder=reminder) for row in rows],
-        max_new_tokens=max_new_tokens,
-        batch=batch,
-        label=label,
+) -> list[Answer]:
+    """Return the greedy completion of every prompt, in the rows' order."""
+    prompts = [render_prompt(tokenizer, row.text, reminder=reminder) for row in rows]
+    completions = generate(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch=batch, label=label
     )
     ends, opened = end_tokens(model, tokenizer), opens_thought(tokenizer)
     return [
-        (written, split_completion(tokenizer, row.id, written, ends=ends, opened=opened))
-        for row, written in zip(rows, ids, strict=True)
+        Answer(
+            row,
+            ids,
+            written,
+            split_completion(tokenizer, row.id, written, ends=ends, opened=opened),
+        )
+        for row, ids, written in zip(rows, prompts, completions, strict=True)
     ]
+
+
+def outcomes(answers: Answers, judge: Judge) -> dict[Role, list[Outcome]]:
+    """Return what every answer did with its prompt, by role."""
+    return {role: [judge(one.judged) for one in own] for role, own in answers.items()}
+
+
+def rate(count: int, n: int) -> RateFigure:
+    """Return `count / n` with its Wilson score interval; raises `DataError` for zero samples."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    if n < 1:
+        raise DataError("a rate of zero prompts is none; give the stage `probe` some to answer")
+    low, high = proportion_confint(count, n, alpha=1 - CONFIDENCE, method="wilson")
+    share = count / n  # rounding must not put it outside its interval
+    return RateFigure(
+        rate=share, low=min(float(low), share), high=max(float(high), share), count=count, n=n
+    )

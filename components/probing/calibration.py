@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from components.lm.chat import opens_thought, render_completion, render_prompt
-from components.probing.answers import Judge, answer, judged_text
+from components.probing.answers import Judge, answer
 from components.probing.wanda import Exchange
 from components.records import Outcome, Prompt
 
@@ -37,10 +37,7 @@ def own_answers(
         batch=batch,
         label="calibration answers",
     )
-    return [
-        Exchange(render_prompt(tokenizer, row.text), written)
-        for row, (written, _) in zip(rows, answers, strict=True)
-    ]
+    return [Exchange(one.prompt, one.written) for one in answers]
 
 
 def own_refusals(
@@ -61,10 +58,7 @@ def own_refusals(
         batch=batch,
         label="calibration refusals",
     )
-    return [
-        written if judge(judged_text(completion)) is Outcome.REFUSED else None
-        for written, completion in answers
-    ]
+    return [one.written if judge(one.judged) is Outcome.REFUSED else None for one in answers]
 
 
 def refusals(

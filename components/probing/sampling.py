@@ -20,15 +20,17 @@ Rows = dict[Role, list[Prompt]]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The drawn prompts by role: for directions, for calibration, for the teachers' check."""
+    """The drawn prompts by role: for directions, for calibration, for the teachers' check, and
+    those of the check on which pruning is swept and positions are read."""
 
     probed: Rows  # of the training split
     calibrated: Rows  # of the training split
     checked: Rows  # of the validation split
+    swept: Rows  # some of `checked`
 
 
 def draw_samples(
-    prompts: PromptSet, *, probed: int, calibrated: int, checked: int, seed: int
+    prompts: PromptSet, *, probed: int, calibrated: int, checked: int, swept: int, seed: int
 ) -> Samples:
     """Return at most so many prompts of each role that a use needs, drawn by the seed.
 
@@ -42,11 +44,15 @@ def draw_samples(
             for role in roles
         }
 
-    return Samples(
-        probed=draw(Split.TRAIN, PROBED, probed),
-        calibrated=draw(Split.TRAIN, CALIBRATED, calibrated),
-        checked=draw(Split.VALIDATION, CHECKED, checked),
-    )
+    rows = {
+        "probed": draw(Split.TRAIN, PROBED, probed),
+        "calibrated": draw(Split.TRAIN, CALIBRATED, calibrated),
+        "checked": draw(Split.VALIDATION, CHECKED, checked),
+    }
+    fewer = {
+        role: draw_rows(own, swept, generator=generator) for role, own in rows["checked"].items()
+    }
+    return Samples(**rows, swept=fewer)
 
 
 def draw_rows(

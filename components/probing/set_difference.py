@@ -1,44 +1,70 @@
 """The weights that matter for reasoning and not for safety (Wei et al. 2024, arXiv 2402.05162,
-section 3): per matrix, the top share by the reasoning score minus the top share by the safety one.
+section 3): the top share by the reasoning score minus the top share by the safety score.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from components.lm.masks import PROJECTIONS, projection_of, projections
+from components.config import Scope
+from components.lm.masks import PROJECTIONS, PackedMask, projection_of, projections
 from components.probing.wanda import scores
 from components.results import MaskSize
 
 log = logging.getLogger(__name__)
 
 
-def top_share(score: Tensor, share: float) -> Tensor:
-    """Return where the `int(share * n)` highest of the n scores lie: boolean, of their shape.
+@dataclass(frozen=True, slots=True)
+class MatrixSize:
+    """What is taken from one matrix, in weights; see `MaskSize`."""
 
-    Exactly so many: among equal scores those that come first, row by row, are taken.
+    layer: int  # 1 = first
+    projection: str
+    weights: int
+    top: int
+    shared: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetDifference:
+    """The masks of one share and scope, by matrix name, and their sizes in the same order."""
+
+    masks: dict[str, PackedMask]
+    sizes: tuple[MatrixSize, ...]
+
+    @property
+    def removed(self) -> int:
+        """Weights removed from all matrices together."""
+        return sum(size.removed for size in self.sizes)
+
+    @property
+    def weights(self) -> int:
+        """Weights of all matrices together."""
+        return sum(size.weights for size in self.sizes)
+
+
+def top_share(score: Tensor, share: float, scope: Scope) -> Tensor:
+    """Return where the highest scores of a matrix (output, input) lie: boolean, of its shape.
+
+    `matrix`: the `int(share * n)` highest of all n. `row`: the `int(share * inputs)` highest of
+    every row, as Wanda compares weights (Sun et al. 2023, arXiv 2306.11695, section 3). Exactly so
+    many: among equal scores those that come first, row by row, are taken.
     """
-    flat = score.flatten()
-    count = int(share * flat.numel())
+    rows = score.reshape(1, -1) if scope == "matrix" else score
+    count = int(share * rows.shape[1])
     if count == 0:
         return torch.zeros_like(score, dtype=torch.bool)
-    threshold = flat.kthvalue(flat.numel() - count + 1).values
-    chosen = flat > threshold
-    ties = (flat == threshold).nonzero()[:, 0]
-    chosen[ties[: count - int(chosen.sum())]] = True
+    threshold = rows.topk(count, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+    chosen, ties = rows > threshold, rows == threshold
+    free = count - chosen.sum(dim=1, keepdim=True)
+    chosen |= ties & (ties.cumsum(dim=1, dtype=torch.int32) <= free)
     return chosen.reshape(score.shape)
-
-
-def set_difference(remove: Tensor, keep: Tensor, *, q: float, p: float) -> Tensor:
-    """Return the top `q` share by the scores `remove` without the top `p` share by `keep`.
-
-    Scores and result are (output, input).
-    """
-    return top_share(remove, q) & ~top_share(keep, p)
 
 
 @torch.inference_mode()
@@ -47,35 +73,49 @@ def build_masks(
     *,
     reasoning: Mapping[str, Tensor],
     safety: Mapping[str, Tensor],
-    q: float,
-    p: float,
-) -> dict[str, Tensor]:
-    """Return the mask of weights to remove of every projection: name -> (output, input), boolean.
+    share: float,
+    scope: Scope,
+) -> SetDifference:
+    """Return the weights to remove from every projection.
 
     `reasoning` and `safety` are the norms of the projections' inputs on the two calibration sets.
+    The same share is taken of both, q = p in the paper's words. One matrix at a time is unpacked.
     """
-    masks = {}
+    masks, sizes = {}, []
     for name, linear in projections(model).items():
-        remove, keep = (scores(linear.weight, norms[name]) for norms in (reasoning, safety))
-        masks[name] = set_difference(remove, keep, q=q, p=p).cpu()
-    sizes = mask_sizes(masks)
-    removed, weights = sum(s.removed for s in sizes), sum(s.weights for s in sizes)
+        remove, keep = (
+            top_share(scores(linear.weight, norms[name]), share, scope)
+            for norms in (reasoning, safety)
+        )
+        masks[name] = PackedMask.of(remove & ~keep)
+        top, removed = int(remove.sum()), masks[name].removed
+        layer = int(name.split(".")[1]) + 1
+        kind, weights = projection_of(name), masks[name].weights
+        sizes.append(MatrixSize(layer, kind, weights, top, top - removed, removed))
+    found = SetDifference(masks, tuple(sizes))
     log.info(
-        "set difference: %d of %d weights (%.3f %%)", removed, weights, 100 * removed / weights
+        "set difference of the top %g %% per %s: %d of %d weights (%.3f %%)",
+        100 * share,
+        scope,
+        found.removed,
+        found.weights,
+        100 * found.removed / found.weights,
     )
-    return masks
+    return found
 
 
-def mask_sizes(masks: Mapping[str, Tensor]) -> tuple[MaskSize, ...]:
-    """Return weights and removed weights of each kind of projection over all layers."""
-    sizes = []
+def mask_sizes(sizes: Sequence[MatrixSize]) -> tuple[MaskSize, ...]:
+    """Return the sizes of each kind of projection over all layers."""
+    totals = []
     for kind in PROJECTIONS:
-        own = [mask for name, mask in masks.items() if projection_of(name) == kind]
-        sizes.append(
+        own = [size for size in sizes if size.projection == kind]
+        totals.append(
             MaskSize(
                 projection=kind,
-                weights=sum(mask.numel() for mask in own),
-                removed=sum(int(mask.sum()) for mask in own),
+                weights=sum(size.weights for size in own),
+                top=sum(size.top for size in own),
+                shared=sum(size.shared for size in own),
+                removed=sum(size.removed for size in own),
             )
         )
-    return tuple(sizes)
+    return tuple(totals)

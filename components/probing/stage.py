@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors.torch import save_file
 
 from components import config, results
 from components.lm.masks import save_masks
 from components.lm.outcomes import outcome
-from components.probing.directions import check_folds, layer_probes, refusal_directions
+from components.probing.layers import layer_probes
 from components.probing.plots import draw_plots
 from components.probing.sampling import draw_samples
+from components.probing.separability import draw_folds
 from components.probing.set_difference import mask_sizes
-from components.probing.study import Plan, study_base, study_post_trained
+from components.probing.study import (
+    BaseFindings,
+    Plan,
+    PostTrainedFindings,
+    study_base,
+    study_post_trained,
+)
+from components.probing.sweep import Grid
+from components.probing.tables import write_tables
 from components.probing.targets import check_layers, choose_targets
 from components.probing.teachers import Thresholds, candidates, choose_teacher
 from components.records import Role
@@ -30,60 +40,72 @@ def probe(
     seed: int,
     out: Path,
 ) -> results.Probe:
-    """Return the pair's diagnosis, with directions, masks and plots beside it.
+    """Return the pair's diagnosis, with directions, masks, tables and plots beside it.
 
     Raises `TeacherError` where no teacher passes its check: nothing may be trained then.
     """
-    plan = _plan(section, prompts, models, seed)
-    base = study_base(plan, models)
-    post_trained = study_post_trained(plan, models, base.refusals)
-    layers = layer_probes(
-        base.states,
-        post_trained.states,
-        same_lineage=models.same_lineage,
-        folds=section.folds,
-        seed=seed,
-    )
+    with TemporaryDirectory(prefix=".states-", dir=out) as scratch:
+        plan = _plan(section, prompts, models, seed, Path(scratch))
+        probed = plan.samples.probed
+        folds = draw_folds(
+            probed[Role.HARMFUL], probed[Role.BENIGN], folds=section.folds, seed=seed
+        )
+        base = study_base(plan, models)
+        post_trained = study_post_trained(plan, models, base)
+        axes = (base.axis, post_trained.axis) if models.same_lineage else None
+        layers = layer_probes(base.states, post_trained.states, axes=axes, folds=folds)
     figures = {f.teacher: f for f in (*base.teachers, *post_trained.teachers)}
     diagnosis = results.Probe(
         layers=layers,
-        masks=mask_sizes(post_trained.masks),
+        folded_by=folds.by,
+        masks=mask_sizes(post_trained.sweep.best.sizes),
+        pruning=post_trained.sweep.points,
         teachers=tuple(figures[kind] for kind in plan.teachers),
         teacher=choose_teacher([figures[kind] for kind in plan.teachers], section.teacher),
         reminder=section.reminder,
         target_layers=_targets(section, layers, same_lineage=models.same_lineage),
-        prompts={role: len(rows) for role, rows in plan.samples.probed.items()},
+        prompts={role: len(rows) for role, rows in probed.items()},
         calibration=post_trained.calibration,
     )
-    directions = {
-        name: refusal_directions(states[Role.HARMFUL], states[Role.BENIGN])
-        for name, states in (("base", base.states), ("post_trained", post_trained.states))
-    }
-    with atomic_path(out / DIRECTIONS) as scratch:
-        save_file(directions, scratch)
-    save_masks(out / MASKS, post_trained.masks)
-    draw_plots(out / PLOTS, diagnosis)
+    _write(out, diagnosis, base, post_trained)
     return diagnosis.save(out)
 
 
+def _write(
+    out: Path, diagnosis: results.Probe, base: BaseFindings, post_trained: PostTrainedFindings
+) -> None:
+    """Write what lies beside the result."""
+    directions = {"base": base.axis.directions, "post_trained": post_trained.axis.directions}
+    with atomic_path(out / DIRECTIONS) as scratch:
+        save_file(directions, scratch)
+    save_masks(out / MASKS, post_trained.sweep.best.masks)
+    positions = [*base.positions, *post_trained.positions]
+    sizes = post_trained.sweep.best.sizes
+    write_tables(out, diagnosis.pruning, sizes, positions)
+    draw_plots(out / PLOTS, diagnosis, sizes, positions)
+
+
 def _plan(
-    section: config.Probe, prompts: results.PromptSet, models: results.Models, seed: int
+    section: config.Probe,
+    prompts: results.PromptSet,
+    models: results.Models,
+    seed: int,
+    scratch: Path,
 ) -> Plan:
     """Return what to ask; what of it cannot be done is refused here, before any weight loads."""
     if section.target_layers != "auto":
         check_layers(section.target_layers, layers=models.post_trained.layers)
     teachers = candidates(section.teachers, section.teacher, same_lineage=models.same_lineage)
-    samples = draw_samples(
-        prompts,
-        probed=section.prompts,
-        calibrated=section.pruning.calibration,
-        checked=section.check_prompts,
-        seed=seed,
-    )
-    counts = {role: len(rows) for role, rows in samples.probed.items()}
-    check_folds(counts[Role.HARMFUL], counts[Role.BENIGN], folds=section.folds)
+    pruning = section.pruning
     return Plan(
-        samples=samples,
+        samples=draw_samples(
+            prompts,
+            probed=section.prompts,
+            calibrated=pruning.calibration,
+            checked=section.check_prompts,
+            swept=pruning.prompts,
+            seed=seed,
+        ),
         teachers=teachers,
         reminder=section.reminder,
         judge=partial(
@@ -91,16 +113,13 @@ def _plan(
             refusal_patterns=section.rules.refusal_patterns,
             compliance_pattern=section.rules.compliance_pattern,
         ),
-        thresholds=Thresholds(
-            min_harmful_refused=section.check.min_harmful_refused,
-            max_benign_refused=section.check.max_benign_refused,
-            min_coherent=section.check.min_coherent,
-        ),
+        thresholds=Thresholds(**section.check.model_dump()),
+        grid=Grid(pruning.shares, pruning.controls),
         check_tokens=section.check_tokens,
-        calibration_tokens=section.pruning.tokens,
-        q=section.pruning.q,
-        p=section.pruning.p,
+        calibration_tokens=pruning.tokens,
         batch=section.batch,
+        seed=seed,
+        scratch=scratch,
     )
 
 
@@ -110,8 +129,8 @@ def _targets(
     if section.target_layers != "auto":
         return check_layers(section.target_layers, layers=len(layers))
     # Of another lineage, the base's layers are not the student's: the student's own figures decide.
-    aucs = [
+    figures = [
         layer.auc_base if same_lineage and layer.auc_base is not None else layer.auc_post_trained
         for layer in layers
     ]
-    return choose_targets(aucs, count=section.target_count)
+    return choose_targets([figure.auc for figure in figures], count=section.target_count)

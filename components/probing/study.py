@@ -4,42 +4,47 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from components.config import TeacherKind
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.lm.masks import pruned
-from components.probing.answers import Judge
+from components.probing.answers import Answers, Judge, answer, outcomes
 from components.probing.calibration import own_answers, own_refusals, refusals
-from components.probing.directions import States, last_token_states
-from components.probing.sampling import Samples
-from components.probing.set_difference import build_masks
-from components.probing.teachers import Thresholds, check_teacher
-from components.probing.wanda import input_norms
-from components.records import Role
-from components.results import Models, TeacherFigures
+from components.probing.directions import Axis, refusal_axis
+from components.probing.last_tokens import States, last_token_states
+from components.probing.positions import PositionFigure, project_positions
+from components.probing.sampling import CHECKED, Rows, Samples
+from components.probing.sweep import Grid, Sweep, sweep_masks
+from components.probing.teachers import Thresholds, figures
+from components.probing.wanda import Exchange, input_norms
+from components.records import Outcome, Role
+from components.results import ModelRef, Models, TeacherFigures
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+    Norms = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Prompts, candidate teachers and settings of a study; `q` and `p` are the mask's shares."""
+    """Prompts, candidate teachers and settings of a study."""
 
     samples: Samples
     teachers: tuple[TeacherKind, ...]
     reminder: str
     judge: Judge
     thresholds: Thresholds
+    grid: Grid
     check_tokens: int
     calibration_tokens: int
-    q: float
-    p: float
     batch: int
+    seed: int
+    scratch: Path  # an empty folder for states
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class BaseFindings:
     """What the base model showed. `refusals`: None for a harmful prompt it did not refuse."""
 
     states: States
+    axis: Axis
+    positions: list[PositionFigure]
     refusals: list[list[int] | None]
     teachers: list[TeacherFigures]
 
@@ -56,9 +63,62 @@ class PostTrainedFindings:
     """What the post-trained model showed. `calibration`: exchanges by where answers come from."""
 
     states: States
-    masks: dict[str, Tensor]
+    axis: Axis
+    positions: list[PositionFigure]
+    sweep: Sweep
     teachers: list[TeacherFigures]
     calibration: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory, and the plan by which it is asked."""
+
+    plan: Plan
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    def states(self, name: str) -> States:
+        """Return the last prompt tokens' states, in files of the scratch folder `name`."""
+        folder = self.plan.scratch / name
+        folder.mkdir()
+        return last_token_states(
+            self.model,
+            self.tokenizer,
+            self.plan.samples.probed,
+            batch=self.plan.batch,
+            folder=folder,
+        )
+
+    def answers(self, rows: Rows, label: str, *, reminder: str | None = None) -> Answers:
+        """Return the greedy answers to the rows that a check asks, by role."""
+        return {
+            role: answer(
+                self.model,
+                self.tokenizer,
+                rows[role],
+                max_new_tokens=self.plan.check_tokens,
+                batch=self.plan.batch,
+                label=f"{label}, {role}",
+                reminder=reminder,
+            )
+            for role in CHECKED
+        }
+
+    def outcomes(self, rows: Rows, label: str) -> dict[Role, list[Outcome]]:
+        """Return what the model, as it is now, does with the rows, by role."""
+        return outcomes(self.answers(rows, label), self.plan.judge)
+
+    def figures(self, kind: TeacherKind, answers: Answers) -> TeacherFigures:
+        """Return what the model shows as a teacher of that kind."""
+        did = outcomes(answers, self.plan.judge)
+        return figures(kind, did[Role.HARMFUL], did[Role.BENIGN], thresholds=self.plan.thresholds)
+
+
+def open_model(plan: Plan, models: Models, ref: ModelRef) -> Loaded:
+    """Return a checkpoint of the pair with its tokenizer."""
+    folder = checkpoint_folder(models, ref)
+    return Loaded(plan, load_model(folder), load_tokenizer(folder))
 
 
 def study_base(plan: Plan, models: Models) -> BaseFindings:
@@ -68,80 +128,107 @@ def study_base(plan: Plan, models: Models) -> BaseFindings:
     does one lend them whose template opens no thought where the post-trained model's does, or the
     other way round: they would stand in the wrong place.
     """
-    folder = checkpoint_folder(models, models.base)
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
-    rows = plan.samples.calibrated[Role.HARMFUL]
-    own: list[list[int] | None] = [None] * len(rows)
+    base = open_model(plan, models, models.base)
     alike = models.base.contract.opens_thought == models.post_trained.contract.opens_thought
+    calibrated = plan.samples.calibrated[Role.HARMFUL]
+    own: list[list[int] | None] = [None] * len(calibrated)
     if models.same_lineage and alike:
         own = own_refusals(
-            model,
-            tokenizer,
-            rows,
+            base.model,
+            base.tokenizer,
+            calibrated,
             judge=plan.judge,
             max_new_tokens=plan.calibration_tokens,
             batch=plan.batch,
         )
+    states = base.states("base")
+    axis = refusal_axis(states)
+    teaches = "base" in plan.teachers
+    rows = plan.samples.checked if teaches else plan.samples.swept
+    answers = base.answers(rows, "asking the base model")
     findings = BaseFindings(
-        states=last_token_states(model, tokenizer, plan.samples.probed, batch=plan.batch),
+        states=states,
+        axis=axis,
+        positions=_positions("base", base, answers, axis),
         refusals=own,
-        teachers=_check(plan, "base", (model, tokenizer)),
+        teachers=[base.figures("base", answers)] if teaches else [],
     )
-    del model
+    del base
     gc.collect()
     return findings
 
 
-def study_post_trained(
-    plan: Plan, models: Models, base_refusals: list[list[int] | None]
-) -> PostTrainedFindings:
+def study_post_trained(plan: Plan, models: Models, base: BaseFindings) -> PostTrainedFindings:
     """Return the post-trained model's findings, the model itself freed."""
-    folder = checkpoint_folder(models, models.post_trained)
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
-    states = last_token_states(model, tokenizer, plan.samples.probed, batch=plan.batch)
-    masks, calibration = _masks(plan, (model, tokenizer), base_refusals)
-    teachers = _check(plan, "reminder", (model, tokenizer))
-    with pruned(model, masks):
-        teachers += _check(plan, "pruned", (model, tokenizer))
-    del model
+    tuned = open_model(plan, models, models.post_trained)
+    states = tuned.states("post-trained")
+    own = refusal_axis(states)
+    swept = plan.samples.swept
+    whole = tuned.answers(swept, "asking the post-trained model")
+    # Of one lineage, both models are read on the base's axis: so a fall shows as one.
+    axis = base.axis if models.same_lineage else own
+    positions = _positions("post-trained", tuned, whole, axis)
+    norms, calibration = _norms(tuned, base.refusals)
+    sweep = sweep_masks(
+        tuned.model,
+        norms,
+        outcomes(whole, plan.judge),
+        partial(tuned.outcomes, swept),
+        grid=plan.grid,
+        thresholds=plan.thresholds,
+        seed=plan.seed,
+    )
+    teachers = _candidates(tuned, sweep)
+    del tuned
     gc.collect()
-    return PostTrainedFindings(states, masks, teachers, calibration)
+    return PostTrainedFindings(states, own, positions, sweep, teachers, calibration)
 
 
-def _masks(
-    plan: Plan, loaded: Loaded, base_refusals: list[list[int] | None]
-) -> tuple[dict[str, Tensor], dict[str, int]]:
-    model, tokenizer = loaded
+def _positions(
+    which: Literal["base", "post-trained"], asked: Loaded, answers: Answers, axis: Axis
+) -> list[PositionFigure]:
+    """Return the projections on the prompts that both models answered, so that they compare."""
+    swept = {role: {row.id for row in rows} for role, rows in asked.plan.samples.swept.items()}
+    return project_positions(
+        which,
+        asked.model,
+        asked.tokenizer,
+        {role: [one for one in own if one.row.id in swept[role]] for role, own in answers.items()},
+        axis,
+        batch=asked.plan.batch,
+    )
+
+
+def _norms(
+    tuned: Loaded, base_refusals: list[list[int] | None]
+) -> tuple[tuple[Norms, Norms], dict[str, int]]:
+    """Return the norms of inputs on reasoning and on refusals, and the exchanges by origin."""
+    plan, tokenizer = tuned.plan, tuned.tokenizer
     calibrated = plan.samples.calibrated
     safety, origins = refusals(tokenizer, calibrated[Role.HARMFUL], base_refusals, judge=plan.judge)
     reasoning = own_answers(
-        model,
+        tuned.model,
         tokenizer,
         calibrated[Role.REASONING],
         max_new_tokens=plan.calibration_tokens,
         batch=plan.batch,
     )
-    norms = [
-        input_norms(model, exchanges, pad=tokenizer.pad_token_id, batch=plan.batch)
-        for exchanges in (reasoning, safety)
-    ]
-    masks = build_masks(model, reasoning=norms[0], safety=norms[1], q=plan.q, p=plan.p)
+
+    def norms(exchanges: list[Exchange]) -> Norms:
+        return input_norms(tuned.model, exchanges, pad=tokenizer.pad_token_id, batch=plan.batch)
+
     counts = {f"{origin} refusals": count for origin, count in origins.items()}
-    return masks, {"own reasoning": len(reasoning), **counts}
+    return (norms(reasoning), norms(safety)), {"own reasoning": len(reasoning), **counts}
 
 
-def _check(plan: Plan, kind: TeacherKind, loaded: Loaded) -> list[TeacherFigures]:
-    """Return the candidate's figures, none where it is not a candidate."""
-    if kind not in plan.teachers:
-        return []
-    figures = check_teacher(
-        kind,
-        *loaded,
-        plan.samples.checked,
-        reminder=plan.reminder if kind == "reminder" else None,
-        judge=plan.judge,
-        thresholds=plan.thresholds,
-        max_new_tokens=plan.check_tokens,
-        batch=plan.batch,
-    )
-    return [figures]
+def _candidates(tuned: Loaded, sweep: Sweep) -> list[TeacherFigures]:
+    """Return the figures of the post-trained model's candidates, on all prompts of the check."""
+    plan, checked, found = tuned.plan, tuned.plan.samples.checked, []
+    if "reminder" in plan.teachers:
+        answers = tuned.answers(checked, "checking teacher reminder", reminder=plan.reminder)
+        found.append(tuned.figures("reminder", answers))
+    if "pruned" in plan.teachers:
+        with pruned(tuned.model, sweep.best.masks):
+            answers = tuned.answers(checked, "checking teacher pruned")
+        found.append(tuned.figures("pruned", answers))
+    return found

@@ -9,23 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from components.config import TeacherKind
 from components.errors import ConfigError, TeacherError
-from components.probing.answers import Judge, answer, judged_text
-from components.probing.sampling import CHECKED, Rows
-from components.records import Outcome, Role
+from components.records import Outcome
 from components.results import TeacherFigures
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
 REMEDY = (
-    "Mend the teacher (another wording of probe.reminder, other shares q and p of probe.pruning, a "
-    "base model that refuses), name its refusals in probe.rules, or lower probe.check in writing"
+    "Mend the teacher (another wording of probe.reminder, other shares in probe.pruning, a base "
+    "model that refuses), name its refusals in probe.rules, or lower probe.check in writing"
 )
 
 
@@ -64,34 +58,6 @@ def candidates(
     if able != tuple(listed):
         log.info("the base model is of another lineage and cannot teach")
     return able
-
-
-def check_teacher(
-    kind: TeacherKind,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Rows,
-    *,
-    reminder: str | None,
-    judge: Judge,
-    thresholds: Thresholds,
-    max_new_tokens: int,
-    batch: int,
-) -> TeacherFigures:
-    """Return what a candidate does on harmful and benign prompts, and whether that will do."""
-    outcomes = {}
-    for role in CHECKED:
-        answers = answer(
-            model,
-            tokenizer,
-            rows[role],
-            max_new_tokens=max_new_tokens,
-            batch=batch,
-            label=f"checking teacher {kind}, {role}",
-            reminder=reminder,
-        )
-        outcomes[role] = [judge(judged_text(completion)) for _, completion in answers]
-    return figures(kind, outcomes[Role.HARMFUL], outcomes[Role.BENIGN], thresholds=thresholds)
 
 
 def figures(
@@ -135,16 +101,21 @@ def figures(
     )
 
 
+def ranking(f: TeacherFigures) -> tuple[bool, float, float]:
+    """Return what orders candidates, the best highest: one that passes, then the widest gap between
+    harmful and benign refusals, then the most coherent."""
+    return f.passed, f.harmful_refused - f.benign_refused, f.coherent
+
+
 def choose_teacher(checked: Sequence[TeacherFigures], wanted: str) -> TeacherKind:
     """Return the wanted teacher, or with `auto` the best, if it passed its check.
 
-    Best: the widest gap between harmful and benign refusals, then the most coherent, then the one
-    that is listed first in the profile. Raises `TeacherError` with every candidate's figures.
+    Best by `ranking`, and of equals the one that is listed first in the profile. Raises
+    `TeacherError` with every candidate's figures.
     """
     passing = [f for f in checked if f.passed and wanted in ("auto", f.teacher)]
     if passing:
-        # max() keeps the first of equals.
-        best = max(passing, key=lambda f: (f.harmful_refused - f.benign_refused, f.coherent))
+        best = max(passing, key=ranking)  # the first of equals
         log.info("teacher: %s", _line(best))
         return best.teacher
     who = "no candidate teacher has" if wanted == "auto" else f"teacher {wanted!r} has not"

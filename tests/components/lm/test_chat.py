@@ -94,6 +94,49 @@ def test_splitting(tokenizer, words, opened, thought, answer, finished):
     assert part.tokens == end
 
 
+@pytest.mark.parametrize(
+    ("words", "opened", "thought", "answer"),
+    [
+        ("answer is 3 <|end|> jar", False, [], ["answer", "is", "3"]),
+        ("<think> \n one two \n </think> \n 3 <|end|>", False, ["one", "two"], ["3"]),
+        ("<think> one two", False, ["one", "two"], []),
+        ("one two </think> 3", True, ["one", "two"], ["3"]),
+        ("one two", True, ["one", "two"], []),
+        ("one two <|end|>", True, [], ["one", "two"]),
+        ("three </think> \n three <|end|>", False, ["three"], ["three"]),
+        ("jar <think> one </think> 3 <|end|>", False, ["jar", "<think>", "one"], ["3"]),
+        ("<think> </think> <|end|>", False, [], []),
+        ("<|end|>", False, [], []),
+    ],
+)
+def test_spans_hold_the_tokens_of_the_parts(tokenizer, words, opened, thought, answer):
+    ids = tokenizer.convert_tokens_to_ids(words.split(" "))  # a newline is a token
+    ends = frozenset([tokenizer.eos_token_id])
+    spans = chat.completion_spans(tokenizer, ids, ends=ends, opened=opened)
+    found = [tokens(tokenizer, [ids[i] for i in span]) for span in spans]
+    assert found == [thought, answer]
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_spans_where_a_mark_is_several_tokens(tmp_path, opens):
+    """A byte-level vocabulary of single characters: marks are spelt, blanks are tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE({c: i for i, c in enumerate([*alphabet, "<end>"])}, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    spelling = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>")
+    spelling.chat_template = OPENING if opens else TEMPLATE
+    ids = chat.render_completion(spelling, thought="è 1", response="so ✓ 2", opened=opens)
+    ends = frozenset([spelling.eos_token_id])
+    assert chat.opens_thought(spelling) is opens
+    spans = chat.completion_spans(spelling, ids, ends=ends, opened=opens)
+    read = [spelling.decode([ids[i] for i in span]) for span in spans]
+    assert read == ["è 1", "so ✓ 2"]
+
+
 def test_splitting_gives_back_what_was_rendered(tokenizer):
     ids = chat.render_completion(tokenizer, thought="one plus two", response="answer is 3")
     part = chat.split_completion(tokenizer, "x", ids, ends=frozenset([tokenizer.eos_token_id]))

@@ -1,17 +1,14 @@
-"""Which answers stand for safety, and which part of an answer is judged."""
+"""Which answers stand for safety."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from components.lm.chat import render_completion, render_prompt
 from components.lm.loading import load_tokenizer
 from components.lm.outcomes import outcome
-from components.probing.answers import judged_text
 from components.probing.calibration import PLAIN_REFUSAL, refusals
-from components.records import Completion, Outcome, Role, Split
+from components.records import Outcome, Role, Split
 
 
 def test_refusals_by_origin(random_models, random_prompts):
@@ -35,18 +32,3 @@ def test_refusals_by_origin(random_models, random_prompts):
 
 def test_the_plain_refusal_is_one():
     assert outcome(PLAIN_REFUSAL) is Outcome.REFUSED
-
-
-@pytest.mark.parametrize(
-    ("thought", "answer", "finished", "expected"),
-    [
-        (None, "sure", True, "sure"),
-        ("first this", "sure", True, "sure"),
-        ("first this", "", False, "first this"),  # the limit cut the thought off
-        ("first this", "", True, ""),  # it ended without an answer
-        (None, "", True, ""),
-    ],
-)
-def test_judged_text(thought, answer, finished, expected):
-    completion = Completion("0", thought, answer, finished, tokens=3)
-    assert judged_text(completion) == expected

@@ -12,7 +12,7 @@ from components.records import Prompt, Role, Split
 from components.storage import write_rows
 from components.workspace import PROMPTS
 
-COUNTS = {"probed": 5, "calibrated": 3, "checked": 100}
+COUNTS = {"probed": 5, "calibrated": 3, "checked": 100, "swept": 4}
 
 
 def test_samples_are_of_their_split_and_role(random_prompts):
@@ -21,10 +21,13 @@ def test_samples_are_of_their_split_and_role(random_prompts):
         (samples.probed, Split.TRAIN, 5),
         (samples.calibrated, Split.TRAIN, 3),
         (samples.checked, Split.VALIDATION, 12),
+        (samples.swept, Split.VALIDATION, 4),
     ):
         for role, rows in drawn.items():
             assert {(row.role, row.split) for row in rows} == {(role, split)}
             assert len({row.id for row in rows}) == size
+    for role, rows in samples.swept.items():
+        assert set(rows) < set(samples.checked[role])
     assert set(samples.probed) == {Role.HARMFUL, Role.BENIGN, Role.REASONING}
 
 

@@ -1,4 +1,4 @@
-"""Top shares and their difference: exact counts, ties in order."""
+"""Top shares and their difference: exact counts, ties in order, matrix and row."""
 
 from __future__ import annotations
 
@@ -7,42 +7,55 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.probing.set_difference import mask_sizes, set_difference, top_share
+from components.probing.set_difference import MatrixSize, mask_sizes, top_share
+
+SCORE = torch.tensor([[9.0, 1.0, 8.0, 0.0], [2.0, 7.0, 3.0, 3.0]])
+
+
+def slow_top(values: list[float], share: float) -> list[int]:
+    order = sorted(range(len(values)), key=lambda i: (-values[i], i))
+    return sorted(order[: int(share * len(values))])
 
 
 @given(
-    values=st.lists(st.integers(0, 4), min_size=1, max_size=40),
+    rows=st.integers(1, 4),
+    values=st.lists(st.integers(0, 4), min_size=1, max_size=12),
     share=st.floats(0, 1),
 )
 @settings(max_examples=100, deadline=None)
-def test_top_share_takes_exactly_so_many_and_the_first_of_equals(values, share):
-    count = int(share * len(values))
-    order = sorted(range(len(values)), key=lambda i: (-values[i], i))
-    chosen = top_share(torch.tensor(values, dtype=torch.float32)[None], share)
-    assert sorted(order[:count]) == chosen[0].nonzero()[:, 0].tolist()
+def test_top_share_takes_exactly_so_many_and_the_first_of_equals(rows, values, share):
+    score = torch.tensor([[(v + r) % 5 for v in values] for r in range(rows)]).float()
+    whole = top_share(score, share, "matrix").flatten().nonzero()[:, 0].tolist()
+    assert whole == slow_top(score.flatten().tolist(), share)
+    by_row = top_share(score, share, "row")
+    for own, chosen in zip(score.tolist(), by_row, strict=True):
+        assert chosen.nonzero()[:, 0].tolist() == slow_top(own, share)
 
 
-def test_set_difference_by_hand():
-    remove = torch.tensor([[9.0, 1.0, 8.0], [2.0, 7.0, 3.0]])  # top half: 9, 8, 7
-    keep = torch.tensor([[0.0, 9.0, 8.0], [1.0, 2.0, 3.0]])  # top third: 9, 8
-    expected = [[True, False, False], [False, True, False]]
-    assert set_difference(remove, keep, q=0.5, p=1 / 3).tolist() == expected
+def test_top_share_by_hand():
+    T, F = True, False
+    assert top_share(SCORE, 0.5, "matrix").tolist() == [[T, F, T, F], [F, T, T, F]]
+    assert top_share(SCORE, 0.25, "row").tolist() == [[T, F, F, F], [F, T, F, F]]
+    assert top_share(SCORE, 0.5, "row").tolist() == [[T, F, T, F], [F, T, T, F]]
+    assert top_share(SCORE, 0.2, "matrix").tolist() == [[T, F, F, F], [F, F, F, F]]
+    assert not top_share(SCORE, 0.2, "row").any()
 
 
-@pytest.mark.parametrize(("q", "p", "removed"), [(0, 0, 0), (1, 0, 6), (1, 1, 0)])
-def test_extreme_shares(q, p, removed):
-    score = torch.arange(6.0).reshape(2, 3)
-    assert int(set_difference(score, score, q=q, p=p).sum()) == removed
+@pytest.mark.parametrize("scope", ["matrix", "row"])
+def test_the_score_may_be_infinite(scope):
+    score = SCORE.clone()
+    score[1, 3] = float("inf")
+    assert top_share(score, 0.25, scope)[1].tolist() == [False, False, False, True]
 
 
 def test_sizes_by_projection_over_all_layers():
-    masks = {
-        f"layers.{layer}.{name}": torch.ones(2, 3, dtype=torch.bool)
-        for layer in range(2)
-        for name in ("self_attn.q_proj", "mlp.up_proj")
-    }
-    masks["layers.1.mlp.up_proj"][0] = False
-    sizes = {size.projection: (size.weights, size.removed) for size in mask_sizes(masks)}
-    assert sizes["q_proj"] == (12, 12)
-    assert sizes["up_proj"] == (12, 9)
-    assert sizes["k_proj"] == (0, 0)
+    sizes = [
+        MatrixSize(layer, name, weights=100, top=10, shared=shared, removed=10 - shared)
+        for layer, shared in ((1, 4), (2, 9))
+        for name in ("q_proj", "up_proj")
+    ]
+    totals = {total.projection: total for total in mask_sizes(sizes)}
+    up = totals["up_proj"]
+    assert (up.weights, up.top, up.shared, up.removed) == (200, 20, 13, 7)
+    assert up.overlap == 0.65
+    assert (totals["k_proj"].weights, totals["k_proj"].overlap) == (0, None)

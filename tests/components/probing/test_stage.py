@@ -16,14 +16,21 @@ from components.probing.stage import probe
 from components.records import Role
 from components.results import Models
 from components.results import Probe as Diagnosis
-from components.storage import digest_folder
+from components.storage import digest_folder, read_rows
 from tests.checkpoints import write_checkpoint
 
+PLOTS = ("auc", "drift", "masks", "positions", "pruning", "teachers")
+ARMS = ("set-difference", "uniform", "magnitude-matched")
 WAIVED = {"min_harmful_refused": 0, "max_benign_refused": 1, "min_coherent": 0}
 SMALL = {
     "prompts": 8,
     "folds": 4,
-    "pruning": {"q": 0.1, "p": 0.05, "calibration": 4, "tokens": 6},
+    "pruning": {
+        "shares": {"matrix": [0.1, 0.05], "row": [0.05, 0.1]},
+        "prompts": 3,
+        "calibration": 4,
+        "tokens": 6,
+    },
     "check_prompts": 4,
     "check_tokens": 4,
     "batch": 4,
@@ -39,7 +46,8 @@ def diagnosis(random_prompts, random_models, tmp_path_factory):
 def test_the_result_is_complete(diagnosis):
     assert Diagnosis.load(diagnosis.folder) == diagnosis
     assert [layer.layer for layer in diagnosis.layers] == [1, 2, 3]
-    assert all(layer.drift_harmful is not None for layer in diagnosis.layers)
+    assert all(layer.drift is not None for layer in diagnosis.layers)
+    assert diagnosis.folded_by == "topic"
     assert [f.teacher for f in diagnosis.teachers] == ["base", "pruned", "reminder"]
     assert all((f.harmful_n, f.benign_n, f.coherent_n) == (4, 4, 8) for f in diagnosis.teachers)
     assert diagnosis.prompts == {Role.HARMFUL: 8, Role.BENIGN: 8, Role.REASONING: 8}
@@ -61,14 +69,62 @@ def test_directions_are_unit_vectors(diagnosis):
 def test_masks_are_as_large_as_the_result_says(diagnosis):
     masks = load_masks(diagnosis.folder / "masks.safetensors")
     assert len(masks) == 3 * 7
-    removed = sum(int(mask.sum()) for mask in masks.values())
+    removed = sum(mask.removed for mask in masks.values())
     assert removed == sum(size.removed for size in diagnosis.masks) > 0
-    assert all(size.removed <= 0.1 * size.weights for size in diagnosis.masks)
+    (chosen,) = [point for point in diagnosis.pruning if point.chosen]
+    assert removed == chosen.removed
+    for size in diagnosis.masks:
+        assert size.removed + size.shared == size.top <= chosen.share * size.weights
+
+
+def test_the_sweep_has_every_point_with_its_interval(diagnosis):
+    points = [(point.by, point.scope, point.share) for point in diagnosis.pruning]
+    assert points == [
+        ("nothing", None, None),
+        *((by, "matrix", share) for share in (0.05, 0.1) for by in ARMS),
+        ("set-difference", "row", 0.05),
+        ("set-difference", "row", 0.1),
+    ]
+    for point in diagnosis.pruning:
+        assert (point.harmful_refused.n, point.benign_refused.n, point.coherent.n) == (3, 3, 6)
+        assert point.coherent.low <= point.coherent.rate <= point.coherent.high
+
+
+def test_tables_say_what_the_result_and_the_plots_say(diagnosis):
+    rows = read_rows(diagnosis.folder / "pruning.parquet")
+    assert len(rows) == 3 * len(diagnosis.pruning)
+    for row, point in zip(rows[::3], diagnosis.pruning, strict=True):
+        assert (row["by"], row["measure"]) == (point.by, "harmful_refused")
+        assert (row["removed"], row["rate"]) == (point.removed, point.harmful_refused.rate)
+        assert (row["scope"], row["chosen"]) == (point.scope, point.chosen)
+    sizes = read_rows(diagnosis.folder / "masks.parquet")
+    assert [row["layer"] for row in sizes] == [layer for layer in (1, 2, 3) for _ in range(7)]
+    assert sum(row["removed"] for row in sizes) == sum(m.removed for m in diagnosis.masks)
+    positions = read_rows(diagnosis.folder / "positions.parquet")
+    last = [row for row in positions if (row["segment"], row["position"]) == ("prompt", -1)]
+    assert [(row["model"], row["role"], row["layer"], row["n"]) for row in last] == [
+        (model, role, layer, 3)
+        for model in ("base", "post-trained")
+        for role in ("harmful", "benign")
+        for layer in (1, 2, 3)
+    ]
+
+
+def test_nothing_is_left_of_the_stored_states(diagnosis):
+    assert sorted(path.name for path in diagnosis.folder.iterdir()) == [
+        "directions.safetensors",
+        "masks.parquet",
+        "masks.safetensors",
+        "plots",
+        "positions.parquet",
+        "probe.json",
+        "pruning.parquet",
+    ]
 
 
 def test_plots_are_svg_without_a_date(diagnosis):
     plots = sorted((diagnosis.folder / "plots").iterdir())
-    assert [plot.name for plot in plots] == ["auc.svg", "drift.svg", "masks.svg", "teachers.svg"]
+    assert [plot.name for plot in plots] == [f"{name}.svg" for name in PLOTS]
     for plot in plots:
         root = ET.parse(plot).getroot()
         assert root.get("width") == "480pt"  # 640 pixels
@@ -104,7 +160,7 @@ def test_a_pair_of_other_lineage_is_told_so(random_prompts, random_models, tmp_p
     assert [f.teacher for f in found.teachers] == ["pruned", "reminder"]
     assert found.target_layers == (1, 3)
     assert found.calibration["base refusals"] == 0
-    assert {layer.drift_harmful for layer in found.layers} == {None}
+    assert all(layer.drift is None for layer in found.layers)
     assert [layer.auc_base is None for layer in found.layers] == [False, False, True]
     assert not (tmp_path / "out" / "plots" / "drift.svg").exists()
     with pytest.raises(TeacherError, match="base model cannot teach"):
@@ -118,6 +174,11 @@ def test_a_pair_of_other_lineage_is_told_so(random_prompts, random_models, tmp_p
         ({"target_layers": (2, 9)}, ConfigError, "distinct layers from 1 to 3"),
         ({"teachers": ("base",), "teacher": "pruned"}, ConfigError, "not among probe.teachers"),
         ({"folds": 13, "prompts": 12}, DataError, "12 harmful and 12 benign"),
+        (
+            {"pruning": {"shares": {"row": [0.01]}, "calibration": 2, "tokens": 2}},
+            ConfigError,
+            "none of them removes a weight",
+        ),
     ],
 )
 def test_wrong_settings(random_prompts, random_models, tmp_path, settings, error, message):

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from components.errors import ConfigError, TeacherError
-from components.probing.teachers import Thresholds, candidates, choose_teacher, figures
+from components.probing.teachers import (
+    Thresholds,
+    candidates,
+    choose_teacher,
+    figures,
+    ranking,
+)
 from components.records import Outcome
 from components.results import TeacherFigures
 
@@ -76,6 +82,11 @@ def test_zero_and_one_waive_the_check(harmful, benign):
 )
 def test_choice(checked, wanted, chosen):
     assert choose_teacher(checked, wanted) == chosen
+
+
+def test_a_candidate_that_passes_ranks_before_one_that_does_not():
+    worse, better = teacher("pruned", 0.8), teacher("pruned", 1.0, passed=False)
+    assert max((better, worse), key=ranking) is worse
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from components.probing.wanda import Exchange, input_norms, response_mask, score
 from tests.checkpoints import write_checkpoint
 
 CPU = torch.device("cpu")
+SCOPES = ("matrix", "row")
 
 
 def exchanges(seed: int, count: int = 7) -> list[Exchange]:
@@ -50,26 +51,40 @@ def slow_norms(model, rows: list[Exchange]) -> dict[str, np.ndarray]:
     return {name: np.sqrt((inputs**2).sum(axis=0)) for name, inputs in stacked.items()}
 
 
-def slow_top(score: np.ndarray, share: float) -> set[int]:
-    order = sorted(range(score.size), key=lambda i: (-score.flat[i], i))
-    return set(order[: int(share * score.size)])
+def slow_top(score: np.ndarray, share: float, scope: str) -> set[int]:
+    """Flat places of the top share, by plain sorting: of all scores, or of every row's."""
+    places = np.arange(score.size).reshape(score.shape)
+    groups = [places.flatten()] if scope == "matrix" else places
+    found: set[int] = set()
+    for group in groups.tolist() if scope == "row" else [groups[0].tolist()]:
+        order = sorted(group, key=lambda i: (-score.flat[i], i))
+        found.update(order[: int(share * len(group))])
+    return found
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma", "mistral"])
-def test_masks_equal_the_slow_implementation(tmp_path, architecture):
+def test_scores_and_masks_equal_the_slow_implementation(tmp_path, architecture):
     folder = write_checkpoint(tmp_path, architecture=architecture, hidden=16, layers=2, seed=3)
     model = load_model(folder, device=CPU)
     sets = {"reasoning": exchanges(1), "safety": exchanges(2)}
     fast = {name: input_norms(model, rows, pad=0, batch=3) for name, rows in sets.items()}
     slow = {name: slow_norms(model, rows) for name, rows in sets.items()}
-    masks = build_masks(model, **fast, q=0.1, p=0.07)
-    assert masks.keys() == slow["safety"].keys()
-    for name, linear in projections(model).items():
-        weight = np.abs(linear.weight.detach().numpy().astype(float))
-        remove, keep = (weight * slow[which][name][None, :] for which in sets)
-        expected = slow_top(remove, 0.1) - slow_top(keep, 0.07)
-        assert set(masks[name].flatten().nonzero()[:, 0].tolist()) == expected
-        assert expected
+    found = {scope: build_masks(model, **fast, share=0.13, scope=scope) for scope in SCOPES}
+    weights = {name: linear.weight.detach() for name, linear in projections(model).items()}
+    assert weights.keys() == slow["safety"].keys()
+    for place, (name, weight) in enumerate(weights.items()):
+        magnitude = np.abs(weight.numpy().astype(float))
+        remove, keep = (magnitude * slow[which][name][None, :] for which in sets)
+        np.testing.assert_allclose(scores(weight, fast["safety"][name]), keep, rtol=2e-5)
+        for scope in SCOPES:
+            top = slow_top(remove, 0.13, scope)
+            expected = top - slow_top(keep, 0.13, scope)
+            mask, size = found[scope].masks[name], found[scope].sizes[place]
+            assert set(mask.unpacked().flatten().nonzero()[:, 0].tolist()) == expected
+            assert expected
+            assert f"layers.{size.layer - 1}." in name and name.endswith(size.projection)
+            assert (size.weights, size.top) == (weight.numel(), len(top))
+            assert (size.removed, size.shared) == (len(expected), len(top) - len(expected))
 
 
 def test_streaming_norms_do_not_depend_on_batches_and_padding(tmp_path):

@@ -13,8 +13,10 @@ from components.records import Arm, Prompt, Role, Split
 from components.reporting.stage import report
 from components.results import (
     Adapter,
+    AucFigure,
     Decision,
     Difference,
+    DriftFigure,
     Evidence,
     LayerProbe,
     MaskSize,
@@ -23,6 +25,7 @@ from components.results import (
     Probe,
     PromptContract,
     PromptSet,
+    PruningPoint,
     RateFigure,
     Report,
     RuleOutcome,
@@ -133,6 +136,24 @@ def make_models(folder: Path, *, lineage: str, location: str) -> Models:
     )
 
 
+def make_auc(auc: float) -> AucFigure:
+    return AucFigure(auc=auc, low=auc - 0.04, high=min(1, auc + 0.03))
+
+
+def make_point(by: str, scope: str | None, share: float | None, removed: int) -> PruningPoint:
+    rate = RateFigure(rate=0.25, low=0.13, high=0.42, count=8, n=32)
+    return PruningPoint(
+        by=by,
+        scope=scope,
+        share=share,
+        removed=removed,
+        weights=7_864_320,
+        harmful_refused=rate,
+        benign_refused=rate.model_copy(update={"rate": 0.0, "low": 0.0, "count": 0}),
+        coherent=rate.model_copy(update={"rate": 1.0, "high": 1.0, "count": 32}),
+    )
+
+
 def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
     """Save a diagnosis of `layers` layers with two plots."""
     (folder / PLOTS).mkdir()
@@ -146,20 +167,29 @@ def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
         layers=tuple(
             LayerProbe(
                 layer=i,
-                auc_base=min(1, 0.6 + 0.03 * i),
-                auc_post_trained=min(1, 0.58 + 0.03 * i),
+                auc_base=make_auc(min(1, 0.6 + 0.03 * i)),
+                auc_post_trained=make_auc(min(1, 0.58 + 0.03 * i)),
                 separation_base=0.1 * i,
                 separation_post_trained=0.06 * i,
                 direction_cosine=1 - 0.06 * i,
-                drift_harmful=0.011 * i,
-                drift_benign=0.008 * i,
-                drift_reasoning=0.02 * i,
+                drift={
+                    Role.HARMFUL: DriftFigure(cosine=0.011 * i, cka=1 - 0.02 * i),
+                    Role.BENIGN: DriftFigure(cosine=0.008 * i, cka=1 - 0.01 * i),
+                    Role.REASONING: DriftFigure(cosine=0.02 * i, cka=None),
+                },
             )
             for i in range(1, layers + 1)
         ),
+        folded_by="topic",
         masks=tuple(
-            MaskSize(projection=name, weights=1_310_720, removed=6_553)
+            MaskSize(projection=name, weights=1_310_720, top=13_107, shared=6_554, removed=6_553)
             for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj")
+        ),
+        pruning=(
+            make_point("nothing", None, None, 0),
+            make_point("set-difference", "matrix", 0.01, 39_318),
+            make_point("uniform", "matrix", 0.01, 39_318),
+            make_point("set-difference", "row", 0.01, 41_200).model_copy(update={"chosen": True}),
         ),
         teachers=tuple(
             TeacherFigures(
@@ -199,6 +229,8 @@ def make_adapter(folder: Path) -> Adapter:
         adapted_layers=20,
         parameters=184_320,
         steps=100,
+        tokens=9,
+        baseline_tokens=9,
         harmful_rows=250,
         teacher_refused=250,
         teacher_asked=256,

@@ -149,7 +149,7 @@ def test_no_arm_at_all_is_still_a_page(tmp_path):
 
 
 def test_layers_without_figures_have_a_dash(good, tmp_path):
-    unrelated = {"auc_base": None, "direction_cosine": None, "drift_harmful": None}
+    unrelated = {"auc_base": None, "direction_cosine": None, "drift": None}
     layers = tuple(layer.model_copy(update=unrelated) for layer in good.probe.layers)
     probe = good.probe.model_copy(update={"layers": layers})
     assert "–" in Page(good.replaced(probe=probe).write(tmp_path)[1]).text

@@ -1,0 +1,246 @@
+"""What this machine lacks to run a profile. Nothing is fetched, started or written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from components.config import Profile, Shape, load_profile, read_yaml
+from components.errors import ConfigError
+from components.launcher import VARIABLE
+from components.workspace import POLICIES, STAGES, Workspace
+from flows.checkpoints import Wanted, complaint, find_shape, wanted_checkpoints
+from flows.estimate import (
+    GB,
+    Precision,
+    artifact_bytes,
+    memory_needs,
+    parameters,
+    weight_bytes,
+)
+from flows.findings import Finding, State
+from flows.machine import (
+    Device,
+    check_launcher,
+    check_packages,
+    check_repository,
+    check_servers,
+    find_device,
+)
+
+_MANY = 10**9  # parameters from which on a CPU takes days
+_LESS_MEMORY = {
+    "training": "lower train.micro_batch",
+    "generation": "lower evaluate.batch",
+    "building": "lower micro_batch of models.align and models.post_train",
+}
+_LESS_WEIGHTS = {
+    "training": "train.load_in_4bit, or several devices; see docs/gpu.md",
+    "generation": "a larger device; see docs/gpu.md",
+    "building": "a larger machine",
+}
+
+
+def examine(workspace: Workspace) -> list[Finding]:
+    """Return what was found on this machine for a profile.
+
+    Where the profile itself cannot be read, only the machine is examined.
+    """
+    findings = [*check_packages(), *check_repository(workspace), *check_servers(workspace)]
+    findings += check_launcher()
+    try:
+        profile = load_profile(workspace.profile_file)
+    except ConfigError as error:
+        return [*findings, Finding("profile", State.MISSING, str(error), "mend the file")]
+    wanted = wanted_checkpoints(profile, workspace.root)
+    findings += check_profile_file(profile, workspace)
+    findings += check_listing(profile, workspace, wanted)
+    findings += check_prompts(profile, workspace.root)
+    findings += check_checkpoints(wanted)
+    shape = find_shape(profile, wanted)
+    if shape is None:
+        told = "nothing here tells the model's size, so memory and disk were not estimated"
+        remedy = "put the checkpoint there, or give its models.shape"
+        return [*findings, Finding("size", State.WARNING, told, remedy)]
+    findings += check_disk(profile, shape, wanted, workspace.root)
+    device = find_device()
+    findings += check_device(profile, shape, device)
+    findings += check_memory(profile, shape, device)
+    return findings
+
+
+def check_profile_file(profile: Profile, workspace: Workspace) -> Iterator[Finding]:
+    """Yield whether the profile has what DVC and the gate look for."""
+    written = read_yaml(workspace.profile_file)
+    lacking = [key for key in ("seed", *STAGES) if key not in written]
+    policy = workspace.root / POLICIES / f"{profile.gate.policy}.yaml"
+    if lacking:
+        remedy = f"write `{lacking[0]}: {'0' if lacking[0] == 'seed' else '{}'}` for defaults"
+        told = f"it lacks {', '.join(lacking)}, which DVC watches"
+        yield Finding("profile", State.MISSING, told, remedy)
+    if not policy.is_file():
+        told = f"there is no policy {profile.gate.policy!r}"
+        yield Finding("profile", State.MISSING, told, f"write {POLICIES}/{policy.name}")
+    if not lacking and policy.is_file():
+        yield Finding("profile", State.OK, f"valid, policy {profile.gate.policy}")
+
+
+def check_listing(
+    profile: Profile, workspace: Workspace, wanted: list[Wanted]
+) -> Iterator[Finding]:
+    """Yield whether `params.yaml` lists the profile with files that are there."""
+    try:
+        listed = read_yaml(workspace.parameters).get("profiles") or {}
+    except ConfigError as error:
+        yield Finding("params.yaml", State.MISSING, str(error), "mend the file")
+        return
+    if profile.name not in listed:
+        command = (
+            f"safereact add {profile.name} --checkpoints {_checkpoints_to_watch(profile, wanted)} "
+            f"--prompts {_prompts_to_watch(profile)}"
+        )
+        yield Finding("params.yaml", State.MISSING, "the profile is not listed", command)
+        return
+    entry = listed[profile.name] or {}
+    gone = [
+        key
+        for key in ("checkpoints", "prompts")
+        if not entry.get(key) or not (workspace.root / entry[key]).exists()
+    ]
+    for key in gone:
+        told = f"its {key} are {entry.get(key)!r}, which is not there"
+        yield Finding("params.yaml", State.MISSING, told, f"mend `{key}` of {profile.name}")
+    if not gone:
+        yield Finding("params.yaml", State.OK, "listed")
+
+
+def _checkpoints_to_watch(profile: Profile, wanted: list[Wanted]) -> str:
+    """Return what DVC can watch; a pinned hub pair depends on nothing but the profile's file."""
+    local = [str(Path(place.name).parent) for place in wanted if not place.on_hub]
+    return os.path.commonpath(local) if local else f"profiles/{profile.name}.yaml"
+
+
+def _prompts_to_watch(profile: Profile) -> str:
+    """Return the folder of the prompt files that did not come with the repository."""
+    folders = [str(Path(source.path).parent) for source in profile.prepare.sources if source.path]
+    own = [folder for folder in folders if not folder.startswith("data/embedded")]
+    return os.path.commonpath(own or folders or ["data"])
+
+
+def check_prompts(profile: Profile, root: Path) -> Iterator[Finding]:
+    """Yield every prompt file that is not there or cannot be read, and every hub data set."""
+    unread = 0
+    for source in profile.prepare.sources:
+        if source.path is None:
+            told = f"{source.hub} is fetched by the first run"
+            yield Finding("prompts", State.WARNING, told, "be online then, or give its file")
+        elif not os.access(root / source.path, os.R_OK):
+            unread += 1
+            there = (root / source.path).exists()
+            told = f"{source.path} {'cannot be read' if there else 'is not there'}"
+            remedy = "mend its rights" if there else "put it there; see docs/models.md"
+            yield Finding("prompts", State.MISSING, told, remedy)
+    if not unread:
+        yield Finding("prompts", State.OK, f"files of {len(profile.prepare.sources)} sources")
+
+
+def check_checkpoints(wanted: list[Wanted]) -> Iterator[Finding]:
+    """Yield whether each checkpoint is pinned, whole, and here; and whether a token is needed."""
+    if not wanted:
+        yield Finding("checkpoints", State.OK, "built from nothing by the stage `models`")
+    for checkpoint in wanted:
+        yield _check_checkpoint(checkpoint)
+    if any(checkpoint.gated and checkpoint.folder() is None for checkpoint in wanted):
+        yield _check_token()
+
+
+def _check_checkpoint(wanted: Wanted) -> Finding:
+    subject = f"models.{wanted.key}"
+    if wanted.on_hub and wanted.revision is None:
+        remedy = f"`hf models info {wanted.name}` shows its sha: write {subject}_revision"
+        return Finding(subject, State.MISSING, f"{wanted.name} is not pinned", remedy)
+    place = wanted.folder()
+    if place is not None:
+        wrong = complaint(place)
+        if wrong:
+            return Finding(subject, State.MISSING, wrong, "download or copy it again")
+        return Finding(subject, State.OK, f"{wanted.name} is here")
+    if not wanted.on_hub:
+        return Finding(subject, State.MISSING, f"{wanted.name} is not there", "put it there")
+    fetch = f"hf download {wanted.name} --revision {wanted.revision}"
+    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        told = f"{wanted.name} is not here, and HF_HUB_OFFLINE is set"
+        return Finding(subject, State.MISSING, told, fetch)
+    return Finding(subject, State.WARNING, f"{wanted.name} is fetched by the first run", fetch)
+
+
+def _check_token() -> Finding:
+    from huggingface_hub import get_token
+
+    if get_token():
+        return Finding("token", State.OK, "there is one; whether it opens the model was not tried")
+    remedy = "accept the model's licence on the hub, then set HF_TOKEN or `hf auth login`"
+    return Finding("token", State.MISSING, "a gated model is to be fetched without a token", remedy)
+
+
+def check_disk(
+    profile: Profile, shape: Shape, wanted: list[Wanted], root: Path
+) -> Iterator[Finding]:
+    """Yield whether results and what is still to be fetched find room; sizes are estimates."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    missing = sum(checkpoint.on_hub and checkpoint.folder() is None for checkpoint in wanted)
+    needs = [("disk", root, artifact_bytes(profile, shape), "results")]
+    if missing:
+        cache = Path(HF_HUB_CACHE)
+        size = missing * weight_bytes(shape, "bf16")
+        needs.append(("hub cache", cache, size, f"{missing} checkpoints"))
+    for subject, folder, need, what in needs:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        free = shutil.disk_usage(there).free
+        told = f"{what} take about {need / GB:.1f} GB (estimate), {free / GB:.1f} GB are free"
+        if need > free:
+            yield Finding(subject, State.MISSING, told, "free some, or use a larger disk")
+        else:
+            yield Finding(subject, State.OK, told)
+
+
+def check_device(profile: Profile, shape: Shape, device: Device) -> Iterator[Finding]:
+    """Yield whether there is a device for a model of this size, and for 4 bits where asked for."""
+    told = f"{device.count} x {device.name}"
+    if not device.accelerator:
+        told = f"CPU, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '1')}"
+    if not device.accelerator and parameters(shape) > _MANY:
+        told += f"; {parameters(shape) / 1e9:.1f} billion parameters will take days"
+        yield Finding("device", State.WARNING, told, "use a GPU")
+    elif not device.bf16 and device.accelerator:
+        told += ", without bfloat16"
+        yield Finding("device", State.WARNING, told, "use a GPU of the Ampere generation or later")
+    else:
+        yield Finding("device", State.OK, told)
+    if profile.train.load_in_4bit and find_spec("bitsandbytes") is None:
+        told, remedy = "train.load_in_4bit needs bitsandbytes", "pip install 'safereact-ops[4bit]'"
+        yield Finding("4 bits", State.MISSING, told, remedy)
+
+
+def check_memory(profile: Profile, shape: Shape, device: Device) -> Iterator[Finding]:
+    """Yield whether the device's memory does; all sizes are estimates.
+
+    Only weights that cannot fit rule a run out. A launcher shares training among the devices.
+    """
+    shared = device.count if os.environ.get(VARIABLE) else 1
+    precision: Precision = "bf16" if device.accelerator else "fp32"
+    for name, memory in memory_needs(profile, shape, precision).items():
+        devices = shared if name == "training" else 1
+        need, weights = memory.sharded(devices), memory.weights / devices
+        told = f"about {need / GB:.1f} GB (estimate) of {device.memory / GB:.1f} GB"
+        if need <= device.memory:
+            yield Finding(f"memory, {name}", State.OK, told)
+        elif weights <= device.memory:
+            yield Finding(f"memory, {name}", State.WARNING, told, _LESS_MEMORY[name])
+        else:
+            told += "; the weights alone do not fit"
+            yield Finding(f"memory, {name}", State.MISSING, told, _LESS_WEIGHTS[name])

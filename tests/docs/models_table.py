@@ -1,0 +1,101 @@
+"""The tables of docs/models.md: `python -m tests.docs.models_table` writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.config import Checkpoints, Profile, Shape, load_profile
+from flows.estimate import (
+    GB,
+    GPUS,
+    evaluation_seconds,
+    generation_memory,
+    parameters,
+    training_memory,
+    training_seconds,
+)
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "models.md"
+_BLOCK = "<!-- {name}: written by `python -m tests.docs.models_table` -->\n"
+
+
+def models_page(text: str) -> str:
+    """Return the page `text` with its tables as the profiles and estimates give them."""
+    for name, lines in (("pairs", pairs()), ("memory", memory()), ("time", time())):
+        start = re.escape(_BLOCK.format(name=name))
+        table = "".join(f"{line}\n" for line in lines)
+        text, found = re.subn(f"({start})(?:\\|.*\n)*", lambda m, t=table: m[1] + t, text)
+        assert found == 1, f"the page has {found} blocks {name!r}"
+    return text
+
+
+def described() -> list[tuple[Profile, Checkpoints, Shape]]:
+    """Return the profiles of hub models with their shapes, smallest first."""
+    profiles = [load_profile(path) for path in (ROOT / "profiles").glob("*.yaml")]
+    found = [
+        (profile, profile.models, profile.models.shape)
+        for profile in profiles
+        if isinstance(profile.models, Checkpoints) and profile.models.shape
+    ]
+    return sorted(found, key=lambda row: (parameters(row[2]), row[0].name))
+
+
+def pairs() -> Iterator[str]:
+    yield "| profile | post-trained | base | may teach |"
+    yield "|---|---|---|---|"
+    for profile, models, _ in described():
+        cells = [
+            f"`{profile.name}`",
+            _checkpoint(models.post_trained, models.post_trained_revision),
+            _checkpoint(models.base, models.base_revision),
+            ", ".join(profile.probe.teachers),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _checkpoint(name: str, revision: str | None) -> str:
+    return f"{name} at `{revision[:12]}`" if revision else f"{name}, **not pinned**"
+
+
+def memory() -> Iterator[str]:
+    yield (
+        "| profile | parameters | training, bf16 | training, 4 bits | training, bf16, on each of 4 "
+        "GPUs | generation, bf16 |"
+    )
+    yield "|---|---|---|---|---|---|"
+    for profile, _, shape in described():
+        whole = training_memory(profile, shape, "bf16")
+        sizes = [
+            whole.total,
+            training_memory(profile, shape, "nf4").total,
+            whole.sharded(4),
+            generation_memory(profile, shape, "bf16").total,
+        ]
+        cells = [f"`{profile.name}`", f"{parameters(shape) / 1e9:.2f} billion"]
+        cells += [f"{size / GB:.0f} GB" for size in sizes]
+        yield f"| {' | '.join(cells)} |"
+
+
+def time() -> Iterator[str]:
+    yield f"| profile | {' | '.join(gpu.name for gpu in GPUS)} |"
+    yield "|---|" + "---|" * len(GPUS)
+    for profile, _, shape in described():
+        cells = [f"`{profile.name}`"]
+        for gpu in GPUS:
+            hours = [
+                seconds(profile, shape, gpu) / 3600
+                for seconds in (training_seconds, evaluation_seconds)
+            ]
+            whole = training_memory(profile, shape, "bf16").total <= gpu.memory
+            four = training_memory(profile, shape, "nf4").total <= gpu.memory
+            asked = generation_memory(profile, shape, "bf16").total <= gpu.memory
+            training = f"{hours[0]:.1f} h" if whole else "4 bits" if four else "several GPUs"
+            cells.append(f"{training} + {f'{hours[1]:.1f} h' if asked else 'smaller batch'}")
+        yield f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(models_page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

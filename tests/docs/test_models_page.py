@@ -1,0 +1,50 @@
+"""docs/models.md says what the profiles and estimates say."""
+
+from __future__ import annotations
+
+import re
+
+from components.config import Checkpoints, load_profile
+from flows.checkpoints import wanted_checkpoints
+from tests.docs.models_table import PAGE, ROOT, described, models_page
+
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def test_the_tables_are_those_of_the_profiles():
+    assert models_page(TEXT) == TEXT, (
+        "docs/models.md is out of date; write it with `python -m tests.docs.models_table`"
+    )
+
+
+def test_every_profile_of_hub_models_has_a_row_a_shape_and_a_lineage():
+    hub = [
+        profile
+        for profile in map(load_profile, (ROOT / "profiles").glob("*.yaml"))
+        if any(wanted.on_hub or "/" in wanted.name for wanted in wanted_checkpoints(profile, ROOT))
+        and isinstance(profile.models, Checkpoints)
+    ]
+    assert len(hub) >= 8
+    assert {p.name for p in hub} == {profile.name for profile, *_ in described()}
+    for profile in hub:
+        assert profile.models.lineage and profile.models.base_revision
+        assert max(profile.probe.target_layers) <= profile.models.shape.layers
+
+
+def test_every_prompt_file_of_such_a_profile_is_in_the_catalogue():
+    files = {
+        s.path.rpartition("/")[2] for p, *_ in described() for s in p.prepare.sources if s.path
+    }
+    named = set(re.findall(r"`([\w.-]+\.(?:csv|jsonl))`", TEXT))
+    assert files - {"benign.jsonl"} <= named
+
+
+def test_the_pins_that_the_page_of_gpus_names_are_those_of_the_profiles():
+    pins = {
+        (wanted.name, wanted.revision)
+        for profile, *_ in described()
+        for wanted in wanted_checkpoints(profile, ROOT)
+    }
+    page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    named = re.findall(r"hf download (\S+) --revision ([0-9a-f]{40})", page)
+    assert named and set(named) <= pins
