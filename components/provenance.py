@@ -8,7 +8,9 @@ import resource
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -48,20 +50,62 @@ def versions() -> dict[str, str]:
     return found
 
 
+@dataclass(slots=True)
+class _Costs:
+    """What a run has cost so far."""
+
+    peak: int = 0  # MiB, before the system was told to forget it
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+_costs: ContextVar[_Costs | None] = ContextVar("costs", default=None)
+
+
 @contextmanager
 def run_record(path: Path) -> Iterator[None]:
-    """Write seconds, peak memory, machine and versions of the block to `path` when it succeeds."""
+    """Write seconds, peak memory, machine and versions of the block to `path` when it succeeds.
+
+    What the block measured by `part` goes with it, by name.
+    """
     start, processor = time.perf_counter(), time.process_time()
-    yield
+    costs = _Costs()
+    outer = _costs.set(costs)
+    try:
+        yield
+    finally:
+        _costs.reset(outer)
     record = {
         "seconds": round(time.perf_counter() - start, 2),
         "processor_seconds": round(time.process_time() - processor, 2),
-        # Linux counts kilobytes, macOS bytes.
-        "peak_memory_mib": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            / (1024 if platform.system() == "Linux" else 1024**2)
-        ),
+        "peak_memory_mib": max(costs.peak, _peak_memory()),
+        "parts": costs.parts,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": versions(),
     }
     write_json(path, record)
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Measure the block's seconds and peak memory for the run record, under `name`.
+
+    Parts do not nest. Where the system cannot forget an earlier peak, as Linux can, a part's peak
+    is the process's. Outside of a run record nothing is kept.
+    """
+    costs = _costs.get() or _Costs()
+    costs.peak = max(costs.peak, _peak_memory())
+    # See proc(5): 5 resets the peak resident set size of the process.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    start = time.perf_counter()
+    yield
+    seconds, peak = round(time.perf_counter() - start, 2), _peak_memory()
+    costs.parts[name] = {"seconds": seconds, "peak_memory_mib": peak}
+    costs.peak = max(costs.peak, peak)
+
+
+def _peak_memory() -> int:
+    """Return the process's peak resident memory in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kilobytes, macOS bytes.
+    return round(peak / (1024 if platform.system() == "Linux" else 1024**2))

@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components.config import Profile
+from components.launcher import launch, named_launcher, reported
 from components.provenance import run_record
 from components.results import load_result
-from components.storage import atomic_folder
+from components.storage import atomic_folder, digest_bytes, digest_folder, resumable_folder
 from components.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: `function` as module:name, and the stages whose results it takes, in order."""
+    """One stage: `function` as module:name, and the stages whose results it takes, in order.
+
+    Before them it takes its own section of the profile, and then those named in `settings`. A
+    stage that `trains` goes on where a killed run stopped, and runs under `SAFEREACT_LAUNCHER`.
+    """
 
     name: str
     function: str
     upstream: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    trains: bool = False
 
 
 TABLE = {
@@ -32,7 +40,12 @@ TABLE = {
         Stage("prepare", "components.corpus.stage:prepare", ()),
         Stage("models", "components.lab.stage:models", ("prepare",)),
         Stage("probe", "components.probing.stage:probe", ("prepare", "models")),
-        Stage("train", "components.training.stage:train", ("prepare", "models", "probe")),
+        Stage(
+            "train",
+            "components.training.stage:train",
+            ("prepare", "models", "probe"),
+            trains=True,
+        ),
         Stage("evaluate", "components.evaluation.stage:evaluate", ("prepare", "models", "train")),
         Stage(
             "gate",
@@ -44,6 +57,18 @@ TABLE = {
             "components.reporting.stage:report",
             ("prepare", "models", "probe", "train", "evaluate", "gate"),
         ),
+        Stage(
+            "baselines",
+            "components.training.baselines:baselines",
+            ("prepare", "models", "probe"),
+            settings=("train",),
+        ),
+        Stage(
+            "compare",
+            "components.evaluation.comparison:compare",
+            ("prepare", "models", "probe", "evaluate", "baselines"),
+            settings=("evaluate",),
+        ),
     )
 }
 
@@ -54,10 +79,47 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
     The stage writes into a scratch folder that replaces the old one only when it succeeded, so a
     killed stage leaves nothing half-written.
     """
+    stage, folder = TABLE[name], workspace.stage(name)
+    sections, upstream = _inputs(stage, profile, workspace)
+    with run_record(workspace.run_record(name)):
+        if not stage.trains:
+            with atomic_folder(folder) as out:
+                _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
+            return load_result(name, folder)
+        with resumable_folder(folder, _key(stage, sections, profile.seed, upstream)) as out:
+            if launcher := named_launcher():
+                launch(launcher, name, profile.name, out)
+            else:
+                _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
+    return load_result(name, folder)
+
+
+def run_process(name: str, profile: Profile, workspace: Workspace, out: Path) -> None:
+    """Run one stage into `out` as one of the processes that a launcher started."""
     stage = TABLE[name]
+    sections, upstream = _inputs(stage, profile, workspace)
+    with reported(out):
+        _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
+
+
+def _inputs(stage: Stage, profile: Profile, workspace: Workspace) -> tuple[list[Any], list[Any]]:
     upstream = [load_result(before, workspace.stage(before)) for before in stage.upstream]
+    return [getattr(profile, part) for part in (stage.name, *stage.settings)], upstream
+
+
+def _work(stage: Stage) -> Any:
     module, function = stage.function.split(":")
-    work = getattr(importlib.import_module(module), function)
-    with run_record(workspace.run_record(name)), atomic_folder(workspace.stage(name)) as out:
-        work(getattr(profile, name), *upstream, seed=profile.seed, out=out)
-    return load_result(name, workspace.stage(name))
+    return getattr(importlib.import_module(module), function)
+
+
+def _key(stage: Stage, sections: list[Any], seed: int, upstream: list[Any]) -> str:
+    """Return a digest of all that a stage's result depends on: settings, inputs and code."""
+    components = Path(__file__).parent
+    rooms = (stage.function.split(".")[1], "lm")
+    parts = [
+        *(section.model_dump_json() for section in sections),
+        str(seed),
+        *(type(result).digest_of(result.folder) for result in upstream),
+        *(digest_folder(components / room, suffixes=(".py",)) for room in rooms),
+    ]
+    return digest_bytes("\n".join(parts).encode())

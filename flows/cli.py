@@ -15,9 +15,10 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from components.config import load_profile
-from components.errors import ConfigError, SafeReActError
+from components.environment import settle_environment
+from components.errors import ConfigError, SafeReActError, TrainingError
 from components.records import Role
-from components.workspace import Workspace, find_root, open_workspace
+from components.workspace import PARETO, TRIALS, Workspace, find_root, open_workspace
 
 REJECTED, INTERRUPTED, TERMINATED = 3, 130, 143
 
@@ -197,6 +198,66 @@ def profiles() -> None:
     for listing in list_profiles(find_root()):
         table.add_row(listing.name, "yes" if listing.listed else "no", listing.description)
     console.print(table)
+
+
+@app.command()
+def compare(profile: Profile = "tiny") -> None:
+    """Train and measure other methods beside the adapter, and print one table."""
+    workspace = open_workspace(profile)
+    from flows.compare import compare_methods, methods_table
+    from flows.profiles import list_compared
+    from flows.screen import shown
+
+    if list_compared(workspace):
+        console.print(f"written: {workspace.parameters.name}, which lists {profile} as compared")
+    with shown(console):
+        comparison = compare_methods(workspace)
+    console.print(methods_table(workspace, comparison), soft_wrap=True, markup=False)
+
+
+@app.command()
+def tune(
+    profile: Profile = "tiny",
+    trials: Annotated[int, typer.Option(min=1, help="Of the whole study.")] = 20,
+    minutes: Annotated[float, typer.Option(min=0, help="For the trials of this call.")] = 15,
+    to: Annotated[str | None, typer.Option(help="New profile; else PROFILE-tuned.")] = None,
+) -> None:
+    """Search for a better setting of the training and write the best as a new profile."""
+    workspace = open_workspace(profile)
+    settle_environment()
+    from flows.front import front_table
+    from flows.screen import shown
+    from flows.tune import tune as search_settings
+    from flows.tuned import next_steps
+
+    with shown(console):
+        tuned = search_settings(workspace, trials=trials, minutes=minutes, to=to)
+    # In a log, lines are long enough for the figures to be read.
+    wide = console if console.is_terminal else Console(width=180)
+    wide.print(front_table(tuned.search))
+    folder = workspace.search.relative_to(workspace.root)
+    console.print(f"plot: {folder / PARETO}, all trials: {folder / TRIALS}", highlight=False)
+    if tuned.profile is None:
+        raise TrainingError(
+            "no setting complies less and keeps what harmless prompts and reasoning need, so no "
+            "profile was written; let it search on with more --trials, or widen the section tune"
+        )
+    console.print(next_steps(workspace, tuned.profile), markup=False, highlight=False)
+
+
+@app.command()
+def doctor(profile: Profile = "tiny") -> None:
+    """Say what this machine lacks to run a profile, with the remedies."""
+    workspace = open_workspace(profile)
+    from flows.doctor import examine
+    from flows.findings import State, findings_table
+
+    findings = examine(workspace)
+    # In a log, lines are long enough for commands to be copied from it.
+    wide = console if console.is_terminal else Console(width=200)
+    wide.print(findings_table(findings))
+    if any(finding.state is State.MISSING for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

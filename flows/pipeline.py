@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from components.config import load_profile, read_yaml
@@ -40,9 +43,11 @@ _EXITED = re.compile(r"exited with (-?\d+)")
 
 Say = Callable[[str], None]
 
+logger = logging.getLogger(__name__)
 
-def check_profile(workspace: Workspace) -> None:
-    """Raise `ConfigError` unless the profile is valid and DVC knows of it."""
+
+def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
+    """Raise `ConfigError` unless the profile is valid and DVC knows of it and its `stages`."""
     if "DVC_STAGE" in os.environ or "DVC_ROOT" in os.environ:
         raise ConfigError(
             "this run was started inside a DVC stage, which would wait for itself; start it from "
@@ -50,7 +55,7 @@ def check_profile(workspace: Workspace) -> None:
         )
     load_profile(workspace.profile_file)
     document = read_yaml(workspace.profile_file)
-    if lacking := [key for key in ("seed", *STAGES) if key not in document]:
+    if lacking := [key for key in ("seed", *stages) if key not in document]:
         raise ConfigError(
             f"{workspace.profile_file} lacks {', '.join(lacking)}, which DVC watches; write "
             f"`{lacking[0]}: {'0' if lacking[0] == 'seed' else '{}'}` to take the defaults"
@@ -70,16 +75,29 @@ def check_profile(workspace: Workspace) -> None:
             )
 
 
-def stale_stages(workspace: Workspace) -> set[str]:
-    """Return the stages whose inputs, settings or outputs changed since DVC last ran them.
+def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[str]:
+    """Return those of `stages` whose inputs, settings or outputs changed since DVC last ran them.
 
     A stage that is not among them is up to date only as long as none before it runs.
     """
-    targets = [f"{stage}@{workspace.profile}" for stage in STAGES]
+    targets = [f"{stage}@{workspace.profile}" for stage in stages]
     answer = ask_dvc(workspace, "status", "--json", *targets)
     if answer.returncode != 0:
         raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
     return {name.partition("@")[0] for name in json.loads(answer.stdout)}
+
+
+def bring_up_to_date(workspace: Workspace, stages: Sequence[str]) -> None:
+    """Run those of `stages` that are stale, in their order, and log what they print."""
+    stale, asked = stale_stages(workspace, stages), False
+    for stage in stages:
+        # Whatever follows a stage that ran may have become stale by it.
+        if stage not in stale and not asked:
+            logger.info("[%s] %s", stage, "up to date")
+            continue
+        asked, start = True, time.monotonic()
+        run_stage(stage, workspace, partial(logger.info, "[%s] %s", stage))
+        logger.info("[%s] %s", stage, f"done in {time.monotonic() - start:.0f} s")
 
 
 def ask_dvc(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:

@@ -86,8 +86,16 @@ def add_profile(
         write_text(workspace.profile_file, _dump(_document(workspace, pair)))
         written.append(workspace.profile_file)
     load_profile(workspace.profile_file)
-    _list(workspace, entry)
+    _list(workspace, "profiles", entry)
     return [*written, workspace.parameters]
+
+
+def list_compared(workspace: Workspace) -> bool:
+    """List the profile under `compared` in `params.yaml`; return whether it was not there yet."""
+    listed = read_yaml(workspace.parameters).get("compared") or {}
+    if workspace.profile not in listed:
+        _list(workspace, "compared", {})
+    return workspace.profile not in listed
 
 
 def _watched(option: str, given: Path | None, inside: list[Path]) -> Path:
@@ -139,13 +147,13 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
     }
 
 
-def _list(workspace: Workspace, entry: dict[str, str]) -> None:
-    """Write the profile's entry into `params.yaml`, whose comments stay."""
+def _list(workspace: Workspace, key: str, entry: dict[str, str]) -> None:
+    """Write the profile's entry below `key` into `params.yaml`, whose comments stay."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
     document = yaml.load(workspace.parameters.read_text(encoding="utf-8"))
-    document["profiles"][workspace.profile] = entry
+    document.setdefault(key, {})[workspace.profile] = entry
     write_text(workspace.parameters, _dump(document))
 
 

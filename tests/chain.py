@@ -64,7 +64,7 @@ def make_repository(root: Path) -> Path:
     (root / "profiles" / "mini.yaml").write_text(MINI)
     (root / "mlflow" / "policies" / "lenient.yaml").write_text(LENIENT)
     (root / "params.yaml").write_text(
-        "profiles:\n  mini: {checkpoints: prompts, prompts: prompts}\n"
+        "profiles:\n  mini: {checkpoints: prompts, prompts: prompts}\ncompared: {}\n"
     )
     (root / "prompts").mkdir()
     for split, every in (("train", 6), ("test", 12)):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from components import results
-from components.records import Arm, Role, Split
+from components.records import Arm, Method, Role, Split
 from components.storage import digest_file, digest_folder, write_json, write_text
 from components.workspace import CONTRACT, REPORT, STAGES, Workspace
 
@@ -57,6 +57,8 @@ def write_result(
         "evaluate": _evidence,
         "gate": lambda w, f: _decision(w, f, accepted),
         "report": _report,
+        "baselines": _baselines,
+        "compare": _comparison,
     }
     makers[stage](workspace, folder)
 
@@ -95,7 +97,9 @@ def _models(_: Workspace, folder: Path) -> None:
 def _probe(_: Workspace, folder: Path) -> None:
     results.Probe(
         layers=(),
+        folded_by="topic",
         masks=(),
+        pruning=(),
         teachers=(),
         teacher="base",
         reminder="",
@@ -118,6 +122,8 @@ def _adapter(_: Workspace, folder: Path, weight: float) -> None:
         adapted_layers=3,
         parameters=4,
         steps=10,
+        tokens=5678,
+        baseline_tokens=901,
         harmful_rows=5,
         teacher_refused=5,
         teacher_asked=11,
@@ -174,4 +180,31 @@ def _report(workspace: Workspace, folder: Path) -> None:
     write_text(folder / REPORT, "<html></html>")
     results.Report(
         digest=digest_file(folder / REPORT), adapter=decision.adapter, accepted=decision.accepted
+    ).save(folder)
+
+
+def _baselines(workspace: Workspace, folder: Path) -> None:
+    adapter = results.Adapter.load(workspace.stage("train"))
+    lines = (
+        results.Baseline(method=Method.SFT, digest="9" * 64, reason=None, tokens=1234),
+        results.Baseline(method=Method.SAFEREACT_PRUNED, digest=None, reason="it cannot teach"),
+    )
+    results.Baselines(
+        base_model=adapter.base_model, data=DATA, contract=CONTRACT_OF_ALL, methods=lines
+    ).save(folder)
+    costs = {"parts": {"sft": {"seconds": 7.4, "peak_memory_mib": 321}}}
+    write_json(workspace.run_record("baselines"), costs)
+
+
+def _comparison(workspace: Workspace, folder: Path) -> None:
+    evidence = results.Evidence.load(workspace.stage("evaluate"))
+    results.Comparison(
+        data=DATA,
+        test_prompts=evidence.test_prompts,
+        judge=evidence.judge,
+        confidence=evidence.confidence,
+        teacher="base",
+        rates={**evidence.rates, Method.SFT: evidence.rates[Arm.RESTORED]},
+        differences=(),
+        left_out={Method.SAFEREACT_PRUNED: "it cannot teach"},
     ).save(folder)

@@ -14,10 +14,10 @@ import pytest
 from components.config import Profile, read_yaml
 from components.results import RESULTS
 from components.stages import TABLE
-from components.workspace import STAGES, Workspace
+from components.workspace import STAGES, STUDIES, Workspace
 
 ROOT = Path(__file__).parents[1]
-SHELF = {"config", "records", "results", "workspace", "storage", "provenance", "errors"}
+SHELF = {"config", "records", "results", "workspace", "storage", "provenance", "errors", "launcher"}
 MODULES = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
 # One file each on purpose: all settings, all results.
 DECLARATIONS = ("components/config.py", "components/results.py")
@@ -67,19 +67,22 @@ def test_a_library_is_known_in_one_place(library: str, home: str):
 
 def test_a_stage_has_one_name_everywhere():
     graph = read_yaml(ROOT / "dvc.yaml")["stages"]
-    assert tuple(graph) == STAGES == tuple(TABLE) == tuple(RESULTS)
-    assert set(STAGES) <= Profile.model_fields.keys()
+    assert tuple(graph) == (*STAGES, *STUDIES) == tuple(TABLE) == tuple(RESULTS)
+    assert set(graph) <= Profile.model_fields.keys()
     for name, stage in graph.items():
         do = stage["do"]
         assert do["cmd"] == f"python -m components {name} --profile ${{key}}"
         out = Workspace(Path(), "${key}").stage(name).as_posix()
         assert do["outs"] == [out]
+        ((_, watched),) = do["params"][0].items()
+        assert set(watched) - {"seed"} == {name, *TABLE[name].settings}
+        assert stage["foreach"] == ("${profiles}" if name in STAGES else "${compared}")
         module, function = TABLE[name].function.split(":")
         assert function == name and (ROOT / f"{module.replace('.', '/')}.py").is_file()
         inputs = [dep for dep in do["deps"] if dep.startswith(("artifacts/", "data/prepared/"))]
         upstream = {
             before
-            for before in STAGES
+            for before in graph
             for dep in inputs
             if f"{dep}/".startswith(f"{Workspace(Path(), '${key}').stage(before).as_posix()}/")
         }

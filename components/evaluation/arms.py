@@ -100,12 +100,14 @@ def completions(
     *,
     max_new_tokens: Mapping[Role, int],
     batch: int,
+    reword: Callable[[str], str] = str,
     force_thought: bool,
     label: str,
 ) -> list[Completion]:
     """Return the greedy completion of every prompt, in the prompts' order.
 
-    A role's completions have at most its `max_new_tokens` tokens.
+    A role's completions have at most its `max_new_tokens` tokens. The model reads each text as
+    `reword` returns it.
     """
     opened = force_thought or opens_thought(tokenizer)
     ends = end_tokens(model, tokenizer)
@@ -114,7 +116,9 @@ def completions(
         asked = [prompt for prompt in prompts if prompt.role is role]
         if not asked:
             continue
-        texts = [render_prompt(tokenizer, p.text, force_thought=force_thought) for p in asked]
+        texts = [
+            render_prompt(tokenizer, reword(p.text), force_thought=force_thought) for p in asked
+        ]
         tokens = generate(
             model,
             tokenizer,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from components.evaluation.grading import is_correct
 from components.lm.outcomes import REFUSALS, outcome
-from components.records import Arm, Completion, Form, Outcome, Prompt, Role, Verdict
-from components.storage import digest_bytes
+from components.records import AnyArm, Arm, Completion, Form, Method, Outcome, Prompt, Role, Verdict
+from components.storage import digest_bytes, read_rows
+
+_ARMS: dict[str, AnyArm] = {arm.value: arm for arm in (*Arm, *Method)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Row:
     """One prompt, put to one arm in one form: what was written and how it was judged."""
 
     prompt_id: str
-    arm: Arm
+    arm: AnyArm
     form: Form
     role: Role
     topic: str
@@ -43,7 +46,7 @@ class Judge:
         patterns = [list(self.refusal_patterns or REFUSALS), self.compliance_pattern]
         return f"rules:{digest_bytes(json.dumps(patterns).encode())}"
 
-    def verdict(self, prompt: Prompt, completion: Completion, arm: Arm) -> Verdict:
+    def verdict(self, prompt: Prompt, completion: Completion, arm: AnyArm) -> Verdict:
         """Return the verdict on thought and answer, each by itself.
 
         An answer that is empty, or still behind an open thought, is `neither`, whatever the
@@ -74,7 +77,7 @@ def judged_rows(
     completions: Sequence[Completion],
     *,
     judge: Judge,
-    arm: Arm,
+    arm: AnyArm,
     form: Form,
 ) -> list[Row]:
     """Return a row for every prompt with its completion, in the prompts' order."""
@@ -97,4 +100,21 @@ def judged_rows(
                 correct=verdict.correct,
             )
         )
+    return rows
+
+
+def read_judged(path: Path) -> dict[AnyArm, list[Row]]:
+    """Return the rows that `write_rows` wrote to `path`, by arm."""
+    rows: dict[AnyArm, list[Row]] = {}
+    for row in read_rows(path):
+        thought = row["outcome_thought"]
+        arm = _ARMS[row["arm"]]
+        enums = {
+            "arm": arm,
+            "form": Form(row["form"]),
+            "role": Role(row["role"]),
+            "outcome_thought": None if thought is None else Outcome(thought),
+            "outcome_answer": Outcome(row["outcome_answer"]),
+        }
+        rows.setdefault(arm, []).append(Row(**{**row, **enums}))
     return rows

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from components.evaluation.judging import Row
 from components.evaluation.statistics import Pairs, mcnemar_p, paired_interval, wilson_interval
-from components.records import Arm, Form, Outcome
-from components.results import COMPARED, COMPARISONS, Difference, RateFigure
+from components.records import AnyArm, Form, Outcome
+from components.results import COMPARED, Difference, RateFigure
 
 # Of one arm: metric -> prompt id -> whether the prompt counts. A prompt that cannot count either
 # way, such as one without a thought for a thought's metric, is left out.
@@ -47,18 +47,26 @@ def rates(counts: Counts, confidence: float) -> dict[str, RateFigure]:
     return figures
 
 
-def differences(counts: Mapping[Arm, Counts], confidence: float) -> tuple[Difference, ...]:
+def differences(
+    counts: Mapping[AnyArm, Counts],
+    compared: Iterable[tuple[AnyArm, AnyArm]],
+    confidence: float,
+) -> tuple[Difference, ...]:
     """Return the comparisons of arms in every compared metric that both of them have."""
     return tuple(
         _difference(arm, against, metric, counts, confidence)
-        for arm, against in COMPARISONS
+        for arm, against in compared
         for metric in COMPARED
         if metric in counts[arm] and metric in counts[against]
     )
 
 
 def _difference(
-    arm: Arm, against: Arm, metric: str, counts: Mapping[Arm, Counts], confidence: float
+    arm: AnyArm,
+    against: AnyArm,
+    metric: str,
+    counts: Mapping[AnyArm, Counts],
+    confidence: float,
 ) -> Difference:
     ours, theirs = counts[arm][metric], counts[against][metric]
     outcomes = [(ours[prompt], theirs[prompt]) for prompt in sorted(ours.keys() & theirs.keys())]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 
 import pytest
 
-from components.provenance import PACKAGES, git_commit, run_record, versions
+from components.provenance import PACKAGES, git_commit, part, run_record, versions
 from components.storage import read_json
 
 
@@ -47,3 +48,23 @@ def test_a_run_record_is_written_on_success_only(tmp_path):
     record = read_json(path)
     assert record["seconds"] >= 0
     assert 10 < record["peak_memory_mib"] < 100_000
+    assert record["parts"] == {}
+
+
+def test_parts_are_measured_apart(tmp_path):
+    path = tmp_path / "record.json"
+    with run_record(path):
+        with part("large"):
+            large = bytearray(200 << 20)
+        del large
+        with part("small"):
+            bytearray(1 << 20)
+    record = read_json(path)
+    parts = record["parts"]
+    assert list(parts) == ["large", "small"]
+    assert parts["large"]["peak_memory_mib"] == record["peak_memory_mib"]
+    if platform.system() == "Linux":
+        assert parts["large"]["peak_memory_mib"] - parts["small"]["peak_memory_mib"] > 150
+    with part("of no record"):
+        pass
+    assert read_json(path) == record

@@ -8,11 +8,11 @@ from components.errors import StageError
 from components.records import Role, Split
 from components.results import RESULTS, Models, PromptSet, load_result
 from components.storage import digest_file
-from components.workspace import STAGES
+from components.workspace import STAGES, STUDIES
 
 
 def test_every_stage_has_a_result():
-    assert tuple(RESULTS) == STAGES
+    assert tuple(RESULTS) == (*STAGES, *STUDIES)
 
 
 def test_a_result_comes_back_with_its_folder(random_models):

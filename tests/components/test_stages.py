@@ -9,7 +9,7 @@ from components.config import load_profile
 from components.errors import StageError
 from components.results import Models
 from components.stages import TABLE, Stage, run_stage
-from components.workspace import STAGES, open_workspace
+from components.workspace import STAGES, STUDIES, open_workspace
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def obtain(section, *upstream, seed, out):
 
 
 def test_the_table_names_every_stage_once_and_in_order():
-    assert tuple(TABLE) == STAGES
+    assert tuple(TABLE) == (*STAGES, *STUDIES)
     for i, stage in enumerate(TABLE.values()):
-        assert set(stage.upstream) <= set(STAGES[:i])
+        assert set(stage.upstream) <= set(list(TABLE)[:i])
 
 
 def test_a_stage_is_given_its_section_and_its_upstream(workspace, random_models, monkeypatch):
@@ -57,6 +57,35 @@ def test_a_stage_is_given_its_section_and_its_upstream(workspace, random_models,
         run_stage("models", profile.model_copy(update={"models": broken}), workspace)
     assert sorted(p.name for p in folder.iterdir()) == ["heavy.bin", "models.json"]
     assert [p.name for p in folder.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def learn(section, *, seed, out):
+    """A stage that is interrupted the first time and tells the second what it found."""
+    found = (out / "half").exists()
+    (out / "half").write_text("x")
+    if not found:
+        raise KeyboardInterrupt
+    (out / "half").unlink()
+    return learn.models.save(out)
+
+
+@pytest.mark.parametrize("seed", [7, 8], ids=["the same", "another seed"])
+def test_a_stage_that_trains_goes_on_where_it_was_interrupted(
+    workspace, random_models, monkeypatch, seed
+):
+    learn.models = random_models
+    stage = Stage("models", f"{__name__}:learn", (), trains=True)
+    monkeypatch.setitem(stages.TABLE, "models", stage)
+    profile = load_profile(workspace.profile_file)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("models", profile, workspace)
+    again = profile.model_copy(update={"seed": seed})
+    if seed == profile.seed:
+        run_stage("models", again, workspace)
+        assert [p.name for p in workspace.stage("models").iterdir()] == ["models.json"]
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run_stage("models", again, workspace)
 
 
 def test_missing_upstream_is_named(workspace):

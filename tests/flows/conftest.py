@@ -59,7 +59,7 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "own").mkdir()
     (root / "own" / "prompts.jsonl").write_text("{}\n")
     (root / "params.yaml").write_text(
-        f"# kept\nprofiles:\n  {PROFILE}: {{checkpoints: own, prompts: own}}\n"
+        f"# kept\nprofiles:\n  {PROFILE}: {{checkpoints: own, prompts: own}}\ncompared: {{}}\n"
     )
     profile = (ROOT / "profiles" / "tiny.yaml").read_text().replace("tiny-safety", "demo-safety")
     (root / "profiles").mkdir()

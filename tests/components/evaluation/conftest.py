@@ -50,6 +50,8 @@ def adapter_result(folder: Path, models, prompts, *, zero: bool):
         adapted_layers=3,
         parameters=1,
         steps=1,
+        tokens=9,
+        baseline_tokens=9,
         harmful_rows=1,
         teacher_refused=1,
         teacher_asked=7,

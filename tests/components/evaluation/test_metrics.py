@@ -80,7 +80,7 @@ def test_arms_are_compared_on_the_same_prompts():
         for arm, found in outcomes.items()
     }
     del counts[Arm.RESTORED]["harmful.refused"]["1"]  # a prompt that one arm lacks is no pair
-    found = {(d.arm, d.against, d.metric): d for d in differences(counts, 0.95)}
+    found = {(d.arm, d.against, d.metric): d for d in differences(counts, COMPARISONS, 0.95)}
     assert len(found) == len(COMPARISONS) * 2
     assert {metric for _, _, metric in found} == {"harmful.refused", "harmful.complied"}
     one = found[Arm.RESTORED, Arm.POST_TRAINED, "harmful.refused"]

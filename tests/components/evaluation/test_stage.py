@@ -11,7 +11,8 @@ import pytest
 
 from components import config
 from components.errors import EvidenceError
-from components.evaluation.stage import evaluate, sample
+from components.evaluation.asking import sample
+from components.evaluation.stage import evaluate
 from components.records import Arm, Role, Split
 from components.results import Adapter, Evidence
 from components.storage import read_rows

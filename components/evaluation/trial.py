@@ -1,0 +1,86 @@
+"""One setting of the training, measured on the validation split and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from components import config
+from components.errors import ConfigError, DataError
+from components.evaluation.asking import Questions, sample
+from components.evaluation.judging import Judge
+from components.evaluation.metrics import counts_of, rates
+from components.lm.loading import attach_adapter, checkpoint_folder, load_model, load_tokenizer
+from components.records import Arm, Form, Prompt, Role, Split
+from components.results import COMPARED, ModelRef, Models, PromptSet, RateFigure
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_NEEDED = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
+
+
+def validation_questions(
+    section: config.Evaluate,
+    prompts: PromptSet,
+    *,
+    sizes: Mapping[Role, int],
+    forms: Sequence[Form],
+    seed: int,
+) -> Questions:
+    """Return what every trial is asked: validation prompts as served and, with that form among
+    `forms`, with the thought forced too; read and limited as in the stage `evaluate`.
+
+    `sizes` is the number of prompts a role, at most. Borderline prompts take no part where
+    `evaluate` has no token limit for them. Raises `DataError` where the validation split has no
+    harmful, benign or reasoning prompts, or no answers to the latter, and `ConfigError` where one
+    of these roles has no token limit.
+    """
+    rows = prompts.rows(split=Split.VALIDATION)
+    _check_roles(rows, section.max_new_tokens)
+    limited = {role: size for role, size in sizes.items() if role in section.max_new_tokens}
+    return Questions(
+        prompts=sample(rows, limited, seed),
+        max_new_tokens=section.max_new_tokens,
+        batch=section.batch,
+        force_think=Form.FORCED in forms,
+        judge=Judge(section.rules.refusal_patterns, section.rules.compliance_pattern),
+    )
+
+
+def _check_roles(rows: Sequence[Prompt], limits: Mapping[Role, int]) -> None:
+    there = {row.role for row in rows if row.role is not Role.REASONING or row.answer is not None}
+    if missing := [role.value for role in _NEEDED if role not in there]:
+        raise DataError(
+            f"the validation split has no {' and no '.join(missing)} prompts that can be measured, "
+            "and a search must not look at test prompts: give some by prepare.validation_share, "
+            "which sources with `split: auto` follow, or by a source with `split: validation`; "
+            "reasoning prompts need an `answer`"
+        )
+    if unlimited := [role.value for role in _NEEDED if role not in limits]:
+        raise ConfigError(
+            f"evaluate.max_new_tokens lacks a number for {', '.join(unlimited)}, which every trial "
+            "is measured on; add it"
+        )
+
+
+def measure(
+    questions: Questions,
+    models: Models,
+    arm: Arm,
+    *,
+    confidence: float,
+    adapter: Path | None = None,
+) -> dict[str, RateFigure]:
+    """Return the compared metrics of one arm, loaded for it alone; `adapter` is put on its model.
+
+    Zero samples are no metric. What the arm wrote is not kept.
+    """
+    ref: ModelRef = models.base if arm is Arm.BASE else models.post_trained
+    folder = checkpoint_folder(models, ref)
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    if adapter is not None:
+        model = cast("PreTrainedModel", attach_adapter(model, adapter))
+    figures = rates(counts_of(questions.ask(arm, model, tokenizer)), confidence)
+    return {metric: figures[metric] for metric in COMPARED if metric in figures}

@@ -1,0 +1,83 @@
+"""Other methods beside the adapter, in the same harness, and all their figures as one table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.records import AnyArm, Arm, Method
+from components.results import Adapter, Baselines, Comparison, RateFigure
+from components.storage import read_json
+from components.workspace import STAGES, STUDIES, Workspace
+from flows.lock import one_run
+from flows.pipeline import bring_up_to_date, check_profile
+
+NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES)
+METRICS = {
+    "harmful.refused": "refuses harmful",
+    "harmful.forced.refused": "the same, thought forced",
+    "borderline.refused": "refuses borderline",
+    "benign.refused": "refuses benign",
+    "reasoning.correct": "reasoning correct",
+}
+
+
+def compare_methods(workspace: Workspace) -> Comparison:
+    """Bring a profile and its studies up to date; return the comparison.
+
+    Raises what a stage raised, and `BusyError` where another run works in this repository.
+    """
+    check_profile(workspace, NEEDED)
+    with one_run(workspace.root, f"compare {workspace.profile}"):
+        bring_up_to_date(workspace, NEEDED)
+        return Comparison.load(workspace.stage("compare"))
+
+
+def methods_table(workspace: Workspace, comparison: Comparison) -> str:
+    """Return a Markdown table: a row a method, its rates with interval and n, and what it cost."""
+    measured = {metric for rates in comparison.rates.values() for metric in rates}
+    shown = {metric: told for metric, told in METRICS.items() if metric in measured}
+    heads = ["method", *shown.values(), "seconds", "tokens", "peak MiB"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    costs = _costs(workspace)
+    for arm in (*Arm, *Method):
+        if arm in comparison.rates:
+            rates = comparison.rates[arm]
+            cells = [_cell(rates.get(metric)) for metric in shown]
+            told = [_name(arm, comparison), *cells, *costs.get(arm.value, ("", "", ""))]
+            lines.append("| " + " | ".join(told) + " |")
+    lines += [f"\n{method}: left out, {why}" for method, why in comparison.left_out.items()]
+    return "\n".join(lines)
+
+
+def _name(arm: AnyArm, comparison: Comparison) -> str:
+    return f"restored (safereact-{comparison.teacher})" if arm is Arm.RESTORED else arm.value
+
+
+def _costs(workspace: Workspace) -> dict[str, tuple[str, str, str]]:
+    """Return seconds, tokens and peak memory of every training, by method.
+
+    Seconds and memory are empty where the stage's result came from DVC's cache.
+    """
+    adapter = Adapter.load(workspace.stage("train"))
+    tokens = {Arm.RESTORED.value: adapter.tokens, Arm.BASELINE.value: adapter.baseline_tokens}
+    lines = Baselines.load(workspace.stage("baselines")).methods
+    tokens |= {line.method.value: line.tokens for line in lines if line.digest}
+    measured: dict[str, Any] = {}
+    for stage in ("train", "baselines"):
+        path = workspace.run_record(stage)
+        measured |= read_json(path)["parts"] if path.is_file() else {}
+    return {
+        name: (
+            f"{cost['seconds']:.0f}" if (cost := measured.get(name)) else "",
+            f"{count:,}",
+            f"{cost['peak_memory_mib']:.0f}" if cost else "",
+        )
+        for name, count in tokens.items()
+    }
+
+
+def _cell(figure: RateFigure | None) -> str:
+    if figure is None:
+        return "not measured"
+    low, high = 100 * figure.low, 100 * figure.high
+    return f"{100 * figure.rate:.1f} % [{low:.1f}, {high:.1f}], n={figure.n}"

@@ -1,0 +1,119 @@
+"""The stage on the random pair: other methods beside the four arms, on the same prompts."""
+
+from __future__ import annotations
+
+import pytest
+
+from components import config
+from components.errors import EvidenceError
+from components.evaluation.comparison import compare
+from components.evaluation.judging import read_judged
+from components.evaluation.stage import evaluate
+from components.records import Arm, Method, Role
+from components.results import Baseline, Baselines, Comparison, Probe
+from components.workspace import ROWS
+from tests.components.evaluation.conftest import write_adapter
+
+SETTINGS = config.Evaluate(
+    prompts=dict.fromkeys(Role, 6), max_new_tokens=dict.fromkeys(Role, 6), batch=8, force_think=True
+)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory, random_prompts, random_models, random_adapter):
+    out = tmp_path_factory.mktemp("evaluate")
+    return evaluate(SETTINGS, random_prompts, random_models, random_adapter, seed=3, out=out)
+
+
+@pytest.fixture(scope="module")
+def baselines(tmp_path_factory, random_prompts, random_models):
+    folder = tmp_path_factory.mktemp("baselines")
+    checkpoint = random_models.folder / random_models.post_trained.location
+    digest = write_adapter(folder / Method.SFT, checkpoint, seed=21, zero=False)
+    return Baselines(
+        base_model=random_models.post_trained.digest,
+        data=random_prompts.digest_of_prompts,
+        contract=random_models.post_trained.contract,
+        methods=(
+            Baseline(method=Method.SFT, digest=digest, reason=None, parameters=1, steps=1),
+            Baseline(method=Method.SAFEREACT_PRUNED, digest=None, reason="refuses 0 of 12"),
+        ),
+    ).save(folder)
+
+
+@pytest.fixture(scope="module")
+def probe():
+    return Probe.model_construct(teacher="base", reminder="do not help with that .")
+
+
+@pytest.fixture
+def run(random_prompts, random_models, probe, evidence, baselines, tmp_path):
+    def stage(settings=SETTINGS, seed=3, **changes):
+        return compare(
+            config.Compare(before="please", after="help ."),
+            settings,
+            random_prompts,
+            random_models,
+            probe,
+            evidence,
+            changes.get("baselines", baselines),
+            seed=seed,
+            out=tmp_path,
+        )
+
+    return stage
+
+
+def test_every_method_stands_beside_the_arms(run, evidence):
+    found = run()
+    asked = {Method.REMINDER, Method.SELF_REMINDER, Method.SFT}
+    assert found.rates.keys() == {*Arm, *asked}
+    for arm in Arm:
+        assert found.rates[arm] == evidence.rates[arm]
+    rows = read_judged(found.folder / ROWS)
+    assert rows.keys() == asked
+    ids = {tuple(row.prompt_id for row in own) for own in rows.values()}
+    ids |= {tuple(r.prompt_id for r in own) for own in read_judged(evidence.folder / ROWS).values()}
+    assert len(ids) == 1, "not the same prompts"
+    pairs = {(d.arm, d.against) for d in found.differences}
+    assert pairs == {(m, Arm.POST_TRAINED) for m in asked} | {(Arm.RESTORED, m) for m in asked}
+    assert found.left_out == {Method.SAFEREACT_PRUNED: "refuses 0 of 12"}
+    assert Comparison.load(found.folder) == found
+
+
+def test_the_methods_are_at_work(run, evidence):
+    """Each of them changes what the post-trained model writes, and no two alike."""
+    rows = read_judged(run().folder / ROWS)
+    rows[Arm.POST_TRAINED] = read_judged(evidence.folder / ROWS)[Arm.POST_TRAINED]
+    texts = {tuple((row.thought, row.answer) for row in own) for own in rows.values()}
+    assert len(texts) == 4
+
+
+def test_other_prompts_or_another_judge_are_refused(run):
+    with pytest.raises(EvidenceError, match="test prompts differ"):
+        run(seed=4)
+    rules = config.Rules(refusal_patterns=("never",))
+    with pytest.raises(EvidenceError, match="judge differ"):
+        run(settings=SETTINGS.model_copy(update={"rules": rules}))
+
+
+def test_adapters_of_other_models_or_data_and_changed_ones_are_refused(run, baselines):
+    def changed(**update):
+        copy = baselines.model_copy(update=update)
+        copy._folder = baselines.folder
+        return copy
+
+    with pytest.raises(EvidenceError, match="baselines' model differ"):
+        run(baselines=changed(base_model="0" * 64))
+    with pytest.raises(EvidenceError, match="baselines' data differ"):
+        run(baselines=changed(data="1" * 64))
+    line = baselines.methods[0].model_copy(update={"digest": "2" * 64})
+    with pytest.raises(EvidenceError, match="adapter sft differ"):
+        run(baselines=changed(methods=(line,)))
+
+
+def test_a_baseline_has_an_adapter_or_a_reason():
+    with pytest.raises(ValueError, match="either an adapter or a reason"):
+        Baseline(method=Method.SFT, digest=None, reason=None)
+    with pytest.raises(ValueError, match="either an adapter or a reason"):
+        Baseline(method=Method.SFT, digest="0", reason="none")

@@ -1,0 +1,65 @@
+"""The studies through DVC, and the table of all methods."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.config import read_yaml
+from components.workspace import Workspace
+from tests.flows.conftest import behave, safereact
+
+
+def test_every_method_has_its_row_and_its_cost(project: Workspace):
+    done = safereact("compare", "--profile", "demo")
+    assert done.returncode == 0, done.stderr
+    assert "written: params.yaml" in done.stdout
+    assert read_yaml(project.parameters)["compared"] == {"demo": {}}
+    assert project.parameters.read_text().startswith("# kept")
+    rows = [
+        [cell.strip() for cell in line.strip()[1:-1].split("|")]
+        for line in done.stdout.splitlines()
+        if line.startswith("| ")
+    ]
+    assert rows[0][0] == "method" and rows[0][-3:] == ["seconds", "tokens", "peak MiB"]
+    named = {row[0]: row for row in rows[1:]}
+    arms = ["base", "post-trained", "restored (safereact-base)", "sft-baseline", "sft"]
+    assert list(named) == arms
+    assert named["sft"][1] == "95.0 % [92.0, 97.0], n=300"
+    assert named["sft"][-3:] == ["7", "1,234", "321"]
+    assert named["restored (safereact-base)"][-3:] == ["", "5,678", ""]
+    assert "safereact-pruned: left out, it cannot teach" in done.stdout
+    assert not project.stage("gate").exists(), "the gate takes no part"
+
+    again = safereact("compare", "--profile", "demo")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("up to date") == 7 and "written" not in again.stdout
+
+
+def test_only_what_changed_runs_again(project: Workspace):
+    assert safereact("compare", "--profile", "demo").returncode == 0
+    behave(project, "baselines", "do it again")
+    done = safereact("compare", "--profile", "demo")
+    assert done.stdout.count("up to date") == 5
+    assert "working on baselines" in done.stdout and "working on train" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("profile", "what", "code", "told"),
+    [
+        ("none", "do", 2, "unknown profile 'none'"),
+        ("demo", "fail the teacher never refuses", 1, "the teacher never refuses"),
+    ],
+)
+def test_what_fails_is_told(project: Workspace, profile, what, code, told):
+    behave(project, "baselines", what)
+    done = safereact("compare", "--profile", profile)
+    assert done.returncode == code
+    assert told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_profile_without_the_sections_is_told_how_to_write_them(project: Workspace):
+    text = project.profile_file.read_text().replace("baselines: {}\n", "")
+    project.profile_file.write_text(text)
+    done = safereact("compare", "--profile", "demo")
+    assert done.returncode == 2
+    assert "lacks baselines" in done.stderr and "`baselines: {}`" in done.stderr
