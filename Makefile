@@ -3,6 +3,7 @@
 #   make run  [PROFILE=tiny]   the whole chain; "Error 3" of make means: the gate said no
 #   make test                  the test suite;  make test-slow  what takes minutes a test
 #   make lint                  ruff and mypy
+#   make bench                 a training step against a straightforward one, some minutes
 #
 #   PYTHON=…      the Python to set up with, 3.11 or later
 #   TORCH=cuda    the torch build that the package index offers, instead of the small one for CPUs
@@ -17,7 +18,7 @@ BIN := .venv/bin
 TORCH_VERSION := 2.13.0
 NOT_SLOW := not slow and not gpu and not network
 
-.PHONY: run test test-slow lint clean
+.PHONY: run test test-slow lint bench clean
 
 run: .venv/.installed
 	@$(BIN)/safereact run --profile $(PROFILE)
@@ -32,6 +33,9 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/.installed
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.training_step
 
 clean:
 	rm -rf .venv

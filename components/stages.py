@@ -1,20 +1,22 @@
 """The table of stages: which function runs, on which section, after which results.
 
 A stage function is `(section, *upstream, seed, out) -> Result`. It reads its inputs, writes into
-the empty folder `out` and touches nothing else. The table is held against `dvc.yaml` by a test.
+the folder `out`, which is empty or holds what a killed run of the same left there, and touches
+nothing else. The table is held against `dvc.yaml` by a test.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.config import Profile
+from components.config import Profile, Section
 from components.launcher import launch, named_launcher, reported
 from components.provenance import run_record
-from components.results import load_result
+from components.results import Result, load_result
 from components.storage import atomic_folder, digest_bytes, digest_folder, resumable_folder
 from components.workspace import Workspace
 
@@ -86,7 +88,9 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
             with atomic_folder(folder) as out:
                 _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
             return load_result(name, folder)
-        with resumable_folder(folder, _key(stage, sections, profile.seed, upstream)) as out:
+        rooms = (stage.function.split(".")[1], "lm")
+        key = dependencies(sections, profile.seed, upstream, rooms=rooms)
+        with resumable_folder(folder, key) as out:
             if launcher := named_launcher():
                 launch(launcher, name, profile.name, out)
             else:
@@ -112,10 +116,11 @@ def _work(stage: Stage) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
-def _key(stage: Stage, sections: list[Any], seed: int, upstream: list[Any]) -> str:
-    """Return a digest of all that a stage's result depends on: settings, inputs and code."""
+def dependencies(
+    sections: Sequence[Section], seed: int, upstream: Sequence[Result], *, rooms: Sequence[str]
+) -> str:
+    """Return a digest of all that a result depends on: settings, inputs and the code of `rooms`."""
     components = Path(__file__).parent
-    rooms = (stage.function.split(".")[1], "lm")
     parts = [
         *(section.model_dump_json() for section in sections),
         str(seed),

@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import StageError
+from components.errors import SafeReActError, StageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -53,6 +53,31 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         scratch.replace(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
+    """Yield a scratch folder that replaces `folder` on success and outlives a killed process.
+
+    It is empty, unless an earlier process was killed or interrupted, or crashed, under the same
+    `key`: then it is that process's. A `SafeReActError` removes it, since what a user mends begins
+    anew.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = folder.with_name(f".{folder.name}.partial")
+    mark = scratch / ".key"
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != key:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        write_text(mark, key)
+    try:
+        yield scratch
+    except SafeReActError:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    mark.unlink()
+    scratch.replace(folder)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -32,7 +33,11 @@ def default_device() -> torch.device:
     if named:
         return torch.device(named)
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator or torch.device("cpu")
+    if accelerator is None:
+        return torch.device("cpu")
+    # A launcher of several processes tells each which accelerator of the machine is its own.
+    place = os.environ.get("LOCAL_RANK")
+    return accelerator if place is None else torch.device(accelerator.type, int(place))
 
 
 def checkpoint_folder(models: Models, ref: ModelRef) -> Path:
@@ -129,15 +134,19 @@ def _tokenizer_class(folder: Path) -> Any:
     return PreTrainedTokenizerFast if generic else AutoTokenizer
 
 
-def load_model(folder: Path, *, device: torch.device | None = None) -> PreTrainedModel:
+def load_model(
+    folder: Path, *, device: torch.device | None = None, load_in_4bit: bool = False
+) -> PreTrainedModel:
     """Return the causal language model in `folder`, in evaluation mode.
 
-    Single precision on a CPU, the checkpoint's own precision on an accelerator. Safetensors only,
-    no code from the checkpoint. Raises `ModelError` where it cannot be loaded.
+    Single precision on a CPU, the checkpoint's own precision on an accelerator; with
+    `load_in_4bit` its linear layers as NF4, the LM head excepted. Safetensors only, no code from
+    the checkpoint. Raises `ModelError` where it cannot be loaded.
     """
     from safetensors import SafetensorError
 
     device = device or default_device()
+    quantised = _nf4(device) if load_in_4bit else {}
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -145,10 +154,43 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> PreTraine
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
+            **quantised,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model in {folder} cannot be loaded: {error}") from error
-    return model.to(device).eval()
+    return (model if load_in_4bit else model.to(device)).eval()
+
+
+def _nf4(device: torch.device) -> dict[str, Any]:
+    """Return what loads a model in 4 bits onto `device` (QLoRA, arXiv 2305.14314, section 3).
+
+    A CPU is refused: once a model was evaluated there, bitsandbytes (0.50.2) computes with packed
+    weights, through which no gradient flows, and only warns of it.
+    """
+    if device.type == "cpu":
+        raise ModelError(
+            "load_in_4bit needs an accelerator, and this is a CPU, on which bitsandbytes gives no "
+            "reliable gradients; set train.load_in_4bit: false in the profile"
+        )
+    try:
+        import bitsandbytes
+    except ImportError as error:
+        raise ModelError(
+            "load_in_4bit needs bitsandbytes, which is not installed: pip install "
+            "'safereact-ops[4bit]', or set train.load_in_4bit: false in the profile"
+        ) from error
+    if device.type not in bitsandbytes.supported_torch_devices:
+        raise ModelError(
+            f"load_in_4bit: this bitsandbytes does not know the device {device.type!r}; install "
+            "one that does, or set train.load_in_4bit: false in the profile"
+        )
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": settings, "device_map": {"": device}}
 
 
 def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:

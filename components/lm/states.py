@@ -39,13 +39,13 @@ def backbone(model: Any) -> Any:
 def captured_states(model: nn.Module, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
     """Yield a mapping that each forward pass fills: layer -> states (batch, position, hidden)."""
     decoder = backbone(model)
-    blocks, norm = decoder.layers, decoder.norm
+    depth = decoder.config.num_hidden_layers
     states: dict[int, Tensor] = {}
     handles = []
     for layer in layers:
-        if not 1 <= layer <= len(blocks):
-            raise ModelError(f"layer {layer} is not there: the model has layers 1 to {len(blocks)}")
-        module = norm if layer == len(blocks) else blocks[layer - 1]
+        if not 1 <= layer <= depth:
+            raise ModelError(f"layer {layer} is not there: the model has layers 1 to {depth}")
+        module = decoder.norm if layer == depth else decoder.layers[layer - 1]
 
         def keep(_module: nn.Module, _inputs: object, output: Tensor, layer: int = layer) -> None:
             states[layer] = output
@@ -56,6 +56,38 @@ def captured_states(model: nn.Module, layers: Sequence[int]) -> Iterator[dict[in
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def truncated(model: nn.Module, layer: int) -> Iterator[None]:
+    """Let forward passes within the block end at decoder block `layer`.
+
+    The states up to there are the whole model's, bit for bit. What the model itself returns then
+    has gone through the final norm too early, so only captured states mean anything.
+    """
+    decoder = backbone(model)
+    blocks = decoder.layers
+    decoder.layers = blocks[:layer]
+    try:
+        yield
+    finally:
+        decoder.layers = blocks
+
+
+def hidden_states(
+    model: nn.Module, ids: Tensor, layers: Sequence[int], *, wrapped: nn.Module | None = None
+) -> list[Tensor]:
+    """Return one tensor (batch, position, hidden) a layer, up to the deepest and no further.
+
+    `ids` are padded on the right: under the causal mask no real position sees the padding, so no
+    attention mask is needed and the fast attention kernels apply. `wrapped` is what runs in the
+    model's place where it was prepared for several processes (DDP, FSDP). It runs as it was
+    wrapped, head included, but the head is asked for no position, which costs nothing.
+    """
+    nowhere = ids.new_empty(0)
+    with truncated(model, max(layers)), captured_states(model, layers) as states:
+        (wrapped or model)(input_ids=ids, logits_to_keep=nowhere, use_cache=False)
+    return [states[layer] for layer in layers]
 
 
 @torch.inference_mode()
@@ -78,7 +110,7 @@ def states_from_end(
     device = next(model.parameters()).device
     hidden = model.config.hidden_size
     result = torch.empty(len(sequences), last, len(layers), hidden)
-    with captured_states(model, layers) as states:
+    with truncated(model, max(layers)), captured_states(model, layers) as states:
         for rows in by_length(sequences, batch):
             ids, mask = pad_left([sequences[i] for i in rows], pad)
             backbone(model)(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.records import Arm
+from components.records import AnyArm, Arm
 from components.reporting.wording import AIMS, FORCED_AIMS, METRIC_NAMES, listed, percent
 from components.results import METRICS, Decision, Difference, Evidence, RateFigure, RuleOutcome
 
@@ -66,9 +66,9 @@ def metrics(evidence: Evidence) -> dict[str, list[str]]:
     return groups
 
 
-def comparisons(evidence: Evidence) -> dict[tuple[Arm, Arm], list[Difference]]:
+def comparisons(evidence: Evidence) -> dict[tuple[AnyArm, AnyArm], list[Difference]]:
     """Return the paired differences by the arms they compare, in the evidence's order."""
-    groups: dict[tuple[Arm, Arm], list[Difference]] = {}
+    groups: dict[tuple[AnyArm, AnyArm], list[Difference]] = {}
     for difference in evidence.differences:
         groups.setdefault((difference.arm, difference.against), []).append(difference)
     return groups

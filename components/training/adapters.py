@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -9,8 +10,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from components.errors import TrainingError
+from components.launcher import is_first
 from components.lm.masks import PROJECTIONS, projections
-from components.storage import digest_folder, read_json, write_json
+from components.storage import atomic_folder, digest_folder, read_json, write_json
+from components.training.checkpoints import trained_weights
+from components.training.processes import wait_for
 from components.workspace import CONTRACT
 
 if TYPE_CHECKING:
@@ -27,11 +31,12 @@ def add_lora(
     r: int,
     alpha: int,
     dropout: float,
-    layers: int,
+    layers: Sequence[int],
     location: str,
     seed: int,
+    modules: Sequence[str] = PROJECTIONS,
 ) -> PeftModel:
-    """Return `model` with a fresh LoRA on the seven projections of its first `layers` layers.
+    """Return `model` with a fresh LoRA on `modules` of the decoder blocks `layers`, 1 = first.
 
     Its first output is the model's own. `location` is what the adapter's file names as its base.
     Raises `ModelError` for an architecture without these projections.
@@ -42,8 +47,8 @@ def add_lora(
         r=r,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=list(PROJECTIONS),
-        layers_to_transform=list(range(layers)),
+        target_modules=list(modules),
+        layers_to_transform=[layer - 1 for layer in layers],
         layers_pattern="layers",
     )
     with torch.random.fork_rng():
@@ -62,17 +67,22 @@ def trainable_parameters(model: PeftModel) -> int:
 def save_lora(model: PeftModel, folder: Path, contract: PromptContract) -> str:
     """Write the adapter and its prompt contract into `folder`; return the folder's digest.
 
-    Raises `TrainingError` where a weight is not finite.
+    Every process must call it; the first writes. Raises `TrainingError` where a weight is not
+    finite.
     """
-    for name, weight in model.named_parameters():
-        if weight.requires_grad and not weight.isfinite().all():
+    weights = trained_weights(model)
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
             raise TrainingError(f"{name} is not finite after training; lower the learning rate")
-    # Without `False` PEFT asks the hub whether the base model's embeddings have changed.
-    model.save_pretrained(str(folder), save_embedding_layers=False)
-    (folder / "README.md").unlink()  # a blank form; the registry writes the model card
-    settings = read_json(folder / _SETTINGS)
-    # PEFT keeps the names as a set, whose order changes from process to process.
-    settings["target_modules"] = sorted(settings["target_modules"])
-    write_json(folder / _SETTINGS, settings)
-    write_json(folder / CONTRACT, contract.model_dump(mode="json"))
+    if is_first():
+        with atomic_folder(folder) as scratch:
+            # Without `False` PEFT asks the hub whether the base model's embeddings have changed.
+            model.save_pretrained(str(scratch), save_embedding_layers=False, state_dict=weights)
+            (scratch / "README.md").unlink()  # a blank form; the registry writes the model card
+            settings = read_json(scratch / _SETTINGS)
+            # PEFT keeps the names as a set, whose order changes from process to process.
+            settings["target_modules"] = sorted(settings["target_modules"])
+            write_json(scratch / _SETTINGS, settings)
+            write_json(scratch / CONTRACT, contract.model_dump(mode="json"))
+    wait_for(folder)
     return digest_folder(folder)

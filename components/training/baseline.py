@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from components.training.batches import CompletionCollator, draw_order
-from components.training.trainer import AdapterTrainer, Curves
+from components.training.batches import CompletionCollator, Side, draw_order, plan_steps
+from components.training.checkpoints import Progress
+from components.training.trainer import CHECKPOINT_EVERY, AdapterTrainer
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -30,8 +31,10 @@ def fine_tune(
     lr: float,
     seed: int,
     scratch: Path,
-) -> Curves:
-    """Train the adapter in place on refusals and retained completions; return the losses."""
+    micro_batch: int | None = None,
+    checkpoint_every: int = CHECKPOINT_EVERY,
+) -> Progress:
+    """Train the adapter in place on refusals and retained completions; return every step's loss."""
     order = mixed_order(
         refusals,
         retain,
@@ -40,11 +43,19 @@ def fine_tune(
         retain_share=retain_share,
         generator=np.random.default_rng(seed),
     )
-    collate = CompletionCollator([*refusals, *retain])
-    trainer = RefusalTrainer(adapted, order, collate, lr=lr, seed=seed, scratch=scratch)
-    trainer.train()
-    adapted.eval()
-    return trainer.curves
+    rows = [*refusals, *retain]
+    written = Side(rows, [len(row.completion) for row in rows])
+    trainer = RefusalTrainer(
+        adapted,
+        plan_steps([[(i,) for i in step] for step in order], (written,)),
+        CompletionCollator(rows),
+        lr=lr,
+        seed=seed,
+        scratch=scratch,
+        micro_batch=micro_batch,
+        checkpoint_every=checkpoint_every,
+    )
+    return trainer.finish()
 
 
 class RefusalTrainer(AdapterTrainer):
@@ -52,14 +63,15 @@ class RefusalTrainer(AdapterTrainer):
 
     label = "baseline"
 
-    def losses(self, inputs: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        """Return the mean cross-entropy over the batch's completion tokens, in nats."""
-        mask = inputs["mask"]
-        needed = mask.any(dim=0).nonzero()[:, 0]
-        output = self.adapted(input_ids=inputs["ids"], logits_to_keep=needed, use_cache=False)
-        logits = output.logits[mask[:, needed]]  # (token, vocabulary)
-        loss = cross_entropy(logits.float(), inputs["completions"])
-        return loss, {"cross_entropy": loss.item()}
+    def losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the micro-batch's part of the step's mean cross-entropy a token, in nats."""
+        # A mask gives the logits of its positions alone: (token, vocabulary).
+        logits = model(
+            input_ids=inputs["ids"], logits_to_keep=inputs["mask"], use_cache=False
+        ).logits
+        total = cross_entropy(logits.float(), inputs["completions"], reduction="sum")
+        loss = total / inputs["positions"]
+        return loss, {"cross_entropy": loss}
 
 
 def mixed_order(

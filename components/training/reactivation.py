@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.lm.states import backbone, captured_states
-from components.training.batches import PairCollator, Side, draw_order
+from components.lm.states import hidden_states
+from components.training.batches import PairCollator, Side, draw_order, plan_steps
+from components.training.checkpoints import Curves, Progress
+from components.training.early_stop import Criterion, EarlyStop
 from components.training.losses import mean_distance, reactivation_loss, retention_weight
-from components.training.targets import run_decoder
-from components.training.trainer import AdapterTrainer, Curves
+from components.training.trainer import CHECKPOINT_EVERY, AdapterTrainer
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -35,30 +35,37 @@ def reactivate(
     schedule: float,
     seed: int,
     scratch: Path,
-) -> Curves:
+    micro_batch: int | None = None,
+    checkpoint_every: int = CHECKPOINT_EVERY,
+    criterion: Criterion | None = None,
+) -> Progress:
     """Train the adapter in place, on `batch` rows of each side a step; return the losses by step.
 
-    `strength` is a and `schedule` the factor of the steps in the loss (see losses.py).
+    `strength` is a and `schedule` the factor of the steps in the loss (see losses.py). With a
+    `criterion` the training ends as soon as it is met.
     """
     generator = np.random.default_rng(seed)
     orders = [
         draw_order(len(side.rows), steps=steps, batch=batch, generator=generator)
         for side in (harmful, retain)
     ]
+    pairs = [list(zip(*pair, strict=True)) for pair in zip(*orders, strict=True)]
     trainer = ReactivationTrainer(
         adapted,
-        [list(zip(*pair, strict=True)) for pair in zip(*orders, strict=True)],
+        plan_steps(pairs, (harmful, retain)),
         PairCollator(harmful, retain),
         lr=lr,
         seed=seed,
         scratch=scratch,
+        micro_batch=micro_batch,
+        checkpoint_every=checkpoint_every,
         layers=layers,
         strength=strength,
         schedule=schedule,
     )
-    trainer.train()
-    adapted.eval()
-    return trainer.curves
+    if criterion is not None:
+        trainer.add_callback(EarlyStop(criterion, adapted, trainer.progress))
+    return trainer.finish()
 
 
 def first_and_last(curves: Curves, name: str) -> tuple[float, float]:
@@ -86,43 +93,26 @@ class ReactivationTrainer(AdapterTrainer):
         self.retained_layers = list(range(1, max(layers) + 1))
         self.strength, self.schedule = strength, schedule
 
-    def losses(self, inputs: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        """Return L and its parts: alignment, retention and the weight c."""
-        weight = retention_weight(
-            self.state.global_step, steps=self.state.max_steps, schedule=self.schedule
+    def weights(self) -> dict[str, float]:
+        """Return c, the weight of the retention."""
+        return {"c": retention_weight(self.step, steps=self.steps, schedule=self.schedule)}
+
+    def losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return this micro-batch's part of L and of its parts, alignment and retention."""
+        alignment = self._distance(model, inputs["harmful"], self.target_layers)
+        retention = self._distance(model, inputs["retain"], self.retained_layers)
+        loss = reactivation_loss(
+            alignment, retention, weight=self.weights()["c"], strength=self.strength
         )
-        alignment = self._distance(inputs["harmful"], self.target_layers)
-        retention = self._distance(inputs["retain"], self.retained_layers)
-        loss = reactivation_loss(alignment, retention, weight=weight, strength=self.strength)
-        return loss, {
-            "alignment": alignment.item(),
-            "retention": retention.item(),
-            "c": weight,
-        }
+        return loss, {"alignment": alignment, "retention": retention}
 
-    def _distance(self, side: dict[str, Tensor], layers: list[int]) -> Tensor:
-        targets = side["targets"] if "targets" in side else self._reference(side, layers)
-        return mean_distance(self._states(side["ids"], layers), targets, side["mask"])
+    def _distance(self, model: nn.Module, side: dict[str, Any], layers: list[int]) -> Tensor:
+        targets = side["targets"] if "targets" in side else self._reference(model, side, layers)
+        states = hidden_states(self.adapted, side["ids"], layers, wrapped=model)
+        return mean_distance(states, targets, side["mask"], positions=side["positions"])
 
-    def _reference(self, side: dict[str, Tensor], layers: list[int]) -> Tensor:
+    def _reference(self, model: nn.Module, side: dict[str, Any], layers: list[int]) -> Tensor:
         """Return the states of the post-trained model: (real position, layer, hidden)."""
         with torch.no_grad(), self.adapted.disable_adapter():
-            states = self._states(side["ids"], layers)
+            states = hidden_states(self.adapted, side["ids"], layers, wrapped=model)
         return torch.stack([layer[side["mask"]] for layer in states], dim=1)
-
-    def _states(self, ids: Tensor, layers: list[int]) -> list[Tensor]:
-        with captured_states(self.adapted, layers) as states, shortened(self.adapted, max(layers)):
-            run_decoder(self.adapted, ids)
-            return [states[layer] for layer in layers]
-
-
-@contextmanager
-def shortened(model: nn.Module, depth: int) -> Iterator[None]:
-    """Leave only the first `depth` decoder layers of `model` within the block."""
-    decoder = backbone(model)
-    layers = decoder.layers
-    decoder.layers = layers[:depth]
-    try:
-        yield
-    finally:
-        decoder.layers = layers

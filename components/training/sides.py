@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.errors import TrainingError
 from components.training.batches import Side
 from components.training.rows import (
+    MIN_REFUSALS,
     Reading,
     Row,
     keep_refusals,
@@ -111,3 +113,39 @@ def retained_side(
     log.info("storing the states of %d answers to retain", len(rows))
     layers = range(1, depth + 1)
     return Side(rows, tails, store_states(model, inputs, tails, layers=layers, folder=folder))
+
+
+def compliant_side(
+    student: Reader,
+    read: Reading,
+    *,
+    max_new_tokens: int,
+    layers: Sequence[int],
+    patterns: Sequence[str],
+    compliance_pattern: str | None,
+    folder: Path,
+) -> Side:
+    """Return harmful prompts with the post-trained model's own answers that are no refusals.
+
+    The tokens of the answers count; the states there are stored at `layers`. Raises `TrainingError`
+    where there are too few such answers.
+    """
+    rows = [
+        row
+        for form, prompts in read.items()
+        for row in own_completions(
+            student, prompts, max_new_tokens=max_new_tokens, label=f"harmful answers, {form}"
+        )
+        if len(row.completion) > 1
+        and not refuses(student, row, patterns=patterns, compliance_pattern=compliance_pattern)
+    ]
+    if len(rows) < MIN_REFUSALS:
+        raise TrainingError(
+            f"the post-trained model answers {len(rows)} of the harmful training prompts; "
+            f"rerouting needs {MIN_REFUSALS} answers to turn away from"
+        )
+    tails = [row.tail(0) for row in rows]
+    inputs = [row.inputs for row in rows]
+    return Side(
+        rows, tails, store_states(student.model, inputs, tails, layers=layers, folder=folder)
+    )

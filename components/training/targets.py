@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.errors import TrainingError
-from components.lm.batches import by_length
-from components.lm.states import backbone, captured_states
-from components.training.batches import pad_right
+from components.lm.states import hidden_states
+from components.training.batches import by_tokens, pad_right
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_BATCH = 32  # sequences a forward pass
+_TOKENS = 2048  # a forward pass, padding included
 
 
 class StoredStates:
     """Hidden states of many sequences: index -> (position, layer, hidden), read when asked for."""
 
-    def __init__(self, files: dict[int, Path]) -> None:
-        handles: dict[Path, Any] = {
-            path: safe_open(path, framework="pt") for path in sorted(set(files.values()))
-        }
-        self._handles = {index: handles[path] for index, path in files.items()}
+    def __init__(self, folder: Path) -> None:
+        """Open the files that `store_states` wrote into `folder`."""
+        self._handles: dict[int, Any] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            handle: Any = safe_open(path, framework="pt")
+            self._handles |= dict.fromkeys(map(int, handle.keys()), handle)
 
     def __getitem__(self, index: int) -> Tensor:
         return self._handles[index].get_tensor(str(index))
@@ -52,27 +52,17 @@ def store_states(
     They are written into `folder` as safetensors in the model's precision, one file a forward
     pass, so that memory holds one batch. The last layer is read after the final norm.
     """
-    folder.mkdir(parents=True)
-    files: dict[int, Path] = {}
-    with captured_states(model, layers) as states:
-        for number, rows in enumerate(by_length(sequences, _BATCH)):
-            ids, mask = pad_right([sequences[i] for i in rows], [tails[i] for i in rows])
-            run_decoder(model, ids.to(model.device))
-            packed = torch.stack([states[layer][mask] for layer in layers], dim=1).cpu()
-            pieces = packed.split([tails[i] for i in rows])
-            path = folder / f"{number:05d}.safetensors"
-            save_file({str(i): p.contiguous() for i, p in zip(rows, pieces, strict=True)}, path)
-            files |= dict.fromkeys(rows, path)
-    return StoredStates(files)
-
-
-def run_decoder(model: nn.Module, ids: Tensor) -> Tensor:
-    """Return the decoder's last hidden states (batch, position, hidden), without the LM head.
-
-    `ids` are padded on the right: under the causal mask no real position sees the padding, so no
-    attention mask is needed and the fast attention kernels apply.
-    """
-    return backbone(model)(input_ids=ids, use_cache=False).last_hidden_state
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, rows in enumerate(by_tokens(sequences, _TOKENS)):
+        ids, mask = pad_right([sequences[i] for i in rows], [tails[i] for i in rows])
+        states = hidden_states(model, ids.to(model.device), layers)
+        packed = torch.stack([layer[mask] for layer in states], dim=1).cpu()
+        pieces = packed.split([tails[i] for i in rows])
+        save_file(
+            {str(i): piece.contiguous() for i, piece in zip(rows, pieces, strict=True)},
+            folder / f"{number:05d}.safetensors",
+        )
+    return StoredStates(folder)
 
 
 def check_targets(targets: Sequence[int], layers: int) -> int:

@@ -69,14 +69,14 @@ def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
         yield open_reader(models, models.post_trained, reminder=probe.reminder)
 
 
-def harmful_refused(probe: Probe) -> float:
-    """Return the share of harmful prompts that the chosen teacher refused in its check.
+def refusals_waived(probe: Probe) -> bool:
+    """Return whether the chosen teacher passed its check without refusing anything.
 
     Raises `TrainingError` where the probe has no figures of it.
     """
     for figures in probe.teachers:
         if figures.teacher == probe.teacher:
-            return figures.harmful_refused
+            return figures.passed and figures.harmful_refused == 0
     raise TrainingError(
-        f"the probe has no check of its teacher {probe.teacher!r}; run the stage `probe` again"
+        f"the probe has no check of its teacher {probe.teacher!r}; put it among probe.teachers"
     )

@@ -46,6 +46,16 @@ def test_shipped_profiles_are_valid():
         (MINIMAL + "train: {lr: 7}\n", "train.lr"),
         (MINIMAL + "train: {lr: 7}\n", "received 7"),
         (MINIMAL + "seed: -1\n", "seed"),
+        (
+            MINIMAL + "probe: {pruning: {shares: {}}}\n",
+            "at least one share of a matrix or of a row",
+        ),
+        (
+            MINIMAL + "probe: {pruning: {shares: {row: [0.1, 0.1]}}}\n",
+            "shares of a row must differ",
+        ),
+        (MINIMAL + "probe: {pruning: {shares: {matrix: [1]}}}\n", "probe.pruning.shares.matrix"),
+        (MINIMAL + "probe: {pruning: {shares: {column: [0.1]}}}\n", "probe.pruning.shares.column"),
         (MINIMAL + "name: other\n", "'name' is not allowed"),
         (MINIMAL.replace("path: data/raw/mine.jsonl, ", ""), "exactly one of `path` and `hub`"),
         (MINIMAL.replace("path: data/raw/mine.jsonl", "hub: o/n"), "needs `revision`"),

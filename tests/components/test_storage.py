@@ -50,6 +50,50 @@ def test_what_a_killed_process_left_is_removed_first(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["stage"]
 
 
+def killed_in(folder, key, name):
+    """Let a process die, as by kill -9, once it has written a file into a resumable folder."""
+    child = os.fork()
+    if child == 0:
+        with storage.resumable_folder(folder, key) as out:
+            (out / name).write_text("x")
+            os._exit(9)
+    os.waitpid(child, 0)
+
+
+def visible(folder):
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def test_what_a_killed_process_left_is_taken_up_under_the_same_key(tmp_path):
+    folder = tmp_path / "stage"
+    killed_in(folder, "one", "first")
+    killed_in(folder, "one", "second")
+    assert not folder.exists()
+    with storage.resumable_folder(folder, "one") as out:
+        assert visible(out) == ["first", "second"]
+    assert [p.name for p in tmp_path.iterdir()] == ["stage"]
+    assert sorted(p.name for p in folder.iterdir()) == ["first", "second"]
+
+
+def test_another_key_begins_anew(tmp_path):
+    folder = tmp_path / "stage"
+    killed_in(folder, "one", "first")
+    with storage.resumable_folder(folder, "two") as out:
+        assert visible(out) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(StageError, []), (KeyboardInterrupt, ["a"]), (RuntimeError, ["a"])]
+)
+def test_what_a_user_mends_begins_anew_and_an_interrupt_does_not(tmp_path, error, left):
+    folder = tmp_path / "stage"
+    with pytest.raises(error), storage.resumable_folder(folder, "one") as out:
+        (out / "a").write_text("x")
+        raise error
+    with storage.resumable_folder(folder, "one") as out:
+        assert visible(out) == left
+
+
 @dataclass
 class Row:
     name: str

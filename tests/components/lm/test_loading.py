@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 
 import pytest
+import torch
 
 from components.errors import ModelError
 from components.lm.loading import (
@@ -94,3 +96,32 @@ def test_an_adapter_of_another_model_is_refused(checkpoint, tmp_path):
 def test_the_environment_names_the_device(monkeypatch):
     monkeypatch.setenv("SAFEREACT_DEVICE", "meta")
     assert default_device().type == "meta"
+
+
+def test_four_bits_on_a_cpu_name_the_remedy(checkpoint):
+    with pytest.raises(ModelError, match=r"needs an accelerator.*train\.load_in_4bit: false"):
+        load_model(checkpoint, device=torch.device("cpu"), load_in_4bit=True)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_four_bits_without_bitsandbytes_name_the_remedy(checkpoint):
+    with pytest.raises(ModelError, match=r"safereact-ops\[4bit\].*load_in_4bit: false"):
+        load_model(checkpoint, device=torch.device("cuda"), load_in_4bit=True)
+
+
+@pytest.mark.gpu
+def test_four_bits_are_close_and_can_be_trained(tmp_path):
+    from components.training.adapters import add_lora
+
+    checkpoint = write_checkpoint(tmp_path, hidden=128)
+    whole, quantised = load_model(checkpoint), load_model(checkpoint, load_in_4bit=True)
+    ids = torch.tensor([[5, 6, 7, 8]], device=default_device())
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert whole.get_parameter(name).nbytes > 6 * quantised.get_parameter(name).nbytes
+    logits, expected = quantised(ids).logits, whole(ids).logits
+    assert 0 < (logits - expected).norm() < 0.2 * expected.norm()
+    shape = {"r": 2, "alpha": 2, "dropout": 0.0, "layers": 3, "location": "x", "seed": 0}
+    adapted = add_lora(quantised, **shape)
+    adapted(ids).logits.sum().backward()
+    gradients = [w.grad for n, w in adapted.named_parameters() if "lora_B" in n]
+    assert len(gradients) == 21 and all(g.abs().sum() > 0 for g in gradients)

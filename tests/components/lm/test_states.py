@@ -8,7 +8,13 @@ import torch
 from components.errors import ModelError
 from components.lm.batches import by_length, pad_left, positions_of
 from components.lm.loading import load_model
-from components.lm.states import backbone, captured_states, states_from_end
+from components.lm.states import (
+    backbone,
+    captured_states,
+    hidden_states,
+    states_from_end,
+    truncated,
+)
 from tests.checkpoints import write_checkpoint
 
 SEQUENCES = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14], [15, 16], [17, 18, 19, 20]]
@@ -46,6 +52,39 @@ def test_hooks_are_gone_after_an_error(model):
     with captured_states(model, [2]) as states, torch.inference_mode():
         backbone(model)(input_ids=torch.tensor([[5, 6]]))
     assert list(states) == [2]
+
+
+@pytest.mark.parametrize("layers", [[1], [2], [1, 2], [1, 3]])
+def test_states_are_bit_for_bit_those_of_the_whole_model(model, layers):
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+    with torch.inference_mode():
+        with captured_states(model, layers) as whole:
+            model(input_ids=ids)
+        states = hidden_states(model, ids, layers)
+    for layer, state in zip(layers, states, strict=True):
+        assert torch.equal(state, whole[layer])
+
+
+def test_blocks_above_do_not_run_and_the_head_is_asked_for_nothing(model):
+    seen = []
+    blocks = list(backbone(model).layers)
+    handles = [
+        module.register_forward_hook(lambda m, _, output, name=name: seen.append((name, output)))
+        for name, module in {"second": blocks[1], "third": blocks[2], "head": model.lm_head}.items()
+    ]
+    hidden_states(model, torch.tensor([[5, 6, 7]]), [2])
+    for handle in handles:
+        handle.remove()
+    assert [name for name, _ in seen] == ["second", "head"]
+    assert seen[-1][1].numel() == 0
+    assert list(backbone(model).layers) == blocks
+
+
+def test_the_whole_decoder_is_back_after_an_error(model):
+    with pytest.raises(RuntimeError), truncated(model, 1):
+        assert len(backbone(model).layers) == 1
+        raise RuntimeError
+    assert len(backbone(model).layers) == 3
 
 
 @pytest.mark.parametrize("layer", [0, 4, -1])

@@ -101,6 +101,8 @@ def adapter(tmp_path_factory, random_models, random_prompts):
         adapted_layers=1,
         parameters=1,
         steps=1,
+        tokens=9,
+        baseline_tokens=9,
         harmful_rows=1,
         teacher_refused=1,
         teacher_asked=7,

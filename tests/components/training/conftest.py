@@ -31,7 +31,9 @@ def make_probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Probe]
         folder = tmp_path_factory.mktemp("probe")
         return Probe(
             layers=(),
+            folded_by="topic",
             masks=(),
+            pruning=(),
             teachers=(figures,),
             teacher=teacher,
             reminder="please do not help",

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from components.training.baseline import mixed_order
-from components.training.batches import CompletionCollator, draw_order, pad_right
+from components.training.batches import (
+    CompletionCollator,
+    Item,
+    Side,
+    by_tokens,
+    draw_order,
+    pad_right,
+    plan_steps,
+)
 from components.training.rows import Row
 
 
@@ -23,6 +31,13 @@ def test_the_order_depends_on_the_generator_alone():
     assert draw[0] == draw[1] != draw[2]
 
 
+def test_batches_hold_so_many_tokens_at_most():
+    sequences = [[1] * n for n in (3, 9, 4, 2, 5)]
+    assert list(by_tokens(sequences, 10)) == [[1], [4], [2], [0], [3]]
+    assert list(by_tokens(sequences, 18)) == [[1, 4], [2, 0], [3]]
+    assert list(by_tokens(sequences, 3)) == [[1], [4], [2], [0], [3]]
+
+
 def test_padding_is_on_the_right_and_the_mask_marks_the_tail():
     ids, mask = pad_right([[1, 2, 3], [4]], [2, 1])
     assert ids.tolist() == [[1, 2, 3], [4, 0, 0]]
@@ -31,11 +46,23 @@ def test_padding_is_on_the_right_and_the_mask_marks_the_tail():
 
 def test_positions_of_the_baseline_predict_the_completion():
     rows = [Row("a", (1, 2, 3), (4, 5)), Row("b", (6, 7), (8,))]
-    batch = CompletionCollator(rows)([0, 1])
+    (items,) = plan_steps([[(0,), (1,)]], [Side(rows, [2, 1])])
+    batch = CompletionCollator(rows)(items)
     assert batch["ids"].tolist() == [[1, 2, 3, 4], [6, 7, 0, 0]]
     # Position 2 holds token 3 and predicts 4, position 3 holds 4 and predicts 5.
     assert batch["mask"].tolist() == [[False, False, True, True], [False, True, False, False]]
     assert batch["completions"].tolist() == [4, 5, 8]
+    assert batch["positions"] == 3
+
+
+def test_every_item_knows_the_positions_of_its_whole_step():
+    rows = [Row("a", (1, 2, 3), (4, 5)), Row("b", (6, 7), (8,))]
+    sides = [Side(rows, [3, 1]), Side(rows, [4, 2])]
+    # Inputs leave out the last token: four of a, two of b.
+    assert plan_steps([[(0, 1), (1, 1)], [(0, 0)]], sides) == [
+        [Item((0, 1), (4, 4), 6), Item((1, 1), (4, 4), 4)],
+        [Item((0, 0), (3, 4), 8)],
+    ]
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0, 0), (0.25, 2), (1, 8)])

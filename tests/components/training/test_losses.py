@@ -15,14 +15,15 @@ def test_mean_distance_by_hand():
     mask = torch.tensor([[False, True, True]])
     targets = torch.zeros(2, 2, 2)
     # Norms: 5 and 1 at the first layer, 0 and 10 at the second; their mean is 4.
-    assert mean_distance([first, second], targets, mask).item() == pytest.approx(4.0)
+    assert mean_distance([first, second], targets, mask, positions=2).item() == pytest.approx(4.0)
 
 
 def test_rows_weigh_by_their_positions():
     states = torch.tensor([[[3.0, 4.0], [0.0, 0.0]], [[0.0, 2.0], [0.0, 0.0]]])
     mask = torch.tensor([[True, True], [True, False]])
     # 5, 0 of the first row and 2 of the second: a mean over three positions, not over rows.
-    assert mean_distance([states], torch.zeros(3, 1, 2), mask).item() == pytest.approx(7 / 3)
+    loss = mean_distance([states], torch.zeros(3, 1, 2), mask, positions=3)
+    assert loss.item() == pytest.approx(7 / 3)
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,14 +51,18 @@ def test_padding_changes_nothing(lengths, left, right, seed):
         for layer in states
     ]
     wide = torch.nn.functional.pad(mask, (left, right))
+    positions = sum(lengths)
     torch.testing.assert_close(
-        mean_distance(padded, targets, wide), mean_distance(states, targets, mask)
+        mean_distance(padded, targets, wide, positions=positions),
+        mean_distance(states, targets, mask, positions=positions),
     )
 
 
 def test_no_gradient_where_the_states_are_the_targets():
     states = torch.ones(1, 2, 3, requires_grad=True)
-    loss = mean_distance([states], torch.ones(2, 1, 3), torch.ones(1, 2, dtype=torch.bool))
+    loss = mean_distance(
+        [states], torch.ones(2, 1, 3), torch.ones(1, 2, dtype=torch.bool), positions=2
+    )
     loss.backward()
     assert loss.item() == 0
     assert states.grad is not None and (states.grad == 0).all()

@@ -10,7 +10,7 @@ from components.errors import TrainingError
 from components.lm.loading import load_model, load_tokenizer
 from components.records import Form, Role, Split
 from components.training.adapters import add_lora
-from components.training.batches import PairCollator, Side
+from components.training.batches import PairCollator, Side, plan_steps
 from components.training.reactivation import ReactivationTrainer, first_and_last, reactivate
 from components.training.rows import own_completions, read_prompts
 from components.training.sides import MAX_REFERENCE_BYTES, retained_side, teacher_lesson
@@ -64,7 +64,7 @@ def adapted(folder):
         r=4,
         alpha=4,
         dropout=0.0,
-        layers=max(LAYERS),
+        layers=range(1, max(LAYERS) + 1),
         location="post-trained",
         seed=0,
     )
@@ -76,10 +76,10 @@ def adapted(folder):
 
 
 def make_trainer(adapted, sides, tmp_path, steps=4, lr=1e-2):
-    batches = [[(4 * k + i, 4 * k + i) for i in range(4)] for k in range(2)] * (steps // 2)
+    pairs = [[(4 * k + i, 4 * k + i) for i in range(4)] for k in range(2)] * (steps // 2)
     return ReactivationTrainer(
         adapted,
-        batches,
+        plan_steps(pairs, sides),
         PairCollator(*sides),
         lr=lr,
         seed=0,
@@ -116,10 +116,10 @@ def naive_distance(student, other, rows, tails, layers, width=40):
 def test_a_step_has_the_loss_of_a_naive_step(adapted, sides, folder, tmp_path):
     harmful, retain = sides
     trainer = make_trainer(adapted, sides, tmp_path)
-    trainer.state.global_step, trainer.state.max_steps = 3, 4
-    pairs = [(i, i + 1) for i in range(4)]
+    trainer.state.global_step = 3
+    (items,) = plan_steps([[(i, i + 1) for i in range(4)]], sides)
     with torch.no_grad():
-        loss, figures = trainer.losses(PairCollator(*sides)(pairs))
+        loss, figures = trainer.losses(adapted, PairCollator(*sides)(items))
         alignment = naive_distance(
             adapted, load_model(folder / "base"), harmful.rows[:4], harmful.tails[:4], LAYERS
         )
@@ -131,19 +131,19 @@ def test_a_step_has_the_loss_of_a_naive_step(adapted, sides, folder, tmp_path):
             range(1, max(LAYERS) + 1),
         )
     c = 3 / (1.5 * 4)
-    assert figures["alignment"] == pytest.approx(alignment, abs=1e-4)
-    assert figures["retention"] == pytest.approx(retention, abs=1e-4)
-    assert figures["c"] == c
+    assert figures["alignment"].item() == pytest.approx(alignment, abs=1e-4)
+    assert figures["retention"].item() == pytest.approx(retention, abs=1e-4)
+    assert trainer.weights() == {"c": c}
     assert loss.item() == pytest.approx(10 * (1 - c) * alignment + 10 * c * retention, abs=1e-3)
 
 
 def test_references_computed_in_the_step_are_the_stored_ones(adapted, sides, tmp_path):
     trainer = make_trainer(adapted, sides, tmp_path)
-    trainer.state.global_step, trainer.state.max_steps = 2, 4
-    pairs = [(i, i) for i in range(4)]
-    stored, _ = trainer.losses(PairCollator(*sides)(pairs))
+    trainer.state.global_step = 2
+    (items,) = plan_steps([[(i, i) for i in range(4)]], sides)
+    stored, _ = trainer.losses(adapted, PairCollator(*sides)(items))
     bare = PairCollator(sides[0], replace(sides[1], targets=None))
-    computed, _ = trainer.losses(bare(pairs))
+    computed, _ = trainer.losses(adapted, bare(items))
     torch.testing.assert_close(computed, stored, atol=1e-5, rtol=0)
 
 
@@ -167,7 +167,7 @@ def test_the_first_retention_is_zero_and_the_alignment_falls(folder, sides, tmp_
         r=8,
         alpha=8,
         dropout=0.0,
-        layers=2,
+        layers=(1, 2),
         location="post-trained",
         seed=0,
     )
@@ -182,7 +182,7 @@ def test_the_first_retention_is_zero_and_the_alignment_falls(folder, sides, tmp_
         schedule=1.5,
         seed=0,
         scratch=tmp_path,
-    )
+    ).curves
     assert [line["step"] for line in curves] == list(range(20))
     assert curves[0]["retention"] == pytest.approx(0, abs=1e-5) and curves[0]["c"] == 0
     first, last = first_and_last(curves, "alignment")

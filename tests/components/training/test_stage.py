@@ -61,7 +61,7 @@ def test_settings_are_free_of_the_machine_and_of_hash_order(adapter, random_mode
 
 def test_the_saved_adapter_has_the_trained_logits(random_models, tmp_path, ids):
     folder = random_models.folder / "post-trained"
-    shape = {"r": 4, "alpha": 8, "dropout": 0.1, "layers": 2, "seed": 0}
+    shape = {"r": 4, "alpha": 8, "dropout": 0.1, "layers": (1, 2), "seed": 0}
     adapted = add_lora(load_model(folder), location="post-trained", **shape)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
@@ -76,14 +76,14 @@ def test_the_saved_adapter_has_the_trained_logits(random_models, tmp_path, ids):
 
 def test_a_fresh_adapter_changes_nothing(random_models, ids):
     folder = random_models.folder / "post-trained"
-    shape = {"r": 4, "alpha": 8, "dropout": 0.0, "layers": 3, "seed": 0}
+    shape = {"r": 4, "alpha": 8, "dropout": 0.0, "layers": (1, 2, 3), "seed": 0}
     adapted = add_lora(load_model(folder), location="post-trained", **shape)
     with torch.no_grad():
         assert torch.equal(adapted(ids).logits, load_model(folder)(ids).logits)
 
 
 def test_weights_that_are_not_finite_are_not_saved(random_models, tmp_path):
-    shape = {"r": 2, "alpha": 2, "dropout": 0.0, "layers": 1, "seed": 0}
+    shape = {"r": 2, "alpha": 2, "dropout": 0.0, "layers": (1,), "seed": 0}
     model = load_model(random_models.folder / "post-trained")
     adapted = add_lora(model, location="post-trained", **shape)
     next(w for w in adapted.parameters() if w.requires_grad).data.fill_(float("inf"))

@@ -6,10 +6,10 @@ import torch
 from components.errors import ModelError, StageError, TrainingError
 from components.lm.chat import render_prompt
 from components.lm.loading import load_model, load_tokenizer
-from components.lm.masks import projections, save_masks
-from components.records import Role, Split
+from components.lm.masks import PackedMask, projections, save_masks
+from components.records import Form, Role, Split
 from components.training.targets import check_targets, store_states
-from components.training.teacher import harmful_refused, open_reader, open_teacher
+from components.training.teacher import open_reader, open_teacher, refusals_waived
 from components.workspace import MASKS
 
 
@@ -38,7 +38,8 @@ def test_stored_states_are_those_of_one_sequence_at_a_time(base, sequences, tmp_
 
 
 def test_states_are_spread_over_files(base, sequences, tmp_path, monkeypatch):
-    monkeypatch.setattr("components.training.targets._BATCH", 5)
+    longest = max(map(len, sequences))
+    monkeypatch.setattr("components.training.targets._TOKENS", 5 * longest)
     folder = tmp_path / "states"
     store_states(base, sequences, [1] * len(sequences), layers=(2,), folder=folder)
     assert len(list(folder.glob("*.safetensors"))) == -(-len(sequences) // 5)
@@ -67,7 +68,8 @@ def test_missing_masks_stop(random_models, make_probe):
 
 def test_masks_of_another_model_stop(random_models, make_probe):
     probe = make_probe("pruned")
-    save_masks(probe.folder / MASKS, {"layers.0.mlp.up_proj": torch.ones(2, 2, dtype=torch.bool)})
+    mask = PackedMask.of(torch.ones(2, 2, dtype=torch.bool))
+    save_masks(probe.folder / MASKS, {"layers.0.mlp.up_proj": mask})
     with pytest.raises(ModelError, match="another model"), open_teacher(random_models, probe):
         pass
 
@@ -75,7 +77,7 @@ def test_masks_of_another_model_stop(random_models, make_probe):
 def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe):
     probe = make_probe("pruned")
     own = projections(open_reader(random_models, random_models.post_trained).model)
-    masks = {name: linear.weight > 0 for name, linear in own.items()}
+    masks = {name: PackedMask.of(linear.weight > 0) for name, linear in own.items()}
     save_masks(probe.folder / MASKS, masks)
     with open_teacher(random_models, probe) as teacher:
         for name, linear in projections(teacher.model).items():
@@ -85,8 +87,8 @@ def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe):
 def test_the_reminder_teacher_is_the_post_trained_model(random_models, make_probe, base):
     with open_teacher(random_models, make_probe("reminder")) as teacher:
         plain = render_prompt(teacher.tokenizer, "how do i open a box ?")
-        reminded = teacher.render("how do i open a box ?")
-        assert len(reminded) > len(plain) and reminded[-3:] == plain[-3:]
+        reminded = teacher.render("how do i open a box ?", Form.SERVED)
+        assert len(reminded) > len(plain) and list(reminded[-3:]) == plain[-3:]
         weight = teacher.model.model.embed_tokens.weight
         assert not torch.equal(weight, base.model.embed_tokens.weight)
 
@@ -94,4 +96,12 @@ def test_the_reminder_teacher_is_the_post_trained_model(random_models, make_prob
 def test_a_teacher_without_a_check_stops(make_probe):
     probe = make_probe("base").model_copy(update={"teacher": "reminder"})
     with pytest.raises(TrainingError, match="no check"):
-        harmful_refused(probe)
+        refusals_waived(probe)
+
+
+def test_only_a_check_that_passed_waives_refusals(make_probe):
+    probe = make_probe("base", refused=0.0)
+    assert refusals_waived(probe)
+    assert not refusals_waived(make_probe("base", refused=0.5))
+    failed = probe.teachers[0].model_copy(update={"passed": False})
+    assert not refusals_waived(probe.model_copy(update={"teachers": (failed,)}))

@@ -1,0 +1,343 @@
+"""What a training step costs: ours against a straightforward one, on the same batches, in one run.
+
+The straightforward step keeps teacher and student in memory, asks the teacher and the frozen
+student in every step, pads to fixed widths (128 tokens harmful, 512 retained, as the authors' code
+does) and runs all layers and the LM head. Ours has both targets stored, pads to the longest row,
+ends at the deepest target layer and asks the head for nothing. It runs twice: the whole batch in
+one forward pass, and in micro-batches of one row, which need no padding; the bars are held against
+the second. All minimise the same masked loss with the same optimiser, so their losses must be equal.
+
+Random weights serve: the arithmetic is the same. Each side runs in a process of its own, so that
+its peak memory is its own. `python -m benchmarks.training_step --help`, or `make bench`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, TrainerCallback
+
+from components.training.adapters import add_lora
+from components.training.batches import PairCollator, Side, pad_right, plan_steps
+from components.training.losses import mean_distance, reactivation_loss, retention_weight
+from components.training.reactivation import ReactivationTrainer
+from components.training.rows import Row
+from components.training.targets import store_states
+
+STRENGTH, SCHEDULE, LR, CLIP = 10.0, 1.5, 2e-5, 1.0
+REFUSAL, PROMPT = 16, 2  # tokens of a refusal, and of its prompt's end, that count
+BARS = {"speed": 3.0, "memory": 0.6, "loss": 1e-4}
+PLAIN = "straightforward"
+# Ours with its rows a forward pass; None: the whole batch.
+OURS: dict[str, int | None] = {"ours": None, "ours, row by row": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A model's shape and what it is trained on; the defaults are SmolLM2-135M's shape."""
+
+    seed: int = 0
+    steps: int = 5
+    batch: int = 4
+    hidden: int = 576
+    layers: int = 30
+    heads: int = 9
+    kv_heads: int = 3
+    feed_forward: int = 1536
+    vocabulary: int = 49152
+    targets: tuple[int, ...] = (5, 10, 15, 20, 25)
+    widths: tuple[int, int] = (128, 512)  # of the straightforward step's padding
+
+
+def draw_sides(case: Case) -> tuple[Side, Side]:
+    """Return harmful and retained rows of random tokens, as many as all steps need, untargeted.
+
+    Harmful prompt and refusal: 20 to 80 tokens together, uniform. Retained prompt and chain of
+    thought: log-normal with a median of 220 tokens and sigma 0.5, within 64 and 512. Both are cut
+    to the straightforward step's widths where these are smaller.
+    """
+    generator = np.random.default_rng(case.seed)
+    count = case.steps * case.batch
+    lengths = (
+        generator.integers(20, 81, count),
+        np.clip(generator.lognormal(np.log(220), 0.5, count), 64, 512).astype(int),
+    )
+    sides = []
+    for name, drawn, width in zip(("harmful", "retain"), lengths, case.widths, strict=True):
+        rows = []
+        for i, length in enumerate(np.minimum(drawn, width).tolist()):
+            tokens = generator.integers(0, case.vocabulary, length).tolist()
+            rows.append(Row(f"{name}-{i}", tuple(tokens), ()))
+        tails = [len(r.inputs) if name == "retain" else REFUSAL + PROMPT for r in rows]
+        sides.append(Side(rows, tails))
+    return sides[0], sides[1]
+
+
+def build(case: Case, seed: int) -> PreTrainedModel:
+    """Return a random Llama of the case's shape, in single precision."""
+    config = AutoConfig.for_model(
+        "llama",
+        hidden_size=case.hidden,
+        num_hidden_layers=case.layers,
+        num_attention_heads=case.heads,
+        num_key_value_heads=case.kv_heads,
+        intermediate_size=case.feed_forward,
+        vocab_size=case.vocabulary,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def build_student(case: Case) -> PeftModel:
+    """Return the student with an adapter that changes its states already, so that no part of the
+    loss is zero."""
+    adapted = add_lora(
+        build(case, case.seed),
+        r=16,
+        alpha=16,
+        dropout=0.0,
+        layers=range(1, max(case.targets) + 1),
+        location="random",
+        seed=case.seed,
+    )
+    generator = torch.Generator().manual_seed(case.seed)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(0, 0.02, generator=generator)
+    return adapted
+
+
+def ours(case: Case, scratch: Path, *, micro_batch: int | None = None) -> dict[str, Any]:
+    """Return losses and seconds of every step, and the seconds that the targets took once."""
+    harmful, retain = draw_sides(case)
+    begin = time.perf_counter()
+    sides = []
+    for side, seed, layers in (
+        (harmful, case.seed + 1, case.targets),  # the teacher
+        (retain, case.seed, range(1, max(case.targets) + 1)),
+    ):
+        model, inputs = build(case, seed), [row.inputs for row in side.rows]
+        folder = scratch / str(seed)
+        states = store_states(model, inputs, side.tails, layers=layers, folder=folder)
+        sides.append(Side(side.rows, side.tails, states))
+        del model
+        gc.collect()
+    once = time.perf_counter() - begin
+    trainer = ReactivationTrainer(
+        build_student(case),
+        plan_steps(_pairs(case), sides),
+        PairCollator(*sides),
+        lr=LR,
+        seed=case.seed,
+        scratch=scratch / "trainer",
+        micro_batch=micro_batch,
+        checkpoint_every=case.steps,
+        layers=case.targets,
+        strength=STRENGTH,
+        schedule=SCHEDULE,
+    )
+    clock = _Clock()
+    trainer.add_callback(clock)
+    curves = trainer.finish().curves
+    losses = [_loss(line["alignment"], line["retention"], k, case) for k, line in enumerate(curves)]
+    return {"losses": losses, "seconds": clock.seconds, "seconds_once": once}
+
+
+def straightforward(case: Case) -> dict[str, Any]:
+    """Return losses and seconds of every step, computed the obvious way."""
+    sides = draw_sides(case)
+    teacher, student = build(case, case.seed + 1), build_student(case)
+    weights = [weight for weight in student.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=LR, weight_decay=0.0)
+    retained = range(1, max(case.targets) + 1)
+    losses, seconds = [], []
+    student.train()
+    for number, pairs in enumerate(_pairs(case)):
+        begin = time.perf_counter()
+        (harmful, first), (retain, second) = (
+            _padded(side, rows, width)
+            for side, rows, width in zip(sides, zip(*pairs, strict=True), case.widths, strict=True)
+        )
+        with torch.no_grad():
+            taught = _states(teacher, harmful)
+            with student.disable_adapter():
+                kept = _states(student, retain)
+        alignment = _distance(_states(student, harmful), taught, first, case.targets)
+        retention = _distance(_states(student, retain), kept, second, retained)
+        loss = reactivation_loss(
+            alignment, retention, weight=_weight(number, case), strength=STRENGTH
+        )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        seconds.append(time.perf_counter() - begin)
+    return {"losses": losses, "seconds": seconds}
+
+
+def _pairs(case: Case) -> list[list[tuple[int, int]]]:
+    starts = range(0, case.steps * case.batch, case.batch)
+    return [[(i, i) for i in range(start, start + case.batch)] for start in starts]
+
+
+def _padded(side: Side, rows: tuple[int, ...], width: int) -> tuple[Tensor, Tensor]:
+    ids, mask = pad_right([side.rows[i].inputs for i in rows], [side.tails[i] for i in rows])
+    missing = (0, width - ids.shape[1])
+    return torch.nn.functional.pad(ids, missing), torch.nn.functional.pad(mask, missing)
+
+
+def _states(model: torch.nn.Module, ids: Tensor) -> tuple[Tensor, ...]:
+    return model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+
+
+def _distance(
+    states: tuple[Tensor, ...], targets: tuple[Tensor, ...], mask: Tensor, layers: Any
+) -> Tensor:
+    wanted = torch.stack([targets[layer][mask] for layer in layers], dim=1)
+    positions = int(mask.sum())
+    return mean_distance([states[layer] for layer in layers], wanted, mask, positions=positions)
+
+
+def _weight(number: int, case: Case) -> float:
+    return retention_weight(number, steps=case.steps, schedule=SCHEDULE)
+
+
+def _loss(alignment: float, retention: float, number: int, case: Case) -> float:
+    parts = torch.tensor(alignment), torch.tensor(retention)
+    return reactivation_loss(*parts, weight=_weight(number, case), strength=STRENGTH).item()
+
+
+class _Clock(TrainerCallback):
+    """Takes the seconds from one step's end to the next, loading included."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        self.begin = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        now = time.perf_counter()
+        self.seconds.append(now - self.begin)
+        self.begin = now
+
+
+def compare(plain: dict[str, Any], quick: dict[str, Any]) -> dict[str, float]:
+    """Return ours over the straightforward one: steps a second, peak memory, and the largest
+    relative difference of a step's loss. The first step, which warms up, is not timed."""
+    each = [sum(side["seconds"][1:]) / len(side["seconds"][1:]) for side in (plain, quick)]
+    pairs = zip(plain["losses"], quick["losses"], strict=True)
+    return {
+        "speed": each[0] / each[1],
+        "memory": quick["peak_mib"] / plain["peak_mib"],
+        "loss": max(abs(a - b) / abs(a) for a, b in pairs),
+    }
+
+
+def _peak_mib() -> int:
+    """Return the most memory that this process ever held: VmHWM, libraries included."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    raise OSError("this system does not tell a process's peak memory in /proc/self/status")
+
+
+def _in_process(side: str, case: Case) -> dict[str, Any]:
+    words = [sys.executable, "-m", "benchmarks.training_step", "--side", side]
+    done = subprocess.run(
+        [*words, "--case", json.dumps(asdict(case))], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def _run_side(side: str, case: Case) -> None:
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as scratch:
+        if side == PLAIN:
+            measured = straightforward(case)
+        else:
+            measured = ours(case, Path(scratch), micro_batch=OURS[side])
+    print(json.dumps({**measured, "peak_mib": _peak_mib()}))
+
+
+def main() -> None:
+    """Run both sides, print a table and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=5, help="of each side; the first warms up")
+    parser.add_argument("--batch", type=int, default=4, help="rows of each kind a step")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/training_step.json"))
+    parser.add_argument("--side", choices=(PLAIN, *OURS), help=argparse.SUPPRESS)
+    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in options.case.items()}
+        _run_side(options.side, Case(**fields))
+        return
+    case = Case(seed=options.seed, steps=options.steps, batch=options.batch)
+    sides = {name: _in_process(name, case) for name in (PLAIN, *OURS)}
+    ratios = {name: compare(sides[PLAIN], sides[name]) for name in OURS}
+    document = {
+        "case": asdict(case),
+        "command": shlex.join(["python", "-m", "benchmarks.training_step", *sys.argv[1:]]),
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}",
+        "sides": sides,
+        "ratios": ratios,
+        "bars": BARS,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(report(document))
+
+
+def report(document: dict[str, Any]) -> str:
+    """Return the figures as a table."""
+    case, bars = document["case"], document["bars"]
+    timed = case["steps"] - 1
+    lines = [
+        f"{case['layers']} layers of {case['hidden']}, targets {list(case['targets'])}, batch "
+        f"{case['batch']} + {case['batch']}, seed {case['seed']}; {timed} steps timed a side",
+        f"{document['machine']}; {document['command']}",
+        "",
+        f"{'':18}{'steps/s':>9}{'ratio':>7}{'peak MiB':>10}{'ratio':>7}{'loss differs by':>17}",
+    ]
+    for name, side in document["sides"].items():
+        rate = timed / sum(side["seconds"][1:])
+        line = f"{name:18}{rate:>9.3f}{{speed:>7}}{side['peak_mib']:>10}{{memory:>7}}{{loss:>17}}"
+        ratios = document["ratios"].get(name)
+        shown = {"speed": "{:.2f}", "memory": "{:.2f}", "loss": "{:.1e}"}
+        lines.append(
+            line.format(**{k: f.format(ratios[k]) if ratios else "" for k, f in shown.items()})
+        )
+    once = document["sides"]["ours"]["seconds_once"]
+    lines += [
+        "",
+        f"bars: at least {bars['speed']:g} times the steps a second, at most {bars['memory']:g} times "
+        f"the peak memory (VmHWM of the whole process), losses equal to {bars['loss']:g} of their size",
+        f"storing the targets of all rows took ours {once:.1f} s, once, not in its steps",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""A stage in several processes: started by the launcher that `SAFEREACT_LAUNCHER` names.
+
+`torchrun --nproc-per-node 2` and `accelerate launch --config_file docs/fsdp.yaml` are such
+launchers. Each process calls the stage's function on the same folder; the first one writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from components.errors import ConfigError, SafeReActError, StageError
+from components.storage import write_text
+
+VARIABLE = "SAFEREACT_LAUNCHER"
+_FAILURE = ".failure"
+_GRACE_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+def named_launcher() -> list[str]:
+    """Return the launcher's words; none: the stage runs in this process."""
+    return shlex.split(os.environ.get(VARIABLE, ""))
+
+
+def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
+    """Run `stage` into `out` in the processes that the launcher starts, and wait for them.
+
+    Raises `StageError` with the message of the process that failed, `ChildProcessError` where the
+    processes ended without one, so that they can go on next time, and `ConfigError` where there is
+    no such launcher.
+    """
+    words = ["-m", "components", stage, "--profile", profile, "--into", str(out)]
+    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    failure = out / _FAILURE
+    failure.unlink(missing_ok=True)
+    log.info("%s: started by %s", stage, shlex.join(command))
+    try:
+        child = subprocess.Popen([*command, *words], env={**os.environ, "PATH": places})
+    except OSError as error:
+        raise ConfigError(
+            f"{VARIABLE} names {command[0]!r}, which cannot be run: {error}"
+        ) from error
+    with _ended(child):
+        code = child.wait()
+    if failure.is_file():
+        raise StageError(failure.read_text(encoding="utf-8"))
+    if code != 0:
+        raise ChildProcessError(
+            f"the processes of {command[0]} ended with code {code}; run the stage again, and it "
+            "goes on from the last checkpoint"
+        )
+
+
+@contextmanager
+def _ended(child: subprocess.Popen) -> Iterator[None]:
+    """End the launcher, which ends its processes, where the block does not run to its end."""
+    try:
+        yield
+    except BaseException:
+        child.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_SECONDS)
+        child.kill()
+        raise
+
+
+@contextmanager
+def reported(out: Path) -> Iterator[None]:
+    """Leave the message of an error in `out`, where `launch` finds it."""
+    try:
+        yield
+    except SafeReActError as error:
+        write_text(out / _FAILURE, str(error))
+        raise
+
+
+def is_first() -> bool:
+    """Return whether this process is the first of those that a launcher started, or the only."""
+    return os.environ.get("RANK", "0") == "0"

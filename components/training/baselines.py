@@ -1,0 +1,93 @@
+"""Stage `baselines`: the other methods' adapters, to be compared with the one of `train`."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import TrainingError
+from components.provenance import part
+from components.records import Method
+from components.results import Baseline, Baselines
+from components.training.course import Course
+from components.training.methods import Trained, circuit_breaker, rank_one, safereact, sft
+from components.training.processes import is_first, wait_for
+from components.training.targets import check_targets
+
+if TYPE_CHECKING:
+    from components import config
+    from components.config import TeacherKind
+    from components.results import Models, Probe, PromptSet
+
+log = logging.getLogger(__name__)
+
+TEACHERS: dict[Method, TeacherKind] = {
+    Method.SAFEREACT_BASE: "base",
+    Method.SAFEREACT_PRUNED: "pruned",
+    Method.SAFEREACT_REMINDER: "reminder",
+}
+
+
+def baselines(
+    section: config.Baselines,
+    settings: config.Train,
+    prompts: PromptSet,
+    models: Models,
+    probe: Probe,
+    *,
+    seed: int,
+    out: Path,
+) -> Baselines:
+    """Return what became of every method, the adapters saved below `out`.
+
+    SafeReAct with the probe's own teacher is the adapter of `train` and is not trained again. A
+    method that cannot be trained on this pair is kept with its reason.
+    """
+    check_targets(probe.target_layers, models.post_trained.layers)
+    course = Course(settings, prompts, models, seed, out / ".scratch")
+    ways: dict[Method, Callable[[Course, Probe, Path], Trained]] = {
+        Method.SFT: partial(sft, retain_share=0),
+        Method.CIRCUIT_BREAKER: partial(circuit_breaker, section=section.circuit_breaker),
+        Method.RANK_ONE: partial(rank_one, section=section.rank_one),
+    }
+    lines = []
+    for method in section.methods:
+        kind = TEACHERS.get(method, probe.teacher)
+        if method in TEACHERS and kind == probe.teacher:
+            continue
+        log.info("method %s", method)
+        taught = probe.model_copy(update={"teacher": kind})
+        train = partial(ways.get(method, safereact), course, taught, out / method.value)
+        lines.append(_line(method, train))
+    if not is_first():
+        wait_for(out / Baselines.FILE)
+        return Baselines.load(out)
+    shutil.rmtree(course.scratch, ignore_errors=True)
+    return Baselines(
+        base_model=models.post_trained.digest,
+        data=prompts.digest_of_prompts,
+        contract=models.post_trained.contract,
+        methods=tuple(lines),
+    ).save(out)
+
+
+def _line(method: Method, train: Callable[[], Trained]) -> Baseline:
+    try:
+        with part(method.value):
+            trained = train()
+    except TrainingError as error:
+        log.warning("%s: %s", method, error)
+        return Baseline(method=method, digest=None, reason=str(error))
+    return Baseline(
+        method=method,
+        digest=trained.digest,
+        reason=None,
+        parameters=trained.parameters,
+        steps=trained.progress.taken,
+        rows=trained.harmful_rows,
+        tokens=trained.progress.tokens,
+    )

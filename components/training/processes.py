@@ -1,0 +1,41 @@
+"""The processes of one training: which one this is, and how the others wait for the first.
+
+A launcher such as torchrun tells each process its place through the environment. What the first
+process writes the others read, so all of them see one file system.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from components.launcher import is_first
+from components.storage import atomic_folder
+
+_POLL_SECONDS = 0.2
+
+
+def process_count() -> int:
+    """Return the number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def wait_for(path: Path) -> None:
+    """Return once the first process has put `path` there, wholly.
+
+    There is no time limit, unlike with a barrier: a teacher's lesson may take hours. The launcher
+    ends all processes when one fails.
+    """
+    while not path.exists():
+        time.sleep(_POLL_SECONDS)
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Return `folder`, which the first process fills by `make` unless a killed run had done so."""
+    if is_first() and not folder.exists():
+        with atomic_folder(folder) as scratch:
+            make(scratch)
+    wait_for(folder)
+    return folder
