@@ -17,7 +17,7 @@ from components.records import Role, Split
 from components.storage import write_text
 
 FOLDER = Path(__file__).parents[2] / "data" / "embedded" / "everyday"
-COUNTS = {Split.TRAIN: 600, Split.TEST: 400}
+COUNTS = {Split.TRAIN: 600, Split.VALIDATION: 80, Split.TEST: 400}
 _SEED = 2604
 _TRAIN_NAMES = ("Mia", "Omar", "Lena", "Ravi", "Sofia", "Ken", "Ada", "Luis", "Nora", "Tom")
 _TEST_NAMES = ("Hana", "Peter", "Zoe", "Ivan", "Clara", "Yusuf")
@@ -30,10 +30,8 @@ def draw_problem(situation: Situation, generator: np.random.Generator) -> dict[s
     a, numbers, results = _draw_numbers(situation.operations, generator)
     gaps = dict(zip("bc", numbers, strict=False))
     lines, before = [], a
-    for step, sign, number, result in zip(
-        situation.steps, situation.operations, numbers, results, strict=True
-    ):
-        lines.append(f"{step}: {before} {sign} {number} = {result}.")
+    for sign, number, result in zip(situation.operations, numbers, results, strict=True):
+        lines.append(f"{before} {sign} {number} = {result}.")
         before = result
     return {
         "text": situation.text.format(name=name, a=a, **gaps),
@@ -48,8 +46,11 @@ def draw_problem(situation: Situation, generator: np.random.Generator) -> dict[s
 def _draw_numbers(
     operations: str, generator: np.random.Generator
 ) -> tuple[int, list[int], list[int]]:
-    """Return a first number, one number a step and each step's result, all at least 2."""
-    first = int(generator.integers(2, 10) if operations[0] == "*" else generator.integers(12, 60))
+    """Return a first number, one number a step and each step's result, all at least 1.
+
+    They are small: what is to be measured is whether the problem is understood, not carrying.
+    """
+    first = int(generator.integers(2, 10) if operations[0] == "*" else generator.integers(4, 21))
     numbers: list[int] = []
     results: list[int] = []
     value = first
@@ -58,11 +59,11 @@ def _draw_numbers(
             number = int(generator.integers(2, 10))
             value *= number
         elif sign == "+":
-            number = int(generator.integers(2, 30))
+            number = int(generator.integers(2, 10))
             value += number
         else:
             # What is taken away leaves enough for the steps to come.
-            number = int(generator.integers(1, max(2, value // left)))
+            number = int(generator.integers(1, max(2, min(10, value // left))))
             value -= number
         numbers.append(number)
         results.append(value)
@@ -82,7 +83,7 @@ def arithmetic_rows(split: Split) -> list[dict[str, Any]]:
 
 
 def write_arithmetic(folder: Path) -> None:
-    """Write `arithmetic_train.jsonl` and `arithmetic_test.jsonl`, one row a line."""
+    """Write `arithmetic_<split>.jsonl` of every split, one row a line."""
     for split in COUNTS:
         lines = [json.dumps(row) + "\n" for row in arithmetic_rows(split)]
         write_text(folder / f"arithmetic_{split}.jsonl", "".join(lines))
