@@ -64,6 +64,7 @@ TABLE = {
             "components.training.baselines:baselines",
             ("prepare", "models", "probe"),
             settings=("train",),
+            trains=True,
         ),
         Stage(
             "compare",

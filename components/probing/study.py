@@ -116,23 +116,25 @@ class Loaded:
 
 
 def open_model(plan: Plan, models: Models, ref: ModelRef) -> Loaded:
-    """Return a checkpoint of the pair with its tokenizer."""
-    folder = checkpoint_folder(models, ref)
-    return Loaded(plan, load_model(folder), load_tokenizer(folder))
+    """Return a checkpoint of the pair with the tokenizer through which it reads prompts.
+
+    Models of one lineage both read what the post-trained one is served: so the base would teach,
+    and only so do the states of both stand at the same tokens.
+    """
+    reads = models.post_trained if models.same_lineage else ref
+    model = load_model(checkpoint_folder(models, ref))
+    return Loaded(plan, model, load_tokenizer(checkpoint_folder(models, reads)))
 
 
 def study_base(plan: Plan, models: Models) -> BaseFindings:
     """Return the base model's findings, the model itself freed.
 
-    A base model of another lineage neither teaches nor lends its refusals: its tokens differ. Nor
-    does one lend them whose template opens no thought where the post-trained model's does, or the
-    other way round: they would stand in the wrong place.
+    A base model of another lineage neither teaches nor lends its refusals: its tokens differ.
     """
     base = open_model(plan, models, models.base)
-    alike = models.base.contract.opens_thought == models.post_trained.contract.opens_thought
     calibrated = plan.samples.calibrated[Role.HARMFUL]
     own: list[list[int] | None] = [None] * len(calibrated)
-    if models.same_lineage and alike:
+    if models.same_lineage:
         own = own_refusals(
             base.model,
             base.tokenizer,

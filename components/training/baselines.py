@@ -15,7 +15,7 @@ from components.records import Method
 from components.results import Baseline, Baselines
 from components.training.course import Course
 from components.training.methods import Trained, circuit_breaker, rank_one, safereact, sft
-from components.training.processes import is_first, wait_for
+from components.training.processes import is_first, process_count, wait_for
 from components.training.targets import check_targets
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def baselines(
     """Return what became of every method, the adapters saved below `out`.
 
     SafeReAct with the probe's own teacher is the adapter of `train` and is not trained again. A
-    method that cannot be trained on this pair is kept with its reason.
+    method that cannot be trained on this pair is kept with its reason. What a killed run left in
+    `out` is taken up.
     """
     check_targets(probe.target_layers, models.post_trained.layers)
     course = Course(settings, prompts, models, seed, out / ".scratch")
@@ -80,6 +81,8 @@ def _line(method: Method, train: Callable[[], Trained]) -> Baseline:
         with part(method.value):
             trained = train()
     except TrainingError as error:
+        if process_count() > 1:
+            raise  # the other processes wait for what this one could not make
         log.warning("%s: %s", method, error)
         return Baseline(method=method, digest=None, reason=str(error))
     return Baseline(

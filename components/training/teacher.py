@@ -37,17 +37,19 @@ class Reader:
 
 
 def open_reader(models: Models, ref: ModelRef, *, reminder: str | None = None) -> Reader:
-    """Return a checkpoint of the pair, loaded, with its tokenizer."""
-    folder = checkpoint_folder(models, ref)
-    return Reader(load_model(folder), load_tokenizer(folder), reminder)
+    """Return a checkpoint of the pair, loaded, that reads prompts as the student does."""
+    tokenizer = load_tokenizer(checkpoint_folder(models, models.post_trained))
+    return Reader(load_model(checkpoint_folder(models, ref)), tokenizer, reminder)
 
 
 @contextmanager
 def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
     """Yield the teacher that the probe chose; drop the reader afterwards, and it is freed.
 
-    base: the aligned base model. pruned: the post-trained model without the weights of the
-    probe's masks. reminder: the post-trained model with the reminder before the prompt.
+    base: the aligned base model, which reads the student's prompts through the student's template,
+    so that their tokens correspond also where only the student's opens a thought. pruned: the
+    post-trained model without the weights of the probe's masks. reminder: the post-trained model
+    with the reminder before the prompt.
     Raises `TrainingError` for a base of another lineage, whose states mean something else, and
     `StageError` or `ModelError` where the masks are missing or of another model: towards an
     unpruned model nothing is trained.

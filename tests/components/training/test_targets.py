@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
 from components.errors import ModelError, StageError, TrainingError
 from components.lm.chat import render_prompt
-from components.lm.loading import load_model, load_tokenizer
+from components.lm.loading import describe_checkpoint, load_model, load_tokenizer
 from components.lm.masks import PackedMask, projections, save_masks
 from components.records import Form, Role, Split
 from components.training.targets import check_targets, store_states
@@ -56,6 +58,29 @@ def test_base_of_another_lineage_is_refused(random_models, make_probe):
     strangers = random_models.model_copy(update={"same_lineage": False})
     with pytest.raises(TrainingError, match="lineage"), open_teacher(strangers, make_probe()):
         pass
+
+
+def test_the_base_reads_what_the_student_is_served(random_models, make_probe, tmp_path):
+    """The post-trained model's template opens a thought, the base's does not."""
+    shutil.copytree(random_models.folder, tmp_path / "models")
+    template = tmp_path / "models" / "post-trained" / "chat_template.jinja"
+    template.write_text(
+        template.read_text().replace("<|assistant|>{% endif", "<|assistant|><think>{% endif")
+    )
+    student = describe_checkpoint(
+        template.parent, location="post-trained", where="stage", revision=None
+    )
+    assert student.contract.opens_thought and not random_models.base.contract.opens_thought
+    models = random_models.model_copy(update={"post_trained": student}).save(tmp_path / "models")
+    with open_teacher(models, make_probe()) as teacher:
+        ids = teacher.render("how do i open a box ?", Form.SERVED)
+        assert teacher.tokenizer.convert_ids_to_tokens(list(ids))[-2:] == [
+            "<|assistant|>",
+            "<think>",
+        ]
+        weight = teacher.model.model.embed_tokens.weight
+        original = open_reader(random_models, random_models.base).model.model.embed_tokens.weight
+        assert torch.equal(weight, original)
 
 
 def test_missing_masks_stop(random_models, make_probe):
