@@ -4,8 +4,8 @@ The straightforward step keeps teacher and student in memory, asks the teacher a
 student in every step, pads to fixed widths (128 tokens harmful, 512 retained, as the authors' code
 does) and runs all layers and the LM head. Ours has both targets stored, pads to the longest row,
 ends at the deepest target layer and asks the head for nothing. It runs twice: the whole batch in
-one forward pass, and in micro-batches of one row, which need no padding; the bars are held against
-the second. All minimise the same masked loss with the same optimiser, so their losses must be equal.
+one forward pass, and in micro-batches of one row, which need no padding; the bars are for the
+second. All minimise the same masked loss with the same optimiser, so their losses must be equal.
 
 Random weights serve: the arithmetic is the same. Each side runs in a process of its own, so that
 its peak memory is its own. `python -m benchmarks.training_step --help`, or `make bench`.
@@ -332,8 +332,9 @@ def report(document: dict[str, Any]) -> str:
     once = document["sides"]["ours"]["seconds_once"]
     lines += [
         "",
-        f"bars: at least {bars['speed']:g} times the steps a second, at most {bars['memory']:g} times "
-        f"the peak memory (VmHWM of the whole process), losses equal to {bars['loss']:g} of their size",
+        f"bars: at least {bars['speed']:g} times the steps a second, at most {bars['memory']:g} "
+        "times the peak memory (VmHWM of the",
+        f"whole process), every loss equal to {bars['loss']:g} of its size",
         f"storing the targets of all rows took ours {once:.1f} s, once, not in its steps",
     ]
     return "\n".join(lines)

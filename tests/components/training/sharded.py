@@ -96,3 +96,5 @@ def main(checkpoint: Path, scratch: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]))
+    dist.barrier()  # a process that leaves early may cut off what another still receives
+    dist.destroy_process_group()

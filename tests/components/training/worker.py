@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
@@ -103,3 +104,6 @@ if __name__ == "__main__":
                     f"{k}/{name}": g for k, step in enumerate(steps) for name, g in step.items()
                 }
                 save_file(named, case / f"{which}.safetensors")
+        # A process that leaves early may cut off what another still receives.
+        PartialState().wait_for_everyone()
+        PartialState().destroy_process_group()
