@@ -24,19 +24,24 @@ def git_commit(root: Path) -> tuple[str | None, bool]:
 
     The commit is None outside a git checkout or before the first commit.
     """
-
-    def git(*words: str) -> str | None:
-        try:
-            answer = subprocess.run(
-                ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return answer.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    changed = git("status", "--porcelain", "--untracked-files=no")
+    commit = _git(root, "rev-parse", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     return commit, bool(changed)
+
+
+def tracked_files(root: Path, path: str) -> list[str]:
+    """Return what git tracks at or below `path` in the checkout at `root`."""
+    return (_git(root, "ls-files", "--", path) or "").splitlines()
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
 
 
 def versions() -> dict[str, str]:

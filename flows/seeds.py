@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from components import workspace as names
+from components.config import read_yaml
 from components.errors import StageError
+from components.provenance import tracked_files
 from components.records import Arm
 from components.results import Decision, Evidence, RateFigure
 from components.workspace import Workspace
@@ -63,12 +66,21 @@ def _experiment(workspace: Workspace, seed: int) -> str:
     if name in _dvc(workspace, "exp", "list", "--name-only").split():
         # A new run of old settings is restored from the cache, so nothing is lost.
         _dvc(workspace, "exp", "remove", name)
-    change = ("--set-param", f"{profile}:seed={seed}")
+    change = ["--set-param", f"{profile}:seed={seed}"]
+    for path in _untracked(workspace):
+        change += ["--copy-paths", path]
     target = f"gate@{workspace.profile}"
     log.info("[seed %s] %s", seed, "starts")
     _dvc(workspace, "exp", "run", "--temp", "--name", name, *change, target)
     log.info("[seed %s] %s", seed, "done")
     return name
+
+
+def _untracked(workspace: Workspace) -> list[str]:
+    """Return the profile's own files below the root that git does not bring into an experiment."""
+    listed = (read_yaml(workspace.parameters).get("profiles") or {})[workspace.profile]
+    inside = [path for path in dict.fromkeys(listed.values()) if not Path(path).is_absolute()]
+    return [path for path in inside if not tracked_files(workspace.root, path)]
 
 
 def _dvc(workspace: Workspace, *words: str) -> str:

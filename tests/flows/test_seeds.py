@@ -28,6 +28,16 @@ def test_every_seed_has_its_rows_and_the_working_tree_stays(project: Workspace):
     assert safereact("seeds", "--profile", "demo", "--seeds", "4").returncode == 0  # once more
 
 
+def test_own_files_that_git_does_not_track_go_with_the_experiment(project: Workspace):
+    (project.root / ".gitignore").open("a").write("\nown/\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "one")
+    assert "own" not in git(project, "ls-files")
+    done = safereact("seeds", "--profile", "demo", "--seeds", "3")
+    assert done.returncode == 0, done.stderr
+    assert "| 3 | restored |" in done.stdout
+
+
 def test_what_fails_is_told(project: Workspace):
     behave(project, "train", "fail the teacher never refuses")
     git(project, "add", "-A")
