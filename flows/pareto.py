@@ -16,6 +16,7 @@ from components.results import RateFigure
 from components.trials import Search, Trial
 
 _HEIGHT = 420
+_MOST_NUMBERS = 4  # beside one point
 _REFERENCES = {Arm.POST_TRAINED: ("post-trained", "D"), Arm.BASE: ("base", "^")}
 
 
@@ -101,10 +102,16 @@ def _number(axes: Axes, trials: Sequence[Trial]) -> None:
         together.setdefault(_place(trial.rates), []).append(str(trial.number))
     for place, numbers in together.items():
         axes.annotate(
-            ", ".join(numbers),
+            _listed(numbers),
             place,
             xytext=(8, -11),
             textcoords="offset points",
             fontsize=8,
             color=INK,
         )
+
+
+def _listed(numbers: Sequence[str]) -> str:
+    if len(numbers) <= _MOST_NUMBERS:
+        return ", ".join(numbers)
+    return f"{numbers[0]} … {numbers[-1]}, {len(numbers)} trials"

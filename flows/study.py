@@ -22,9 +22,9 @@ from components.records import Arm, Role
 from components.results import RateFigure
 from components.trials import Setting, Space, Trial
 
-RANDOM_TRIALS = 5  # and the shipped setting, before the sampler goes by what it has seen
+RANDOM_TRIALS = 5  # the shipped one among them, before the sampler goes by what it has seen
 _SHIPPED, _RATES, _FAILURE, _REFERENCES = "shipped", "rates", "failure", "references"
-_DIGITS = 3  # of a learning rate, significant, and of a schedule
+_DIGITS = 3  # significant ones of a learning rate, decimal ones of a schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +111,17 @@ class Study:
 
     def _take_up(self) -> None:
         """Let the trials that a kill cut off be asked again, and the shipped setting be first."""
-        shipped = _parameters(self.space.shipped)
+        shipped, mark = _parameters(self.space.shipped), {_SHIPPED: True}
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
             self._study.tell(trial.number, state=TrialState.FAIL)
-            settings = shipped if _SHIPPED in trial.user_attrs else trial.params
-            self._study.enqueue_trial(settings, user_attrs=trial.user_attrs)
+            if _FAILURE in trial.user_attrs:
+                continue  # it had failed by itself before the kill
+            if _SHIPPED in trial.user_attrs:
+                self._study.enqueue_trial(shipped, user_attrs=mark)
+            else:
+                self._study.enqueue_trial(trial.params)
         if not any(_SHIPPED in trial.user_attrs for trial in self._study.trials):
-            self._study.enqueue_trial(shipped, user_attrs={_SHIPPED: True})
+            self._study.enqueue_trial(shipped, user_attrs=mark)
 
     def _ended(self) -> list[FrozenTrial]:
         ended = self._study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))

@@ -16,7 +16,7 @@ from components.objectives import best_of, compliance, reasoning
 from components.records import Arm
 from components.release.registry import Registry
 from components.release.studies import StudyRun, TrialRun, open_study
-from components.trials import Bench, Search, Trial, open_bench
+from components.trials import Bench, Search, open_bench, open_questions
 from components.workspace import PARETO, STAGES, STUDY, Workspace
 from flows.lock import one_run
 from flows.pareto import draw_pareto
@@ -51,38 +51,27 @@ def tune(workspace: Workspace, *, trials: int, minutes: float, to: str | None) -
     registry = Registry(workspace.root)
     experiment = registry.experiment(profile.registration.experiment)
     with one_run(workspace.root, f"tune {workspace.profile}"), _details(workspace.log("tune")):
-        bring_up_to_date(workspace, NEEDED)
+        bring_up_to_date(workspace, NEEDED[:1])
+        open_questions(profile, workspace)  # what is wrong with them is told before the long stages
+        bring_up_to_date(workspace, NEEDED[1:])
         bench = open_bench(profile, workspace)
-        study = Study(
-            workspace.search / STUDY,
-            bench.key,
-            bench.space,
-            allowed=bench.allowed,
-            seed=profile.seed,
-        )
         run = open_study(registry, experiment, workspace.profile, bench.key)
-        _take_trials(workspace, bench, study, run, trials=trials, minutes=minutes)
-        search, best = _conclude(workspace, bench, study)
-        if best is not None:
-            write_tuned(workspace, target, search, best)
-        run.close(
-            best.rates if best else {},
-            files=[search.folder / Search.FILE, search.folder / PARETO],
-            tags={"best_trial": str(search.best), "trials": str(len(search.trials))},
-        )
-    return Tuned(search, target.profile if best else None)
+        search = search_settings(bench, workspace.search, run, trials=trials, minutes=minutes)
+        if search.best is None:
+            return Tuned(search, None)
+        write_tuned(workspace, target, search)
+    return Tuned(search, target.profile)
 
 
-def _take_trials(
-    workspace: Workspace,
-    bench: Bench,
-    study: Study,
-    run: StudyRun,
-    *,
-    trials: int,
-    minutes: float,
-) -> None:
-    """Take the trials that the study lacks, as far as the time goes, each with its child run."""
+def search_settings(
+    bench: Bench, folder: Path, run: StudyRun, *, trials: int, minutes: float
+) -> Search:
+    """Take the trials that the study in `folder` lacks, and write its list and its picture there.
+
+    Every trial gets its child of `run` in MLflow. Raises `TrainingError` where all have failed.
+    """
+    space, seed = bench.space, bench.profile.seed
+    study = Study(folder / STUDY, bench.key, space, allowed=bench.allowed, seed=seed)
     if not study.references:
         _tell("measuring the base and the post-trained model")
         study.keep_references(bench.references())
@@ -93,13 +82,25 @@ def _take_trials(
         if done and taken + taken / done > 60 * minutes:
             _tell(f"no time for another trial in {minutes:g} minutes; the same command goes on")
             break
-        _take_trial(workspace, bench, study, trials)
+        _take_trial(bench, study, folder / ".trial", trials)
         run.add(_runs(study))
         done += 1
+    search = _conclude(bench, study).save(folder)
+    draw_pareto(search, folder / PARETO)
+    run.close(
+        {} if search.best is None else search.trials[search.best].rates,
+        files=[folder / Search.FILE, folder / PARETO],
+        tags={"best_trial": str(search.best), "trials": str(len(search.trials))},
+    )
+    if all(trial.failure for trial in search.trials):
+        raise TrainingError(
+            f"all {len(search.trials)} trials failed; the first: {search.trials[0].failure}"
+        )
+    return search
 
 
-def _take_trial(workspace: Workspace, bench: Bench, study: Study, trials: int) -> None:
-    """Run one trial; a failure that a user can mend is kept with its reason."""
+def _take_trial(bench: Bench, study: Study, folder: Path, trials: int) -> None:
+    """Run one trial in `folder`; a failure that a user can mend is kept with its reason."""
     start, asked = time.monotonic(), study.ask()
     setting, name = asked.setting, f"trial {asked.number}"
     layers = " ".join(str(layer) for layer in setting.target_layers)
@@ -108,7 +109,7 @@ def _take_trial(workspace: Workspace, bench: Bench, study: Study, trials: int) -
         f"lr {setting.lr:g}, {setting.steps} steps, schedule {setting.schedule:g}"
     )
     try:
-        with _emptied(workspace.search / ".trial") as scratch:
+        with _emptied(folder) as scratch:
             rates = bench.run(setting, scratch)
     except SafeReActError as error:
         study.tell_failure(asked, str(error))
@@ -121,22 +122,17 @@ def _take_trial(workspace: Workspace, bench: Bench, study: Study, trials: int) -
     )
 
 
-def _conclude(workspace: Workspace, bench: Bench, study: Study) -> tuple[Search, Trial | None]:
-    """Write the list of trials and its picture; return the trials and the best of them."""
+def _conclude(bench: Bench, study: Study) -> Search:
+    """Return the trials so far, with the front and the best of them."""
     trials, references = study.trials, study.references
-    if all(trial.failure for trial in trials):
-        raise TrainingError(
-            f"all {len(trials)} trials failed; the first: {trials[0].failure}. Their output is in "
-            f"{workspace.log('tune')}"
-        )
     best = best_of(
         trials,
         references[Arm.POST_TRAINED],
         allowed=bench.allowed,
         max_reasoning_loss=bench.profile.tune.max_reasoning_loss,
     )
-    search = Search(
-        profile=workspace.profile,
+    return Search(
+        profile=bench.profile.name,
         key=bench.key,
         data=bench.prompts.digest_of_prompts,
         prompts=bench.questions.digest,
@@ -145,9 +141,7 @@ def _conclude(workspace: Workspace, bench: Bench, study: Study) -> tuple[Search,
         trials=trials,
         front=study.front,
         best=best.number if best else None,
-    ).save(workspace.search)
-    draw_pareto(search, workspace.search / PARETO)
-    return search, best
+    )
 
 
 def _runs(study: Study) -> list[TrialRun]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components.config import PROFILE_NAME, load_profile, read_yaml
 from components.errors import ConfigError
 from components.storage import write_text
-from components.trials import Search, Trial
+from components.trials import Search
 from components.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,10 +41,15 @@ def tuned_workspace(workspace: Workspace, name: str | None) -> Workspace:
     return target
 
 
-def write_tuned(workspace: Workspace, target: Workspace, search: Search, best: Trial) -> None:
-    """Write the profile of `workspace`, comments and all, into `target` with the best setting."""
+def write_tuned(workspace: Workspace, target: Workspace, search: Search) -> None:
+    """Write the profile of `workspace`, comments and all, into `target` with the best setting.
+
+    The search must have found one.
+    """
     from ruamel.yaml import YAML
 
+    assert search.best is not None, "a search without a best setting has nothing to write"
+    best = search.trials[search.best]
     yaml, stream = YAML(), StringIO()
     yaml.preserve_quotes, yaml.width = True, _ENDLESS
     yaml.indent(mapping=2, sequence=4, offset=2)

@@ -23,7 +23,7 @@ MODULES = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "flows").rglob(
 DECLARATIONS = ("components/config.py", "components/results.py")
 HEAVY = (
     "torch transformers peft accelerate datasets mlflow prefect dvc great_expectations sklearn "
-    "pandas matplotlib"
+    "pandas matplotlib optuna"
 )
 
 
@@ -58,7 +58,12 @@ def test_imports_go_one_way(path: Path):
 
 
 @pytest.mark.parametrize(
-    ("library", "home"), [("mlflow", "components/release/registry.py"), ("prefect", "flows/")]
+    ("library", "home"),
+    [
+        ("mlflow", "components/release/registry.py"),
+        ("prefect", "flows/"),
+        ("optuna", "flows/study.py"),
+    ],
 )
 def test_a_library_is_known_in_one_place(library: str, home: str):
     users = [name_of(p) for p in MODULES if any(n.split(".")[0] == library for n in imports(p))]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from components import workspace as names
 from components.errors import RegistryError
+from components.release.entries import Model, Version
 from components.release.ledger import Entry, champions, decode, encode, new_entry
-from components.release.registry import CANDIDATE, CHAMPION, EVIDENCE, Model, Registry, Version
+from components.release.registry import CANDIDATE, CHAMPION, EVIDENCE, Registry
 from components.storage import digest_file, read_json
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from components import workspace as names
 from components.release.card import summarise, write_card
+from components.release.entries import Measured
 from components.release.lineage import Release, gather_release
-from components.release.registry import CANDIDATE, EVIDENCE, Measured, Registry
+from components.release.registry import CANDIDATE, EVIDENCE, Registry
 from components.workspace import Workspace
 
 log = logging.getLogger(__name__)

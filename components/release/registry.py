@@ -12,12 +12,13 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from components.errors import EvidenceError, RegistryError
+from components.release.entries import LoggedModel, Measured, Model, Run, Version
 from components.release.lineage import check_adapter_files
 from components.storage import digest_folder
 from components.workspace import ADAPTER, Workspace
@@ -39,43 +40,6 @@ _SETTINGS = {
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A registered model: where its aliases point, and its tags."""
-
-    name: str
-    aliases: dict[str, str]
-    tags: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A registered version and the logged model it was made from."""
-
-    name: str
-    number: str
-    tags: dict[str, str]
-    logged_model: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedModel:
-    """A finished logged model and the run it belongs to."""
-
-    id: str
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Figures with the data set they were measured on."""
-
-    figures: dict[str, float]
-    data: str  # the data set's name
-    digest: str
-    source: str
 
 
 def clear_errors(call: Callable[P, R]) -> Callable[P, R]:
@@ -180,6 +144,14 @@ class Registry:
         return {metric.key: metric.value for metric in logged.metrics or []}
 
     @clear_errors
+    def runs(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
+        """Return the runs of an experiment that carry `tags`, the newest 1000 at most."""
+        found = self._client.search_runs([experiment], " AND ".join(_tag_filter(tags)))
+        return [
+            Run(run.info.run_id, dict(run.data.tags), run.info.status == "RUNNING") for run in found
+        ]
+
+    @clear_errors
     def fetch(self, version: Version, folder: Path) -> Path:
         """Download a version into `folder` and return its adapter's folder, digest checked.
 
@@ -272,13 +244,47 @@ class Registry:
         data = Dataset(measured.data, digest, "local", f'{{"uri": "{measured.source}"}}')
         use = InputTag("mlflow.data.context", "evaluation")
         self._client.log_inputs(run, datasets=[DatasetInput(data, [use])])
-        now = int(time.time() * 1000)
+        now = _milliseconds(None)
         metrics = [
             Metric(key, value, now, 0, model, measured.data, digest)
             for key, value in measured.figures.items()
         ]
         settings: list[Any] = [Param(key, value) for key, value in parameters.items()]
         self._client.log_batch(run, metrics=metrics, params=settings)
+
+    @clear_errors
+    def begin_run(
+        self, experiment: str, title: str, tags: Mapping[str, str], begin: datetime | None = None
+    ) -> str:
+        """Return the id of a new run, which began now or at `begin`."""
+        start = _milliseconds(begin)
+        return self._client.create_run(experiment, start, dict(tags), title).info.run_id
+
+    @clear_errors
+    def end_run(
+        self,
+        run: str,
+        *,
+        figures: Mapping[str, float],
+        parameters: Mapping[str, str],
+        tags: Mapping[str, str],
+        files: Sequence[Path] = (),
+        failed: bool = False,
+        end: datetime | None = None,
+    ) -> None:
+        """Write into a run what came of it, and close it, now or at `end`."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        stop = _milliseconds(end)
+        self._client.log_batch(
+            run,
+            metrics=[Metric(key, value, stop, 0) for key, value in figures.items()],
+            params=[Param(key, value) for key, value in parameters.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        for file in files:
+            self._client.log_artifact(run, str(file))
+        self._client.set_terminated(run, "FAILED" if failed else "FINISHED", stop)
 
     @clear_errors
     def create_version(
@@ -309,3 +315,7 @@ class Registry:
 
 def _tag_filter(tags: Mapping[str, str]) -> list[str]:
     return [f"tags.{key} = '{value}'" for key, value in tags.items()]
+
+
+def _milliseconds(when: datetime | None) -> int:
+    return int(1000 * (when.timestamp() if when else time.time()))

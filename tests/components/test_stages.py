@@ -32,7 +32,7 @@ def obtain(section, *upstream, seed, out):
         raise StageError("broke half-way")
     assert seed == 7
     (out / "heavy.bin").write_text("weights")
-    return obtain.models.save(out)
+    return obtain.models.model_copy().save(out)
 
 
 def test_the_table_names_every_stage_once_and_in_order():
@@ -66,7 +66,7 @@ def learn(section, *, seed, out):
     if not found:
         raise KeyboardInterrupt
     (out / "half").unlink()
-    return learn.models.save(out)
+    return learn.models.model_copy().save(out)
 
 
 @pytest.mark.parametrize("seed", [7, 8], ids=["the same", "another seed"])

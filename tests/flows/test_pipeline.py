@@ -61,32 +61,29 @@ def test_a_missing_input_is_named(project: Workspace):
         run_stage("models", project, lambda line: None)
 
 
-def start_and_wait(project: Workspace) -> tuple[subprocess.Popen, int]:
-    """Return a process that runs a stage, and the process id of the stage once it works."""
+def start_and_wait(project: Workspace) -> tuple[subprocess.Popen, list[psutil.Process]]:
+    """Return a process that runs a stage, and all that it has started once the stage works."""
     behave(project, "prepare", "sleep")
     parent = subprocess.Popen([sys.executable, "-c", PREPARE_IN_A_CHILD, str(project.root)])
     mark = project.root / "sleeping"
     for _ in range(600):
         if mark.is_file() and mark.read_text():
-            return parent, int(mark.read_text())
+            return parent, psutil.Process(parent.pid).children(recursive=True)
         time.sleep(0.05)
     raise AssertionError("the stage did not begin")
 
 
-def wait_until_gone(process: int) -> None:
-    for _ in range(200):
-        if not psutil.pid_exists(process):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"process {process} lives on")
+def wait_until_gone(group: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(group, timeout=10)
+    assert not alive, f"these live on: {alive}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_stage_dies_with_its_parent_and_the_next_run_recovers(project: Workspace, number):
-    parent, stage = start_and_wait(project)
+    parent, started = start_and_wait(project)
     parent.send_signal(number)
     assert parent.wait(20) != 0
-    wait_until_gone(stage)
+    wait_until_gone(started)
     assert not project.stage("prepare").exists()
     behave(project, "prepare", "do")
     run_stage("prepare", project, lambda line: None)
@@ -94,10 +91,10 @@ def test_the_stage_dies_with_its_parent_and_the_next_run_recovers(project: Works
 
 
 def test_an_interrupted_stage_cleans_up_after_itself(project: Workspace):
-    parent, stage = start_and_wait(project)
+    parent, started = start_and_wait(project)
     parent.send_signal(signal.SIGINT)
     parent.wait(20)
-    wait_until_gone(stage)
+    wait_until_gone(started)
     assert list(project.stage("prepare").parent.iterdir()) == []
 
 

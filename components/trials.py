@@ -1,0 +1,212 @@
+"""Trials of a search for a better setting: what is varied, and how one is run.
+
+A trial trains the adapter with other settings and measures it on validation prompts. Like the
+table of stages this module reaches the rooms by name, and imports none of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from components.config import Profile, TeacherKind, Train
+from components.records import Arm, Role
+from components.results import Models, Probe, PromptSet, RateFigure, Record, Result
+from components.stages import dependencies
+from components.workspace import ADAPTER, TRIALS, Workspace
+
+ROOMS = ("training", "evaluation", "probing", "lm")  # the code that a trial depends on
+REFERENCES = (Arm.BASE, Arm.POST_TRAINED)
+
+
+class Setting(Record):
+    """What a trial changes in a profile."""
+
+    teacher: TeacherKind
+    target_layers: tuple[int, ...]
+    lr: float
+    steps: int
+    schedule: float
+
+    @property
+    def retain_share(self) -> float:
+        """The mean weight of the retained side: c grows from 0 to 1 / schedule over the steps."""
+        return 1 / (2 * self.schedule)
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """Return the setting as sections of a profile."""
+        train = {"lr": self.lr, "steps": self.steps, "schedule": self.schedule}
+        return {
+            "probe": {"teacher": self.teacher, "target_layers": list(self.target_layers)},
+            "train": train,
+        }
+
+
+class Trial(Record):
+    """One setting with its figures, or the reason why it has none."""
+
+    number: int
+    setting: Setting
+    rates: dict[str, RateFigure]
+    failure: str | None
+    shipped: bool = False  # the profile's own setting
+
+
+class Search(Result):
+    """All trials of a study with the post-trained and the base model beside them."""
+
+    FILE: ClassVar[str] = TRIALS
+
+    profile: str
+    key: str  # digest of all that the trials depend on
+    data: str  # digest_of_prompts
+    prompts: str  # digest of the ids that were asked, all of the validation split
+    allowed: dict[Role, float]  # by how much more harmless prompts may be refused
+    references: dict[Arm, dict[str, RateFigure]]
+    trials: tuple[Trial, ...]
+    front: tuple[int, ...]  # numbers of the trials that no other one beats in both objectives
+    best: int | None  # None: no setting is good enough
+
+
+# --- what is searched ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The bounds of a search, both ends included; the profile's own setting lies within."""
+
+    shipped: Setting
+    teachers: tuple[TeacherKind, ...]
+    target_layers: tuple[tuple[int, ...], ...]
+    lr: tuple[float, float]
+    steps: tuple[int, int]
+    retain_share: tuple[float, float]
+
+
+def search_space(profile: Profile, probe: Probe, layers: int) -> Space:
+    """Return the bounds that the section `tune` sets around the profile's own setting.
+
+    `layers` is the depth of the post-trained model.
+    """
+    bounds, train = profile.tune, profile.train
+    shipped = Setting(
+        teacher=probe.teacher,
+        target_layers=probe.target_layers,
+        lr=train.lr,
+        steps=train.steps,
+        schedule=train.schedule,
+    )
+    passed = [t.teacher for t in probe.teachers if t.passed and t.teacher in bounds.teachers]
+    return Space(
+        shipped=shipped,
+        teachers=tuple(dict.fromkeys((shipped.teacher, *passed))),
+        target_layers=tuple(
+            dict.fromkeys((shipped.target_layers, *_layer_sets(bounds.layer_counts, layers)))
+        ),
+        lr=(train.lr / bounds.lr_factor, min(train.lr * bounds.lr_factor, 1.0)),
+        steps=(
+            max(1, round(train.steps / bounds.steps_factor)),
+            round(train.steps * bounds.steps_factor),
+        ),
+        retain_share=(
+            min(bounds.min_retain_share, shipped.retain_share),
+            max(bounds.max_retain_share, shipped.retain_share),
+        ),
+    )
+
+
+def _layer_sets(counts: Sequence[int], layers: int) -> Iterator[tuple[int, ...]]:
+    """Yield layers spread over the whole depth and over its upper half, the last among them."""
+    spread = _function("probing.targets", "spread")
+    half = layers // 2
+    for count in counts:
+        yield spread(layers, count)
+        yield tuple(half + layer for layer in spread(layers - half, count))
+
+
+# --- running one -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where the trials of one profile are run, on its finished stages `prepare` to `probe`."""
+
+    profile: Profile
+    prompts: PromptSet
+    models: Models
+    probe: Probe
+    questions: Any  # what every model is asked, of evaluation.asking
+    key: str  # digest of all that a trial's figures depend on
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return search_space(self.profile, self.probe, self.models.post_trained.layers)
+
+    @property
+    def allowed(self) -> dict[Role, float]:
+        """By how much more prompts of each harmless role may be refused."""
+        bounds = self.profile.tune
+        return {Role.BENIGN: bounds.max_benign_rise, Role.BORDERLINE: bounds.max_borderline_rise}
+
+    def references(self) -> dict[Arm, dict[str, RateFigure]]:
+        """Return the figures of the models that the adapter is to be compared with."""
+        return {arm: self._measure(arm) for arm in REFERENCES}
+
+    def run(self, setting: Setting, scratch: Path) -> dict[str, RateFigure]:
+        """Return the figures of the post-trained model with an adapter trained under `setting`.
+
+        Nothing is written outside of `scratch`. Raises what the training raises.
+        """
+        changes = setting.changes()
+        train = Train.model_validate(self.profile.train.model_dump() | changes["train"])
+        probe = self.probe.model_copy(
+            update={"teacher": setting.teacher, "target_layers": setting.target_layers}
+        )
+        course = _function("training.course", "Course")(
+            train, self.prompts, self.models, self.profile.seed, scratch / "course"
+        )
+        _function("training.methods", "safereact")(course, probe, scratch / ADAPTER)
+        return self._measure(Arm.RESTORED, adapter=scratch / ADAPTER)
+
+    def _measure(self, arm: Arm, adapter: Path | None = None) -> dict[str, RateFigure]:
+        gc.collect()  # an earlier model may still be held by its trainer's circle of references
+        return _function("evaluation.trial", "measure")(
+            self.questions,
+            self.models,
+            arm,
+            confidence=self.profile.evaluate.confidence,
+            adapter=adapter,
+        )
+
+
+def open_questions(profile: Profile, workspace: Workspace) -> Any:
+    """Return what every model of a search is asked, which the stage `prepare` alone decides.
+
+    Raises what is wrong with the validation prompts.
+    """
+    return _function("evaluation.trial", "validation_questions")(
+        profile.evaluate,
+        PromptSet.load(workspace.stage("prepare")),
+        sizes=profile.tune.prompts,
+        forms=profile.train.forms,
+        seed=profile.seed,
+    )
+
+
+def open_bench(profile: Profile, workspace: Workspace) -> Bench:
+    """Return the bench of a profile whose stages `prepare` to `probe` are up to date."""
+    prompts = PromptSet.load(workspace.stage("prepare"))
+    models, probe = Models.load(workspace.stage("models")), Probe.load(workspace.stage("probe"))
+    questions = open_questions(profile, workspace)
+    sections = (profile.train, profile.evaluate, profile.tune)
+    key = dependencies(sections, profile.seed, (prompts, models, probe), rooms=ROOMS)
+    return Bench(profile, prompts, models, probe, questions, key)
+
+
+def _function(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(f"components.{module}"), name)
