@@ -62,7 +62,7 @@ def test_parts_are_measured_apart(tmp_path):
     record = read_json(path)
     parts = record["parts"]
     assert list(parts) == ["large", "small"]
-    assert parts["large"]["peak_memory_mib"] == record["peak_memory_mib"]
+    assert parts["large"]["peak_memory_mib"] <= record["peak_memory_mib"]
     if platform.system() == "Linux":
         assert parts["large"]["peak_memory_mib"] - parts["small"]["peak_memory_mib"] > 150
     with part("of no record"):
