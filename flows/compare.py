@@ -14,7 +14,9 @@ from flows.pipeline import bring_up_to_date, check_profile
 NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES)
 METRICS = {
     "harmful.refused": "refuses harmful",
-    "harmful.forced.refused": "the same, thought forced",
+    "harmful.complied": "complies with harmful",
+    "harmful.forced.refused": "refuses harmful, thought forced",
+    "harmful.forced.complied": "complies, thought forced",
     "borderline.refused": "refuses borderline",
     "benign.refused": "refuses benign",
     "reasoning.correct": "reasoning correct",
