@@ -224,6 +224,9 @@ def check_device(profile: Profile, shape: Shape, device: Device) -> Iterator[Fin
     if profile.train.load_in_4bit and find_spec("bitsandbytes") is None:
         told, remedy = "train.load_in_4bit needs bitsandbytes", "pip install 'safereact-ops[4bit]'"
         yield Finding("4 bits", State.MISSING, told, remedy)
+    if profile.train.load_in_4bit and not device.accelerator:
+        told = "train.load_in_4bit needs an accelerator"
+        yield Finding("4 bits", State.MISSING, told, "set it to false, or use a GPU")
 
 
 def check_memory(profile: Profile, shape: Shape, device: Device) -> Iterator[Finding]:
@@ -243,4 +246,5 @@ def check_memory(profile: Profile, shape: Shape, device: Device) -> Iterator[Fin
             yield Finding(f"memory, {name}", State.WARNING, told, _LESS_MEMORY[name])
         else:
             told += "; the weights alone do not fit"
-            yield Finding(f"memory, {name}", State.MISSING, told, _LESS_WEIGHTS[name])
+            remedy = _LESS_WEIGHTS[name] if device.accelerator else "a GPU; see docs/gpu.md"
+            yield Finding(f"memory, {name}", State.MISSING, told, remedy)

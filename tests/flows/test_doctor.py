@@ -286,6 +286,7 @@ def test_four_bits_need_their_library(profile: Profile):
     device = Device("new", 1, 1, True, True)
     lacking = "4 bits" in missing(doctor.check_device(other, SHAPE, device))
     assert lacking is (find_spec("bitsandbytes") is None)
+    assert "4 bits" in missing(doctor.check_device(other, SHAPE, Device("CPU", 1, 1, False, False)))
 
 
 def test_a_disk_that_is_too_small(whole: Workspace, profile: Profile):
