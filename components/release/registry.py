@@ -88,6 +88,9 @@ class Registry:
         # Creating a version looks its logged model up in the process-wide store.
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
+        if not self._server:
+            # MLflow has put the embedded store there, where the next reader takes it for a server.
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
         return mlflow.MlflowClient()
 
     # --- reading -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,17 @@ def registry(workspace: Workspace) -> Registry:
 
 def champion_of(registry: Registry) -> str | None:
     return registry.model("demo-safety").aliases.get(CHAMPION)
+
+
+def test_the_embedded_store_is_never_taken_for_a_server(workspace, tmp_path, monkeypatch):
+    """MLflow itself sets MLFLOW_TRACKING_URI; artifacts would then go to the current folder."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    Registry(workspace.root).experiment("first")
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    register(workspace, **{**NAMES, "experiment": "second"})
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, registry, tmp_path):
