@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from components import workspace
 from components.config import Scope, TeacherKind
-from components.errors import StageError
+from components.errors import EvidenceError, StageError
 from components.records import AnyArm, Arm, Method, Outcome, Prompt, Role, Split
 from components.storage import digest_file, read_json, read_rows, write_json
 
@@ -32,6 +32,20 @@ class RateFigure(Record):
     high: float
     count: int
     n: int
+
+    @classmethod
+    def of(cls, count: int, n: int, confidence: float) -> Self:
+        """Return `count / n` with its interval, whose ends enclose it also where rounding would
+        not. Zero samples raise `EvidenceError`."""
+        from statsmodels.stats.proportion import proportion_confint
+
+        if n < 1:
+            raise EvidenceError("a rate of zero prompts has no interval")
+        rate = count / n
+        low, high = proportion_confint(count, n, alpha=1 - confidence, method="wilson")
+        return cls(
+            rate=rate, low=min(float(low), rate), high=max(float(high), rate), count=count, n=n
+        )
 
 
 class Result(Record):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from components.records import AnyArm, Arm, Method
-from components.results import Adapter, Baselines, Comparison, RateFigure
+from components.results import Adapter, Baselines, Comparison
 from components.storage import read_json
 from components.workspace import STAGES, STUDIES, Workspace
 from flows.lock import one_run
 from flows.pipeline import bring_up_to_date, check_profile
+from flows.screen import rate_cell
 
 NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES)
 METRICS = {
@@ -44,7 +45,7 @@ def methods_table(workspace: Workspace, comparison: Comparison) -> str:
     for arm in (*Arm, *Method):
         if arm in comparison.rates:
             rates = comparison.rates[arm]
-            cells = [_cell(rates.get(metric)) for metric in shown]
+            cells = [rate_cell(rates.get(metric)) for metric in shown]
             told = [_name(arm, comparison), *cells, *costs.get(arm.value, ("", "", ""))]
             lines.append("| " + " | ".join(told) + " |")
     lines += [f"\n{method}: left out, {why}" for method, why in comparison.left_out.items()]
@@ -76,10 +77,3 @@ def _costs(workspace: Workspace) -> dict[str, tuple[str, str, str]]:
         )
         for name, count in tokens.items()
     }
-
-
-def _cell(figure: RateFigure | None) -> str:
-    if figure is None:
-        return "not measured"
-    low, high = 100 * figure.low, 100 * figure.high
-    return f"{100 * figure.rate:.1f} % [{low:.1f}, {high:.1f}], n={figure.n}"

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from components.results import Decision
+from components.results import Decision, RateFigure
 from components.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -86,6 +86,14 @@ def rules_table(decision: Decision) -> Table:
         told = f"{passed} of {len(checks)}: adapter, models, prompts and prompt form are the same"
         table.add_row("evidence is about this adapter", Text("pass", "green"), told)
     return table
+
+
+def rate_cell(figure: RateFigure | None) -> str:
+    """Return a rate as a cell of a table: per cent, interval and n."""
+    if figure is None:
+        return "not measured"
+    low, high = 100 * figure.low, 100 * figure.high
+    return f"{100 * figure.rate:.1f} % [{low:.1f}, {high:.1f}], n={figure.n}"
 
 
 def gate_word(workspace: Workspace) -> str:

@@ -16,10 +16,11 @@ from components.config import read_yaml
 from components.errors import StageError
 from components.provenance import tracked_files
 from components.records import Arm
-from components.results import Decision, Evidence, RateFigure
+from components.results import Decision, Evidence
 from components.workspace import Workspace
 from flows.lock import one_run
 from flows.pipeline import ask_dvc, check_profile
+from flows.screen import rate_cell
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
         decision = Decision.model_validate(_read(workspace, "gate", names.DECISION, name))
         for arm in Arm:
             rates = evidence.rates.get(arm, {})
-            cells = [_cell(rates.get(metric)) for metric in COLUMNS]
+            cells = [rate_cell(rates.get(metric)) for metric in COLUMNS]
             word = ("accepted" if decision.accepted else "no") if arm is Arm.RESTORED else ""
             seed = name.rpartition("-")[2]
             lines.append(f"| {seed} | {arm} | " + " | ".join(cells) + f" | {word} |")
@@ -97,10 +98,3 @@ def _read(workspace: Workspace, stage: str, file: str, experiment: str) -> objec
 
     path = workspace.stage(stage).relative_to(workspace.root) / file
     return json.loads(dvc.api.read(path.as_posix(), repo=str(workspace.root), rev=experiment))
-
-
-def _cell(figure: RateFigure | None) -> str:
-    if figure is None:
-        return "not measured"
-    low, high = 100 * figure.low, 100 * figure.high
-    return f"{100 * figure.rate:.1f} % [{low:.1f}, {high:.1f}], n={figure.n}"

@@ -31,6 +31,23 @@ def model_ref(name: str) -> results.ModelRef:
     )
 
 
+def teacher_figures(
+    kind: str, *, refused: float = 0.0, passed: bool = True
+) -> results.TeacherFigures:
+    """Return the check of one candidate teacher, whose answers are all language."""
+    return results.TeacherFigures(
+        teacher=kind,
+        harmful_refused=refused,
+        harmful_n=12,
+        benign_refused=0.0,
+        benign_n=12,
+        coherent=1.0,
+        coherent_n=24,
+        passed=passed,
+        reason="",
+    )
+
+
 def write_adapter(folder: Path, *, weight: float = 1.0) -> str:
     """Write a PEFT-like adapter with one weight and its contract; return the folder's digest."""
     import numpy as np

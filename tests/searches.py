@@ -74,21 +74,6 @@ def search(*trials: Trial, front: tuple[int, ...] = (), best: int | None = None)
 # --- a bench on the random pair -----------------------------------------------------------------
 
 
-def teacher(kind: str, *, passed: bool = True) -> TeacherFigures:
-    """Return the check of one candidate teacher."""
-    return TeacherFigures(
-        teacher=kind,
-        harmful_refused=0.0,
-        harmful_n=12,
-        benign_refused=0.0,
-        benign_n=12,
-        coherent=1.0,
-        coherent_n=24,
-        passed=passed,
-        reason="",
-    )
-
-
 def make_probe(*teachers: TeacherFigures, target_layers: tuple[int, ...] = (1, 3)) -> Probe:
     """Return a probe that chose the base as the teacher."""
     return Probe(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components import config
 from components.errors import EvidenceError
 from components.evaluation.arms import completions
 from components.evaluation.judging import Judge, Row, judged_rows
@@ -32,6 +33,14 @@ class Questions:
     batch: int
     force_think: bool  # ask in the forced form, too
     judge: Judge
+
+    @classmethod
+    def of(
+        cls, section: config.Evaluate, prompts: Sequence[Prompt], *, force_think: bool
+    ) -> Questions:
+        """Return the questions of `prompts`, read and limited as the section `evaluate` says."""
+        judge = Judge(section.rules.refusal_patterns, section.rules.compliance_pattern)
+        return cls(prompts, section.max_new_tokens, section.batch, force_think, judge)
 
     @property
     def digest(self) -> str:

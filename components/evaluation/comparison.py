@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from components import config
 from components.errors import EvidenceError
 from components.evaluation.asking import Questions, sample
-from components.evaluation.judging import Judge, Row, read_judged
+from components.evaluation.judging import Row, read_judged
 from components.evaluation.metrics import counts_of, differences, rates
 from components.lm.loading import attach_adapter, checkpoint_folder, load_model, load_tokenizer
 from components.records import AnyArm, Arm, Method, Split
@@ -39,12 +39,10 @@ def compare(
     The four arms keep the rows of their evaluation. Raises `EvidenceError` where that was on other
     prompts or by another judge, and for an adapter of another model, contract or data.
     """
-    questions = Questions(
-        prompts=sample(prompts.rows(split=Split.TEST), settings.prompts, seed),
-        max_new_tokens=settings.max_new_tokens,
-        batch=settings.batch,
+    questions = Questions.of(
+        settings,
+        sample(prompts.rows(split=Split.TEST), settings.prompts, seed),
         force_think=settings.force_think,
-        judge=Judge(settings.rules.refusal_patterns, settings.rules.compliance_pattern),
     )
     _check(questions, prompts, models, evidence, baselines)
     rewordings = {

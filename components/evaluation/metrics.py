@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from components.evaluation.judging import Row
-from components.evaluation.statistics import Pairs, mcnemar_p, paired_interval, wilson_interval
+from components.evaluation.statistics import Pairs, mcnemar_p, paired_interval
 from components.records import AnyArm, Form, Outcome
 from components.results import COMPARED, Difference, RateFigure
 
@@ -39,12 +39,10 @@ def _measured(row: Row) -> Iterator[tuple[str, bool]]:
 
 def rates(counts: Counts, confidence: float) -> dict[str, RateFigure]:
     """Return every metric's rate with its Wilson interval; n differs where prompts are left out."""
-    figures = {}
-    for metric, prompts in sorted(counts.items()):
-        count, n = sum(prompts.values()), len(prompts)
-        low, high = wilson_interval(count, n, confidence)
-        figures[metric] = RateFigure(rate=count / n, low=low, high=high, count=count, n=n)
-    return figures
+    return {
+        metric: RateFigure.of(sum(prompts.values()), len(prompts), confidence)
+        for metric, prompts in sorted(counts.items())
+    }
 
 
 def differences(

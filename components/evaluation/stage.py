@@ -7,7 +7,7 @@ from pathlib import Path
 from components import config
 from components.evaluation.arms import check_adapter, for_each_arm
 from components.evaluation.asking import Questions, sample
-from components.evaluation.judging import Judge, Row
+from components.evaluation.judging import Row
 from components.evaluation.metrics import Counts, counts_of, differences, rates
 from components.records import AnyArm, Arm, Split
 from components.results import COMPARISONS, Adapter, Evidence, Models, PromptSet
@@ -30,12 +30,10 @@ def evaluate(
     without harmful or without benign prompts.
     """
     check_adapter(adapter, models, prompts)
-    questions = Questions(
-        prompts=sample(prompts.rows(split=Split.TEST), section.prompts, seed),
-        max_new_tokens=section.max_new_tokens,
-        batch=section.batch,
+    questions = Questions.of(
+        section,
+        sample(prompts.rows(split=Split.TEST), section.prompts, seed),
         force_think=section.force_think,
-        judge=Judge(section.rules.refusal_patterns, section.rules.compliance_pattern),
     )
     rows = for_each_arm(models, adapter, questions.ask)
     write_rows(out / ROWS, [row for arm in Arm for row in rows[arm]], Row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from components.errors import EvidenceError
+from components.results import RateFigure
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,6 @@ class Pairs:
         return self.both + self.first + self.second + self.none
 
 
-def wilson_interval(count: int, n: int, confidence: float) -> tuple[float, float]:
-    """Return both ends of the Wilson score interval of `count` events in `n`.
-
-    The ends enclose count / n also where rounding would not. Zero samples raise `EvidenceError`.
-    """
-    from statsmodels.stats.proportion import proportion_confint
-
-    if n < 1:
-        raise EvidenceError("a rate of zero prompts has no interval")
-    low, high = proportion_confint(count, n, alpha=1 - confidence, method="wilson")
-    return min(float(low), count / n), max(float(high), count / n)
-
-
 def paired_interval(pairs: Pairs, confidence: float) -> tuple[float, float]:
     """Return both ends of the interval of the difference in rates, first arm - second arm.
 
@@ -43,19 +30,17 @@ def paired_interval(pairs: Pairs, confidence: float) -> tuple[float, float]:
     intervals of the two rates, joined with their correlation phi, which is corrected for
     continuity. Without any discordant pair it keeps a width, unlike the Wald interval.
     """
-    n = pairs.n
-    one, two = (pairs.both + pairs.first) / max(n, 1), (pairs.both + pairs.second) / max(n, 1)
-    low_one, high_one = wilson_interval(pairs.both + pairs.first, n, confidence)
-    low_two, high_two = wilson_interval(pairs.both + pairs.second, n, confidence)
+    one = RateFigure.of(pairs.both + pairs.first, pairs.n, confidence)
+    two = RateFigure.of(pairs.both + pairs.second, pairs.n, confidence)
     phi = _corrected_phi(pairs)
 
     def joined(a: float, b: float) -> float:
         return math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
 
-    difference = one - two
+    difference = one.rate - two.rate
     return (
-        max(difference - joined(one - low_one, high_two - two), -1.0),
-        min(difference + joined(high_one - one, two - low_two), 1.0),
+        max(difference - joined(one.rate - one.low, two.high - two.rate), -1.0),
+        min(difference + joined(one.high - one.rate, two.rate - two.low), 1.0),
     )
 
 

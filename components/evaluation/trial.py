@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 from components import config
 from components.errors import ConfigError, DataError
 from components.evaluation.asking import Questions, sample
-from components.evaluation.judging import Judge
 from components.evaluation.metrics import counts_of, rates
 from components.lm.loading import attach_adapter, checkpoint_folder, load_model, load_tokenizer
 from components.records import Arm, Form, Prompt, Role, Split
@@ -40,13 +39,7 @@ def validation_questions(
     rows = prompts.rows(split=Split.VALIDATION)
     _check_roles(rows, section.max_new_tokens)
     limited = {role: size for role, size in sizes.items() if role in section.max_new_tokens}
-    return Questions(
-        prompts=sample(rows, limited, seed),
-        max_new_tokens=section.max_new_tokens,
-        batch=section.batch,
-        force_think=Form.FORCED in forms,
-        judge=Judge(section.rules.refusal_patterns, section.rules.compliance_pattern),
-    )
+    return Questions.of(section, sample(rows, limited, seed), force_think=Form.FORCED in forms)
 
 
 def _check_roles(rows: Sequence[Prompt], limits: Mapping[Role, int]) -> None:

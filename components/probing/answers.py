@@ -76,12 +76,6 @@ def outcomes(answers: Answers, judge: Judge) -> dict[Role, list[Outcome]]:
 
 def rate(count: int, n: int) -> RateFigure:
     """Return `count / n` with its Wilson score interval; raises `DataError` for zero samples."""
-    from statsmodels.stats.proportion import proportion_confint
-
     if n < 1:
         raise DataError("a rate of zero prompts is none; give the stage `probe` some to answer")
-    low, high = proportion_confint(count, n, alpha=1 - CONFIDENCE, method="wilson")
-    share = count / n  # rounding must not put it outside its interval
-    return RateFigure(
-        rate=share, low=min(float(low), share), high=max(float(high), share), count=count, n=n
-    )
+    return RateFigure.of(count, n, CONFIDENCE)

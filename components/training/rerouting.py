@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from components.lm.states import hidden_states
-from components.training.batches import PairCollator, Side, draw_order, plan_steps
+from components.training.batches import PairCollator, Side
 from components.training.checkpoints import Progress
-from components.training.losses import mean_distance
-from components.training.trainer import CHECKPOINT_EVERY, AdapterTrainer
+from components.training.pairs import PairTrainer, draw_pairs
+from components.training.trainer import CHECKPOINT_EVERY
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -70,15 +69,9 @@ def reroute(
     `harmful` holds the model's own states on compliant answers at `layers`, to be left; `retain`
     its states at layers 1 to the deepest of them, to be kept.
     """
-    generator = np.random.default_rng(seed)
-    orders = [
-        draw_order(len(side.rows), steps=steps, batch=batch, generator=generator)
-        for side in (harmful, retain)
-    ]
-    pairs = [list(zip(*pair, strict=True)) for pair in zip(*orders, strict=True)]
     return ReroutingTrainer(
         adapted,
-        plan_steps(pairs, (harmful, retain)),
+        draw_pairs(harmful, retain, steps=steps, batch=batch, seed=seed),
         PairCollator(harmful, retain),
         lr=lr,
         seed=seed,
@@ -90,33 +83,20 @@ def reroute(
     ).finish()
 
 
-class ReroutingTrainer(AdapterTrainer):
-    """Turns the states of harmful answers away from what they were, and keeps all others."""
+class ReroutingTrainer(PairTrainer):
+    """Turns the states of harmful answers away from what they were, and holds all others."""
 
     label = "rerouting"
 
-    def __init__(
-        self, *arguments: Any, layers: Sequence[int], strength: float, **named: Any
-    ) -> None:
-        super().__init__(*arguments, **named)
-        self.rerouted_layers = list(layers)
-        self.retained_layers = list(range(1, max(layers) + 1))
-        self.strength = strength
-
     def losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return this micro-batch's part of the loss and of its parts, cosine and retention."""
-        harmful, retain = inputs["harmful"], inputs["retain"]
+        harmful = inputs["harmful"]
         cosine = mean_positive_cosine(
-            hidden_states(self.adapted, harmful["ids"], self.rerouted_layers, wrapped=model),
+            hidden_states(self.adapted, harmful["ids"], self.target_layers, wrapped=model),
             harmful["targets"],
             harmful["mask"],
             positions=harmful["positions"],
         )
-        retention = mean_distance(
-            hidden_states(self.adapted, retain["ids"], self.retained_layers, wrapped=model),
-            retain["targets"],
-            retain["mask"],
-            positions=retain["positions"],
-        )
+        retention = self.distance(model, inputs["retain"], self.retained_layers)
         away, keep = coefficients(self.step, steps=self.steps, strength=self.strength)
         return away * cosine + keep * retention, {"cosine": cosine, "retention": retention}

@@ -11,7 +11,8 @@ from components.records import Arm, Role
 from components.storage import digest_folder
 from components.trials import REFERENCES, Bench, Setting, open_bench, search_space
 from components.workspace import Workspace
-from tests.searches import SHIPPED, make_probe, make_profile, make_workspace, teacher
+from tests.releases import teacher_figures
+from tests.searches import SHIPPED, make_probe, make_profile, make_workspace
 
 # --- what is searched ------------------------------------------------------------------------
 
@@ -33,7 +34,11 @@ def test_the_retained_share_is_the_mean_weight_of_the_retained_side():
 
 
 def test_the_bounds_lie_around_the_shipped_setting():
-    probe = make_probe(teacher("base"), teacher("pruned", passed=False), teacher("reminder"))
+    probe = make_probe(
+        teacher_figures("base"),
+        teacher_figures("pruned", passed=False),
+        teacher_figures("reminder"),
+    )
     space = search_space(make_profile(train={"lr": 1e-3, "steps": 30}), probe, layers=12)
     assert space.shipped == Setting(
         teacher="base", target_layers=(1, 3), lr=1e-3, steps=30, schedule=1.5
@@ -54,13 +59,13 @@ def test_the_bounds_lie_around_the_shipped_setting():
 
 
 def test_layers_that_are_the_same_are_tried_once():
-    space = search_space(make_profile(), make_probe(teacher("base")), layers=4)
+    space = search_space(make_profile(), make_probe(teacher_figures("base")), layers=4)
     assert space.target_layers == ((1, 3), (2, 4), (3, 4), (1, 2, 3, 4))
 
 
 def test_a_shipped_setting_beyond_the_bounds_widens_them():
     section = Tune(teachers=("reminder",), min_retain_share=0.3, max_retain_share=0.35)
-    probe = make_probe(teacher("base"), teacher("reminder"))
+    probe = make_probe(teacher_figures("base"), teacher_figures("reminder"))
     profile = make_profile(train={"lr": 0.9, "steps": 1, "schedule": 4}, tune=section)
     space = search_space(profile, probe, layers=4)
     assert space.teachers == ("base", "reminder")
@@ -144,7 +149,7 @@ def test_the_key_follows_what_the_figures_depend_on(workspace, bench):
         key(evaluate=config.Evaluate(batch=8)),
     }
     assert len(changed) == 4 and bench.key not in changed
-    make_probe(teacher("base")).save(workspace.stage("probe"))
+    make_probe(teacher_figures("base")).save(workspace.stage("probe"))
     assert key() != bench.key
-    make_probe(teacher("base"), teacher("reminder")).save(workspace.stage("probe"))
+    make_probe(teacher_figures("base"), teacher_figures("reminder")).save(workspace.stage("probe"))
     assert key() == bench.key

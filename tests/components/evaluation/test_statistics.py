@@ -8,9 +8,15 @@ import random
 import pytest
 
 from components.errors import EvidenceError
-from components.evaluation.statistics import Pairs, mcnemar_p, paired_interval, wilson_interval
+from components.evaluation.statistics import Pairs, mcnemar_p, paired_interval
+from components.results import RateFigure
 
 Z = 1.959963984540054
+
+
+def wilson_interval(count, n, confidence):
+    figure = RateFigure.of(count, n, confidence)
+    return figure.low, figure.high
 
 
 def wilson_by_search(count, n):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from components.config import Lora, Train
-from components.results import Adapter, Models, Probe, PromptSet, TeacherFigures
+from components.results import Adapter, Models, Probe, PromptSet
+from tests.releases import teacher_figures
 
 
 @pytest.fixture(scope="session")
@@ -17,17 +18,7 @@ def make_probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Probe]
     def make(
         teacher: str = "base", target_layers: tuple[int, ...] = (1, 3), refused: float = 0.0
     ) -> Probe:
-        figures = TeacherFigures(
-            teacher=teacher,
-            harmful_refused=refused,
-            harmful_n=12,
-            benign_refused=0.0,
-            benign_n=12,
-            coherent=1.0,
-            coherent_n=24,
-            passed=True,
-            reason="",
-        )
+        figures = teacher_figures(teacher, refused=refused)
         folder = tmp_path_factory.mktemp("probe")
         return Probe(
             layers=(),

@@ -9,9 +9,10 @@ from safetensors import safe_open
 from components import config
 from components.lm.loading import attach_adapter, load_model
 from components.records import Method
-from components.results import Baselines, TeacherFigures
+from components.results import Baselines
 from components.storage import digest_folder
 from components.training.baselines import baselines
+from tests.releases import teacher_figures
 
 SECTION = config.Baselines(
     circuit_breaker=config.CircuitBreaker(layers=(1, 2), tokens=6, steps=3, lr=1e-2),
@@ -19,25 +20,15 @@ SECTION = config.Baselines(
 )
 
 
-def figures(kind: str, *, passed: bool) -> TeacherFigures:
-    return TeacherFigures(
-        teacher=kind,
-        harmful_refused=0.0,
-        harmful_n=12,
-        benign_refused=0.0,
-        benign_n=12,
-        coherent=1.0,
-        coherent_n=24,
-        passed=passed,
-        reason="",
-    )
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, quick, random_prompts, random_models, make_probe):
     """The reminder's check was waived, the pruned model failed its own."""
     probe = make_probe("base")
-    checked = (*probe.teachers, figures("reminder", passed=True), figures("pruned", passed=False))
+    checked = (
+        *probe.teachers,
+        teacher_figures("reminder", passed=True),
+        teacher_figures("pruned", passed=False),
+    )
     folder, probe = probe.folder, probe.model_copy(update={"teachers": checked})
     assert probe.folder == folder
     from components.lm.masks import PackedMask, projections, save_masks

@@ -12,11 +12,11 @@ from components.records import Form, Role, Split
 from components.training.adapters import add_lora
 from components.training.batches import PairCollator, Side, plan_steps
 from components.training.reactivation import ReactivationTrainer, first_and_last, reactivate
+from components.training.rerouting import ReroutingTrainer
 from components.training.rows import own_completions, read_prompts
 from components.training.sides import MAX_REFERENCE_BYTES, retained_side, teacher_lesson
 from components.training.teacher import Reader
-
-LAYERS = (1, 2)  # of three, so that the deepest target is not the last layer
+from tests.components.training.worker import LAYERS, adapted_model
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +59,7 @@ def sides(folder, random_prompts, tmp_path_factory) -> tuple[Side, Side]:
 @pytest.fixture
 def adapted(folder):
     """The post-trained model with an adapter that already changes its states."""
-    model = add_lora(
-        load_model(folder / "post-trained"),
-        r=4,
-        alpha=4,
-        dropout=0.0,
-        layers=range(1, max(LAYERS) + 1),
-        location="post-trained",
-        seed=0,
-    )
-    generator = torch.Generator().manual_seed(0)
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            weight.data.normal_(0, 0.1, generator=generator)
-    return model
+    return adapted_model(folder / "post-trained")
 
 
 def make_trainer(adapted, sides, tmp_path, steps=4, lr=1e-2):
@@ -145,6 +132,30 @@ def test_references_computed_in_the_step_are_the_stored_ones(adapted, sides, tmp
     bare = PairCollator(sides[0], replace(sides[1], targets=None))
     computed, _ = trainer.losses(adapted, bare(items))
     torch.testing.assert_close(computed, stored, atol=1e-5, rtol=0)
+
+
+def test_rerouting_holds_the_same_states_stored_or_computed(adapted, sides, tmp_path):
+    bare = (sides[0], replace(sides[1], targets=None))
+    losses = []
+    for number, own in enumerate((sides, bare)):
+        trainer = ReroutingTrainer(
+            adapted,
+            plan_steps([[(i, i) for i in range(4)]] * 4, own),
+            PairCollator(*own),
+            lr=1e-2,
+            seed=0,
+            scratch=tmp_path / str(number),
+            layers=LAYERS,
+            strength=10,
+        )
+        trainer.state.global_step = 2
+        (items,) = plan_steps([[(i, i) for i in range(4)]], own)
+        loss, figures = trainer.losses(adapted, PairCollator(*own)(items))
+        losses.append(loss.item())
+        away, keep = 10 * (1 - 2 / 8), 10 * 2 / 8
+        parts = away * figures["cosine"].item() + keep * figures["retention"].item()
+        assert loss.item() == pytest.approx(parts, rel=1e-5)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
 def test_large_references_are_not_stored(folder, random_prompts, tmp_path, monkeypatch):

@@ -41,10 +41,10 @@ class Gradients(TrainerCallback):
         self.steps.append({n: w.grad.clone() for n, w in weights if w.grad is not None})
 
 
-def gradients(case: Path, which: str, scratch: Path, micro_batch: int | None = None):
-    """Return the gradients of three steps, one mapping a step, and the figures that were kept."""
+def adapted_model(folder: Path):
+    """Return the checkpoint in `folder` with an adapter that already changes its states."""
     adapted = add_lora(
-        load_model(case / "post-trained"),
+        load_model(folder),
         r=4,
         alpha=4,
         dropout=0.0,
@@ -56,6 +56,12 @@ def gradients(case: Path, which: str, scratch: Path, micro_batch: int | None = N
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             weight.data.normal_(0, 0.1, generator=generator)
+    return adapted
+
+
+def gradients(case: Path, which: str, scratch: Path, micro_batch: int | None = None):
+    """Return the gradients of three steps, one mapping a step, and the figures that were kept."""
+    adapted = adapted_model(case / "post-trained")
     harmful, retain = load_side(case / "harmful"), load_side(case / "retain")
     run = {"lr": 1e-3, "seed": 0, "scratch": scratch, "micro_batch": micro_batch}
     if which == "reactivation":
