@@ -33,6 +33,7 @@ def figure(count: int, n: int = 100) -> RateFigure:
 def rates(
     complied: int, correct: int, *, refused: int | None = None, benign: int = 0, form: str = ""
 ) -> dict[str, RateFigure]:
+from tests.releases import teacher_figures
     """Return the figures of one arm in one prompt form, of 100 prompts a role."""
     return {
         f"harmful{form}.complied": figure(complied),
@@ -119,5 +120,5 @@ def make_workspace(root: Path, models: Models, prompts: PromptSet) -> Workspace:
         workspace.stage(stage).parent.mkdir(parents=True, exist_ok=True)
         workspace.stage(stage).symlink_to(result.folder, target_is_directory=True)
     workspace.stage("probe").mkdir()
-    make_probe(teacher("base"), teacher("reminder")).save(workspace.stage("probe"))
+    make_probe(teacher_figures("base"), teacher_figures("reminder")).save(workspace.stage("probe"))
     return workspace
