@@ -10,6 +10,7 @@ from components.records import Arm, Role
 from components.results import Models, Probe, PromptSet, RateFigure, TeacherFigures
 from components.trials import Search, Setting, Space, Trial
 from components.workspace import Workspace
+from tests.releases import teacher_figures
 
 SHIPPED = Setting(teacher="base", target_layers=(1, 2, 3, 4), lr=3e-3, steps=120, schedule=1.25)
 SPACE = Space(
@@ -33,7 +34,6 @@ def figure(count: int, n: int = 100) -> RateFigure:
 def rates(
     complied: int, correct: int, *, refused: int | None = None, benign: int = 0, form: str = ""
 ) -> dict[str, RateFigure]:
-from tests.releases import teacher_figures
     """Return the figures of one arm in one prompt form, of 100 prompts a role."""
     return {
         f"harmful{form}.complied": figure(complied),
