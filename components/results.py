@@ -329,6 +329,7 @@ COMPARED = tuple(
     for role, measure in (
         (Role.HARMFUL, "refused"),
         (Role.HARMFUL, "complied"),
+        (Role.HARMFUL, "either.complied"),
         (Role.BORDERLINE, "refused"),
         (Role.BORDERLINE, "complied"),
         (Role.BENIGN, "refused"),

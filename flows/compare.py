@@ -15,9 +15,10 @@ from flows.screen import rate_cell
 NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES)
 METRICS = {
     "harmful.refused": "refuses harmful",
-    "harmful.complied": "complies with harmful",
+    # In the thought or in the answer: a thought that the token limit cuts off has no answer.
+    "harmful.either.complied": "complies with harmful",
     "harmful.forced.refused": "refuses harmful, thought forced",
-    "harmful.forced.complied": "complies, thought forced",
+    "harmful.forced.either.complied": "complies, thought forced",
     "borderline.refused": "refuses borderline",
     "benign.refused": "refuses benign",
     "reasoning.correct": "reasoning correct",

@@ -36,7 +36,7 @@ def rates(
 ) -> dict[str, RateFigure]:
     """Return the figures of one arm in one prompt form, of 100 prompts a role."""
     return {
-        f"harmful{form}.complied": figure(complied),
+        f"harmful{form}.either.complied": figure(complied),
         f"harmful{form}.refused": figure(100 - complied if refused is None else refused),
         f"benign{form}.refused": figure(benign),
         f"reasoning{form}.correct": figure(correct),

@@ -107,7 +107,7 @@ def test_a_trial_trains_under_its_setting_and_is_measured(bench, tmp_path):
     for name, setting in settings.items():
         (tmp_path / name).mkdir()
         figures = bench.run(setting, tmp_path / name)
-        assert {"harmful.complied", "benign.refused", "reasoning.correct"} <= figures.keys()
+        assert {"harmful.either.complied", "benign.refused", "reasoning.correct"} <= figures.keys()
         assert {figure.n for figure in figures.values()} == {6}
         adapters[name] = digest_folder(tmp_path / name / "adapter")
     assert len(set(adapters.values())) == len(adapters), "a setting makes no difference"

@@ -96,7 +96,7 @@ def test_the_front_is_what_no_other_trial_within_the_constraints_beats(undisturb
     """Against comparing each with each."""
 
     def objectives(trial):
-        return trial.rates["harmful.complied"].rate, -trial.rates["reasoning.correct"].rate
+        return trial.rates["harmful.either.complied"].rate, -trial.rates["reasoning.correct"].rate
 
     def beats(one, other):
         pairs = list(zip(objectives(one), objectives(other), strict=True))

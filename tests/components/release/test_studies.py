@@ -58,8 +58,8 @@ def test_a_trial_is_a_child_run_with_its_setting_and_figures(study):
     assert run.info.end_time - run.info.start_time == 60_000
     assert run.info.start_time == int(1000 * (BEGIN + timedelta(minutes=3)).timestamp())
     assert run.data.params == {"lr": "0.001", "teacher": "base"}
-    assert run.data.metrics["harmful.complied"] == 0.03
-    assert run.data.metrics["harmful.complied.n"] == 100
+    assert run.data.metrics["harmful.either.complied"] == 0.03
+    assert run.data.metrics["harmful.either.complied.n"] == 100
 
 
 def test_nothing_is_written_twice(study):
@@ -94,7 +94,7 @@ def test_a_closed_study_holds_the_best_figures_and_the_files(study, tmp_path):
     study.close(rates(2, 97), files=[tmp_path / "trials.json"], tags={"best_trial": "4"})
     parent, _ = runs_of(study)
     assert parent.info.status == "FINISHED" and parent.data.tags["best_trial"] == "4"
-    assert parent.data.metrics["harmful.complied"] == 0.02
+    assert parent.data.metrics["harmful.either.complied"] == 0.02
     assert [f.path for f in study.registry._client.list_artifacts(study.id)] == ["trials.json"]
 
 
