@@ -82,7 +82,8 @@ def test_arms_are_compared_on_the_same_prompts():
     del counts[Arm.RESTORED]["harmful.refused"]["1"]  # a prompt that one arm lacks is no pair
     found = {(d.arm, d.against, d.metric): d for d in differences(counts, COMPARISONS, 0.95)}
     assert len(found) == len(COMPARISONS) * 3
-    assert {metric for _, _, metric in found} == {"harmful.refused", "harmful.complied"}
+    measures = ("refused", "complied", "either.complied")
+    assert {metric for _, _, metric in found} == {f"harmful.{measure}" for measure in measures}
     one = found[Arm.RESTORED, Arm.POST_TRAINED, "harmful.refused"]
     assert (one.gained, one.lost, one.n) == (2, 1, 3)
     assert one.difference == pytest.approx(1 / 3)
