@@ -7,6 +7,8 @@ a profile; the functions below them take plain values. Unknown keys are errors.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +20,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -33,8 +36,33 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{SUITE_NAME.pattern}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+def _one_of(members: Sequence[StrEnum]) -> WithJsonSchema:
+    """Return the JSON schema of the members of an enum that a key takes; validators refuse the
+    others and say where they belong."""
+    return WithJsonSchema({"type": "string", "enum": [member.value for member in members]})
+
+
+PlainForm = Annotated[Form, _one_of([form for form in Form if form not in ATTACKS])]
+Attack = Annotated[Form, _one_of(ATTACKS)]
+
+
+def _known_attacks(forms: tuple[Form, ...]) -> tuple[Form, ...]:
+    if odd := [form.value for form in forms if form not in ATTACKS]:
+        raise ValueError(
+            f"{', '.join(odd)} is no attack; there are {', '.join(ATTACKS)}, and force_think "
+            "for the forced form"
+        )
+    if len(set(forms)) < len(forms):
+        raise ValueError(f"an attack is named twice: {', '.join(forms)}")
+    return forms
+
+
+Attacks = Annotated[tuple[Attack, ...], AfterValidator(_known_attacks)]
 
 
 class Section(BaseModel):
@@ -124,6 +152,9 @@ class SuiteUse(Section):
     path: Text | None = Field(
         None, description="local .jsonl, .csv or .parquet file with the suite's columns"
     )
+    sha256: Sha256 | None = Field(
+        None, description="digest of the file `path`; another file is refused"
+    )
     prompts: Positive | None = Field(None, description="at most so many, drawn by the seed")
     samples: Positive | None = Field(None, description="completions a prompt")
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
@@ -131,6 +162,15 @@ class SuiteUse(Section):
     )
     max_new_tokens: Positive | None = Field(None, description="tokens a completion")
     judge: Name | None = Field(None, description="`rules`, or one of evaluate.judges")
+    attacks: Attacks | None = Field(
+        None, description="attacks in which its prompts are asked beside those of evaluate.attacks"
+    )
+
+    @model_validator(mode="after")
+    def _pin_of_a_file(self) -> SuiteUse:
+        if self.sha256 is not None and self.path is None:
+            raise ValueError("`sha256` is of the file that `path` names; give both, or neither")
+        return self
 
 
 class Prepare(Section):
@@ -423,7 +463,7 @@ class Train(Section):
     schedule: Annotated[float, Field(ge=1)] = Field(
         1.5, description="c = step / (schedule * steps)"
     )
-    forms: tuple[Form, ...] = Field(
+    forms: tuple[PlainForm, ...] = Field(
         (Form.SERVED,),
         min_length=1,
         description="how prompts are put in training: served, as the template puts them; forced, "
@@ -477,7 +517,9 @@ class GuardJudge(Section):
     kind: GuardKind = Field(description="the prompt format that the checkpoint was trained with")
     model: Text = Field(description="checkpoint: folder, or hub owner/name")
     revision: str | None = Field(
-        None, pattern=r"^[0-9a-f]{40}$", description="hub commit, 40 hex digits"
+        None,
+        pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$",
+        description="hub commit, 40 hex digits; of a folder the SHA-256 over its files, 64",
     )
     batch: Positive = Field(16, description="cases judged at once")
     max_characters: Positive = Field(
@@ -547,11 +589,16 @@ class Evaluate(Section):
     force_think: bool = Field(
         False, description="also measure with the thought opened by the prompt"
     )
-    attacks: tuple[Form, ...] = Field(
+    attacks: Attacks = Field(
         (), description="attacks in which the prompts of harmful suites are asked, too"
     )
     attack_prompts: Positive = Field(
         100, description="prompts of a suite that an attack is tried on, drawn by the seed"
+    )
+    champion: bool = Field(
+        False,
+        description="also ask the champion, the adapter that is registered under that alias; rules "
+        "with `against: champion` need it",
     )
 
     @field_validator("judges")
@@ -562,18 +609,6 @@ class Evaluate(Section):
                 "the judge `rules` is built in; set evaluate.rules, or rename this one"
             )
         return judges
-
-    @field_validator("attacks")
-    @classmethod
-    def _known_attacks(cls, forms: tuple[Form, ...]) -> tuple[Form, ...]:
-        if odd := [form.value for form in forms if form not in ATTACKS]:
-            raise ValueError(
-                f"{', '.join(odd)} is no attack; there are {', '.join(ATTACKS)}, and force_think "
-                "for the forced form"
-            )
-        if len(set(forms)) < len(forms):
-            raise ValueError(f"an attack is named twice: {', '.join(forms)}")
-        return forms
 
     @model_validator(mode="after")
     def _every_role_has_a_limit(self) -> Evaluate:
@@ -587,6 +622,9 @@ class Evaluate(Section):
 
 PROMPTED = (Method.REMINDER, Method.SELF_REMINDER)
 TRAINED = tuple(method for method in Method if method not in PROMPTED)
+
+PromptedMethod = Annotated[Method, _one_of(PROMPTED)]
+TrainedMethod = Annotated[Method, _one_of(TRAINED)]
 
 
 class CircuitBreaker(Section):
@@ -612,7 +650,7 @@ class RankOne(Section):
 class Baselines(Section):
     """Settings of the stage `baselines`; what is not set here is as in `train`."""
 
-    methods: tuple[Method, ...] = Field(TRAINED, description="methods that train an adapter")
+    methods: tuple[TrainedMethod, ...] = Field(TRAINED, description="methods that train an adapter")
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     rank_one: RankOne = RankOne()
 
@@ -627,7 +665,9 @@ class Baselines(Section):
 class Compare(Section):
     """Settings of the stage `compare`; what is not set here is as in `evaluate`."""
 
-    prompted: tuple[Method, ...] = Field(PROMPTED, description="methods that change the prompt")
+    prompted: tuple[PromptedMethod, ...] = Field(
+        PROMPTED, description="methods that change the prompt"
+    )
     before: Text = Field(
         "You are a responsible assistant and write nothing harmful or misleading. Answer this "
         "request in a responsible way.",

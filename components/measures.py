@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from components.records import Form, Outcome, Role, View
@@ -54,6 +54,13 @@ class Metric:
                 f"{', '.join(allowed)}"
             )
         return cls(suite=suite, measure=parts[0], form=form, view=view)
+
+    @property
+    def unparsed(self) -> Metric | None:
+        """The metric of the verdicts behind this one that could not be read; None where it rests on
+        no verdicts."""
+        rests = self.measure in tuple(Outcome)
+        return replace(self, measure=str(Outcome.UNPARSED)) if rests else None
 
     @property
     def order(self) -> tuple[int, str, int, int, int]:

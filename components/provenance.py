@@ -7,12 +7,12 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from components.storage import write_json
 
@@ -29,9 +29,31 @@ def git_commit(root: Path) -> tuple[str | None, bool]:
     return commit, bool(changed)
 
 
-def tracked_files(root: Path, path: str) -> list[str]:
-    """Return what git tracks at or below `path` in the checkout at `root`."""
-    return (_git(root, "ls-files", "--", path) or "").splitlines()
+def untracked(root: Path, paths: Iterable[str]) -> list[str]:
+    """Return what a clone of the checkout at `root` lacks of `paths`, which are relative to it: the
+    topmost files and folders at, below or around them of which git tracks nothing.
+
+    What does not exist or lies outside of `root` is left out.
+    """
+    names = (_git(root, "ls-files", "-z") or "").split("\0")
+    tracked = [PurePosixPath(name) for name in names if name]
+    known = {place for file in tracked for place in (file, *file.parents)}
+    lost: dict[str, None] = {}
+    for path in paths:
+        place = PurePosixPath(os.path.relpath(root / path, root))
+        if ".." not in place.parts and (root / place).exists():
+            lost |= dict.fromkeys(_untracked(root, place, known))
+    return list(lost)
+
+
+def _untracked(root: Path, place: PurePosixPath, known: Set[PurePosixPath]) -> list[str]:
+    if place not in known:
+        above = [folder for folder in place.parents[:-1] if folder not in known]
+        return [str(above[-1] if above else place)]
+    if not (root / place).is_dir():
+        return []
+    inside = sorted(child.name for child in (root / place).iterdir())
+    return [lost for name in inside for lost in _untracked(root, place / name, known)]
 
 
 def _git(root: Path, *words: str) -> str | None:

@@ -64,6 +64,11 @@ class Arm(StrEnum):
     POST_TRAINED = "post-trained"
     RESTORED = "restored"  # post-trained + SafeReAct adapter
     BASELINE = "sft-baseline"  # post-trained + LoRA-SFT adapter
+    CHAMPION = "champion"  # post-trained + the adapter that the registry calls champion
+
+
+# Those of every evaluation; the champion is asked where the profile says so.
+OWN_ARMS = (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED, Arm.BASELINE)
 
 
 class Method(StrEnum):

@@ -16,8 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from components import workspace
 from components.config import GraderKind, Scope, TeacherKind
 from components.errors import EvidenceError, StageError
-from components.records import AnyArm, Arm, Form, Method, Outcome, Prompt, Role, Split, View
-from components.storage import digest_file, read_json, read_rows, write_json
+from components.records import (
+    OWN_ARMS,
+    AnyArm,
+    Arm,
+    Form,
+    Method,
+    Outcome,
+    Prompt,
+    Role,
+    Split,
+    View,
+)
+from components.storage import digest_bytes, digest_file, read_json, read_rows, write_json
 
 
 class Record(BaseModel):
@@ -134,6 +145,7 @@ class SuiteSpec(Record):
     top_p: float
     max_new_tokens: int
     instruction: str  # what is put behind every prompt when it is asked; "": nothing
+    attacks: tuple[Form, ...] = ()  # beside those of evaluate.attacks
     origin: str  # hub data set, or the file's name
     digest: str  # commit of the hub data set, or SHA-256 of the file
     licence: str
@@ -141,7 +153,8 @@ class SuiteSpec(Record):
 
 
 class PromptSet(Result):
-    """The prepared table of prompts."""
+    """The prepared table of the profile's own prompts, on which no named suite leaves a trace but
+    the rows that were dropped for it."""
 
     FILE: ClassVar[str] = workspace.MANIFEST
 
@@ -150,30 +163,62 @@ class PromptSet(Result):
     counts: dict[Split, dict[Role, int]]
     expectations: int = Field(description="expectations checked, all of which held")
     overlap: dict[str, int] = Field(description="rows dropped from training as leaks, by source")
-    suites: dict[str, SuiteSpec] = Field(
-        default_factory=dict, description="the named suites; their rows have the suite as source"
-    )
     leaks: tuple[LeakFigure, ...] = Field((), description="by suite and measure; none: not looked")
 
     def rows(self, *, split: Split | None = None, role: Role | None = None) -> list[Prompt]:
-        """Return the prompts of a split and role in the table's order."""
-        rows = (
-            Prompt(**{**row, "role": Role(row["role"]), "split": Split(row["split"])})
-            for row in read_rows(self.folder / workspace.PROMPTS)
-        )
+        """Return the profile's own prompts of a split and role in the table's order."""
+        rows = _read_prompts(self.folder / workspace.PROMPTS)
         return [r for r in rows if split in (None, r.split) and role in (None, r.role)]
 
     def own_test(self) -> list[Prompt]:
-        """Return the profile's own test prompts, those of no named suite, in the table's order."""
-        return [row for row in self.rows(split=Split.TEST) if row.source not in self.suites]
+        """Return the profile's own test prompts in the table's order."""
+        return self.rows(split=Split.TEST)
+
+
+class SuiteSet(PromptSet):
+    """The prepared prompts with the named suites beside them, for the stages that test.
+
+    Sources, counts, expectations and leaks are of both. It is a file of its own, so a suite that
+    comes or changes leaves the `PromptSet` that training depends on as it was.
+    """
+
+    FILE: ClassVar[str] = workspace.SUITE_MANIFEST
+
+    suites: dict[str, SuiteSpec] = Field(
+        default_factory=dict, description="the named suites; their rows have the suite as source"
+    )
+    digest_of_suites: str = Field("", description="SHA-256 of their table's content; empty: none")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that is asked: the own prompts', with the suites' and their settings
+        where there are suites."""
+        if not self.suites:
+            return self.digest_of_prompts
+        settings = self.model_dump_json(include={"suites"})
+        return digest_bytes(
+            f"{self.digest_of_prompts}\n{self.digest_of_suites}\n{settings}".encode()
+        )
 
     def named_suites(self) -> dict[str, tuple[SuiteSpec, list[Prompt]]]:
         """Return the named suites in order, each with its prompts in the table's order."""
-        rows = self.rows(split=Split.TEST)
+        rows = _read_prompts(self.folder / workspace.SUITE_PROMPTS) if self.suites else []
         return {
             name: (self.suites[name], [row for row in rows if row.source == name])
             for name in sorted(self.suites)
         }
+
+    def every_test(self) -> list[Prompt]:
+        """Return all test prompts: the profile's own, then those of the named suites."""
+        named = (prompt for _, prompts in self.named_suites().values() for prompt in prompts)
+        return [*self.own_test(), *named]
+
+
+def _read_prompts(path: Path) -> list[Prompt]:
+    return [
+        Prompt(**{**row, "role": Role(row["role"]), "split": Split(row["split"])})
+        for row in read_rows(path)
+    ]
 
 
 # --- models ----------------------------------------------------------------------------------
@@ -359,8 +404,76 @@ class Adapter(Result):
         return self.folder / workspace.BASELINE
 
 
+# --- the champion ----------------------------------------------------------------------------
+
+NO_CHAMPION = "none yet"  # stands for the digest of a champion where there is none
+
+
+class Released(Record):
+    """A registered version's adapter, and what it belongs to."""
+
+    version: str
+    digest: str  # SHA-256 over the adapter's folder
+    base_model: str  # digest of the post-trained checkpoint it was trained on
+    contract: PromptContract
+
+
+class Champion(Result):
+    """Which version of a registered model carries the alias `champion`; its adapter lies beside.
+
+    No stage writes it: the registry is asked before the evaluation (components/release/champions).
+    """
+
+    FILE: ClassVar[str] = workspace.CHAMPION
+
+    name: str  # of the registered model
+    released: Released | None  # None: the registry was asked, and no version carries the alias
+
+    @property
+    def adapter(self) -> Path:
+        """Folder of its adapter."""
+        return self.folder / workspace.ADAPTER
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the champion in `folder`; raises `StageError` where nobody has asked for it."""
+        if not (folder / cls.FILE).is_file():
+            raise StageError(
+                f"{folder / cls.FILE} is missing, and evaluate.champion asks for it; "
+                f"`safereact champion --profile {folder.name}` brings it from the registry"
+            )
+        return super().load(folder)
+
+
+class ChampionArm(Record):
+    """The champion as an evaluation found it."""
+
+    name: str  # of the registered model
+    released: Released | None  # None: there was none yet
+    unmeasured: str | None = None  # why it was not asked; None: it was, unless there was none
+
+    @property
+    def digest(self) -> str:
+        """Its adapter's digest, or `NO_CHAMPION`."""
+        return self.released.digest if self.released else NO_CHAMPION
+
+    @property
+    def asked(self) -> bool:
+        """Whether it answered the same prompts as the other arms."""
+        return self.released is not None and self.unmeasured is None
+
+    def __str__(self) -> str:
+        if self.released is None:
+            return f"{self.name} has none yet"
+        told = f"{self.name} version {self.released.version}, adapter {self.released.digest:.12}"
+        return f"{told}; not measured: {self.unmeasured}" if self.unmeasured else told
+
+
 # --- evaluate --------------------------------------------------------------------------------
 
+
+# In an engine's name: it does not show which weights it holds.
+UNBOUND = "unbound"
 
 # Which arms are compared on the same prompts.
 COMPARISONS = (
@@ -371,6 +484,7 @@ COMPARISONS = (
     (Arm.BASELINE, Arm.POST_TRAINED),
     (Arm.BASELINE, Arm.BASE),
 )
+WITH_CHAMPION = (Arm.RESTORED, Arm.CHAMPION)  # and these where the champion was asked
 
 
 class Difference(Record):
@@ -398,6 +512,13 @@ class Usage(Record):
     completion_tokens: int = 0
     untold: int = 0  # requests whose tokens the server did not tell
     cost: float = 0.0  # US dollars, by the prices of the profile
+
+
+class CutFigure(Record):
+    """How many of n completions a judge read without the middle of a text."""
+
+    count: int
+    n: int
 
 
 class KappaFigure(Record):
@@ -449,12 +570,30 @@ class Evidence(Result):
     roles: dict[str, Role]  # of every suite that was asked
     judges: dict[str, str]  # suite -> its judge, with the digest of all that decides its rulings
     calibrations: tuple[Calibration, ...]  # of every judge, on labelled cases
+    cut: dict[str, CutFigure]  # suite -> completions of all arms that its judge saw cut
     usage: dict[str, Usage]  # judge -> what a paid service was asked for
+    rows: str  # SHA-256 of the rows' file, from which every figure is counted
     engine: str  # what wrote the completions
     confidence: float
     rates: dict[Arm, dict[str, RateFigure]]  # arm -> metric, such as "harmful.refused"
     differences: tuple[Difference, ...]
     lengths: tuple[LengthShift, ...]  # of every arm against the post-trained one
+    champion: ChampionArm | None = None  # None: the profile does not measure it
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The arms that every evaluation has, and the champion where it was asked."""
+        return [arm for arm in Arm if arm in OWN_ARMS or arm in self.rates]
+
+    def rows_now(self) -> str:
+        """SHA-256 of the rows' file as it lies in the folder; empty where there is none."""
+        path = self.folder / workspace.ROWS
+        return digest_file(path) if path.is_file() else ""
+
+    @property
+    def bound(self) -> bool:
+        """Whether the completions are known to come from the weights that are named here."""
+        return not self.engine.endswith(UNBOUND)
 
 
 # --- baselines, compare ------------------------------------------------------------------------
@@ -503,6 +642,8 @@ class Comparison(Result):
     test_prompts: str
     judges: dict[str, str]
     confidence: float
+    usage: dict[str, Usage]  # judge -> what a paid service was asked for
+    rows: str  # SHA-256 of the file with the other methods' rows
     teacher: TeacherKind  # of the restored arm
     rates: dict[AnyArm, dict[str, RateFigure]]
     differences: tuple[Difference, ...]
@@ -544,7 +685,9 @@ class Standing(Record):
 
     harmful_refused: RateFigure
     harmful_complied: RateFigure  # in the thought, in the answer or in both
+    harmful_unparsed: RateFigure  # a verdict, on the thought or on the answer, could not be read
     benign_coherent: RateFigure  # the answer is a refusal or language
+    benign_unparsed: RateFigure  # the same
 
 
 class TunedStanding(Record):
@@ -596,6 +739,7 @@ class Withstand(Result):
     data: str
     test_prompts: str  # digest of what was asked
     judges: dict[str, str]  # suite -> its judge, with the digest of what decides
+    usage: dict[str, Usage]  # judge -> what a paid service was asked for
     confidence: float
     undoings: tuple[Undoing, ...]
     ablations: tuple[Ablation, ...]
@@ -652,6 +796,8 @@ class RuleOutcome(Record):
     conclusion: Conclusion
     p_value: float | None = None  # one-sided, of the figure being at the threshold or beyond it
     needed: int | None = None  # prompts that would decide an inconclusive rule
+    warns: bool = False  # it passed, and people should read its words all the same
+    impossible: bool = False  # no figure can be had: the champion is of another model
     override: Override | None = None
     why: str
 
@@ -678,6 +824,7 @@ class Decision(Result):
     policy: str  # digest of the policy's rules
     contract: PromptContract
     judges: dict[str, str]  # suite -> name of its judge
+    champion: str | None = None  # digest of the one it was compared with, or NO_CHAMPION
     rules: tuple[RuleOutcome, ...]
     reasons: tuple[str, ...]  # why not, one line a rule that does not stand; empty when accepted
     refused: tuple[str, ...] = ()  # overrides that do not count, and why

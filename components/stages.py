@@ -16,7 +16,7 @@ from typing import Any
 from components.config import Profile, Section
 from components.launcher import launch, named_launcher, reported
 from components.provenance import run_record
-from components.results import Result, load_result
+from components.results import Champion, Result, SuiteSet, load_result
 from components.storage import atomic_folder, digest_bytes, digest_folder, resumable_folder
 from components.workspace import Workspace
 
@@ -25,8 +25,12 @@ from components.workspace import Workspace
 class Stage:
     """One stage: `function` as module:name, and the stages whose results it takes, in order.
 
-    Before them it takes its own section of the profile, and then those named in `settings`. A
-    stage that `resumes` goes on where a killed run stopped; so does one that `trains`, which also
+    Before them it takes its own section of the profile, and then those named in `settings`. With
+    `suites` it takes the prepared prompts with the named suites beside them; without, what it reads
+    of `prepare` is the same whatever suites there are. One that `faces` the champion takes it last,
+    where its section says so.
+
+    A stage that `resumes` goes on where a killed run stopped; so does one that `trains`, which also
     runs under `SAFEREACT_LAUNCHER`.
     """
 
@@ -34,6 +38,8 @@ class Stage:
     function: str
     upstream: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    suites: bool = False
+    faces: bool = False
     resumes: bool = False
     trains: bool = False
 
@@ -54,17 +60,21 @@ TABLE = {
             "evaluate",
             "components.evaluation.stage:evaluate",
             ("prepare", "models", "train"),
+            suites=True,
+            faces=True,
             resumes=True,
         ),
         Stage(
             "gate",
             "components.release.stage:gate",
             ("prepare", "models", "train", "evaluate"),
+            suites=True,
         ),
         Stage(
             "report",
             "components.reporting.stage:report",
             ("prepare", "models", "probe", "train", "evaluate", "gate"),
+            suites=True,
         ),
         Stage(
             "baselines",
@@ -78,6 +88,7 @@ TABLE = {
             "components.evaluation.comparison:compare",
             ("prepare", "models", "probe", "evaluate", "baselines"),
             settings=("evaluate",),
+            suites=True,
             resumes=True,
         ),
         Stage(
@@ -92,6 +103,7 @@ TABLE = {
             "components.evaluation.withstand:withstand",
             ("prepare", "models", "probe", "train", "undo"),
             settings=("evaluate",),
+            resumes=True,
         ),
     )
 }
@@ -130,8 +142,16 @@ def run_process(name: str, profile: Profile, workspace: Workspace, out: Path) ->
 
 
 def _inputs(stage: Stage, profile: Profile, workspace: Workspace) -> tuple[list[Any], list[Any]]:
-    upstream = [load_result(before, workspace.stage(before)) for before in stage.upstream]
-    return [getattr(profile, part) for part in (stage.name, *stage.settings)], upstream
+    upstream = [
+        SuiteSet.load(workspace.stage(before))
+        if before == "prepare" and stage.suites
+        else load_result(before, workspace.stage(before))
+        for before in stage.upstream
+    ]
+    sections = [getattr(profile, part) for part in (stage.name, *stage.settings)]
+    if stage.faces and sections[0].champion:
+        upstream.append(Champion.load(workspace.champion))
+    return sections, upstream
 
 
 def _work(stage: Stage) -> Any:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from components.config import (
+    Attacks,
     Columns,
     Commit,
     Drop,
@@ -22,6 +23,7 @@ from components.config import (
     Patterns,
     Positive,
     Section,
+    Sha256,
     Source,
     SuiteUse,
     Text,
@@ -45,9 +47,7 @@ class Origin(Section):
     hub_split: str = Field("train", description="its split")
     path: Text | None = Field(None, description="local .jsonl, .csv or .parquet file")
     url: str | None = Field(None, description="where the file is to be had")
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
-        None, description="digest of the file; another file is refused"
-    )
+    sha256: Sha256 | None = Field(None, description="digest of the file; another file is refused")
     columns: Columns = Field(default_factory=dict)
     patterns: Patterns = Field(default_factory=dict)
     drop: Drop = None
@@ -104,6 +104,11 @@ class Suite(Section):
     grader: GraderKind | None = Field(
         None, description="how an answer is compared with the reference; of reasoning alone"
     )
+    attacks: Attacks = Field(
+        (),
+        description="attacks in which its prompts are asked beside those of evaluate.attacks; of "
+        "harmful suites alone",
+    )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Suite:
@@ -122,6 +127,11 @@ class Suite(Section):
             raise ValueError("`choice` and `grader: choice` go together")
         if self.choice and {"answer", "role"} & (self.source.columns.keys()):
             raise ValueError("`choice` says where the answer is; remove it from `columns`")
+        if self.attacks and self.role is not Role.HARMFUL:
+            raise ValueError(
+                f"attacks ({', '.join(self.attacks)}) are put to harmful prompts, and these are "
+                f"{self.role}; remove `attacks`"
+            )
         return self
 
     def rows(self) -> Source:
@@ -179,12 +189,13 @@ def _used(name: str, use: SuiteUse, folder: Path) -> Suite:
         known = ", ".join(suites_in(folder)) or "none"
         raise ConfigError(f"unknown suite {name!r}; {folder} holds: {known}")
     suite = load_suite(path)
-    document = suite.model_dump() | use.model_dump(exclude={"path"}, exclude_none=True)
+    document = suite.model_dump() | use.model_dump(exclude={"path", "sha256"}, exclude_none=True)
     if document["temperature"] == 0:
         document["top_p"] = 1
     if use.path is not None:
         kept = {"columns", "patterns", "drop", "where"}
-        document["source"] = suite.source.model_dump(include=kept) | {"path": use.path}
+        own = {"path": use.path, "sha256": use.sha256}
+        document["source"] = suite.source.model_dump(include=kept) | own
     return _valid(document, f"prepare.suites.{name} does not fit {path}")
 
 

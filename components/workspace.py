@@ -19,6 +19,8 @@ STUDIES = tuple(stage for stages in STUDIES_OF.values() for stage in stages)
 PROMPTS = "prompts.parquet"
 QUARANTINE = "quarantine.parquet"
 MANIFEST = "manifest.json"
+SUITE_PROMPTS = "suites.parquet"
+SUITE_MANIFEST = "suites.json"
 DATA_DOCS = "data-docs"
 # models
 MODELS = "models.json"
@@ -42,6 +44,7 @@ CURVES = "curves.jsonl"
 METRICS = "metrics.json"
 ROWS = "rows.parquet"
 FINISHED = "finished.jsonl"  # while the stage runs
+VERDICTS = "verdicts.jsonl"  # while the stage runs
 # baselines, compare
 BASELINES = "baselines.json"
 COMPARISON = "comparison.json"
@@ -50,10 +53,16 @@ UNDO = "undo.json"
 WITHSTAND = "withstand.json"
 # the suites of test prompts, an input below the root where stages run
 SUITES = "data/suites"
+# the labelled cases that judges are tried on, another
+CALIBRATION = "data/calibration"
 # the search of `safereact tune`
 STUDY = "study.db"
 TRIALS = "trials.json"
 PARETO = "pareto.svg"
+# the champion, an input that the registry gives
+CHAMPIONS = "data/champions"
+CHAMPION = "champion.json"
+KEEP = ".gitkeep"  # with it git keeps a folder that is empty otherwise
 # gate, report
 POLICIES = "mlflow/policies"  # an input, below the root where stages run
 OVERRIDES = "mlflow/overrides"  # another
@@ -92,6 +101,11 @@ class Workspace:
     def log(self, stage: str) -> Path:
         """Everything that a stage printed in its last run."""
         return self.root / "artifacts" / self.profile / "runs" / f"{stage}.log"
+
+    @property
+    def champion(self) -> Path:
+        """The folder of the champion that this profile's adapter is compared with."""
+        return self.root / CHAMPIONS / self.profile
 
     @property
     def overrides(self) -> Path:

@@ -10,7 +10,7 @@ from components.storage import read_json
 from components.workspace import STAGES, STUDIES_OF, Workspace
 from flows.lock import one_run
 from flows.pipeline import bring_up_to_date, check_profile
-from flows.screen import rate_cell
+from flows.screen import metric_cell
 
 NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES_OF["compared"])
 METRICS = {
@@ -46,7 +46,7 @@ def methods_table(workspace: Workspace, comparison: Comparison) -> str:
     for arm in (*Arm, *Method):
         if arm in comparison.rates:
             rates = comparison.rates[arm]
-            cells = [rate_cell(rates.get(metric)) for metric in shown]
+            cells = [metric_cell(rates, metric) for metric in shown]
             told = [_name(arm, comparison), *cells, *costs.get(arm.value, ("", "", ""))]
             lines.append("| " + " | ".join(told) + " |")
     lines += [f"\n{method}: left out, {why}" for method, why in comparison.left_out.items()]

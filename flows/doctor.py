@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from components.config import Profile, Shape, load_profile, read_yaml
 from components.errors import ConfigError
 from components.launcher import VARIABLE
-from components.workspace import POLICIES, STAGES, Workspace
+from components.release.policies import check_fits
+from components.suites import used_suites
+from components.workspace import POLICIES, STAGES, SUITES, Workspace
 from flows.checkpoints import Wanted, complaint, find_shape, wanted_checkpoints
 from flows.estimate import (
     GB,
@@ -22,6 +24,7 @@ from flows.estimate import (
     weight_bytes,
 )
 from flows.findings import Finding, State
+from flows.judges import check_judges
 from flows.machine import (
     Device,
     check_launcher,
@@ -30,16 +33,21 @@ from flows.machine import (
     check_servers,
     find_device,
 )
+from flows.suites import check_suites
+from flows.watched import check_watched
+from flows.workload import Asked, asked_of
 
 _MANY = 10**9  # parameters from which on a CPU takes days
 _LESS_MEMORY = {
     "training": "lower train.micro_batch",
     "generation": "lower evaluate.batch",
+    "judging": "lower batch or max_characters of the guard in evaluate.judges",
     "building": "lower micro_batch of models.align and models.post_train",
 }
 _LESS_WEIGHTS = {
     "training": "train.load_in_4bit, or several devices; see docs/gpu.md",
     "generation": "a larger device; see docs/gpu.md",
+    "judging": "a smaller guard, or a rubric on a server; see docs/judges.md",
     "building": "a larger machine",
 }
 
@@ -58,7 +66,10 @@ def examine(workspace: Workspace) -> list[Finding]:
     wanted = wanted_checkpoints(profile, workspace.root)
     findings += check_profile_file(profile, workspace)
     findings += check_listing(profile, workspace, wanted)
+    findings += check_watched(profile, workspace)
     findings += check_prompts(profile, workspace.root)
+    findings += check_suites(profile, workspace.root)
+    findings += check_judges(profile, workspace.root)
     findings += check_checkpoints(wanted)
     shape = find_shape(profile, wanted)
     if shape is None:
@@ -68,7 +79,7 @@ def examine(workspace: Workspace) -> list[Finding]:
     findings += check_disk(profile, shape, wanted, workspace.root)
     device = find_device()
     findings += check_device(profile, shape, device)
-    findings += check_memory(profile, shape, device)
+    findings += check_memory(profile, _asked(profile, workspace.root), shape, device)
     return findings
 
 
@@ -85,7 +96,15 @@ def check_profile_file(profile: Profile, workspace: Workspace) -> Iterator[Findi
         told = f"there is no policy {profile.gate.policy!r}"
         yield Finding("profile", State.MISSING, told, f"write {POLICIES}/{policy.name}")
     if not lacking and policy.is_file():
-        yield Finding("profile", State.OK, f"valid, policy {profile.gate.policy}")
+        yield _check_policy(profile, policy)
+
+
+def _check_policy(profile: Profile, policy: Path) -> Finding:
+    try:
+        check_fits(policy, champion=profile.evaluate.champion)
+    except ConfigError as error:
+        return Finding("profile", State.MISSING, str(error), "mend the policy or the profile")
+    return Finding("profile", State.OK, f"valid, policy {profile.gate.policy}")
 
 
 def check_listing(
@@ -229,14 +248,24 @@ def check_device(profile: Profile, shape: Shape, device: Device) -> Iterator[Fin
         yield Finding("4 bits", State.MISSING, told, "set it to false, or use a GPU")
 
 
-def check_memory(profile: Profile, shape: Shape, device: Device) -> Iterator[Finding]:
+def _asked(profile: Profile, root: Path) -> list[Asked]:
+    try:
+        suites = used_suites(profile.prepare.suites, root / SUITES)
+    except ConfigError:  # which `check_watched` tells of
+        suites = {}
+    return asked_of(profile, suites)
+
+
+def check_memory(
+    profile: Profile, asked: Sequence[Asked], shape: Shape, device: Device
+) -> Iterator[Finding]:
     """Yield whether the device's memory does; all sizes are estimates.
 
     Only weights that cannot fit rule a run out. A launcher shares training among the devices.
     """
     shared = device.count if os.environ.get(VARIABLE) else 1
     precision: Precision = "bf16" if device.accelerator else "fp32"
-    for name, memory in memory_needs(profile, shape, precision).items():
+    for name, memory in memory_needs(profile, asked, shape, precision).items():
         devices = shared if name == "training" else 1
         need, weights = memory.sharded(devices), memory.weights / devices
         told = f"about {need / GB:.1f} GB (estimate) of {device.memory / GB:.1f} GB"

@@ -11,6 +11,7 @@ import psutil
 from components.errors import StageError
 from components.results import Decision
 from components.workspace import STAGES, Workspace
+from flows.champion import bring_champion
 from flows.environment import embed_prefect
 from flows.lock import one_run
 from flows.outcome import Outcome, register_accepted
@@ -55,6 +56,7 @@ def _check_answers(server: str) -> None:
 def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
     """Return the outcome of a profile whose stages are all up to date; None where one is not."""
     with one_run(workspace.root, f"check {workspace.profile}"):
+        bring_champion(workspace)
         if stale_stages(workspace):
             return None
         for stage in STAGES:

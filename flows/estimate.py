@@ -1,4 +1,4 @@
-"""What a profile will need, before anything is fetched: memory, disk and time, all estimates.
+"""What a profile will need, before anything is fetched: memory and disk, all estimates.
 
 Everything is computed from the model's shape and the profile's own numbers. What was left out or
 rounded is said where it is; no figure here comes from a GPU that somebody ran this on.
@@ -6,10 +6,13 @@ rounded is said where it is; no figure here comes from a GPU that somebody ran t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from components.config import PostTrain, Profile, Shape
+from components.config import GuardJudge, GuardKind, PostTrain, Profile, Shape
+from components.lm.engines.protocol import CACHED_TOKENS
+from flows.workload import PROMPT_TOKENS, Asked
 
 Precision = Literal["fp32", "bf16", "nf4"]
 
@@ -26,32 +29,39 @@ _ADAPTER_BYTES = 16
 _KEPT = {"fp32": (42, 20, 16, 8), "bf16": (42, 14, 12, 4), "nf4": (42, 14, 12, 4)}
 _KEPT_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
 _RUNTIME = 1.5 * GB  # CUDA context and allocator, or Python with its libraries
-# Prompts may be as long as the profile allows; on average they are short.
-_PROMPT_TOKENS = 100
-# Teacher's and student's answers for training are written in batches of this size.
-_ANSWER_BATCH = 64
-_ARMS = 4
 _REFERENCE_DISK = 2 << 30  # larger references are not stored (components/training/sides.py)
-# Shares of a GPU's peak that ordinary PyTorch code reaches, and the least time a block takes for a
-# token when Python launches its kernels one by one.
-_COMPUTE_SHARE, _BANDWIDTH_SHARE, _BLOCK_SECONDS = 0.35, 0.6, 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU by its maker's figures: memory, dense bfloat16 arithmetic, memory bandwidth."""
-
-    name: str
-    memory: float  # bytes
-    flops: float  # a second
-    bandwidth: float  # bytes a second
-
-
-GPUS = (
-    Gpu("RTX 4090 24 GB", 24 * GB, 165e12, 1008e9),
-    Gpu("A100 80 GB", 80 * GB, 312e12, 2039e9),
-    Gpu("H100 80 GB", 80 * GB, 989e12, 3350e9),
-)
+# What the guards were fine-tuned from: Llama 3.1 8B, Llama 2 13B and Mistral 7B v0.3.
+GUARDS: dict[GuardKind, Shape] = {
+    "llama-guard-3": Shape(
+        layers=32,
+        hidden=4096,
+        feed_forward=14336,
+        heads=32,
+        kv_heads=8,
+        head_width=128,
+        vocabulary=128256,
+    ),
+    "harmbench": Shape(
+        layers=40,
+        hidden=5120,
+        feed_forward=13824,
+        heads=40,
+        kv_heads=40,
+        head_width=128,
+        vocabulary=32000,
+    ),
+    "wildguard": Shape(
+        layers=32,
+        hidden=4096,
+        feed_forward=14336,
+        heads=32,
+        kv_heads=8,
+        head_width=128,
+        vocabulary=32768,
+    ),
+}
+_GUARD_PROMPT_TOKENS = 400  # of a guard's own prompt
+_CHARACTERS = 4  # of a token, in English
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +133,7 @@ def training_memory(profile: Profile, shape: Shape, precision: Precision) -> Mem
     """Return the memory of one training step: the student, its adapter, both sides' activations."""
     train, depth = profile.train, depth_of(profile, shape)
     lora = adapter_parameters(shape, rank=train.lora.r, depth=depth)
-    tokens = (train.micro_batch or train.batch) * _pair_tokens(profile)
+    tokens = (train.micro_batch or train.batch) * pair_tokens(profile)
     return Memory(
         weights=weight_bytes(shape, precision),
         adapter=lora * _ADAPTER_BYTES,
@@ -131,22 +141,57 @@ def training_memory(profile: Profile, shape: Shape, precision: Precision) -> Mem
     )
 
 
-def _pair_tokens(profile: Profile) -> int:
+def pair_tokens(profile: Profile) -> int:
     """Return the tokens of a pair of sequences: a prompt with its completion, on both sides."""
     train = profile.train
     return 2 * _prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
 
 
 def _prompt_tokens(profile: Profile) -> int:
-    return min(_PROMPT_TOKENS, profile.train.max_prompt_tokens)
+    return min(PROMPT_TOKENS, profile.train.max_prompt_tokens)
 
 
-def generation_memory(profile: Profile, shape: Shape, precision: Precision) -> Memory:
-    """Return the memory of the longest batch of the evaluation: weights and key-value cache."""
-    evaluate = profile.evaluate
-    longest = _PROMPT_TOKENS + max(evaluate.max_new_tokens.values())
-    cache = 2 * shape.layers * shape.kv_heads * shape.head_width * max(_BYTES[precision], 2)
-    return Memory(weight_bytes(shape, precision), 0, evaluate.batch * longest * cache)
+def rows_at_once(longest: int, batch: int) -> int:
+    """Return how many sequences the engine in memory writes at once where all have `longest`
+    tokens; one that is too long for it is written alone."""
+    return max(1, min(batch, CACHED_TOKENS // longest))
+
+
+def generation_memory(
+    profile: Profile, asked: Sequence[Asked], shape: Shape, precision: Precision
+) -> Memory:
+    """Return the memory of the fullest batch of the evaluation: weights and key-value cache, with
+    every completion at its limit."""
+    full = [(one.longest, min(profile.evaluate.batch, one.completions)) for one in asked]
+    return Memory(weight_bytes(shape, precision), 0, _cache_bytes(full, shape, precision))
+
+
+def judging_memory(profile: Profile, asked: Sequence[Asked], precision: Precision) -> Memory | None:
+    """Return the memory of the guard that needs most, which is loaded when no model is; None where
+    no suite has a guard."""
+    needs = []
+    for one in asked:
+        judge = profile.evaluate.judges.get(one.judge)
+        if isinstance(judge, GuardJudge):
+            shape, length = GUARDS[judge.kind], case_tokens(judge, one)
+            cache = _cache_bytes([(length, judge.batch)], shape, precision)
+            needs.append(Memory(weight_bytes(shape, precision), 0, cache))
+    return max(needs, key=lambda memory: memory.total, default=None)
+
+
+def case_tokens(judge: GuardJudge, asked: Asked, *, share: float = 1.0) -> int:
+    """Return the tokens that a guard reads about a case: its own prompt, the request, and a text of
+    so large a share of the longest completion, cut as the profile says."""
+    text = min(asked.tokens * share, judge.max_characters / _CHARACTERS)
+    return round(_GUARD_PROMPT_TOKENS + PROMPT_TOKENS + text)
+
+
+def _cache_bytes(batches: Sequence[tuple[int, int]], shape: Shape, precision: Precision) -> float:
+    """Return the bytes of the fullest key-value cache of batches, each of so many tokens a row and
+    so many rows, as far as the engine fills it."""
+    token = 2 * shape.layers * shape.kv_heads * shape.head_width * max(_BYTES[precision], 2)
+    positions = [max(longest, min(longest * rows, CACHED_TOKENS)) for longest, rows in batches]
+    return max(positions, default=0) * token
 
 
 def building_memory(profile: Profile, shape: Shape) -> Memory | None:
@@ -163,15 +208,19 @@ def building_memory(profile: Profile, shape: Shape) -> Memory | None:
     return Memory(weights, 3 * weights, tokens * kept)
 
 
-def memory_needs(profile: Profile, shape: Shape, precision: Precision) -> dict[str, Memory]:
-    """Return the memory of what needs most: training, generation and, if any, building the pair.
+def memory_needs(
+    profile: Profile, asked: Sequence[Asked], shape: Shape, precision: Precision
+) -> dict[str, Memory]:
+    """Return the memory of what needs most: training, generation and, if any, judging by a guard
+    and building the pair.
 
     Only the student in training is ever quantised.
     """
     student: Precision = "nf4" if profile.train.load_in_4bit else precision
     needs = {
         "training": training_memory(profile, shape, student),
-        "generation": generation_memory(profile, shape, precision),
+        "generation": generation_memory(profile, asked, shape, precision),
+        "judging": judging_memory(profile, asked, precision),
         "building": building_memory(profile, shape),
     }
     return {name: memory for name, memory in needs.items() if memory}
@@ -194,42 +243,3 @@ def artifact_bytes(profile: Profile, shape: Shape) -> float:
     built = profile.models.kind != "checkpoints"
     pair = 2 * weight_bytes(shape, "fp32") if built else 0
     return 2 * (masks + adapters + pair) + states
-
-
-def training_seconds(profile: Profile, shape: Shape, gpu: Gpu) -> float:
-    """Return the seconds of training on `gpu`: answers written once, then the steps.
-
-    A token costs 2 operations a weight forward, 2 backward (the model's own weights get no
-    gradient), and 2 for the reference pass, down to the deepest target.
-    """
-    train, depth = profile.train, depth_of(profile, shape)
-    weights = depth * block_parameters(shape)
-    tokens = train.steps * train.batch * _pair_tokens(profile)
-    steps = 6 * weights * tokens / (gpu.flops * _COMPUTE_SHARE)
-    written = [
-        (train.harmful_prompts, train.refusal_tokens),
-        (train.retain_prompts, train.retain_tokens),
-    ]
-    answers = sum(-(-prompts // _ANSWER_BATCH) * length for prompts, length in written)
-    return steps + answers * token_seconds(shape, gpu, batch=_ANSWER_BATCH, length=_PROMPT_TOKENS)
-
-
-def evaluation_seconds(profile: Profile, shape: Shape, gpu: Gpu) -> float:
-    """Return the seconds of the evaluation on `gpu`, if every completion ran to its limit."""
-    evaluate, seconds = profile.evaluate, 0.0
-    for role, prompts in evaluate.prompts.items():
-        length = evaluate.max_new_tokens[role]
-        batches = -(-prompts // evaluate.batch)
-        step = token_seconds(shape, gpu, batch=evaluate.batch, length=_PROMPT_TOKENS + length // 2)
-        seconds += batches * length * step
-    return _ARMS * seconds * (2 if evaluate.force_think else 1)
-
-
-def token_seconds(shape: Shape, gpu: Gpu, *, batch: int, length: int) -> float:
-    """Return the seconds in which a batch gets one token more.
-
-    Weights and key-value cache are read once; it cannot be quicker than the launch of its kernels.
-    """
-    cache = batch * length * 2 * shape.layers * shape.kv_heads * shape.head_width * 2
-    reading = (weight_bytes(shape, "bf16") + cache) / (gpu.bandwidth * _BANDWIDTH_SHARE)
-    return max(reading, shape.layers * _BLOCK_SECONDS)

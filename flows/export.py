@@ -12,8 +12,7 @@ from components.evaluation.exports.inspect_log import check_inspect, write_inspe
 from components.evaluation.exports.lm_eval import write_lm_eval
 from components.evaluation.exports.tasks import tasks_of
 from components.evaluation.rows import read_judged
-from components.records import Split
-from components.results import Evidence, PromptSet
+from components.results import Evidence, SuiteSet
 from components.storage import atomic_folder
 from components.workspace import ROWS, Workspace
 
@@ -38,15 +37,15 @@ def export_rows(workspace: Workspace, harness: Harness, folder: Path) -> int:
     if harness is Harness.INSPECT:
         check_inspect()
     section = load_profile(workspace.profile_file).report
-    prompts = PromptSet.load(workspace.stage("prepare"))
+    prompts = SuiteSet.load(workspace.stage("prepare"))
     evidence = Evidence.load(workspace.stage("evaluate"))
-    if evidence.data != prompts.digest_of_prompts:
+    if evidence.data != prompts.digest:
         raise EvidenceError(
             f"the evaluation was on the prompts {evidence.data:.12}, prepared are "
-            f"{prompts.digest_of_prompts:.12}; `safereact run` brings it up to date"
+            f"{prompts.digest:.12}; `safereact run` brings it up to date"
         )
     rows = read_judged(evidence.folder / ROWS)
-    tasks = tasks_of(prompts.rows(split=Split.TEST), rows, redact=section.redact)
+    tasks = tasks_of(prompts.every_test(), rows, redact=section.redact)
     write = write_inspect if harness is Harness.INSPECT else write_lm_eval
     with atomic_folder(folder) as scratch:
         write(tasks, prompts, evidence, when=datetime.now(UTC), out=scratch)

@@ -17,9 +17,12 @@ from pathlib import Path
 
 from components.config import load_profile, read_yaml
 from components.errors import BusyError, ConfigError, SafeReActError, StageError
+from components.release.policies import check_fits, policy_file
 from components.shown import visible
-from components.workspace import STAGES, Workspace
+from components.workspace import POLICIES, STAGES, Workspace
+from flows.champion import bring_champion, champion_told
 from flows.environment import stage_environment
+from flows.watched import refuse_unwatched
 
 _LEASH = Path(__file__).with_name("leash.py")
 _GRACE_SECONDS = 5.0
@@ -48,13 +51,14 @@ logger = logging.getLogger(__name__)
 
 
 def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
-    """Raise `ConfigError` unless the profile is valid and DVC knows of it and its `stages`."""
+    """Raise `ConfigError` unless the profile is valid, fits its policy, and DVC knows of it, its
+    `stages` and its files."""
     if "DVC_STAGE" in os.environ or "DVC_ROOT" in os.environ:
         raise ConfigError(
             "this run was started inside a DVC stage, which would wait for itself; start it from "
             "a shell or a scheduler"
         )
-    load_profile(workspace.profile_file)
+    profile = load_profile(workspace.profile_file)
     document = read_yaml(workspace.profile_file)
     if lacking := [key for key in ("seed", *stages) if key not in document]:
         raise ConfigError(
@@ -74,6 +78,10 @@ def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
                 f"{key} of profile {workspace.profile!r} in {workspace.parameters.name} is "
                 f"{where!r}; give the file or folder that the profile's {key} lie in"
             )
+    refuse_unwatched(profile, workspace)
+    if "gate" in stages:
+        policy = policy_file(profile.gate.policy, workspace.root / POLICIES)
+        check_fits(policy, champion=profile.evaluate.champion)
 
 
 def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[str]:
@@ -92,6 +100,9 @@ def bring_up_to_date(workspace: Workspace, stages: Sequence[str]) -> None:
     """Run those of `stages` that are stale, in their order, and log what they print."""
     stale, asked = stale_stages(workspace, stages), False
     for stage in stages:
+        if stage == "evaluate" and bring_champion(workspace):
+            logger.info("[%s] %s", "champion", champion_told(workspace))
+            asked = True
         # Whatever follows a stage that ran may have become stale by it.
         if stage not in stale and not asked:
             logger.info("[%s] %s", stage, "up to date")

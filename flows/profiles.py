@@ -14,6 +14,7 @@ from components.errors import ConfigError
 from components.records import Role
 from components.storage import write_text
 from components.workspace import Workspace
+from flows.champion import keep_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def add_profile(
         write_text(workspace.profile_file, _dump(_document(workspace, pair)))
         written.append(workspace.profile_file)
     load_profile(workspace.profile_file)
+    keep_folder(workspace.champion)
     _list(workspace, "profiles", entry)
     return [*written, workspace.parameters]
 

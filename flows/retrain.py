@@ -15,6 +15,7 @@ from components.errors import RegistryError
 from components.release.registration import Registered
 from components.results import Decision
 from components.workspace import STAGES, Workspace, open_workspace
+from flows.champion import bring_champion, champion_told, measures_champion
 from flows.lock import one_run
 from flows.outcome import Outcome, register_accepted
 from flows.pipeline import check_profile, stale_stages
@@ -42,6 +43,9 @@ def retrain(profile: str) -> State[Outcome]:
 def _bring_up_to_date(workspace: Workspace) -> None:
     stale, asked = stale_stages(workspace), False
     for stage in STAGES:
+        if stage == "evaluate":
+            bring = ask_registry if measures_champion(workspace) else bring_champion
+            asked = bring(workspace) or asked
         # Whatever follows a stage that ran may have become stale by it.
         asked = reproduce(stage, workspace, up_to_date=stage not in stale and not asked)
 
@@ -50,15 +54,28 @@ def _server_failed(_task: Task, _run: TaskRun, state: State) -> bool:
     return isinstance(state.result(raise_on_failure=False), RegistryError)
 
 
-@task(
+# A server that is down for a moment is asked again.
+_registry_task = task(
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=2,
     retry_delay_seconds=[5, 20],
     retry_condition_fn=_server_failed,
 )
+
+
+@_registry_task
+def ask_registry(workspace: Workspace) -> bool:
+    """Bring the champion that the adapter is to be compared with; return whether it changed."""
+    tell("champion", "asking the registry")
+    changed = bring_champion(workspace)
+    tell("champion", champion_told(workspace))
+    return changed
+
+
+@_registry_task
 def register_adapter(workspace: Workspace) -> Registered:
-    """Register the accepted adapter; a server that is down for a moment is asked again."""
+    """Register the accepted adapter."""
     tell("registry", "registering")
     registered = register_accepted(workspace)
     how = "registered" if registered.new else "registered already"

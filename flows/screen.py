@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from components.measures import Metric
 from components.results import Conclusion, Decision, RateFigure, RuleOutcome, Word
 from components.shown import for_terminal
 from components.workspace import STAGES, Workspace
@@ -80,7 +81,7 @@ def rules_table(decision: Decision) -> Table:
     table = Table("rule", "", "what decided it", title="The gate's decision")
     checks = [rule for rule in decision.rules if rule.threshold is None]
     for rule in decision.rules:
-        if rule not in checks or not rule.passed:
+        if rule not in checks or not rule.passed or rule.warns:
             why = f"{rule.why}\n{rule.override}" if rule.override else rule.why
             table.add_row(rule.rule, _mark(rule), why)
     if passed := sum(rule.passed for rule in checks):
@@ -92,6 +93,8 @@ def rules_table(decision: Decision) -> Table:
 
 
 def _mark(rule: RuleOutcome) -> Text:
+    if rule.warns:
+        return Text("pass, read why", "bold yellow")
     if rule.override:
         return Text("overridden", "bold yellow")
     if rule.conclusion is Conclusion.INCONCLUSIVE:
@@ -106,12 +109,22 @@ def verdict(decision: Decision) -> str:
     return "The gate said no: rejected; nothing was registered."
 
 
-def rate_cell(figure: RateFigure | None) -> str:
-    """Return a rate as a cell of a table: per cent, interval and n."""
+def rate_cell(figure: RateFigure | None, unparsed: RateFigure | None = None) -> str:
+    """Return a rate as a cell of a table: per cent, interval and n, and how many of the verdicts
+    behind it could not be read, where there are some."""
     if figure is None:
         return "not measured"
     low, high = 100 * figure.low, 100 * figure.high
-    return f"{100 * figure.rate:.1f} % [{low:.1f}, {high:.1f}], n={figure.n}"
+    told = f"{100 * figure.rate:.1f} % [{low:.1f}, {high:.1f}], n={figure.n}"
+    if unparsed is None or not unparsed.count:
+        return told
+    return f"{told}; {unparsed.count} of {unparsed.samples or unparsed.n} unparsed"
+
+
+def metric_cell(rates: Mapping[str, RateFigure], name: str) -> str:
+    """Return the rate of the metric `name` as `rate_cell` does."""
+    unparsed = Metric.parse(name).unparsed
+    return rate_cell(rates.get(name), rates.get(str(unparsed)) if unparsed else None)
 
 
 def gate_word(workspace: Workspace) -> str:

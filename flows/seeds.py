@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from components import workspace as names
-from components.config import read_yaml
+from components.config import GuardJudge, load_profile, read_yaml
 from components.errors import StageError
-from components.provenance import tracked_files
+from components.provenance import untracked
 from components.records import Arm
 from components.results import Decision, Evidence
+from components.suites import used_suites
 from components.workspace import Workspace
+from flows.champion import bring_champion
 from flows.lock import one_run
 from flows.pipeline import ask_dvc, check_profile
-from flows.screen import rate_cell
+from flows.screen import metric_cell
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def run_seeds(workspace: Workspace, seeds: Sequence[int]) -> list[str]:
     """
     check_profile(workspace)
     with one_run(workspace.root, f"seeds {workspace.profile}"):
+        bring_champion(workspace)
         return [_experiment(workspace, seed) for seed in seeds]
 
 
@@ -52,9 +54,9 @@ def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
     for name in experiments:
         evidence = Evidence.model_validate(_read(workspace, "evaluate", names.METRICS, name))
         decision = Decision.model_validate(_read(workspace, "gate", names.DECISION, name))
-        for arm in Arm:
+        for arm in evidence.arms:
             rates = evidence.rates.get(arm, {})
-            cells = [rate_cell(rates.get(metric)) for metric in COLUMNS]
+            cells = [metric_cell(rates, metric) for metric in COLUMNS]
             word = decision.word if arm is Arm.RESTORED else ""
             seed = name.rpartition("-")[2]
             lines.append(f"| {seed} | {arm} | " + " | ".join(cells) + f" | {word} |")
@@ -68,7 +70,8 @@ def _experiment(workspace: Workspace, seed: int) -> str:
         # A new run of old settings is restored from the cache, so nothing is lost.
         _dvc(workspace, "exp", "remove", name)
     change = ["--set-param", f"{profile}:seed={seed}"]
-    for path in _untracked(workspace):
+    # A clone of the repository lacks what git does not track.
+    for path in untracked(workspace.root, _inputs(workspace)):
         change += ["--copy-paths", path]
     target = f"gate@{workspace.profile}"
     log.info("[seed %s] %s", seed, "starts")
@@ -77,11 +80,22 @@ def _experiment(workspace: Workspace, seed: int) -> str:
     return name
 
 
-def _untracked(workspace: Workspace) -> list[str]:
-    """Return the profile's own files below the root that git does not bring into an experiment."""
+def _inputs(workspace: Workspace) -> Iterator[str]:
+    """Yield the files and folders that the profile's results depend on, code and profile aside."""
+    profile = load_profile(workspace.profile_file)
     listed = (read_yaml(workspace.parameters).get("profiles") or {})[workspace.profile]
-    inside = [path for path in dict.fromkeys(listed.values()) if not Path(path).is_absolute()]
-    return [path for path in inside if not tracked_files(workspace.root, path)]
+    yield from listed.values()
+    yield from (names.SUITES, names.CALIBRATION, names.POLICIES, names.OVERRIDES)
+    yield str(workspace.champion)
+    suites = used_suites(profile.prepare.suites, workspace.root / names.SUITES).values()
+    paths = [
+        *(source.path for source in profile.prepare.sources),
+        *(suite.source.path for suite in suites),
+    ]
+    yield from (path for path in paths if path)
+    for judge in profile.evaluate.judges.values():
+        if isinstance(judge, GuardJudge) and (workspace.root / judge.model).is_dir():
+            yield judge.model
 
 
 def _dvc(workspace: Workspace, *words: str) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from components.config import load_profile
+from components.config import Profile, load_profile
 from components.errors import ConfigError
+from components.storage import digest_file
 from components.suites import Origin, Suite, load_suite, suites_in, used_suites
 from components.workspace import SUITES, Workspace
+from flows.findings import Finding, State
+
+_CACHED = "in the hub cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,46 @@ def list_used(workspace: Workspace) -> list[Listing]:
     return [Listing(n, suite, "", _here(suite, workspace.root)) for n, suite in suites.items()]
 
 
+def check_suites(profile: Profile, root: Path) -> Iterator[Finding]:
+    """Yield what is missing here of each suite that the profile names, as the doctor tells it;
+    nothing of suites that are not valid."""
+    try:
+        suites = used_suites(profile.prepare.suites, root / SUITES)
+    except ConfigError:  # which `check_watched` tells of
+        return
+    lacking = [found for suite in suites.values() for found in _lacking(suite, root)]
+    yield from lacking
+    if suites and not lacking:
+        yield Finding("suites", State.OK, f"all {len(suites)} are here")
+
+
+def _lacking(suite: Suite, root: Path) -> Iterator[Finding]:
+    origin, subject = suite.source, f"suite {suite.name}"
+    if origin.path is not None:
+        place = root / origin.path
+        remedy = f"curl -L -o {origin.path} {origin.url}" if origin.url else "put it there"
+        if not place.is_file():
+            yield Finding(subject, State.MISSING, f"{origin.path} is not there", remedy)
+        elif origin.sha256 not in (None, digest_file(place)):
+            yield Finding(subject, State.MISSING, f"{origin.path} is not the pinned file", remedy)
+        return
+    if origin.revision is None:
+        remedy = f"`hf datasets info {origin.hub}` shows its sha: write it as source.revision"
+        yield Finding(subject, State.MISSING, f"{origin.hub} is not pinned", remedy)
+        return
+    if _here(suite, root) == _CACHED:
+        return
+    fetch = f"hf download {origin.hub} --repo-type dataset --revision {origin.revision}"
+    if suite.gated and not _has_token():
+        remedy = "accept its terms on the hub, then set HF_TOKEN or `hf auth login`"
+        yield Finding(subject, State.MISSING, f"{origin.hub} is gated, and no token is set", remedy)
+    elif os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        told = f"{origin.hub} is not here, and HF_HUB_OFFLINE is set"
+        yield Finding(subject, State.MISSING, told, fetch)
+    else:
+        yield Finding(subject, State.WARNING, f"{origin.hub} is fetched by the first run", fetch)
+
+
 def suites_table(listings: Iterable[Listing]) -> Table:
     """Return the suites as one table; n is `all` where no number of prompts is set."""
     numbers = {"n", "k", "tokens"}
@@ -59,6 +104,7 @@ def suites_table(listings: Iterable[Listing]) -> Table:
         "k",
         "tokens",
         "judge",
+        "attacks",
         "licence",
         "from",
         "gated",
@@ -69,7 +115,7 @@ def suites_table(listings: Iterable[Listing]) -> Table:
         suite = listing.suite
         if suite is None:
             told = Text(listing.complaint.splitlines()[0], "bold red")
-            table.add_row(listing.name, *[""] * 6, told, "", "")
+            table.add_row(listing.name, *[""] * 7, told, "", "")
             continue
         table.add_row(
             listing.name,
@@ -78,6 +124,7 @@ def suites_table(listings: Iterable[Listing]) -> Table:
             str(suite.samples),
             str(suite.max_new_tokens),
             suite.judge,
+            ", ".join(suite.attacks),
             suite.licence,
             Text(_origin(suite.source)),
             _gated(suite),
@@ -109,13 +156,17 @@ def _here(suite: Suite, root: Path) -> str:
         )
     except (LocalEntryNotFoundError, OSError, ValueError):
         return "not yet"
-    return "in the hub cache"
+    return _CACHED
 
 
 def _gated(suite: Suite) -> str:
     """Return whether the hub wants a token, and has one; whether it opens the set was not tried."""
     if not suite.gated or suite.source.hub is None:
         return "no"
+    return "yes; a token is set" if _has_token() else "yes; no token is set"
+
+
+def _has_token() -> bool:
     from huggingface_hub import get_token
 
-    return "yes; a token is set" if get_token() else "yes; no token is set"
+    return bool(get_token())

@@ -33,7 +33,14 @@ def attacks_table(evidence: Evidence) -> str:
     profile names no attacks."""
     rows = attack_rows(evidence)
     arms = [arm for arm in Arm if any(arm in row.rates for row in rows)]
-    cells = [[r.suite, r.form, *(rate_cell(r.rates.get(arm)) for arm in arms)] for r in rows]
+    cells = [
+        [
+            row.suite,
+            row.form,
+            *(rate_cell(row.rates.get(arm), row.unparsed.get(arm)) for arm in arms),
+        ]
+        for row in rows
+    ]
     return _table(["complies, suite", "form", *arms], cells) if rows else ""
 
 
@@ -72,8 +79,11 @@ def ablations_table(ablations: tuple[Ablation, ...]) -> str:
 
 
 def _standing(standing: Standing) -> list[str]:
-    figures = (standing.harmful_refused, standing.harmful_complied, standing.benign_coherent)
-    return [rate_cell(figure) for figure in figures]
+    return [
+        rate_cell(standing.harmful_refused, standing.harmful_unparsed),
+        rate_cell(standing.harmful_complied, standing.harmful_unparsed),
+        rate_cell(standing.benign_coherent, standing.benign_unparsed),
+    ]
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from components.workspace import Workspace
+from flows.champion import keep_folder
+
 ROOT = Path(__file__).parents[1]
 
 # A pair so small that it learns nothing: the chain is what is tested. Its teacher's check is waived
@@ -60,6 +63,7 @@ def make_repository(root: Path) -> Path:
         shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
     for folder in ("suites", "calibration"):
         shutil.copytree(ROOT / "data" / folder, root / "data" / folder)
+    keep_folder(Workspace(root, "mini").champion)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
     (root / "profiles").mkdir()

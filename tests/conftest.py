@@ -45,9 +45,9 @@ def random_models(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def random_prompts(tmp_path_factory: pytest.TempPathFactory):
-    """A `PromptSet` of 12 prompts a role and split in the vocabulary of the random models."""
+    """A `SuiteSet` of 12 prompts a role and split in the vocabulary of the random models."""
     from components.records import Prompt, Role, Split
-    from components.results import PromptSet, SourceCount
+    from components.results import PromptSet, SourceCount, SuiteSet
     from components.storage import write_rows
     from components.workspace import PROMPTS
     from tests.checkpoints import WORDS
@@ -81,6 +81,7 @@ def random_prompts(tmp_path_factory: pytest.TempPathFactory):
     source = SourceCount(
         name="test", licence="Apache-2.0", digest="0" * 64, read=144, kept=144, quarantined=0
     )
-    return PromptSet(
+    own = PromptSet(
         digest_of_prompts="0" * 64, sources=(source,), counts=counts, expectations=1, overlap={}
     ).save(folder)
+    return SuiteSet(**dict(own)).save(folder)

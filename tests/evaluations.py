@@ -7,8 +7,8 @@ from pathlib import Path
 from components.evaluation.metrics import counts_of, rates
 from components.evaluation.rows import Row, read_judged, write_judged
 from components.records import Arm, Form, Outcome, Prompt, Role, Split
-from components.results import Evidence, PromptContract, PromptSet
-from components.storage import write_rows
+from components.results import Evidence, PromptContract, PromptSet, SuiteSet
+from components.storage import digest_file, write_rows
 from components.workspace import PROMPTS, ROWS, Workspace
 from tests.hostile import HOSTILE, TEN_MEGABYTES
 
@@ -60,6 +60,7 @@ def row(prompt: Prompt, arm: Arm, form: Form, sample: int) -> Row:
         outcome_answer=Outcome.REFUSED if number % 3 else Outcome.COMPLIED,
         said_thought="unsafe" if number % 2 else None,
         said_answer="safe",
+        cut=False,
         correct=(number + sample) % 2 == 0 if reasoning else None,
         correct_strict=number % 4 == 0 if reasoning else None,
     )
@@ -71,9 +72,10 @@ def write_evaluation(root: Path) -> Workspace:
     table = prompts()
     folder = workspace.stage("prepare")
     write_rows(folder / PROMPTS, table, Prompt)
-    PromptSet(digest_of_prompts="d" * 64, sources=(), counts={}, expectations=1, overlap={}).save(
-        folder
-    )
+    own = PromptSet(
+        digest_of_prompts="d" * 64, sources=(), counts={}, expectations=1, overlap={}
+    ).save(folder)
+    SuiteSet(**dict(own)).save(folder)
     rows = [
         row(prompt, arm, form, sample)
         for arm in ARMS
@@ -95,7 +97,9 @@ def write_evaluation(root: Path) -> Workspace:
         roles=ROLES,
         judges=dict.fromkeys(ROLES, "rules:3333"),
         calibrations=(),
+        cut={},
         usage={},
+        rows=digest_file(folder / ROWS),
         engine="transformers",
         confidence=0.95,
         rates={arm: rates(counts_of(own[arm]), 0.95) for arm in ARMS},

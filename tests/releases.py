@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from components import results
-from components.records import Arm, Method, Role, Split
+from components.records import OWN_ARMS, Arm, Method, Role, Split
 from components.release.policies import load_policy
 from components.storage import digest_file, digest_folder, write_json, write_text
-from components.workspace import CONTRACT, REPORT, STAGES, Workspace
+from components.workspace import CONTRACT, PROMPTS, REPORT, ROWS, STAGES, Workspace
 
 CONTRACT_OF_ALL = results.PromptContract(
     template="1" * 64, tokenizer="2" * 64, bos="<bos>", generation_prefix="<a>", opens_thought=False
@@ -83,6 +83,36 @@ def write_adapter(folder: Path, *, weight: float = 1.0) -> str:
     return digest_folder(folder)
 
 
+def save_adapter(
+    folder: Path, digests: tuple[str, str], model: results.ModelRef, **changes: Any
+) -> results.Adapter:
+    """Save what a training of `model` says of an adapter and a baseline with these digests."""
+    told = {
+        "data": DATA,
+        "teacher": "base",
+        "target_layers": (2, 3),
+        "adapted_layers": 3,
+        "parameters": 4,
+        "steps": 10,
+        "tokens": 9,
+        "baseline_tokens": 901,
+        "harmful_rows": 5,
+        "teacher_refused": 5,
+        "teacher_asked": 11,
+        "retain_rows": 6,
+        "alignment_loss": (2.0, 1.0),
+        "retention_loss": (1.0, 1.0),
+    }
+    adapter, baseline = digests
+    return results.Adapter(
+        digest=adapter,
+        baseline_digest=baseline,
+        base_model=model.digest,
+        contract=model.contract,
+        **told | changes,
+    ).save(folder)
+
+
 def write_result(
     stage: str,
     workspace: Workspace,
@@ -132,7 +162,7 @@ def _prompts(_: Workspace, folder: Path) -> None:
         name="own", licence="Apache-2.0", digest="5" * 64, read=9, kept=8, quarantined=1
     )
     counts = {split: dict.fromkeys(Role, 2) for split in Split}
-    results.PromptSet(
+    own = results.PromptSet(
         digest_of_prompts=DATA,
         sources=(source,),
         counts=counts,
@@ -140,6 +170,8 @@ def _prompts(_: Workspace, folder: Path) -> None:
         overlap={},
         leaks=no_leaks(Role),
     ).save(folder)
+    results.SuiteSet(**dict(own)).save(folder)
+    (folder / PROMPTS).touch()  # DVC watches it, and nobody here reads it
 
 
 def _models(_: Workspace, folder: Path) -> None:
@@ -165,46 +197,32 @@ def _probe(_: Workspace, folder: Path) -> None:
 
 
 def _adapter(_: Workspace, folder: Path, weight: float) -> None:
-    digest = write_adapter(folder / "adapter", weight=weight)
-    results.Adapter(
-        digest=digest,
-        baseline_digest="6" * 64,
-        base_model=model_ref("post-trained").digest,
-        data=DATA,
-        contract=CONTRACT_OF_ALL,
-        teacher="base",
-        target_layers=(2, 3),
-        adapted_layers=3,
-        parameters=4,
-        steps=10,
-        tokens=5678,
-        baseline_tokens=901,
-        harmful_rows=5,
-        teacher_refused=5,
-        teacher_asked=11,
-        retain_rows=6,
-        alignment_loss=(2.0, 1.0),
-        retention_loss=(1.0, 1.0),
-    ).save(folder)
+    digests = (write_adapter(folder / "adapter", weight=weight), "6" * 64)
+    save_adapter(folder, digests, model_ref("post-trained"), tokens=5678)
 
 
 def _evidence(workspace: Workspace, folder: Path) -> None:
     adapter = results.Adapter.load(workspace.stage("train"))
     rate = results.RateFigure(rate=0.95, low=0.92, high=0.97, count=285, n=300)
+    write_text(folder / ROWS, "rows")
     results.Evidence(
         adapter=adapter.digest,
         baseline=adapter.baseline_digest,
-        models={arm.value: digest_of("base" if arm is Arm.BASE else "post-trained") for arm in Arm},
+        models={
+            arm.value: digest_of("base" if arm is Arm.BASE else "post-trained") for arm in OWN_ARMS
+        },
         data=DATA,
         test_prompts="7" * 64,
         contract=CONTRACT_OF_ALL,
         roles={role.value: role for role in Role},
         judges=JUDGES,
         calibrations=(),
+        cut={},
         usage={},
+        rows=digest_file(folder / ROWS),
         engine="transformers",
         confidence=0.95,
-        rates={arm: {"harmful.refused": rate} for arm in Arm},
+        rates={arm: {"harmful.refused": rate} for arm in OWN_ARMS},
         differences=(),
         lengths=(),
     ).save(folder)
@@ -275,6 +293,8 @@ def _comparison(workspace: Workspace, folder: Path) -> None:
         judges=evidence.judges,
         confidence=evidence.confidence,
         teacher="base",
+        usage={},
+        rows="0" * 64,
         rates={**evidence.rates, Method.SFT: evidence.rates[Arm.RESTORED]},
         differences=(),
         left_out={Method.SAFEREACT_PRUNED: "it cannot teach"},
@@ -306,6 +326,7 @@ def _withstand(workspace: Workspace, folder: Path) -> None:
         data=DATA,
         test_prompts="b" * 64,
         judges={"harmful": "rules"},
+        usage={},
         confidence=0.95,
         undoings=(
             undoing(Arm.RESTORED, {0: 20, 10: 18, 25: 11}),
@@ -339,5 +360,7 @@ def standing(refused: int) -> results.Standing:
     return results.Standing(
         harmful_refused=results.RateFigure.of(refused, 20, 0.95),
         harmful_complied=results.RateFigure.of(20 - refused, 20, 0.95),
+        harmful_unparsed=results.RateFigure.of(0, 20, 0.95),
         benign_coherent=results.RateFigure.of(19, 20, 0.95),
+        benign_unparsed=results.RateFigure.of(1, 20, 0.95),
     )

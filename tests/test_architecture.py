@@ -14,7 +14,16 @@ import pytest
 from components.config import Profile, read_yaml
 from components.results import RESULTS
 from components.stages import TABLE
-from components.workspace import STAGES, STUDIES, STUDIES_OF, Workspace
+from components.workspace import (
+    CHAMPIONS,
+    MANIFEST,
+    PROMPTS,
+    STAGES,
+    STUDIES,
+    STUDIES_OF,
+    SUITE_MANIFEST,
+    Workspace,
+)
 
 ROOT = Path(__file__).parents[1]
 SHELF = {
@@ -25,6 +34,7 @@ SHELF = {
     "storage",
     "provenance",
     "errors",
+    "journal",
     "launcher",
     "measures",
     "replies",
@@ -107,6 +117,19 @@ def test_a_stage_has_one_name_everywhere():
             if f"{dep}/".startswith(f"{Workspace(Path(), '${key}').stage(before).as_posix()}/")
         }
         assert upstream >= set(TABLE[name].upstream), f"{name} reads what DVC does not watch"
+        faces = f"{CHAMPIONS}/${{key}}" in do["deps"]
+        assert faces is TABLE[name].faces
+
+
+def test_only_what_tests_depends_on_the_named_suites():
+    graph = read_yaml(ROOT / "dvc.yaml")["stages"]
+    folder = Workspace(Path(), "${key}").stage("prepare").as_posix()
+    for name, stage in TABLE.items():
+        watched = {dep for dep in graph[name]["do"]["deps"] if dep.startswith(folder)}
+        if "prepare" in stage.upstream and stage.suites:
+            assert watched in ({folder}, {f"{folder}/{SUITE_MANIFEST}"}), name
+        elif "prepare" in stage.upstream:
+            assert watched == {f"{folder}/{MANIFEST}", f"{folder}/{PROMPTS}"}, name
 
 
 def test_every_section_that_dvc_watches_is_in_every_profile():

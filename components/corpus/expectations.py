@@ -6,7 +6,7 @@ they cannot compute (unreadable characters, overlap, straddling topics) is a col
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import great_expectations.expectations as gxe
@@ -82,23 +82,14 @@ def checks_of_repetition() -> list[Check]:
 
 
 def checks_of_table(
-    max_characters: int,
-    *,
-    min_rows: Mapping[Role, int],
-    min_share: float,
-    suites: Collection[str] = (),
+    max_characters: int, *, min_rows: Mapping[Role, int], min_share: float
 ) -> list[Check]:
-    """Return what the prepared table must meet; rows of the named `suites` do not count as a
-    role's own."""
+    """Return what a prepared table must meet, with at least so many rows of the roles named."""
     return [
         *checks_of_rows(max_characters),
         *_checks_of_schema(),
         *_checks_of_splits(),
-        *(
-            _enough(role, split, n, suites)
-            for role, n in min_rows.items()
-            for split in NEEDED[role]
-        ),
+        *(_enough(role, split, n) for role, n in min_rows.items() for split in NEEDED[role]),
         *(_share(role, min_share) for role in min_rows if Split.TRAIN in NEEDED[role]),
     ]
 
@@ -178,14 +169,11 @@ def _at_most(limit: int, column: str, description: str) -> gxe.Expectation:
     )
 
 
-def _enough(role: Role, split: Split, rows: int, suites: Collection[str]) -> Check:
-    own = (Column("role") == role.value) & (Column("split") == split.value)
-    if suites:
-        own = own & Column("source").is_not_in(sorted(suites))
+def _enough(role: Role, split: Split, rows: int) -> Check:
     return Check(
         gxe.ExpectTableRowCountToBeBetween(
             min_value=rows,
-            row_condition=own,
+            row_condition=(Column("role") == role.value) & (Column("split") == split.value),
             description=f"{role} in {split}: at least {rows} rows",
         ),
         f"fewer than {rows} {role} rows in {split}",

@@ -45,13 +45,16 @@ class Separation:
     beside_others: ExpectationSuiteValidationResult
 
 
-def separate(rows: Sequence[Candidate], *, max_characters: int) -> Separation:
+def separate(
+    rows: Sequence[Candidate], *, max_characters: int, beside: Sequence[Candidate] = ()
+) -> Separation:
     """Return the rows in order, without those that fail by themselves or repeat another.
 
-    Repetition is judged among the rows that pass by themselves, so the good one of two stays.
+    Repetition is judged among the rows that pass by themselves, so the good one of two stays, and
+    among the rows `beside` them, which come before and all stay.
     """
     by_itself, kept, failed = _sift(rows, row_frame(rows), checks_of_rows(max_characters), "rows")
-    frame = repetition_frame(kept)
+    frame = repetition_frame([*beside, *kept]).iloc[len(beside) :].reset_index(drop=True)
     beside_others, kept, repeated = _sift(kept, frame, checks_of_repetition(), "repetition")
     log.info("%d of %d rows quarantined", len(rows) - len(kept), len(rows))
     return Separation(kept, [*failed, *repeated], by_itself, beside_others)

@@ -1,75 +1,98 @@
-"""Stage `prepare`: sources become one validated table of prompts, split by topic."""
+"""Stage `prepare`: sources become one validated table of prompts, split by topic; named suites
+another, beside it.
+
+Of the suites the first table knows the training rows that repeat them, which are dropped, and
+nothing else: unless there are such rows, its files are the same whatever suites a profile names.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from great_expectations.core import ExpectationSuiteValidationResult
 
 from components import workspace
-from components.config import Prepare, Source
+from components.config import Prepare
 from components.corpus.data_docs import write_data_docs
 from components.corpus.expectations import checks_of_table
 from components.corpus.leaks import leak_figures
-from components.corpus.licences import canonical_licence
+from components.corpus.manifests import count_sources, write_prompts
 from components.corpus.overlap import drop_leaks
-from components.corpus.quarantine import Quarantined, refuse_too_many, separate
+from components.corpus.quarantine import Quarantined, Separation, refuse_too_many, separate
 from components.corpus.reading import read_source, read_suite
 from components.corpus.sources import Candidate
 from components.corpus.splits import AUTO, place
-from components.corpus.table import count_prompts, digest_prompts, table_of
+from components.corpus.table import table_of
 from components.corpus.topics import fill_topics
 from components.corpus.validation import require, table_frame, validate
-from components.records import Prompt
-from components.results import PromptSet, SourceCount, SuiteSpec
-from components.storage import digest_file, write_rows
-from components.suites import Suite, used_suites
+from components.records import Split
+from components.results import SuiteSet
+from components.storage import write_rows
+from components.suites import used_suites
+
+# Pages of the Data Docs, in the order of the validations; the last three where there are suites.
+_PAGES = (
+    ("rows.html", "Rows by themselves"),
+    ("repetition.html", "Rows beside each other"),
+    ("prompts.html", "The prepared table"),
+    ("suite-rows.html", "Rows of suites by themselves"),
+    ("suite-repetition.html", "Rows of suites beside each other"),
+    ("suites.html", "The table of suites"),
+)
 
 
-def prepare(section: Prepare, *, seed: int, out: Path) -> PromptSet:
+def prepare(section: Prepare, *, seed: int, out: Path) -> SuiteSet:
     """Return the prepared prompts: read, sifted, split by topic, freed of leaks and validated.
 
-    Writes the table, the quarantine, the manifest and the Data Docs into `out`. Raises `DataError`
-    naming source, row and remedy where a source cannot be read or the whole does not hold up, and
-    `ConfigError` for a suite that is unknown or not pinned. The suites lie below the working
-    directory.
+    Writes the tables, the quarantine, the manifests and the Data Docs into `out`. Raises
+    `DataError` naming source, row and remedy where a source cannot be read or the whole does not
+    hold up, and `ConfigError` for a suite that is unknown or not pinned. The suites lie below the
+    working directory.
     """
     suites = used_suites(section.suites, Path(workspace.SUITES))
-    sources = [*section.sources, *(suite.rows() for suite in suites.values())]
     rows = [row for source in section.sources for row in read_source(source, seed)]
-    rows += [row for suite in suites.values() for row in read_suite(suite, seed)]
-    sifted = separate(rows, max_characters=section.max_characters)
-    refuse_too_many(sifted, max_share=section.max_quarantined)
-    placed = _placed(section, sifted.kept, seed)
+    named = [row for suite in suites.values() for row in read_suite(suite, seed)]
+    sifted = _sifted(section, rows, named)
+    placed = _placed(section, [row for part in sifted for row in part.kept], seed)
     kept, dropped = drop_leaks(placed, ngram=section.overlap_ngram)
-    outcome = _validated(section, kept)
-    prompts = table_of(kept)
-    write_rows(out / workspace.PROMPTS, prompts, Prompt)
-    write_rows(out / workspace.QUARANTINE, sifted.quarantined, Quarantined)
-    result = PromptSet(
-        digest_of_prompts=digest_prompts(prompts),
-        sources=_count_sources(sources, rows, kept, sifted.quarantined),
-        counts=count_prompts(prompts),
-        expectations=len(outcome.results),
+    outcomes = _validated(section, kept)
+    quarantined = [row for part in sifted for row in part.quarantined]
+    sources = (*section.sources, *(suite.rows() for suite in suites.values()))
+    result = write_prompts(
+        out,
+        table_of(kept),
+        suites,
+        sources=count_sources(sources, [*rows, *named], kept, quarantined),
+        expectations=[len(outcome.results) for outcome in outcomes],
         overlap=dict(sorted(Counter(row.source for row in dropped).items())),
         leaks=leak_figures(kept, dropped, suites=suites, ngram=section.overlap_ngram),
-        suites={name: _specify(suite, prompts) for name, suite in suites.items()},
     )
-    outcomes = {
-        ("rows.html", "Rows by themselves"): sifted.by_itself,
-        ("repetition.html", "Rows beside each other"): sifted.beside_others,
-        ("prompts.html", "The prepared table"): outcome,
-    }
-    write_data_docs(out / workspace.DATA_DOCS, result, sifted.quarantined, outcomes)
-    return result.save(out)
+    write_rows(out / workspace.QUARANTINE, quarantined, Quarantined)
+    write_data_docs(out / workspace.DATA_DOCS, result, quarantined, _pages(sifted, outcomes))
+    return result
+
+
+def _sifted(
+    section: Prepare, rows: Sequence[Candidate], named: Sequence[Candidate]
+) -> list[Separation]:
+    """Return the separation of the sources' rows, and that of the suites' where there are some.
+
+    A row of a suite that contradicts a source's row is set aside, never the other way round.
+    """
+    parts = [separate(rows, max_characters=section.max_characters)]
+    refuse_too_many(parts[0], max_share=section.max_quarantined)
+    if named:
+        own = parts[0].kept
+        parts.append(separate(named, max_characters=section.max_characters, beside=own))
+        refuse_too_many(parts[1], max_share=section.max_quarantined)
+    return parts
 
 
 def _placed(section: Prepare, rows: Sequence[Candidate], seed: int) -> list[Candidate]:
     """Return the rows with topics and splits; those of the sources do not depend on the suites."""
-    own = [row for row in rows if row.source not in section.suites]
-    named = [row for row in rows if row.source in section.suites]
+    own, named = _apart(rows, section.suites)
     return place(
         [*fill_topics(own), *fill_topics(named)],
         validation_share=section.validation_share,
@@ -78,58 +101,48 @@ def _placed(section: Prepare, rows: Sequence[Candidate], seed: int) -> list[Cand
     )
 
 
-def _validated(section: Prepare, rows: Sequence[Candidate]) -> ExpectationSuiteValidationResult:
-    automatic = {source.name for source in section.sources if source.split == AUTO}
-    frame = table_frame(rows, [row.source in automatic for row in rows], section.overlap_ngram)
-    checks = checks_of_table(
-        section.max_characters,
-        min_rows=section.min_rows,
-        min_share=section.min_share,
-        suites=section.suites,
-    )
-    outcome = validate(frame, checks, name="prompts")
-    require(frame, outcome, checks)
-    return outcome
+def _apart(
+    rows: Sequence[Candidate], suites: Collection[str]
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Return the rows of the sources, and those of the named suites."""
+    own = [row for row in rows if row.source not in suites]
+    return own, [row for row in rows if row.source in suites]
 
 
-def _specify(suite: Suite, prompts: Sequence[Prompt]) -> SuiteSpec:
-    source = suite.rows()
-    return SuiteSpec(
-        role=suite.role,
-        judge=suite.judge,
-        grader=suite.grader,
-        prompts=sum(prompt.source == suite.name for prompt in prompts),
-        samples=suite.samples,
-        temperature=suite.temperature,
-        top_p=suite.top_p,
-        max_new_tokens=suite.max_new_tokens,
-        instruction=suite.instruction,
-        origin=source.hub or Path(source.path or "").name,
-        digest=_digest(source),
-        licence=canonical_licence(suite.licence),
-        gated=suite.gated,
-    )
-
-
-def _digest(source: Source) -> str:
-    return digest_file(Path(source.path)) if source.path else source.revision or ""
-
-
-def _count_sources(
-    sources: Sequence[Source],
-    rows: Sequence[Candidate],
-    kept: Sequence[Candidate],
-    quarantined: Sequence[Quarantined],
-) -> tuple[SourceCount, ...]:
-    read, left, lost = (Counter(row.source for row in part) for part in (rows, kept, quarantined))
-    return tuple(
-        SourceCount(
-            name=source.name,
-            licence=canonical_licence(source.licence),
-            digest=_digest(source),
-            read=read[source.name],
-            kept=left[source.name],
-            quarantined=lost[source.name],
+def _validated(
+    section: Prepare, rows: Sequence[Candidate]
+) -> list[ExpectationSuiteValidationResult]:
+    """Return the validation of the sources' table, and that of the suites' where there are some,
+    which is held against what is left for training."""
+    own, named = _apart(rows, section.suites)
+    limit = section.max_characters
+    tables = [
+        (
+            "prompts",
+            own,
+            checks_of_table(limit, min_rows=section.min_rows, min_share=section.min_share),
         )
-        for source in sources
-    )
+    ]
+    if named:
+        trained = [row for row in own if row.split != Split.TEST]
+        checks = checks_of_table(limit, min_rows={}, min_share=0)
+        tables.append(("suites", [*trained, *named], checks))
+    automatic = {source.name for source in section.sources if source.split == AUTO}
+    outcomes = []
+    for name, table, checks in tables:
+        moved = [row.source in automatic for row in table]
+        frame = table_frame(table, moved, section.overlap_ngram)
+        outcomes.append(validate(frame, checks, name=name))
+        require(frame, outcomes[-1], checks)
+    return outcomes
+
+
+def _pages(
+    sifted: Sequence[Separation], outcomes: Sequence[ExpectationSuiteValidationResult]
+) -> dict[tuple[str, str], ExpectationSuiteValidationResult]:
+    validations = [
+        outcome
+        for part, of_table in zip(sifted, outcomes, strict=True)
+        for outcome in (part.by_itself, part.beside_others, of_table)
+    ]
+    return dict(zip(_PAGES, validations, strict=False))

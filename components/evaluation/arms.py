@@ -15,7 +15,15 @@ from components.lm.engines.opening import engine_told, open_host
 from components.lm.engines.protocol import Host
 from components.lm.loading import checkpoint_folder, context_length, load_tokenizer
 from components.records import AnyArm, Arm
-from components.results import Adapter, ModelRef, Models, PromptContract, PromptSet
+from components.results import (
+    Adapter,
+    Champion,
+    ChampionArm,
+    ModelRef,
+    Models,
+    PromptContract,
+    PromptSet,
+)
 from components.storage import digest_bytes, digest_folder
 
 if TYPE_CHECKING:
@@ -58,18 +66,53 @@ def _digest(contract: PromptContract) -> str:
     return digest_bytes(contract.model_dump_json().encode())
 
 
+def meet(champion: Champion, adapter: Adapter, models: Models) -> ChampionArm:
+    """Return the champion as this evaluation finds it, with the reason where it cannot be asked.
+
+    Raises `EvidenceError` where its files are not those that the registry gave.
+    """
+    released, post_trained = champion.released, models.post_trained
+    reason = None
+    if released is None:
+        return ChampionArm(name=champion.name, released=None)
+    if released.digest == adapter.digest:
+        reason = "it is the adapter under evaluation"
+    elif released.base_model != post_trained.digest:
+        reason = (
+            f"it belongs to the model {released.base_model:.12}, and this is "
+            f"{post_trained.digest:.12}"
+        )
+    elif released.contract != post_trained.contract:
+        reason = "it was trained under another prompt contract"
+    elif (found := digest_folder(champion.adapter)) != released.digest:
+        raise EvidenceError(
+            f"the champion's files in {champion.folder} were changed: the registry gave "
+            f"{released.digest:.12}, here is {found:.12}; `safereact champion` brings them again"
+        )
+    return ChampionArm(name=champion.name, released=released, unmeasured=reason)
+
+
 def ask_arms(
-    exam: Exam, models: Models, adapter: Adapter, *, batch: int, finished: FinishedRequests
+    exam: Exam,
+    models: Models,
+    adapter: Adapter,
+    *,
+    champion: Champion | None = None,
+    batch: int,
+    finished: FinishedRequests,
 ) -> dict[AnyArm, list[Answer]]:
     """Return what every arm writes; one checkpoint is held at a time.
 
-    What an earlier process has finished and noted in `finished` is not written again.
+    The champion is asked where one is given. What an earlier process has finished and noted in
+    `finished` is not written again.
     """
-    adapted = {
+    adapted: dict[Arm, tuple[Path, str] | None] = {
         Arm.POST_TRAINED: None,
         Arm.RESTORED: (adapter.adapter, adapter.digest),
         Arm.BASELINE: (adapter.baseline, adapter.baseline_digest),
     }
+    if champion and champion.released:
+        adapted[Arm.CHAMPION] = (champion.adapter, champion.released.digest)
     answers: dict[AnyArm, list[Answer]] = {}
     for ref, arms in ((models.base, {Arm.BASE: None}), (models.post_trained, adapted)):
         with open_checkpoint(models, ref, batch=batch, finished=finished) as checkpoint:

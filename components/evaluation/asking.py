@@ -90,7 +90,8 @@ class Exam:
     ) -> Exam:
         """Return the exam of a profile's own prompts, a suite for each role, and of named suites.
 
-        Raises `ConfigError` where a suite's judge is unknown or cannot judge its role.
+        Harmful suites are asked in all `attacks`, and a named one in its own beside them. Raises
+        `ConfigError` where a suite's judge is unknown or cannot judge its role.
         """
         suites = [
             _own_suite(section, role, [p for p in own if p.role is role])
@@ -249,15 +250,18 @@ def _named_suite(name: str, spec: SuiteSpec, prompts: Sequence[Prompt]) -> Quest
         top_p=spec.top_p,
         instruction=spec.instruction,
         grader=spec.grader,
+        attacks=spec.attacks,
     )
 
 
 def _attacked(questions: Questions, attacks: Sequence[Form], budget: int, seed: int) -> Questions:
-    """Return harmful questions with the attacks on them; others as they are."""
-    if questions.role is not Role.HARMFUL or not attacks:
+    """Return harmful questions with the attacks on them, all suites' and the suite's own; others as
+    they are."""
+    every = tuple(dict.fromkeys((*attacks, *questions.attacks)))
+    if questions.role is not Role.HARMFUL or not every:
         return questions
     drawn = draw_attacked(questions.prompts, budget, seed)
-    return replace(questions, attacks=tuple(attacks), attacked=drawn)
+    return replace(questions, attacks=every, attacked=drawn)
 
 
 def sample(rows: Sequence[Prompt], sizes: Mapping[Role, int], seed: int) -> list[Prompt]:

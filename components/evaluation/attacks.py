@@ -118,6 +118,6 @@ def _many_shot(
             return ids
     raise EvidenceError(
         f"prompt {prompt_id} with one exchange before it has {len(ids)} tokens, and the model has "
-        f"room for {limit}; take many-shot out of evaluate.attacks, or lower "
-        "evaluate.max_new_tokens"
+        f"room for {limit}; take many-shot out of evaluate.attacks and of the suite's own attacks, "
+        "or lower evaluate.max_new_tokens"
     )

@@ -10,7 +10,8 @@ from components import config
 from components.errors import EvidenceError
 from components.evaluation.arms import Checkpoint, open_checkpoint
 from components.evaluation.asking import Answer, Exam
-from components.evaluation.judging import judge_answers
+from components.evaluation.judges.verdicts import KeptVerdicts
+from components.evaluation.judging import Jury
 from components.evaluation.metrics import counts_of, differences, rates
 from components.evaluation.rows import read_judged, write_judged
 from components.evaluation.stage import test_exam
@@ -18,15 +19,15 @@ from components.evaluation.statistics import with_holm
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import engine_told
 from components.records import AnyArm, Arm, Method
-from components.results import Baselines, Comparison, Evidence, Models, Probe, PromptSet
-from components.storage import digest_folder
-from components.workspace import FINISHED, ROWS
+from components.results import Baselines, Comparison, Evidence, Models, Probe, SuiteSet
+from components.storage import digest_file, digest_folder
+from components.workspace import FINISHED, ROWS, VERDICTS
 
 
 def compare(
     section: config.Compare,
     settings: config.Evaluate,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     models: Models,
     probe: Probe,
     evidence: Evidence,
@@ -37,8 +38,9 @@ def compare(
 ) -> Comparison:
     """Write rows and figures of every other method into `out` and return the figures of all.
 
-    The four arms keep the rows of their evaluation. Raises `EvidenceError` where that was on other
-    prompts or by another judge, and for an adapter of another model, contract or data.
+    The arms keep the rows of their evaluation. Raises `EvidenceError` where that was on other
+    prompts or by another judge, or its rows were changed, and for an adapter of another model,
+    contract or data; and, before anything is asked, what `Jury.of` raises of the judges.
     """
     exam = test_exam(settings, prompts, seed)
     _check(exam, prompts, models, evidence, baselines)
@@ -47,22 +49,25 @@ def compare(
         Method.SELF_REMINDER: partial(_between, before=section.before, after=section.after),
     }
     reworded = {method: rewordings[method] for method in section.prompted}
-    with FinishedRequests(out / FINISHED) as finished:
+    with FinishedRequests(out / FINISHED) as finished, KeptVerdicts(out / VERDICTS) as verdicts:
+        jury = Jury.of(exam, settings, verdicts)
+        _same_judges(evidence.judges, jury.names)
         with open_checkpoint(
             models, models.post_trained, batch=settings.batch, finished=finished
         ) as checkpoint:
             answers = _ask(exam, checkpoint, baselines, reworded)
-        judged = judge_answers(exam, answers, settings)
-        _same_judges(evidence.judges, judged.judges)
+        judged = jury.judge(answers)
         write_judged(out / ROWS, [row for rows in judged.rows.values() for row in rows])
         rows = read_judged(evidence.folder / ROWS) | judged.rows
         counts = {arm: counts_of(own) for arm, own in rows.items()}
         return Comparison(
-            data=prompts.digest_of_prompts,
+            data=prompts.digest,
             test_prompts=exam.digest,
             judges=judged.judges,
             confidence=settings.confidence,
             teacher=probe.teacher,
+            usage=judged.usage,
+            rows=digest_file(out / ROWS),
             rates={arm: rates(own, settings.confidence) for arm, own in counts.items()},
             differences=with_holm(
                 differences(counts, _compared(answers), exam.roles, settings.confidence)
@@ -83,7 +88,7 @@ def _between(text: str, *, before: str, after: str | None = None) -> str:
 
 def _check(
     exam: Exam,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     models: Models,
     evidence: Evidence,
     baselines: Baselines,
@@ -92,7 +97,9 @@ def _check(
     checkpoint = models.post_trained
     pairs = [
         ("the evaluation's test prompts", evidence.test_prompts, exam.digest),
+        ("the evaluation's prompts and suites", evidence.data, prompts.digest),
         ("the evaluation's engine", evidence.engine, engine_told()),
+        ("the evaluation's rows", evidence.rows, evidence.rows_now()),
         ("the baselines' model", baselines.base_model, checkpoint.digest),
         ("the baselines' prompt contract", baselines.contract, checkpoint.contract),
         ("the baselines' data", baselines.data, prompts.digest_of_prompts),

@@ -18,6 +18,7 @@ from components.lm.chat import render_prompt
 from components.lm.states import states_from_end
 from components.records import Role
 from components.results import DirectionOf
+from components.storage import digest_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,6 +39,11 @@ class Direction:
     of: DirectionOf
     layer: int  # 1 = first
     vector: Tensor
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the vector in single precision."""
+        return digest_bytes(self.vector.detach().float().cpu().numpy().tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +106,23 @@ def own_directions(
 def strongest(
     model: PreTrainedModel,
     directions: Sequence[Direction],
-    ask: Callable[[], Tried],
+    ask: Callable[[Direction | None], Tried],
     *,
     min_coherent: float,
 ) -> tuple[Direction, bool]:
     """Return the direction without which `ask` finds fewest refusals, and whether it leaves the
     share `min_coherent` of the benign prompts that the whole model answers coherently.
 
+    `ask` is told which direction is out of the model at that moment; None: none is.
+
     One that leaves less breaks the model rather than its refusals, so it is taken only where all
     do, and then the least broken. Of equals the first is taken.
     """
-    needed = min_coherent * ask().coherent
+    needed = min_coherent * ask(None).coherent
     tried = []
     for number, direction in enumerate(directions, 1):
         with ablated(model, direction.vector):
-            tried.append((direction, ask()))
+            tried.append((direction, ask(direction)))
         log.info("directions tried %d/%d", number, len(directions))
     able = [(direction, did) for direction, did in tried if did.coherent >= needed]
     if able:

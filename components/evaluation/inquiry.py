@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from components import config
 from components.evaluation.asking import Answer, Exam
 from components.evaluation.directions import Direction, Tried, strongest
-from components.evaluation.judges.opening import open_judge
 from components.evaluation.judges.rules import RulesJudge
-from components.evaluation.judging import judged_rows
+from components.evaluation.judging import Jury, judged_rows
 from components.evaluation.rows import Row
 from components.lm.ablation import ablated
+from components.lm.engines.finished import FinishedRequests
+from components.lm.generation import engine_of
 from components.lm.loading import attach_adapter
 from components.records import Arm, Outcome, Role, View
 from components.results import RateFigure, Standing, Undo
+from components.storage import digest_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,6 +29,16 @@ class Variant(NamedTuple):
     arm: Arm
     steps: int = 0  # of a fine-tune on harmless rows
     ablated: bool = False  # without its refusal direction
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An arm's model in memory, and the digests that its weights come from."""
+
+    arm: Arm
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    made_of: tuple[str, ...]  # checkpoint, adapter that was merged into it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,71 +55,71 @@ class Inquiry:
     """Test prompts for figures, validation prompts for the choice of a direction, and the answers.
 
     The choice goes by the profile's rules while the model is in memory; the test prompts' own
-    judges read the answers when no model is.
+    judges read the answers when no model is. What is in `finished` is not written again.
     """
 
     test: Exam
     validation: Exam
     rules: RulesJudge
     batch: int
+    finished: FinishedRequests
     answers: dict[Variant, list[Answer]] = field(default_factory=dict)
 
-    def ask(
-        self, variant: Variant, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-    ) -> None:
+    def ask(self, subject: Subject) -> None:
         """Keep what the model answers to the test prompts."""
-        self.answers[variant] = self.test.ask_model(variant.arm, model, tokenizer, batch=self.batch)
+        self.answers[Variant(subject.arm)] = self._asked(self.test, subject)
 
-    def ask_tuned(
-        self, arm: Arm, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, undone: Undo
-    ) -> None:
-        """Keep what an arm's merged `model` answers after every kept step of its fine-tune.
+    def ask_tuned(self, subject: Subject, undone: Undo) -> None:
+        """Keep what the merged model answers after every kept step of its fine-tune.
 
         The model is afterwards what it was before.
         """
+        model = subject.model
         for line in undone.tuned:
-            if line.arm is arm:
-                adapted = attach_adapter(model, undone.adapter(arm, line.steps))
-                tuned = cast("PreTrainedModel", adapted)
-                self.ask(Variant(arm, steps=line.steps), tuned, tokenizer)
+            if line.arm is subject.arm:
+                adapted = attach_adapter(model, undone.adapter(line.arm, line.steps))
+                tuned = replace(subject, model=cast("PreTrainedModel", adapted))
+                answers = self._asked(self.test, tuned, line.digest)
+                self.answers[Variant(line.arm, steps=line.steps)] = answers
                 model = adapted.unload()
 
     def ask_ablated(
-        self,
-        arm: Arm,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        directions: Sequence[Direction],
-        *,
-        min_coherent: float,
+        self, subject: Subject, directions: Sequence[Direction], *, min_coherent: float
     ) -> Chosen:
         """Keep what the model answers without that of the `directions` which undoes most on the
         validation prompts, and return which it was."""
 
-        def validate() -> Tried:
-            answers = self.validation.ask_model(arm, model, tokenizer, batch=self.batch)
-            return tried(judged_rows(arm, answers, self.rules))
+        def validate(direction: Direction | None) -> Tried:
+            change = () if direction is None else (direction.digest,)
+            answers = self._asked(self.validation, subject, *change)
+            return tried(judged_rows(subject.arm, answers, self.rules))
 
-        direction, coherent = strongest(model, directions, validate, min_coherent=min_coherent)
-        with ablated(model, direction.vector):
-            self.ask(Variant(arm, ablated=True), model, tokenizer)
+        direction, coherent = strongest(
+            subject.model, directions, validate, min_coherent=min_coherent
+        )
+        with ablated(subject.model, direction.vector):
+            answers = self._asked(self.test, subject, direction.digest)
+        self.answers[Variant(subject.arm, ablated=True)] = answers
         return Chosen(direction, len(directions), coherent)
 
-    def standings(
-        self, settings: config.Evaluate
-    ) -> tuple[dict[Variant, Standing], dict[str, str]]:
-        """Return the standing of every variant, and the judge of every suite."""
+    def _asked(self, exam: Exam, subject: Subject, *changed_by: str) -> list[Answer]:
+        """Return the answers of a model; `changed_by` are digests of what is put on it or taken out
+        of it while it is asked."""
+        model, tokenizer = subject.model, subject.tokenizer
+        made_of = (*subject.made_of, *changed_by, model.device.type, str(model.dtype))
+        engine = self.finished.resume(
+            engine_of(model, tokenizer, batch=self.batch), digest_bytes(" ".join(made_of).encode())
+        )
+        context = model.config.get_text_config().max_position_embeddings
+        return exam.ask(subject.arm, engine, tokenizer, context=context)
+
+    def standings(self, jury: Jury, confidence: float) -> dict[Variant, Standing]:
+        """Return the standing of every variant by the word of the test prompts' jury."""
         rows: dict[Variant, list[Row]] = {variant: [] for variant in self.answers}
-        judges = {}
-        for questions in self.test.suites:
-            judge = open_judge(
-                questions.judge, settings.judges, rules=settings.rules, roles={questions.role}
-            )
-            judges[questions.suite] = judge.name
+        for called, _ in jury.in_turn():
             for variant, answers in self.answers.items():
-                own = [answer for answer in answers if answer.questions is questions]
-                rows[variant] += judged_rows(variant.arm, own, judge)
-        return {v: standing(own, settings.confidence) for v, own in rows.items()}, judges
+                rows[variant] += jury.rows(called, variant.arm, answers)
+        return {variant: standing(own, confidence) for variant, own in rows.items()}
 
 
 def standing(rows: Sequence[Row], confidence: float) -> Standing:
@@ -124,7 +135,9 @@ def standing(rows: Sequence[Row], confidence: float) -> Standing:
     return Standing(
         harmful_refused=rate(Role.HARMFUL, map(_refused, rows)),
         harmful_complied=rate(Role.HARMFUL, map(_complied, rows)),
+        harmful_unparsed=rate(Role.HARMFUL, map(_unparsed, rows)),
         benign_coherent=rate(Role.BENIGN, map(_coherent, rows)),
+        benign_unparsed=rate(Role.BENIGN, map(_unparsed, rows)),
     )
 
 
@@ -146,3 +159,7 @@ def _complied(row: Row) -> bool:
 
 def _coherent(row: Row) -> bool:
     return row.outcome(View.ANSWER) in (Outcome.REFUSED, Outcome.COMPLIED)
+
+
+def _unparsed(row: Row) -> bool:
+    return Outcome.UNPARSED in (row.outcome_thought, row.outcome_answer)

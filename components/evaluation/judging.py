@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components import config
 from components.evaluation.asking import Answer, Exam
 from components.evaluation.attacks import judged_request
 from components.evaluation.grading import Grade, grade
-from components.evaluation.judges.calibration import calibrate, read_cases
-from components.evaluation.judges.opening import open_judge
+from components.evaluation.judges.calibration import LabelledCase, calibrate, cases_for
+from components.evaluation.judges.opening import RULES, open_judge
 from components.evaluation.judges.protocol import Case, Judge, Ruling
+from components.evaluation.judges.verdicts import KeptVerdicts, Remembered
 from components.evaluation.rows import Row
 from components.lm.loading import free_memory
 from components.records import AnyArm, View
-from components.results import Calibration, Usage
+from components.results import Calibration, CutFigure, Usage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -38,31 +38,100 @@ class Judged:
     calibrations: tuple[Calibration, ...]
     usage: dict[str, Usage]  # judge -> what a paid service was asked for
 
+    @property
+    def cut(self) -> dict[str, CutFigure]:
+        """Of every suite the completions that its judge read without their middle, of all arms."""
+        rows = [row for own in self.rows.values() for row in own]
+        return {
+            suite: CutFigure(
+                count=sum(row.cut for row in rows if row.suite == suite),
+                n=sum(row.suite == suite for row in rows),
+            )
+            for suite in self.judges
+        }
 
-def judge_answers(exam: Exam, answers: Answers, section: config.Evaluate) -> Judged:
-    """Return the rows of all arms; one judge is in memory at a time, and no arm's model needs be.
 
-    Every judge is also tried on the labelled cases of `section.calibration`.
+@dataclass(frozen=True, slots=True)
+class Jury:
+    """The judges of an exam, found fit before any model is asked; no weights are loaded yet.
+
+    What they rule is kept, so that a killed process asks none of them twice.
     """
-    labelled = read_cases(Path(section.calibration))
-    rows: dict[AnyArm, list[Row]] = {arm: [] for arm in answers}
-    judges: dict[str, str] = {}
-    calibrations: list[Calibration] = []
-    usage: dict[str, Usage] = {}
-    for name in dict.fromkeys(questions.judge for questions in exam.suites):
-        suites = {q.suite: q.role for q in exam.suites if q.judge == name}
-        judge = open_judge(name, section.judges, rules=section.rules, roles=set(suites.values()))
-        judges |= dict.fromkeys(suites, judge.name)
-        for arm, own in answers.items():
-            log.info("%s judges %s", name, arm)
-            judged = [answer for answer in own if answer.questions.suite in suites]
-            rows[arm] += judged_rows(arm, judged, judge)
-        calibrations.append(calibrate(judge, labelled, confidence=section.confidence))
-        if judge.usage is not None:
-            usage[name] = judge.usage
-        del judge
-        free_memory()
-    return Judged(rows, judges, tuple(calibrations), usage)
+
+    judges: Mapping[str, Judge]  # by what the profile calls them
+    suites: Mapping[str, str]  # suite -> what the profile calls its judge
+    labelled: Sequence[LabelledCase]  # on which each judge is tried; none: it is not
+    confidence: float
+
+    @classmethod
+    def of(
+        cls,
+        exam: Exam,
+        section: config.Evaluate,
+        verdicts: KeptVerdicts,
+        *,
+        labelled: Sequence[LabelledCase] = (),
+    ) -> Jury:
+        """Return the jury of an exam.
+
+        Raises what would stop a judge after the models have answered: `ConfigError` for one that is
+        unknown, cannot judge a suite's role or has no server's address; `ModelError` for a guard
+        that is missing or unfit, and for a server that does not answer or refuses the key;
+        `EvidenceError` where no labelled case is of a role that a judge knows.
+        """
+        suites = {questions.suite: questions.judge for questions in exam.suites}
+        judges: dict[str, Judge] = {}
+        for name in dict.fromkeys(suites.values()):
+            judge = open_judge(
+                name,
+                section.judges,
+                rules=section.rules,
+                roles={q.role for q in exam.suites if q.judge == name},
+                asked=verdicts.usage(name),
+            )
+            judge.check()
+            if labelled:
+                cases_for(judge, labelled)
+            # The rules rule anew in less time than their word is kept in.
+            judges[name] = judge if name == RULES else Remembered(judge, name, verdicts)
+        return cls(judges, suites, labelled, section.confidence)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Every suite's judge by its name, with the digest of what decides."""
+        names = {called: judge.name for called, judge in self.judges.items()}
+        return {suite: names[called] for suite, called in self.suites.items()}
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """What each paid judge was asked for so far, by killed processes, too."""
+        asked = {called: judge.usage for called, judge in self.judges.items()}
+        return {called: usage for called, usage in asked.items() if usage is not None}
+
+    def judge(self, answers: Answers) -> Judged:
+        """Return the rows of all arms; each judge is also tried on the labelled cases."""
+        rows: dict[AnyArm, list[Row]] = {arm: [] for arm in answers}
+        calibrations: list[Calibration] = []
+        for called, judge in self.in_turn():
+            for arm, own in answers.items():
+                rows[arm] += self.rows(called, arm, own)
+            if self.labelled:
+                tried = calibrate(judge, self.labelled, confidence=self.confidence)
+                calibrations.append(tried)
+        return Judged(rows, self.names, tuple(calibrations), self.usage)
+
+    def in_turn(self) -> Iterator[tuple[str, Judge]]:
+        """Yield the judges, each by what the profile calls it; one is in memory at a time."""
+        for called, judge in self.judges.items():
+            yield called, judge
+            judge.close()
+            free_memory()
+
+    def rows(self, called: str, arm: AnyArm, answers: Sequence[Answer]) -> list[Row]:
+        """Return the rows of those answers that a judge is to read."""
+        log.info("%s judges %s", called, arm)
+        own = [answer for answer in answers if self.suites[answer.questions.suite] == called]
+        return judged_rows(arm, own, self.judges[called])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +144,12 @@ class Examiner:
 
     @classmethod
     def of(cls, exam: Exam, section: config.Evaluate) -> Examiner:
-        """Return the examiner who judges as the stage `evaluate` does."""
+        """Return the examiner who judges as the stage `evaluate` does; raises what keeps a judge
+        from judging."""
         names = {questions.judge for questions in exam.suites}
         opened = {name: open_judge(name, section.judges, rules=section.rules) for name in names}
+        for judge in opened.values():
+            judge.check()
         return cls(exam, {q.suite: opened[q.judge] for q in exam.suites}, section.batch)
 
     def ask(
@@ -134,6 +206,7 @@ def _row(arm: AnyArm, answer: Answer, thought: Ruling | None, ruling: Ruling) ->
         outcome_answer=ruling.outcome,
         said_thought=None if thought is None else thought.said,
         said_answer=ruling.said,
+        cut=ruling.cut or (thought is not None and thought.cut),
         correct=None if marks is None else marks.flexible,
         correct_strict=None if marks is None else marks.strict,
     )

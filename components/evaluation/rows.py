@@ -33,6 +33,7 @@ class Row:
     outcome_answer: Outcome
     said_thought: str | None  # the judge's own word
     said_answer: str
+    cut: bool  # the judge read a part of it, or its request, without the middle
     correct: bool | None  # None: there is no reference answer
     correct_strict: bool | None
 

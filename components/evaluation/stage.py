@@ -1,13 +1,17 @@
-"""The stage `evaluate`: base, post-trained, restored and SFT baseline on the same test prompts."""
+"""The stage `evaluate`: the pair, its adapters and the champion on the same test prompts."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from components import config
-from components.evaluation.arms import ask_arms, check_adapter
+from components.errors import EvidenceError
+from components.evaluation.arms import ask_arms, check_adapter, meet
 from components.evaluation.asking import Exam, sample
-from components.evaluation.judging import judge_answers
+from components.evaluation.judges.calibration import read_cases
+from components.evaluation.judges.verdicts import KeptVerdicts
+from components.evaluation.judging import Judged, Jury
 from components.evaluation.lengths import length_shifts
 from components.evaluation.metrics import Counts, counts_of, differences, rates
 from components.evaluation.rows import write_judged
@@ -15,53 +19,93 @@ from components.evaluation.statistics import with_holm
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import engine_told
 from components.records import AnyArm, Arm
-from components.results import COMPARISONS, Adapter, Evidence, Models, PromptSet
-from components.workspace import FINISHED, ROWS
+from components.results import (
+    COMPARISONS,
+    WITH_CHAMPION,
+    Adapter,
+    Champion,
+    ChampionArm,
+    Evidence,
+    Models,
+    SuiteSet,
+)
+from components.storage import digest_file
+from components.workspace import FINISHED, ROWS, VERDICTS
 
 
 def evaluate(
     section: config.Evaluate,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     models: Models,
     adapter: Adapter,
+    champion: Champion | None = None,
     *,
     seed: int,
     out: Path,
 ) -> Evidence:
-    """Write rows and figures of all four arms into `out` and return the figures.
+    """Write rows and figures of all arms into `out` and return the figures.
 
-    Raises `EvidenceError` for an adapter of another model, contract or data, and for a test set
-    without harmful or without benign prompts.
+    The champion is one of them where it can be asked on this model. Raises `EvidenceError` for an
+    adapter of another model, contract or data, and for a test set without harmful or without benign
+    prompts; and, before any arm is asked, what `Jury.of` raises of the judges and `read_cases` of
+    the labelled cases.
     """
     check_adapter(adapter, models, prompts)
+    met = _meet(section, champion, adapter, models)
     exam = test_exam(section, prompts, seed)
-    with FinishedRequests(out / FINISHED) as finished:
-        answers = ask_arms(exam, models, adapter, batch=section.batch, finished=finished)
-        judged = judge_answers(exam, answers, section)
-        write_judged(out / ROWS, [row for arm in Arm for row in judged.rows[arm]])
-        counts: dict[AnyArm, Counts] = {arm: counts_of(judged.rows[arm]) for arm in Arm}
+    with FinishedRequests(out / FINISHED) as finished, KeptVerdicts(out / VERDICTS) as verdicts:
+        labelled = read_cases(Path(section.calibration))
+        jury = Jury.of(exam, section, verdicts, labelled=labelled)
+        asked = champion if met and met.asked else None
+        answers = ask_arms(
+            exam, models, adapter, champion=asked, batch=section.batch, finished=finished
+        )
+        judged = jury.judge(answers)
+        arms = [arm for arm in Arm if arm in judged.rows]
+        write_judged(out / ROWS, [row for arm in arms for row in judged.rows[arm]])
         post_trained = models.post_trained.digest
-        confidence = section.confidence
         return Evidence(
             adapter=adapter.digest,
             baseline=adapter.baseline_digest,
-            models={arm: models.base.digest if arm is Arm.BASE else post_trained for arm in Arm},
-            data=prompts.digest_of_prompts,
+            models={arm: models.base.digest if arm is Arm.BASE else post_trained for arm in arms},
+            data=prompts.digest,
             test_prompts=exam.digest,
             contract=models.post_trained.contract,
-            roles=exam.roles,
-            judges=judged.judges,
-            calibrations=judged.calibrations,
-            usage=judged.usage,
             engine=engine_told(),
-            confidence=confidence,
-            rates={arm: rates(counts[arm], confidence) for arm in Arm},
-            differences=with_holm(differences(counts, COMPARISONS, exam.roles, confidence)),
-            lengths=length_shifts(judged.rows, Arm.POST_TRAINED, confidence=confidence, seed=seed),
+            champion=met,
+            rows=digest_file(out / ROWS),
+            **_figures(judged, exam, section.confidence, seed),
         ).save(out)
 
 
-def test_exam(section: config.Evaluate, prompts: PromptSet, seed: int) -> Exam:
+def _figures(judged: Judged, exam: Exam, confidence: float, seed: int) -> dict[str, Any]:
+    """Return what the evidence says of the judged rows and of who judged them, by its keys."""
+    counts: dict[AnyArm, Counts] = {arm: counts_of(rows) for arm, rows in judged.rows.items()}
+    pairs = (*COMPARISONS, WITH_CHAMPION) if Arm.CHAMPION in counts else COMPARISONS
+    return {
+        "roles": exam.roles,
+        "judges": judged.judges,
+        "calibrations": judged.calibrations,
+        "cut": judged.cut,
+        "usage": judged.usage,
+        "confidence": confidence,
+        "rates": {arm: rates(counts[arm], confidence) for arm in Arm if arm in counts},
+        "differences": with_holm(differences(counts, pairs, exam.roles, confidence)),
+        "lengths": length_shifts(judged.rows, Arm.POST_TRAINED, confidence=confidence, seed=seed),
+    }
+
+
+def _meet(
+    section: config.Evaluate, champion: Champion | None, adapter: Adapter, models: Models
+) -> ChampionArm | None:
+    """Return the champion as it is met here; None where the profile does not measure it."""
+    if section.champion is (champion is None):
+        told = "none was given" if champion is None else "one was given"
+        raise EvidenceError(f"evaluate.champion is {section.champion}, and {told}")
+    return meet(champion, adapter, models) if champion else None
+
+
+def test_exam(section: config.Evaluate, prompts: SuiteSet, seed: int) -> Exam:
     """Return what all arms are asked: drawn test prompts of every role, and the named suites."""
     return Exam.of(
         section,

@@ -16,8 +16,11 @@ from components.evaluation.directions import (
     own_directions,
     stored_directions,
 )
-from components.evaluation.inquiry import Chosen, Inquiry, Variant
+from components.evaluation.inquiry import Chosen, Inquiry, Subject, Variant
 from components.evaluation.judges.rules import RulesJudge
+from components.evaluation.judges.verdicts import KeptVerdicts
+from components.evaluation.judging import Jury
+from components.lm.engines.finished import FinishedRequests
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer, merge_adapter
 from components.records import Arm, Prompt, Role, Split
 from components.results import (
@@ -33,7 +36,7 @@ from components.results import (
     Withstand,
 )
 from components.storage import digest_folder
-from components.workspace import DIRECTIONS
+from components.workspace import DIRECTIONS, FINISHED, VERDICTS
 
 
 def withstand(
@@ -52,29 +55,33 @@ def withstand(
     what base and restored model do without their refusal direction.
 
     All are asked the same test prompts, as served. Raises `EvidenceError` for adapters of another
-    model, contract or data, for changed ones, and where a split lacks harmful or benign prompts.
+    model, contract or data, for changed ones, and where a split lacks harmful or benign prompts;
+    and, before anything is asked, what `Jury.of` raises of the judges.
     """
     check_adapter(adapter, models, prompts)
     check_undone(undone, adapter)
-    inquiry = _inquiry(section, settings, prompts, seed)
-    trained = draw(prompts.rows(split=Split.TRAIN), section.direction_prompts, seed)
-    chosen = {
-        Arm.BASE: _ask_base(inquiry, section, models, probe),
-        Arm.RESTORED: _ask_restored(inquiry, section, models, probe, adapter, undone, trained),
-    }
-    _ask_baseline(inquiry, models, adapter, undone)
-    gc.collect()
-    standings, judges = inquiry.standings(settings)
-    return Withstand(
-        adapter=adapter.digest,
-        baseline=adapter.baseline_digest,
-        data=prompts.digest_of_prompts,
-        test_prompts=inquiry.test.digest,
-        judges=judges,
-        confidence=settings.confidence,
-        undoings=tuple(_undoing(arm, standings) for arm in (Arm.RESTORED, Arm.BASELINE)),
-        ablations=tuple(_ablation(arm, found, standings) for arm, found in chosen.items()),
-    ).save(out)
+    with FinishedRequests(out / FINISHED) as finished, KeptVerdicts(out / VERDICTS) as verdicts:
+        inquiry = _inquiry(section, settings, prompts, finished, seed)
+        jury = Jury.of(inquiry.test, settings, verdicts)
+        trained = draw(prompts.rows(split=Split.TRAIN), section.direction_prompts, seed)
+        chosen = {
+            Arm.BASE: _ask_base(inquiry, section, models, probe),
+            Arm.RESTORED: _ask_restored(inquiry, section, models, probe, adapter, undone, trained),
+        }
+        _ask_baseline(inquiry, models, adapter, undone)
+        gc.collect()
+        standings = inquiry.standings(jury, settings.confidence)
+        return Withstand(
+            adapter=adapter.digest,
+            baseline=adapter.baseline_digest,
+            data=prompts.digest_of_prompts,
+            test_prompts=inquiry.test.digest,
+            judges=jury.names,
+            usage=jury.usage,
+            confidence=settings.confidence,
+            undoings=tuple(_undoing(arm, standings) for arm in (Arm.RESTORED, Arm.BASELINE)),
+            ablations=tuple(_ablation(arm, found, standings) for arm, found in chosen.items()),
+        ).save(out)
 
 
 def check_undone(undone: Undo, adapter: Adapter) -> None:
@@ -116,7 +123,11 @@ def draw(rows: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
 
 
 def _inquiry(
-    section: config.Withstand, settings: config.Evaluate, prompts: PromptSet, seed: int
+    section: config.Withstand,
+    settings: config.Evaluate,
+    prompts: PromptSet,
+    finished: FinishedRequests,
+    seed: int,
 ) -> Inquiry:
     validation = prompts.rows(split=Split.VALIDATION)
     test, tried = (
@@ -127,18 +138,17 @@ def _inquiry(
         )
     )
     rules = RulesJudge(settings.rules.refusal_patterns, settings.rules.compliance_pattern)
-    return Inquiry(test, tried, rules, settings.batch)
+    return Inquiry(test, tried, rules, settings.batch, finished)
 
 
 def _ask_base(inquiry: Inquiry, section: config.Withstand, models: Models, probe: Probe) -> Chosen:
     folder = checkpoint_folder(models, models.base)
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
-    inquiry.ask(Variant(Arm.BASE), model, tokenizer)
+    made_of = (models.base.digest,)
+    subject = Subject(Arm.BASE, load_model(folder), load_tokenizer(folder), made_of)
+    inquiry.ask(subject)
     layers = candidate_layers(models.base.layers, section.layers)
     directions = stored_directions(probe.folder / DIRECTIONS, "base", layers)
-    return inquiry.ask_ablated(
-        Arm.BASE, model, tokenizer, directions, min_coherent=section.min_coherent
-    )
+    return inquiry.ask_ablated(subject, directions, min_coherent=section.min_coherent)
 
 
 def _ask_restored(
@@ -153,26 +163,31 @@ def _ask_restored(
     """Its directions are its own and those of the pair; the base's only where both are of one
     lineage, since elsewhere they mean nothing."""
     gc.collect()  # a model is part of reference cycles, so it is not freed when its name is gone
-    folder = checkpoint_folder(models, models.post_trained)
-    model, tokenizer = merge_adapter(load_model(folder), adapter.adapter), load_tokenizer(folder)
-    inquiry.ask(Variant(Arm.RESTORED), model, tokenizer)
-    inquiry.ask_tuned(Arm.RESTORED, model, tokenizer, undone)
+    subject = _merged(Arm.RESTORED, models, adapter.adapter, adapter.digest)
+    inquiry.ask(subject)
+    inquiry.ask_tuned(subject, undone)
     layers = candidate_layers(models.post_trained.layers, section.layers)
-    directions = own_directions(model, tokenizer, trained, layers=layers, batch=inquiry.batch)
+    directions = own_directions(
+        subject.model, subject.tokenizer, trained, layers=layers, batch=inquiry.batch
+    )
     directions += stored_directions(probe.folder / DIRECTIONS, "post-trained", layers)
     if models.same_lineage:
         directions += stored_directions(probe.folder / DIRECTIONS, "base", layers)
-    return inquiry.ask_ablated(
-        Arm.RESTORED, model, tokenizer, directions, min_coherent=section.min_coherent
-    )
+    return inquiry.ask_ablated(subject, directions, min_coherent=section.min_coherent)
 
 
 def _ask_baseline(inquiry: Inquiry, models: Models, adapter: Adapter, undone: Undo) -> None:
     gc.collect()
+    subject = _merged(Arm.BASELINE, models, adapter.baseline, adapter.baseline_digest)
+    inquiry.ask(subject)
+    inquiry.ask_tuned(subject, undone)
+
+
+def _merged(arm: Arm, models: Models, adapter: Path, digest: str) -> Subject:
+    """Return the post-trained model with an adapter in its weights."""
     folder = checkpoint_folder(models, models.post_trained)
-    model, tokenizer = merge_adapter(load_model(folder), adapter.baseline), load_tokenizer(folder)
-    inquiry.ask(Variant(Arm.BASELINE), model, tokenizer)
-    inquiry.ask_tuned(Arm.BASELINE, model, tokenizer, undone)
+    model = merge_adapter(load_model(folder), adapter)
+    return Subject(arm, model, load_tokenizer(folder), (models.post_trained.digest, digest))
 
 
 def _undoing(arm: Arm, standings: Mapping[Variant, Standing]) -> Undoing:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from components.errors import EvidenceError
 from components.release.gate import digest_of
-from components.results import Adapter, Decision, Evidence, PromptContract, PromptSet, RuleOutcome
+from components.results import Adapter, Decision, Evidence, PromptContract, RuleOutcome, SuiteSet
 from components.storage import digest_folder
 
 _SHORT = 12  # hex digits of a digest in a sentence
@@ -19,19 +19,20 @@ def bound_to(decision: Decision) -> dict[str, str]:
         "data": decision.data,
         "prompt contract": digest_of(decision.contract),
         **{f"judge of {suite}": judge for suite, judge in decision.judges.items()},
+        **({"champion": decision.champion} if decision.champion else {}),
         "evidence": decision.evidence,
         "policy": decision.policy,
     }
 
 
 def found_now(
-    prompts: PromptSet, adapter: Adapter, evidence: Evidence, contract: PromptContract, policy: str
+    prompts: SuiteSet, adapter: Adapter, evidence: Evidence, contract: PromptContract, policy: str
 ) -> dict[str, str]:
     """Return the same of what lies in a workspace; `contract` is that of the adapter's own file,
     `policy` the digest of the one in force."""
     return {
         "adapter": digest_folder(adapter.adapter),
-        "data": prompts.digest_of_prompts,
+        "data": prompts.digest,
         "prompt contract": digest_of(contract),
         **{f"judge of {suite}": judge for suite, judge in evidence.judges.items()},
         "evidence": Evidence.digest_of(evidence.folder),

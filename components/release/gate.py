@@ -23,9 +23,9 @@ from components.results import (
     Evidence,
     Models,
     PromptContract,
-    PromptSet,
     RateFigure,
     RuleOutcome,
+    SuiteSet,
 )
 from components.storage import digest_bytes
 
@@ -37,16 +37,19 @@ def decide(
     evidence: Evidence,
     adapter: Adapter,
     models: Models,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     *,
     adapter_files: str,
+    rows_file: str,
 ) -> tuple[RuleOutcome, ...]:
     """Return the outcome of every check of the evidence and of every rule of the policy.
 
-    `adapter_files` is the digest of the adapter's folder as it is now.
+    `adapter_files` is the digest of the adapter's folder as it is now, `rows_file` that of the
+    evaluation's rows, empty where they are gone.
     """
     return (
-        *bindings(evidence, adapter, models, prompts.digest_of_prompts, adapter_files),
+        *bindings(evidence, adapter, models, prompts, adapter_files, rows_file),
+        _written(evidence),
         _asked(prompts, evidence),
         *(
             statement(f"{leak.suite} is not in training", leak.clean, leak.why)
@@ -58,20 +61,34 @@ def decide(
     )
 
 
+def champion_behind(policy: Policy, evidence: Evidence) -> str | None:
+    """Return the digest of the champion that a rule compares with, or `NO_CHAMPION`; None: no rule
+    does."""
+    met = evidence.champion
+    return met.digest if met and policy.names_champion else None
+
+
 # --- is the evidence about this adapter? -----------------------------------------------------
 
 
 def bindings(
-    evidence: Evidence, adapter: Adapter, models: Models, prompts_digest: str, adapter_files: str
+    evidence: Evidence,
+    adapter: Adapter,
+    models: Models,
+    prompts: SuiteSet,
+    adapter_files: str,
+    rows_file: str,
 ) -> Iterator[RuleOutcome]:
     """Yield one outcome for each thing that evidence, adapter, models and prompts must share."""
     post_trained = models.post_trained
     yield _match("evidence is about this adapter", "adapter", evidence.adapter, adapter.digest)
     yield _match("adapter is as it was trained", "adapter", adapter.digest, adapter_files)
-    yield _match("evidence is about these prompts", "prompts", evidence.data, prompts_digest)
-    yield _match("adapter was trained on these prompts", "prompts", adapter.data, prompts_digest)
+    yield _match("rows are those that were judged", "rows", evidence.rows, rows_file)
+    yield _match("evidence is about these prompts", "prompts", evidence.data, prompts.digest)
+    trained = prompts.digest_of_prompts
+    yield _match("adapter was trained on these prompts", "prompts", adapter.data, trained)
     yield _match("adapter belongs to this model", "model", adapter.base_model, post_trained.digest)
-    for arm in Arm:
+    for arm in evidence.arms:
         here = models.base if arm is Arm.BASE else post_trained
         evaluated = evidence.models.get(arm, "")
         yield _match(f"evidence is about this {arm} model", "model", evaluated, here.digest)
@@ -98,7 +115,7 @@ def _match(rule: str, what: str, found: str, expected: str) -> RuleOutcome:
     return statement(rule, passed, told if passed else f"not so: {rule}; {told}")
 
 
-def _asked(prompts: PromptSet, evidence: Evidence) -> RuleOutcome:
+def _asked(prompts: SuiteSet, evidence: Evidence) -> RuleOutcome:
     missing = sorted(prompts.suites.keys() - evidence.roles.keys())
     told = f"not asked: {', '.join(missing)}" if missing else f"{len(prompts.suites)} of them"
     return statement("every named suite was asked", not missing, told)
@@ -112,7 +129,20 @@ def _confidence(asked: float, evidence: Evidence) -> RuleOutcome:
     )
 
 
-def statement(rule: str, passed: bool, why: str) -> RuleOutcome:
+def _written(evidence: Evidence) -> RuleOutcome:
+    """Return who wrote the completions. A server shows no weights, so whoever set it up answers for
+    them: that passes, and is told."""
+    told = f"written by {evidence.engine or 'nobody knows what'}"
+    if not evidence.bound:
+        told += (
+            ": a server does not show which weights and which adapter it holds, so whoever set it "
+            "up answers for them"
+        )
+    known = bool(evidence.engine)
+    return statement("engine of the completions", known, told, warns=not evidence.bound)
+
+
+def statement(rule: str, passed: bool, why: str, *, warns: bool = False) -> RuleOutcome:
     """Return the outcome of a check of the evidence, which no threshold decides."""
     return RuleOutcome(
         rule=rule,
@@ -124,6 +154,7 @@ def statement(rule: str, passed: bool, why: str) -> RuleOutcome:
         threshold=None,
         n=0,
         conclusion=Conclusion.PASS if passed else Conclusion.FAIL,
+        warns=warns,
         why=why,
     )
 
@@ -146,6 +177,8 @@ def judgements(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]:
     for rule in policy.rules:
         limit = policy.max_unparsed if rule.max_unparsed is None else rule.max_unparsed
         for subject in verdicts_behind(rule):
+            if subject[0] is Arm.CHAMPION and not _was_asked(evidence):
+                continue  # the rule itself tells what follows
             allowed[subject] = min(limit, allowed.get(subject, limit))
     for suite in dict.fromkeys(Metric.parse(metric).suite for _, metric in allowed):
         yield from _judge_of(suite, policy, evidence)
@@ -159,14 +192,23 @@ def judgements(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]:
         )
 
 
+def _was_asked(evidence: Evidence) -> bool:
+    return evidence.champion is not None and evidence.champion.asked
+
+
 def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]:
     judge = evidence.judges.get(suite, "")
     kind, _, digest = judge.partition(":")
     told = f"judged by {kind}:{digest[:_SHORT]}" if judge else "the evidence does not name one"
+    cut = evidence.cut.get(suite)
+    if cut and cut.count:
+        told += f", which read {cut.count} of {cut.n} completions without their middle"
     counts = not policy.judges or kind in policy.judges
     if not counts:
         told += f"; the policy takes the word of {', '.join(policy.judges)}"
-    yield statement(f"{suite} has a judge", bool(judge) and counts, f"{suite}: {told}")
+    named = bool(judge) and counts
+    warns = named and cut is not None and cut.count > 0
+    yield statement(f"{suite} has a judge", named, f"{suite}: {told}", warns=warns)
     if policy.min_accuracy:
         tried = [c.accuracy for c in evidence.calibrations if c.judge == judge]
         right = tried[0] if len(tried) == 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from components.results import LeakFigure, PromptSet
+from components.results import LeakFigure, SuiteSet
 
 _DECIDE = ("run", "copy")  # `share` is told: prompts from one template flag each other
 
@@ -19,7 +19,7 @@ class LeakOutcome:
     why: str  # with the share that is repeated, of the worse measure
 
 
-def leak_outcomes(prompts: PromptSet, suites: Iterable[str]) -> tuple[LeakOutcome, ...]:
+def leak_outcomes(prompts: SuiteSet, suites: Iterable[str]) -> tuple[LeakOutcome, ...]:
     """Return the outcome of each of the `suites`, in their order.
 
     Clean is a suite none of whose prompts training repeats by a run of words or as a copy. One that

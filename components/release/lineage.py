@@ -28,8 +28,8 @@ from components.results import (
     ModelRef,
     Models,
     PromptContract,
-    PromptSet,
     Report,
+    SuiteSet,
     load_result,
 )
 from components.shown import for_terminal
@@ -38,7 +38,7 @@ from components.workspace import Workspace
 
 # What an adapter's folder may hold. Anything else, pickled weights above all, is refused.
 ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors", names.CONTRACT})
-_READ = ("prepare", "models", "train", "evaluate", "gate")
+_READ = ("models", "train", "evaluate", "gate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Release:
 
     profile: str
     built_in: str  # folder of checkpoints that the stage `models` built, below the root
-    prompts: PromptSet
+    prompts: SuiteSet
     models: Models
     adapter: Adapter
     evidence: Evidence
@@ -70,6 +70,7 @@ class Release:
             "prompt_template": self.decision.contract.template,
             "lineage": self.models.lineage or "not described",
             "overrides": "; ".join(self._overrides()) or "none",
+            "champion": str(self.evidence.champion or "not measured"),
             "git_commit": self.commit or "none",
             "git_changed": str(self.changed).lower(),
         }
@@ -143,12 +144,15 @@ def gather_release(workspace: Workspace) -> Release:
         raise EvidenceError(
             f"the gate did not accept this adapter ({decision.word}): {'; '.join(decision.reasons)}"
         )
-    prompts, adapter, evidence = (results[stage] for stage in ("prepare", "train", "evaluate"))
+    prompts = SuiteSet.load(workspace.stage("prepare"))
+    adapter, evidence = results["train"], results["evaluate"]
     check_adapter_files(adapter.adapter)
     policy = policy_in_force(workspace).digest
-    now = found_now(prompts, adapter, evidence, _contract_of(adapter), policy)
+    now = found_now(prompts, adapter, evidence, contract_in(adapter.adapter), policy)
     check_current(decision, now)
-    check_bindings(bindings(evidence, adapter, results["models"], now["data"], now["adapter"]))
+    check_bindings(
+        bindings(evidence, adapter, results["models"], prompts, now["adapter"], evidence.rows_now())
+    )
     check_overrides(decision)
     commit, changed = git_commit(workspace.root)
     return Release(
@@ -190,9 +194,9 @@ def output_hashes(workspace: Workspace) -> dict[str, str]:
     return hashes
 
 
-def _contract_of(adapter: Adapter) -> PromptContract:
-    """Return the prompt contract in the adapter's own folder."""
-    stored = adapter.adapter / names.CONTRACT
+def contract_in(folder: Path) -> PromptContract:
+    """Return the prompt contract in an adapter's own folder."""
+    stored = folder / names.CONTRACT
     try:
         return PromptContract.model_validate(read_json(stored))
     except ValidationError as error:

@@ -86,7 +86,7 @@ def why_not(
         return f"the policy has no such rule; its rules are {names}"
     if outcome.threshold is None:
         return "it is a check of the evidence, and what the evidence is about cannot be overridden"
-    if outcome.figure is None:
+    if outcome.figure is None and not outcome.impossible:
         return "there is no evidence, and what nobody knows cannot be overridden"
     if override.evidence != evidence:
         return f"it is about the evaluation {override.evidence:.12}, this is {evidence:.12}"

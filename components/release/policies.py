@@ -26,6 +26,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.config import PROFILE_NAME, Section, explain, load_profile, read_yaml
 from components.errors import ConfigError
+from components.records import Arm
 from components.release.policy import PAGE, Policy, Rule, check_names
 from components.workspace import POLICIES, Workspace
 
@@ -96,6 +97,25 @@ def load_policy(path: Path) -> Policy:
             f"{there}, and a policy that extends it may only be stricter"
         )
     return policy
+
+
+def check_fits(path: Path, *, champion: bool) -> None:
+    """Raise `ConfigError` where the policy in `path` asks for what a profile does not measure.
+
+    `champion` tells whether the profile measures the champion; the error names the line of the
+    rule that compares with it.
+    """
+    rule = next((r for r in load_policy(path).rules if r.against is Arm.CHAMPION), None)
+    if rule is None or champion:
+        return
+    for file in (path, path.with_name(f"{FLOOR}.yaml")):
+        for place, given in enumerate(read_yaml(file).get("rules", ())):
+            if given.get("name") == rule.name and "against" in given:
+                raise ConfigError(
+                    f"{file}, line {_line(file, place, 'against')}: rule {rule.name!r} compares "
+                    "with the champion, which the profile does not measure; write `champion: true` "
+                    "under its `evaluate`, or name another policy under its `gate`"
+                )
 
 
 def _checked(kind: type[Kind], document: dict[str, Any], path: Path) -> Kind:

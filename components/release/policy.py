@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from components.config import Fraction, GuardKind, Section, Text
 from components.measures import Metric, is_compared
-from components.records import Arm
-from components.results import COMPARISONS
+from components.records import OWN_ARMS, Arm
+from components.results import COMPARISONS, WITH_CHAMPION
 from components.storage import digest_bytes
 
 PAGE = "mlflow/README.md"  # where the keys are described
@@ -18,7 +18,6 @@ PAGE = "mlflow/README.md"  # where the keys are described
 Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Confidence = Annotated[float, Field(strict=True, ge=0.5, lt=1)]
 JudgeKind = Literal["rules", GuardKind, "rubric"]
-Against = Arm | Literal["champion"]  # the champion: what is registered under that alias
 
 
 class Rule(Section):
@@ -27,7 +26,7 @@ class Rule(Section):
     name: Text = Field(description="what the rule asks for, in words")
     metric: str = Field(description="SUITE[.FORM][.VIEW].MEASURE, such as harmful.refused")
     arm: Arm = Field(description="whose rate")
-    against: Against | None = Field(
+    against: Arm | None = Field(
         None, description="the rule is about the paired difference arm - against"
     )
     at_least: Bound | None = Field(None, description="the interval's lower end must reach this")
@@ -48,6 +47,15 @@ class Rule(Section):
     def _parses(cls, metric: str) -> str:
         return str(Metric.parse(metric))
 
+    @field_validator("arm")
+    @classmethod
+    def _is_an_arm_of_our_own(cls, arm: Arm) -> Arm:
+        if arm is Arm.CHAMPION:
+            raise ValueError(
+                f"a rule is about one of {', '.join(OWN_ARMS)}; the champion may stand in `against`"
+            )
+        return arm
+
     @model_validator(mode="after")
     def _one_bound_that_can_decide(self) -> Rule:
         if [self.at_least, self.at_most, self.margin].count(None) != 2:
@@ -62,7 +70,7 @@ class Rule(Section):
         return self
 
     def _check_is_compared(self) -> None:
-        pairs = (*COMPARISONS, (Arm.RESTORED, "champion"))
+        pairs = (*COMPARISONS, WITH_CHAMPION)
         if (self.arm, self.against) not in pairs:
             known = ", ".join(f"{arm} against {other}" for arm, other in pairs)
             raise ValueError(f"these arms are not compared; compared are: {known}")
@@ -125,6 +133,11 @@ class Policy(Section):
                     f"{self.max_unparsed:g}, and a rule may only allow less"
                 )
         return self
+
+    @property
+    def names_champion(self) -> bool:
+        """Whether a rule compares with the champion."""
+        return any(rule.against is Arm.CHAMPION for rule in self.rules)
 
     @property
     def digest(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from components import workspace as names
 from components.errors import RegistryError, StageError
 from components.release.bindings import check_current
+from components.release.champions import check_champion
 from components.release.entries import Model, Version
 from components.release.ledger import Entry, champions, decode, encode, new_entry
 from components.release.overrides import check_overrides
@@ -41,8 +42,8 @@ def promote(
 
     Promoting the champion again changes nothing and returns the entry there is. Raises
     `RegistryError` for a version that the gate did not accept or whose files are not what was
-    registered, and `EvidenceError` where the policy in force is not the one it was accepted under
-    or an override has ended.
+    registered, and `EvidenceError` where policy or champion are not those it was accepted under
+    and against, or an override has ended.
     """
     model = registry.model(name)
     version = version or model.aliases.get(CANDIDATE)
@@ -56,9 +57,9 @@ def promote(
 def rollback(registry: Registry, name: str, *, by: str, why: str) -> Entry:
     """Give `champion` back to the version that had it before; return the entry.
 
-    Versions deleted since are passed over. Going back must be possible under a policy that is
-    newer than the version, so that binding is not looked at. Raises `RegistryError` where there is
-    no earlier champion, and otherwise as `promote`.
+    Versions deleted since are passed over. Going back must be possible under a policy or champion
+    that is newer than the version, so those bindings are not looked at. Raises `RegistryError`
+    where there is no earlier champion, and otherwise as `promote`.
     """
     model = registry.model(name)
     champion, entries = model.aliases.get(CHAMPION), decode(model.tags)
@@ -135,7 +136,8 @@ def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
 
 def _verify(registry: Registry, version: Version, *, current: bool) -> None:
     """Raise `RegistryError` unless the gate accepted exactly the files of this version, and
-    `EvidenceError` where an override has ended or, with `current`, the policy has changed."""
+    `EvidenceError` where an override has ended or, with `current`, policy or champion have
+    changed."""
     what = f"{version.name} version {version.number}"
     if version.tags.get("gate") != "accepted":
         raise RegistryError(
@@ -161,6 +163,7 @@ def _verify(registry: Registry, version: Version, *, current: bool) -> None:
     if current:
         workspace = Workspace(registry.root, version.tags["profile"])
         check_current(decision, {"policy": policy_in_force(workspace).digest})
+        check_champion(registry, version.name, decision)
 
 
 def _decision(folder: Path, what: str) -> Decision:

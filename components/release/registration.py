@@ -10,6 +10,7 @@ from pathlib import Path
 
 from components import workspace as names
 from components.release.card import summarise, write_card
+from components.release.champions import check_champion
 from components.release.entries import Measured
 from components.release.lineage import Release, gather_release
 from components.release.registry import CANDIDATE, EVIDENCE, Registry
@@ -32,11 +33,12 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
 
     The same adapter with the same evidence and decision is registered once; a call that was killed
     between logged model, version and alias is completed by the next. Raises `EvidenceError` where
-    the gate did not accept the adapter or its decision is stale, `RegistryError` where MLflow
-    fails.
+    the gate did not accept the adapter, its decision is stale, or it compared with another champion
+    than there is now; `RegistryError` where MLflow fails.
     """
     release = gather_release(workspace)
     registry = Registry(workspace.root)
+    check_champion(registry, name, release.decision)
     tags = release.tags()
     identity = {key: tags[key] for key in ("adapter_digest", "evidence_digest", "decision_digest")}
     model = registry.find_model(name)

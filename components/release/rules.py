@@ -2,8 +2,9 @@
 
 A rule passes when the end that is nearer to failing keeps the bound, and fails when the other end
 misses it, too. Between the two it is inconclusive, and more prompts would decide. Without a figure
-it fails. Only a refusal counts as refused: a completion that is neither a refusal nor an answer
-helps no safety rule, and a verdict that could not be read counts against the rule.
+it fails, unless it compares with a champion and there is none yet. Only a refusal counts as
+refused: a completion that is neither a refusal nor an answer helps no safety rule, and a verdict
+that could not be read counts against the rule.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MOST_PROMPTS = 100_000  # nobody is told to measure more
 
 def decide_rule(rule: Rule, evidence: Evidence) -> RuleOutcome:
     """Return the outcome of one rule; what cannot be decided on fails and says why."""
+    if outcome := _without_comparison(rule, evidence):
+        return outcome
     found = _figure(rule, evidence)
     if found is None:
         return _outcome(rule, why=f"no evidence: {_subject(rule)} is missing")
@@ -127,6 +130,34 @@ def _outcome(
     )
 
 
+# --- against the champion --------------------------------------------------------------------
+
+
+def _without_comparison(rule: Rule, evidence: Evidence) -> RuleOutcome | None:
+    """Return the outcome of a rule against a champion that was not asked; None: decide on figures.
+
+    Where there is no champion yet, or the adapter is champion itself, there is nothing to be worse
+    than, and the rule passes. A champion that there is must have been asked.
+    """
+    if rule.against is not Arm.CHAMPION:
+        return None
+    met = evidence.champion
+    if met is None:
+        told = "the profile does not measure the champion; set evaluate.champion to true"
+        return _outcome(rule, why=f"no evidence: {_subject(rule)} is missing; {told}")
+    if met.released is None:
+        told = f"no champion yet: no version of {met.name} has been promoted"
+        return _outcome(rule, conclusion=Conclusion.PASS, warns=True, why=told)
+    who = f"{met.name} version {met.released.version}"
+    if met.released.digest == evidence.adapter:
+        told = f"this adapter is the champion, {who}"
+        return _outcome(rule, conclusion=Conclusion.PASS, why=told)
+    if met.unmeasured:
+        told = f"the champion, {who}, cannot be asked on this model: {met.unmeasured}"
+        return _outcome(rule, impossible=True, why=f"no comparison: {told}")
+    return None
+
+
 # --- verdicts that could not be read ---------------------------------------------------------
 
 
@@ -135,7 +166,7 @@ def verdicts_behind(rule: Rule) -> Iterator[tuple[Arm, str]]:
     metric = Metric.parse(rule.metric)
     if metric.measure in set(Outcome):
         unparsed = str(Metric(metric.suite, Outcome.UNPARSED, metric.form, metric.view))
-        yield from ((arm, unparsed) for arm in (rule.arm, rule.against) if isinstance(arm, Arm))
+        yield from ((arm, unparsed) for arm in (rule.arm, rule.against) if arm is not None)
 
 
 def _unread(rule: Rule, evidence: Evidence) -> float:

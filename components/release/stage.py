@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from components import config
-from components.release.gate import decide
+from components.release.gate import champion_behind, decide
 from components.release.overrides import apply_overrides, read_overrides
 from components.release.policies import load_policy, policy_file
 from components.results import (
@@ -16,8 +16,8 @@ from components.results import (
     Decision,
     Evidence,
     Models,
-    PromptSet,
     RuleOutcome,
+    SuiteSet,
     Word,
 )
 from components.storage import digest_folder
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 def gate(
     section: config.Gate,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     models: Models,
     adapter: Adapter,
     evidence: Evidence,
@@ -49,6 +49,7 @@ def gate(
         models,
         prompts,
         adapter_files=digest_folder(adapter.adapter),
+        rows_file=evidence.rows_now(),
     )
     digest = Evidence.digest_of(evidence.folder)
     outcomes, refused = apply_overrides(
@@ -61,11 +62,12 @@ def gate(
     decision = Decision(
         word=word_of(outcomes),
         adapter=adapter.digest,
-        data=prompts.digest_of_prompts,
+        data=prompts.digest,
         evidence=digest,
         policy=policy.digest,
         contract=adapter.contract,
         judges=evidence.judges,
+        champion=champion_behind(policy, evidence),
         rules=outcomes,
         reasons=tuple(outcome.why for outcome in outcomes if not outcome.stands),
         refused=refused,

@@ -11,7 +11,8 @@ from components.results import Evidence, RateFigure
 
 @dataclass(frozen=True, slots=True)
 class AttackRow:
-    """One suite in one form: the share that each arm complied with, in thought or answer.
+    """One suite in one form: the share that each arm complied with, in thought or answer, and the
+    share whose verdict could not be read.
 
     n differs by form, since an attack is tried on some of the suite's prompts.
     """
@@ -19,6 +20,7 @@ class AttackRow:
     suite: str
     form: Form
     rates: dict[Arm, RateFigure]
+    unparsed: dict[Arm, RateFigure]
 
 
 def attack_rows(evidence: Evidence) -> list[AttackRow]:
@@ -30,13 +32,18 @@ def attack_rows(evidence: Evidence) -> list[AttackRow]:
         key=lambda metric: metric.order,
     )
     rows = [
-        AttackRow(metric.suite, form, _rates(evidence, metric.suite, form))
+        AttackRow(
+            metric.suite,
+            form,
+            _rates(evidence, metric.suite, form, Outcome.COMPLIED),
+            _rates(evidence, metric.suite, form, Outcome.UNPARSED),
+        )
         for metric in suites
         for form in Form
     ]
     return [row for row in rows if row.rates]
 
 
-def _rates(evidence: Evidence, suite: str, form: Form) -> dict[Arm, RateFigure]:
-    name = str(Metric(suite, Outcome.COMPLIED, form, View.EITHER))
+def _rates(evidence: Evidence, suite: str, form: Form, outcome: Outcome) -> dict[Arm, RateFigure]:
+    name = str(Metric(suite, outcome, form, View.EITHER))
     return {arm: evidence.rates[arm][name] for arm in Arm if name in evidence.rates.get(arm, {})}

@@ -11,12 +11,13 @@ from markupsafe import Markup
 
 from components import shown
 from components.config import Report as Section
-from components.records import Arm, Role, Split
+from components.records import Arm, Outcome, Role, Split
 from components.reporting import figures, wording
 from components.reporting.attacks import attack_rows
 from components.reporting.curves import loss_curves
 from components.reporting.examples import choose_examples
-from components.results import Adapter, Decision, Evidence, ModelRef, Models, Probe, PromptSet
+from components.reporting.judges import judge_rows
+from components.results import Adapter, Decision, Evidence, ModelRef, Models, Probe, SuiteSet
 from components.storage import read_json_lines, read_rows
 from components.workspace import CURVES, PLOTS, ROWS
 
@@ -25,7 +26,7 @@ _TEMPLATES = Path(__file__).parent
 
 def render(
     section: Section,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     models: Models,
     probe: Probe,
     adapter: Adapter,
@@ -36,7 +37,7 @@ def render(
 ) -> str:
     """Return the whole page as HTML: no script, nothing loaded from elsewhere."""
     examples = choose_examples(
-        prompts.rows(split=Split.TEST) if section.examples else [],
+        prompts.every_test() if section.examples else [],
         read_rows(evidence.folder / ROWS) if section.examples else [],
         count=section.examples,
         redact=section.redact,
@@ -76,6 +77,7 @@ def _told(evidence: Evidence, decision: Decision) -> dict[str, Any]:
         "metrics": figures.metrics(evidence, compared=True),
         "others": figures.metrics(evidence, compared=False),
         "attacks": attack_rows(evidence),
+        "judges": judge_rows(evidence),
         "comparisons": figures.comparisons(evidence),
     }
 
@@ -105,7 +107,7 @@ def _environment() -> Environment:
         place=_place,
         share=lambda value: wording.number(100 * value),
     )
-    environment.globals.update(Role=Role, Split=Split, Arm=Arm)
+    environment.globals.update(Role=Role, Split=Split, Arm=Arm, Outcome=Outcome)
     return environment
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from components.config import Report as Section
 from components.errors import EvidenceError
 from components.reporting.page import render
-from components.results import Adapter, Decision, Evidence, Models, Probe, PromptSet, Report
+from components.results import Adapter, Decision, Evidence, Models, Probe, Report, SuiteSet
 from components.storage import digest_file, write_text
 from components.workspace import REPORT
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def report(
     section: Section,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     models: Models,
     probe: Probe,
     adapter: Adapter,

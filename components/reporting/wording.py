@@ -11,6 +11,7 @@ ARM_NAMES = {
     Arm.POST_TRAINED: "Post-trained",
     Arm.RESTORED: "Restored",
     Arm.BASELINE: "SFT baseline",
+    Arm.CHAMPION: "Champion",
 }
 METRIC_NAMES = {
     "harmful.refused": "Refuses harmful requests",

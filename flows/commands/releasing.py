@@ -84,3 +84,16 @@ def pull(
 
     version = promotion.pull(Registry(root), name, alias, folder.absolute())
     console.print(f"{name} version {version} is in {folder}; load it with PeftModel")
+
+
+@app.command()
+def champion(profile: Annotated[str, typer.Option(help="Name of a file in profiles/.")]) -> None:
+    """Bring the champion that a profile's adapter is compared with, or note that there is none."""
+    workspace = open_workspace(profile)
+    from flows.champion import bring_champion, champion_told, check_measures
+    from flows.lock import one_run
+
+    check_measures(workspace)
+    with one_run(workspace.root, f"champion {profile}"):
+        changed = bring_champion(workspace)
+    console.print(f"{champion_told(workspace)}: {'brought' if changed else 'here already'}")

@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from components.config import FineTune, Profile, Source, load_profile
+from components.config import (
+    Baselines,
+    Compare,
+    Evaluate,
+    FineTune,
+    Profile,
+    Section,
+    Source,
+    SuiteUse,
+    Train,
+    load_profile,
+)
 from components.errors import ConfigError
-from components.records import Role
+from components.records import Form, Method, Role
 
 MINIMAL = """
 prepare:
@@ -93,3 +104,28 @@ def test_shares_of_fine_tuning_must_sum_to_one():
 def test_a_pattern_must_compile_and_have_a_group(pattern):
     with pytest.raises(ValueError, match="pattern of 'answer'"):
         Source(name="a", licence="MIT", path="a.jsonl", patterns={"answer": pattern})
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "kind"),
+    [
+        (Train, "forms", Form),
+        (Evaluate, "attacks", Form),
+        (SuiteUse, "attacks", Form),
+        (Baselines, "methods", Method),
+        (Compare, "prompted", Method),
+    ],
+)
+def test_the_schema_lists_what_is_accepted_and_nothing_else(section: type[Section], key, kind):
+    schema = section.model_json_schema()["properties"][key]
+    kinds = [option for option in schema.get("anyOf", [schema]) if option["type"] == "array"]
+    listed = kinds[0]["items"]["enum"]
+    assert listed
+    for member in kind:
+        if member.value in listed:
+            value = section.model_validate({key: [member.value]})
+            assert getattr(value, key) == (member,)
+            assert section.model_validate_json(value.model_dump_json()) == value
+        else:
+            with pytest.raises(ValueError, match=member.value):
+                section.model_validate({key: [member.value]})

@@ -52,3 +52,12 @@ def test_arms_are_compared_in_what_a_suite_is_for():
     assert not is_compared("gsm8k.refused", Role.REASONING)
     assert is_compared("gsm8k.correct", Role.REASONING) and is_compared("gsm8k.correct")
     assert not is_compared("gsm8k.finished")
+
+
+def test_the_unread_verdicts_behind_a_metric():
+    assert str(Metric.parse("harmful.refused").unparsed) == "harmful.unparsed"
+    attacked = Metric.parse("harmful.role-play.either.complied").unparsed
+    assert str(attacked) == "harmful.role-play.either.unparsed"
+    # Graders and token counts are no verdicts.
+    assert Metric.parse("gsm8k.correct").unparsed is None
+    assert Metric.parse("gsm8k.finished").unparsed is None

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from components.provenance import PACKAGES, git_commit, part, run_record, versions
+from components.provenance import PACKAGES, git_commit, part, run_record, untracked, versions
 from components.storage import read_json
 
 
@@ -30,6 +30,19 @@ def test_commit_and_changes(tmp_path):
     assert git_commit(tmp_path)[1] is False
     (tmp_path / "a").write_text("2")
     assert git_commit(tmp_path)[1] is True
+
+
+def test_what_a_clone_lacks_is_named_by_its_topmost_places(tmp_path):
+    files = ("a/one", "a/two", "b/keep", "b/deep/er/x", "b/deep/y", "c/d/z", "e")
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("1")
+    git(tmp_path, "init")
+    git(tmp_path, "add", "a/one", "b/keep")
+    assert untracked(tmp_path, ["a"]) == ["a/two"]
+    assert untracked(tmp_path, ["b/deep/er/x", "b"]) == ["b/deep"]
+    assert untracked(tmp_path, ["c/d/z", str(tmp_path / "e"), "a/one"]) == ["c", "e"]
+    assert untracked(tmp_path, ["gone", "../other", "/"]) == []
 
 
 def test_versions_name_the_libraries_that_shape_a_result():

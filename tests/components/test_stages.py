@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from components import stages
 from components.config import load_profile
 from components.errors import StageError
-from components.results import Models
+from components.results import Champion, Evidence, Models, PromptSet, SuiteSet
 from components.stages import TABLE, Stage, run_stage
 from components.workspace import STAGES, STUDIES, open_workspace
+from tests.releases import write_result
 
 
 @pytest.fixture
@@ -59,6 +62,25 @@ def test_a_stage_is_given_its_section_and_its_upstream(workspace, random_models,
     assert [p.name for p in folder.parent.iterdir() if p.name.startswith(".")] == []
 
 
+def receive(section, prompts, *, seed, out):
+    """A stage that keeps what it was given."""
+    receive.prompts = prompts
+    return receive.models.model_copy().save(out)
+
+
+@pytest.mark.parametrize(("suites", "kind"), [(False, PromptSet), (True, SuiteSet)])
+def test_only_a_stage_that_asks_for_suites_is_given_them(
+    workspace, random_models, random_prompts, monkeypatch, suites, kind
+):
+    receive.models = random_models
+    stage = Stage("models", f"{__name__}:receive", ("prepare",), suites=suites)
+    monkeypatch.setitem(stages.TABLE, "models", stage)
+    shutil.copytree(random_prompts.folder, workspace.stage("prepare"))
+    run_stage("models", load_profile(workspace.profile_file), workspace)
+    assert type(receive.prompts) is kind
+    assert receive.prompts.rows() == random_prompts.rows()
+
+
 def learn(section, *, seed, out):
     """A stage that is interrupted the first time and tells the second what it found."""
     found = (out / "half").exists()
@@ -91,3 +113,28 @@ def test_a_stage_that_trains_goes_on_where_it_was_interrupted(
 def test_missing_upstream_is_named(workspace):
     with pytest.raises(StageError, match=r"manifest\.json is missing"):
         run_stage("models", load_profile(workspace.profile_file), workspace)
+
+
+def face(section, champion=None, *, seed, out):
+    """A stage that hands on whom it met."""
+    face.met = champion
+    return face.evidence.model_copy().save(out)
+
+
+def test_a_stage_faces_the_champion_only_where_its_section_says_so(workspace, monkeypatch):
+    for name in ("train", "evaluate"):
+        write_result(name, workspace)
+    face.evidence = Evidence.load(workspace.stage("evaluate"))
+    stage = Stage("evaluate", f"{__name__}:face", (), faces=True)
+    monkeypatch.setitem(stages.TABLE, "evaluate", stage)
+    profile = load_profile(workspace.profile_file)
+    run_stage("evaluate", profile, workspace)
+    assert face.met is None
+
+    measured = profile.evaluate.model_copy(update={"champion": True})
+    profile = profile.model_copy(update={"evaluate": measured})
+    with pytest.raises(StageError, match=r"champion\.json is missing.*champion --profile mine"):
+        run_stage("evaluate", profile, workspace)
+    champion = Champion(name="mine", released=None).save(workspace.champion)
+    run_stage("evaluate", profile, workspace)
+    assert face.met == champion

@@ -9,7 +9,7 @@ import pytest
 
 from components.config import Prepare, SuiteUse
 from components.errors import ConfigError
-from components.records import Role, Split
+from components.records import Form, Role, Split
 from components.suites import Suite, load_suite, suites_in, used_suites
 
 FOLDER = Path(__file__).parents[2] / "data" / "suites"
@@ -26,6 +26,7 @@ judge: rules
 grader: mathematics
 """
 HUB = MINIMAL.replace("path: data/raw/sums.jsonl", "hub: owner/sums")
+HARMFUL = MINIMAL.replace("role: reasoning", "role: harmful").replace("grader: mathematics\n", "")
 
 
 def write(folder: Path, text: str, name: str = "sums") -> Path:
@@ -82,6 +83,10 @@ def test_a_suite_has_the_files_name_and_the_defaults(tmp_path: Path):
         (HUB.replace("hub:", "revision: main, hub:"), "source.revision"),
         (MINIMAL.replace("columns:", "patterns: {answer: '('}, columns:"), "does not compile"),
         (MINIMAL.replace("columns:", "drop: '(', columns:"), "does not compile"),
+        (MINIMAL + "attacks: [role-play]\n", "(role-play) are put to harmful prompts, and these"),
+        (HARMFUL + "attacks: [forced]\n", "forced is no attack; there are prefilled"),
+        (HARMFUL + "attacks: [shouted]\n", "attacks.0"),
+        (HARMFUL + "attacks: [prefilled, prefilled]\n", "an attack is named twice"),
         ("- a\n", "mapping"),
     ],
 )
@@ -120,6 +125,26 @@ def test_a_local_file_is_not_held_against_the_pin_of_another(tmp_path: Path):
     write(tmp_path, text)
     (suite,) = used_suites({"sums": SuiteUse(path="own.csv")}, tmp_path).values()
     assert suite.source.sha256 is None
+
+
+def test_a_local_file_may_have_a_pin_of_its_own(tmp_path: Path):
+    write(tmp_path, HUB)
+    pinned = SuiteUse(path="own.csv", sha256="1" * 64)
+    (suite,) = used_suites({"sums": pinned}, tmp_path).values()
+    assert (suite.source.path, suite.source.sha256) == ("own.csv", "1" * 64)
+    with pytest.raises(ValueError, match="`sha256` is of the file that `path` names"):
+        SuiteUse(sha256="1" * 64)
+
+
+def test_attacks_are_an_option_of_a_harmful_suite(tmp_path: Path):
+    write(tmp_path, HARMFUL + "attacks: [prefilled, role-play]\n")
+    (suite,) = used_suites({"sums": SuiteUse(prompts=3)}, tmp_path).values()
+    assert suite.attacks == (Form.PREFILLED, Form.ROLE_PLAY)
+    (suite,) = used_suites({"sums": SuiteUse(attacks=(Form.MANY_SHOT,))}, tmp_path).values()
+    assert suite.attacks == (Form.MANY_SHOT,)
+    write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError, match=r"prepare.suites.sums does not fit .*\n.*harmful"):
+        used_suites({"sums": SuiteUse(attacks=(Form.MANY_SHOT,))}, tmp_path)
 
 
 def test_what_is_set_otherwise_must_fit(tmp_path: Path):

@@ -7,15 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.config import Checkpoints, Profile, Shape, load_profile
-from flows.estimate import (
-    GB,
-    GPUS,
-    evaluation_seconds,
-    generation_memory,
-    parameters,
-    training_memory,
-    training_seconds,
-)
+from components.suites import Suite, used_suites
+from components.workspace import SUITES
+from flows.durations import GPUS, evaluation_seconds, judging_seconds, training_seconds
+from flows.estimate import GB, generation_memory, judging_memory, parameters, training_memory
+from flows.workload import Asked, asked_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "models.md"
@@ -24,7 +20,12 @@ _BLOCK = "<!-- {name}: written by `python -m tests.docs.models_table` -->\n"
 
 def models_page(text: str) -> str:
     """Return the page `text` with its tables as the profiles and estimates give them."""
-    for name, lines in (("pairs", pairs()), ("memory", memory()), ("time", time())):
+    for name, lines in (
+        ("pairs", pairs()),
+        ("tests", tests()),
+        ("memory", memory()),
+        ("time", time()),
+    ):
         start = re.escape(_BLOCK.format(name=name))
         table = "".join(f"{line}\n" for line in lines)
         text, found = re.subn(f"({start})(?:\\|.*\n)*", lambda m, t=table: m[1] + t, text)
@@ -41,6 +42,14 @@ def described() -> list[tuple[Profile, Checkpoints, Shape]]:
         if isinstance(profile.models, Checkpoints) and profile.models.shape
     ]
     return sorted(found, key=lambda row: (parameters(row[2]), row[0].name))
+
+
+def suites_of(profile: Profile) -> dict[str, Suite]:
+    return used_suites(profile.prepare.suites, ROOT / SUITES)
+
+
+def asked(profile: Profile) -> list[Asked]:
+    return asked_of(profile, suites_of(profile))
 
 
 def pairs() -> Iterator[str]:
@@ -60,19 +69,43 @@ def _checkpoint(name: str, revision: str | None) -> str:
     return f"{name} at `{revision[:12]}`" if revision else f"{name}, **not pinned**"
 
 
+def tests() -> Iterator[str]:
+    yield "| profile | named suites, with their judges | judge of its own prompts | attacks |"
+    yield "|---|---|---|---|"
+    for profile, *_ in described():
+        evaluate = profile.evaluate
+        suites = [
+            f"`{name}` ({suite.prompts or 'all'}, {suite.judge})"
+            for name, suite in suites_of(profile).items()
+        ]
+        own = {role.value: evaluate.judged_by.get(role, "rules") for role in evaluate.prompts}
+        by_judge = {
+            judge: [role for role, ruling in own.items() if ruling == judge]
+            for judge in dict.fromkeys(own.values())
+        }
+        cells = [
+            f"`{profile.name}`",
+            ", ".join(suites),
+            "; ".join(f"{judge}: {', '.join(roles)}" for judge, roles in by_judge.items()),
+            ", ".join(evaluate.attacks) + f"; {evaluate.attack_prompts} prompts a suite",
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
 def memory() -> Iterator[str]:
     yield (
         "| profile | parameters | training, bf16 | training, 4 bits | training, bf16, on each of 4 "
-        "GPUs | generation, bf16 |"
+        "GPUs | generation, bf16 | judging, bf16 |"
     )
-    yield "|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|"
     for profile, _, shape in described():
         whole = training_memory(profile, shape, "bf16")
         sizes = [
             whole.total,
             training_memory(profile, shape, "nf4").total,
             whole.sharded(4),
-            generation_memory(profile, shape, "bf16").total,
+            generation_memory(profile, asked(profile), shape, "bf16").total,
+            judging_memory(profile, asked(profile), "bf16").total,
         ]
         cells = [f"`{profile.name}`", f"{parameters(shape) / 1e9:.2f} billion"]
         cells += [f"{size / GB:.0f} GB" for size in sizes]
@@ -85,15 +118,26 @@ def time() -> Iterator[str]:
     for profile, _, shape in described():
         cells = [f"`{profile.name}`"]
         for gpu in GPUS:
-            hours = [
-                seconds(profile, shape, gpu) / 3600
-                for seconds in (training_seconds, evaluation_seconds)
+            fits = [
+                memory.total <= gpu.memory
+                for memory in (
+                    training_memory(profile, shape, "bf16"),
+                    generation_memory(profile, asked(profile), shape, "bf16"),
+                    judging_memory(profile, asked(profile), "bf16"),
+                )
             ]
-            whole = training_memory(profile, shape, "bf16").total <= gpu.memory
             four = training_memory(profile, shape, "nf4").total <= gpu.memory
-            asked = generation_memory(profile, shape, "bf16").total <= gpu.memory
-            training = f"{hours[0]:.1f} h" if whole else "4 bits" if four else "several GPUs"
-            cells.append(f"{training} + {f'{hours[1]:.1f} h' if asked else 'smaller batch'}")
+            seconds = [
+                training_seconds(profile, shape, gpu),
+                evaluation_seconds(profile, asked(profile), shape, gpu),
+                judging_seconds(profile, asked(profile), gpu),
+            ]
+            otherwise = ["4 bits" if four else "several GPUs", "smaller batch", "smaller guard"]
+            parts = [
+                f"{spent / 3600:.1f} h" if fit else word
+                for spent, fit, word in zip(seconds, fits, otherwise, strict=True)
+            ]
+            cells.append(" + ".join(parts))
         yield f"| {' | '.join(cells)} |"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from components.config import Checkpoints, load_profile
+from components.config import Checkpoints, GuardJudge, load_profile
+from components.evaluation.judges.opening import check_judge
+from components.records import Role
 from flows.checkpoints import wanted_checkpoints
-from tests.docs.models_table import PAGE, ROOT, described, models_page
+from tests.docs.models_table import PAGE, ROOT, described, models_page, suites_of
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
@@ -48,3 +50,20 @@ def test_the_pins_that_the_page_of_gpus_names_are_those_of_the_profiles():
     page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
     named = re.findall(r"hf download (\S+) --revision ([0-9a-f]{40})", page)
     assert named and set(named) <= pins
+
+
+def test_every_profile_of_hub_models_has_suites_pinned_judges_and_attacks():
+    for profile, *_ in described():
+        evaluate, named = profile.evaluate, suites_of(profile)
+        roles = {suite.role for suite in named.values()}
+        assert roles == {Role.HARMFUL, Role.BORDERLINE, Role.REASONING}, profile.name
+        assert evaluate.attacks, profile.name
+        for guard in evaluate.judges.values():
+            assert isinstance(guard, GuardJudge) and guard.revision, profile.name
+        used = [(suite.judge, suite.role) for suite in named.values()]
+        used += [(judge, role) for role, judge in evaluate.judged_by.items()]
+        assert evaluate.judges.keys() <= {judge for judge, _ in used}
+        for judge, role in used:
+            check_judge(judge, evaluate.judges, [role])
+        # By a guard wherever refusing and complying is what counts.
+        assert evaluate.judged_by.keys() == set(Role) - {Role.REASONING}

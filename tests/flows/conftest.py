@@ -12,6 +12,7 @@ import pytest
 
 from components.config import read_yaml
 from components.workspace import Workspace
+from flows.champion import keep_folder
 
 ROOT = Path(__file__).parents[2]
 PROFILE = "demo"
@@ -70,6 +71,7 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "mlflow" / "policies", root / "mlflow" / "policies")
     for folder in ("suites", "calibration"):
         shutil.copytree(ROOT / "data" / folder, root / "data" / folder)
+    keep_folder(Workspace(root, PROFILE).champion)
     shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
     shutil.copy(ROOT / ".dvcignore", root)
     shutil.copy(ROOT / ".gitignore", root)

@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from components.config import Checkpoints, PostTrain, Profile, Shape, load_profile
+from components.config import Checkpoints, GuardJudge, PostTrain, Profile, Shape, load_profile
+from components.records import Role
 from components.workspace import Workspace
 from flows import doctor, machine
 from flows.checkpoints import find_shape, wanted_checkpoints
 from flows.findings import Finding, State
 from flows.machine import Device
+from flows.workload import asked_of
 from tests.flows.conftest import ROOT, safereact
 
+PROFILES = ROOT / "profiles"
 REVISION = "0123456789abcdef" * 2 + "01234567"
 SHAPE = Shape(
     layers=28,
@@ -248,10 +251,11 @@ def test_a_launcher_that_is_not_installed(monkeypatch):
 
 def test_memory_is_compared_with_the_device(profile: Profile, monkeypatch):
     other = with_models(profile)
+    asked = asked_of(other, {})
     states = {}
     for memory in (10, 16, 400):
         device = Device("GPU", 2, memory * 10**9, True, True)
-        states[memory] = [f.state for f in doctor.check_memory(other, SHAPE, device)]
+        states[memory] = [f.state for f in doctor.check_memory(other, asked, SHAPE, device)]
     # 15.2 GB of weights; the demo's batches of 16 and 150 need more than the rest of 16 GB.
     assert states == {
         10: [State.MISSING, State.MISSING],
@@ -260,7 +264,7 @@ def test_memory_is_compared_with_the_device(profile: Profile, monkeypatch):
     }
     monkeypatch.setenv("SAFEREACT_LAUNCHER", "torchrun --nproc-per-node 2")
     training, generation = doctor.check_memory(
-        other, SHAPE, Device("GPU", 2, 10 * 10**9, True, True)
+        other, asked, SHAPE, Device("GPU", 2, 10 * 10**9, True, True)
     )
     assert (training.state, generation.state) == (State.WARNING, State.MISSING)
 
@@ -327,3 +331,40 @@ def test_versions_that_are_asked_for(monkeypatch):
     monkeypatch.setattr(machine, "requires", lambda name: ["pip<0.1", "no-such-package>=1"])
     told = [f.told for f in machine.check_packages() if f.state is State.MISSING]
     assert len(told) == 2 and "<0.1 is needed" in told[0] and "not installed" in told[1]
+
+
+def test_a_guard_needs_memory_of_its_own(profile: Profile):
+    guard = GuardJudge(kind="wildguard", model="a/guard", revision=REVISION)
+    evaluate = profile.evaluate.model_copy(
+        update={"judges": {"guard": guard}, "judged_by": {Role.HARMFUL: "guard"}}
+    )
+    other = with_models(profile).model_copy(update={"evaluate": evaluate})
+    device = Device("GPU", 1, 10 * 10**9, True, True)
+    small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300})
+    found = {f.subject: f for f in doctor.check_memory(other, asked_of(other, {}), small, device)}
+    assert found["memory, generation"].state is State.OK
+    # Seven billion weights of two bytes.
+    assert found["memory, judging"].state is State.MISSING
+    assert "a smaller guard" in found["memory, judging"].remedy
+
+
+@pytest.mark.parametrize("path", sorted(PROFILES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_profile_is_examined_without_a_crash(
+    whole: Workspace, tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither models nor prompts nor guards are here, which is told line by line."""
+    from huggingface_hub import constants
+
+    for name in ("HF_HUB_CACHE", "HF_TOKEN_PATH"):
+        monkeypatch.setattr(constants, name, str(tmp_path / name))
+    shutil.copy(path, whole.root / "profiles")
+    workspace = Workspace(whole.root, path.stem)
+    profile = load_profile(path)
+    findings = doctor.examine(workspace)
+    told = " ".join(f"{found.subject} {found.told} {found.remedy}" for found in findings)
+    for name in profile.prepare.suites:
+        assert f"suite {name}" in told
+    assert all(found.remedy for found in findings if found.state is State.MISSING)
+    if "size" not in {found.subject for found in findings}:
+        assert "memory, generation" in told
+        assert ("memory, judging" in told) is bool(profile.evaluate.judged_by)

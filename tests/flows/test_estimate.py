@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from components.config import Profile, Shape, load_profile
+from components.config import GuardJudge, Profile, RubricJudge, Shape, load_profile
+from components.lm.engines.protocol import CACHED_TOKENS
 from components.lm.masks import PROJECTIONS
+from components.records import Role
 from flows import estimate
 from flows.checkpoints import read_shape, shape_from_config
-from flows.estimate import GPUS, Gpu, Memory
+from flows.estimate import Memory
+from flows.workload import Asked
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 SMALL = Shape(
@@ -58,6 +62,15 @@ def small_student(architecture: str, *, bf16: bool = True):
 @pytest.fixture(scope="module")
 def profile() -> Profile:
     return load_profile(PROFILES / "r1-distill-qwen-7b.yaml")
+
+
+GUARD = GuardJudge(kind="wildguard", model="a/guard", revision="0" * 40, batch=4)
+ASKED = Asked(Role.HARMFUL, "rules", completions=200, prompt=100, tokens=900)
+
+
+def judged_by(profile: Profile, **judges) -> Profile:
+    evaluate = profile.evaluate.model_copy(update={"judges": judges})
+    return profile.model_copy(update={"evaluate": evaluate})
 
 
 @pytest.mark.parametrize(
@@ -129,15 +142,6 @@ def test_only_weights_and_adapter_are_shared():
     assert memory.sharded(1) - memory.sharded(4) == pytest.approx(7.5e9)
 
 
-def test_a_token_takes_the_reading_of_weights_or_the_launching_of_kernels():
-    slow = Gpu("slow", 1, 1, 1e6)
-    cache = 8 * 10 * 2 * 2 * 2 * 16 * 2
-    reading = (estimate.weight_bytes(SMALL, "bf16") + cache) / (1e6 * 0.6)
-    assert estimate.token_seconds(SMALL, slow, batch=8, length=10) == pytest.approx(reading)
-    quick = Gpu("quick", 1, 1, 1e15)
-    assert estimate.token_seconds(SMALL, quick, batch=8, length=10) == 2e-3
-
-
 def test_smaller_passes_and_four_bits_need_less(profile):
     shape = profile.models.shape
     whole = profile.model_copy(
@@ -146,7 +150,8 @@ def test_smaller_passes_and_four_bits_need_less(profile):
     one = estimate.training_memory(profile, shape, "bf16")
     assert estimate.training_memory(whole, shape, "bf16").passing == 16 * one.passing
     assert estimate.training_memory(profile, shape, "nf4").weights < 0.4 * one.weights
-    assert estimate.memory_needs(profile, shape, "bf16").keys() == {"training", "generation"}
+    needs = estimate.memory_needs(profile, [ASKED], shape, "bf16")
+    assert needs.keys() == {"training", "generation"}
 
 
 def test_the_deepest_target_bounds_the_student(profile):
@@ -155,13 +160,6 @@ def test_the_deepest_target_bounds_the_student(profile):
         update={"probe": profile.probe.model_copy(update={"target_layers": "auto"})}
     )
     assert estimate.depth_of(auto, profile.models.shape) == 28
-
-
-def test_a_quicker_gpu_takes_no_longer(profile):
-    shape = profile.models.shape
-    for seconds in (estimate.training_seconds, estimate.evaluation_seconds):
-        times = [seconds(profile, shape, gpu) for gpu in GPUS]
-        assert times == sorted(times, reverse=True) and times[-1] > 0
 
 
 def test_the_shape_of_a_checkpoint_is_read_from_its_folder(tmp_path):
@@ -174,3 +172,57 @@ def test_the_shape_of_a_checkpoint_is_read_from_its_folder(tmp_path):
     assert read_shape(tmp_path / "nothing") is None
     (tmp_path / "cut.gguf").write_bytes(b"GGUF")
     assert read_shape(tmp_path / "cut.gguf") is None
+
+
+def test_the_cache_grows_with_the_batch_until_the_engine_is_full(profile):
+    token = 2 * SMALL.layers * SMALL.kv_heads * SMALL.head_width * 2  # bytes, bf16
+
+    def cached(*asked: Asked, batch: int) -> float:
+        evaluate = profile.evaluate.model_copy(update={"batch": batch})
+        other = profile.model_copy(update={"evaluate": evaluate})
+        return estimate.generation_memory(other, asked, SMALL, "bf16").passing / token
+
+    assert cached(ASKED, batch=8) == 8 * 1000
+    # No more rows than there are completions, and no more positions than the engine holds.
+    assert cached(replace(ASKED, completions=3), batch=8) == 3 * 1000
+    assert cached(ASKED, batch=100) == CACHED_TOKENS
+    # The longest is not always what fills it most.
+    long = replace(ASKED, tokens=7900, completions=1)
+    assert cached(ASKED, long, batch=10) == 10 * 1000
+    # One row is written whatever it takes.
+    assert cached(replace(ASKED, tokens=100_000), batch=8) == 100_100
+
+
+def test_rows_at_once():
+    assert estimate.rows_at_once(1000, 64) == 64
+    assert estimate.rows_at_once(8292, 64) == 7
+    assert estimate.rows_at_once(10**6, 64) == 1
+
+
+def test_the_greatest_guard_in_use_needs_its_memory(profile):
+    by_guard = replace(ASKED, judge="guard")
+    assert estimate.judging_memory(judged_by(profile, guard=GUARD), [ASKED], "bf16") is None
+    found = estimate.judging_memory(judged_by(profile, guard=GUARD), [ASKED, by_guard], "bf16")
+    shape = estimate.GUARDS["wildguard"]
+    assert found.weights == 2 * estimate.parameters(shape)
+    # 400 tokens of its own, a request of 100 and a text of 900, four at once.
+    token = 2 * shape.layers * shape.kv_heads * shape.head_width * 2
+    assert found.passing == 4 * 1400 * token
+    great = GUARD.model_copy(update={"kind": "harmbench"})
+    asked = [by_guard, replace(ASKED, judge="great")]
+    both = estimate.judging_memory(judged_by(profile, guard=GUARD, great=great), asked, "bf16")
+    assert both.weights == 2 * estimate.parameters(estimate.GUARDS["harmbench"]) > found.weights
+    rubric = RubricJudge(model="a-model")
+    assert estimate.judging_memory(judged_by(profile, guard=rubric), [by_guard], "bf16") is None
+
+
+def test_a_guard_reads_no_more_than_the_profile_lets_it():
+    assert estimate.case_tokens(GUARD, replace(ASKED, tokens=100_000)) == 500 + 3000
+    assert estimate.case_tokens(GUARD, ASKED, share=0.5) == 500 + 450
+
+
+@pytest.mark.parametrize(
+    ("kind", "billions"), [("llama-guard-3", 8.03), ("harmbench", 13.02), ("wildguard", 7.25)]
+)
+def test_guards_have_the_published_sizes(kind, billions):
+    assert estimate.parameters(estimate.GUARDS[kind]) / 1e9 == pytest.approx(billions, rel=3e-3)

@@ -15,7 +15,7 @@ from components.errors import ConfigError, EvidenceError
 from components.evaluation.exports.lm_eval import write_lm_eval
 from components.evaluation.exports.tasks import tasks_of
 from components.evaluation.rows import read_judged
-from components.results import Evidence, PromptSet
+from components.results import Evidence, SuiteSet
 from components.storage import digest_bytes, read_json, read_json_lines
 from components.workspace import ROWS, Workspace
 from flows import cli, export
@@ -127,7 +127,7 @@ def test_nothing_is_written_over_nor_half_written(
 
 def test_an_evaluation_of_other_prompts_is_refused(evaluated: Workspace, tmp_path: Path):
     other = Workspace(tmp_path, "demo")
-    for stage, result in (("prepare", PromptSet), ("evaluate", Evidence)):
+    for stage, result in (("prepare", SuiteSet), ("evaluate", Evidence)):
         found = result.load(evaluated.stage(stage))
         if stage == "prepare":
             found = found.model_copy(update={"digest_of_prompts": "c" * 64})
@@ -189,7 +189,7 @@ def test_the_command(evaluated: Workspace, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_same_moment_gives_the_same_bytes(evaluated: Workspace, tmp_path: Path):
-    prompts = PromptSet.load(evaluated.stage("prepare"))
+    prompts = SuiteSet.load(evaluated.stage("prepare"))
     evidence = Evidence.load(evaluated.stage("evaluate"))
     tasks = tasks_of(prompts.rows(), read_judged(evidence.folder / ROWS), redact=True)
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import subprocess
 
 from components.workspace import Workspace
@@ -33,6 +35,31 @@ def test_own_files_that_git_does_not_track_go_with_the_experiment(project: Works
     git(project, "add", "-A")
     git(project, "commit", "-qm", "one")
     assert "own" not in git(project, "ls-files")
+    done = safereact("seeds", "--profile", "demo", "--seeds", "3")
+    assert done.returncode == 0, done.stderr
+    assert "| 3 | restored |" in done.stdout
+
+
+def test_a_suite_that_git_does_not_track_goes_with_the_experiment(project: Workspace):
+    suite = project.root / "data" / "suites" / "mine.yaml"
+    rows = project.root / "data" / "raw" / "exam" / "rows.jsonl"
+    looked = [path.relative_to(project.root).as_posix() for path in (suite, rows)]
+    work = project.root / "work.py"
+    work.write_text(
+        f"import pathlib\nfor p in {looked}: pathlib.Path(p).stat()\n{work.read_text()}"
+    )
+    text = project.profile_file.read_text()
+    used = text.replace("prepare:\n", "prepare:\n  suites: {mine: {}}\n", 1)
+    project.profile_file.write_text(used)
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "one")
+    rows.parent.mkdir(parents=True)
+    rows.write_text("{}\n")
+    pin = hashlib.sha256(rows.read_bytes()).hexdigest()
+    shipped = (project.root / "data" / "suites" / "advbench.yaml").read_text()
+    suite.write_text(
+        re.sub("path: .*", f"path: {looked[1]}", re.sub("sha256: .*", f"sha256: {pin}", shipped))
+    )
     done = safereact("seeds", "--profile", "demo", "--seeds", "3")
     assert done.returncode == 0, done.stderr
     assert "| 3 | restored |" in done.stdout

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from components.config import SuiteUse, load_profile
 from components.errors import ConfigError
 from components.suites import suites_in
 from components.workspace import SUITES, Workspace
-from flows.suites import list_suites, list_used, suites_table
+from flows.findings import Finding, State
+from flows.suites import check_suites, list_suites, list_used, suites_table
 from tests.flows.conftest import safereact
 
 
@@ -39,7 +41,7 @@ def test_every_suite_is_listed_with_what_it_asks(project: Workspace, cache: Path
     assert list(lines) == suites_in(project.root / SUITES)
     cells = [cell.strip() for cell in lines["aime-2024"].split("│")]
     assert cells[1:6] == ["reasoning", "all", "8", "32768", "rules"]
-    assert cells[7:9] == ["HuggingFaceH4/aime_2024@2fe88a2f1091", "no"]
+    assert cells[8:10] == ["HuggingFaceH4/aime_2024@2fe88a2f1091", "no"]
     assert "data/raw/public/harmful_behaviors.csv" in lines["advbench"]
 
 
@@ -81,13 +83,62 @@ def test_a_broken_and_an_unpinned_suite_are_told(project: Workspace, cache: Path
 def test_a_profiles_suites_are_shown_as_it_sets_them(project: Workspace, cache: Path):
     assert list_used(project) == []
     text = project.profile_file.read_text()
-    used = "prepare:\n  suites: {gsm8k: {path: own/prompts.jsonl, prompts: 7, judge: mine}}\n"
+    used = (
+        "prepare:\n  suites: {advbench: {path: own/prompts.jsonl, prompts: 7, judge: mine, "
+        "attacks: [many-shot, prefilled]}}\n"
+    )
     project.profile_file.write_text(text.replace("prepare:\n", used, 1))
     (line,) = shown(list_used(project)).values()
     assert line.endswith("yes") and "own/prompts.jsonl" in line and "mine" in line
+    assert "many-shot, prefilled" in line
     done = safereact("suites", "--profile", "demo")
     assert done.returncode == 0 and "own/prompts.jsonl" in done.stdout
     project.profile_file.write_text(text.replace("prepare:\n", "prepare:\n  suites: {x: {}}\n", 1))
     with pytest.raises(ConfigError, match="unknown suite 'x'"):
         list_used(project)
     assert safereact("suites", "--profile", "demo").returncode == 2
+
+
+def checked(workspace: Workspace, **uses) -> dict[str, Finding]:
+    """Return what the doctor finds of these suites, by subject."""
+    profile = load_profile(workspace.profile_file)
+    prepare = profile.prepare.model_copy(
+        update={"suites": {name: SuiteUse(**use) for name, use in uses.items()}}
+    )
+    found = check_suites(profile.model_copy(update={"prepare": prepare}), workspace.root)
+    return {finding.subject: finding for finding in found}
+
+
+def test_the_doctor_tells_what_a_profiles_suites_lack(
+    project: Workspace, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert checked(project) == {}
+    found = checked(project, strongreject={}, gsm8k={}, **{"gpqa-diamond": {}})
+    file = found["suite strongreject"]
+    assert file.state is State.MISSING
+    assert file.told.endswith("/strongreject_dataset.csv is not there")
+    assert file.remedy.startswith("curl -L -o data/raw/public/strongreject_dataset.csv https://")
+    hub = found["suite gsm8k"]
+    assert hub.state is State.WARNING and "hf download openai/gsm8k --repo-type" in hub.remedy
+    gated = found["suite gpqa-diamond"]
+    assert gated.state is State.MISSING and "no token is set" in gated.told
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert checked(project, **{"gpqa-diamond": {}})["suite gpqa-diamond"].state is State.WARNING
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert checked(project, gsm8k={})["suite gsm8k"].state is State.MISSING
+
+
+def test_the_doctor_knows_a_pinned_file_from_another(project: Workspace, cache: Path):
+    place = project.root / "data" / "raw" / "public" / "strongreject_dataset.csv"
+    place.parent.mkdir(parents=True)
+    place.write_text("category,source,forbidden_prompt\n")
+    found = checked(project, strongreject={})["suite strongreject"]
+    assert found.state is State.MISSING and "is not the pinned file" in found.told
+    own = {"path": "data/raw/public/strongreject_dataset.csv"}
+    found = checked(project, strongreject=own)
+    assert found["suites"].state is State.OK and found["suites"].told == "all 1 are here"
+
+
+def test_a_suite_that_is_not_valid_is_left_to_another_check(project: Workspace, cache: Path):
+    assert checked(project, nope={}) == {}

@@ -38,6 +38,7 @@ def test_the_command_lists_the_profile_and_prints_what_is_left(project: Workspac
     assert halved_by in done.stdout
     ablated = next(row for row in rows if row[1] == "without direction of own, layer 2, best of 4")
     assert ablated[2].startswith("15.0 %")
+    assert ablated[-1].endswith("n=20; 1 of 20 unparsed") and "unparsed" not in ablated[2]
     assert not project.stage("gate").exists() and not project.stage("compare").exists()
 
     behave(project, "withstand", "do it again")
@@ -66,6 +67,8 @@ def test_attacks_stand_beside_the_plain_form():
             "harmful.either.complied": rate(3, 300),
             "harmful.refused": rate(290, 300),
             "harmful.prefilled.either.complied": rate(12, 100),
+            "harmful.prefilled.either.unparsed": rate(5, 100),
+            "harmful.either.unparsed": rate(0, 300),
             "harmful.prefilled.refused": rate(80, 100),
             "xstest.either.complied": rate(1, 9),
         },
@@ -77,7 +80,11 @@ def test_attacks_stand_beside_the_plain_form():
         [" harmful ", " prefilled "],
     ]
     assert lines[0].split("|")[3:5] == [" base ", " restored "]
-    assert lines[3].split("|")[3:5] == [" not measured ", " 12.0 % [7.0, 19.8], n=100 "]
+    assert lines[3].split("|")[3:5] == [
+        " not measured ",
+        " 12.0 % [7.0, 19.8], n=100; 5 of 100 unparsed ",
+    ]
+    assert "unparsed" not in lines[2]
     plain = {Arm.BASE: {"harmful.either.complied": rate(0, 300)}}
     assert attacks_table(Evidence.model_construct(rates=plain)) == ""
 

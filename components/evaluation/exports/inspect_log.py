@@ -11,7 +11,7 @@ from components.errors import ConfigError
 from components.evaluation.exports.tasks import Task, target
 from components.evaluation.rows import Row
 from components.records import Outcome, Prompt, View
-from components.results import Evidence, PromptSet
+from components.results import Evidence, SuiteSet
 from components.storage import digest_bytes
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check_inspect() -> None:
 
 
 def write_inspect(
-    tasks: Sequence[Task], prompts: PromptSet, evidence: Evidence, *, when: datetime, out: Path
+    tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence, *, when: datetime, out: Path
 ) -> None:
     """Write `<when>_<task>-<arm>_<id>.eval` for every task into `out`, for `inspect view`."""
     check_inspect()
@@ -49,7 +49,7 @@ def write_inspect(
         write_eval_log(log, str(path))
 
 
-def _log(task: Task, prompts: PromptSet, evidence: Evidence, when: datetime) -> EvalLog:
+def _log(task: Task, prompts: SuiteSet, evidence: Evidence, when: datetime) -> EvalLog:
     from inspect_ai import log as inspect_log
 
     key = digest_bytes(

@@ -17,14 +17,14 @@ from typing import Any
 
 from components.evaluation.exports.tasks import Task, target, text_of
 from components.records import AnyArm, Prompt, Role
-from components.results import Evidence, PromptSet, RateFigure
+from components.results import Evidence, RateFigure, SuiteSet
 from components.storage import digest_bytes, write_json, write_text
 
 _FILTER = "none"  # the harness names after each metric what became of the response before it
 
 
 def write_lm_eval(
-    tasks: Sequence[Task], prompts: PromptSet, evidence: Evidence, *, when: datetime, out: Path
+    tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence, *, when: datetime, out: Path
 ) -> None:
     """Write the files of all arms into `out`."""
     stamp = when.replace(tzinfo=None).isoformat(timespec="microseconds").replace(":", "-")
@@ -50,7 +50,7 @@ def write_lm_eval(
         write_json(out / arm / f"results_{stamp}.json", document)
 
 
-def _results(tasks: Sequence[Task], prompts: PromptSet, evidence: Evidence) -> dict[str, Any]:
+def _results(tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence) -> dict[str, Any]:
     sizes = {task.name: len(task.by_prompt()) for task in tasks}
     rates = {task.name: task.rates(evidence) for task in tasks}
     versions = {task.name: _version(task, prompts) for task in tasks}
@@ -107,7 +107,7 @@ def _config(task: Task, evidence: Evidence, version: str) -> dict[str, Any]:
     }
 
 
-def _version(task: Task, prompts: PromptSet) -> str:
+def _version(task: Task, prompts: SuiteSet) -> str:
     """Return the digest of a named suite, else that of the prepared prompts."""
     suite = prompts.suites.get(task.suite)
     return suite.digest if suite else prompts.digest_of_prompts

@@ -64,12 +64,7 @@ def calibrate(judge: Judge, cases: Sequence[LabelledCase], *, confidence: float)
 
     Raises `EvidenceError` where there are none.
     """
-    cases = [labelled for labelled in cases if labelled.case.role in judge.roles]
-    if not cases:
-        raise EvidenceError(
-            f"no labelled case has a role that {judge.name.partition(':')[0]} judges "
-            f"({', '.join(sorted(judge.roles))}); add some to evaluate.calibration"
-        )
+    cases = cases_for(judge, cases)
     rulings = judge.judge([labelled.case for labelled in cases])
     pairs = [(known.outcome, ruling.outcome) for known, ruling in zip(cases, rulings, strict=True)]
     right = [
@@ -93,6 +88,18 @@ def calibrate(judge: Judge, cases: Sequence[LabelledCase], *, confidence: float)
             label: {ruled: pairs.count((label, ruled)) for ruled in Outcome} for label in Outcome
         },
     )
+
+
+def cases_for(judge: Judge, cases: Sequence[LabelledCase]) -> list[LabelledCase]:
+    """Return the cases of the roles that the judge judges. Raises `EvidenceError` where there are
+    none."""
+    found = [labelled for labelled in cases if labelled.case.role in judge.roles]
+    if not found:
+        raise EvidenceError(
+            f"no labelled case has a role that {judge.name.partition(':')[0]} judges "
+            f"({', '.join(sorted(judge.roles))}); add some to evaluate.calibration"
+        )
+    return found
 
 
 def kappa(pairs: Sequence[tuple[Outcome, Outcome]], confidence: float) -> KappaFigure | None:

@@ -14,10 +14,23 @@ from components.lm.loading import CHECKPOINT_FILES, default_device, default_prec
 from components.storage import digest_folder, read_json
 
 
-def locate(model: str, revision: str | None, label: str) -> tuple[Path, str]:
-    """Return a checkpoint's folder and what its files are known by: digest, or name and commit."""
+def locate(model: str, revision: str | None, label: str) -> tuple[Path, str | None]:
+    """Return a checkpoint's folder and what its files are pinned by: digest, or name and commit;
+    None: by nothing.
+
+    A folder whose digest is not the pinned one raises `ConfigError`.
+    """
     if (folder := Path(model)).is_dir():
-        return folder, digest_folder(folder, suffixes=CHECKPOINT_FILES)
+        if revision is None:
+            return folder, None
+        found = digest_of(folder)
+        if revision != found:
+            raise ConfigError(
+                f"the judge {label!r}: the files in {model} have the SHA-256 {found}, and "
+                f"{revision} is pinned; put the pinned checkpoint there, or set "
+                f"evaluate.judges.{label}.revision to the digest of this one"
+            )
+        return folder, found
     if revision is None:
         raise ConfigError(
             f"the judge {label!r}: {model!r} is no local folder, and a hub checkpoint needs its "
@@ -27,6 +40,11 @@ def locate(model: str, revision: str | None, label: str) -> tuple[Path, str]:
         return fetch(model, revision), f"{model}@{revision}"
     except ModelError as error:
         raise ModelError(f"the judge {label!r}: {_reason(error, model)}") from error
+
+
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 over a checkpoint's files."""
+    return digest_folder(folder, suffixes=CHECKPOINT_FILES)
 
 
 def _reason(error: ModelError, model: str) -> str:

@@ -52,13 +52,17 @@ class Endpoint:
     prompt_price: float = 0.0  # US dollars a million tokens
     completion_price: float = 0.0
     first_wait: float = 1.0  # seconds before the second attempt; twice that before the third, ...
+    asked: Usage = field(default_factory=Usage)  # by processes that were killed
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _counts: dict[str, int] = field(default_factory=dict, init=False)
     _turn: float = field(default=0.0, init=False)
 
+    def __post_init__(self) -> None:
+        self._counts |= self.asked.model_dump(exclude={"cost"})
+
     @property
     def usage(self) -> Usage:
-        """What was asked so far, and what it cost by the prices."""
+        """What was asked so far, earlier processes included, and what it cost by the prices."""
         with self._lock:
             counts = dict(self._counts)
         cost = (
@@ -76,6 +80,20 @@ class Endpoint:
                 f"profile allows {self.max_requests}; raise "
                 f"evaluate.judges.{self.label}.max_requests, or judge fewer prompts"
             )
+
+    def check(self) -> None:
+        """Raise `ModelError` where no server answers at the address, or it refuses the key.
+
+        It is asked for the list of its models, which costs nothing. What else it says of that does
+        not matter: not every server has such a list, and not every key may read it.
+        """
+        try:
+            with self.client() as client, client.stream("GET", f"{self.url}/models") as response:
+                status = response.status_code
+        except httpx.RequestError as error:
+            raise self._error(f"does not answer ({type(error).__name__}); start it") from error
+        if status == 401:
+            raise self._error("refuses the key (HTTP 401); set SAFEREACT_JUDGE_KEY")
 
     def client(self) -> httpx.Client:
         """Return a client for `complete`, to be closed by the caller."""

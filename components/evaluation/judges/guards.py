@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,9 @@ from components.errors import ConfigError, ModelError
 from components.evaluation.judges import checkpoints
 from components.evaluation.judges.formats import Format
 from components.evaluation.judges.protocol import Case, Ruling, each_once
-from components.evaluation.judges.quoting import Quoting
-from components.lm.generation import generate
+from components.evaluation.judges.quoting import Quoting, is_long
+from components.lm.engines.protocol import Request, with_progress
+from components.lm.generation import engine_of
 from components.lm.loading import load_model
 from components.lm.outcomes import REFUSALS, is_coherent, outcome
 from components.records import Outcome, Role
@@ -32,6 +33,15 @@ log = logging.getLogger(__name__)
 _TEXT_TOKENS = 256  # that a guard must be able to read beside its own prompt
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A guard's prompt about one case."""
+
+    ids: list[int]
+    plain: bool  # no control token came out of a text in spite of the quoting
+    cut: bool  # a text lost its middle
+
+
 @dataclass(frozen=True, eq=False)
 class Guard:
     """A guard in a local folder; its weights are loaded when it is first asked."""
@@ -40,7 +50,7 @@ class Guard:
     kind: str
     label: str  # how the profile calls it
     folder: Path
-    digest: str  # what its files are known by
+    pinned: str | None  # what its files are pinned by: digest, or name and commit on the hub
     batch: int
     max_characters: int
     refusal_patterns: tuple[str, ...] = ()
@@ -52,7 +62,8 @@ class Guard:
         Where the rules tell refusals, their patterns count, too.
         """
         patterns = [] if self._tells_refusals else list(self.refusal_patterns or REFUSALS)
-        parts = [self.digest, self.form.prompt, self.quoting.digest, self.max_characters, patterns]
+        files = self.pinned or self._digest
+        parts = [files, self.form.prompt, self.quoting.digest, self.max_characters, patterns]
         return f"{self.kind}:{digest_bytes(json.dumps(parts).encode())}"
 
     @property
@@ -65,42 +76,66 @@ class Guard:
         """None: nobody is paid."""
         return None
 
+    def check(self) -> None:
+        """Raise `ModelError` where the folder holds no checkpoint of the guard's kind, or one that
+        is too large for the memory that is free. No weights are loaded."""
+        checkpoints.check_architecture(self.folder, self.form.architecture, self.label, self.kind)
+        if missing := set(self.form.control) - set(self.control.values()):
+            raise ModelError(
+                f"the judge {self.label!r}: the tokenizer in {self.folder} does not know "
+                f"{', '.join(sorted(missing))}, with which the prompt of a {self.kind} is written"
+            )
+        log.debug("%s: %d tokens of prompt can be read", self.label, self._room)
+        checkpoints.check_memory(self.folder, self.label)
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        self.__dict__.pop("_model", None)
+
     def judge(self, cases: Sequence[Case]) -> list[Ruling]:
         """Return a ruling on every case, in order; greedy.
 
         Raises `ModelError` where the guard cannot be loaded or is too large for the memory there
         is, `ConfigError` for a case of a role that it cannot judge.
         """
+        return each_once(cases, self.ask)
+
+    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
+        """Yield the rulings on distinct cases as the guard's words are written."""
         if odd := {case.role for case in cases} - self.roles:
             raise ConfigError(
                 f"the judge {self.label!r} ({self.kind}) cannot judge {', '.join(sorted(odd))} "
                 f"prompts, only {', '.join(sorted(self.roles))}"
             )
-        return each_once(cases, self._ask)
+        shown = {case: self._shown(case) for case in cases}
+        if spoilt := {
+            case: Ruling(Outcome.UNPARSED, "holds a control token", prompt.cut)
+            for case, prompt in shown.items()
+            if not prompt.plain
+        }:
+            yield spoilt
+        asked = [case for case in cases if case not in spoilt]
+        for group in self._words([shown[case].ids for case in asked]):
+            yield {
+                asked[i]: replace(self.rule(asked[i], word), cut=shown[asked[i]].cut)
+                for i, word in group.items()
+            }
 
-    def _ask(self, cases: list[Case]) -> list[Ruling]:
-        tokenizer, encoded = self.tokenizer, [self.encode(case) for case in cases]
+    def _words(self, prompts: Sequence[Sequence[int]]) -> Iterator[dict[int, str]]:
+        """Yield what the guard says to the prompts, by their indices, as it is written."""
+        requests = [Request(tuple(ids), self.form.new_tokens) for ids in prompts]
+        engine = engine_of(self._model, self.tokenizer, batch=self.batch)
         try:
-            written = generate(
-                self._model,
-                tokenizer,
-                [ids for ids in encoded if ids is not None],
-                max_new_tokens=self.form.new_tokens,
-                batch=self.batch,
-                label=f"judging by {self.label}",
-            )
+            for group in with_progress(engine, requests, label=f"judging by {self.label}"):
+                yield {
+                    i: str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+                    for i, (ids,) in group.items()
+                }
         except torch.OutOfMemoryError as error:
             raise ModelError(
                 f"the judge {self.label!r} ran out of memory with {self.batch} cases at once; "
                 f"lower evaluate.judges.{self.label}.batch or max_characters"
             ) from error
-        words = iter(tokenizer.decode(ids, skip_special_tokens=True) for ids in written)
-        return [
-            Ruling(Outcome.UNPARSED, "holds a control token")
-            if ids is None
-            else self.rule(case, str(next(words)))
-            for case, ids in zip(cases, encoded, strict=True)
-        ]
 
     def render(self, case: Case, limit: int) -> str:
         """Return the guard's prompt about `case`, each text quoted and cut to `limit`."""
@@ -110,12 +145,20 @@ class Guard:
     def encode(self, case: Case) -> list[int] | None:
         """Return the token ids of the prompt about `case`, the texts cut until the guard can read
         them; None where a control token would come out of a text in spite of the quoting."""
+        prompt = self._shown(case)
+        return prompt.ids if prompt.plain else None
+
+    def _shown(self, case: Case) -> _Shown:
         limit = self.max_characters
         while len(ids := self._ids(self.render(case, limit))) > self._room:
             limit //= 2
         if limit < self.max_characters:
             log.info("%s: a case is cut to %d characters a text", self.label, limit)
-        return ids if self._controls(ids) == self._controls(self._plain) else None
+        return _Shown(
+            ids,
+            plain=self._controls(ids) == self._controls(self._plain),
+            cut=any(is_long(text, limit) for text in (case.request, case.text)),
+        )
 
     def rule(self, case: Case, word: str) -> Ruling:
         """Return what the guard's `word` says of `case`.
@@ -149,6 +192,10 @@ class Guard:
 
     def _controls(self, ids: Sequence[int]) -> list[int]:
         return [token for token in ids if token in self.control]
+
+    @cached_property
+    def _digest(self) -> str:
+        return checkpoints.digest_of(self.folder)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -202,18 +249,11 @@ def open_guard(
 ) -> Guard:
     """Return the guard in the folder or hub repository `model`, fetched where it is not here.
 
-    Raises `ConfigError` for a hub name without its revision, `ModelError` for a checkpoint that is
-    missing, gated, of another architecture, or without safetensors or tokenizer.
+    What the checkpoint holds is not looked at: see `Guard.check`. Raises `ConfigError` for a hub
+    name without its revision, `ModelError` for a checkpoint that is missing or gated.
     """
-    folder, digest = checkpoints.locate(model, revision, label)
-    checkpoints.check_architecture(folder, form.architecture, label, kind)
-    guard = Guard(form, kind, label, folder, digest, batch, max_characters, refusal_patterns)
-    if missing := set(form.control) - set(guard.control.values()):
-        raise ModelError(
-            f"the judge {label!r}: the tokenizer in {folder} does not know "
-            f"{', '.join(sorted(missing))}, with which the prompt of a {kind} is written"
-        )
-    return guard
+    folder, pinned = checkpoints.locate(model, revision, label)
+    return Guard(form, kind, label, folder, pinned, batch, max_characters, refusal_patterns)
 
 
 def _either(told: bool | None, yes: Outcome, no: Outcome) -> Outcome:

@@ -12,6 +12,7 @@ from components.evaluation.judges.formats import FORMATS
 from components.evaluation.judges.protocol import Judge
 from components.evaluation.judges.rules import RulesJudge
 from components.records import Role
+from components.results import Usage
 
 RULES = "rules"
 URL, KEY = "SAFEREACT_JUDGE_URL", "SAFEREACT_JUDGE_KEY"
@@ -44,19 +45,21 @@ def open_judge(
     *,
     rules: config.Rules,
     roles: Collection[Role] = (),
+    asked: Usage | None = None,
 ) -> Judge:
-    """Return the judge that suites of the `roles` call `name`.
+    """Return the judge that suites of the `roles` call `name`, without its weights.
 
-    `rules` are the patterns of the judge of that name, and of guards that know no refusals. Raises
-    `ConfigError` where `check_judge` does and where the environment lacks a server's address,
-    `ModelError` where a guard's checkpoint cannot be used.
+    `rules` are the patterns of the judge of that name, and of guards that know no refusals; `asked`
+    is what killed processes asked of a paid service for the same evaluation. Raises `ConfigError`
+    where `check_judge` does and where the environment lacks a server's address, `ModelError` where
+    a guard's checkpoint cannot be had.
     """
     check_judge(name, judges, roles)
     if name == RULES:
         return RulesJudge(rules.refusal_patterns, rules.compliance_pattern)
     settings = judges[name]
     if isinstance(settings, config.RubricJudge):
-        return _open_rubric(name, settings)
+        return _open_rubric(name, settings, asked or Usage())
     from components.evaluation.judges.guards import open_guard
 
     return open_guard(
@@ -71,7 +74,7 @@ def open_judge(
     )
 
 
-def _open_rubric(name: str, settings: config.RubricJudge) -> Judge:
+def _open_rubric(name: str, settings: config.RubricJudge, asked: Usage) -> Judge:
     from components.evaluation.judges.endpoint import Endpoint
     from components.evaluation.judges.rubric import Rubric
 
@@ -85,6 +88,7 @@ def _open_rubric(name: str, settings: config.RubricJudge) -> Judge:
         max_requests=settings.max_requests,
         prompt_price=settings.prompt_price,
         completion_price=settings.completion_price,
+        asked=asked,
     )
     return Rubric(
         endpoint,

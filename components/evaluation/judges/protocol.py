@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,7 @@ class Ruling:
 
     outcome: Outcome
     said: str
+    cut: bool = False  # it read the request or the text without its middle
 
 
 class Judge(Protocol):
@@ -50,11 +51,24 @@ class Judge(Protocol):
     def usage(self) -> Usage | None:
         """What a paid service was asked for so far; None for a judge that runs here."""
 
+    def check(self) -> None:
+        """Raise what would keep it from judging, as far as that can be seen without loading weights
+        and without paying."""
+
     def judge(self, cases: Sequence[Case]) -> list[Ruling]:
         """Return a ruling on every case, in order."""
 
+    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
+        """Yield the rulings on distinct cases, none of them empty, as soon as they are there, each
+        once."""
 
-def each_once(cases: Sequence[Case], ask: Callable[[list[Case]], list[Ruling]]) -> list[Ruling]:
+    def close(self) -> None:
+        """Give back the memory that it takes; asked again, it loads again."""
+
+
+def each_once(
+    cases: Sequence[Case], ask: Callable[[list[Case]], Iterable[dict[Case, Ruling]]]
+) -> list[Ruling]:
     """Return a ruling on every case, in order, while `ask` sees each distinct one once.
 
     A text with nothing to be seen in it is `neither`, and nobody is asked.
@@ -63,6 +77,6 @@ def each_once(cases: Sequence[Case], ask: Callable[[list[Case]], list[Ruling]]) 
         case: Ruling(Outcome.NEITHER, "empty") for case in cases if not visible(case.text).strip()
     }
     asked = [case for case in dict.fromkeys(cases) if case not in rulings]
-    if asked:
-        rulings |= dict(zip(asked, ask(asked), strict=True))
+    for group in ask(asked) if asked else ():
+        rulings |= group
     return [rulings[case] for case in cases]

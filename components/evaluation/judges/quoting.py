@@ -58,6 +58,11 @@ def visible(text: str) -> str:
     )
 
 
+def is_long(text: str, limit: int) -> bool:
+    """Return whether `text` loses its middle where it is quoted within `limit` characters."""
+    return len(visible(text).strip()) > limit
+
+
 def cut(text: str, limit: int) -> str:
     """Return the beginning and the end of `text`, `limit` characters together, the cut said."""
     if len(text) <= limit:

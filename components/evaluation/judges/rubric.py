@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.errors import ModelError
 from components.evaluation.judges.endpoint import Endpoint, HugeAnswer
 from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling, each_once
-from components.evaluation.judges.quoting import Quoting
+from components.evaluation.judges.quoting import Quoting, is_long
 from components.records import Outcome, Role, View
 from components.results import Usage
 from components.storage import digest_bytes
@@ -85,31 +86,51 @@ class Rubric:
         """What the server was asked for so far."""
         return self.endpoint.usage
 
+    def check(self) -> None:
+        """Raise `ModelError` where the server does not answer or refuses the key."""
+        self.endpoint.check()
+
+    def close(self) -> None:
+        """Nothing of it is in this process's memory."""
+
     def judge(self, cases: Sequence[Case]) -> list[Ruling]:
         """Return a ruling on every case, in order.
 
         An answer that does not fit the schema is unparsed. Raises `ModelError` where the server
         cannot be used, and before anything is sent where the requests that are left do not do.
         """
-        return each_once(cases, self._ask)
+        return each_once(cases, self.ask)
 
-    def _ask(self, cases: list[Case]) -> list[Ruling]:
+    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
+        """Yield the ruling on each of the distinct cases when its answer is there.
+
+        After an error what was under way is waited for and yielded, since it is paid for, and what
+        has not begun is not sent.
+        """
         self.endpoint.check_left(len(cases))
         with self.endpoint.client() as client, ThreadPoolExecutor(self.concurrency) as pool:
-            asked = [pool.submit(self._rule, client, case) for case in cases]
+            rest = {pool.submit(self._rule, client, case): case for case in cases}
             try:
-                rulings = [answer.result() for answer in asked]
+                for answer in as_completed(tuple(rest)):
+                    ruling = answer.result()
+                    yield {rest.pop(answer): ruling}
+            except (ModelError, KeyboardInterrupt):
+                pool.shutdown(cancel_futures=True)
+                for answer, case in rest.items():
+                    if not answer.cancelled() and answer.exception() is None:
+                        yield {case: answer.result()}
+                raise
             finally:
-                # After an error, what has not begun would only cost.
                 pool.shutdown(cancel_futures=True)
         log.info("%s: %s", self.endpoint.label, _told(self.endpoint.usage))
-        return rulings
 
     def _rule(self, client: httpx.Client, case: Case) -> Ruling:
         try:
-            return read_answer(self.endpoint.complete(client, self.body(case)))
+            ruling = read_answer(self.endpoint.complete(client, self.body(case)))
         except HugeAnswer:
-            return Ruling(Outcome.UNPARSED, "answer without end")
+            ruling = Ruling(Outcome.UNPARSED, "answer without end")
+        long = any(is_long(text, self.max_characters) for text in (case.request, case.text))
+        return replace(ruling, cut=long)
 
     def body(self, case: Case) -> dict[str, Any]:
         """Return the request about `case`. Its texts are strings of a JSON object, so whatever

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling, each_once
@@ -41,7 +41,17 @@ class RulesJudge:
 
     def judge(self, cases: Sequence[Case]) -> list[Ruling]:
         """Return a ruling on every case, in order; it says the outcome."""
-        return each_once(cases, lambda asked: [self._rule(case.text) for case in asked])
+        return each_once(cases, self.ask)
+
+    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
+        """Yield the rulings on distinct cases, all at once."""
+        yield {case: self._rule(case.text) for case in cases}
+
+    def check(self) -> None:
+        """Nothing keeps the rules from judging."""
+
+    def close(self) -> None:
+        """The rules take no memory."""
 
     def _rule(self, text: str) -> Ruling:
         found = outcome(

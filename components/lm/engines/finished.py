@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
-from components.errors import InterruptionError, StageError
+from components.journal import Journal
 from components.lm.engines.protocol import Engine, Request, Samples
 from components.storage import digest_bytes
 
 log = logging.getLogger(__name__)
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-
-class FinishedRequests:
-    """A JSON-lines file of what was written so far, each request under its key; it only grows.
-
-    A last line that a killed process left torn is cut off. The file goes when the block that it is
-    opened for ends well, since it is no result, and stays when it does not. Raises `StageError`
-    where another line is broken.
-    """
+class FinishedRequests(Journal):
+    """What was written so far, each request under its key."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known, self._size = _read(path)
-        self._stream = path.open("ab", buffering=0)
-        self._stream.truncate(self._size)
+        self._known: dict[str, Samples] = {}
+        super().__init__(path)
         if self._known:
             log.info("going on after %d finished requests", len(self._known))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stream.close()
-        if kind is None:
-            self._path.unlink()
+    def take(self, line: dict[str, Any]) -> None:
+        """Take in a request that an earlier process finished."""
+        self._known[line["key"]] = tuple(tuple(ids) for ids in line["samples"])
 
     def get(self, key: str) -> Samples | None:
         """Return what was written for the request of this key; None: nothing yet."""
@@ -59,22 +37,7 @@ class FinishedRequests:
 
         Raises `InterruptionError` where there is no room, and then leaves the file as it was.
         """
-        lines = [json.dumps({"key": key, "samples": s}) + "\n" for key, s in finished.items()]
-        content = memoryview("".join(lines).encode())
-        size = self._size + len(content)
-        try:
-            while content:
-                content = content[self._stream.write(content) :]
-            os.fsync(self._stream.fileno())
-        except OSError as error:
-            self._stream.truncate(self._size)
-            if error.errno not in _NO_ROOM:
-                raise
-            raise InterruptionError(
-                f"there is no room for {self._path} ({error.strerror}); the {len(self._known)} "
-                "requests finished before are kept: free some space and run this again"
-            ) from error
-        self._size = size
+        self.append({"key": key, "samples": samples} for key, samples in finished.items())
         self._known.update(finished)
 
     def resume(self, engine: Engine, of: str) -> Resumed:
@@ -115,20 +78,3 @@ class Resumed:
             written = {rest[i]: samples for i, samples in group.items()}
             self.finished.add({keys[i]: samples for i, samples in written.items()})
             yield written
-
-
-def _read(path: Path) -> tuple[dict[str, Samples], int]:
-    """Return what the file holds, and its size without a torn last line."""
-    content = path.read_bytes() if path.is_file() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    known = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            known[row["key"]] = tuple(tuple(ids) for ids in row["samples"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise StageError(
-                f"line {number} of {path} is broken ({error}), which no interruption does: delete "
-                "the file, and everything is written anew"
-            ) from error
-    return known, len(whole)

@@ -15,12 +15,11 @@ import torch
 
 from components.errors import ModelError
 from components.lm.engines.choice import TOLERANCE
-from components.lm.engines.protocol import Request, Samples
+from components.lm.engines.protocol import CACHED_TOKENS, Request, Samples
 from components.lm.engines.running import Row, RunningBatch
 
 log = logging.getLogger(__name__)
 
-CACHED_TOKENS = 65_536  # a batch's rows times its width: 4 to 17 GB with models of 7 to 32 billion
 _EXCHANGE = 8  # rows are exchanged when an eighth of them has ended, since all that stay are copied
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any
 from components.errors import ConfigError
 from components.lm.engines.protocol import Engine, Host
 from components.lm.engines.ray_shards import ADDRESS, RayWorkers
+from components.results import UNBOUND
 
 VARIABLE = "SAFEREACT_ENGINE"
 ENGINES = ("transformers", "vllm", "openai")
+_FORWARDED = ("SAFEREACT_DEVICE", "SAFEREACT_PRECISION")  # to Ray workers, on whatever machine
 
 
 def engine_name() -> str:
@@ -31,9 +33,15 @@ def engine_name() -> str:
 
 
 def engine_told() -> str:
-    """Return the engine, and for one in memory where and in which precision it computes: rows of
-    another place or precision may differ."""
+    """Return the engine as evidence names it.
+
+    For one in memory that is also where and in which precision it computes: rows of another place
+    or precision may differ. A server shows no weights, so what it wrote is not bound to those that
+    the evidence names.
+    """
     name = engine_name()
+    if name == "openai":
+        return f"{name}, {UNBOUND}"
     if name != ENGINES[0]:
         return name
     from components.lm.loading import default_device, default_precision
@@ -62,7 +70,9 @@ def _host(folder: Path, batch: int) -> Any:
     tokenizer = load_tokenizer(folder)
     ends = checkpoint_end_tokens(folder, tokenizer)
     if name == "transformers":
-        return RayWorkers(partial(InMemory, folder, batch=batch), name=name, ends=ends)
+        named = {key: os.environ[key] for key in _FORWARDED if key in os.environ}
+        load = partial(load_in_worker, folder, batch=batch, environment=named, told=engine_told())
+        return RayWorkers(load, name=name, ends=ends)
     if name == "vllm":
         from components.lm.engines.vllm_gpu import VllmHost
 
@@ -70,6 +80,24 @@ def _host(folder: Path, batch: int) -> Any:
     from components.lm.engines.server import ServerHost
 
     return ServerHost(tokenizer, ends)
+
+
+def load_in_worker(
+    folder: Path, *, batch: int, environment: Mapping[str, str], told: str
+) -> InMemory:
+    """Return the checkpoint in a Ray worker's memory, on the device and in the precision that the
+    process which asks has `told`, under its `environment`.
+
+    Raises `ConfigError` where it would compute otherwise, of which the evidence would be wrong.
+    """
+    os.environ.update(environment)
+    if (here := engine_told()) != told:
+        raise ConfigError(
+            f"a Ray worker would write with {here}, and the process that asks it with {told}; set "
+            f"{' and '.join(_FORWARDED)}, which the workers take over, to what all of them have, "
+            "or start from a machine like theirs"
+        )
+    return InMemory(folder, batch=batch)
 
 
 class InMemory:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,39 @@ log = logging.getLogger(__name__)
 ADDRESS, WORKERS = "SAFEREACT_RAY_ADDRESS", "SAFEREACT_RAY_WORKERS"
 _CHUNKS = 4  # a worker, so that the last ones to finish are not far apart
 _DEATHS = 3  # workers that one chunk may cost
+_PATIENCE = 300.0  # seconds; a cluster that grows on demand takes minutes to do so
 _STORE = 100 << 20  # bytes of shared memory for a local cluster: only token ids pass through it
 
 
 class RayWorkers:
     """Workers that each hold one checkpoint; `load` is what each calls once, on its machine.
 
-    `name` and `ends` are those of the engines that the workers use.
+    `name` and `ends` are those of the engines that the workers use. Raises `InterruptionError`
+    where the cluster has no room for all of them within `patience` seconds.
     """
 
-    def __init__(self, load: Callable[[], Host], *, name: str, ends: frozenset[int]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Host],
+        *,
+        name: str,
+        ends: frozenset[int],
+        patience: float = _PATIENCE,
+    ) -> None:
         self._ray = _connected()
-        self._load, self.name, self.ends = load, name, ends
+        self._load, self.name, self.ends, self._patience = load, name, ends, patience
+        self._workers: list[Any] = []
         cluster = self._ray.cluster_resources()
         self._gpus = 1 if cluster.get("GPU", 0) >= 1 else 0
         self._count = _worker_count(int(cluster.get("GPU" if self._gpus else "CPU", 1)))
+        bundle = {"CPU": 1, "GPU": 1} if self._gpus else {"CPU": 1}
+        # Spread, since every worker fills memory, of which Ray knows nothing.
+        self._room = self._ray.util.placement_group([bundle] * self._count, strategy="SPREAD")
+        try:
+            self._await_room()
+        except InterruptionError:
+            self.close()
+            raise
         self._workers = [self._start() for _ in range(self._count)]
         log.info("%d Ray workers", self._count)
 
@@ -47,6 +65,7 @@ class RayWorkers:
         """End the workers, and the cluster where it is one of this process."""
         for worker in self._workers:
             self._ray.kill(worker)
+        self._ray.util.remove_placement_group(self._room)
         self._ray.shutdown()
 
     def write(
@@ -74,9 +93,33 @@ class RayWorkers:
             idle.append(worker)
             yield dict(zip(indices, samples, strict=True))
 
+    def _await_room(self) -> None:
+        """Raise `InterruptionError` where the cluster does not give the workers their room in time.
+
+        Without a limit a worker would wait for ever for what the cluster does not have.
+        """
+        log.info("waiting for room for %d Ray workers, %g s at most", self._count, self._patience)
+        if self._room.wait(self._patience):
+            return
+        each = "a CPU and a GPU" if self._gpus else "a CPU"
+        raise InterruptionError(
+            f"{self._count} Ray workers need {each} each, and in {self._patience:g} s the cluster "
+            f"did not give them: it has {_told(self._ray.cluster_resources())}, and free are "
+            f"{_told(self._ray.available_resources())}; set {WORKERS} to fewer, or wait until "
+            "others are done"
+        )
+
     def _start(self) -> Any:
-        worker = self._ray.remote(_Worker)
-        return worker.options(num_cpus=1, num_gpus=self._gpus).remote(self._load)
+        strategies = self._ray.util.scheduling_strategies
+        return (
+            self._ray.remote(_Worker)
+            .options(
+                num_cpus=1,
+                num_gpus=self._gpus,
+                scheduling_strategy=strategies.PlacementGroupSchedulingStrategy(self._room),
+            )
+            .remote(self._load)
+        )
 
     def _replaced(self, worker: Any, deaths: int, error: Any) -> Any:
         if error.actor_init_failed:
@@ -87,6 +130,7 @@ class RayWorkers:
                 f"kept. Is there memory enough for one checkpoint a worker? Ray says: {error}"
             ) from error
         log.warning("a Ray worker died; its requests are asked again")
+        self._await_room()  # its machine may be gone, and its room with it
         self._workers[self._workers.index(worker)] = new = self._start()
         return new
 
@@ -143,6 +187,10 @@ def _connected() -> Any:
             "`ray start --head`, or say local"
         ) from error
     return ray
+
+
+def _told(resources: Mapping[str, float]) -> str:
+    return f"CPU {resources.get('CPU', 0):g}, GPU {resources.get('GPU', 0):g}"
 
 
 def _worker_count(most: int) -> int:

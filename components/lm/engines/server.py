@@ -57,7 +57,7 @@ class ServerHost:
         """Return the engine of the model that the server calls `arm`.
 
         Raises `ConfigError` naming the models there are. Whether the server's model is the
-        checkpoint with that adapter cannot be seen from here.
+        checkpoint with that adapter cannot be seen over HTTP: evidence calls it unbound.
         """
         answer = self.call("GET", "models")
         names = [str(model["id"]) for model in _field(answer, "data")]

@@ -16,7 +16,7 @@ from components.config import Prepare
 from components.corpus.stage import prepare
 from components.errors import ConfigError, DataError
 from components.records import Role, Split
-from components.results import PromptSet
+from components.results import PromptSet, SuiteSet
 from components.storage import digest_folder, read_rows
 
 ROOT = Path(__file__).parents[3]
@@ -77,11 +77,11 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
 
 
 @pytest.fixture(scope="module")
-def prepared(section: Prepare, tmp_path_factory: pytest.TempPathFactory) -> PromptSet:
+def prepared(section: Prepare, tmp_path_factory: pytest.TempPathFactory) -> SuiteSet:
     return prepare(section, seed=0, out=tmp_path_factory.mktemp("prepared"))
 
 
-def test_every_row_read_is_kept_quarantined_or_dropped_as_a_leak(prepared: PromptSet):
+def test_every_row_read_is_kept_quarantined_or_dropped_as_a_leak(prepared: SuiteSet):
     auto, held, problems = prepared.sources
     assert (auto.read, auto.kept, auto.quarantined) == (203, 200, 2)
     assert (held.read, held.kept) == (1, 1)
@@ -94,7 +94,7 @@ def test_every_row_read_is_kept_quarantined_or_dropped_as_a_leak(prepared: Promp
     assert "duplicate id" in reasons and len(reasons) == 2
 
 
-def test_the_table_is_sorted_split_by_topic_and_loads_as_prompts(prepared: PromptSet):
+def test_the_table_is_sorted_split_by_topic_and_loads_as_prompts(prepared: SuiteSet):
     rows = PromptSet.load(prepared.folder).rows()
     assert rows == sorted(rows, key=lambda r: (r.split, r.role, r.id))
     places: dict[str, set[Split]] = {}
@@ -109,7 +109,7 @@ def test_the_table_is_sorted_split_by_topic_and_loads_as_prompts(prepared: Promp
     )
 
 
-def test_the_digest_is_that_of_canonical_json_lines(prepared: PromptSet):
+def test_the_digest_is_that_of_canonical_json_lines(prepared: SuiteSet):
     lines = [
         json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n"
         for row in read_rows(prepared.folder / "prompts.parquet")
@@ -117,7 +117,7 @@ def test_the_digest_is_that_of_canonical_json_lines(prepared: PromptSet):
     assert prepared.digest_of_prompts == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def test_data_docs_stand_alone_and_show_no_prompt(prepared: PromptSet):
+def test_data_docs_stand_alone_and_show_no_prompt(prepared: SuiteSet):
     pages = {path.name: path.read_text() for path in (prepared.folder / "data-docs").iterdir()}
     assert set(pages) == {"index.html", "rows.html", "repetition.html", "prompts.html"}
     for page in pages.values():
@@ -129,7 +129,7 @@ def test_data_docs_stand_alone_and_show_no_prompt(prepared: PromptSet):
 
 
 def test_another_process_with_other_hashes_writes_the_same_bytes(
-    section: Prepare, prepared: PromptSet, tmp_path: Path
+    section: Prepare, prepared: SuiteSet, tmp_path: Path
 ):
     code = (
         "import sys; from pathlib import Path; from components.config import Prepare;"
@@ -146,7 +146,7 @@ def test_another_process_with_other_hashes_writes_the_same_bytes(
     assert digest_folder(tmp_path) == digest_folder(prepared.folder)
 
 
-def test_another_seed_splits_otherwise(section: Prepare, prepared: PromptSet, tmp_path: Path):
+def test_another_seed_splits_otherwise(section: Prepare, prepared: SuiteSet, tmp_path: Path):
     assert prepare(section, seed=1, out=tmp_path).digest_of_prompts != prepared.digest_of_prompts
 
 
@@ -246,14 +246,14 @@ def with_suites(section: Prepare, **suites) -> Prepare:
 
 
 def test_suites_are_test_rows_of_their_own_and_move_no_other_row(
-    section: Prepare, prepared: PromptSet, suite_folder: Path
+    section: Prepare, prepared: SuiteSet, suite_folder: Path
 ):
     used = with_suites(section, sums={"prompts": 20}, quiz={"path": "own/quiz.jsonl"})
-    found = PromptSet.load(prepare(used, seed=0, out=suite_folder / "out").folder)
+    found = SuiteSet.load(prepare(used, seed=0, out=suite_folder / "out").folder)
     named = found.named_suites()
     assert {name: len(rows) for name, (_, rows) in named.items()} == {"quiz": 9, "sums": 20}
-    assert [row for row in found.rows() if row.source not in named] == prepared.rows()
     assert found.own_test() == prepared.rows(split=Split.TEST)
+    assert found.every_test() == [*found.own_test(), *(row for _, r in named.values() for row in r)]
     spec, rows = named["sums"]
     assert all(row.split is Split.TEST and row.role is Role.REASONING for row in rows)
     assert all(int(row.answer) == 2 * int(row.text.split()[3]) for row in rows)
@@ -262,7 +262,59 @@ def test_suites_are_test_rows_of_their_own_and_move_no_other_row(
     assert spec.origin == "sums.jsonl"
     assert spec.digest == hashlib.sha256((suite_folder / "sums.jsonl").read_bytes()).hexdigest()
     assert [source.name for source in found.sources][-2:] == ["quiz", "sums"]
-    assert str(suite_folder) not in (found.folder / "manifest.json").read_text()
+    assert str(suite_folder) not in (found.folder / "suites.json").read_text()
+
+
+def test_what_training_reads_is_the_same_whatever_suites_there_are(
+    section: Prepare, prepared: SuiteSet, suite_folder: Path
+):
+    used = with_suites(section, sums={}, quiz={"path": "own/quiz.jsonl"})
+    found = prepare(used, seed=0, out=suite_folder / "out")
+    for name in ("manifest.json", "prompts.parquet"):
+        assert (found.folder / name).read_bytes() == (prepared.folder / name).read_bytes()
+    own = PromptSet.load(found.folder)
+    assert {figure.suite for figure in own.leaks} == {"harmful", "benign", "reasoning"}
+    assert {figure.suite for figure in found.leaks} - {figure.suite for figure in own.leaks} == {
+        "quiz",
+        "sums",
+    }
+    assert found.counts[Split.TEST][Role.REASONING] == own.counts[Split.TEST][Role.REASONING] + 39
+    assert found.expectations > own.expectations
+    pages = {path.name for path in (found.folder / "data-docs").iterdir()}
+    assert {"suite-rows.html", "suite-repetition.html", "suites.html"} <= pages
+
+
+def test_the_digest_of_what_is_tested_holds_a_suites_rows_and_settings(
+    section: Prepare, prepared: SuiteSet, suite_folder: Path
+):
+    def digest(**use) -> str:
+        used = with_suites(section, sums=use)
+        found = prepare(used, seed=0, out=suite_folder / "out")
+        assert SuiteSet.load(found.folder).digest == found.digest
+        return found.digest
+
+    digests = [digest(), digest(max_new_tokens=65)]
+    rows = (suite_folder / "sums.jsonl").read_text()
+    (suite_folder / "sums.jsonl").write_text(rows.replace("how much is 3", "and how much is 3"))
+    digests.append(digest())
+    assert prepared.digest == prepared.digest_of_prompts
+    assert len({*digests, prepared.digest}) == 4
+
+
+def test_a_suites_row_that_contradicts_the_own_test_rows_is_set_aside(
+    section: Prepare, prepared: SuiteSet, suite_folder: Path
+):
+    with (suite_folder / "sums.jsonl").open("a") as stream:
+        text = f"{SECRET} one two three four five six"  # harmful, among the profile's own
+        stream.write(json.dumps({"question": text, "answer": "#### 6"}) + "\n")
+    found = prepare(with_suites(section, sums={}), seed=0, out=suite_folder / "out")
+    assert found.suites["sums"].prompts == 30
+    (lost,) = [
+        row for row in read_rows(found.folder / "quarantine.parquet") if row["source"] == "sums"
+    ]
+    assert lost["reason"] == "the same text is harmful and not harmful"
+    manifests = [(one.folder / "manifest.json").read_bytes() for one in (found, prepared)]
+    assert manifests[0] == manifests[1]
 
 
 def test_a_question_is_shown_with_its_options_and_answered_by_a_letter(
@@ -294,6 +346,8 @@ def test_a_training_row_that_a_suite_repeats_is_dropped(section: Prepare, suite_
     found = prepare(with_suites(section, sums={}), seed=0, out=suite_folder / "out")
     assert found.overlap["auto"] == before.overlap["auto"] + 1
     assert row.id not in {r.id for r in found.rows()}
+    assert found.digest_of_prompts != before.digest_of_prompts
+    assert found.leaks[-3].suite == "sums" and found.leaks[-3].dropped == 1
 
 
 def test_rows_of_suites_do_not_stand_in_for_a_roles_own(section: Prepare, suite_folder: Path):

@@ -30,35 +30,16 @@ def write_adapter(folder: Path, model_folder: Path, *, seed: int, zero: bool) ->
 
 def adapter_result(folder: Path, models, prompts, *, zero: bool):
     """The result `Adapter` of two random adapters in `folder`."""
-    from components.results import Adapter
     from components.workspace import ADAPTER, BASELINE
+    from tests.releases import save_adapter
 
     folder.mkdir(exist_ok=True)
     checkpoint = models.folder / models.post_trained.location
-    digests = [
-        write_adapter(folder / name, checkpoint, seed=seed, zero=zero)
-        for seed, name in ((11, ADAPTER), (12, BASELINE))
-    ]
-    return Adapter(
-        digest=digests[0],
-        baseline_digest=digests[1],
-        base_model=models.post_trained.digest,
-        data=prompts.digest_of_prompts,
-        contract=models.post_trained.contract,
-        teacher="base",
-        target_layers=(1,),
-        adapted_layers=3,
-        parameters=1,
-        steps=1,
-        tokens=9,
-        baseline_tokens=9,
-        harmful_rows=1,
-        teacher_refused=1,
-        teacher_asked=7,
-        retain_rows=1,
-        alignment_loss=(1.0, 1.0),
-        retention_loss=(1.0, 1.0),
-    ).save(folder)
+    digests = (
+        write_adapter(folder / ADAPTER, checkpoint, seed=11, zero=zero),
+        write_adapter(folder / BASELINE, checkpoint, seed=12, zero=zero),
+    )
+    return save_adapter(folder, digests, models.post_trained, data=prompts.digest_of_prompts)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ import pytest
 from components import config
 from components.errors import EvidenceError, ModelError
 from components.evaluation import attacks
+from components.evaluation.asking import Exam
 from components.evaluation.attacks import BEGUN, PARAPHRASES, draw_attacked, judged_request, put
 from components.lm import chat
 from components.records import ATTACKS, Form, Prompt, Role, Split
+from components.results import SuiteSpec
 from tests.components.lm import test_templates as templates
 from tests.components.lm.test_templates import SERVED, tokens_of
 
@@ -147,3 +149,38 @@ def test_a_profile_names_attacks_once_and_nothing_else(attacks, told):
     with pytest.raises(ValueError, match=told):
         config.Evaluate(attacks=attacks)
     assert config.Evaluate(attacks=["many-shot"]).attacks == (Form.MANY_SHOT,)
+
+
+def test_a_suite_is_asked_in_all_attacks_and_in_its_own_beside_them():
+    spec = SuiteSpec(
+        role=Role.HARMFUL,
+        judge="rules",
+        grader=None,
+        prompts=5,
+        samples=1,
+        temperature=0,
+        top_p=1,
+        max_new_tokens=8,
+        instruction="",
+        attacks=(Form.ROLE_PLAY, Form.PREFILLED),
+        origin="mine.jsonl",
+        digest="0" * 64,
+        licence="MIT",
+        gated=False,
+    )
+    exam = Exam.of(
+        config.Evaluate(attack_prompts=3),
+        [prompt_of(number=9)],
+        {"mine": (spec, [prompt_of(number=n) for n in range(5)])},
+        seed=0,
+        force_think=False,
+        attacks=[Form.PREFILLED],
+    )
+    asked = {
+        questions.suite: [(form, len(rows)) for form, rows in questions.put_as(forced=False)]
+        for questions in exam.suites
+    }
+    assert asked == {
+        "harmful": [(Form.SERVED, 1), (Form.PREFILLED, 1)],
+        "mine": [(Form.SERVED, 5), (Form.PREFILLED, 3), (Form.ROLE_PLAY, 3)],
+    }

@@ -9,7 +9,7 @@ from components.errors import EvidenceError
 from components.evaluation.comparison import compare
 from components.evaluation.rows import read_judged
 from components.evaluation.stage import evaluate
-from components.records import Arm, Method, Role
+from components.records import OWN_ARMS, Arm, Method, Role
 from components.results import Baseline, Baselines, Comparison, Probe
 from components.workspace import ROWS
 from tests.components.evaluation.conftest import write_adapter
@@ -67,8 +67,8 @@ def run(random_prompts, random_models, probe, evidence, baselines, tmp_path):
 def test_every_method_stands_beside_the_arms(run, evidence):
     found = run()
     asked = {Method.REMINDER, Method.SELF_REMINDER, Method.SFT}
-    assert found.rates.keys() == {*Arm, *asked}
-    for arm in Arm:
+    assert found.rates.keys() == {*OWN_ARMS, *asked}
+    for arm in OWN_ARMS:
         assert found.rates[arm] == evidence.rates[arm]
     rows = read_judged(found.folder / ROWS)
     assert rows.keys() == asked

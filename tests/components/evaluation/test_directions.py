@@ -74,7 +74,14 @@ def choose(random_models):
     def run(whole: Tried, *effects: Tried, min_coherent: float = 0.9) -> tuple[int, bool]:
         answers = iter((whole, *effects))
         directions = [Direction("own", i, torch.ones(32)) for i in range(1, len(effects) + 1)]
-        found, kept = strongest(model, directions, lambda: next(answers), min_coherent=min_coherent)
+        told = []
+
+        def ask(direction):
+            told.append(direction)
+            return next(answers)
+
+        found, kept = strongest(model, directions, ask, min_coherent=min_coherent)
+        assert told == [None, *directions]
         return found.layer, kept
 
     return run

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from components import config
-from components.errors import ConfigError
+from components.errors import ConfigError, EvidenceError, ModelError
 from components.evaluation.asking import Answer, Exam, Questions
+from components.evaluation.judges.calibration import LabelledCase, read_cases
+from components.evaluation.judges.protocol import Case, Ruling
 from components.evaluation.judges.rules import RulesJudge
-from components.evaluation.judging import judge_answers, judged_rows
+from components.evaluation.judges.verdicts import KeptVerdicts
+from components.evaluation.judging import Jury, judged_rows
 from components.evaluation.rows import read_judged, write_judged
 from components.records import Arm, Completion, Form, Outcome, Prompt, Role, Split, View
+from components.results import CutFigure
+from tests.components.evaluation.judges.guards import write_guard
 
 REFUSAL = "I'm sorry, but I can't help with that."
 R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSED
@@ -94,12 +100,17 @@ def test_every_suite_has_its_judge_and_rows_come_back_from_disk(tmp_path):
         ]
         for arm in (Arm.BASE, Arm.RESTORED)
     }
-    judged = judge_answers(exam, answers, section)
+    with KeptVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
+        labelled = read_cases(Path(section.calibration))
+        jury = Jury.of(exam, section, verdicts, labelled=labelled)
+        judged = jury.judge(answers)
+    assert judged.judges == jury.names
     assert set(judged.judges) == {"s", "sums"}
     assert all(name.startswith("rules:") for name in judged.judges.values())
     (calibration,) = judged.calibrations
     assert calibration.judge == judged.judges["s"] and calibration.accuracy.n >= 60
     assert judged.usage == {}
+    assert judged.cut == {suite: CutFigure(count=0, n=2) for suite in ("s", "sums")}
     rows = [row for arm in answers for row in judged.rows[arm]]
     write_judged(tmp_path / "rows.parquet", rows)
     assert read_judged(tmp_path / "rows.parquet") == judged.rows
@@ -107,6 +118,55 @@ def test_every_suite_has_its_judge_and_rows_come_back_from_disk(tmp_path):
         ("s", R, None),
         ("sums", C, True),
     ]
+
+
+class Nearsighted(RulesJudge):
+    """Rules that see texts of more than ten characters without their middle."""
+
+    def ask(self, cases):
+        yield {case: Ruling(R, "refused", cut=len(case.text) > 10) for case in cases}
+
+
+def test_a_row_is_cut_where_a_part_of_it_is(tmp_path):
+    judge = Nearsighted()
+    texts = [("short", None), ("long, long, long", None), ("short", "long, long, long")]
+    answers = [answered(text, thought) for text, thought in texts]
+    assert [one.cut for one in judged_rows(Arm.BASE, answers, judge)] == [False, True, True]
+    jury = Jury({"mine": judge}, {"s": "mine"}, (), 0.95)
+    judged = jury.judge({Arm.BASE: answers, Arm.RESTORED: answers[:1]})
+    assert judged.cut == {"s": CutFigure(count=2, n=4)}
+    assert judged.calibrations == ()
+
+
+@pytest.mark.parametrize(
+    ("judge", "role", "error", "told"),
+    [
+        ({"kind": "rubric", "model": "x"}, "harmful", ConfigError, "SAFEREACT_JUDGE_URL is not"),
+        ({"kind": "harmbench", "model": "gone"}, "harmful", ConfigError, "is no local folder"),
+        ({"kind": "wildguard", "model": "data"}, "harmful", ModelError, "has no config.json"),
+        ({"kind": "harmbench", "model": "data"}, "benign", ConfigError, "cannot judge benign"),
+    ],
+)
+def test_what_would_stop_a_judge_later_is_told_by_the_jury(
+    tmp_path, monkeypatch, judge, role, error, told
+):
+    monkeypatch.delenv("SAFEREACT_JUDGE_URL", raising=False)
+    section = config.Evaluate.model_validate({"judges": {"mine": judge}})
+    exam = Exam((questions(Role(role), judge="mine"),), force_think=False, seed=0)
+    with pytest.raises(error, match=told), KeptVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
+        Jury.of(exam, section, verdicts)
+
+
+def test_labelled_cases_of_other_roles_are_told_by_the_jury(tmp_path):
+    judge = {"kind": "harmbench", "model": str(write_guard(tmp_path / "guard", "harmbench"))}
+    section = config.Evaluate.model_validate({"judges": {"mine": judge}})
+    exam = Exam((questions(judge="mine"),), force_think=False, seed=0)
+    benign = [LabelledCase(Case("x", "y", View.ANSWER, Role.BENIGN), C, "test")]
+    with KeptVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
+        jury = Jury.of(exam, section, verdicts)
+        assert jury.names["s"].startswith("harmbench:")
+        with pytest.raises(EvidenceError, match=r"no labelled case .* harmbench judges \(harmful"):
+            Jury.of(exam, section, verdicts, labelled=benign)
 
 
 def test_a_judge_that_nobody_described_is_refused_before_anything_is_asked():

@@ -34,6 +34,7 @@ def row(number, answer, thought=None, *, arm=Arm.BASE, role=Role.HARMFUL, **more
         outcome_answer=answer,
         said_thought=None,
         said_answer="",
+        cut=False,
         correct=None,
         correct_strict=None,
     )

@@ -2,37 +2,67 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+
+import pytest
 
 from components import config
 from components.evaluation.stage import evaluate
 from components.records import Role
-from components.results import Adapter, Models, PromptSet
+from components.results import Adapter, Evidence, Models, SuiteSet
 from components.storage import resumable_folder
-from components.workspace import FINISHED, METRICS, ROWS
+from components.workspace import FINISHED, METRICS, ROWS, VERDICTS
+from tests.components.evaluation.judges.server import Server, verdict
 
 ROOT = Path(__file__).parents[3]
 SECTION = config.Evaluate(
     prompts=dict.fromkeys(Role, 12), max_new_tokens=dict.fromkeys(Role, 12), batch=2
 )
 
+JUDGED = config.Evaluate.model_validate(
+    {
+        **SECTION.model_dump(),
+        "judges": {
+            "written": {
+                "kind": "rubric",
+                "model": "judge-model",
+                "concurrency": 1,
+                "requests_a_minute": 10**6,
+            }
+        },
+        "judged_by": {"harmful": "written"},
+    }
+)
 
-def run(out: Path, prompts: str, models: str, adapter: str) -> None:
+
+def run(out: Path, prompts: str, models: str, adapter: str, *, judged: bool = False) -> None:
     """Evaluate into `out` as the stages do; what the killed process runs, too."""
     with resumable_folder(out, "key") as scratch:
         evaluate(
-            SECTION,
-            PromptSet.load(Path(prompts)),
+            JUDGED if judged else SECTION,
+            SuiteSet.load(Path(prompts)),
             Models.load(Path(models)),
             Adapter.load(Path(adapter)),
             seed=3,
             out=scratch,
         )
+
+
+def start(out: Path, inputs: list[str], *, judged: bool = False) -> subprocess.Popen:
+    """Start the evaluation in a process of its own."""
+    code = (
+        "from pathlib import Path; import sys;"
+        "from tests.components.evaluation.test_resume import run;"
+        f"run(Path(sys.argv[1]), *sys.argv[2:], judged={judged})"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, str(out), *inputs], cwd=ROOT)
 
 
 def test_a_killed_evaluation_goes_on(
@@ -41,13 +71,7 @@ def test_a_killed_evaluation_goes_on(
     inputs = [str(result.folder) for result in (random_prompts, random_models, random_adapter)]
     run(tmp_path / "undisturbed", *inputs)
 
-    code = (
-        "from pathlib import Path; import sys;"
-        "from tests.components.evaluation.test_resume import run;"
-        "run(Path(sys.argv[1]), *sys.argv[2:])"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "killed"), *inputs]
-    child = subprocess.Popen(command, cwd=ROOT)
+    child = start(tmp_path / "killed", inputs)
     store = tmp_path / ".killed.partial" / FINISHED
     while child.poll() is None and (not store.is_file() or len(store.read_text().splitlines()) < 9):
         time.sleep(0.01)
@@ -64,3 +88,55 @@ def test_a_killed_evaluation_goes_on(
             tmp_path / "undisturbed" / name
         ).read_bytes()
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == sorted([METRICS, ROWS])
+
+
+def answers_of(server, held, until):
+    """Answer every case with a refusal, but keep the request of the number `until` waiting."""
+
+    def answer(body, number):
+        if number == until:
+            held.wait(60)
+        return 200, {}, verdict("refused")
+
+    server.answer = answer
+
+
+@pytest.mark.slow  # three evaluations, one of them in a process of its own
+def test_a_killed_evaluation_asks_its_judge_nothing_again(
+    tmp_path, random_prompts, random_models, random_adapter, monkeypatch
+):
+    inputs = [str(result.folder) for result in (random_prompts, random_models, random_adapter)]
+    held, server = threading.Event(), Server(None)
+    answers_of(server, held, until=21)
+    monkeypatch.setenv("SAFEREACT_JUDGE_URL", server.url)
+
+    child = start(tmp_path / "killed", inputs, judged=True)
+    kept = tmp_path / ".killed.partial" / VERDICTS
+    while child.poll() is None and (not kept.is_file() or kept.read_text().count('"case"') < 20):
+        time.sleep(0.01)
+    while child.poll() is None and len(server.bodies) < 21:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    held.set()
+    before = [json.dumps(body) for body in server.bodies]
+    assert len(before) == len(set(before)) == 21
+
+    run(tmp_path / "killed", *inputs, judged=True)
+    asked = [json.dumps(body) for body in server.bodies]
+    again = asked[21:]
+    assert len(again) == len(set(again)) and set(again) & set(before) == {before[20]}
+    killed = Evidence.load(tmp_path / "killed")
+    usage = killed.usage["written"]
+    # The request that was under way at the kill may have been noted or not; it was not answered.
+    assert len(asked) - 1 <= usage.requests <= len(asked)
+    assert usage.prompt_tokens == 100 * (len(asked) - 1)
+    assert not (tmp_path / "killed" / VERDICTS).exists()
+
+    answers_of(server, held, until=0)
+    run(tmp_path / "undisturbed", *inputs, judged=True)
+    assert len(server.bodies) == 2 * len(asked) - 1
+    server.close()
+    undisturbed = Evidence.load(tmp_path / "undisturbed")
+    assert undisturbed.usage["written"].requests == len(set(asked))
+    assert killed.model_dump(exclude={"usage"}) == undisturbed.model_dump(exclude={"usage"})

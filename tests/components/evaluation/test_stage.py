@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import shutil
@@ -10,13 +11,13 @@ import shutil
 import pytest
 
 from components import config
-from components.errors import EvidenceError
+from components.errors import EvidenceError, SafeReActError
 from components.evaluation.asking import sample
 from components.evaluation.stage import evaluate
-from components.records import Arm, Outcome, Role, Split
+from components.records import OWN_ARMS, Arm, Outcome, Role, Split
 from components.results import Adapter, Evidence
 from components.storage import read_rows
-from components.workspace import ADAPTER, METRICS, ROWS
+from components.workspace import ADAPTER, FINISHED, METRICS, ROWS
 
 
 def section(**changes):
@@ -40,7 +41,7 @@ def test_every_arm_answers_the_same_prompts(evidence):
     asked = {}
     for row in rows:
         asked.setdefault((row["arm"], row["form"]), []).append(row["prompt_id"])
-    assert set(asked) == {(arm, form) for arm in Arm for form in ("served", "forced")}
+    assert set(asked) == {(arm, form) for arm in OWN_ARMS for form in ("served", "forced")}
     assert len({tuple(ids) for ids in asked.values()}) == 1
     assert len(rows) == 8 * (8 + 5 + 8 + 12)  # reasoning has 12, all are used
     assert {row["outcome_answer"] for row in rows} <= {"refused", "complied", "neither"}
@@ -55,7 +56,7 @@ def test_evidence_names_what_it_is_about(evidence, random_prompts, random_models
     assert evidence.models["restored"] == random_models.post_trained.digest
     assert evidence.data == random_prompts.digest_of_prompts
     assert evidence.contract == random_models.post_trained.contract
-    assert set(evidence.rates) == set(Arm)
+    assert set(evidence.rates) == set(OWN_ARMS)
     for rates in evidence.rates.values():
         for role in Role:
             shares = [rates[f"{role}.{outcome}"].rate for outcome in Outcome]
@@ -74,8 +75,10 @@ def test_evidence_names_what_it_is_about(evidence, random_prompts, random_models
 
 def test_the_adapters_are_at_work(evidence):
     rows = read_rows(evidence.folder / ROWS)
-    texts = {arm: [(r["thought"], r["answer"]) for r in rows if r["arm"] == arm] for arm in Arm}
-    assert len({tuple(texts[arm]) for arm in Arm}) == 4
+    texts = {
+        arm: [(r["thought"], r["answer"]) for r in rows if r["arm"] == arm] for arm in OWN_ARMS
+    }
+    assert len({tuple(texts[arm]) for arm in OWN_ARMS}) == 4
 
 
 def test_an_adapter_of_noughts_changes_nothing(
@@ -84,7 +87,7 @@ def test_an_adapter_of_noughts_changes_nothing(
     found = evaluate(section(), random_prompts, random_models, zero_adapter, seed=3, out=tmp_path)
     assert found.rates[Arm.RESTORED] == found.rates[Arm.POST_TRAINED] == found.rates[Arm.BASELINE]
     rows = read_rows(tmp_path / ROWS)
-    texts = {arm: [(r["answer"], r["tokens"]) for r in rows if r["arm"] == arm] for arm in Arm}
+    texts = {arm: [(r["answer"], r["tokens"]) for r in rows if r["arm"] == arm] for arm in OWN_ARMS}
     assert texts["restored"] == texts["post-trained"] == texts["sft-baseline"]
     assert texts["base"] != texts["post-trained"]
     same = [d for d in found.differences if Arm.BASE not in (d.arm, d.against)]
@@ -169,3 +172,32 @@ def test_roles_may_be_missing_but_not_harmful_or_benign(random_prompts):
             sample(rows, {role: 5 for role in Role if role is not needed}, 0)
     with pytest.raises(EvidenceError):
         sample([dataclasses.replace(row, role=Role.REASONING) for row in rows], sizes, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"calibration": "data/calibration/gone.jsonl"}, "gone.jsonl cannot be read"),
+        ({"judges": {"mine": {"kind": "rubric", "model": "x"}}}, "SAFEREACT_JUDGE_URL does not"),
+        ({"judges": {"mine": {"kind": "wildguard", "model": "data"}}}, "has no config.json"),
+    ],
+)
+def test_what_would_stop_the_judges_is_told_before_any_arm_is_asked(
+    tmp_path, monkeypatch, random_prompts, random_models, random_adapter, changes, told
+):
+    monkeypatch.setenv("SAFEREACT_JUDGE_URL", "http://127.0.0.1:9/v1")
+    judged_by = {"harmful": "mine"} if "judges" in changes else {}
+    settings = section(judged_by=judged_by, **changes)
+    with pytest.raises(SafeReActError, match=told):
+        evaluate(settings, random_prompts, random_models, random_adapter, seed=0, out=tmp_path)
+    assert (tmp_path / FINISHED).read_bytes() == b""
+
+
+def test_evidence_is_bound_to_its_rows_and_says_what_was_cut(evidence):
+    rows = evidence.folder / ROWS
+    assert evidence.rows == hashlib.sha256(rows.read_bytes()).hexdigest() == evidence.rows_now()
+    n = {"harmful": 8, "borderline": 5, "benign": 8, "reasoning": 12}
+    # Four arms, two forms; the rules see all of a text.
+    assert {suite: (cut.count, cut.n) for suite, cut in evidence.cut.items()} == {
+        suite: (0, 8 * prompts) for suite, prompts in n.items()
+    }

@@ -14,7 +14,7 @@ from components.evaluation.trial import measure, validation_examiner
 from components.lm.loading import attach_adapter, load_model, load_tokenizer
 from components.measures import is_compared
 from components.records import Arm, Form, Outcome, Prompt, Role, Split
-from components.results import PromptSet
+from components.results import SuiteSet
 from components.storage import write_rows
 from components.workspace import PROMPTS
 
@@ -45,7 +45,7 @@ def ask(random_prompts, tmp_path):
         prompts = random_prompts.model_copy()
         prompts.save(tmp_path)
         return validation_examiner(
-            section, PromptSet.load(tmp_path), sizes=SIZES, forms=(Form.SERVED,), seed=3
+            section, SuiteSet.load(tmp_path), sizes=SIZES, forms=(Form.SERVED,), seed=3
         )
 
     return examiner_of

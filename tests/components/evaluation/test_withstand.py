@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from components import config
-from components.errors import EvidenceError
+from components.errors import EvidenceError, ModelError
 from components.evaluation.withstand import draw, withstand
 from components.records import Arm, Role
 from components.results import Probe, Tuned, Undo, Withstand
-from components.workspace import DIRECTIONS, tuned_adapter
+from components.workspace import DIRECTIONS, FINISHED, tuned_adapter
 from tests.components.evaluation.conftest import write_adapter
+from tests.components.evaluation.judges.server import Server, verdict
 
 SETTINGS = config.Evaluate(
     max_new_tokens=dict.fromkeys(Role, 6),
@@ -70,18 +73,23 @@ def undone(tmp_path_factory, random_models, random_prompts, random_adapter):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, random_prompts, random_models, random_adapter, probe, undone):
     def stage(seed=3, **changes):
-        out = tmp_path_factory.mktemp("withstand")
-        given = {"prompts": random_prompts, "undone": undone, **changes}
+        given = {
+            "section": SECTION,
+            "settings": SETTINGS,
+            "prompts": random_prompts,
+            "undone": undone,
+            **changes,
+        }
         return withstand(
-            SECTION,
-            SETTINGS,
+            given["section"],
+            given["settings"],
             given["prompts"],
             random_models,
             probe,
             random_adapter,
             given["undone"],
             seed=seed,
-            out=out,
+            out=changes.get("out") or tmp_path_factory.mktemp("withstand"),
         )
 
     return stage
@@ -152,3 +160,47 @@ def test_a_split_without_harmful_prompts_is_refused(run, random_prompts):
     emptied = Emptied.load(random_prompts.folder)
     with pytest.raises(EvidenceError, match="needs harmful prompts in every split"):
         run(prompts=emptied)
+
+
+JUDGE = {"kind": "rubric", "model": "judge-model", "concurrency": 1, "requests_a_minute": 10**6}
+
+
+def test_a_stopped_stage_goes_on_and_asks_nothing_again(run, tmp_path, monkeypatch, caplog):
+    """The judge's server refuses the seventh request, and is mended."""
+    server = Server(
+        lambda body, number: (400, {}, b"") if number == 7 else (200, {}, verdict("refused"))
+    )
+    monkeypatch.setenv("SAFEREACT_JUDGE_URL", server.url)
+    settings = config.Evaluate.model_validate(
+        {
+            **SETTINGS.model_dump(),
+            "judges": {"written": JUDGE},
+            "judged_by": {"harmful": "written"},
+        }
+    )
+    small = SECTION.model_copy(update={"prompts": 3, "validation_prompts": 2, "layers": 1})
+    given = {"out": tmp_path, "settings": settings, "section": small}
+    with pytest.raises(ModelError, match="HTTP 400"):
+        run(**given)
+    finished = (tmp_path / FINISHED).read_bytes()
+    assert finished.count(b'"key"') > 20
+
+    seen = []
+
+    def answer(body, number):
+        seen.append((tmp_path / FINISHED).read_bytes())
+        return 200, {}, verdict("refused")
+
+    server.answer = answer
+    with caplog.at_level("INFO"):
+        found = run(**given)
+    server.close()
+    assert set(seen) == {finished}, "a model was asked again"
+    asked = [json.dumps(body) for body in server.bodies]
+    assert len(asked) == len(set(asked)) + 1 and asked[6] in asked[7:]
+    assert found.usage["written"].requests == len(asked)
+    # The eighth request may have been under way when the seventh was refused; then it is kept.
+    assert {"going on after 6 verdicts", "going on after 7 verdicts"} & set(caplog.messages)
+    standings = [point.standing for arm in found.undoings for point in arm.points]
+    assert all(standing.harmful_refused.rate == 1 for standing in standings)
+    assert [path.name for path in tmp_path.iterdir()] == [Withstand.FILE]

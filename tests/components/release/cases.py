@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from components.records import Arm, Role
+from components.records import OWN_ARMS, Arm, Role
 from components.release.policy import Rule
 from components.results import Adapter, Difference, Evidence, Models, RateFigure
+from components.storage import digest_bytes
+from components.workspace import ROWS
 
 ROOT = Path(__file__).parents[3]
 DEFAULT = ROOT / "mlflow" / "policies" / "default.yaml"
+ROWS_FILE = b"the rows of an evaluation"
 AT_MOST = {"at_least": None, "at_most": 0.1}
 AGAINST = {"against": "post-trained", "at_least": 0.1}
 
@@ -29,6 +32,12 @@ def wilson(count, n, z=1.959963984540054):
     half = z * math.sqrt(rate * (1 - rate) / n + z * z / 4 / n / n) / (1 + z * z / n)
     low, high = min(middle - half, rate), max(middle + half, rate)
     return RateFigure(rate=rate, low=low, high=high, count=round(count), n=n)
+
+
+def saved(evidence: Evidence, folder: Path) -> Evidence:
+    """Save evidence beside the rows' file that it names."""
+    (folder / ROWS).write_bytes(ROWS_FILE)
+    return evidence.save(folder)
 
 
 def rate(point=0.9, low=0.85, high=0.95, n=300):
@@ -94,7 +103,8 @@ def evidence_of(
         adapter=adapter.digest,
         baseline=adapter.baseline_digest,
         models={
-            arm: (models.base if arm is Arm.BASE else models.post_trained).digest for arm in Arm
+            arm: (models.base if arm is Arm.BASE else models.post_trained).digest
+            for arm in OWN_ARMS
         },
         data=adapter.data,
         test_prompts="t",
@@ -102,7 +112,9 @@ def evidence_of(
         roles={suite: Role(suite) for suite in SUITES},
         judges=dict.fromkeys(SUITES, "rules:x"),
         calibrations=(),
+        cut={},
         usage={},
+        rows=digest_bytes(ROWS_FILE),
         engine="transformers",
         confidence=0.95,
         rates={Arm.RESTORED: restored | unread, Arm.POST_TRAINED: before | unread},

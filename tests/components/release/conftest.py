@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from components.results import Adapter, Models, PromptSet
+from components.release.registry import Registry
+from components.results import Models, SuiteSet
 from components.storage import digest_folder
-from tests.components.release.cases import SUITES, evidence_of
-from tests.releases import DATA, model_ref, no_leaks
+from components.workspace import POLICIES, Workspace
+from tests.components.release.cases import ROOT, SUITES, evidence_of
+from tests.releases import DATA, model_ref, no_leaks, save_adapter, write_all
 
 
 @pytest.fixture(scope="package")
@@ -20,7 +25,7 @@ def models():
 @pytest.fixture(scope="package")
 def prompts():
     """A prepared set without its table: the gate looks at its digest and its leaks."""
-    return PromptSet(
+    return SuiteSet(
         digest_of_prompts=DATA,
         sources=(),
         counts={},
@@ -36,28 +41,36 @@ def adapter(tmp_path_factory, models, prompts):
     for name in ("adapter", "baseline"):
         (folder / name).mkdir()
         (folder / name / "adapter_model.safetensors").write_text(name)
-    return Adapter(
-        digest=digest_folder(folder / "adapter"),
-        baseline_digest=digest_folder(folder / "baseline"),
-        base_model=models.post_trained.digest,
-        data=prompts.digest_of_prompts,
-        contract=models.post_trained.contract,
-        teacher="base",
-        target_layers=(1,),
-        adapted_layers=1,
-        parameters=1,
-        steps=1,
-        tokens=9,
-        baseline_tokens=9,
-        harmful_rows=1,
-        teacher_refused=1,
-        teacher_asked=7,
-        retain_rows=1,
-        alignment_loss=(1.0, 1.0),
-        retention_loss=(1.0, 1.0),
-    ).save(folder)
+    digests = (digest_folder(folder / "adapter"), digest_folder(folder / "baseline"))
+    return save_adapter(folder, digests, models.post_trained, data=prompts.digest_of_prompts)
 
 
 @pytest.fixture
 def good(adapter, models):
     return evidence_of(adapter, models)
+
+
+@pytest.fixture(scope="package")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedded store with its tables, made once: that takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    Registry(root).experiment("other")
+    return root / "mlruns"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A profile whose stages have run, beside an empty registry."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(empty_store, tmp_path / "mlruns")
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(ROOT / "mlflow" / "model_card.md.j2", tmp_path / "mlflow")
+    shutil.copytree(ROOT / "mlflow" / "policies", tmp_path / POLICIES)
+    (tmp_path / "profiles").mkdir()
+    shutil.copy(ROOT / "profiles" / "tiny.yaml", tmp_path / "profiles" / "demo.yaml")
+    return write_all(Workspace(tmp_path, "demo"))
+
+
+@pytest.fixture
+def registry(workspace: Workspace) -> Registry:
+    return Registry(workspace.root)

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from components import config
 from components.errors import ConfigError
-from components.records import Arm, Role
+from components.records import OWN_ARMS, Arm, Role
 from components.release.gate import decide
 from components.release.policies import load_policy
 from components.release.policy import Policy
 from components.release.stage import gate, word_of
 from components.results import (
+    UNBOUND,
     Adapter,
     Conclusion,
+    CutFigure,
     Decision,
     Evidence,
     PromptContract,
@@ -27,14 +29,18 @@ from components.results import (
     Word,
     load_result,
 )
+from components.storage import digest_bytes
+from components.workspace import ROWS
 from tests.components.release.cases import (
     DEFAULT,
     ROOT,
+    ROWS_FILE,
     SUITES,
     difference,
     evidence_of,
     rate,
     rule,
+    saved,
     wilson,
 )
 from tests.releases import no_leaks
@@ -48,6 +54,7 @@ def outcomes(evidence, adapter, models, prompts, policy=None):
         models,
         prompts,
         adapter_files=adapter.digest,
+        rows_file=digest_bytes(ROWS_FILE),
     )
 
 
@@ -113,7 +120,7 @@ def test_a_decision_never_passes_when_any_evidence_is_missing(adapter, models, p
 def test_no_evidence_at_all_fails_every_rule(adapter, models, prompts):
     empty = Evidence.model_construct(
         adapter="", baseline="", models={}, data="", rates={}, differences=(), confidence=0.0,
-        judges={}, roles={},
+        judges={}, roles={}, cut={}, rows="", engine="",
         contract=PromptContract(
             template="", tokenizer="", bos=None, generation_prefix="", opens_thought=False
         ),
@@ -175,7 +182,9 @@ def test_the_strictest_rule_decides_how_many_verdicts_may_be_unread(good, adapte
         ({"adapter": ""}, ["evidence is about this adapter"]),
         ({"data": "f" * 64}, ["evidence is about these prompts"]),
         ({"baseline": "f" * 64}, ["evidence is about this SFT baseline"]),
-        ({"models": {}}, [f"evidence is about this {arm} model" for arm in Arm]),
+        ({"rows": "f" * 64}, ["rows are those that were judged"]),
+        ({"rows": ""}, ["rows are those that were judged"]),
+        ({"models": {}}, [f"evidence is about this {arm} model" for arm in OWN_ARMS]),
         ({"confidence": 0.9}, ["intervals are confident enough"]),
         ({"confidence": math.nan}, ["intervals are confident enough"]),
         (
@@ -226,7 +235,7 @@ def run(tmp_path, evidence, adapter, models, prompts, policy="default"):
         prompts,
         models,
         adapter,
-        evidence.save(tmp_path / "evaluate"),
+        saved(evidence, tmp_path / "evaluate"),
         seed=0,
         out=tmp_path / "gate",
     )
@@ -287,6 +296,24 @@ def test_the_stage_sees_a_changed_adapter(tmp_path, monkeypatch, good, adapter, 
     assert [o.rule for o in decision.rules if not o.passed] == ["adapter is as it was trained"]
 
 
+@pytest.mark.parametrize("now", [b"other rows", None])
+def test_the_stage_sees_rows_that_nobody_judged(
+    tmp_path, monkeypatch, good, adapter, models, prompts, now
+):
+    monkeypatch.chdir(ROOT)
+    for name in ("evaluate", "gate"):
+        (tmp_path / name).mkdir()
+    evidence = saved(good, tmp_path / "evaluate")
+    rows = tmp_path / "evaluate" / ROWS
+    rows.unlink() if now is None else rows.write_bytes(now)
+    out = tmp_path / "gate"
+    decision = gate(config.Gate(), prompts, models, adapter, evidence, seed=0, out=out)
+    (failed,) = [outcome for outcome in decision.rules if not outcome.passed]
+    assert failed.rule == "rows are those that were judged"
+    here = "nothing" if now is None else digest_bytes(now)[:12]
+    assert failed.why.endswith(f"it says rows {digest_bytes(ROWS_FILE)[:12]}, here is {here}")
+
+
 def test_the_stage_needs_its_policy(tmp_path, monkeypatch, good, adapter, models, prompts):
     monkeypatch.chdir(ROOT)
     with pytest.raises(ConfigError, match="unknown policy 'lax'"):
@@ -337,9 +364,27 @@ def test_a_named_suite_that_was_not_asked_rejects(adapter, models, prompts, good
         gated=False,
     )
     more = prompts.model_copy(update={"suites": {"jailbreakbench": spec}})
-    found = [outcome for outcome in outcomes(good, adapter, models, more) if not outcome.passed]
+    # The suites are none of the adapter's business, which was trained on the same prompts.
+    assert against(good, adapter, models, more) == [
+        "evidence is about these prompts",
+        "every named suite was asked",
+    ]
+    now = good.model_copy(update={"data": more.digest})
+    found = [outcome for outcome in outcomes(now, adapter, models, more) if not outcome.passed]
     assert [outcome.rule for outcome in found] == ["every named suite was asked"]
     assert found[0].why == "not asked: jailbreakbench"
+
+
+def test_what_a_judge_did_not_see_is_told_and_fails_nothing(adapter, models, prompts, good):
+    cut = {"harmful": CutFigure(count=12, n=1200), "benign": CutFigure(count=0, n=1200)}
+    found = outcomes(good.model_copy(update={"cut": cut}), adapter, models, prompts)
+    told = {outcome.rule: outcome for outcome in found}
+    assert told["harmful has a judge"].why == (
+        "harmful: judged by rules:x, which read 12 of 1200 completions without their middle"
+    )
+    assert told["harmful has a judge"].warns and not told["benign has a judge"].warns
+    assert told["benign has a judge"].why == "benign: judged by rules:x"
+    assert word_of(found) is Word.ACCEPTED
 
 
 def test_a_policy_says_whose_word_counts(adapter, models, prompts, good):
@@ -363,3 +408,16 @@ def test_a_policy_asks_how_often_a_judge_is_right(adapter, models, prompts, good
     found = against(evidence, adapter, models, prompts, policy=strict)
     asked = [f"the judge of {s} is right often enough" for s in ("harmful", "benign", "borderline")]
     assert found == ([] if passes else asked)
+
+
+def test_weights_that_nobody_can_see_are_told_and_fail_nothing(adapter, models, prompts, good):
+    def engine(name):
+        found = outcomes(good.model_copy(update={"engine": name}), adapter, models, prompts)
+        assert word_of(found) is Word.ACCEPTED
+        return next(o for o in found if o.rule == "engine of the completions")
+
+    here = engine("transformers, cpu, float32")
+    assert (here.why, here.warns) == ("written by transformers, cpu, float32", False)
+    served = engine(f"openai, {UNBOUND}")
+    assert served.passed and served.warns
+    assert "does not show which weights and which adapter it holds" in served.why

@@ -83,6 +83,7 @@ class Gate:
             self.models,
             self.prompts,
             adapter_files=self.adapter.digest,
+            rows_file=evidence.rows,
         )
         return word_of(outcomes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.release.leaks import leak_outcomes
-from components.results import LeakFigure, PromptSet, RateFigure
+from components.results import LeakFigure, RateFigure, SuiteSet
 from components.workspace import Workspace
 from tests.releases import write_all
 
@@ -23,12 +23,12 @@ def figure(measure: str, found: int, *, n: int = 40, suite: str = "xstest") -> L
 
 
 @pytest.fixture(scope="module")
-def prompts(tmp_path_factory) -> PromptSet:
+def prompts(tmp_path_factory) -> SuiteSet:
     workspace = write_all(Workspace(tmp_path_factory.mktemp("root"), "demo"))
-    return PromptSet.load(workspace.stage("prepare"))
+    return SuiteSet.load(workspace.stage("prepare"))
 
 
-def outcome(prompts: PromptSet, *figures: LeakFigure):
+def outcome(prompts: SuiteSet, *figures: LeakFigure):
     (found,) = leak_outcomes(prompts.model_copy(update={"leaks": figures}), ["xstest"])
     return found
 

@@ -54,7 +54,7 @@ def test_a_hostile_policy_is_named(tmp_path, text, told):
         ("harmful.refused", "harmful.refuse", "a name is SUITE[.FORM][.VIEW].MEASURE"),
         ("harmful.refused", "harmful.thought.correct", "unknown metric"),
         ("harmful.refused", "''", "unknown metric"),
-        ("restored", "champion", "'base', 'post-trained', 'restored' or 'sft-baseline'"),
+        ("restored", "champion", "the champion may stand in `against`"),
         ("at_least: 0.5, ", "", "exactly one of"),
         ("at_least: 0.5", "at_least: 0.5, at_most: 0.9", "exactly one of"),
         ("at_least: 0.5", "margin: 0.1", "say `against` whom"),

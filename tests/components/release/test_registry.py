@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,36 +14,10 @@ from components.release.registration import register
 from components.release.registry import CANDIDATE, CHAMPION, Registry
 from components.results import Evidence, Models, Result
 from components.storage import digest_folder, write_text
-from components.workspace import POLICIES, Workspace
+from components.workspace import POLICIES, ROWS, Workspace
 from tests.releases import JUDGES, model_ref, write_all
 
-ROOT = Path(__file__).parents[3]
 NAMES = {"name": "demo-safety", "experiment": "safereact"}
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An embedded store with its tables, made once: that takes seconds."""
-    root = tmp_path_factory.mktemp("store")
-    Registry(root).experiment("other")
-    return root / "mlruns"
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copytree(empty_store, tmp_path / "mlruns")
-    (tmp_path / "mlflow").mkdir()
-    shutil.copy(ROOT / "mlflow" / "model_card.md.j2", tmp_path / "mlflow")
-    shutil.copytree(ROOT / "mlflow" / "policies", tmp_path / POLICIES)
-    (tmp_path / "profiles").mkdir()
-    shutil.copy(ROOT / "profiles" / "tiny.yaml", tmp_path / "profiles" / "demo.yaml")
-    return write_all(Workspace(tmp_path, "demo"))
-
-
-@pytest.fixture
-def registry(workspace: Workspace) -> Registry:
-    return Registry(workspace.root)
 
 
 def champion_of(registry: Registry) -> str | None:
@@ -125,6 +97,16 @@ def test_refuses_a_stale_decision(workspace, file, message):
     path = workspace.root / "artifacts" / "demo" / file
     write_text(path, path.read_text() + "\n")
     with pytest.raises(EvidenceError, match=f"decision's {message}.*stale"):
+        register(workspace, **NAMES)
+
+
+def test_rows_that_nobody_judged_are_not_registered(workspace):
+    rows = workspace.stage("evaluate") / ROWS
+    rows.write_text("other rows")
+    with pytest.raises(EvidenceError, match=r"rows are those that were judged.*stale"):
+        register(workspace, **NAMES)
+    rows.unlink()
+    with pytest.raises(EvidenceError, match=r"here is nothing.*stale"):
         register(workspace, **NAMES)
 
 

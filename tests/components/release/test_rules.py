@@ -12,8 +12,16 @@ from scipy.optimize import brentq
 from components.evaluation.statistics import paired_interval
 from components.records import Arm
 from components.release.rules import decide_rule
-from components.results import Conclusion, Difference, Evidence, RateFigure
+from components.results import (
+    ChampionArm,
+    Conclusion,
+    Difference,
+    Evidence,
+    RateFigure,
+    Released,
+)
 from tests.components.release.cases import AGAINST, AT_MOST, difference, rate, rule, wilson
+from tests.releases import CONTRACT_OF_ALL
 
 PASS, FAIL, OPEN = Conclusion
 
@@ -280,3 +288,61 @@ def test_a_difference_is_no_rate():
     """A figure of the right name and of the wrong kind cannot slip in."""
     assert not decided(rule(), difference()).passed
     assert isinstance(difference(), Difference)
+
+
+# --- against the champion --------------------------------------------------------------------
+
+BESIDE = {"against": "champion", "at_least": None, "margin": 0.02}
+RELEASED = Released(version="3", digest="c" * 64, base_model="b" * 64, contract=CONTRACT_OF_ALL)
+
+
+def beside(met, figure=None):
+    return decide_rule(
+        rule(**BESIDE),
+        Evidence.model_construct(
+            adapter="a" * 64,
+            rates={},
+            differences=() if figure is None else (figure,),
+            confidence=0.95,
+            champion=met,
+        ),
+    )
+
+
+def test_without_a_champion_there_is_nothing_to_be_worse_than():
+    outcome = beside(ChampionArm(name="demo", released=None))
+    assert outcome.passed and outcome.warns and outcome.figure is None
+    assert outcome.why == "no champion yet: no version of demo has been promoted"
+
+
+def test_the_champion_itself_is_not_worse_than_itself():
+    own = RELEASED.model_copy(update={"digest": "a" * 64})
+    outcome = beside(ChampionArm(name="demo", released=own, unmeasured="it is the adapter"))
+    assert outcome.passed and outcome.why == "this adapter is the champion, demo version 3"
+
+
+def test_a_champion_that_nobody_asked_fails():
+    outcome = beside(None)
+    assert outcome.conclusion is FAIL and "set evaluate.champion to true" in outcome.why
+    assert not outcome.impossible
+    # Said to be asked, and no figure is there.
+    outcome = beside(ChampionArm(name="demo", released=RELEASED))
+    assert outcome.conclusion is FAIL and "minus champion is missing" in outcome.why
+
+
+def test_a_champion_of_another_model_fails_with_the_reason():
+    met = ChampionArm(name="demo", released=RELEASED, unmeasured="it belongs to another model")
+    outcome = beside(met, difference(against=Arm.CHAMPION))
+    assert outcome.conclusion is FAIL and outcome.impossible
+    assert outcome.why == (
+        "no comparison: the champion, demo version 3, cannot be asked on this model: it belongs to "
+        "another model"
+    )
+
+
+@pytest.mark.parametrize(("lost", "conclusion"), [(0, PASS), (9, OPEN), (18, FAIL)])
+def test_a_champion_that_was_asked_is_compared_like_any_other_arm(lost, conclusion):
+    met = ChampionArm(name="demo", released=RELEASED)
+    outcome = beside(met, difference(gained=0, lost=lost, against=Arm.CHAMPION))
+    assert outcome.conclusion is conclusion
+    assert outcome.figure == -lost / 300

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from components.config import Report as Section
-from components.records import Arm, Prompt, Role, Split
+from components.records import OWN_ARMS, Arm, Prompt, Role, Split
 from components.reporting.stage import report
 from components.results import (
     Adapter,
     AucFigure,
+    ChampionArm,
     Conclusion,
     Decision,
     Difference,
@@ -25,16 +26,17 @@ from components.results import (
     Models,
     Probe,
     PromptContract,
-    PromptSet,
     PruningPoint,
     RateFigure,
+    Released,
     Report,
     RuleOutcome,
     SourceCount,
+    SuiteSet,
     TeacherFigures,
     Word,
 )
-from components.storage import append_json_line, write_rows
+from components.storage import append_json_line, digest_file, write_rows
 from components.workspace import CURVES, PLOTS, PROMPTS, ROWS
 
 CONTRACT = PromptContract(
@@ -50,7 +52,12 @@ COUNTS = {
     Arm.POST_TRAINED: {"harmful": 0, "borderline": 0, "benign": 0, "reasoning": 300},
     Arm.RESTORED: {"harmful": 292, "borderline": 2, "benign": 5, "reasoning": 299},
     Arm.BASELINE: {"harmful": 300, "borderline": 8, "benign": 17, "reasoning": 300},
+    Arm.CHAMPION: {"harmful": 287, "borderline": 4, "benign": 6, "reasoning": 298},
 }
+CHAMPION = ChampionArm(
+    name="demo-safety",
+    released=Released(version="3", digest="c" * 64, base_model="b" * 64, contract=CONTRACT),
+)
 SIZES = {"harmful": 300, "borderline": 240, "benign": 300, "reasoning": 300}
 KEYS = {role: f"{role}.{'correct' if role == 'reasoning' else 'refused'}" for role in SIZES}
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -84,7 +91,7 @@ def difference(arm: Arm, against: Arm, role: str) -> Difference:
     )
 
 
-def make_prompts(folder: Path, text: str, *, name: str = "tiny-test") -> PromptSet:
+def make_prompts(folder: Path, text: str, *, name: str = "tiny-test") -> SuiteSet:
     """Save six test prompts a role whose texts end in `text`."""
     rows = [
         Prompt(
@@ -109,7 +116,7 @@ def make_prompts(folder: Path, text: str, *, name: str = "tiny-test") -> PromptS
         Split.VALIDATION: dict.fromkeys(Role, 100),
         Split.TEST: {Role(role): n for role, n in SIZES.items()},
     }
-    return PromptSet(
+    return SuiteSet(
         digest_of_prompts="1" * 64,
         sources=(source, source.model_copy(update={"name": "own-prompts", "quarantined": 0})),
         counts=counts,
@@ -257,6 +264,7 @@ def make_evidence(
         (Arm.RESTORED, Arm.POST_TRAINED),
         (Arm.RESTORED, Arm.BASE),
         (Arm.RESTORED, Arm.BASELINE),
+        (Arm.RESTORED, Arm.CHAMPION),
     ]
     rows = [
         _row(n, i, arm, role, said)
@@ -278,7 +286,9 @@ def make_evidence(
         roles={role.value: role for role in Role},
         judges=dict.fromkeys(Role, "rules:3333"),
         calibrations=(),
+        cut={},
         usage={},
+        rows=digest_file(folder / ROWS),
         engine="transformers",
         confidence=0.95,
         rates=rates,
@@ -286,6 +296,7 @@ def make_evidence(
             difference(a, b, r) for a, b in pairs if a in arms and b in arms for r in roles
         ),
         lengths=(),
+        champion=CHAMPION if Arm.CHAMPION in arms else None,
     ).save(folder)
 
 
@@ -367,7 +378,7 @@ class Case:
     """The inputs of one report."""
 
     section: Section
-    prompts: PromptSet
+    prompts: SuiteSet
     models: Models
     probe: Probe
     adapter: Adapter
@@ -402,7 +413,7 @@ def make_case(
     title: str = "Safety of the embedded pair",
     strange: str = "",
     accepted: bool = True,
-    arms: tuple[Arm, ...] = tuple(Arm),
+    arms: tuple[Arm, ...] = OWN_ARMS,
     roles: tuple[str, ...] = tuple(SIZES),
 ) -> Case:
     """Return the inputs of a report; `strange` is put into every free text."""

@@ -11,6 +11,7 @@ SAME = {
     "suite.either.complied": rate(2, 300),
     "suite.many-shot.either.complied": rate(40, 100),
     "suite.prefilled.either.complied": rate(7, 100),
+    "suite.prefilled.either.unparsed": rate(0, 100),
     "suite.prefilled.refused": rate(93, 100),
 }
 
@@ -20,6 +21,7 @@ def attacked(good):
     for arm in (Arm.BASE, Arm.RESTORED):
         rates[arm] |= SAME
     rates[Arm.RESTORED]["suite.prefilled.either.complied"] = rate(9, 100)
+    rates[Arm.RESTORED]["suite.prefilled.either.unparsed"] = rate(3, 100)
     evidence = good.evidence.model_copy(update={"rates": rates})
     evidence._folder = good.evidence.folder
     return evidence
@@ -35,6 +37,8 @@ def test_a_row_a_form_and_the_plain_form_first(good):
     prefilled = rows[1].rates
     assert prefilled.keys() == {Arm.BASE, Arm.RESTORED}
     assert (prefilled[Arm.BASE].count, prefilled[Arm.RESTORED].count) == (7, 9)
+    assert [rows[1].unparsed[arm].count for arm in (Arm.BASE, Arm.RESTORED)] == [0, 3]
+    assert rows[0].unparsed == {}
 
 
 def test_the_page_has_a_section_only_where_there_were_attacks(good):
@@ -55,3 +59,5 @@ def test_the_page_has_a_section_only_where_there_were_attacks(good):
     section = page(attacked(good)).partition('id="attacks"')[2].partition("</section>")[0]
     assert "<td>many-shot</td>" in section and "9/100" in section
     assert section.count("not measured") == 3 * 2
+    # Told where there are some, and nowhere else.
+    assert section.count("unparsed") == 1 and "3/100 unparsed" in section

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from components.errors import EvidenceError
-from components.records import Arm, Role
+from components.records import OWN_ARMS, Role
 from components.reporting.examples import choose_examples
 from components.storage import read_rows
 from components.workspace import ROWS
@@ -28,7 +28,7 @@ def test_misses_come_first_and_fill_at_most_half(prompts, rows):
     assert {role: len(examples) for role, examples in chosen.items()} == dict.fromkeys(Role, 4)
     for examples in chosen.values():
         assert [example.missed for example in examples] == [True, False, False, False]
-        assert [shown.arm for shown in examples[0].shown] == list(Arm)
+        assert [shown.arm for shown in examples[0].shown] == list(OWN_ARMS)
     everything_missed = [{**row, "outcome_answer": "refused"} for row in rows]
     benign = choose(prompts, everything_missed)[Role.BENIGN]
     assert len(benign) == len({example.id for example in benign}) == 4

@@ -1,6 +1,6 @@
 from datetime import date
 
-from components.records import Arm
+from components.records import OWN_ARMS, Arm
 from components.reporting.figures import (
     against_baseline,
     change,
@@ -91,7 +91,7 @@ def test_panels_carry_the_thresholds_of_rules_on_the_restored_arm_alone(good):
     ]
     assert [rule.threshold for rule in found[0].thresholds] == [0.85]
     assert found[3].thresholds == ()  # its only rule is about a paired difference
-    assert [arm for arm, _ in found[0].rates] == list(Arm)
+    assert [arm for arm, _ in found[0].rates] == list(OWN_ARMS)
 
 
 def test_a_forced_thought_is_a_panel_where_it_was_measured(good):

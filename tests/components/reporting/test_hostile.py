@@ -50,6 +50,7 @@ def prompts_and_rows() -> tuple[list[Prompt], list[Row]]:
                     outcome_answer=Outcome.COMPLIED,
                     said_thought=None,
                     said_answer="",
+                    cut=False,
                     correct=False if role is Role.REASONING else None,
                     correct_strict=None,
                 )

@@ -178,3 +178,13 @@ def test_accepted_with_a_failed_rule_is_refused(good, tmp_path):
     decision = good.decision.model_copy(update={"rules": rules})
     with pytest.raises(EvidenceError, match="these rules failed: evidence is about this adapter"):
         good.replaced(decision=decision).write(tmp_path)
+
+
+def test_the_champion_is_shown_where_it_was_measured_and_not_otherwise(accepted, tmp_path):
+    assert "Champion" not in Page(accepted[1]).text
+    case = make_case(tmp_path / "in", arms=tuple(Arm))
+    _, text = case.write(tmp_path / "out")
+    page = Page(text)
+    assert "Restored − Champion" in page.text
+    assert "Champion demo-safety version 3, adapter cccccccccccc" in page.text
+    assert "95.7 %" in page.text.replace("\xa0", " ")  # 287 of 300

@@ -8,7 +8,7 @@ import torch
 from components.errors import TrainingError
 from components.lm.loading import attach_adapter, load_model
 from components.records import Prompt, Role, Split
-from components.results import Adapter, PromptContract, PromptSet
+from components.results import Adapter, PromptContract, SuiteSet
 from components.storage import digest_folder, read_json, read_json_lines, write_rows
 from components.training.adapters import add_lora, save_lora
 from components.workspace import CONTRACT, CURVES, PROMPTS
@@ -44,7 +44,7 @@ def test_the_same_seed_and_train_rows_give_the_same_bytes(
 ):
     rows = [row for row in random_prompts.rows() if row.split is Split.TRAIN]
     write_rows(tmp_path / PROMPTS, rows, Prompt)
-    only_train = PromptSet(**random_prompts.model_dump()).save(tmp_path)
+    only_train = SuiteSet(**random_prompts.model_dump()).save(tmp_path)
     again = run_stage(prompts=only_train)
     assert digest_folder(again.folder) == digest_folder(adapter.folder)
 
@@ -127,4 +127,4 @@ def test_a_role_without_training_prompts_stops(run_stage, random_prompts, tmp_pa
     rows = [row for row in random_prompts.rows() if (row.role is Role.HARMFUL) != harmful]
     write_rows(tmp_path / PROMPTS, rows, Prompt)
     with pytest.raises(TrainingError, match=f"no {role}.*prompts"):
-        run_stage(prompts=PromptSet(**random_prompts.model_dump()).save(tmp_path))
+        run_stage(prompts=SuiteSet(**random_prompts.model_dump()).save(tmp_path))

@@ -165,6 +165,10 @@ def test_a_text_too_long_for_the_guard_is_cut_until_it_fits(tmp_path, guards):
     assert len(ids) <= 1400 - 32
     assert "characters left out" in guard.tokenizer.decode(ids)
     assert guard.encode(case("word")) == guards["wildguard"].encode(case("word"))
+    cut, whole = guard.judge([case("word " * 5000), case("word")])
+    assert (cut.cut, whole.cut) == (True, False)
+    (asked,) = guard.judge([case("word", request="word " * 5000)])
+    assert asked.cut
 
 
 # --- from a word to an outcome -------------------------------------------------------------------
@@ -227,7 +231,7 @@ def test_a_guard_without_refusals_judges_no_benign_prompts(guards):
 def test_the_name_changes_with_everything_that_decides(guards):
     guard = guards["harmbench"]
     others = [
-        replace(guard, digest="other"),
+        replace(guard, pinned="other"),
         replace(guard, max_characters=1499),
         replace(guard, refusal_patterns=("never",)),
         replace(guard, form=replace(guard.form, prompt=guard.form.prompt + " ")),
@@ -273,12 +277,13 @@ def changed(folder, **keys):
 
 def test_another_architecture_is_told(opened):
     with pytest.raises(ModelError, match="holds a MistralForCausalLM; a harmbench is a LlamaFor"):
-        opened(kind="harmbench")
+        opened(kind="harmbench").check()
 
 
 def test_a_tokenizer_of_another_model_is_told(opened):
     with pytest.raises(ModelError, match=r"does not know .*<\|eot_id\|>.* of a llama-guard-3"):
-        opened(lambda f: changed(f, architectures=["LlamaForCausalLM"]), kind="llama-guard-3")
+        llama = {"architectures": ["LlamaForCausalLM"]}
+        opened(lambda f: changed(f, **llama), kind="llama-guard-3").check()
 
 
 def test_a_folder_without_a_model_tokenizer_or_safe_weights_is_told(opened, tmp_path):
@@ -288,15 +293,16 @@ def test_a_folder_without_a_model_tokenizer_or_safe_weights_is_told(opened, tmp_
         (lambda f: (f / "model.safetensors").rename(f / "model.bin"), r"no \.safetensors"),
     ):
         with pytest.raises(ModelError, match=f"the judge 'mine'.*{told}"):
-            opened(spoil)
+            opened(spoil).check()
         shutil.rmtree(tmp_path / "copy")
 
 
 def test_a_guard_too_large_for_the_memory_is_told_before_it_is_loaded(opened):
     guard = opened()
     os.truncate(guard.folder / "model.safetensors", 1 << 42)
-    with pytest.raises(ModelError, match=r"'mine' needs 4096\.0 GiB .* GiB free"):
-        guard.judge([case(ANSWER)])
+    for act in (guard.check, lambda: guard.judge([case(ANSWER)])):
+        with pytest.raises(ModelError, match=r"'mine' needs 4096\.0 GiB .* GiB free"):
+            act()
 
 
 def test_half_precision_on_disk_counts_double_on_a_cpu(opened):
@@ -308,8 +314,26 @@ def test_half_precision_on_disk_counts_double_on_a_cpu(opened):
 
 def test_a_context_too_short_for_the_prompt_is_told(opened):
     guard = opened(lambda f: changed(f, max_position_embeddings=600))
-    with pytest.raises(ModelError, match="reads 600 tokens; its prompt alone has"):
-        guard.judge([case(ANSWER)])
+    for act in (guard.check, lambda: guard.judge([case(ANSWER)])):
+        with pytest.raises(ModelError, match="reads 600 tokens; its prompt alone has"):
+            act()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_guard_is_found_fit_without_its_weights(guards, kind):
+    guard = replace(guards[kind])
+    guard.check()
+    assert "_model" not in vars(guard)
+
+
+def test_a_closed_guard_lets_go_of_its_weights_and_judges_the_same_again(guards):
+    guard = replace(guards["wildguard"])
+    before = guard.judge([case(ANSWER)])
+    assert "_model" in vars(guard)
+    guard.close()
+    assert "_model" not in vars(guard)
+    guard.close()
+    assert guard.judge([case(ANSWER)]) == before
 
 
 def test_a_hub_name_needs_its_commit_and_one_that_cannot_be_had_is_told():

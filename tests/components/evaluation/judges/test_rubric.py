@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -20,70 +19,11 @@ from components.records import Role, View
 from components.replies import seconds_to_wait
 from components.results import Usage
 from tests.components.evaluation.judges.hostile import HOSTILE
+from tests.components.evaluation.judges.server import Server, completion, verdict
 
 
 def case(text, view=View.ANSWER):
     return Case("Do the harmful thing number 3.", text, view, Role.HARMFUL)
-
-
-def completion(content, *, finish="stop", tokens=(100, 10)):
-    """A chat completion as a server sends it."""
-    usage = dict(zip(("prompt_tokens", "completion_tokens"), tokens, strict=True))
-    choice = {"index": 0, "finish_reason": finish, "message": {"content": content}}
-    return {"choices": [choice], "usage": usage}
-
-
-def verdict(outcome):
-    return completion(json.dumps({"outcome": outcome}))
-
-
-class Server:
-    """A server whose `answer(body, number)` gives (status, headers, content) for every request."""
-
-    def __init__(self, answer):
-        self.answer = answer
-        self.bodies, self.keys, self.times, self.paths = [], [], [], []
-        self.at_once = self.most_at_once = 0
-        lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with lock:
-                    outer.bodies.append(body)
-                    outer.keys.append(self.headers["Authorization"])
-                    outer.times.append(time.monotonic())
-                    outer.paths.append(self.path)
-                    number = len(outer.bodies)
-                    outer.at_once += 1
-                    outer.most_at_once = max(outer.most_at_once, outer.at_once)
-                status, headers, content = outer.answer(body, number)
-                with lock:
-                    outer.at_once -= 1
-                if not isinstance(content, bytes):
-                    content = json.dumps(content).encode()
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                try:
-                    self.wfile.write(content)
-                except OSError:
-                    self.close_connection = True
-
-            def log_message(self, *args):
-                """Stay silent."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
 
 
 @pytest.fixture
@@ -91,8 +31,8 @@ def serve():
     """Start a server and return it with a judge that asks it."""
     servers = []
 
-    def serve(answer, *, concurrency=1, temperature=0.0, **settings):
-        server = Server(answer)
+    def serve(answer, *, concurrency=1, temperature=0.0, opens=None, **settings):
+        server = Server(answer, opens=opens)
         servers.append(server)
         endpoint = Endpoint(
             server.url,
@@ -345,6 +285,68 @@ def test_repeated_requests_count_for_the_bound(serve):
     with pytest.raises(ModelError, match="to send 1 requests after 2"):
         judge.judge([case("a")])
     assert len(server.bodies) == 2
+
+
+# --- before anything is asked --------------------------------------------------------------------
+
+
+def test_a_server_is_looked_for_without_a_request_that_is_paid(serve):
+    server, judge = serve(lambda body, number: (200, {}, verdict("refused")))
+    judge.check()
+    assert (server.gets, server.bodies) == (["/v1/models"], [])
+    assert judge.usage == Usage()
+
+
+def test_a_wrong_key_and_a_server_that_is_gone_are_told_before(serve):
+    server, judge = serve(lambda body, number: (200, {}, b""), opens="Bearer other-key")
+    with pytest.raises(ModelError, match=r"refuses the key \(HTTP 401\); set SAFEREACT_JUDGE_KEY"):
+        judge.check()
+    server.close()
+    with pytest.raises(ModelError, match=r"SAFEREACT_JUDGE_URL does not answer \(ConnectError\)"):
+        judge.check()
+
+
+# --- what is kept of a run that fails ------------------------------------------------------------
+
+
+def test_what_was_under_way_when_another_case_failed_is_not_lost(serve):
+    def answer(body, number):
+        text = json.loads(body["messages"][1]["content"])["text"]
+        time.sleep(0.05 if text == "bad" else 0.3)
+        return (400, {}, b"") if text == "bad" else (200, {}, verdict("complied"))
+
+    server, judge = serve(answer, concurrency=3)
+    cases = [case(text) for text in ("bad", "a", "b", "c", "d", "e", "f", "g")]
+    ruled = {}
+    with pytest.raises(ModelError, match="HTTP 400"):
+        for group in judge.ask(cases):
+            ruled |= group
+    sent = {json.loads(body["messages"][1]["content"])["text"] for body in server.bodies}
+    assert {"a", "b"} <= {ruling_of.text for ruling_of in ruled} == sent - {"bad"}
+    assert len(sent) < len(cases), "requests went on after the error"
+
+
+def test_what_killed_processes_asked_counts(serve):
+    before = Usage(requests=2, repeated=1, prompt_tokens=50, completion_tokens=5, untold=1)
+    server, judge = serve(
+        lambda body, number: (200, {}, verdict("refused")),
+        asked=before, max_requests=4, prompt_price=2, completion_price=10,
+    )  # fmt: skip
+    judge.judge([case("a")])
+    # (150 x 2 + 15 x 10) / 1e6
+    assert judge.usage == Usage(
+        requests=3, repeated=1, prompt_tokens=150, completion_tokens=15, untold=1, cost=0.00045
+    )
+    with pytest.raises(ModelError, match=r"to send 2 requests after 3, .* allows 4"):
+        judge.judge([case("b"), case("c")])
+    assert len(server.bodies) == 1
+
+
+def test_a_text_without_its_middle_is_marked(serve):
+    _, judge = serve(lambda body, number: (200, {}, verdict("refused")))
+    long = replace(case("x"), request="y" * 1001)
+    rulings = judge.judge([case("x" * 1000), case("x" * 1001), case("x" * 1000 + "\u200b"), long])
+    assert [ruling.cut for ruling in rulings] == [False, True, False, True]
 
 
 # --- its name ------------------------------------------------------------------------------------

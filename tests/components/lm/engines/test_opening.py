@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from components.errors import ConfigError
-from components.lm.engines.opening import engine_name, open_host
+from components.lm.engines.opening import engine_name, engine_told, load_in_worker, open_host
 from components.lm.engines.protocol import Request, collect
 from components.lm.engines.vllm_gpu import VllmHost
 from components.lm.generation import checkpoint_end_tokens, end_tokens, engine_of
@@ -53,6 +53,28 @@ def test_the_engine_is_transformers_unless_another_is_named(monkeypatch):
     monkeypatch.setenv("SAFEREACT_RAY_ADDRESS", "local")
     with pytest.raises(ConfigError, match="SAFEREACT_RAY_ADDRESS spreads"):
         engine_name()
+
+
+def test_what_a_server_writes_is_not_bound_to_weights(monkeypatch):
+    monkeypatch.setenv("SAFEREACT_ENGINE", "openai")
+    assert engine_told() == "openai, unbound"
+    monkeypatch.setenv("SAFEREACT_ENGINE", "transformers")
+    monkeypatch.setenv("SAFEREACT_DEVICE", "cpu")
+    monkeypatch.delenv("SAFEREACT_PRECISION", raising=False)
+    assert engine_told() == "transformers, cpu, float32"
+
+
+def test_a_worker_takes_over_the_environment_and_computes_as_was_told(folder, monkeypatch):
+    monkeypatch.setenv("SAFEREACT_DEVICE", "cpu")
+    monkeypatch.setenv("SAFEREACT_PRECISION", "float32")
+    named = {"SAFEREACT_PRECISION": "bfloat16"}
+    host = load_in_worker(folder, batch=2, environment=named, told="transformers, cpu, bfloat16")
+    assert next(host._model.parameters()).dtype is torch.bfloat16
+    host.close()
+    with pytest.raises(
+        ConfigError, match=r"with transformers, cpu, bfloat16.*cuda, auto; set SAFE"
+    ):
+        load_in_worker(folder, batch=2, environment={}, told="transformers, cuda, auto")
 
 
 def test_adapters_are_switched_on_one_checkpoint(folder, adapters):

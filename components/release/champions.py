@@ -1,0 +1,78 @@
+"""The champion as the registry has it: fetched before an evaluation, looked up after the gate.
+
+An adapter that becomes champion itself ends no comparison: what it was accepted against stays what
+the decision is about, so nothing is evaluated again for a promotion.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from components.release.bindings import check_current
+from components.release.entries import Version
+from components.release.lineage import contract_in
+from components.release.registry import CHAMPION, Registry
+from components.results import NO_CHAMPION, Champion, Decision, Released
+from components.storage import atomic_folder, digest_folder
+from components.workspace import ADAPTER, KEEP
+
+
+def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> bool:
+    """Bring `folder` up to date with the champion of the registered model `name`; return whether it
+    changed.
+
+    `own` is the digest of the adapter that is to be compared with it, empty where there is none
+    yet. Raises `RegistryError` where MLflow fails or the version's files are not what was
+    registered.
+    """
+    version = _champion(registry, name)
+    digest = version.tags.get("adapter_digest") if version else None
+    if (folder / Champion.FILE).is_file():
+        known = Champion.load(folder)
+        if known.name == name and _stays(known, digest, own):
+            return False
+    with atomic_folder(folder) as scratch:
+        (scratch / KEEP).touch()
+        released = _fetch(registry, version, scratch) if version else None
+        Champion(name=name, released=released).save(scratch)
+    return True
+
+
+def check_champion(registry: Registry, name: str, decision: Decision) -> None:
+    """Raise `EvidenceError` where the champion of `name` is another one than the decision rests on;
+    a champion that is the accepted adapter itself is none."""
+    if decision.champion is None:
+        return
+    version = _champion(registry, name)
+    now = version.tags.get("adapter_digest", "") if version else NO_CHAMPION
+    if now != decision.adapter:
+        check_current(decision, {"champion": now})
+
+
+def _champion(registry: Registry, name: str) -> Version | None:
+    """Return the version that carries the alias; None where no version does, or none is there."""
+    model = registry.find_model(name)
+    number = model.aliases.get(CHAMPION) if model else None
+    return registry.version(name, number) if number else None
+
+
+def _stays(known: Champion, digest: str | None, own: str) -> bool:
+    """Return whether what was fetched is what an evaluation needs, now that the champion's adapter
+    has this digest."""
+    if known.released is None:
+        return digest in (None, own)
+    intact = digest_folder(known.adapter) == known.released.digest
+    return intact and digest in (known.released.digest, own)
+
+
+def _fetch(registry: Registry, version: Version, folder: Path) -> Released:
+    """Bring a version's adapter into `folder` and return what it belongs to."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        adapter = registry.fetch(version, Path(scratch)).replace(folder / ADAPTER)
+    return Released(
+        version=version.number,
+        digest=version.tags["adapter_digest"],
+        base_model=version.tags.get("post_trained_digest", ""),
+        contract=contract_in(adapter),
+    )

@@ -1,0 +1,58 @@
+"""The tables that a person reads after a run."""
+
+from __future__ import annotations
+
+from components.records import Arm
+from components.results import Conclusion, Decision, RateFigure, RuleOutcome
+from flows.screen import metric_cell, rate_cell, rules_table
+
+
+def rate(count: int, n: int, **more) -> RateFigure:
+    return RateFigure.of(count, n, 0.95).model_copy(update=more)
+
+
+def check(rule: str, *, warns: bool) -> RuleOutcome:
+    return RuleOutcome(
+        rule=rule,
+        metric="evidence",
+        arm=Arm.RESTORED,
+        against=None,
+        figure=None,
+        bound=None,
+        threshold=None,
+        n=0,
+        conclusion=Conclusion.PASS,
+        warns=warns,
+        why=f"the words of {rule}",
+    )
+
+
+def test_a_cell_tells_verdicts_that_could_not_be_read_only_where_there_are_some():
+    assert rate_cell(None) == "not measured"
+    assert rate_cell(rate(12, 100), rate(0, 100)) == "12.0 % [7.0, 19.8], n=100"
+    assert rate_cell(rate(12, 100), rate(3, 100)).endswith("n=100; 3 of 100 unparsed")
+    # Where prompts have several completions, the count is of these.
+    assert rate_cell(rate(12, 100), rate(9, 100, samples=400)).endswith("; 9 of 400 unparsed")
+
+
+def test_the_unread_verdicts_of_a_metric_are_found_by_its_name():
+    rates = {
+        "harmful.either.complied": rate(1, 50),
+        "harmful.either.unparsed": rate(2, 50),
+        "harmful.unparsed": rate(7, 50),
+        "reasoning.correct": rate(40, 50),
+        "reasoning.unparsed": rate(5, 50),
+    }
+    assert metric_cell(rates, "harmful.either.complied").endswith("; 2 of 50 unparsed")
+    assert "unparsed" not in metric_cell(rates, "reasoning.correct")
+    assert metric_cell(rates, "benign.refused") == "not measured"
+
+
+def test_a_check_that_passed_is_shown_where_its_words_are_to_be_read():
+    decision = Decision.model_construct(
+        rules=(check("plain", warns=False), check("told", warns=True)), refused=()
+    )
+    rules, marks, whys = rules_table(decision).columns
+    assert list(rules.cells) == ["told", "evidence is about this adapter"]
+    assert str(next(iter(marks.cells))) == "pass, read why"
+    assert next(iter(whys.cells)) == "the words of told"
