@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from components.errors import ConfigError
 from components.records import Role
@@ -80,3 +81,6 @@ def suites(profile: ProfileOrNone = None) -> None:
         console.print(f"{profile} names no suite under prepare.suites; see docs/suites.md")
         return
     wide_console().print(suites_table(listings))
+    for listing in listings:
+        if listing.complaint:
+            console.print(Text(listing.complaint), style="red")

@@ -75,8 +75,10 @@ def test_a_broken_and_an_unpinned_suite_are_told(project: Workspace, cache: Path
     text = (folder / "math-500.yaml").read_text()
     lines = [line for line in text.splitlines(True) if not line.startswith("  revision")]
     (folder / "loose.yaml").write_text("".join(lines))
-    found = shown(list_suites(project.root))
-    assert "broken.yaml" in found["broken"]
+    listings = list_suites(project.root)
+    found = shown(listings)
+    assert "not valid" in found["broken"]
+    assert [one.name for one in listings if "broken.yaml" in one.complaint] == ["broken"]
     assert "@not pinned" in found["loose"] and found["loose"].endswith("no: not pinned")
 
 
