@@ -49,7 +49,7 @@ def decide(
     """
     return (
         *bindings(evidence, adapter, models, prompts, adapter_files, rows_file),
-        _written(evidence),
+        _written(policy, evidence),
         _asked(prompts, evidence),
         *(
             statement(f"{leak.suite} is not in training", leak.clean, leak.why)
@@ -129,16 +129,18 @@ def _confidence(asked: float, evidence: Evidence) -> RuleOutcome:
     )
 
 
-def _written(evidence: Evidence) -> RuleOutcome:
+def _written(policy: Policy, evidence: Evidence) -> RuleOutcome:
     """Return who wrote the completions. A server shows no weights, so whoever set it up answers for
-    them: that passes, and is told."""
+    them: that passes and is told, unless the policy asks for more."""
     told = f"written by {evidence.engine or 'nobody knows what'}"
     if not evidence.bound:
         told += (
             ": a server does not show which weights and which adapter it holds, so whoever set it "
             "up answers for them"
         )
-    known = bool(evidence.engine)
+    known = bool(evidence.engine) and (evidence.bound or not policy.bound_engine)
+    if not evidence.bound and policy.bound_engine:
+        told += "; the policy does not count that"
     return statement("engine of the completions", known, told, warns=not evidence.bound)
 
 

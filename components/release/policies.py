@@ -32,11 +32,11 @@ from components.workspace import POLICIES, Workspace
 
 FLOOR = "default"  # name of the policy that every other one extends
 # Keys of which only more, and of which only less, is stricter.
-_MORE = ("at_least", "min_n", "confidence", "min_accuracy")
+_MORE = ("at_least", "min_n", "confidence", "min_accuracy", "bound_engine")
 _LESS = ("at_most", "margin", "max_unparsed")
 # Keys that a rule has from its policy where it does not give them, and all keys outside of rules.
 _INHERITED = ("confidence", "max_unparsed")
-_OF_POLICY = (*_INHERITED, "judges", "min_accuracy")
+_OF_POLICY = (*_INHERITED, "judges", "min_accuracy", "bound_engine")
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -50,6 +50,7 @@ class Extension(Section):
     max_unparsed: float | None = None
     judges: tuple[str, ...] | None = None
     min_accuracy: float | None = None
+    bound_engine: bool | None = None
     rules: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="after")

@@ -116,6 +116,12 @@ class Policy(Section):
         0,
         description="the lower end of a judge's accuracy on labelled cases must reach this",
     )
+    bound_engine: bool = Field(
+        False,
+        strict=True,
+        description="whether completions count only where the weights behind them are known, which "
+        "a server does not show",
+    )
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -421,3 +421,8 @@ def test_weights_that_nobody_can_see_are_told_and_fail_nothing(adapter, models, 
     served = engine(f"openai, {UNBOUND}")
     assert served.passed and served.warns
     assert "does not show which weights and which adapter it holds" in served.why
+    strict = load_policy(DEFAULT).model_copy(update={"bound_engine": True})
+    unseen = good.model_copy(update={"engine": f"openai, {UNBOUND}"})
+    assert against(good, adapter, models, prompts, policy=strict) == []
+    found = against(unseen, adapter, models, prompts, policy=strict)
+    assert found == ["engine of the completions"]

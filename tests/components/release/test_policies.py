@@ -229,16 +229,20 @@ def test_no_policy_stands_beside_the_floor(folder):
 
 
 def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(folder):
-    policy = extended(folder, "judges: [wildguard]\nmin_accuracy: 0.9\n")
+    policy = extended(folder, "judges: [wildguard]\nmin_accuracy: 0.9\nbound_engine: true\n")
     assert (policy.judges, policy.min_accuracy) == (("wildguard",), 0.9)
+    assert policy.bound_engine and not extended(folder, "").bound_engine
     floor = folder / "default.yaml"
-    floor.write_text(f"judges: [wildguard, rubric]\nmin_accuracy: 0.7\n{floor.read_text()}")
+    floor.write_text(
+        "judges: [wildguard, rubric]\nmin_accuracy: 0.7\nbound_engine: true\n" + floor.read_text()
+    )
     assert extended(folder, "judges: [rubric]\n").judges == ("rubric",)
     assert extended(folder, "").judges == ("wildguard", "rubric")
     for looser, told in (
         ("judges: [rubric, rules]", "line 2: judges of the policy"),
         ("judges: []", "line 2: judges of the policy"),
         ("min_accuracy: 0.6", "line 2: min_accuracy of the policy is 0.6; 'default' has 0.7"),
+        ("bound_engine: false", "line 2: bound_engine of the policy is False; 'default' has True"),
     ):
         with pytest.raises(ConfigError, match=told):
             extended(folder, f"{looser}\n")
