@@ -7,11 +7,12 @@ a profile; the functions below them take plain values. Unknown keys are errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +25,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import to_jsonable_python
 
 from components.errors import ConfigError
 from components.measures import SUITE_NAME
@@ -65,10 +67,32 @@ def _known_attacks(forms: tuple[Form, ...]) -> tuple[Form, ...]:
 Attacks = Annotated[tuple[Attack, ...], AfterValidator(_known_attacks)]
 
 
+@dataclass(frozen=True)
+class Manner:
+    """Marks a setting of how work is done: under another value what was finished holds as well."""
+
+
 class Section(BaseModel):
     """A frozen group of settings that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def deciding(self) -> dict[str, Any]:
+        """Return the settings that decide results, as JSON values: all but those of manner."""
+        fields = type(self).model_fields.items()
+        return {
+            name: _deciding(getattr(self, name))
+            for name, field in fields
+            if Manner() not in field.metadata
+        }
+
+
+def _deciding(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.deciding()
+    if isinstance(value, Mapping):
+        return {str(key): _deciding(item) for key, item in value.items()}
+    return to_jsonable_python(value)
 
 
 # --- prepare ---------------------------------------------------------------------------------
@@ -521,7 +545,7 @@ class GuardJudge(Section):
         pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$",
         description="hub commit, 40 hex digits; of a folder the SHA-256 over its files, 64",
     )
-    batch: Positive = Field(16, description="cases judged at once")
+    batch: Annotated[Positive, Manner()] = Field(16, description="cases judged at once")
     max_characters: Positive = Field(
         12000, description="a longer text loses its middle before it is judged"
     )
@@ -540,19 +564,25 @@ class RubricJudge(Section):
     max_characters: Positive = Field(
         12000, description="a longer text loses its middle before it is judged"
     )
-    concurrency: Annotated[int, Field(ge=1, le=32)] = Field(4, description="requests at a time")
-    requests_a_minute: Positive = Field(120, description="requests are begun no faster")
-    timeout: Annotated[float, Field(gt=0)] = Field(60, description="seconds that one may take")
-    attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+    concurrency: Annotated[int, Field(ge=1, le=32), Manner()] = Field(
+        4, description="requests at a time"
+    )
+    requests_a_minute: Annotated[Positive, Manner()] = Field(
+        120, description="requests are begun no faster"
+    )
+    timeout: Annotated[float, Field(gt=0), Manner()] = Field(
+        60, description="seconds that one may take"
+    )
+    attempts: Annotated[int, Field(ge=1, le=20), Manner()] = Field(
         6, description="times a case is sent that the server cannot take or does not answer"
     )
-    max_requests: Positive = Field(
+    max_requests: Annotated[Positive, Manner()] = Field(
         20000, description="requests of one evaluation, repeated ones included; more stop it"
     )
-    prompt_price: Annotated[float, Field(ge=0)] = Field(
+    prompt_price: Annotated[float, Field(ge=0), Manner()] = Field(
         0, description="US dollars a million prompt tokens"
     )
-    completion_price: Annotated[float, Field(ge=0)] = Field(
+    completion_price: Annotated[float, Field(ge=0), Manner()] = Field(
         0, description="US dollars a million completion tokens"
     )
 
@@ -569,7 +599,7 @@ class Evaluate(Section):
     max_new_tokens: dict[Role, Positive] = Field(
         default_factory=lambda: dict.fromkeys(Role, 64), description="tokens a completion"
     )
-    batch: Positive = Field(64, description="sequences generated at once")
+    batch: Annotated[Positive, Manner()] = Field(64, description="sequences generated at once")
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.95, description="of the intervals of rates and differences"
     )

@@ -415,7 +415,7 @@ class Released(Record):
     version: str
     digest: str  # SHA-256 over the adapter's folder
     base_model: str  # digest of the post-trained checkpoint it was trained on
-    contract: PromptContract
+    contract: PromptContract | None  # None: of no form that this version knows
 
 
 class Champion(Result):
@@ -464,7 +464,7 @@ class ChampionArm(Record):
 
     def __str__(self) -> str:
         if self.released is None:
-            return f"{self.name} has none yet"
+            return f"{self.name} had none before this adapter"
         told = f"{self.name} version {self.released.version}, adapter {self.released.digest:.12}"
         return f"{told}; not measured: {self.unmeasured}" if self.unmeasured else told
 

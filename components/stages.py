@@ -8,6 +8,7 @@ nothing else. The table is held against `dvc.yaml` by a test.
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,9 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
                 _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
             return load_result(name, folder)
         rooms = (stage.function.split(".")[1], "lm")
-        key = dependencies(sections, profile.seed, upstream, rooms=rooms)
+        # A champion that is promoted meanwhile leaves what the other arms have written.
+        lasting = [result for result in upstream if not isinstance(result, Champion)]
+        key = dependencies(sections, profile.seed, lasting, rooms=rooms)
         with resumable_folder(folder, key) as out:
             launcher = named_launcher()
             if stage.trains and launcher:
@@ -162,10 +165,11 @@ def _work(stage: Stage) -> Any:
 def dependencies(
     sections: Sequence[Section], seed: int, upstream: Sequence[Result], *, rooms: Sequence[str]
 ) -> str:
-    """Return a digest of all that a result depends on: settings, inputs and the code of `rooms`."""
+    """Return a digest of all that a result depends on: settings, but for those of manner, inputs
+    and the code of `rooms`."""
     components = Path(__file__).parent
     parts = [
-        *(section.model_dump_json() for section in sections),
+        *(json.dumps(section.deciding(), sort_keys=True) for section in sections),
         str(seed),
         *(type(result).digest_of(result.folder) for result in upstream),
         *(digest_folder(components / room, suffixes=(".py",)) for room in rooms),

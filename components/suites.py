@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from components.config import (
     Attacks,
@@ -36,6 +36,7 @@ from components.measures import SUITE_NAME
 from components.records import Role, Split
 
 PAGE = "docs/suites.md"
+Address = Annotated[str, StringConstraints(pattern=r"^https://\S+$")]
 
 
 class Origin(Section):
@@ -46,7 +47,7 @@ class Origin(Section):
     subset: str | None = Field(None, description="its configuration")
     hub_split: str = Field("train", description="its split")
     path: Text | None = Field(None, description="local .jsonl, .csv or .parquet file")
-    url: str | None = Field(None, description="where the file is to be had")
+    url: Address | None = Field(None, description="where the file is to be had, https")
     sha256: Sha256 | None = Field(None, description="digest of the file; another file is refused")
     columns: Columns = Field(default_factory=dict)
     patterns: Patterns = Field(default_factory=dict)

@@ -44,7 +44,7 @@ def champion_told(workspace: Workspace) -> str:
     """Return in words which champion an evaluation of the profile meets."""
     champion = Champion.load(workspace.champion)
     if champion.released is None:
-        return f"no version of {champion.name} is champion yet"
+        return f"no version of {champion.name} was promoted before this adapter"
     released = champion.released
     return f"{champion.name} version {released.version}, adapter {released.digest:.12}"
 

@@ -17,6 +17,7 @@ from components.workspace import POLICIES, STAGES, SUITES, Workspace
 from flows.checkpoints import Wanted, complaint, find_shape, wanted_checkpoints
 from flows.estimate import (
     GB,
+    GUARDS,
     Precision,
     artifact_bytes,
     memory_needs,
@@ -24,7 +25,7 @@ from flows.estimate import (
     weight_bytes,
 )
 from flows.findings import Finding, State
-from flows.judges import check_judges
+from flows.judges import check_judges, guards_to_fetch
 from flows.machine import (
     Device,
     check_launcher,
@@ -211,12 +212,12 @@ def check_disk(
     """Yield whether results and what is still to be fetched find room; sizes are estimates."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    missing = sum(checkpoint.on_hub and checkpoint.folder() is None for checkpoint in wanted)
+    missing = [shape for one in wanted if one.on_hub and one.folder() is None]
+    missing += [GUARDS[guard.kind] for guard in guards_to_fetch(profile, root)]
     needs = [("disk", root, artifact_bytes(profile, shape), "results")]
     if missing:
-        cache = Path(HF_HUB_CACHE)
-        size = missing * weight_bytes(shape, "bf16")
-        needs.append(("hub cache", cache, size, f"{missing} checkpoints"))
+        size = sum(weight_bytes(one, "bf16") for one in missing)
+        needs.append(("hub cache", Path(HF_HUB_CACHE), size, f"{len(missing)} checkpoints"))
     for subject, folder, need, what in needs:
         there = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(there).free

@@ -12,8 +12,8 @@ from flows.estimate import (
     block_parameters,
     case_tokens,
     depth_of,
-    pair_tokens,
     parameters,
+    prompt_tokens,
     rows_at_once,
     weight_bytes,
 )
@@ -46,15 +46,21 @@ GPUS = (
 
 
 def training_seconds(profile: Profile, shape: Shape, gpu: Gpu) -> float:
-    """Return the seconds of training on `gpu`: answers written once, then the steps.
+    """Return the seconds of training on `gpu`: answers written once, the steps, and those of the
+    LoRA-SFT baseline.
 
-    A token costs 2 operations a weight forward, 2 backward (the model's own weights get no
-    gradient), and 2 for the reference pass, down to the deepest target.
+    A token costs 2 operations a weight forward and 2 backward (the model's own weights get no
+    gradient), and 2 more for the reference of a retained one, which may be stored instead; down to
+    the deepest target, for the baseline through the whole model.
     """
     train, depth = profile.train, depth_of(profile, shape)
-    weights = depth * block_parameters(shape)
-    tokens = train.steps * train.batch * pair_tokens(profile)
-    steps = 6 * weights * tokens / (gpu.flops * _COMPUTE_SHARE)
+    prompt = prompt_tokens(profile)
+    harmful, retained = prompt + train.refusal_tokens, prompt + train.retain_tokens
+    pairs = train.steps * train.batch * (4 * harmful + 6 * retained)
+    share = train.baseline_retain
+    mixed = train.baseline_steps * train.batch * ((1 - share) * harmful + share * retained)
+    operations = depth * block_parameters(shape) * pairs + 4 * parameters(shape) * mixed
+    steps = operations / (gpu.flops * _COMPUTE_SHARE)
     written = [
         (train.harmful_prompts, train.refusal_tokens),
         (train.retain_prompts, train.retain_tokens),

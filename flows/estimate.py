@@ -144,10 +144,11 @@ def training_memory(profile: Profile, shape: Shape, precision: Precision) -> Mem
 def pair_tokens(profile: Profile) -> int:
     """Return the tokens of a pair of sequences: a prompt with its completion, on both sides."""
     train = profile.train
-    return 2 * _prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
+    return 2 * prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
 
 
-def _prompt_tokens(profile: Profile) -> int:
+def prompt_tokens(profile: Profile) -> int:
+    """Return the tokens of a training prompt."""
     return min(PROMPT_TOKENS, profile.train.max_prompt_tokens)
 
 
@@ -237,7 +238,7 @@ def artifact_bytes(profile: Profile, shape: Shape) -> float:
     layers = profile.probe.target_layers
     targets = profile.probe.target_count if layers == "auto" else len(layers)
     positions = train.harmful_prompts * (train.prompt_tokens + train.refusal_tokens)
-    retained = train.retain_prompts * (_prompt_tokens(profile) + train.retain_tokens)
+    retained = train.retain_prompts * (prompt_tokens(profile) + train.retain_tokens)
     reference = min(retained * depth * shape.hidden * 4, _REFERENCE_DISK)
     states = positions * targets * shape.hidden * 4 + reference
     built = profile.models.kind != "checkpoints"

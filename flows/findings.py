@@ -34,5 +34,6 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     table = Table("check", "", "found", "remedy")
     for finding in findings:
         mark = Text(finding.state, styles[finding.state])
-        table.add_row(finding.subject, mark, finding.told, finding.remedy)
+        words = (Text(word) for word in (finding.told, finding.remedy))  # names are no markup
+        table.add_row(finding.subject, mark, *words)
     return table

@@ -35,6 +35,18 @@ def check_judges(profile: Profile, root: Path) -> Iterator[Finding]:
             yield _check(profile, name, roles, root)
 
 
+def guards_to_fetch(profile: Profile, root: Path) -> list[GuardJudge]:
+    """Return the guards in use that are on the hub and not in its cache."""
+    judges = [profile.evaluate.judges.get(name) for name in _in_use(profile, root)]
+    guards = [judge for judge in judges if isinstance(judge, GuardJudge)]
+    places = [Wanted(guard.kind, guard.model, guard.revision, root) for guard in guards]
+    return [
+        guard
+        for guard, place in zip(guards, places, strict=True)
+        if place.on_hub and place.folder() is None
+    ]
+
+
 def _in_use(profile: Profile, root: Path) -> dict[str, set[Role]]:
     """Return the judges that suites name, each with the roles of its suites."""
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from components import workspace as names
 from components.config import GuardJudge, load_profile, read_yaml
-from components.errors import StageError
+from components.errors import ConfigError, StageError
 from components.provenance import untracked
 from components.records import Arm
 from components.results import Decision, Evidence
@@ -37,9 +37,11 @@ def run_seeds(workspace: Workspace, seeds: Sequence[int]) -> list[str]:
     """Run the stages up to the gate once a seed; return the experiments' names.
 
     What a seed has been run for with the same code and settings comes from DVC's cache. Raises
-    `StageError` with DVC's last words where a run fails.
+    `ConfigError` where git does not track the profile, and `StageError` with DVC's last words where
+    a run fails.
     """
     check_profile(workspace)
+    _refuse_untracked(workspace)
     with one_run(workspace.root, f"seeds {workspace.profile}"):
         bring_champion(workspace)
         return [_experiment(workspace, seed) for seed in seeds]
@@ -61,6 +63,18 @@ def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
             seed = name.rpartition("-")[2]
             lines.append(f"| {seed} | {arm} | " + " | ".join(cells) + f" | {word} |")
     return "\n".join(lines)
+
+
+def _refuse_untracked(workspace: Workspace) -> None:
+    """Raise `ConfigError` where git does not track the files that an experiment changes: DVC would
+    put them away with the experiment, and not bring them back."""
+    own = (workspace.profile_file, workspace.parameters)
+    paths = [path.relative_to(workspace.root).as_posix() for path in own]
+    if unknown := untracked(workspace.root, paths):
+        raise ConfigError(
+            f"git does not track {' and '.join(unknown)}, which every seed's experiment changes; "
+            f"`git add {' '.join(unknown)}` first"
+        )
 
 
 def _experiment(workspace: Workspace, seed: int) -> str:

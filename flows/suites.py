@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ def _lacking(suite: Suite, root: Path) -> Iterator[Finding]:
     origin, subject = suite.source, f"suite {suite.name}"
     if origin.path is not None:
         place = root / origin.path
-        remedy = f"curl -L -o {origin.path} {origin.url}" if origin.url else "put it there"
+        target, url = shlex.quote(origin.path), shlex.quote(origin.url or "")
+        remedy = f"curl -L -o {target} {url}" if origin.url else "put it there"
         if not place.is_file():
             yield Finding(subject, State.MISSING, f"{origin.path} is not there", remedy)
         elif origin.sha256 not in (None, digest_file(place)):
@@ -117,7 +119,7 @@ def suites_table(listings: Iterable[Listing]) -> Table:
     for listing in listings:
         suite = listing.suite
         if suite is None:
-            table.add_row(listing.name, *[""] * 7, Text("not valid", "bold red"), "", "")
+            table.add_row(Text(listing.name), *[""] * 7, Text("not valid", "bold red"), "", "")
             continue
         table.add_row(
             listing.name,
@@ -127,7 +129,7 @@ def suites_table(listings: Iterable[Listing]) -> Table:
             str(suite.max_new_tokens),
             suite.judge,
             ", ".join(suite.attacks),
-            suite.licence,
+            Text(suite.licence),
             Text(_origin(suite.source)),
             _gated(suite),
             listing.here,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from components.errors import EvidenceError
 from components.evaluation.asking import Answer, Exam
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import engine_told, open_host
+from components.lm.engines.opening import engine_place, engine_told, open_host
 from components.lm.engines.protocol import Host
 from components.lm.loading import checkpoint_folder, context_length, load_tokenizer
 from components.records import AnyArm, Arm
@@ -144,7 +144,7 @@ class Checkpoint:
         path, digest = adapter or (None, "")
         engine = self.finished.resume(
             self.host.engine(arm, path),
-            digest_bytes(f"{self.digest} {digest} {engine_told()}".encode()),
+            digest_bytes(f"{self.digest} {digest} {engine_told()} {engine_place()}".encode()),
         )
         return exam.ask(arm, engine, self.tokenizer, context=self.context, reword=reword)
 

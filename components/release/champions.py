@@ -6,16 +6,20 @@ the decision is about, so nothing is evaluated again for a promotion.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
+from components.errors import EvidenceError, StageError
 from components.release.bindings import check_current
 from components.release.entries import Version
 from components.release.lineage import contract_in
 from components.release.registry import CHAMPION, Registry
-from components.results import NO_CHAMPION, Champion, Decision, Released
+from components.results import NO_CHAMPION, Champion, Decision, PromptContract, Released
 from components.storage import atomic_folder, digest_folder
 from components.workspace import ADAPTER, KEEP
+
+log = logging.getLogger(__name__)
 
 
 def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> bool:
@@ -28,10 +32,9 @@ def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> 
     """
     version = _champion(registry, name)
     digest = version.tags.get("adapter_digest") if version else None
-    if (folder / Champion.FILE).is_file():
-        known = Champion.load(folder)
-        if known.name == name and _stays(known, digest, own):
-            return False
+    known = _known(folder)
+    if known and known.name == name and _stays(known, digest, own):
+        return False
     with atomic_folder(folder) as scratch:
         (scratch / KEEP).touch()
         released = _fetch(registry, version, scratch) if version else None
@@ -57,6 +60,14 @@ def _champion(registry: Registry, name: str) -> Version | None:
     return registry.version(name, number) if number else None
 
 
+def _known(folder: Path) -> Champion | None:
+    """Return what was brought before; None where it is not there, or not in today's form."""
+    try:
+        return Champion.load(folder)
+    except StageError:
+        return None
+
+
 def _stays(known: Champion, digest: str | None, own: str) -> bool:
     """Return whether what was fetched is what an evaluation needs, now that the champion's adapter
     has this digest."""
@@ -74,5 +85,14 @@ def _fetch(registry: Registry, version: Version, folder: Path) -> Released:
         version=version.number,
         digest=version.tags["adapter_digest"],
         base_model=version.tags.get("post_trained_digest", ""),
-        contract=contract_in(adapter),
+        contract=_contract(adapter),
     )
+
+
+def _contract(adapter: Path) -> PromptContract | None:
+    """Return the prompt contract that an adapter was trained under; None: of no form known here."""
+    try:
+        return contract_in(adapter)
+    except (EvidenceError, StageError) as error:
+        log.warning("the champion cannot be measured: %s", error)
+        return None

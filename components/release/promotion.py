@@ -50,6 +50,9 @@ def promote(
     if version is None:
         raise RegistryError(f"{name} has no candidate; `safereact run` registers one")
     _verify(registry, registry.version(name, version), current=True)
+    before, model = model.aliases.get(CHAMPION), registry.model(name)
+    if model.aliases.get(CHAMPION) != before:  # while the version's files were fetched
+        raise RegistryError(f"{name} got another champion meanwhile; look, and promote again")
     entry = new_entry("promoted", version, model.aliases.get(CHAMPION), by=by, why=why)
     return _move(registry, model, entry)
 

@@ -146,7 +146,7 @@ def _without_comparison(rule: Rule, evidence: Evidence) -> RuleOutcome | None:
         told = "the profile does not measure the champion; set evaluate.champion to true"
         return _outcome(rule, why=f"no evidence: {_subject(rule)} is missing; {told}")
     if met.released is None:
-        told = f"no champion yet: no version of {met.name} has been promoted"
+        told = f"no champion yet: no version of {met.name} was promoted before this adapter"
         return _outcome(rule, conclusion=Conclusion.PASS, warns=True, why=told)
     who = f"{met.name} version {met.released.version}"
     if met.released.digest == evidence.adapter:

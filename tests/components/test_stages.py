@@ -7,10 +7,10 @@ import shutil
 import pytest
 
 from components import stages
-from components.config import load_profile
+from components.config import Evaluate, load_profile
 from components.errors import StageError
 from components.results import Champion, Evidence, Models, PromptSet, SuiteSet
-from components.stages import TABLE, Stage, run_stage
+from components.stages import TABLE, Stage, dependencies, run_stage
 from components.workspace import STAGES, STUDIES, open_workspace
 from tests.releases import write_result
 
@@ -108,6 +108,48 @@ def test_a_stage_that_trains_goes_on_where_it_was_interrupted(
     else:
         with pytest.raises(KeyboardInterrupt):
             run_stage("models", again, workspace)
+
+
+def test_what_decides_is_in_the_key_and_what_does_not_is_not(random_models, random_prompts):
+    guard = {"kind": "wildguard", "model": "a/guard", "revision": "0" * 40}
+    rubric = {"kind": "rubric", "model": "a-model"}
+    judges = {"guard": guard, "rubric": rubric}
+
+    def key(seed=0, upstream=(random_prompts, random_models), rooms=("evaluation",), **changes):
+        settings = {"judges": {name: {**one} for name, one in judges.items()}}
+        for path, value in changes.items():
+            *place, last = path.split("__")
+            part = settings
+            for name in place:
+                part = part[name]
+            part[last] = value
+        return dependencies([Evaluate.model_validate(settings)], seed, upstream, rooms=rooms)
+
+    same = key()
+    # What an error's remedy asks for: whoever follows it keeps what was finished.
+    for name, value in (
+        ("judges__guard__batch", 1),
+        ("judges__rubric__max_requests", 5),
+        ("judges__rubric__concurrency", 1),
+        ("judges__rubric__requests_a_minute", 7),
+        ("judges__rubric__timeout", 1.5),
+        ("judges__rubric__attempts", 2),
+        ("judges__rubric__completion_price", 3.0),
+        ("batch", 3),
+    ):
+        assert key(**{name: value}) == same, name
+    for name, value in (
+        ("judges__guard__max_characters", 5),
+        ("judges__guard__revision", "1" * 40),
+        ("judges__rubric__model", "another"),
+        ("judges__rubric__temperature", 1.0),
+        ("judged_by", {"harmful": "guard"}),
+        ("confidence", 0.9),
+    ):
+        assert key(**{name: value}) != same, name
+    assert key(seed=1) != same
+    assert key(upstream=(random_prompts,)) != same
+    assert key(rooms=("training",)) != same
 
 
 def test_missing_upstream_is_named(workspace):

@@ -79,7 +79,9 @@ def test_a_suite_has_the_files_name_and_the_defaults(tmp_path: Path):
         (MINIMAL + "choice: {options: [a, b], answer: a}\n", "go together"),
         (MINIMAL.replace("path:", "hub: o/n, path:"), "exactly one of `path` and `hub`"),
         (MINIMAL.replace("path:", "revision: '" + "a" * 40 + "', path:"), "this is a file"),
-        (HUB.replace("hub:", "url: x, hub:"), "of a file"),
+        (HUB.replace("hub:", "url: 'https://x', hub:"), "of a file"),
+        (MINIMAL.replace("path:", "url: 'http://x', path:"), "source.url"),
+        (MINIMAL.replace("path:", "url: 'https://x; rm y', path:"), "source.url"),
         (HUB.replace("hub:", "revision: main, hub:"), "source.revision"),
         (MINIMAL.replace("columns:", "patterns: {answer: '('}, columns:"), "does not compile"),
         (MINIMAL.replace("columns:", "drop: '(', columns:"), "does not compile"),
@@ -121,7 +123,7 @@ def test_a_profile_sets_some_things_otherwise(tmp_path: Path):
 
 
 def test_a_local_file_is_not_held_against_the_pin_of_another(tmp_path: Path):
-    text = MINIMAL.replace("path:", f"url: x, sha256: '{'0' * 64}', path:")
+    text = MINIMAL.replace("path:", f"url: 'https://x', sha256: '{'0' * 64}', path:")
     write(tmp_path, text)
     (suite,) = used_suites({"sums": SuiteUse(path="own.csv")}, tmp_path).values()
     assert suite.source.sha256 is None

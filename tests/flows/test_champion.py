@@ -65,7 +65,7 @@ def test_a_run_asks_for_the_champion_before_it_evaluates(project: Workspace):
     done = safereact("run", "--profile", "demo")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    told = next(i for i, line in enumerate(lines) if "is champion yet" in line)
+    told = next(i for i, line in enumerate(lines) if "was promoted before" in line)
     assert told < next(i for i, line in enumerate(lines) if "working on evaluate" in line)
     assert "demo: clean" in safereact("status").stdout
 
@@ -76,7 +76,7 @@ def test_by_hand(project: Workspace):
     measure(project)
     done = safereact("champion", "--profile", "demo")
     assert done.returncode == 0, done.stderr
-    assert "no version of demo-safety is champion yet: brought" in done.stdout
+    assert "no version of demo-safety was promoted before this adapter: brought" in done.stdout
     assert "here already" in safereact("champion", "--profile", "demo").stdout
 
 

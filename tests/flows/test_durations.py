@@ -45,6 +45,20 @@ def test_a_token_takes_the_reading_of_weights_or_the_launching_of_kernels():
     assert token_seconds(SMALL, QUICK, batch=8, length=10) == 2e-3
 
 
+def test_training_takes_the_steps_of_both_adapters_and_the_answers(profile):
+    weak = Gpu("weak", 1, 1e12, 1e30)
+    probe = profile.probe.model_copy(update={"target_layers": (1, 2)})
+    block = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 160
+    # 400 steps of 16 pairs: 100 + 256 tokens at 4 operations a weight, 100 + 512 at 6; the
+    # baseline's 400 steps of 16 rows, half of each kind, through head and embeddings, too.
+    reactivation = 400 * 16 * (4 * 356 + 6 * 612) * 2 * block
+    baseline = 400 * 16 * 4 * (356 + 612) / 2 * (2 * block + 2 * 96 * 64)
+    # 300 and 400 answers of 256 and 512 tokens, 64 at once, 2 ms a token.
+    answers = (5 * 256 + 7 * 512) * 2e-3
+    found = training_seconds(profile.model_copy(update={"probe": probe}), SMALL, weak)
+    assert found == pytest.approx((reactivation + baseline) / (1e12 * 0.35) + answers)
+
+
 def test_an_evaluation_takes_its_batches_one_after_the_other(profile):
     # 100 completions, 32 at once: 4 batches of 900 tokens, 2 ms each, by 4 arms.
     one = evaluation_seconds(changed(profile, batch=32), [ASKED], SMALL, QUICK)

@@ -53,6 +53,7 @@ class Endpoint:
     completion_price: float = 0.0
     first_wait: float = 1.0  # seconds before the second attempt; twice that before the third, ...
     asked: Usage = field(default_factory=Usage)  # by processes that were killed
+    _ended: threading.Event = field(default_factory=threading.Event, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _counts: dict[str, int] = field(default_factory=dict, init=False)
     _turn: float = field(default=0.0, init=False)
@@ -95,6 +96,14 @@ class Endpoint:
         if status == 401:
             raise self._error("refuses the key (HTTP 401); set SAFEREACT_JUDGE_KEY")
 
+    def begin(self) -> None:
+        """Let requests wait to be sent again, as they may unless the work was ended before."""
+        self._ended.clear()
+
+    def end(self) -> None:
+        """Have requests that wait to be sent again give up."""
+        self._ended.set()
+
     def client(self) -> httpx.Client:
         """Return a client for `complete`, to be closed by the caller."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
@@ -126,7 +135,8 @@ class Endpoint:
             backoff = self.first_wait * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
             wait = max(asked, min(backoff, LONGEST_WAIT))
             log.info("%s: %s, once more in %.1f s", self.label, told, wait)
-            time.sleep(wait)
+            if self._ended.wait(wait):
+                raise self._error(f"gave no answer ({told}), and the work has ended")
         self._count(answer.get("usage"))
         return answer
 

@@ -19,7 +19,7 @@ from components.evaluation.judges.protocol import Case, Ruling, each_once
 from components.evaluation.judges.quoting import Quoting, is_long
 from components.lm.engines.protocol import Request, with_progress
 from components.lm.generation import engine_of
-from components.lm.loading import load_model
+from components.lm.loading import default_device, default_precision, load_model
 from components.lm.outcomes import REFUSALS, is_coherent, outcome
 from components.records import Outcome, Role
 from components.results import Usage
@@ -65,6 +65,12 @@ class Guard:
         files = self.pinned or self._digest
         parts = [files, self.form.prompt, self.quoting.digest, self.max_characters, patterns]
         return f"{self.kind}:{digest_bytes(json.dumps(parts).encode())}"
+
+    @property
+    def place(self) -> str:
+        """Device and precision."""
+        device = default_device()
+        return f"{device.type}, {default_precision(device)}"
 
     @property
     def roles(self) -> frozenset[Role]:

@@ -44,6 +44,11 @@ class Judge(Protocol):
         """The judge's kind and a digest of everything that decides its rulings."""
 
     @property
+    def place(self) -> str:
+        """Where it rules now: device and precision, or a server's address. Evidence does not name
+        it, and rulings of another place are not taken over."""
+
+    @property
     def roles(self) -> frozenset[Role]:
         """The roles of the prompts whose completions it can judge."""
 

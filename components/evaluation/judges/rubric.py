@@ -77,6 +77,11 @@ class Rubric:
         return f"rubric:{digest_bytes(json.dumps(parts, sort_keys=True).encode())}"
 
     @property
+    def place(self) -> str:
+        """The server's address."""
+        return self.endpoint.url
+
+    @property
     def roles(self) -> frozenset[Role]:
         """Every role."""
         return EVERY_ROLE
@@ -104,9 +109,10 @@ class Rubric:
     def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
         """Yield the ruling on each of the distinct cases when its answer is there.
 
-        After an error what was under way is waited for and yielded, since it is paid for, and what
-        has not begun is not sent.
+        After an error what was under way is waited for and yielded, since it is paid for; what has
+        not begun, or would be sent again, is not sent.
         """
+        self.endpoint.begin()
         self.endpoint.check_left(len(cases))
         with self.endpoint.client() as client, ThreadPoolExecutor(self.concurrency) as pool:
             rest = {pool.submit(self._rule, client, case): case for case in cases}
@@ -115,6 +121,7 @@ class Rubric:
                     ruling = answer.result()
                     yield {rest.pop(answer): ruling}
             except (ModelError, KeyboardInterrupt):
+                self.endpoint.end()
                 pool.shutdown(cancel_futures=True)
                 for answer, case in rest.items():
                     if not answer.cancelled() and answer.exception() is None:

@@ -30,6 +30,11 @@ class RulesJudge:
         return f"rules:{digest_bytes(json.dumps(patterns).encode())}"
 
     @property
+    def place(self) -> str:
+        """Empty: rules are the same everywhere."""
+        return ""
+
+    @property
     def roles(self) -> frozenset[Role]:
         """Every role: the rules do not look at the request."""
         return EVERY_ROLE

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 
 class KeptVerdicts(Journal):
-    """Every ruling so far by the digest of its judge's name and its case, and what paid judges were
-    asked for to get them. No text of a case is in the file."""
+    """Every ruling so far by the digest of its judge, the judge's place and the case, and what paid
+    judges were asked for to get them. No text of a case is in the file."""
 
     def __init__(self, path: Path) -> None:
         self._rulings: dict[str, Ruling] = {}
@@ -77,6 +77,11 @@ class Remembered:
         return self.inner.name
 
     @property
+    def place(self) -> str:
+        """The place of the judge that rules."""
+        return self.inner.place
+
+    @property
     def roles(self) -> frozenset[Role]:
         """The roles of the judge that rules."""
         return self.inner.roles
@@ -100,8 +105,8 @@ class Remembered:
 
     def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
         """Yield the rulings on distinct cases, those known already first, and note the others."""
-        name = self.name
-        keys = {case: digest_bytes(json.dumps([name, asdict(case)]).encode()) for case in cases}
+        judge = [self.name, self.place]
+        keys = {case: digest_bytes(json.dumps([*judge, asdict(case)]).encode()) for case in cases}
         known = {case: ruling for case, key in keys.items() if (ruling := self.verdicts.get(key))}
         if known:
             yield known

@@ -50,6 +50,16 @@ def engine_told() -> str:
     return f"{name}, {device.type}, {str(default_precision(device)).removeprefix('torch.')}"
 
 
+def engine_place() -> str:
+    """Return the address of the server that writes; empty: none does.
+
+    Evidence does not name it, and what another server has written is not taken over.
+    """
+    from components.lm.engines.server import URL
+
+    return os.environ.get(URL, "") if engine_name() == "openai" else ""
+
+
 @contextmanager
 def open_host(folder: Path, *, batch: int) -> Iterator[Host]:
     """Yield what lends the engines of the checkpoint in `folder`, and close it in the end.

@@ -43,18 +43,13 @@ class RayWorkers:
         self._ray = _connected()
         self._load, self.name, self.ends, self._patience = load, name, ends, patience
         self._workers: list[Any] = []
-        cluster = self._ray.cluster_resources()
-        self._gpus = 1 if cluster.get("GPU", 0) >= 1 else 0
-        self._count = _worker_count(int(cluster.get("GPU" if self._gpus else "CPU", 1)))
-        bundle = {"CPU": 1, "GPU": 1} if self._gpus else {"CPU": 1}
-        # Spread, since every worker fills memory, of which Ray knows nothing.
-        self._room = self._ray.util.placement_group([bundle] * self._count, strategy="SPREAD")
+        self._room: Any = None
         try:
-            self._await_room()
-        except InterruptionError:
+            self._take_room()
+            self._workers = [self._start() for _ in range(self._count)]
+        except BaseException:
             self.close()
             raise
-        self._workers = [self._start() for _ in range(self._count)]
         log.info("%d Ray workers", self._count)
 
     def engine(self, arm: str, adapter: Path | None) -> Shards:
@@ -65,7 +60,8 @@ class RayWorkers:
         """End the workers, and the cluster where it is one of this process."""
         for worker in self._workers:
             self._ray.kill(worker)
-        self._ray.util.remove_placement_group(self._room)
+        if self._room is not None:
+            self._ray.util.remove_placement_group(self._room)
         self._ray.shutdown()
 
     def write(
@@ -92,6 +88,16 @@ class RayWorkers:
                 raise error.cause from error
             idle.append(worker)
             yield dict(zip(indices, samples, strict=True))
+
+    def _take_room(self) -> None:
+        """Reserve the workers' places, all together."""
+        cluster = self._ray.cluster_resources()
+        self._gpus = 1 if cluster.get("GPU", 0) >= 1 else 0
+        self._count = _worker_count(int(cluster.get("GPU" if self._gpus else "CPU", 1)))
+        bundle = {"CPU": 1, "GPU": 1} if self._gpus else {"CPU": 1}
+        # Spread, since every worker fills memory, of which Ray knows nothing.
+        self._room = self._ray.util.placement_group([bundle] * self._count, strategy="SPREAD")
+        self._await_room()
 
     def _await_room(self) -> None:
         """Raise `InterruptionError` where the cluster does not give the workers their room in time.
@@ -130,6 +136,7 @@ class RayWorkers:
                 f"kept. Is there memory enough for one checkpoint a worker? Ray says: {error}"
             ) from error
         log.warning("a Ray worker died; its requests are asked again")
+        self._ray.kill(worker)  # one that is only out of reach would keep its place
         self._await_room()  # its machine may be gone, and its room with it
         self._workers[self._workers.index(worker)] = new = self._start()
         return new

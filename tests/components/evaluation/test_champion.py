@@ -90,6 +90,7 @@ def test_who_cannot_be_asked_is_named_with_the_reason(champion, random_models, r
     assert reason(other).startswith("it belongs to the model ffffffffffff, and this is ")
     contract = champion.released.contract.model_copy(update={"template": "0" * 64})
     assert "another prompt contract" in reason(changed(champion, contract=contract))
+    assert "another prompt contract" in reason(changed(champion, contract=None))
     own = changed(champion, digest=random_adapter.digest)
     assert reason(own) == "it is the adapter under evaluation"
 
@@ -98,7 +99,7 @@ def test_there_may_be_none_yet(champion, random_models, random_adapter):
     none = champion.model_copy(update={"released": None})
     met = meet(none, random_adapter, random_models)
     assert (met.asked, met.digest, met.unmeasured) == (False, NO_CHAMPION, None)
-    assert str(met) == "demo-safety has none yet"
+    assert str(met) == "demo-safety had none before this adapter"
 
 
 def test_changed_files_are_refused(champion, random_models, random_adapter):

@@ -70,6 +70,9 @@ def test_the_champion_comes_with_what_it_belongs_to(workspace, registry):
     (champion.adapter / "adapter_config.json").write_text("{}")
     assert fetch(registry, workspace, own=""), "changed files were kept"
     assert digest_folder(champion.adapter) == champion.released.digest
+    (workspace.champion / "champion.json").write_text('{"name": "of an earlier form"}')
+    assert fetch(registry, workspace, own=""), "a file of another form was in the way"
+    assert Champion.load(workspace.champion) == champion
 
 
 def test_an_adapter_that_becomes_champion_itself_changes_nothing(workspace, registry):

@@ -312,7 +312,7 @@ def beside(met, figure=None):
 def test_without_a_champion_there_is_nothing_to_be_worse_than():
     outcome = beside(ChampionArm(name="demo", released=None))
     assert outcome.passed and outcome.warns and outcome.figure is None
-    assert outcome.why == "no champion yet: no version of demo has been promoted"
+    assert outcome.why == ("no champion yet: no version of demo was promoted before this adapter")
 
 
 def test_the_champion_itself_is_not_worse_than_itself():

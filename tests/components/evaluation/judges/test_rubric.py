@@ -326,6 +326,19 @@ def test_what_was_under_way_when_another_case_failed_is_not_lost(serve):
     assert len(sent) < len(cases), "requests went on after the error"
 
 
+def test_a_request_that_would_be_sent_again_gives_up_when_another_failed(serve):
+    def answer(body, number):
+        text = json.loads(body["messages"][1]["content"])["text"]
+        return (401, {}, b"") if text == "bad" else (429, {"Retry-After": "60"}, b"")
+
+    server, judge = serve(answer, concurrency=2)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match="refuses the key"):
+        list(judge.ask([case("busy"), case("bad")]))
+    assert time.monotonic() - started < 30, "it waited as long as the server asked for"
+    assert len(server.bodies) == 2
+
+
 def test_what_killed_processes_asked_counts(serve):
     before = Usage(requests=2, repeated=1, prompt_tokens=50, completion_tokens=5, untold=1)
     server, judge = serve(

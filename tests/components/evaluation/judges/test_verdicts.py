@@ -25,6 +25,7 @@ class Counted:
     """A judge that rules case by case, notes what it is asked, and fails at the text "bad"."""
 
     name: str = "counted:0"
+    place: str = "here"
     roles: frozenset[Role] = frozenset(Role)
     requests: int = 0
     paid: bool = True
@@ -76,6 +77,7 @@ def test_a_known_ruling_is_of_this_judge_and_this_case(tmp_path):
     stopped(path, Counted(), ["a"])
     for judge, one in (
         (Counted(name="counted:1"), case("a")),
+        (Counted(place="elsewhere"), case("a")),
         (Counted(), case("a", View.THOUGHT)),
         (Counted(), replace(case("a"), request="other")),
         (Counted(), replace(case("a"), role=Role.BENIGN)),
