@@ -78,3 +78,15 @@ def test_seeds_are_numbers(project: Workspace):
     done = safereact("seeds", "--profile", "demo", "--seeds", "one")
     assert done.returncode == 2
     assert "'one' is not a list such as 0,1,2" in done.stderr
+
+
+def test_a_profile_that_git_does_not_track_is_not_put_away(project: Workspace):
+    text = project.profile_file.read_text()
+    project.profile_file.rename(project.root / "demo.yaml")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "one")
+    project.profile_file.write_text(text)
+    done = safereact("seeds", "--profile", "demo", "--seeds", "1")
+    assert done.returncode != 0
+    assert "git does not track profiles/demo.yaml" in done.stderr
+    assert project.profile_file.read_text() == text
