@@ -70,7 +70,7 @@ def _refuse_untracked(workspace: Workspace) -> None:
     put them away with the experiment, and not bring them back."""
     own = (workspace.profile_file, workspace.parameters)
     paths = [path.relative_to(workspace.root).as_posix() for path in own]
-    if unknown := untracked(workspace.root, paths):
+    if unknown := [path for path in paths if untracked(workspace.root, [path])]:
         raise ConfigError(
             f"git does not track {' and '.join(unknown)}, which every seed's experiment changes; "
             f"`git add {' '.join(unknown)}` first"
