@@ -570,7 +570,7 @@ class Evidence(Result):
     roles: dict[str, Role]  # of every suite that was asked
     judges: dict[str, str]  # suite -> its judge, with the digest of all that decides its rulings
     calibrations: tuple[Calibration, ...]  # of every judge, on labelled cases
-    cut: dict[str, CutFigure]  # suite -> completions of all arms that its judge saw cut
+    cut: dict[str, dict[Arm, CutFigure]]  # suite -> completions that its judge saw cut
     usage: dict[str, Usage]  # judge -> what a paid service was asked for
     rows: str  # SHA-256 of the rows' file, from which every figure is counted
     engine: str  # what wrote the completions

@@ -7,7 +7,7 @@ from pathlib import Path
 from components.evaluation.metrics import counts_of, rates
 from components.evaluation.rows import Row, read_judged, write_judged
 from components.records import Arm, Form, Outcome, Prompt, Role, Split
-from components.results import Evidence, PromptContract, PromptSet, SuiteSet
+from components.results import CutFigure, Evidence, PromptContract, PromptSet, SuiteSet
 from components.storage import digest_file, write_rows
 from components.workspace import PROMPTS, ROWS, Workspace
 from tests.hostile import HOSTILE, TEN_MEGABYTES
@@ -97,7 +97,7 @@ def write_evaluation(root: Path) -> Workspace:
         roles=ROLES,
         judges=dict.fromkeys(ROLES, "rules:3333"),
         calibrations=(),
-        cut={},
+        cut={suite: dict.fromkeys(ARMS, CutFigure(count=0, n=1)) for suite in ROLES},
         usage={},
         rows=digest_file(folder / ROWS),
         engine="transformers",

@@ -217,7 +217,9 @@ def _evidence(workspace: Workspace, folder: Path) -> None:
         roles={role.value: role for role in Role},
         judges=JUDGES,
         calibrations=(),
-        cut={},
+        cut={
+            role.value: dict.fromkeys(OWN_ARMS, results.CutFigure(count=0, n=300)) for role in Role
+        },
         usage={},
         rows=digest_file(folder / ROWS),
         engine="transformers",

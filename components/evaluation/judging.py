@@ -39,14 +39,16 @@ class Judged:
     usage: dict[str, Usage]  # judge -> what a paid service was asked for
 
     @property
-    def cut(self) -> dict[str, CutFigure]:
-        """Of every suite the completions that its judge read without their middle, of all arms."""
-        rows = [row for own in self.rows.values() for row in own]
+    def cut(self) -> dict[str, dict[AnyArm, CutFigure]]:
+        """Of every suite and arm the completions that the judge read without their middle."""
         return {
-            suite: CutFigure(
-                count=sum(row.cut for row in rows if row.suite == suite),
-                n=sum(row.suite == suite for row in rows),
-            )
+            suite: {
+                arm: CutFigure(
+                    count=sum(row.cut for row in rows if row.suite == suite),
+                    n=sum(row.suite == suite for row in rows),
+                )
+                for arm, rows in self.rows.items()
+            }
             for suite in self.judges
         }
 

@@ -10,7 +10,7 @@ rule errs: nominally (1 - confidence) / 2, without any correction for the number
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from components.measures import Metric
 from components.records import Arm
@@ -182,8 +182,12 @@ def judgements(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]:
             if subject[0] is Arm.CHAMPION and not _was_asked(evidence):
                 continue  # the rule itself tells what follows
             allowed[subject] = min(limit, allowed.get(subject, limit))
-    for suite in dict.fromkeys(Metric.parse(metric).suite for _, metric in allowed):
+    arms: dict[str, list[Arm]] = {}
+    for arm, metric in allowed:
+        arms.setdefault(Metric.parse(metric).suite, []).append(Arm(arm))
+    for suite, asked in arms.items():
         yield from _judge_of(suite, policy, evidence)
+        yield _read_whole(suite, list(dict.fromkeys(asked)), policy, evidence)
     for (arm, metric), limit in allowed.items():
         rate = evidence.rates.get(Arm(arm), {}).get(metric)
         told = "not measured" if rate is None else f"{share(rate.rate)} of {rate.n}"
@@ -202,15 +206,11 @@ def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOu
     judge = evidence.judges.get(suite, "")
     kind, _, digest = judge.partition(":")
     told = f"judged by {kind}:{digest[:_SHORT]}" if judge else "the evidence does not name one"
-    cut = evidence.cut.get(suite)
-    if cut and cut.count:
-        told += f", which read {cut.count} of {cut.n} completions without their middle"
     counts = not policy.judges or kind in policy.judges
     if not counts:
         told += f"; the policy takes the word of {', '.join(policy.judges)}"
     named = bool(judge) and counts
-    warns = named and cut is not None and cut.count > 0
-    yield statement(f"{suite} has a judge", named, f"{suite}: {told}", warns=warns)
+    yield statement(f"{suite} has a judge", named, f"{suite}: {told}")
     if policy.min_accuracy:
         tried = [c.accuracy for c in evidence.calibrations if c.judge == judge]
         right = tried[0] if len(tried) == 1 else None
@@ -220,6 +220,20 @@ def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOu
             f"accuracy on labelled cases: {'not measured' if right is None else _told(right)}; its "
             f"lower end must reach {share(policy.min_accuracy)}",
         )
+
+
+def _read_whole(suite: str, arms: Sequence[Arm], policy: Policy, evidence: Evidence) -> RuleOutcome:
+    """Return whether the judge read the completions of a suite whole, of every arm that counts."""
+    seen = {arm: evidence.cut.get(suite, {}).get(arm) for arm in arms}
+    told = [
+        f"{figure.count} of {figure.n} of {arm}" if figure else f"nobody counted those of {arm}"
+        for arm, figure in seen.items()
+        if figure is None or figure.count
+    ]
+    passed = all(figure and figure.count <= policy.max_cut * figure.n for figure in seen.values())
+    why = f"completions that were read without their middle: {', '.join(told) or 'none'}"
+    limit = f"; at most {share(policy.max_cut)} of an arm's are allowed" if told else ""
+    return statement(f"{suite} is read whole", passed, f"{why}{limit}", warns=bool(told))
 
 
 def _told(rate: RateFigure) -> str:

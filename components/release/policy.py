@@ -109,6 +109,11 @@ class Policy(Section):
         description="largest share of verdicts that could not be read behind any rule; the share "
         "itself, not its interval",
     )
+    max_cut: Fraction = Field(
+        0.02,
+        description="largest share of completions whose middle their judge did not read behind any "
+        "rule; the share itself",
+    )
     judges: tuple[JudgeKind, ...] = Field(
         (), description="kinds of judges whose verdicts count; none named: all"
     )

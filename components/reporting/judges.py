@@ -29,7 +29,7 @@ def judge_rows(evidence: Evidence) -> list[JudgeRow]:
     rows = []
     for calibration in evidence.calibrations:
         own = [suite for suite, judge in evidence.judges.items() if judge == calibration.judge]
-        seen = [evidence.cut[suite] for suite in own if suite in evidence.cut]
+        seen = [cut for suite in own for cut in evidence.cut.get(suite, {}).values()]
         cut = CutFigure(count=sum(c.count for c in seen), n=sum(c.n for c in seen))
         rows.append(JudgeRow(calibration, tuple(own), cut))
     return rows

@@ -110,7 +110,9 @@ def test_every_suite_has_its_judge_and_rows_come_back_from_disk(tmp_path):
     (calibration,) = judged.calibrations
     assert calibration.judge == judged.judges["s"] and calibration.accuracy.n >= 60
     assert judged.usage == {}
-    assert judged.cut == {suite: CutFigure(count=0, n=2) for suite in ("s", "sums")}
+    assert judged.cut == {
+        suite: dict.fromkeys(answers, CutFigure(count=0, n=1)) for suite in ("s", "sums")
+    }
     rows = [row for arm in answers for row in judged.rows[arm]]
     write_judged(tmp_path / "rows.parquet", rows)
     assert read_judged(tmp_path / "rows.parquet") == judged.rows
@@ -134,7 +136,8 @@ def test_a_row_is_cut_where_a_part_of_it_is(tmp_path):
     assert [one.cut for one in judged_rows(Arm.BASE, answers, judge)] == [False, True, True]
     jury = Jury({"mine": judge}, {"s": "mine"}, (), 0.95)
     judged = jury.judge({Arm.BASE: answers, Arm.RESTORED: answers[:1]})
-    assert judged.cut == {"s": CutFigure(count=2, n=4)}
+    base, restored = CutFigure(count=2, n=3), CutFigure(count=0, n=1)
+    assert judged.cut == {"s": {Arm.BASE: base, Arm.RESTORED: restored}}
     assert judged.calibrations == ()
 
 

@@ -15,7 +15,7 @@ from components.errors import EvidenceError, SafeReActError
 from components.evaluation.asking import sample
 from components.evaluation.stage import evaluate
 from components.records import OWN_ARMS, Arm, Outcome, Role, Split
-from components.results import Adapter, Evidence
+from components.results import Adapter, CutFigure, Evidence
 from components.storage import read_rows
 from components.workspace import ADAPTER, FINISHED, METRICS, ROWS
 
@@ -197,7 +197,8 @@ def test_evidence_is_bound_to_its_rows_and_says_what_was_cut(evidence):
     rows = evidence.folder / ROWS
     assert evidence.rows == hashlib.sha256(rows.read_bytes()).hexdigest() == evidence.rows_now()
     n = {"harmful": 8, "borderline": 5, "benign": 8, "reasoning": 12}
-    # Four arms, two forms; the rules see all of a text.
-    assert {suite: (cut.count, cut.n) for suite, cut in evidence.cut.items()} == {
-        suite: (0, 8 * prompts) for suite, prompts in n.items()
+    # Two forms; the rules see all of a text.
+    assert evidence.cut == {
+        suite: dict.fromkeys(OWN_ARMS, CutFigure(count=0, n=2 * prompts))
+        for suite, prompts in n.items()
     }

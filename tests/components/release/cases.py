@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.records import OWN_ARMS, Arm, Role
 from components.release.policy import Rule
-from components.results import Adapter, Difference, Evidence, Models, RateFigure
+from components.results import Adapter, CutFigure, Difference, Evidence, Models, RateFigure
 from components.storage import digest_bytes
 from components.workspace import ROWS
 
@@ -112,7 +112,7 @@ def evidence_of(
         roles={suite: Role(suite) for suite in SUITES},
         judges=dict.fromkeys(SUITES, "rules:x"),
         calibrations=(),
-        cut={},
+        cut={suite: dict.fromkeys(Arm, CutFigure(count=0, n=300)) for suite in SUITES},
         usage={},
         rows=digest_bytes(ROWS_FILE),
         engine="transformers",

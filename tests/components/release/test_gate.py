@@ -375,16 +375,27 @@ def test_a_named_suite_that_was_not_asked_rejects(adapter, models, prompts, good
     assert found[0].why == "not asked: jailbreakbench"
 
 
-def test_what_a_judge_did_not_see_is_told_and_fails_nothing(adapter, models, prompts, good):
-    cut = {"harmful": CutFigure(count=12, n=1200), "benign": CutFigure(count=0, n=1200)}
-    found = outcomes(good.model_copy(update={"cut": cut}), adapter, models, prompts)
+@pytest.mark.parametrize(("count", "passes"), [(6, True), (7, False)])
+def test_of_what_decides_few_texts_may_be_unread(adapter, models, prompts, good, count, passes):
+    # 2 % of 300; what the baseline wrote decides nothing.
+    own = {Arm.RESTORED: CutFigure(count=count, n=300), Arm.BASELINE: CutFigure(count=300, n=300)}
+    evidence = good.model_copy(update={"cut": {**good.cut, "harmful": good.cut["harmful"] | own}})
+    found = outcomes(evidence, adapter, models, prompts)
     told = {outcome.rule: outcome for outcome in found}
-    assert told["harmful has a judge"].why == (
-        "harmful: judged by rules:x, which read 12 of 1200 completions without their middle"
+    assert told["harmful is read whole"].why == (
+        f"completions that were read without their middle: {count} of 300 of restored; at most "
+        "2.0 % of an arm's are allowed"
     )
-    assert told["harmful has a judge"].warns and not told["benign has a judge"].warns
-    assert told["benign has a judge"].why == "benign: judged by rules:x"
-    assert word_of(found) is Word.ACCEPTED
+    assert told["harmful is read whole"].warns and not told["benign is read whole"].warns
+    assert told["benign is read whole"].why.endswith("their middle: none")
+    assert (word_of(found) is Word.ACCEPTED) is passes
+    assert [o.rule for o in found if not o.passed] == ([] if passes else ["harmful is read whole"])
+
+
+def test_what_nobody_counted_is_not_read(adapter, models, prompts, good):
+    some = {suite: figures for suite, figures in good.cut.items() if suite != "benign"}
+    found = against(good.model_copy(update={"cut": some}), adapter, models, prompts)
+    assert found == ["benign is read whole"]
 
 
 def test_a_policy_says_whose_word_counts(adapter, models, prompts, good):

@@ -242,6 +242,7 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
         ("judges: [rubric, rules]", "line 2: judges of the policy"),
         ("judges: []", "line 2: judges of the policy"),
         ("min_accuracy: 0.6", "line 2: min_accuracy of the policy is 0.6; 'default' has 0.7"),
+        ("max_cut: 0.05", "line 2: max_cut of the policy is 0.05; 'default' has 0.02"),
         ("bound_engine: false", "line 2: bound_engine of the policy is False; 'default' has True"),
     ):
         with pytest.raises(ConfigError, match=told):

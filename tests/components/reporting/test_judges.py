@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.records import Outcome, View
+from components.records import Arm, Outcome, View
 from components.reporting.judges import judge_rows
 from components.reporting.page import render
 from components.results import Calibration, CutFigure
@@ -39,9 +39,12 @@ def evidence(good):
         "judges": judges,
         "calibrations": (calibration(RUBRIC), calibration(RULES)),
         "cut": {
-            "harmful": CutFigure(count=12, n=1200),
-            "borderline": CutFigure(count=0, n=960),
-            "benign": CutFigure(count=1, n=1200),
+            "harmful": {
+                Arm.BASE: CutFigure(count=5, n=600),
+                Arm.RESTORED: CutFigure(count=7, n=600),
+            },
+            "borderline": {Arm.RESTORED: CutFigure(count=0, n=960)},
+            "benign": {Arm.RESTORED: CutFigure(count=1, n=1200)},
         },
     }
     evidence = good.evidence.model_copy(update=update)
