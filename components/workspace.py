@@ -53,6 +53,8 @@ UNDO = "undo.json"
 WITHSTAND = "withstand.json"
 # the suites of test prompts, an input below the root where stages run
 SUITES = "data/suites"
+# the prompts that come with the repository, an input, too
+EMBEDDED = "data/embedded"
 # the labelled cases that judges are tried on, another
 CALIBRATION = "data/calibration"
 # the search of `safereact tune`

@@ -7,14 +7,13 @@ the suite's file: then the stage that reads it refuses another one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from components.config import GuardJudge, Profile, read_yaml
 from components.errors import ConfigError
 from components.suites import used_suites
-from components.workspace import CALIBRATION, SUITES, Workspace
+from components.workspace import CALIBRATION, EMBEDDED, SUITES, Workspace
 from flows.findings import Finding, State
 
 
@@ -40,7 +39,15 @@ def unwatched(profile: Profile, workspace: Workspace) -> Iterator[str]:
 
     Raises `ConfigError` for a suite that is unknown or not valid.
     """
-    yield from _suite_files(profile, workspace)
+    listed = (read_yaml(workspace.parameters).get("profiles") or {}).get(profile.name) or {}
+    prompts = listed.get("prompts") or EMBEDDED
+    for source in profile.prepare.sources if listed else ():
+        if source.path and not _lies_in(workspace.root, source.path, prompts, EMBEDDED, SUITES):
+            yield (
+                f"the source {source.name!r} reads {source.path}, which DVC does not watch; put it "
+                f"below {prompts}, or name its folder as `prompts` of {profile.name} in params.yaml"
+            )
+    yield from _suite_files(profile, workspace, prompts)
     if not _lies_in(workspace.root, profile.evaluate.calibration, CALIBRATION):
         yield (
             f"evaluate.calibration is {profile.evaluate.calibration}, which DVC does not watch; "
@@ -49,16 +56,15 @@ def unwatched(profile: Profile, workspace: Workspace) -> Iterator[str]:
     yield from _guards(profile, workspace.root)
 
 
-def _suite_files(profile: Profile, workspace: Workspace) -> Iterator[str]:
-    listed = (read_yaml(workspace.parameters).get("profiles") or {}).get(profile.name) or {}
-    watched = (SUITES, listed.get("prompts") or SUITES)
+def _suite_files(profile: Profile, workspace: Workspace, prompts: str) -> Iterator[str]:
+    watched = (SUITES, EMBEDDED, prompts)
     for name, suite in used_suites(profile.prepare.suites, workspace.root / SUITES).items():
         path = suite.source.path
         if path is None or suite.source.sha256 or _lies_in(workspace.root, path, *watched):
             continue
         yield (
             f"the suite {name!r} reads {path}, which DVC does not watch; put it below "
-            f"{watched[1]}, or write its digest as `sha256` beside its `path` (`sha256sum {path}`)"
+            f"{prompts}, or write its digest as `sha256` beside its `path` (`sha256sum {path}`)"
         )
 
 
@@ -79,6 +85,9 @@ def _guards(profile: Profile, root: Path) -> Iterator[str]:
 
 
 def _lies_in(root: Path, path: str, *folders: str) -> bool:
-    """Return whether `path` is one of the `folders` or lies below it; all may be relative."""
-    place, *places = (Path(os.path.normpath(root / one)) for one in (path, *folders))
+    """Return whether `path` is one of the `folders` or lies below it; all may be relative.
+
+    DVC follows no links, so what a link leads to does not lie where the link does.
+    """
+    place, *places = ((root / one).resolve() for one in (path, *folders))
     return any(place.is_relative_to(folder) for folder in places)

@@ -37,7 +37,6 @@ SHAPE = Shape(
 @pytest.fixture
 def whole(project: Workspace) -> Workspace:
     """The repository with policies, where nothing is missing."""
-    shutil.copytree(ROOT / "data" / "embedded", project.root / "data" / "embedded")
     return project
 
 

@@ -76,6 +76,21 @@ def test_what_is_neither_is_refused_with_the_remedy(project, section, line, told
     assert finding.state is State.MISSING and f"{finding.told}; {finding.remedy}" == told
 
 
+def test_a_source_elsewhere_or_behind_a_link_is_refused(project, tmp_path):
+    path = "data/embedded/tiny/train.jsonl"
+    assert written(project, "prepare", "overlap_ngram: 9") == []
+    text = project.profile_file.read_text()
+    far = tmp_path / "far"
+    far.mkdir()
+    (project.root / "own" / "link").symlink_to(far)
+    for other in ("elsewhere/train.jsonl", "own/link/train.jsonl"):
+        project.profile_file.write_text(text.replace(path, other, 1))
+        (told,) = unwatched(load_profile(project.profile_file), project)
+        assert f"reads {other}, which DVC does not watch; put it below own, or name" in told
+    project.profile_file.write_text(text.replace(path, "own/train.jsonl", 1))
+    assert list(unwatched(load_profile(project.profile_file), project)) == []
+
+
 def test_a_guards_folder_is_refused_with_the_digest_to_write(project, guard):
     (told,) = written(project, "evaluate", "judges: {mine: " + GUARD + "}}")
     assert told == (
