@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from components.errors import InterruptionError, StageError
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class Journal:
+class Journal(ABC):
     """A file of JSON objects, one a line, that only grows; a kind of it says what they mean.
 
     A last line that a killed process left torn is cut off. The file goes when the block that it is
@@ -42,10 +43,10 @@ class Journal:
         if kind is None:
             self._path.unlink()
 
+    @abstractmethod
     def take(self, line: dict[str, Any]) -> None:
         """Take in what an earlier process appended; a `ValueError`, `TypeError` or `KeyError` says
         that it is broken."""
-        raise NotImplementedError
 
     def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Put the objects on the disk before returning.

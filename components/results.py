@@ -233,6 +233,11 @@ class PromptContract(Record):
     generation_prefix: str  # what the template puts after the last user turn
     opens_thought: bool  # the generation prefix ends within an open thought
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return digest_bytes(self.model_dump_json().encode())
+
 
 class ModelRef(Record):
     """One checkpoint. `location` is relative to the result's folder, a local path, or a hub id."""

@@ -21,12 +21,19 @@ _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+_SHORT = 12  # hex digits of a digest in a sentence
 _LONGEST_LINE = 1000  # characters on a terminal
 # ASCII punctuation with a meaning within a line of CommonMark, of GitHub's tables and links, or of
 # formulas in dollar signs.
 _MARKS = re.compile(r"[\\`*_\[\]()<>|~&!#$@]")
 _BARE_LINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
 _START = re.compile(r"^([-+=]|\d+(?=[.)]))")
+
+
+def short_digest(name: str) -> str:
+    """Return a digest, or a name that ends in one such as a judge's, with the digest cut."""
+    kind, colon, digest = name.rpartition(":")
+    return f"{kind}{colon}{digest[:_SHORT]}"
 
 
 class _Visible(dict[int, str]):

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from components.config import Profile, Shape, load_profile, read_yaml
+from components.config import GuardJudge, Profile, Shape, load_profile, read_yaml
 from components.errors import ConfigError
 from components.launcher import VARIABLE
 from components.release.policies import check_fits
-from components.suites import used_suites
-from components.workspace import POLICIES, STAGES, SUITES, Workspace
+from components.workspace import POLICIES, STAGES, Workspace
 from flows.checkpoints import Wanted, complaint, find_shape, wanted_checkpoints
 from flows.estimate import (
     GB,
@@ -34,7 +33,7 @@ from flows.machine import (
     check_servers,
     find_device,
 )
-from flows.suites import check_suites
+from flows.suites import check_suites, suites_of
 from flows.watched import check_watched
 from flows.workload import Asked, asked_of
 
@@ -69,18 +68,20 @@ def examine(workspace: Workspace) -> list[Finding]:
     findings += check_listing(profile, workspace, wanted)
     findings += check_watched(profile, workspace)
     findings += check_prompts(profile, workspace.root)
-    findings += check_suites(profile, workspace.root)
-    findings += check_judges(profile, workspace.root)
+    suites = suites_of(profile, workspace.root)
+    findings += check_suites(suites, workspace.root)
+    findings += check_judges(profile, suites, workspace.root)
     findings += check_checkpoints(wanted)
     shape = find_shape(profile, wanted)
     if shape is None:
         told = "nothing here tells the model's size, so memory and disk were not estimated"
         remedy = "put the checkpoint there, or give its models.shape"
         return [*findings, Finding("size", State.WARNING, told, remedy)]
-    findings += check_disk(profile, shape, wanted, workspace.root)
+    guards = guards_to_fetch(profile, suites, workspace.root)
+    findings += check_disk(profile, shape, wanted, guards, workspace.root)
     device = find_device()
     findings += check_device(profile, shape, device)
-    findings += check_memory(profile, _asked(profile, workspace.root), shape, device)
+    findings += check_memory(profile, asked_of(profile, suites), shape, device)
     return findings
 
 
@@ -207,13 +208,17 @@ def _check_token() -> Finding:
 
 
 def check_disk(
-    profile: Profile, shape: Shape, wanted: list[Wanted], root: Path
+    profile: Profile,
+    shape: Shape,
+    wanted: list[Wanted],
+    guards: Sequence[GuardJudge],
+    root: Path,
 ) -> Iterator[Finding]:
     """Yield whether results and what is still to be fetched find room; sizes are estimates."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     missing = [shape for one in wanted if one.on_hub and one.folder() is None]
-    missing += [GUARDS[guard.kind] for guard in guards_to_fetch(profile, root)]
+    missing += [GUARDS[guard.kind] for guard in guards]
     needs = [("disk", root, artifact_bytes(profile, shape), "results")]
     if missing:
         size = sum(weight_bytes(one, "bf16") for one in missing)
@@ -247,14 +252,6 @@ def check_device(profile: Profile, shape: Shape, device: Device) -> Iterator[Fin
     if profile.train.load_in_4bit and not device.accelerator:
         told = "train.load_in_4bit needs an accelerator"
         yield Finding("4 bits", State.MISSING, told, "set it to false, or use a GPU")
-
-
-def _asked(profile: Profile, root: Path) -> list[Asked]:
-    try:
-        suites = used_suites(profile.prepare.suites, root / SUITES)
-    except ConfigError:  # which `check_watched` tells of
-        suites = {}
-    return asked_of(profile, suites)
 
 
 def check_memory(

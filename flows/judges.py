@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from components.config import GuardJudge, Profile
-from components.errors import ConfigError, SafeReActError
+from components.errors import SafeReActError
 from components.evaluation.judges.calibration import read_cases
 from components.evaluation.judges.opening import RULES, check_judge, open_judge
 from components.records import Role
-from components.suites import used_suites
-from components.workspace import SUITES
+from components.suites import Suite
 from flows.checkpoints import Wanted
 from flows.findings import Finding, State
 
 _REMEDY = "see docs/judges.md"
 
 
-def check_judges(profile: Profile, root: Path) -> Iterator[Finding]:
+def check_judges(profile: Profile, suites: Mapping[str, Suite], root: Path) -> Iterator[Finding]:
     """Yield of every judge in use whether it can judge, and whether the labelled cases can be read.
 
     No weights are loaded and none are fetched. The server of a rubric is asked for its models.
@@ -30,14 +29,14 @@ def check_judges(profile: Profile, root: Path) -> Iterator[Finding]:
         yield Finding("judges", State.OK, told)
     except SafeReActError as error:
         yield Finding("judges", State.MISSING, str(error), "mend evaluate.calibration")
-    for name, roles in _in_use(profile, root).items():
+    for name, roles in _in_use(profile, suites).items():
         if name != RULES:
             yield _check(profile, name, roles, root)
 
 
-def guards_to_fetch(profile: Profile, root: Path) -> list[GuardJudge]:
+def guards_to_fetch(profile: Profile, suites: Mapping[str, Suite], root: Path) -> list[GuardJudge]:
     """Return the guards in use that are on the hub and not in its cache."""
-    judges = [profile.evaluate.judges.get(name) for name in _in_use(profile, root)]
+    judges = [profile.evaluate.judges.get(name) for name in _in_use(profile, suites)]
     guards = [judge for judge in judges if isinstance(judge, GuardJudge)]
     places = [Wanted(guard.kind, guard.model, guard.revision, root) for guard in guards]
     return [
@@ -47,15 +46,11 @@ def guards_to_fetch(profile: Profile, root: Path) -> list[GuardJudge]:
     ]
 
 
-def _in_use(profile: Profile, root: Path) -> dict[str, set[Role]]:
+def _in_use(profile: Profile, suites: Mapping[str, Suite]) -> dict[str, set[Role]]:
     """Return the judges that suites name, each with the roles of its suites."""
-    try:
-        named = list(used_suites(profile.prepare.suites, root / SUITES).values())
-    except ConfigError:  # which `check_watched` tells of
-        named = []
     evaluate = profile.evaluate
     asked = [(evaluate.judged_by.get(role, RULES), role) for role in evaluate.prompts]
-    asked += [(suite.judge, suite.role) for suite in named]
+    asked += [(suite.judge, suite.role) for suite in suites.values()]
     found: dict[str, set[Role]] = {}
     for name, role in asked:
         found.setdefault(name, set()).add(role)

@@ -98,18 +98,34 @@ def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[st
 
 def bring_up_to_date(workspace: Workspace, stages: Sequence[str]) -> None:
     """Run those of `stages` that are stale, in their order, and log what they print."""
-    stale, asked = stale_stages(workspace, stages), False
-    for stage in stages:
-        if stage == "evaluate" and bring_champion(workspace):
+
+    def bring() -> bool:
+        changed = bring_champion(workspace)
+        if changed:
             logger.info("[%s] %s", "champion", champion_told(workspace))
-            asked = True
-        # Whatever follows a stage that ran may have become stale by it.
-        if stage not in stale and not asked:
+        return changed
+
+    for stage, up_to_date in in_turn(workspace, stages, bring):
+        if up_to_date:
             logger.info("[%s] %s", stage, "up to date")
             continue
-        asked, start = True, time.monotonic()
+        start = time.monotonic()
         run_stage(stage, workspace, partial(logger.info, "[%s] %s", stage))
         logger.info("[%s] %s", stage, f"done in {time.monotonic() - start:.0f} s")
+
+
+def in_turn(
+    workspace: Workspace, stages: Sequence[str], bring: Callable[[], bool]
+) -> Iterator[tuple[str, bool]]:
+    """Yield the stages in their order, each with whether it is up to date and need not be run.
+
+    `bring` brings the champion before the evaluation and tells whether it changed. Whatever follows
+    a stage that ran may have become stale by it.
+    """
+    stale, ran = stale_stages(workspace, stages), False
+    for stage in stages:
+        ran = (stage == "evaluate" and bring()) or ran or stage in stale
+        yield stage, not ran
 
 
 def ask_dvc(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
@@ -18,7 +19,7 @@ from components.workspace import STAGES, Workspace, open_workspace
 from flows.champion import bring_champion, champion_told, measures_champion
 from flows.lock import one_run
 from flows.outcome import Outcome, register_accepted
-from flows.pipeline import check_profile, stale_stages
+from flows.pipeline import check_profile, in_turn
 from flows.stages import reproduce, tell
 
 
@@ -41,13 +42,9 @@ def retrain(profile: str) -> State[Outcome]:
 
 
 def _bring_up_to_date(workspace: Workspace) -> None:
-    stale, asked = stale_stages(workspace), False
-    for stage in STAGES:
-        if stage == "evaluate":
-            bring = ask_registry if measures_champion(workspace) else bring_champion
-            asked = bring(workspace) or asked
-        # Whatever follows a stage that ran may have become stale by it.
-        asked = reproduce(stage, workspace, up_to_date=stage not in stale and not asked)
+    bring = ask_registry if measures_champion(workspace) else bring_champion
+    for stage, up_to_date in in_turn(workspace, STAGES, partial(bring, workspace)):
+        reproduce(stage, workspace, up_to_date=up_to_date)
 
 
 def _server_failed(_task: Task, _run: TaskRun, state: State) -> bool:

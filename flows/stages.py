@@ -24,16 +24,15 @@ def tell(what: str, text: str) -> None:
 
 # A stage is deterministic: what failed once would fail again, so there are no retries.
 @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
-def reproduce(stage: str, workspace: Workspace, *, up_to_date: bool) -> bool:
-    """Bring one stage up to date; return whether DVC had to be asked.
+def reproduce(stage: str, workspace: Workspace, *, up_to_date: bool) -> None:
+    """Bring one stage up to date; DVC is asked unless it is.
 
     Its output goes line by line to the log of the task and to the stage's log file.
     """
     if up_to_date:
         tell(stage, "up to date")
-        return False
+        return
     start = time.monotonic()
     tell(stage, "starts")
     run_stage(stage, workspace, lambda line: tell(stage, line))
     tell(stage, f"done in {time.monotonic() - start:.0f} s")
-    return True

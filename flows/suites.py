@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +54,17 @@ def list_used(workspace: Workspace) -> list[Listing]:
     return [Listing(n, suite, "", _here(suite, workspace.root)) for n, suite in suites.items()]
 
 
-def check_suites(profile: Profile, root: Path) -> Iterator[Finding]:
-    """Yield what is missing here of each suite that the profile names, as the doctor tells it;
-    nothing of suites that are not valid."""
+def suites_of(profile: Profile, root: Path) -> dict[str, Suite]:
+    """Return the suites that the profile names; none where one is not valid, which `check_watched`
+    tells of."""
     try:
-        suites = used_suites(profile.prepare.suites, root / SUITES)
-    except ConfigError:  # which `check_watched` tells of
-        return
+        return used_suites(profile.prepare.suites, root / SUITES)
+    except ConfigError:
+        return {}
+
+
+def check_suites(suites: Mapping[str, Suite], root: Path) -> Iterator[Finding]:
+    """Yield what is missing here of each of a profile's suites, as the doctor tells it."""
     lacking = [found for suite in suites.values() for found in _lacking(suite, root)]
     yield from lacking
     if suites and not lacking:

@@ -21,7 +21,6 @@ from components.results import (
     ChampionArm,
     ModelRef,
     Models,
-    PromptContract,
     PromptSet,
 )
 from components.storage import digest_bytes, digest_folder
@@ -37,8 +36,8 @@ def check_adapter(adapter: Adapter, models: Models, prompts: PromptSet) -> None:
         (
             "adapter of another prompt contract",
             "contract",
-            _digest(adapter.contract),
-            _digest(models.post_trained.contract),
+            adapter.contract.digest,
+            models.post_trained.contract.digest,
         ),
         ("adapter of other data", "prompts", adapter.data, prompts.digest_of_prompts),
         (
@@ -60,10 +59,6 @@ def check_adapter(adapter: Adapter, models: Models, prompts: PromptSet) -> None:
                 f"{complaint}: it was trained with {what} {expected}, here is {found}; "
                 "run the stage train again"
             )
-
-
-def _digest(contract: PromptContract) -> str:
-    return digest_bytes(contract.model_dump_json().encode())
 
 
 def meet(champion: Champion, adapter: Adapter, models: Models) -> ChampionArm:

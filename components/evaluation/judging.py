@@ -13,7 +13,7 @@ from components.evaluation.attacks import judged_request
 from components.evaluation.grading import Grade, grade
 from components.evaluation.judges.calibration import LabelledCase, calibrate, cases_for
 from components.evaluation.judges.opening import RULES, open_judge
-from components.evaluation.judges.protocol import Case, Judge, Ruling
+from components.evaluation.judges.protocol import Case, Judge, Ruling, rule_on
 from components.evaluation.judges.verdicts import KeptVerdicts, Remembered
 from components.evaluation.rows import Row
 from components.lm.loading import free_memory
@@ -168,7 +168,7 @@ class Examiner:
 
 def judged_rows(arm: AnyArm, answers: Sequence[Answer], judge: Judge) -> list[Row]:
     """Return a row for every answer, in order. Thought and answer are judged each by itself."""
-    rulings = iter(judge.judge([case for answer in answers for case in _cases(answer)]))
+    rulings = iter(rule_on(judge, [case for answer in answers for case in _cases(answer)]))
     parts: list[_Parts] = [
         (None if answer.completion.thought is None else next(rulings), next(rulings))
         for answer in answers

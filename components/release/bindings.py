@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from components.errors import EvidenceError
-from components.release.gate import digest_of
 from components.results import Adapter, Decision, Evidence, PromptContract, RuleOutcome, SuiteSet
+from components.shown import short_digest
 from components.storage import digest_folder
-
-_SHORT = 12  # hex digits of a digest in a sentence
 
 
 def bound_to(decision: Decision) -> dict[str, str]:
@@ -17,7 +15,7 @@ def bound_to(decision: Decision) -> dict[str, str]:
     return {
         "adapter": decision.adapter,
         "data": decision.data,
-        "prompt contract": digest_of(decision.contract),
+        "prompt contract": decision.contract.digest,
         **{f"judge of {suite}": judge for suite, judge in decision.judges.items()},
         **({"champion": decision.champion} if decision.champion else {}),
         "evidence": decision.evidence,
@@ -33,7 +31,7 @@ def found_now(
     return {
         "adapter": digest_folder(adapter.adapter),
         "data": prompts.digest,
-        "prompt contract": digest_of(contract),
+        "prompt contract": contract.digest,
         **{f"judge of {suite}": judge for suite, judge in evidence.judges.items()},
         "evidence": Evidence.digest_of(evidence.folder),
         "policy": policy,
@@ -47,8 +45,8 @@ def check_current(decision: Decision, now: Mapping[str, str]) -> None:
     """
     bound = bound_to(decision)
     changed = [
-        f"the decision's {what} ({_short(bound.get(what, 'none'))}) is not the {what} here "
-        f"({_short(found)})"
+        f"the decision's {what} ({short_digest(bound.get(what, 'none'))}) is not the {what} here "
+        f"({short_digest(found)})"
         for what, found in now.items()
         if bound.get(what) != found
     ]
@@ -65,9 +63,3 @@ def check_bindings(outcomes: Iterable[RuleOutcome]) -> None:
         raise EvidenceError(
             f"{'; '.join(broken)}: the decision is stale; `safereact run` brings it up to date"
         )
-
-
-def _short(name: str) -> str:
-    """Return a digest, or a name that ends in one, with the digest cut."""
-    kind, colon, digest = name.rpartition(":")
-    return f"{kind}{colon}{digest[:_SHORT]}"

@@ -22,14 +22,11 @@ from components.results import (
     Conclusion,
     Evidence,
     Models,
-    PromptContract,
     RateFigure,
     RuleOutcome,
     SuiteSet,
 )
-from components.storage import digest_bytes
-
-_SHORT = 12  # hex digits of a digest in a sentence
+from components.shown import short_digest
 
 
 def decide(
@@ -95,13 +92,11 @@ def bindings(
     yield _match(
         "evidence is about this SFT baseline", "adapter", evidence.baseline, adapter.baseline_digest
     )
-    ours = digest_of(adapter.contract)
+    ours = adapter.contract.digest
     yield _match(
-        "evidence is about this prompt contract", "contract", digest_of(evidence.contract), ours
+        "evidence is about this prompt contract", "contract", evidence.contract.digest, ours
     )
-    yield _match(
-        "prompts are put as in training", "contract", digest_of(post_trained.contract), ours
-    )
+    yield _match("prompts are put as in training", "contract", post_trained.contract.digest, ours)
 
 
 def _match(rule: str, what: str, found: str, expected: str) -> RuleOutcome:
@@ -110,7 +105,7 @@ def _match(rule: str, what: str, found: str, expected: str) -> RuleOutcome:
     An empty digest matches nothing, not even another empty one.
     """
     passed = bool(found) and found == expected
-    named, wanted = found[:_SHORT] or "nothing", expected[:_SHORT] or "nothing"
+    named, wanted = short_digest(found) or "nothing", short_digest(expected) or "nothing"
     told = f"{what} {wanted}" if passed else f"it says {what} {named}, here is {wanted}"
     return statement(rule, passed, told if passed else f"not so: {rule}; {told}")
 
@@ -161,11 +156,6 @@ def statement(rule: str, passed: bool, why: str, *, warns: bool = False) -> Rule
     )
 
 
-def digest_of(contract: PromptContract) -> str:
-    """Return the SHA-256 of a prompt contract."""
-    return digest_bytes(contract.model_dump_json().encode())
-
-
 # --- can its verdicts be read? ---------------------------------------------------------------
 
 
@@ -204,8 +194,8 @@ def _was_asked(evidence: Evidence) -> bool:
 
 def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]:
     judge = evidence.judges.get(suite, "")
-    kind, _, digest = judge.partition(":")
-    told = f"judged by {kind}:{digest[:_SHORT]}" if judge else "the evidence does not name one"
+    kind = judge.partition(":")[0]
+    told = f"judged by {short_digest(judge)}" if judge else "the evidence does not name one"
     counts = not policy.judges or kind in policy.judges
     if not counts:
         told += f"; the policy takes the word of {', '.join(policy.judges)}"

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.config import Checkpoints, Profile, Shape, load_profile
-from components.suites import Suite, used_suites
-from components.workspace import SUITES
 from flows.durations import GPUS, evaluation_seconds, judging_seconds, training_seconds
 from flows.estimate import GB, generation_memory, judging_memory, parameters, training_memory
+from flows.suites import suites_of
 from flows.workload import Asked, asked_of
 
 ROOT = Path(__file__).parents[2]
@@ -44,12 +43,8 @@ def described() -> list[tuple[Profile, Checkpoints, Shape]]:
     return sorted(found, key=lambda row: (parameters(row[2]), row[0].name))
 
 
-def suites_of(profile: Profile) -> dict[str, Suite]:
-    return used_suites(profile.prepare.suites, ROOT / SUITES)
-
-
 def asked(profile: Profile) -> list[Asked]:
-    return asked_of(profile, suites_of(profile))
+    return asked_of(profile, suites_of(profile, ROOT))
 
 
 def pairs() -> Iterator[str]:
@@ -76,7 +71,7 @@ def tests() -> Iterator[str]:
         evaluate = profile.evaluate
         suites = [
             f"`{name}` ({suite.prompts or 'all'}, {suite.judge})"
-            for name, suite in suites_of(profile).items()
+            for name, suite in suites_of(profile, ROOT).items()
         ]
         own = {role.value: evaluate.judged_by.get(role, "rules") for role in evaluate.prompts}
         by_judge = {

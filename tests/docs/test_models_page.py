@@ -8,7 +8,8 @@ from components.config import Checkpoints, GuardJudge, load_profile
 from components.evaluation.judges.opening import check_judge
 from components.records import Role
 from flows.checkpoints import wanted_checkpoints
-from tests.docs.models_table import PAGE, ROOT, described, models_page, suites_of
+from flows.suites import suites_of
+from tests.docs.models_table import PAGE, ROOT, described, models_page
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
@@ -54,7 +55,7 @@ def test_the_pins_that_the_page_of_gpus_names_are_those_of_the_profiles():
 
 def test_every_profile_of_hub_models_has_suites_pinned_judges_and_attacks():
     for profile, *_ in described():
-        evaluate, named = profile.evaluate, suites_of(profile)
+        evaluate, named = profile.evaluate, suites_of(profile, ROOT)
         roles = {suite.role for suite in named.values()}
         assert roles == {Role.HARMFUL, Role.BORDERLINE, Role.REASONING}, profile.name
         assert evaluate.attacks, profile.name

@@ -295,12 +295,12 @@ def test_a_disk_that_is_too_small(whole: Workspace, profile: Profile):
     other = with_models(profile, base_revision=REVISION, post_trained_revision=REVISION)
     wanted = wanted_checkpoints(other, whole.root)
     huge = SHAPE.model_copy(update={"layers": 10**6})
-    assert missing(doctor.check_disk(other, huge, wanted, whole.root)).keys() == {
+    assert missing(doctor.check_disk(other, huge, wanted, [], whole.root)).keys() == {
         "disk",
         "hub cache",
     }
     small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300, "feed_forward": 8})
-    assert missing(doctor.check_disk(other, small, wanted, whole.root)) == {}
+    assert missing(doctor.check_disk(other, small, wanted, [], whole.root)) == {}
 
 
 def test_a_model_of_unknown_size_is_told(whole: Workspace):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from components.records import Arm
-from components.results import Conclusion, Decision, RateFigure, RuleOutcome
+from components.release.gate import statement
+from components.results import Decision, RateFigure, RuleOutcome
 from flows.screen import metric_cell, rate_cell, rules_table
 
 
@@ -12,19 +12,7 @@ def rate(count: int, n: int, **more) -> RateFigure:
 
 
 def check(rule: str, *, warns: bool) -> RuleOutcome:
-    return RuleOutcome(
-        rule=rule,
-        metric="evidence",
-        arm=Arm.RESTORED,
-        against=None,
-        figure=None,
-        bound=None,
-        threshold=None,
-        n=0,
-        conclusion=Conclusion.PASS,
-        warns=warns,
-        why=f"the words of {rule}",
-    )
+    return statement(rule, True, f"the words of {rule}", warns=warns)
 
 
 def test_a_cell_tells_verdicts_that_could_not_be_read_only_where_there_are_some():

@@ -13,7 +13,7 @@ from components.errors import ConfigError
 from components.suites import suites_in
 from components.workspace import SUITES, Workspace
 from flows.findings import Finding, State
-from flows.suites import check_suites, list_suites, list_used, suites_table
+from flows.suites import check_suites, list_suites, list_used, suites_of, suites_table
 from tests.flows.conftest import safereact
 
 
@@ -107,7 +107,8 @@ def checked(workspace: Workspace, **uses) -> dict[str, Finding]:
     prepare = profile.prepare.model_copy(
         update={"suites": {name: SuiteUse(**use) for name, use in uses.items()}}
     )
-    found = check_suites(profile.model_copy(update={"prepare": prepare}), workspace.root)
+    suites = suites_of(profile.model_copy(update={"prepare": prepare}), workspace.root)
+    found = check_suites(suites, workspace.root)
     return {finding.subject: finding for finding in found}
 
 

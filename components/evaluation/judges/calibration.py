@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import DataError, EvidenceError
-from components.evaluation.judges.protocol import Case, Judge
+from components.evaluation.judges.protocol import Case, Judge, rule_on
 from components.records import Outcome, Role, View
 from components.results import Calibration, KappaFigure, RateFigure
 from components.storage import digest_bytes, read_json_lines
@@ -65,7 +65,7 @@ def calibrate(judge: Judge, cases: Sequence[LabelledCase], *, confidence: float)
     Raises `EvidenceError` where there are none.
     """
     cases = cases_for(judge, cases)
-    rulings = judge.judge([labelled.case for labelled in cases])
+    rulings = rule_on(judge, [labelled.case for labelled in cases])
     pairs = [(known.outcome, ruling.outcome) for known, ruling in zip(cases, rulings, strict=True)]
     right = [
         (known.case.view, label is ruled)

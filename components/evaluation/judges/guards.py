@@ -15,7 +15,7 @@ import torch
 from components.errors import ConfigError, ModelError
 from components.evaluation.judges import checkpoints
 from components.evaluation.judges.formats import Format
-from components.evaluation.judges.protocol import Case, Ruling, each_once
+from components.evaluation.judges.protocol import Case, Ruling
 from components.evaluation.judges.quoting import Quoting, is_long
 from components.lm.engines.protocol import Request, with_progress
 from components.lm.generation import engine_of
@@ -34,7 +34,7 @@ _TEXT_TOKENS = 256  # that a guard must be able to read beside its own prompt
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class Shown:
     """A guard's prompt about one case."""
 
     ids: list[int]
@@ -98,22 +98,18 @@ class Guard:
         """Let go of the weights."""
         self.__dict__.pop("_model", None)
 
-    def judge(self, cases: Sequence[Case]) -> list[Ruling]:
-        """Return a ruling on every case, in order; greedy.
+    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
+        """Yield the rulings on distinct cases as the guard's words are written, greedily.
 
         Raises `ModelError` where the guard cannot be loaded or is too large for the memory there
         is, `ConfigError` for a case of a role that it cannot judge.
         """
-        return each_once(cases, self.ask)
-
-    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
-        """Yield the rulings on distinct cases as the guard's words are written."""
         if odd := {case.role for case in cases} - self.roles:
             raise ConfigError(
                 f"the judge {self.label!r} ({self.kind}) cannot judge {', '.join(sorted(odd))} "
                 f"prompts, only {', '.join(sorted(self.roles))}"
             )
-        shown = {case: self._shown(case) for case in cases}
+        shown = {case: self.show(case) for case in cases}
         if spoilt := {
             case: Ruling(Outcome.UNPARSED, "holds a control token", prompt.cut)
             for case, prompt in shown.items()
@@ -148,19 +144,14 @@ class Guard:
         request, text = (self.quoting.quote(part, limit) for part in (case.request, case.text))
         return self.form.prompt.format(request=request, text=text)
 
-    def encode(self, case: Case) -> list[int] | None:
-        """Return the token ids of the prompt about `case`, the texts cut until the guard can read
-        them; None where a control token would come out of a text in spite of the quoting."""
-        prompt = self._shown(case)
-        return prompt.ids if prompt.plain else None
-
-    def _shown(self, case: Case) -> _Shown:
+    def show(self, case: Case) -> Shown:
+        """Return the prompt about `case`, the texts cut until the guard can read them."""
         limit = self.max_characters
         while len(ids := self._ids(self.render(case, limit))) > self._room:
             limit //= 2
         if limit < self.max_characters:
             log.info("%s: a case is cut to %d characters a text", self.label, limit)
-        return _Shown(
+        return Shown(
             ids,
             plain=self._controls(ids) == self._controls(self._plain),
             cut=any(is_long(text, limit) for text in (case.request, case.text)),

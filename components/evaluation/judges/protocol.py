@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,9 +60,6 @@ class Judge(Protocol):
         """Raise what would keep it from judging, as far as that can be seen without loading weights
         and without paying."""
 
-    def judge(self, cases: Sequence[Case]) -> list[Ruling]:
-        """Return a ruling on every case, in order."""
-
     def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
         """Yield the rulings on distinct cases, none of them empty, as soon as they are there, each
         once."""
@@ -71,10 +68,8 @@ class Judge(Protocol):
         """Give back the memory that it takes; asked again, it loads again."""
 
 
-def each_once(
-    cases: Sequence[Case], ask: Callable[[list[Case]], Iterable[dict[Case, Ruling]]]
-) -> list[Ruling]:
-    """Return a ruling on every case, in order, while `ask` sees each distinct one once.
+def rule_on(judge: Judge, cases: Sequence[Case]) -> list[Ruling]:
+    """Return a ruling on every case, in order, while the judge is asked each distinct one once.
 
     A text with nothing to be seen in it is `neither`, and nobody is asked.
     """
@@ -82,6 +77,6 @@ def each_once(
         case: Ruling(Outcome.NEITHER, "empty") for case in cases if not visible(case.text).strip()
     }
     asked = [case for case in dict.fromkeys(cases) if case not in rulings]
-    for group in ask(asked) if asked else ():
+    for group in judge.ask(asked) if asked else ():
         rulings |= group
     return [rulings[case] for case in cases]

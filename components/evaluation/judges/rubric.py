@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.errors import ModelError
 from components.evaluation.judges.endpoint import Endpoint, HugeAnswer
-from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling, each_once
+from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling
 from components.evaluation.judges.quoting import Quoting, is_long
 from components.records import Outcome, Role, View
 from components.results import Usage
@@ -98,19 +98,13 @@ class Rubric:
     def close(self) -> None:
         """Nothing of it is in this process's memory."""
 
-    def judge(self, cases: Sequence[Case]) -> list[Ruling]:
-        """Return a ruling on every case, in order.
-
-        An answer that does not fit the schema is unparsed. Raises `ModelError` where the server
-        cannot be used, and before anything is sent where the requests that are left do not do.
-        """
-        return each_once(cases, self.ask)
-
     def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
         """Yield the ruling on each of the distinct cases when its answer is there.
 
         After an error what was under way is waited for and yielded, since it is paid for; what has
-        not begun, or would be sent again, is not sent.
+        not begun, or would be sent again, is not sent. An answer that does not fit the schema is
+        unparsed. Raises `ModelError` where the server cannot be used, and before anything is sent
+        where the requests that are left do not do.
         """
         self.endpoint.begin()
         self.endpoint.check_left(len(cases))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling, each_once
+from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling
 from components.lm.outcomes import REFUSALS, outcome
 from components.records import Role
 from components.results import Usage
@@ -44,12 +44,8 @@ class RulesJudge:
         """None: nobody is asked."""
         return None
 
-    def judge(self, cases: Sequence[Case]) -> list[Ruling]:
-        """Return a ruling on every case, in order; it says the outcome."""
-        return each_once(cases, self.ask)
-
     def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
-        """Yield the rulings on distinct cases, all at once."""
+        """Yield the rulings on distinct cases, all at once; each says the outcome."""
         yield {case: self._rule(case.text) for case in cases}
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.evaluation.judges.protocol import Case, Judge, Ruling, each_once
+from components.evaluation.judges.protocol import Case, Judge, Ruling
 from components.journal import Journal
 from components.records import Outcome, Role
 from components.results import Usage
@@ -98,10 +98,6 @@ class Remembered:
     def close(self) -> None:
         """Give back the memory that the judge takes."""
         self.inner.close()
-
-    def judge(self, cases: Sequence[Case]) -> list[Ruling]:
-        """Return a ruling on every case, in order."""
-        return each_once(cases, self.ask)
 
     def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
         """Yield the rulings on distinct cases, those known already first, and note the others."""

@@ -6,40 +6,15 @@ import pytest
 
 from components.errors import EvidenceError
 from components.evaluation.inquiry import standing
-from components.evaluation.rows import Row
-from components.records import Arm, Form, Outcome, Role
+from components.records import Outcome, Role
+from tests.components.evaluation.handmade import row
 
 R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSED
 
 
-def row(role: Role, answer: Outcome, thought: Outcome | None = None) -> Row:
-    return Row(
-        prompt_id="1",
-        suite=role.value,
-        arm=Arm.RESTORED,
-        form=Form.SERVED,
-        role=role,
-        topic="t",
-        sample=0,
-        thought=None if thought is None else "x",
-        answer="x",
-        closed=True,
-        finished=True,
-        tokens=1,
-        outcome_thought=thought,
-        outcome_answer=answer,
-        said_thought=None,
-        said_answer="",
-        correct=None,
-        correct_strict=None,
-        cut=False,
-    )
-
-
 def test_verdicts_that_could_not_be_read_are_counted_apart():
-    harmful = [row(Role.HARMFUL, R), row(Role.HARMFUL, U), row(Role.HARMFUL, U, C)]
-    harmful += [row(Role.HARMFUL, R, U), row(Role.HARMFUL, N)]
-    benign = [row(Role.BENIGN, C), row(Role.BENIGN, U), row(Role.BENIGN, R), row(Role.BENIGN, N)]
+    harmful = [row(1, *parts) for parts in ((R,), (U,), (U, C), (R, U), (N,))]
+    benign = [row(1, answer, role=Role.BENIGN) for answer in (C, U, R, N)]
     found = standing([*harmful, *benign], 0.95)
     figures = {name: (rate.count, rate.n) for name, rate in found}
     assert figures == {
@@ -53,4 +28,4 @@ def test_verdicts_that_could_not_be_read_are_counted_apart():
 
 def test_a_standing_of_no_prompts_is_none():
     with pytest.raises(EvidenceError, match="zero prompts"):
-        standing([row(Role.HARMFUL, R)], 0.95)
+        standing([row(1, R)], 0.95)

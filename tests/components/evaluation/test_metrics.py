@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from components.evaluation.metrics import counts_of, differences, rates
-from components.evaluation.rows import Row
 from components.measures import Metric
 from components.records import Arm, Form, Outcome, Role
 from components.results import COMPARISONS
+from tests.components.evaluation.handmade import row
 
 R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSED
 ROLES = {role.value: role for role in Role}
-
-
-def row(number, answer, thought=None, *, arm=Arm.BASE, role=Role.HARMFUL, **more):
-    plain = Row(
-        prompt_id=str(number),
-        suite=role.value,
-        arm=arm,
-        form=Form.SERVED,
-        role=role,
-        topic="t",
-        sample=0,
-        thought=None if thought is None else "x",
-        answer="x",
-        closed=True,
-        finished=True,
-        tokens=1,
-        outcome_thought=thought,
-        outcome_answer=answer,
-        said_thought=None,
-        said_answer="",
-        cut=False,
-        correct=None,
-        correct_strict=None,
-    )
-    return replace(plain, **more)
 
 
 def test_rates_of_an_arm():

@@ -133,12 +133,19 @@ def test_an_arm_is_asked_as_itself(examiner, random_models, monkeypatch):
 
 
 def test_what_the_judge_cannot_read_counts_as_complied_with(examiner, random_models):
-    class Unreadable:
-        name, roles, usage = "unreadable", frozenset(Role), None
+    class Always:
+        name, roles, usage = "always", frozenset(Role), None
 
-        def judge(self, cases):
-            return [Ruling(Outcome.UNPARSED, "") for _ in cases]
+        def __init__(self, outcome):
+            self.outcome = outcome
 
-    suites = dict.fromkeys(examiner.judges, Unreadable())
-    found = measure(replace(examiner, judges=suites), random_models, Arm.BASE, confidence=0.95)
-    assert found["harmful.either.complied"].rate == found["harmful.complied"].rate == 1
+        def ask(self, cases):
+            yield dict.fromkeys(cases, Ruling(self.outcome, ""))
+
+    def found(outcome):
+        judged = replace(examiner, judges=dict.fromkeys(examiner.judges, Always(outcome)))
+        return measure(judged, random_models, Arm.BASE, confidence=0.95)
+
+    unread = found(Outcome.UNPARSED)
+    assert unread == found(Outcome.COMPLIED) != found(Outcome.REFUSED)
+    assert unread["harmful.either.complied"].rate == 1

@@ -17,7 +17,7 @@ import pytest
 
 from components.errors import ConfigError, ModelError
 from components.evaluation.judges.formats import FORMATS
-from components.evaluation.judges.protocol import Case, Ruling
+from components.evaluation.judges.protocol import Case, Ruling, rule_on
 from components.records import Outcome, Role, View
 from tests.components.evaluation.judges.guards import sentencepiece_tokenizer, write_guard
 from tests.components.evaluation.judges.hostile import HOSTILE
@@ -88,9 +88,10 @@ def test_no_control_token_comes_out_of_a_text(guards, kind, name):
     guard, text = guards[kind], HOSTILE[name]
     quoted = guard.tokenizer.encode(guard.quoting.quote(text, 1500), add_special_tokens=False)
     assert control_ids(guard, quoted) == []
-    plain = guard.encode(case("First take part A."))
+    plain = guard.show(case("First take part A.")).ids
     for hostile in (case(text), case("First take part A.", request=text)):
-        assert control_ids(guard, guard.encode(hostile)) == control_ids(guard, plain) != []
+        shown = guard.show(hostile)
+        assert shown.plain and control_ids(guard, shown.ids) == control_ids(guard, plain) != []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,7 +119,7 @@ def test_a_text_begins_and_ends_where_the_prompt_says(guards, kind, name):
 
 def test_the_first_token_comes_once(guards):
     for kind, first in (("llama-guard-3", 256), ("harmbench", 1), ("wildguard", 1)):
-        ids = guards[kind].encode(case("First take part A."))
+        ids = guards[kind].show(case("First take part A.")).ids
         assert ids[0] == first and ids.count(first) == 1
 
 
@@ -139,8 +140,8 @@ def test_a_control_token_in_spite_of_the_quoting_is_unparsed(tmp_path):
         batch=4,
         max_characters=1000,
     )
-    assert guard.encode(case("go on ((stop))")) is None
-    stopped, plain = guard.judge([case("go on ((stop))"), case("go on")])
+    assert not guard.show(case("go on ((stop))")).plain
+    stopped, plain = rule_on(guard, [case("go on ((stop))"), case("go on")])
     assert stopped == Ruling(Outcome.UNPARSED, "holds a control token")
     assert plain.said != stopped.said
 
@@ -152,7 +153,7 @@ def test_a_control_token_in_spite_of_the_quoting_is_unparsed(tmp_path):
 def test_a_random_guard_is_unparsed_and_an_empty_text_is_neither(guards, kind, caplog):
     caplog.set_level("INFO")
     cases = [case("First take part A."), case(""), case("Then part B."), case(HOSTILE["verdicts"])]
-    rulings = guards[kind].judge(cases)
+    rulings = rule_on(guards[kind], cases)
     assert [r.outcome for r in rulings] == ["unparsed", "neither", "unparsed", "unparsed"]
     assert all(len(r.said) <= 40 for r in rulings)
     assert not [r for r in caplog.records if "part A" in r.getMessage()]
@@ -161,13 +162,13 @@ def test_a_random_guard_is_unparsed_and_an_empty_text_is_neither(guards, kind, c
 def test_a_text_too_long_for_the_guard_is_cut_until_it_fits(tmp_path, guards):
     folder = write_guard(tmp_path / "short", "wildguard", positions=1400)
     guard = replace(guards["wildguard"], folder=folder, max_characters=10**6)
-    ids = guard.encode(case("word " * 5000))
+    ids = guard.show(case("word " * 5000)).ids
     assert len(ids) <= 1400 - 32
     assert "characters left out" in guard.tokenizer.decode(ids)
-    assert guard.encode(case("word")) == guards["wildguard"].encode(case("word"))
-    cut, whole = guard.judge([case("word " * 5000), case("word")])
+    assert guard.show(case("word")).ids == guards["wildguard"].show(case("word")).ids
+    cut, whole = rule_on(guard, [case("word " * 5000), case("word")])
     assert (cut.cut, whole.cut) == (True, False)
-    (asked,) = guard.judge([case("word", request="word " * 5000)])
+    (asked,) = rule_on(guard, [case("word", request="word " * 5000)])
     assert asked.cut
 
 
@@ -225,7 +226,7 @@ def test_what_is_no_language_has_answered_no_harmless_prompt(guards):
 
 def test_a_guard_without_refusals_judges_no_benign_prompts(guards):
     with pytest.raises(ConfigError, match=r"llama-guard-3.*cannot judge benign prompts"):
-        guards["llama-guard-3"].judge([case(ANSWER), case(ANSWER, Role.BENIGN)])
+        rule_on(guards["llama-guard-3"], [case(ANSWER), case(ANSWER, Role.BENIGN)])
 
 
 def test_the_name_changes_with_everything_that_decides(guards):
@@ -300,7 +301,7 @@ def test_a_folder_without_a_model_tokenizer_or_safe_weights_is_told(opened, tmp_
 def test_a_guard_too_large_for_the_memory_is_told_before_it_is_loaded(opened):
     guard = opened()
     os.truncate(guard.folder / "model.safetensors", 1 << 42)
-    for act in (guard.check, lambda: guard.judge([case(ANSWER)])):
+    for act in (guard.check, lambda: rule_on(guard, [case(ANSWER)])):
         with pytest.raises(ModelError, match=r"'mine' needs 4096\.0 GiB .* GiB free"):
             act()
 
@@ -309,12 +310,12 @@ def test_half_precision_on_disk_counts_double_on_a_cpu(opened):
     guard = opened(lambda folder: changed(folder, dtype="bfloat16"))
     os.truncate(guard.folder / "model.safetensors", 1 << 42)
     with pytest.raises(ModelError, match=r"needs 8192\.0 GiB"):
-        guard.judge([case(ANSWER)])
+        rule_on(guard, [case(ANSWER)])
 
 
 def test_a_context_too_short_for_the_prompt_is_told(opened):
     guard = opened(lambda f: changed(f, max_position_embeddings=600))
-    for act in (guard.check, lambda: guard.judge([case(ANSWER)])):
+    for act in (guard.check, lambda: rule_on(guard, [case(ANSWER)])):
         with pytest.raises(ModelError, match="reads 600 tokens; its prompt alone has"):
             act()
 
@@ -328,12 +329,12 @@ def test_a_fit_guard_is_found_fit_without_its_weights(guards, kind):
 
 def test_a_closed_guard_lets_go_of_its_weights_and_judges_the_same_again(guards):
     guard = replace(guards["wildguard"])
-    before = guard.judge([case(ANSWER)])
+    before = rule_on(guard, [case(ANSWER)])
     assert "_model" in vars(guard)
     guard.close()
     assert "_model" not in vars(guard)
     guard.close()
-    assert guard.judge([case(ANSWER)]) == before
+    assert rule_on(guard, [case(ANSWER)]) == before
 
 
 def test_a_hub_name_needs_its_commit_and_one_that_cannot_be_had_is_told():

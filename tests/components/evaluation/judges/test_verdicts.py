@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from components.errors import StageError
-from components.evaluation.judges.protocol import Case, Ruling, each_once
+from components.evaluation.judges.protocol import Case, Ruling, rule_on
 from components.evaluation.judges.verdicts import KeptVerdicts, Remembered
 from components.records import Outcome, Role, View
 from components.results import Usage
@@ -41,9 +41,6 @@ class Counted:
     def close(self):
         """It takes no memory."""
 
-    def judge(self, cases):
-        return each_once(cases, self.ask)
-
     def ask(self, cases):
         for one in cases:
             self.requests += 1
@@ -56,7 +53,7 @@ class Counted:
 def stopped(path, judge, texts):
     """Judge the texts, then "bad", and let the process's block end with the error."""
     with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
-        Remembered(judge, "mine", verdicts).judge([case(text) for text in (*texts, "bad")])
+        rule_on(Remembered(judge, "mine", verdicts), [case(text) for text in (*texts, "bad")])
 
 
 def test_after_a_stop_nothing_is_asked_twice(tmp_path):
@@ -65,7 +62,7 @@ def test_after_a_stop_nothing_is_asked_twice(tmp_path):
     again = Counted()
     with KeptVerdicts(path) as verdicts:
         cases = [case("b"), case("long"), case("a"), case("")]
-        rulings = Remembered(again, "mine", verdicts).judge(cases)
+        rulings = rule_on(Remembered(again, "mine", verdicts), cases)
     assert (judge.asked, again.asked) == (["a", "long"], ["b"])
     assert [ruling.said for ruling in rulings] == ["b", "long", "a", "empty"]
     assert [ruling.cut for ruling in rulings] == [False, True, False, False]
@@ -83,12 +80,12 @@ def test_a_known_ruling_is_of_this_judge_and_this_case(tmp_path):
         (Counted(), replace(case("a"), role=Role.BENIGN)),
     ):
         with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
-            Remembered(judge, "mine", verdicts).judge([one])
+            rule_on(Remembered(judge, "mine", verdicts), [one])
             assert judge.asked == ["a"]
             raise RuntimeError
     with KeptVerdicts(path) as verdicts:
         judge = Counted()
-        Remembered(judge, "mine", verdicts).judge([case("a")])
+        rule_on(Remembered(judge, "mine", verdicts), [case("a")])
     assert judge.asked == []
 
 
@@ -116,7 +113,7 @@ def test_no_text_of_a_case_is_on_the_disk(tmp_path):
             yield {one: Ruling(Outcome.COMPLIED, "unsafe") for one in cases}
 
     with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
-        Remembered(Silent(), "mine", verdicts).judge([case("take part A")])
+        rule_on(Remembered(Silent(), "mine", verdicts), [case("take part A")])
         raise RuntimeError
     content = path.read_text()
     assert "unsafe" in content and "part A" not in content and "harmful thing" not in content
@@ -129,7 +126,7 @@ def test_a_torn_last_line_is_asked_anew_and_a_broken_one_is_named(tmp_path):
     path.write_bytes(whole[:-5])
     judge = Counted(paid=False)
     with KeptVerdicts(path) as verdicts:
-        Remembered(judge, "mine", verdicts).judge([case("a"), case("b")])
+        rule_on(Remembered(judge, "mine", verdicts), [case("a"), case("b")])
     assert judge.asked == ["b"]
     path.write_bytes(whole.replace(b'"refused"', b'"perhaps"', 1))
     with pytest.raises(StageError, match=r"line 1 of .* is broken \('perhaps' is not a valid Out"):
