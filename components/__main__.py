@@ -12,6 +12,7 @@ from components.environment import settle_environment
 from components.errors import SafeReActError
 from components.launcher import is_first
 from components.shown import Formatter
+from components.watched import refuse_unwatched
 from components.workspace import STAGES, STUDIES, open_workspace
 
 
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.into:
             run_process(options.stage, profile, workspace, options.into)
         else:
+            refuse_unwatched(profile, workspace)
             run_stage(options.stage, profile, workspace)
     except SafeReActError as error:
         logging.getLogger("components").error("%s: %s", options.stage, error)

@@ -647,6 +647,7 @@ class Comparison(Result):
     test_prompts: str
     judges: dict[str, str]
     confidence: float
+    cut: dict[str, dict[AnyArm, CutFigure]]  # suite -> completions that its judge saw cut
     usage: dict[str, Usage]  # judge -> what a paid service was asked for
     rows: str  # SHA-256 of the file with the other methods' rows
     teacher: TeacherKind  # of the restored arm
@@ -693,6 +694,7 @@ class Standing(Record):
     harmful_unparsed: RateFigure  # a verdict, on the thought or on the answer, could not be read
     benign_coherent: RateFigure  # the answer is a refusal or language
     benign_unparsed: RateFigure  # the same
+    cut: CutFigure  # of all these prompts
 
 
 class TunedStanding(Record):

@@ -20,6 +20,8 @@ from components.errors import StageError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+# The files of a checkpoint that decide what it does.
+CHECKPOINT_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 _CHUNK = 1 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.config import load_profile
-from components.errors import ConfigError
-from components.results import Adapter, Champion
+from components.errors import ConfigError, EvidenceError
+from components.results import Adapter, Champion, Decision
 from components.workspace import KEEP, Workspace
+
+if TYPE_CHECKING:
+    from components.release.registry import Registry
 
 
 def keep_folder(folder: Path) -> None:
@@ -47,6 +51,22 @@ def champion_told(workspace: Workspace) -> str:
         return f"no version of {champion.name} was promoted before this adapter"
     released = champion.released
     return f"{champion.name} version {released.version}, adapter {released.digest:.12}"
+
+
+def champion_moved(workspace: Workspace, registry: Registry) -> str:
+    """Return in words that the last decision rests on another champion than the registry has now;
+    empty where it does not, or where there is no decision yet."""
+    from components.release.champions import check_champion
+
+    folder = workspace.stage("gate")
+    if not (folder / Decision.FILE).is_file():
+        return ""
+    name = load_profile(workspace.profile_file).registration.name
+    try:
+        check_champion(registry, name, Decision.load(folder))
+    except EvidenceError as error:
+        return str(error)
+    return ""
 
 
 def check_measures(workspace: Workspace) -> None:

@@ -10,7 +10,7 @@ from components.storage import read_json
 from components.workspace import STAGES, STUDIES_OF, Workspace
 from flows.lock import one_run
 from flows.pipeline import bring_up_to_date, check_profile
-from flows.screen import metric_cell
+from flows.screen import judges_told, metric_cell
 
 NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES_OF["compared"])
 METRICS = {
@@ -50,6 +50,8 @@ def methods_table(workspace: Workspace, comparison: Comparison) -> str:
             told = [_name(arm, comparison), *cells, *costs.get(arm.value, ("", "", ""))]
             lines.append("| " + " | ".join(told) + " |")
     lines += [f"\n{method}: left out, {why}" for method, why in comparison.left_out.items()]
+    cut = (figure for arms in comparison.cut.values() for figure in arms.values())
+    lines += [f"\n{told}" for told in judges_told(comparison.usage, cut)]
     return "\n".join(lines)
 
 

@@ -33,8 +33,7 @@ from flows.machine import (
     check_servers,
     find_device,
 )
-from flows.suites import check_suites, suites_of
-from flows.watched import check_watched
+from flows.suites import check_suites, check_watched, suites_of
 from flows.workload import Asked, asked_of
 
 _MANY = 10**9  # parameters from which on a CPU takes days

@@ -19,10 +19,10 @@ from components.config import load_profile, read_yaml
 from components.errors import BusyError, ConfigError, SafeReActError, StageError
 from components.release.policies import check_fits, policy_file
 from components.shown import visible
+from components.watched import refuse_unwatched
 from components.workspace import POLICIES, STAGES, Workspace
 from flows.champion import bring_champion, champion_told
 from flows.environment import stage_environment
-from flows.watched import refuse_unwatched
 
 _LEASH = Path(__file__).with_name("leash.py")
 _GRACE_SECONDS = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from components.measures import Metric
-from components.results import Conclusion, Decision, RateFigure, RuleOutcome, Word
+from components.results import (
+    Conclusion,
+    CutFigure,
+    Decision,
+    RateFigure,
+    RuleOutcome,
+    Usage,
+    Word,
+)
 from components.shown import for_terminal
 from components.workspace import STAGES, Workspace
 
@@ -125,6 +133,24 @@ def metric_cell(rates: Mapping[str, RateFigure], name: str) -> str:
     """Return the rate of the metric `name` as `rate_cell` does."""
     unparsed = Metric.parse(name).unparsed
     return rate_cell(rates.get(name), rates.get(str(unparsed)) if unparsed else None)
+
+
+def judges_told(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[str]:
+    """Return, a line each, what a table of verdicts does not show: what paid judges were asked for,
+    and how many completions were judged without their middle."""
+    lines = [
+        f"{name}: {use.requests:,} requests (those of killed runs included), {use.prompt_tokens:,} "
+        f"tokens read and {use.completion_tokens:,} written, {use.cost:g} US dollars by the "
+        "profile's prices"
+        for name, use in usage.items()
+    ]
+    seen = list(cut)
+    if count := sum(figure.count for figure in seen):
+        lines.append(
+            f"{count:,} of {sum(figure.n for figure in seen):,} completions were judged without "
+            "their middle"
+        )
+    return lines
 
 
 def gate_word(workspace: Workspace) -> str:

@@ -15,6 +15,7 @@ from components.config import Profile, load_profile
 from components.errors import ConfigError
 from components.storage import digest_file
 from components.suites import Origin, Suite, load_suite, suites_in, used_suites
+from components.watched import unwatched
 from components.workspace import SUITES, Workspace
 from flows.findings import Finding, State
 
@@ -61,6 +62,18 @@ def suites_of(profile: Profile, root: Path) -> dict[str, Suite]:
         return used_suites(profile.prepare.suites, root / SUITES)
     except ConfigError:
         return {}
+
+
+def check_watched(profile: Profile, workspace: Workspace) -> Iterator[Finding]:
+    """Yield what DVC does not watch and no digest pins, and suites that are unknown or not valid,
+    as the doctor tells them."""
+    try:
+        told = list(unwatched(profile, workspace))
+    except ConfigError as error:
+        told = [str(error)]
+    for line in told:
+        what, _, remedy = line.partition("; ")
+        yield Finding("suites and judges", State.MISSING, what, remedy)
 
 
 def check_suites(suites: Mapping[str, Suite], root: Path) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from components.results import Ablation, Evidence, Standing, Undoing, Withstand
 from components.workspace import STAGES, STUDIES_OF, Workspace
 from flows.lock import one_run
 from flows.pipeline import bring_up_to_date, check_profile
-from flows.screen import rate_cell
+from flows.screen import judges_told, rate_cell
 
 NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES_OF["attacked"])
 _STANDING = ("refuses harmful", "complies with harmful", "benign answers are language")
@@ -76,6 +76,15 @@ def ablations_table(ablations: tuple[Ablation, ...]) -> str:
         cells.append([one.arm, "whole", *_standing(one.before)])
         cells.append([one.arm, f"without direction {where}{broken}", *_standing(one.after)])
     return _table(["arm", "refusal direction", *_STANDING], cells)
+
+
+def judging_told(withstood: Withstand) -> str:
+    """Return what the tables of the undo-tests do not show of their judges; empty where nothing."""
+    standings = [point.standing for undoing in withstood.undoings for point in undoing.points]
+    # Each arm's model as it is stands in the first table, too, but for the base.
+    standings += [one.after for one in withstood.ablations]
+    standings += [one.before for one in withstood.ablations if one.arm is Arm.BASE]
+    return "\n\n".join(judges_told(withstood.usage, (each.cut for each in standings)))
 
 
 def _standing(standing: Standing) -> list[str]:

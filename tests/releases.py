@@ -295,7 +295,8 @@ def _comparison(workspace: Workspace, folder: Path) -> None:
         judges=evidence.judges,
         confidence=evidence.confidence,
         teacher="base",
-        usage={},
+        cut={"harmful": {Method.SFT: results.CutFigure(count=3, n=300)}},
+        usage={"rubric": results.Usage(requests=1234, prompt_tokens=5678, cost=1.25)},
         rows="0" * 64,
         rates={**evidence.rates, Method.SFT: evidence.rates[Arm.RESTORED]},
         differences=(),
@@ -365,4 +366,5 @@ def standing(refused: int) -> results.Standing:
         harmful_unparsed=results.RateFigure.of(0, 20, 0.95),
         benign_coherent=results.RateFigure.of(19, 20, 0.95),
         benign_unparsed=results.RateFigure.of(1, 20, 0.95),
+        cut=results.CutFigure(count=1, n=40),
     )

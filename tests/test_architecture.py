@@ -40,6 +40,7 @@ SHELF = {
     "replies",
     "shown",
     "suites",
+    "watched",
 }
 MODULES = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
 LISTS = {"profiles": STAGES, **STUDIES_OF}

@@ -66,6 +66,7 @@ def compare(
             judges=judged.judges,
             confidence=settings.confidence,
             teacher=probe.teacher,
+            cut=judged.cut,
             usage=judged.usage,
             rows=digest_file(out / ROWS),
             rates={arm: rates(own, settings.confidence) for arm, own in counts.items()},

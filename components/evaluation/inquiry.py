@@ -16,7 +16,7 @@ from components.lm.engines.finished import FinishedRequests
 from components.lm.generation import engine_of
 from components.lm.loading import attach_adapter
 from components.records import Arm, Outcome, Role, View
-from components.results import RateFigure, Standing, Undo
+from components.results import CutFigure, RateFigure, Standing, Undo
 from components.storage import digest_bytes
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def standing(rows: Sequence[Row], confidence: float) -> Standing:
         harmful_unparsed=rate(Role.HARMFUL, map(_unparsed, rows)),
         benign_coherent=rate(Role.BENIGN, map(_coherent, rows)),
         benign_unparsed=rate(Role.BENIGN, map(_unparsed, rows)),
+        cut=CutFigure(count=sum(row.cut for row in rows), n=len(rows)),
     )
 
 

@@ -19,13 +19,11 @@ from transformers import (
 from components.errors import ModelError
 from components.lm.chat import prompt_contract
 from components.results import ModelRef, Models
-from components.storage import digest_folder, read_json
+from components.storage import CHECKPOINT_FILES, digest_folder, read_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-CHECKPOINT_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
 def default_device() -> torch.device:

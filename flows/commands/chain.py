@@ -49,6 +49,7 @@ def status(profile: ProfileOrNone = None) -> None:
     root = find_root()
     from components.release.promotion import status as standings_of
     from components.release.registry import Registry
+    from flows.champion import champion_moved
     from flows.pipeline import stale_stages
     from flows.profiles import list_profiles
     from flows.screen import gate_word, standings_table
@@ -60,6 +61,8 @@ def status(profile: ProfileOrNone = None) -> None:
         stale = stale_stages(workspace)
         told = f"stale: {', '.join(sorted(stale))}" if stale else "clean"
         console.print(f"{name}: {told}; {gate_word(workspace)}")
+        if moved := champion_moved(workspace, registry):
+            console.print(f"{name}: {moved}", style="yellow", highlight=False)
         model = registered_name(workspace)
         console.print(standings_table(model, standings_of(registry, model)))
 

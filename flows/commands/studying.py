@@ -30,7 +30,7 @@ def compare(profile: Profile = "tiny") -> None:
         console.print(f"written: {workspace.parameters.name}, which lists {profile} as compared")
     with shown(console):
         comparison = compare_methods(workspace)
-    console.print(methods_table(workspace, comparison), soft_wrap=True)
+    console.print(methods_table(workspace, comparison), soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -49,8 +49,9 @@ def withstand(profile: Profile = "tiny") -> None:
         attacks.attacks_table(evidence) or "The profile names no attacks (evaluate.attacks).",
         attacks.undoings_table(withstood.undoings),
         attacks.ablations_table(withstood.ablations),
+        attacks.judging_told(withstood),
     )
-    console.print("\n\n".join(tables), soft_wrap=True, markup=False)
+    console.print("\n\n".join(filter(None, tables)), soft_wrap=True, markup=False)
 
 
 @app.command()

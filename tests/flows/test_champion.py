@@ -12,9 +12,9 @@ from components.provenance import untracked
 from components.release.promotion import promote
 from components.release.registration import register
 from components.release.registry import Registry
-from components.results import Champion
+from components.results import NO_CHAMPION, Champion, Decision
 from components.workspace import STAGES, Workspace
-from flows.champion import bring_champion
+from flows.champion import bring_champion, champion_moved
 from flows.doctor import check_profile_file
 from flows.findings import State
 from flows.pipeline import bring_up_to_date, check_profile, stale_stages
@@ -52,11 +52,20 @@ def test_another_champion_makes_the_evaluation_stale_and_nothing_else(project: W
     champion = Champion.load(project.champion)
     assert champion.released is None and champion.name == "demo-safety"
     register(project, name="demo-safety", experiment="safereact")
-    promote(Registry(project.root), "demo-safety", by="ann", why="first")
+    registry = Registry(project.root)
+    promote(registry, "demo-safety", by="ann", why="first")
     assert not bring_champion(project)  # the adapter itself
     assert stale_stages(project) == set()
     Champion(name="other-safety", released=None).save(project.champion)
     assert stale_stages(project) == {"evaluate"}
+
+    about = Decision.load(project.stage("gate")).model_copy(update={"champion": NO_CHAMPION})
+    about.save(about.folder)
+    assert champion_moved(project, registry) == ""  # it is the adapter itself
+    about.model_copy(update={"adapter": "d" * 64}).save(about.folder)
+    moved = champion_moved(project, registry)
+    assert "the decision's champion (none yet) is not the champion here" in moved
+    assert f"demo: {moved}" in " ".join(safereact("status").stdout.split())
 
 
 @pytest.mark.slow

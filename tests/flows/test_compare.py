@@ -30,11 +30,16 @@ def test_every_method_has_its_row_and_its_cost(project: Workspace):
     assert named["sft"][-3:] == ["7", "1,234", "321"]
     assert named["restored (safereact-base)"][-3:] == ["", "5,678", ""]
     assert "safereact-pruned: left out, it cannot teach" in done.stdout
+    assert (
+        "rubric: 1,234 requests (those of killed runs included), 5,678 tokens read and 0 written, "
+        "1.25 US dollars by the profile's prices"
+    ) in done.stdout
+    assert "3 of 300 completions were judged without their middle" in done.stdout
     assert not project.stage("gate").exists(), "the gate takes no part"
 
     again = safereact("compare", "--profile", "demo")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("up to date") == 7 and "written" not in again.stdout
+    assert again.stdout.count("up to date") == 7 and "written:" not in again.stdout
 
 
 def test_only_what_changed_runs_again(project: Workspace):

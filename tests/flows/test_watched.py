@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,11 +12,13 @@ import pytest
 from components.config import load_profile
 from components.errors import ConfigError
 from components.storage import digest_folder
+from components.watched import unwatched
 from components.workspace import Workspace
 from flows.findings import State
 from flows.pipeline import check_profile
-from flows.watched import check_watched, unwatched
+from flows.suites import check_watched
 
+ROOT = Path(__file__).parents[2]
 GUARD = "{kind: wildguard, model: guards/mine"
 
 
@@ -74,6 +79,22 @@ def test_what_is_neither_is_refused_with_the_remedy(project, section, line, told
         check_profile(project)
     (finding,) = check_watched(load_profile(project.profile_file), project)
     assert finding.state is State.MISSING and f"{finding.told}; {finding.remedy}" == told
+
+
+def test_a_stage_that_dvc_alone_starts_is_refused_too(project):
+    written(project, "evaluate", "calibration: own/cases.jsonl")
+    done = subprocess.run(
+        [sys.executable, "-m", "components", "prepare", "--profile", project.profile],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ConfigError.exit_code
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("prepare: evaluate.calibration is own/cases.jsonl, which DVC does not")
+    assert not project.stage("prepare").exists()
 
 
 def test_a_source_elsewhere_or_behind_a_link_is_refused(project, tmp_path):

@@ -39,6 +39,8 @@ def test_the_command_lists_the_profile_and_prints_what_is_left(project: Workspac
     ablated = next(row for row in rows if row[1] == "without direction of own, layer 2, best of 4")
     assert ablated[2].startswith("15.0 %")
     assert ablated[-1].endswith("n=20; 1 of 20 unparsed") and "unparsed" not in ablated[2]
+    # Six steps of two arms and the one ablation; the restored arm as it is stands in both tables.
+    assert "7 of 280 completions were judged without their middle" in done.stdout
     assert not project.stage("gate").exists() and not project.stage("compare").exists()
 
     behave(project, "withstand", "do it again")

@@ -10,8 +10,8 @@ from huggingface_hub.errors import GatedRepoError
 from transformers import PreTrainedTokenizerFast
 
 from components.errors import ConfigError, ModelError
-from components.lm.loading import CHECKPOINT_FILES, default_device, default_precision, fetch
-from components.storage import digest_folder, read_json
+from components.lm.loading import default_device, default_precision, fetch
+from components.storage import CHECKPOINT_FILES, digest_folder, read_json
 
 
 def locate(model: str, revision: str | None, label: str) -> tuple[Path, str | None]:

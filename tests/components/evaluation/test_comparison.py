@@ -78,6 +78,9 @@ def test_every_method_stands_beside_the_arms(run, evidence):
     pairs = {(d.arm, d.against) for d in found.differences}
     assert pairs == {(m, Arm.POST_TRAINED) for m in asked} | {(Arm.RESTORED, m) for m in asked}
     assert found.left_out == {Method.SAFEREACT_PRUNED: "refuses 0 of 12"}
+    assert {suite: set(arms) for suite, arms in found.cut.items()} == dict.fromkeys(
+        found.judges, asked
+    )
     assert Comparison.load(found.folder) == found
 
 

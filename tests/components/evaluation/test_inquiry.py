@@ -14,7 +14,7 @@ R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSE
 
 def test_verdicts_that_could_not_be_read_are_counted_apart():
     harmful = [row(1, *parts) for parts in ((R,), (U,), (U, C), (R, U), (N,))]
-    benign = [row(1, answer, role=Role.BENIGN) for answer in (C, U, R, N)]
+    benign = [row(1, answer, role=Role.BENIGN, cut=answer is N) for answer in (C, U, R, N)]
     found = standing([*harmful, *benign], 0.95)
     figures = {name: (rate.count, rate.n) for name, rate in found}
     assert figures == {
@@ -23,6 +23,7 @@ def test_verdicts_that_could_not_be_read_are_counted_apart():
         "harmful_unparsed": (3, 5),
         "benign_coherent": (2, 4),
         "benign_unparsed": (1, 4),
+        "cut": (1, 9),
     }
 
 

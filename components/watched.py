@@ -12,26 +12,15 @@ from pathlib import Path
 
 from components.config import GuardJudge, Profile, read_yaml
 from components.errors import ConfigError
+from components.storage import CHECKPOINT_FILES, digest_folder
 from components.suites import used_suites
 from components.workspace import CALIBRATION, EMBEDDED, SUITES, Workspace
-from flows.findings import Finding, State
 
 
 def refuse_unwatched(profile: Profile, workspace: Workspace) -> None:
     """Raise `ConfigError` with a line for each file that DVC does not watch and no digest pins."""
     if told := list(unwatched(profile, workspace)):
         raise ConfigError("\n".join(told))
-
-
-def check_watched(profile: Profile, workspace: Workspace) -> Iterator[Finding]:
-    """Yield what the doctor says of the same, and of suites that are unknown or not valid."""
-    try:
-        told = list(unwatched(profile, workspace))
-    except ConfigError as error:
-        told = [str(error)]
-    for line in told:
-        what, _, remedy = line.partition("; ")
-        yield Finding("suites and judges", State.MISSING, what, remedy)
 
 
 def unwatched(profile: Profile, workspace: Workspace) -> Iterator[str]:
@@ -74,9 +63,6 @@ def _guards(profile: Profile, root: Path) -> Iterator[str]:
             continue
         if _lies_in(root, judge.model, CALIBRATION):
             continue
-        from components.lm.loading import CHECKPOINT_FILES
-        from components.storage import digest_folder
-
         digest = digest_folder(root / judge.model, suffixes=CHECKPOINT_FILES)
         yield (
             f"the judge {name!r} is the folder {judge.model}, which DVC does not watch; write "
