@@ -150,17 +150,18 @@ def change(evidence: Evidence, metric: str, subject: str) -> str | None:
     return f"{subject}: {listed(told)}."
 
 
-def against_baseline(differences: Sequence[Difference]) -> str | None:
+def against_baseline(differences: Sequence[Difference], confidence: float) -> str | None:
     """Return in one sentence where adapter and LoRA-SFT baseline differ; None if not compared.
 
-    Better and worse mean that the paired interval excludes zero.
+    Better and worse mean that the exact McNemar test shows it after Holm over all differences.
     """
     found: dict[int, list[str]] = {1: [], -1: [], 0: []}
     for metric, aim in AIMS.items():
         for difference in differences:
             sign = _orientation(difference)
             if difference.metric == metric and sign:
-                found[aim * sign * _excludes_zero(difference)].append(METRIC_NAMES[metric].lower())
+                shown = _shown_sign(difference, 1 - confidence)
+                found[aim * sign * shown].append(METRIC_NAMES[metric].lower())
     parts = [
         f"{words} {listed(f'“{name}”' for name in found[side])}"
         for side, words in (
@@ -171,7 +172,8 @@ def against_baseline(differences: Sequence[Difference]) -> str | None:
         if found[side]
     ]
     return (
-        f"Against the LoRA-SFT baseline, on the same prompts: {'; '.join(parts)}."
+        "Against the LoRA-SFT baseline, on the same prompts, by the exact McNemar test with Holm: "
+        f"{'; '.join(parts)}."
         if parts
         else None
     )
@@ -183,6 +185,8 @@ def _orientation(difference: Difference) -> int:
     return (pair == (Arm.RESTORED, Arm.BASELINE)) - (pair == (Arm.BASELINE, Arm.RESTORED))
 
 
-def _excludes_zero(difference: Difference) -> int:
-    """Return the sign of a difference whose interval excludes zero, else 0."""
-    return (difference.low > 0) - (difference.high < 0)
+def _shown_sign(difference: Difference, level: float) -> int:
+    """Return the sign of a difference whose adjusted p is at most `level`, else 0."""
+    if difference.p_holm is None or difference.p_holm > level:
+        return 0
+    return (difference.gained > difference.lost) - (difference.gained < difference.lost)

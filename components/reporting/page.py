@@ -125,7 +125,7 @@ def _sentences(evidence: Evidence) -> list[str]:
     told = (
         figures.change(evidence, "harmful.refused", "Harmful requests refused"),
         figures.change(evidence, "reasoning.correct", "Reasoning problems solved"),
-        figures.against_baseline(evidence.differences),
+        figures.against_baseline(evidence.differences, evidence.confidence),
     )
     return [sentence for sentence in told if sentence]
 

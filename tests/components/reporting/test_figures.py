@@ -14,20 +14,23 @@ from components.reporting.figures import (
 from components.results import Conclusion, Difference, Override, RuleOutcome, Word
 
 
-def difference(metric: str, low: float, high: float, *, turned: bool = False) -> Difference:
+def difference(
+    metric: str, gained: int, lost: int, p_holm: float | None = 0.01, *, turned: bool = False
+) -> Difference:
     pair = (Arm.RESTORED, Arm.BASELINE)
     arm, against = reversed(pair) if turned else pair
     return Difference(
         arm=arm,
         against=against,
         metric=metric,
-        difference=(low + high) / 2,
-        low=low,
-        high=high,
+        difference=(gained - lost) / 100,
+        low=-1,
+        high=1,
         n=100,
-        gained=0,
-        lost=0,
-        p_value=0.5,
+        gained=gained,
+        lost=lost,
+        p_value=0.005,
+        p_holm=p_holm,
     )
 
 
@@ -49,14 +52,15 @@ def rule(figure: float | None, bound: float | None) -> RuleOutcome:
 def test_the_baseline_is_called_better_where_it_is():
     said = against_baseline(
         [
-            difference("harmful.refused", -0.05, -0.01),  # fewer refusals of harm: worse
-            difference("benign.refused", -0.08, -0.02),  # fewer refusals of benign: better
-            difference("borderline.refused", 0.01, 0.03, turned=True),  # the baseline refuses more
-            difference("reasoning.correct", -0.01, 0.01),
-        ]
+            difference("harmful.refused", 1, 12),  # fewer refusals of harm: worse
+            difference("benign.refused", 0, 11),  # fewer refusals of benign: better
+            difference("borderline.refused", 13, 2, turned=True),  # the baseline refuses more
+            difference("reasoning.correct", 1, 7, p_holm=0.051),
+        ],
+        0.95,
     )
     assert said == (
-        "Against the LoRA-SFT baseline, on the same prompts: "
+        "Against the LoRA-SFT baseline, on the same prompts, by the exact McNemar test with Holm: "
         "the adapter is better on “refuses look-alikes” and “refuses benign requests”; "
         "the baseline is better on “refuses harmful requests”; "
         "no difference could be shown on “reasons correctly”."
@@ -64,10 +68,12 @@ def test_the_baseline_is_called_better_where_it_is():
 
 
 def test_without_a_comparison_nothing_is_said_of_the_baseline(good):
-    assert against_baseline([]) is None
+    assert against_baseline([], 0.95) is None
     others = [d for d in good.evidence.differences if d.against is not Arm.BASELINE]
     assert others
-    assert against_baseline(others) is None
+    assert against_baseline(others, 0.95) is None
+    unadjusted = against_baseline([difference("harmful.refused", 9, 0, p_holm=None)], 0.95)
+    assert unadjusted and "better" not in unadjusted
 
 
 def test_a_change_names_only_arms_that_were_measured(good):

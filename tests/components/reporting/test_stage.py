@@ -10,7 +10,7 @@ from components.storage import digest_file
 from components.workspace import CURVES
 from tests.components.reporting.cases import make_case
 
-VOID = {"meta", "br", "img", "col", "line", "circle", "rect", "path", "use"}
+VOID = {"wbr", "meta", "br", "img", "col", "line", "circle", "rect", "path", "use"}
 
 
 class Page(HTMLParser):

@@ -39,6 +39,7 @@ def make_workspace(tmp_path, random_models, random_prompts, make_probe, quick):
         }
         YAML().dump(document, workspace.profile_file)
         (workspace.root / "dvc.yaml").touch()
+        workspace.parameters.write_text("profiles: {}\n")
         return workspace
 
     return make
