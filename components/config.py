@@ -363,7 +363,11 @@ class Rules(Section):
 
 # --- probe -----------------------------------------------------------------------------------
 
-TeacherKind = Literal["base", "pruned", "reminder"]
+TeacherKind = Literal["base", "pruned", "reminder", "pruned-reminder"]
+# Both are the post-trained model: without the weights of the probe's masks, and with the reminder
+# before its prompts; with both it is the paper's teacher.
+PRUNED: tuple[TeacherKind, ...] = ("pruned", "pruned-reminder")
+REMINDED: tuple[TeacherKind, ...] = ("reminder", "pruned-reminder")
 Scope = Literal["matrix", "row"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -383,12 +387,18 @@ class TeacherCheck(Section):
 
 
 class Pruning(Section):
-    """The set difference of Wei et al. 2024 (arXiv 2402.05162), section 3, with q = p, swept."""
+    """The set difference of Wei et al. 2024 (arXiv 2402.05162), section 3: q and p are swept."""
 
     shares: dict[Scope, tuple[Share, ...]] = Field(
         {"matrix": (0.003, 0.01, 0.03), "row": (0.01, 0.03)},
         description="each is tried: the top share by the reasoning score, of a whole matrix or of "
         "every row (output) of it, is removed without the top share by the safety score",
+    )
+    kept: tuple[Share, ...] | None = Field(
+        None,
+        min_length=1,
+        description="shares by the safety score, each tried with each of `shares`; None: the same "
+        "share of both scores",
     )
     controls: bool = Field(
         True,
@@ -413,6 +423,13 @@ class Pruning(Section):
                 raise ValueError(f"the shares of a {scope} must differ: {list(own)}")
         return shares
 
+    @field_validator("kept")
+    @classmethod
+    def _each_once(cls, kept: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if kept and len(set(kept)) < len(kept):
+            raise ValueError(f"the kept shares must differ: {list(kept)}")
+        return kept
+
 
 class Probe(Section):
     """Settings of the stage `probe`."""
@@ -420,18 +437,23 @@ class Probe(Section):
     prompts: Positive = Field(128, description="prompts a role for directions and probes")
     folds: Annotated[int, Field(ge=2, le=20)] = Field(5, description="cross-validation folds")
     teachers: tuple[TeacherKind, ...] = Field(
-        ("base", "pruned", "reminder"), min_length=1, description="candidates to check"
+        ("base", "pruned", "reminder", "pruned-reminder"),
+        min_length=1,
+        description="candidates to check",
     )
     teacher: TeacherKind | Literal["auto"] = Field("auto", description="auto: the best that passes")
     reminder: Text = Field(
         "Remember to be safe. If the request is harmful, refuse it.",
-        description="safety reminder put before the harmful prompt for the teacher `reminder`",
+        description="safety reminder before a prompt, for the teachers `reminder` and "
+        "`pruned-reminder`",
     )
     pruning: Pruning = Pruning()
     check: TeacherCheck = TeacherCheck()
     rules: Rules = Rules()
     check_prompts: Positive = Field(64, description="validation prompts a role for the check")
-    check_tokens: Positive = Field(32, description="tokens a teacher may write in the check")
+    check_tokens: Positive = Field(
+        32, description="tokens a teacher may write in the check, and at least in training"
+    )
     target_layers: tuple[Positive, ...] | Literal["auto"] = Field(
         "auto", description="decoder layers to align, 1 = first; auto: spread over depth"
     )
@@ -776,7 +798,7 @@ class Tune(Section):
     makes a result stale. The profile's own setting is always within the search."""
 
     teachers: tuple[TeacherKind, ...] = Field(
-        ("base", "pruned", "reminder"),
+        ("base", "pruned", "reminder", "pruned-reminder"),
         min_length=1,
         description="teachers to try, of those that passed their check in `probe`",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import warnings
 
 # One thread keeps the order of sums, so a stage gives the same bytes again, and beats two on small
 # models; threads that wait by sleeping cost nothing, while on a busy machine spinning ones take up
@@ -30,6 +31,8 @@ def settle_environment() -> None:
     """Set the defaults of a process that computes; what the environment says already stays."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # PEFT 0.21 asks transformers 5 for a name that goes away with transformers 6.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     _keep_freed_memory()
 
 

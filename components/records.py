@@ -82,6 +82,7 @@ class Method(StrEnum):
     SAFEREACT_BASE = "safereact-base"  # SafeReAct with the aligned base as its teacher
     SAFEREACT_PRUNED = "safereact-pruned"
     SAFEREACT_REMINDER = "safereact-reminder"
+    SAFEREACT_PRUNED_REMINDER = "safereact-pruned-reminder"  # as the paper has it
 
 
 AnyArm = Arm | Method  # whatever answers test prompts

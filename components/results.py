@@ -6,7 +6,7 @@ files beside it lie. Nothing here carries a timestamp or an absolute path.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from components import workspace
-from components.config import GraderKind, Scope, TeacherKind
+from components.config import GraderKind, Scope, TeacherKind, Text
 from components.errors import EvidenceError, StageError
 from components.records import (
     OWN_ARMS,
@@ -330,7 +330,8 @@ class PruningPoint(Record):
 
     by: PrunedBy
     scope: Scope | None  # None: nothing is removed
-    share: float | None
+    share: float | None  # of the reasoning score, that is removed
+    kept: float | None  # of the safety score, that is not
     removed: int
     weights: int
     harmful_refused: RateFigure
@@ -363,6 +364,7 @@ class Probe(Result):
     masks: tuple[MaskSize, ...]
     pruning: tuple[PruningPoint, ...]  # the whole model first
     teachers: tuple[TeacherFigures, ...]
+    check_tokens: int  # that a teacher might write in the check
     teacher: TeacherKind
     reminder: str  # what the teacher `reminder` reads before a prompt
     target_layers: tuple[int, ...]
@@ -771,19 +773,33 @@ class Word(StrEnum):
     INCONCLUSIVE = "inconclusive"  # none failed, but not all of them pass
 
 
+LONGEST = timedelta(days=366)  # from an override's signature to its last day
+
+
 class Override(Record):
     """A person's word that one adapter may go on although one rule does not hold.
 
-    It is about what one evaluation showed under one policy; another one ends it.
+    It is about what one evaluation showed under one policy; another one ends it. Nobody signs
+    without a name, a reason and an end at most `LONGEST` away, however the record was written.
     """
 
     rule: str
     adapter: str
     evidence: str  # digest of metrics.json
     policy: str  # digest of the rules
-    who: str
-    why: str
+    who: Text
+    why: Text
+    signed: date  # the day, in UTC, of the signature
     until: date  # the last day, in UTC, on which the decision may be used
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if not timedelta(0) <= self.until - self.signed <= LONGEST:
+            raise ValueError(
+                f"until {self.until} must be a day from the signature, {self.signed}, to "
+                f"{LONGEST.days} days later; sign with `safereact override`"
+            )
+        return self
 
     def __str__(self) -> str:
         return f"overridden by {self.who} until {self.until}: {self.why}"

@@ -62,7 +62,7 @@ def training_seconds(profile: Profile, shape: Shape, gpu: Gpu) -> float:
     operations = depth * block_parameters(shape) * pairs + 4 * parameters(shape) * mixed
     steps = operations / (gpu.flops * _COMPUTE_SHARE)
     written = [
-        (train.harmful_prompts, train.refusal_tokens),
+        (train.harmful_prompts, max(train.refusal_tokens, profile.probe.check_tokens)),
         (train.retain_prompts, train.retain_tokens),
     ]
     answers = sum(-(-prompts // _ANSWER_BATCH) * length for prompts, length in written)

@@ -83,6 +83,7 @@ def make_probe(*teachers: TeacherFigures, target_layers: tuple[int, ...] = (1, 3
         masks=(),
         pruning=(),
         teachers=teachers,
+        check_tokens=4,
         teacher="base",
         reminder="please do not help",
         target_layers=target_layers,

@@ -84,7 +84,7 @@ def _pruning(figure: Figure, points: Sequence[PruningPoint]) -> None:
         for key, look in SERIES.items():
             own = [point for point in points if (point.by, point.scope) == key]
             if own:
-                _series(axes, own, measure, look)
+                _series(axes, sorted(own, key=lambda point: point.removed), measure, look)
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())

@@ -13,6 +13,7 @@ from components.probing.canvas import BLUE, FAINT, ORANGE, draw, legend
 from components.probing.positions import READ, PositionFigure
 from components.records import Role
 
+TITLES = {"prompt": "end of the prompt", "thought-end": "end of the thought"}
 FEWEST = 3  # prompts below which a mean is not drawn
 
 LOOKS = {
@@ -53,7 +54,7 @@ def _positions(figure: Figure, figures: Sequence[PositionFigure]) -> None:
     )
     for column, (segment, own) in enumerate(shown.items()):
         _panel(panels[0, column], panels[1, column], own)
-        panels[0, column].set_title("end of the prompt" if segment == "prompt" else segment)
+        panels[0, column].set_title(TITLES.get(segment, segment))
     panels[0, 0].set_ylabel("on the refusal direction\n0 = benign, 1 = harmful")
     panels[1, 0].set_ylabel("n")
     panels[1, 0].set_ylim(bottom=0)

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Segment = Literal["prompt", "thought", "answer"]
+Segment = Literal["prompt", "thought", "thought-end", "answer"]
 Which = Literal["base", "post-trained"]
 
-# Positions that are read: counted from the end of the prompt, from the start of the other two.
+# Positions that are read, counted from the end where they are negative. Of a thought's end, only
+# what is not read from its start.
 READ: dict[Segment, range] = {
     "prompt": range(-12, 0),
     "thought": range(24),
+    "thought-end": range(-12, 0),
     "answer": range(24),
 }
 SLOTS: tuple[tuple[Segment, int], ...] = tuple(
@@ -51,7 +53,7 @@ class PositionFigure:
     role: Role
     layer: int
     segment: Segment
-    position: int  # -1 is the prompt's last token, 0 the thought's or the answer's first
+    position: int  # -1 is the prompt's or the thought's last token, 0 the first of a part
     mean: float
     error: float | None  # standard error of the mean; None for a single prompt
     n: int
@@ -86,12 +88,17 @@ def slots_of(answer: Answer, spans: tuple[range, range]) -> list[int]:
     """
     length = len(answer.prompt)
     slots = [-1] * (length + len(answer.written))
+    thought, spoken = spans
+    # A thought that was cut off has no end.
+    ended = thought[len(READ["thought"]) :] if spoken else thought[:0]
+    parts = {"thought": thought, "thought-end": ended, "answer": spoken}
     for index, (segment, position) in enumerate(SLOTS):
         if segment == "prompt":
             place = length + position
         else:
-            span = spans[0] if segment == "thought" else spans[1]
-            place = length + span[position] if position < len(span) else -1
+            part = parts[segment]
+            within = -len(part) <= position < len(part)
+            place = length + part[position] if within else -1
         if place >= 0:
             slots[place] = index
     return slots

@@ -74,18 +74,20 @@ def build_masks(
     reasoning: Mapping[str, Tensor],
     safety: Mapping[str, Tensor],
     share: float,
+    kept: float,
     scope: Scope,
 ) -> SetDifference:
     """Return the weights to remove from every projection.
 
     `reasoning` and `safety` are the norms of the projections' inputs on the two calibration sets.
-    The same share is taken of both, q = p in the paper's words. One matrix at a time is unpacked.
+    Of the top `share` by the reasoning score, what is among the top `kept` by the safety score
+    stays. One matrix at a time is unpacked.
     """
     masks, sizes = {}, []
     for name, linear in projections(model).items():
         remove, keep = (
-            top_share(scores(linear.weight, norms[name]), share, scope)
-            for norms in (reasoning, safety)
+            top_share(scores(linear.weight, norms[name]), top, scope)
+            for norms, top in ((reasoning, share), (safety, kept))
         )
         masks[name] = PackedMask.of(remove & ~keep)
         top, removed = int(remove.sum()), masks[name].removed
@@ -94,8 +96,9 @@ def build_masks(
         sizes.append(MatrixSize(layer, kind, weights, top, top - removed, removed))
     found = SetDifference(masks, tuple(sizes))
     log.info(
-        "set difference of the top %g %% per %s: %d of %d weights (%.3f %%)",
+        "set difference, the top %g %% without the top %g %% per %s: %d of %d weights (%.3f %%)",
         100 * share,
+        100 * kept,
         scope,
         found.removed,
         found.weights,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from components.config import TeacherKind
+from components.config import PRUNED, REMINDED, TeacherKind
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.lm.masks import pruned
 from components.probing.answers import Answers, Judge, answer, outcomes
@@ -226,11 +227,12 @@ def _norms(
 def _candidates(tuned: Loaded, sweep: Sweep) -> list[TeacherFigures]:
     """Return the figures of the post-trained model's candidates, on all prompts of the check."""
     plan, checked, found = tuned.plan, tuned.plan.samples.checked, []
-    if "reminder" in plan.teachers:
-        answers = tuned.answers(checked, "checking teacher reminder", reminder=plan.reminder)
-        found.append(tuned.figures("reminder", answers))
-    if "pruned" in plan.teachers:
-        with pruned(tuned.model, sweep.best.masks):
-            answers = tuned.answers(checked, "checking teacher pruned")
-        found.append(tuned.figures("pruned", answers))
+    for kind in plan.teachers:
+        if kind == "base":
+            continue
+        reminder = plan.reminder if kind in REMINDED else None
+        without = pruned(tuned.model, sweep.best.masks) if kind in PRUNED else nullcontext()
+        with without:
+            answers = tuned.answers(checked, f"checking teacher {kind}", reminder=reminder)
+        found.append(tuned.figures(kind, answers))
     return found

@@ -31,12 +31,14 @@ class Grid:
     """What is swept. With `controls`, every share of scope matrix has its two random masks."""
 
     shares: Mapping[Scope, Sequence[float]]
+    kept: Sequence[float] | None  # None: of both scores the same share
     controls: bool
 
-    def __iter__(self) -> Iterator[tuple[Scope, float]]:
-        """Yield scope and share, each scope's smallest share first."""
+    def __iter__(self) -> Iterator[tuple[Scope, float, float]]:
+        """Yield scope, share and the share that is kept, each scope's smallest first."""
         for scope, shares in self.shares.items():
-            yield from ((scope, share) for share in sorted(shares))
+            for share in sorted(shares):
+                yield from ((scope, share, kept) for kept in sorted(self.kept or (share,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +67,21 @@ def sweep_masks(
     removes a weight: an unpruned model is no pruned teacher.
     """
     weights = sum(linear.weight.numel() for linear in projections(model).values())
-    points = [_point("nothing", None, None, 0, weights, whole)]
+    points = [_point("nothing", None, (None, None), 0, weights, whole)]
     best: tuple[TeacherFigures, SetDifference, int] | None = None  # and where in `points` it is
     generator = np.random.default_rng(seed)
-    for scope, share in grid:
-        found = build_masks(model, reasoning=norms[0], safety=norms[1], share=share, scope=scope)
+    for scope, share, kept in grid:
+        found = build_masks(
+            model, reasoning=norms[0], safety=norms[1], share=share, kept=kept, scope=scope
+        )
         if found.removed == 0:
             log.info("no weight is removed, so there is nothing to measure")
             continue
         controls = grid.controls and scope == "matrix"
         for by, masks in _arms(model, found.masks, controls=controls, generator=generator):
             with pruned(model, masks):
-                did = measure(f"without {share:g} per {scope}, {by}")
-            points.append(_point(by, scope, share, found.removed, weights, did))
+                did = measure(f"without {share:g}{_but(share, kept)} per {scope}, {by}")
+            points.append(_point(by, scope, (share, kept), found.removed, weights, did))
             if by == "set-difference":
                 judged = figures("pruned", *(did[role] for role in CHECKED), thresholds=thresholds)
                 if best is None or ranking(judged) > ranking(best[0]):
@@ -88,10 +92,15 @@ def sweep_masks(
     return Sweep(tuple(points), best[1])
 
 
+def _but(share: float, kept: float) -> str:
+    return "" if kept == share else f" but {kept:g}"
+
+
 def _nothing_removed(grid: Grid) -> ConfigError:
     return ConfigError(
         f"probe.pruning.shares is {dict(grid.shares)}, and none of them removes a weight: the "
-        "matrices are too small, or the top weights of both sets are the same; give larger ones"
+        "matrices are too small, or the top weights of both sets are the same; give larger ones "
+        "there, or smaller ones under `kept`"
     )
 
 
@@ -112,7 +121,7 @@ def _arms(
 def _point(
     by: PrunedBy,
     scope: Scope | None,
-    share: float | None,
+    shares: tuple[float, float] | tuple[None, None],
     removed: int,
     weights: int,
     did: Outcomes,
@@ -122,7 +131,8 @@ def _point(
     return PruningPoint(
         by=by,
         scope=scope,
-        share=share,
+        share=shares[0],
+        kept=shares[1],
         removed=removed,
         weights=weights,
         harmful_refused=rate(harmful.count(Outcome.REFUSED), len(harmful)),

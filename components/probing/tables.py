@@ -19,7 +19,8 @@ class PruningRow:
 
     by: str
     scope: str | None
-    share: float | None
+    share: float | None  # by the reasoning score, removed
+    kept: float | None  # by the safety score, of it not
     removed: int
     weights: int
     chosen: bool

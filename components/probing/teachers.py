@@ -52,8 +52,9 @@ def candidates(
     if not able or (wanted != "auto" and wanted not in able):
         raise TeacherError(
             "the base model cannot teach: it differs from the post-trained model in architecture, "
-            "size or tokenizer, so their states do not correspond. Put `pruned` and `reminder` "
-            "among probe.teachers, or give the base model that the post-training started from"
+            "size or tokenizer, so their states do not correspond. Put `pruned`, `reminder` and "
+            "`pruned-reminder` among probe.teachers, or give the base model that the post-training "
+            "started from"
         )
     if able != tuple(listed):
         log.info("the base model is of another lineage and cannot teach")

@@ -15,7 +15,7 @@ from components.records import Method
 from components.results import Baseline, Baselines
 from components.training.course import Course
 from components.training.methods import Trained, circuit_breaker, rank_one, safereact, sft
-from components.training.processes import is_first, process_count, wait_for
+from components.training.processes import is_first, process_count, refuse_deepspeed, wait_for
 from components.training.targets import check_targets
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ TEACHERS: dict[Method, TeacherKind] = {
     Method.SAFEREACT_BASE: "base",
     Method.SAFEREACT_PRUNED: "pruned",
     Method.SAFEREACT_REMINDER: "reminder",
+    Method.SAFEREACT_PRUNED_REMINDER: "pruned-reminder",
 }
 
 
@@ -46,8 +47,9 @@ def baselines(
 
     SafeReAct with the probe's own teacher is the adapter of `train` and is not trained again. A
     method that cannot be trained on this pair is kept with its reason. What a killed run left in
-    `out` is taken up.
+    `out` is taken up. Raises `TrainingError` where a launcher turns DeepSpeed on.
     """
+    refuse_deepspeed()
     check_targets(probe.target_layers, models.post_trained.layers)
     course = Course(settings, prompts, models, seed, out / ".scratch")
     ways: dict[Method, Callable[[Course, Probe, Path], Trained]] = {
@@ -62,8 +64,9 @@ def baselines(
             continue
         log.info("method %s", method)
         taught = probe.model_copy(update={"teacher": kind})
+        ask = partial(_ask, course, taught, method)
         train = partial(ways.get(method, safereact), course, taught, out / method.value)
-        lines.append(_line(method, train))
+        lines.append(_line(method, ask, train))
     if not is_first():
         wait_for(out / Baselines.FILE)
         return Baselines.load(out)
@@ -76,8 +79,17 @@ def baselines(
     ).save(out)
 
 
-def _line(method: Method, train: Callable[[], Trained]) -> Baseline:
+def _ask(course: Course, probe: Probe, method: Method) -> None:
+    """Ask what no method alone needs, so that it lies in the course's scratch afterwards."""
+    if method is not Method.CIRCUIT_BREAKER:  # the one that no teacher teaches
+        course.lesson(probe)
+    course.retained(max(probe.target_layers))
+
+
+def _line(method: Method, ask: Callable[[], None], train: Callable[[], Trained]) -> Baseline:
+    """Train a method; what `ask` takes is no part of the method's cost."""
     try:
+        ask()
         with part(method.value):
             trained = train()
     except TrainingError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
+from components.lm.loading import checkpoint_folder, free_memory, load_model, load_tokenizer
 from components.lm.masks import PROJECTIONS
 from components.records import Role, Split
 from components.training.adapters import add_lora
@@ -63,6 +62,7 @@ class Course:
                     self._drawn[0],
                     self._read(self._drawn[0]),
                     refusal_tokens=self.settings.refusal_tokens,
+                    check_tokens=probe.check_tokens,
                     prompt_tokens=self.settings.prompt_tokens,
                     layers=probe.target_layers,
                     patterns=self.settings.rules.refusal_patterns,
@@ -121,7 +121,7 @@ class Course:
 
     def student(self) -> Reader:
         """Return the post-trained model, freshly loaded."""
-        gc.collect()  # an earlier student may still be held by its trainer's circle of references
+        free_memory()  # an earlier student may still be held by its trainer's circle of references
         folder = checkpoint_folder(self.models, self.models.post_trained)
         model = load_model(folder, load_in_4bit=self.settings.load_in_4bit)
         return Reader(model, self.tokenizer)

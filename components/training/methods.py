@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.training.adapters import save_lora, trainable_parameters
 from components.training.baseline import fine_tune
@@ -34,50 +36,44 @@ def safereact(course: Course, probe: Probe, folder: Path) -> Trained:
     """Train towards the probe's teacher and save the adapter into `folder`."""
     settings, depth = course.settings, max(probe.target_layers)
     lesson = course.lesson(probe)
-    adapted = course.adapted(range(1, depth + 1))
-    progress = reactivate(
-        adapted,
-        lesson.side,
-        course.retained(depth),
+    train = partial(
+        reactivate,
+        harmful=lesson.side,
+        retain=course.retained(depth),
         layers=probe.target_layers,
         steps=settings.steps,
-        batch=settings.batch,
-        micro_batch=settings.micro_batch,
         lr=settings.lr,
         strength=settings.strength,
         schedule=settings.schedule,
-        seed=course.seed,
-        scratch=_scratch(course, folder),
-        checkpoint_every=settings.checkpoint_every,
         criterion=course.criterion(probe),
+        **_common(course, folder),
     )
-    return _save(course, adapted, folder, len(lesson.side.rows), progress)
+    return _trained(course, train, folder, len(lesson.side.rows), range(1, depth + 1))
 
 
 def sft(course: Course, probe: Probe, folder: Path, *, retain_share: float) -> Trained:
     """Fine-tune on the teacher's refusals, with a share of retained answers; save the adapter."""
-    layers = range(1, course.models.post_trained.layers + 1)
-    settings = course.settings
-    return _fine_tune(
+    return _fine_tuned(
         course,
         probe,
         folder,
-        course.adapted(layers),
+        range(1, course.models.post_trained.layers + 1),
         retain_share=retain_share,
-        steps=settings.baseline_steps,
-        lr=settings.baseline_lr,
+        steps=course.settings.baseline_steps,
+        lr=course.settings.baseline_lr,
     )
 
 
 def rank_one(course: Course, probe: Probe, folder: Path, section: config.RankOne) -> Trained:
     """Fine-tune one direction of the middle third's up_proj (arXiv 2507.17075); save it."""
     depth = course.models.post_trained.layers
-    layers = range(depth // 3 + 1, depth - depth // 3 + 1)
-    return _fine_tune(
+    return _fine_tuned(
         course,
         probe,
         folder,
-        course.adapted(layers, modules=("up_proj",), rank=1),
+        range(depth // 3 + 1, depth - depth // 3 + 1),
+        modules=("up_proj",),
+        rank=1,
         retain_share=section.retain,
         steps=section.steps,
         lr=section.lr,
@@ -94,57 +90,67 @@ def circuit_breaker(
     depth = course.models.post_trained.layers
     layers = rerouting_layers(depth) if section.layers == "auto" else section.layers
     harmful = course.compliant(section.tokens, layers)
-    adapted = course.adapted(range(1, max(layers) + 1))
-    progress = reroute(
-        adapted,
-        harmful,
-        course.retained(max(*layers, *probe.target_layers)),
+    train = partial(
+        reroute,
+        harmful=harmful,
+        retain=course.retained(max(*layers, *probe.target_layers)),
         layers=layers,
         steps=section.steps,
-        batch=course.settings.batch,
-        micro_batch=course.settings.micro_batch,
         lr=section.lr,
         strength=section.strength,
-        seed=course.seed,
-        scratch=_scratch(course, folder),
-        checkpoint_every=course.settings.checkpoint_every,
+        **_common(course, folder),
     )
-    return _save(course, adapted, folder, len(harmful.rows), progress)
+    return _trained(course, train, folder, len(harmful.rows), range(1, max(layers) + 1))
 
 
-def _fine_tune(
+def _fine_tuned(
     course: Course,
     probe: Probe,
     folder: Path,
-    adapted: PeftModel,
+    layers: Sequence[int],
     *,
     retain_share: float,
     steps: int,
     lr: float,
+    **shape: Any,
 ) -> Trained:
     refusals = course.lesson(probe).refusals
-    progress = fine_tune(
-        adapted,
-        refusals,
-        course.retained(max(probe.target_layers)).rows,
-        steps=steps,
-        batch=course.settings.batch,
-        micro_batch=course.settings.micro_batch,
+    train = partial(
+        fine_tune,
+        refusals=refusals,
+        retain=course.retained(max(probe.target_layers)).rows,
         retain_share=retain_share,
+        steps=steps,
         lr=lr,
-        seed=course.seed,
-        scratch=_scratch(course, folder),
-        checkpoint_every=course.settings.checkpoint_every,
+        **_common(course, folder),
     )
-    return _save(course, adapted, folder, len(refusals), progress)
+    return _trained(course, train, folder, len(refusals), layers, **shape)
 
 
-def _save(
-    course: Course, adapted: PeftModel, folder: Path, harmful_rows: int, progress: Progress
+def _common(course: Course, folder: Path) -> dict[str, Any]:
+    """Return the settings that all trainings have in common."""
+    return {
+        "batch": course.settings.batch,
+        "micro_batch": course.settings.micro_batch,
+        "seed": course.seed,
+        "scratch": course.scratch / f"steps-{folder.name}",
+        "checkpoint_every": course.settings.checkpoint_every,
+    }
+
+
+def _trained(
+    course: Course,
+    train: Callable[[PeftModel], Progress],
+    folder: Path,
+    harmful_rows: int,
+    layers: Sequence[int],
+    **shape: Any,
 ) -> Trained:
+    """Load the student with a fresh adapter of this shape, `train` it, and save it into `folder`.
+
+    All that is asked of a model lies in `train` by then: no two whole models are in memory.
+    """
+    adapted = course.adapted(layers, **shape)
+    progress = train(adapted)
     digest = save_lora(adapted, folder, course.models.post_trained.contract)
     return Trained(digest, trainable_parameters(adapted), harmful_rows, progress)
-
-
-def _scratch(course: Course, folder: Path) -> Path:
-    return course.scratch / f"steps-{folder.name}"

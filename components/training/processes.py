@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from accelerate.utils import parse_flag_from_env
+
+from components.errors import TrainingError
 from components.launcher import is_first
 from components.storage import atomic_folder
 
@@ -20,6 +23,19 @@ _POLL_SECONDS = 0.2
 def process_count() -> int:
     """Return the number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def refuse_deepspeed() -> None:
+    """Raise `TrainingError` where accelerate was told to divide the model by DeepSpeed.
+
+    Checkpoints go through torch's state dictionaries, which do not know ZeRO's wrapper.
+    """
+    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
+        raise TrainingError(
+            "the launcher turns DeepSpeed on (ACCELERATE_USE_DEEPSPEED), whose optimiser our "
+            "checkpoints cannot keep; divide the model by FSDP instead: SAFEREACT_LAUNCHER="
+            "'accelerate launch --config_file docs/fsdp.yaml'"
+        )
 
 
 def wait_for(path: Path) -> None:

@@ -161,6 +161,11 @@ def keep_refusals(
     return [row for row, kept in zip(rows, refused, strict=True) if kept]
 
 
+def cut_rows(rows: Sequence[Row], tokens: int) -> list[Row]:
+    """Return the rows with at most `tokens` of their completions."""
+    return [replace(row, completion=row.completion[:tokens]) for row in rows]
+
+
 def student_rows(
     rows: Sequence[Row], prompts: Mapping[str, tuple[int, ...]], prompt_tokens: int
 ) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from components.training.rows import (
     MIN_REFUSALS,
     Reading,
     Row,
+    cut_rows,
     keep_refusals,
     own_completions,
     refuses,
@@ -49,6 +50,7 @@ def teacher_lesson(
     read_by_student: Reading,
     *,
     refusal_tokens: int,
+    check_tokens: int,
     prompt_tokens: int,
     layers: Sequence[int],
     patterns: Sequence[str],
@@ -60,23 +62,27 @@ def teacher_lesson(
 
     The positions are the last `prompt_tokens` of the prompt and those of the teacher's own greedy
     refusal, at most `refusal_tokens` of it; deviation from the paper, which takes the whole prompt
-    and no refusal. Teacher and student read a prompt in the same forms, so an adapter holds in all
-    of them; deviation from the paper, too. `waived`: the teacher may refuse nothing.
+    and no refusal. It is judged by no fewer tokens than in its check (`check_tokens`), since a
+    refusal may come behind a long thought. Teacher and student read a prompt in the same forms, so
+    an adapter holds in all of them; deviation from the paper, too. `waived`: the teacher may refuse
+    nothing.
     """
     rows, seen, refused, asked = [], [], 0, 0
+    taught = refusal_tokens or PROMPT_ONLY_TOKENS
     for form, read in read_by_student.items():
         answered = own_completions(
             teacher,
             {p.id: teacher.render(p.text, form) for p in prompts if p.id in read},
-            max_new_tokens=refusal_tokens or PROMPT_ONLY_TOKENS,
+            max_new_tokens=max(taught, check_tokens),
             label=f"teacher answers, {form}",
         )
         verdicts = [
             refuses(teacher, row, patterns=patterns, compliance_pattern=compliance_pattern)
             for row in answered
         ]
-        kept = keep_refusals(answered, verdicts, form=form, waived=waived)
-        seen += [replace(row, completion=row.completion[:refusal_tokens]) for row in kept]
+        whole = keep_refusals(answered, verdicts, form=form, waived=waived)
+        kept = cut_rows(whole, taught)
+        seen += cut_rows(kept, refusal_tokens)
         rows += student_rows(kept, read, prompt_tokens)
         refused, asked = refused + sum(verdicts), asked + len(answered)
     tails = [row.tail(prompt_tokens) for row in seen]
@@ -84,8 +90,7 @@ def teacher_lesson(
     targets = store_states(
         teacher.model, [row.inputs for row in seen], tails, layers=layers, folder=folder
     )
-    cut = [replace(row, completion=row.completion[:refusal_tokens]) for row in rows]
-    return Lesson(Side(cut, tails, targets), rows, refused, asked)
+    return Lesson(Side(cut_rows(rows, refusal_tokens), tails, targets), rows, refused, asked)
 
 
 def retained_side(

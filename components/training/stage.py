@@ -13,7 +13,7 @@ from components.results import Adapter
 from components.storage import append_json_line
 from components.training.course import Course
 from components.training.methods import safereact, sft
-from components.training.processes import is_first, wait_for
+from components.training.processes import is_first, refuse_deepspeed, wait_for
 from components.training.reactivation import first_and_last
 from components.training.targets import check_targets
 
@@ -36,9 +36,10 @@ def train(
     The teacher's states are stored first and the teacher is freed; then the student is loaded.
     What a killed run left in `out` is taken up. Several processes may call it together (see
     processes.py). The same inputs, seed and number of threads and processes give the same bytes on
-    the same machine's CPU. Raises `TrainingError` where the teacher or the prompts will not do, or
-    a loss is not finite.
+    the same machine's CPU. Raises `TrainingError` where the teacher or the prompts will not do, a
+    loss is not finite, or a launcher turns DeepSpeed on.
     """
+    refuse_deepspeed()
     depth = check_targets(probe.target_layers, models.post_trained.layers)
     course = Course(section, prompts, models, seed, out / ".scratch")
     lesson, retain = course.lesson(probe), course.retained(depth)

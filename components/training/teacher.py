@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.config import PRUNED, REMINDED
 from components.errors import TrainingError
 from components.lm.chat import render_prompt
-from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
+from components.lm.loading import checkpoint_folder, free_memory, load_model, load_tokenizer
 from components.lm.masks import load_masks, pruned
 from components.records import Form
 from components.workspace import MASKS
@@ -38,6 +39,7 @@ class Reader:
 
 def open_reader(models: Models, ref: ModelRef, *, reminder: str | None = None) -> Reader:
     """Return a checkpoint of the pair, loaded, that reads prompts as the student does."""
+    free_memory()  # an earlier student may still be held by its trainer's circle of references
     tokenizer = load_tokenizer(checkpoint_folder(models, models.post_trained))
     return Reader(load_model(checkpoint_folder(models, ref)), tokenizer, reminder)
 
@@ -49,7 +51,7 @@ def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
     base: the aligned base model, which reads the student's prompts through the student's template,
     so that their tokens correspond also where only the student's opens a thought. pruned: the
     post-trained model without the weights of the probe's masks. reminder: the post-trained model
-    with the reminder before the prompt.
+    with the reminder before the prompt. pruned-reminder: with both, as in the paper.
     Raises `TrainingError` for a base of another lineage, whose states mean something else, and
     `StageError` or `ModelError` where the masks are missing or of another model: towards an
     unpruned model nothing is trained.
@@ -62,13 +64,12 @@ def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
                 "probe.teacher to `pruned` or `reminder`"
             )
         yield open_reader(models, models.base)
-    elif probe.teacher == "pruned":
-        masks = load_masks(probe.folder / MASKS)
-        reader = open_reader(models, models.post_trained)
-        with pruned(reader.model, masks):
-            yield reader
-    else:
-        yield open_reader(models, models.post_trained, reminder=probe.reminder)
+        return
+    reminder = probe.reminder if probe.teacher in REMINDED else None
+    masks = load_masks(probe.folder / MASKS) if probe.teacher in PRUNED else None
+    reader = open_reader(models, models.post_trained, reminder=reminder)
+    with pruned(reader.model, masks) if masks is not None else nullcontext():
+        yield reader
 
 
 def refusals_waived(probe: Probe) -> bool:

@@ -20,7 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from components.errors import TrainingError
 from components.training.batches import Item
 from components.training.checkpoints import Checkpoints, Progress
-from components.training.processes import process_count
+from components.training.processes import process_count, refuse_deepspeed
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -37,7 +37,7 @@ class AdapterTrainer(Trainer):
 
     Keeps every step's figures in `progress` and logs some. What a killed process had left in
     `scratch` is taken up. Raises `TrainingError`, naming the step and the rows, as soon as a loss
-    is not finite.
+    is not finite, and under DeepSpeed.
     """
 
     label: str
@@ -56,6 +56,7 @@ class AdapterTrainer(Trainer):
         micro_batch: int | None = None,
         checkpoint_every: int = CHECKPOINT_EVERY,
     ) -> None:
+        refuse_deepspeed()
         self.checkpoints = Checkpoints(scratch, every=checkpoint_every, steps=len(steps))
         self.progress = self.checkpoints.resume(model)
         self.begun = self.progress.taken

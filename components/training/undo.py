@@ -23,7 +23,7 @@ from components.training.adapters import add_lora, save_lora
 from components.training.batches import Side
 from components.training.harmless import harmless_rows, tune_on
 from components.training.lessons import load_side, save_side
-from components.training.processes import is_first, made_once, wait_for
+from components.training.processes import is_first, made_once, refuse_deepspeed, wait_for
 from components.training.reactivation import first_and_last
 from components.workspace import tuned_adapter
 
@@ -50,8 +50,10 @@ def undo(
     """Return what was trained, with the adapters of every chosen step saved below `out`.
 
     What a killed run left in `out` is taken up, and several processes may call it together. Raises
-    `TrainingError` for adapters of another model or changed ones, and for prompts that will not do.
+    `TrainingError` for adapters of another model or changed ones, prompts that will not do, and a
+    launcher that turns DeepSpeed on.
     """
+    refuse_deepspeed()
     _check_adapters(adapter, models)
     scratch, loss = out / ".scratch", {}
     rows = _rows(section, settings, prompts, models, seed=seed, folder=scratch / "rows")

@@ -125,10 +125,24 @@ def test_four_bits_without_bitsandbytes_name_the_remedy(checkpoint):
         load_model(checkpoint, device=torch.device("cuda"), load_in_4bit=True)
 
 
-@pytest.mark.gpu
-def test_four_bits_are_close_and_can_be_trained(tmp_path):
+def assert_trainable(model):
+    """An adapter on `model` gets a gradient in all seven projections of its three layers."""
     from components.training.adapters import add_lora
 
+    shape = {"r": 2, "alpha": 2, "dropout": 0.0, "layers": (1, 2, 3), "location": "x", "seed": 0}
+    adapted = add_lora(model, **shape)
+    ids = torch.tensor([[5, 6, 7, 8]], device=default_device())
+    adapted(ids).logits.sum().backward()
+    gradients = [w.grad for n, w in adapted.named_parameters() if "lora_B" in n]
+    assert len(gradients) == 21 and all(g.abs().sum() > 0 for g in gradients)
+
+
+def test_an_adapter_on_whole_weights_can_be_trained(tmp_path):
+    assert_trainable(load_model(write_checkpoint(tmp_path, hidden=128)))
+
+
+@pytest.mark.gpu
+def test_four_bits_are_close_and_can_be_trained(tmp_path):
     checkpoint = write_checkpoint(tmp_path, hidden=128)
     whole, quantised = load_model(checkpoint), load_model(checkpoint, load_in_4bit=True)
     ids = torch.tensor([[5, 6, 7, 8]], device=default_device())
@@ -136,8 +150,4 @@ def test_four_bits_are_close_and_can_be_trained(tmp_path):
     assert whole.get_parameter(name).nbytes > 6 * quantised.get_parameter(name).nbytes
     logits, expected = quantised(ids).logits, whole(ids).logits
     assert 0 < (logits - expected).norm() < 0.2 * expected.norm()
-    shape = {"r": 2, "alpha": 2, "dropout": 0.0, "layers": 3, "location": "x", "seed": 0}
-    adapted = add_lora(quantised, **shape)
-    adapted(ids).logits.sum().backward()
-    gradients = [w.grad for n, w in adapted.named_parameters() if "lora_B" in n]
-    assert len(gradients) == 21 and all(g.abs().sum() > 0 for g in gradients)
+    assert_trainable(quantised)

@@ -55,6 +55,26 @@ def test_long_parts_are_read_to_their_24th_token_and_short_prompts_from_their_fi
     assert slots[31:] == [-1] * 31
 
 
+@pytest.mark.parametrize(
+    ("thought", "answer", "ends"),
+    [
+        (range(1, 61), range(62, 64), range(-12, 0)),  # all twelve
+        (range(1, 29), range(30, 32), range(-4, 0)),  # those that are not read from the start
+        (range(1, 25), range(26, 28), range(0)),
+        (range(1, 64), range(0), range(0)),  # cut off: it has no end
+    ],
+)
+def test_the_end_of_a_thought_is_read_where_its_start_does_not_reach(thought, answer, ends):
+    one = Answer(ROW, [1, 2], list(range(64)), Completion("0", "", "", True, 64))
+    slots = slots_of(one, (thought, answer))
+    found = {SLOTS[slot]: place - 2 for place, slot in enumerate(slots) if slot >= 0}
+    read = {
+        position: place for (segment, position), place in found.items() if segment == "thought-end"
+    }
+    assert read == {position: thought[-1] + 1 + position for position in ends}
+    assert found["thought", 23] == thought[23]
+
+
 def slow_values(model, answer: Answer, axis: Axis) -> torch.Tensor:
     """Projections (layer, position) of one unpadded sequence."""
     with torch.no_grad():

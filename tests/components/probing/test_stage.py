@@ -48,12 +48,13 @@ def test_the_result_is_complete(diagnosis):
     assert [layer.layer for layer in diagnosis.layers] == [1, 2, 3]
     assert all(layer.drift is not None for layer in diagnosis.layers)
     assert diagnosis.folded_by == "topic"
-    assert [f.teacher for f in diagnosis.teachers] == ["base", "pruned", "reminder"]
+    every = ["base", "pruned", "reminder", "pruned-reminder"]
+    assert [f.teacher for f in diagnosis.teachers] == every
     assert all((f.harmful_n, f.benign_n, f.coherent_n) == (4, 4, 8) for f in diagnosis.teachers)
     assert diagnosis.prompts == {Role.HARMFUL: 8, Role.BENIGN: 8, Role.REASONING: 8}
     assert diagnosis.calibration["own reasoning"] == 4
     assert sum(diagnosis.calibration.values()) == 8
-    assert diagnosis.target_layers[-1] == 3
+    assert (diagnosis.target_layers[-1], diagnosis.check_tokens) == (3, 4)
 
 
 def test_directions_are_unit_vectors(diagnosis):
@@ -139,7 +140,7 @@ def test_the_same_inputs_give_the_same_bytes(diagnosis, random_prompts, random_m
 def test_no_passing_teacher_stops_the_stage(random_prompts, random_models, tmp_path):
     with pytest.raises(TeacherError, match="no candidate teacher has passed") as raised:
         probe(Probe(**SMALL), random_prompts, random_models, seed=0, out=tmp_path)
-    for kind in ("base", "pruned", "reminder"):
+    for kind in ("base", "pruned", "reminder", "pruned-reminder"):
         assert f"{kind}: refuses 0% of harmful (n=4)" in str(raised.value)
     assert raised.value.exit_code == 1
     assert not list(tmp_path.iterdir())
@@ -157,7 +158,7 @@ def test_a_pair_of_other_lineage_is_told_so(random_prompts, random_models, tmp_p
     (tmp_path / "out").mkdir()
     section = Probe(**SMALL, check=WAIVED, target_layers=(3, 1))
     found = probe(section, random_prompts, models, seed=0, out=tmp_path / "out")
-    assert [f.teacher for f in found.teachers] == ["pruned", "reminder"]
+    assert [f.teacher for f in found.teachers] == ["pruned", "reminder", "pruned-reminder"]
     assert found.target_layers == (1, 3)
     assert found.calibration["base refusals"] == 0
     assert all(layer.drift is None for layer in found.layers)

@@ -31,8 +31,8 @@ def norms(small_model):
 BOTH = {"matrix": (0.2, 0.1), "row": (0.2, 0.1)}
 
 
-def sweep(model, norms, measure, *, shares=BOTH, thresholds=THRESHOLDS):
-    grid = Grid(shares, controls=True)
+def sweep(model, norms, measure, *, shares=BOTH, kept=None, thresholds=THRESHOLDS):
+    grid = Grid(shares, kept, controls=True)
     return sweep_masks(model, norms, WHOLE, measure, grid=grid, thresholds=thresholds, seed=0)
 
 
@@ -67,6 +67,22 @@ def test_points_of_the_grid_and_what_is_removed_in_each(small_model, norms):
     assert (first.coherent.count, first.coherent.n) == (2, 5)
     for name, linear in projections(small_model).items():
         assert torch.equal(linear.weight, before[name])
+
+
+def test_the_kept_share_is_swept_beside_the_removed_one(small_model, norms):
+    labels = []
+
+    def measure(label):
+        labels.append(label)
+        return WHOLE
+
+    found = sweep(small_model, norms, measure, shares={"matrix": (0.2, 0.1)}, kept=(0.2, 0.05))
+    chosen = [p for p in found.points if p.by == "set-difference"]
+    assert [(p.share, p.kept) for p in chosen] == [(0.1, 0.05), (0.1, 0.2), (0.2, 0.05), (0.2, 0.2)]
+    assert chosen[0].removed > chosen[1].removed and chosen[2].removed > chosen[3].removed
+    assert [found.points[0].share, found.points[0].kept] == [None, None]
+    assert labels[0] == "without 0.1 but 0.05 per matrix, set-difference"
+    assert "without 0.2 per matrix, set-difference" in labels
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ def test_scores_and_masks_equal_the_slow_implementation(tmp_path, architecture):
     sets = {"reasoning": exchanges(1), "safety": exchanges(2)}
     fast = {name: input_norms(model, rows, pad=0, batch=3) for name, rows in sets.items()}
     slow = {name: slow_norms(model, rows) for name, rows in sets.items()}
-    found = {scope: build_masks(model, **fast, share=0.13, scope=scope) for scope in SCOPES}
+    found = {
+        scope: build_masks(model, **fast, share=0.13, kept=0.07, scope=scope) for scope in SCOPES
+    }
     weights = {name: linear.weight.detach() for name, linear in projections(model).items()}
     assert weights.keys() == slow["safety"].keys()
     for place, (name, weight) in enumerate(weights.items()):
@@ -78,7 +80,7 @@ def test_scores_and_masks_equal_the_slow_implementation(tmp_path, architecture):
         np.testing.assert_allclose(scores(weight, fast["safety"][name]), keep, rtol=2e-5)
         for scope in SCOPES:
             top = slow_top(remove, 0.13, scope)
-            expected = top - slow_top(keep, 0.13, scope)
+            expected = top - slow_top(keep, 0.07, scope)
             mask, size = found[scope].masks[name], found[scope].sizes[place]
             assert set(mask.unpacked().flatten().nonzero()[:, 0].tolist()) == expected
             assert expected

@@ -26,6 +26,7 @@ def make_probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Probe]
             masks=(),
             pruning=(),
             teachers=(figures,),
+            check_tokens=4,
             teacher=teacher,
             reminder="please do not help",
             target_layers=target_layers,

@@ -28,6 +28,7 @@ def trained(tmp_path_factory, quick, random_prompts, random_models, make_probe):
         *probe.teachers,
         teacher_figures("reminder", passed=True),
         teacher_figures("pruned", passed=False),
+        teacher_figures("pruned-reminder", passed=True),
     )
     folder, probe = probe.folder, probe.model_copy(update={"teachers": checked})
     assert probe.folder == folder

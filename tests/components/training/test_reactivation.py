@@ -38,6 +38,7 @@ def sides(folder, random_prompts, tmp_path_factory) -> tuple[Side, Side]:
         harmful,
         read_prompts(student.tokenizer, harmful, forms=tuple(Form), max_tokens=64),
         refusal_tokens=5,
+        check_tokens=4,
         prompt_tokens=2,
         layers=LAYERS,
         patterns=(),

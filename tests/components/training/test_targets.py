@@ -99,14 +99,16 @@ def test_masks_of_another_model_stop(random_models, make_probe):
         pass
 
 
-def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe):
-    probe = make_probe("pruned")
+@pytest.mark.parametrize("kind", ["pruned", "pruned-reminder"])
+def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe, kind):
+    probe = make_probe(kind)
     own = projections(open_reader(random_models, random_models.post_trained).model)
     masks = {name: PackedMask.of(linear.weight > 0) for name, linear in own.items()}
     save_masks(probe.folder / MASKS, masks)
     with open_teacher(random_models, probe) as teacher:
         for name, linear in projections(teacher.model).items():
             assert torch.equal(linear.weight, own[name].weight.clamp(max=0))
+        assert (teacher.reminder == probe.reminder) == (kind == "pruned-reminder")
 
 
 def test_the_reminder_teacher_is_the_post_trained_model(random_models, make_probe, base):
