@@ -2,13 +2,14 @@
 
 A prompt may have one completion or several; those of one prompt resemble each other, so prompts
 are what is counted as independent. With one completion a prompt all of it is the textbook's:
-Wilson's interval, Newcombe's and McNemar's exact test.
+Wilson's interval, Tango's and McNemar's exact test.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,39 +109,75 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """Return the difference in rates, first - second, and both ends of its interval.
 
-    Newcombe's hybrid score interval (Newcombe 1998, Stat Med 17:2635-2650, method 10): the
-    intervals of the two rates, joined with the correlation of the prompts' shares, which is
-    corrected for continuity. Where no prompt differs it keeps a width, unlike Wald's interval and
-    the bootstrap. With one completion a prompt the correlation is the phi of the fourfold table.
+    It is Tango's. With several completions a prompt the cells of the fourfold table are the shares
+    of all pairs of one completion of each arm, and their number is that of the prompts over
+    `paired_design_effect`. Zero prompts raise `EvidenceError`.
     """
-    one = rate_of([ours for ours, _ in pairs], confidence)
-    two = rate_of([theirs for _, theirs in pairs], confidence)
-    phi = _corrected_correlation(pairs)
-
-    def joined(a: float, b: float) -> float:
-        return math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
-
-    difference = one.rate - two.rate
-    return (
-        difference,
-        max(difference - joined(one.rate - one.low, two.high - two.rate), -1.0),
-        min(difference + joined(one.high - one.rate, two.rate - two.low), 1.0),
-    )
+    ours, of_ours = _totals([first for first, _ in pairs])
+    theirs, of_theirs = _totals([second for _, second in pairs])
+    hits, samples = np.stack([ours, theirs]), np.stack([of_ours, of_theirs])
+    difference, discordant, _ = _paired_moments(hits, samples)
+    size = len(pairs) / paired_design_effect(hits, samples)
+    gained, lost = (size * (discordant + sign * difference) / 2 for sign in (1, -1))
+    low, high = tango_interval(gained, lost, size, confidence)
+    # Rounding must not leave the figure outside its interval, where no rule could be decided.
+    return difference, min(low, difference), max(high, difference)
 
 
-def _corrected_correlation(pairs: Sequence[tuple[Samples, Samples]]) -> float:
-    """Return the correlation of both arms' shares over the prompts; 0 if undefined.
+def tango_interval(gained: float, lost: float, n: float, confidence: float) -> tuple[float, float]:
+    """Return both ends of the interval of `(gained - lost) / n`; none of the three need be whole.
 
-    A positive covariance is shrunk by 1 / 2n, which is the paper's n / 2 of its fourfold table.
+    The differences that the score test keeps (Tango 1998, Stat Med 17:891-908). It takes the
+    variance at the likeliest table with that difference, so the pairs that agree do not matter.
+    Where no pair differs it is Wilson's, unlike Wald's interval and the bootstrap, which have no
+    width there.
     """
-    shares = np.array([(sum(a) / len(a), sum(b) / len(b)) for a, b in pairs])
-    spread = shares.std(axis=0).prod()
-    if spread < 1e-12:
-        return 0.0
-    covariance = float((shares - shares.mean(axis=0)).prod(axis=1).mean())
-    if covariance > 0:
-        covariance = max(covariance - 0.5 / len(pairs), 0.0)
-    return covariance / float(spread)
+    found = (gained - lost) / n
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+
+    def keeps(truth: float) -> bool:
+        slope = (2 * n - gained + lost) * truth - gained - lost
+        root = math.sqrt(max(slope**2 + 8 * n * lost * truth * (1 - truth), 0.0))
+        share_lost = (root - slope) / (4 * n)
+        variance = 2 * share_lost + truth * (1 - truth)
+        return n * (found - truth) ** 2 <= z**2 * variance
+
+    def end(inside: float, outside: float) -> float:
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if keeps(middle) else (inside, middle)
+        return inside
+
+    return end(found, -1.0), end(found, 1.0)
+
+
+def paired_design_effect(hits: NDArray[np.float64], samples: NDArray[np.float64]) -> float:
+    """Return how many times the difference's variance is that of one completion a prompt and arm.
+
+    Both arrays are (arm, prompt). It lies between 1 (the completions of a prompt are all alike, or
+    there is one) and about 1 over their number (only chance sets them apart). Two made-up prompts
+    are counted in, one that is wholly gained and one that is wholly lost: without them the effect
+    is undefined where no prompt differs, and anything where few do.
+    """
+    usual = samples.mean()
+    hits = np.hstack([hits, np.diag([usual, usual])])
+    samples = np.hstack([samples, np.full((2, 2), usual)])
+    difference, discordant, variance = _paired_moments(hits, samples)
+    effect = variance * hits.shape[1] / (discordant - difference**2)
+    return max(float(effect), 1 / float(usual))
+
+
+def _paired_moments(
+    hits: NDArray[np.float64], samples: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Return the difference in rates, the share of pairs that differ and the former's variance."""
+    totals = samples.sum(axis=1, keepdims=True)
+    rates = hits.sum(axis=1, keepdims=True) / totals
+    shares, weights = hits / samples, samples.sum(axis=0) / totals.sum()
+    discordant = (weights * (shares.sum(axis=0) - 2 * shares.prod(axis=0))).sum()
+    gaps = np.subtract(*((hits - rates * samples) / totals))
+    difference = float(rates[0, 0] - rates[1, 0])
+    return difference, max(float(discordant), abs(difference)), float((gaps**2).sum())
 
 
 def mcnemar_p(gained: int, lost: int) -> float:

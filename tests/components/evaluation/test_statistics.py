@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from scipy.stats import beta
 
 from components.errors import EvidenceError
@@ -15,8 +16,10 @@ from components.evaluation.statistics import (
     design_effect,
     mcnemar_p,
     paired_bootstrap,
+    paired_design_effect,
     paired_interval,
     rate_of,
+    tango_interval,
     with_holm,
 )
 from components.records import Arm
@@ -58,28 +61,23 @@ def wilson_by_search(count, n):
     return edge(count / n, 0.0), edge(count / n, 1.0)
 
 
-def newcombe_by_hand(e, f, g, h):
-    """Method 10 written out step by step from the paper's own description."""
-    n = e + f + g + h
-    l2, u2 = wilson_by_search(e + f, n)
-    l3, u3 = wilson_by_search(e + g, n)
-    theta = (f - g) / n
-    if 0 in (e + f, g + h, e + g, f + h):
-        phi = 0.0
-    else:
-        product = e * h - f * g
-        if product > n / 2:
-            corrected = product - n / 2
-        elif product >= 0:
-            corrected = 0
-        else:
-            corrected = product
-        phi = corrected / math.sqrt((e + f) * (g + h) * (e + g) * (f + h))
-    dl2, du2 = (e + f) / n - l2, u2 - (e + f) / n
-    dl3, du3 = (e + g) / n - l3, u3 - (e + g) / n
-    delta = math.sqrt(dl2**2 - 2 * phi * dl2 * du3 + du3**2)
-    epsilon = math.sqrt(du2**2 - 2 * phi * du2 * dl3 + dl3**2)
-    return theta - delta, theta + epsilon
+def score_by_hand(gained, lost, n, truth):
+    """Tango's statistic, the likeliest table with such a difference found by trying tables."""
+
+    def unlikely(share_lost):
+        cells = (
+            (gained, share_lost + truth),
+            (lost, share_lost),
+            (n - gained - lost, 1 - 2 * share_lost - truth),
+        )
+        return -sum(count * math.log(max(p, 1e-300)) for count, p in cells if count)
+
+    allowed = (max(0.0, -truth), (1 - truth) / 2)
+    share_lost = minimize_scalar(
+        unlikely, bounds=allowed, method="bounded", options={"xatol": 1e-13}
+    ).x
+    variance = 2 * share_lost + truth - truth**2
+    return (gained - lost - n * truth) / math.sqrt(n * variance)
 
 
 # By hand with z = 1.96: (p + z2/2n -+ z sqrt(p(1-p)/n + z2/4n2)) / (1 + z2/n).
@@ -116,20 +114,39 @@ def test_zero_samples_raise():
         paired_bootstrap([], [], confidence=0.95, seed=0)
 
 
-def test_paired_interval_of_published_example():
+def test_paired_interval_of_published_examples():
     # Bentur et al. 2009 in Fagerland, Lydersen, Laake 2014, Stat Med 33:2850-2875.
-    low, high = ends(1, 1, 7, 12)
-    assert (low, high) == pytest.approx((-0.507, -0.026), abs=5e-4)
+    assert ends(1, 1, 7, 12) == pytest.approx((-0.517, -0.026), abs=5e-4)
+    # Cavo et al. 2012, by the package `contingencytables` of the same authors.
+    assert ends(59, 6, 16, 80) == pytest.approx((-0.1240, -0.0054), abs=6e-5)
 
 
-def test_paired_interval_equals_the_slow_one():
+def test_the_ends_of_a_paired_interval_are_z_standard_errors_away():
     tables = [
         (20, 12, 2, 16), (1, 1, 7, 12), (300, 0, 0, 0), (150, 0, 0, 150), (0, 0, 0, 5),
-        (0, 10, 0, 0), (0, 5, 5, 0), (98, 2, 0, 0), (3, 1, 0, 1), (1, 0, 0, 1), (40, 3, 30, 2),
+        (0, 5, 5, 0), (98, 2, 0, 0), (3, 1, 0, 1), (1, 0, 0, 1), (40, 3, 30, 2), (500, 4, 90, 6),
     ]  # fmt: skip
-    for table in tables:
-        expected = newcombe_by_hand(*table)
-        assert ends(*table) == pytest.approx(expected, abs=1e-6), table
+    for both, first, second, none in tables:
+        n = both + first + second + none
+        low, high = ends(both, first, second, none)
+        assert score_by_hand(first, second, n, low) == pytest.approx(Z, abs=1e-5)
+        assert score_by_hand(first, second, n, high) == pytest.approx(-Z, abs=1e-5)
+
+
+def test_paired_intervals_that_can_be_written_down():
+    """Where no pair differs, z^2 / (n + z^2); where all do alike, (n - z^2) / (n + z^2) to 1."""
+    for n in (1, 10, 300):
+        nothing = Z**2 / (n + Z**2)
+        assert ends(0, 0, 0, n) == pytest.approx((-nothing, nothing))
+        least = (n - Z**2) / (n + Z**2)
+        assert ends(0, n, 0, 0) == pytest.approx((least, 1))
+        assert ends(0, 0, n, 0) == pytest.approx((-1, -least))
+
+
+def test_pairs_that_agree_matter_by_their_number_only():
+    expected = tango_interval(3, 9, 100, 0.95)
+    for both in (0, 28, 60, 88):
+        assert ends(both, 3, 9, 88 - both) == pytest.approx(expected)
 
 
 def test_paired_interval_is_never_a_point_and_turns_with_its_arms():
@@ -143,7 +160,7 @@ def test_paired_interval_is_never_a_point_and_turns_with_its_arms():
         assert -1 <= low <= difference <= high <= 1
         assert high - low > 1e-3
         turned = ends(both, second, first, none)
-        assert turned == pytest.approx((-high, -low), abs=1e-12)
+        assert turned == pytest.approx((-high, -low), abs=1e-9)
 
 
 @pytest.mark.parametrize("shares", [(0.9, 0.05, 0.01, 0.04), (0.5, 0.2, 0.1, 0.2)])
@@ -241,6 +258,30 @@ def test_the_paired_interval_of_clusters_covers_the_true_difference():
         _, low, high = paired_interval(list(zip(*both, strict=True)), 0.95)
         hits += low <= 0.06 <= high
     assert hits / rounds >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / rounds)
+
+
+def test_pairs_of_completions_that_are_all_alike_are_as_good_as_one():
+    table = (40, 3, 9, 48)
+    alike = [(ours * 5, theirs * 5) for ours, theirs in pairs_of(*table)]
+    assert paired_interval(alike, 0.95) == pytest.approx(paired_interval(pairs_of(*table), 0.95))
+
+
+def test_the_paired_design_effect_by_hand():
+    """Two prompts of two completions: 2 against 0 and 1 against 1.
+
+    With the made-up ones the gaps are 1, 0, 1, -1, their mean is 1/4 and their variance 2.75 / 4;
+    of pairs of completions 1, 1/2, 1, 1 differ, which has the variance 3.5 / 4 - 1/16.
+    """
+    effect = paired_design_effect(np.array([[2.0, 1], [0, 1]]), np.full((2, 2), 2.0))
+    assert effect == pytest.approx((2.75 / 4) / (3.5 / 4 - 1 / 16))
+
+
+def test_completions_set_apart_by_chance_alone_narrow_the_paired_interval():
+    draw = np.random.default_rng(3)
+    hits = draw.binomial(4, 0.6, (2, 2000)).astype(float)
+    samples = np.full(hits.shape, 4.0)
+    assert paired_design_effect(hits, samples) == pytest.approx(1 / 4, abs=0.02)
+    assert paired_design_effect(hits * 0, samples) == pytest.approx(1)
 
 
 def test_comparing_arms_whose_prompts_have_several_completions():
