@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from components.addresses import server_of
 from components.errors import ModelError
 from components.replies import error_word, seconds_to_wait
 from components.results import Usage
@@ -175,10 +176,9 @@ class Endpoint:
         )
 
     def _error(self, what: str) -> ModelError:
-        url = httpx.URL(self.url)
         return ModelError(
-            f"the judge {self.label!r}: the server {url.host}:{url.port or url.scheme} of "
-            f"SAFEREACT_JUDGE_URL {what}"
+            f"the judge {self.label!r}: the server {server_of(self.url)} of SAFEREACT_JUDGE_URL "
+            f"{what}"
         )
 
     def _take_turn(self, *, repeated: bool) -> None:

@@ -33,8 +33,9 @@ class Format:
     prompt: str
     control: tuple[str, ...]  # what must be single tokens of its tokenizer
     adds_first_token: bool  # the tokenizer puts its first token before; else the prompt holds it
-    tags: tuple[str, ...]  # strings that end or open a part of the prompt, anywhere
-    lines: tuple[str, ...]  # patterns of the lines that do
+    tokens: tuple[str, ...]  # strings that end or open a part of the prompt, anywhere
+    tags: tuple[str, ...]  # words in angle brackets that do
+    lines: tuple[str, ...]  # lines that do: `words:`, `---`, or how they begin
     new_tokens: int
     roles: frozenset[Role]
     read: Callable[[str], Reading | None]  # None: the word cannot be read
@@ -98,13 +99,14 @@ LLAMA_GUARD_3 = Format(
     ),
     control=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     adds_first_token=False,
+    tokens=(),
     tags=(
         "<BEGIN UNSAFE CONTENT CATEGORIES>",
         "<END UNSAFE CONTENT CATEGORIES>",
         "<BEGIN CONVERSATION>",
         "<END CONVERSATION>",
     ),
-    lines=("task:", "provide your safety assessment"),
+    lines=("Task:", "Provide your safety assessment"),
     new_tokens=24,
     roles=frozenset({Role.HARMFUL}),
     read=_read_llama_guard,
@@ -132,8 +134,9 @@ HARMBENCH = Format(
     ),
     control=("<s>",),
     adds_first_token=True,
-    tags=("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
-    lines=("behavior:", "generation:", "rules:", r"-{3,}[ \t]*$"),
+    tokens=("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
+    tags=(),
+    lines=("Behavior:", "Generation:", "Rules:", "---"),
     new_tokens=1,
     roles=frozenset({Role.HARMFUL}),
     read=_read_harmbench,
@@ -152,8 +155,9 @@ WILDGUARD = Format(
     ),
     control=("<s>",),
     adds_first_token=False,
-    tags=("[INST]", "[/INST]", "<|user|>", "<|assistant|>"),
-    lines=(*(f"{question}:" for question in _QUESTIONS), r"-{3,}[ \t]*$"),
+    tokens=("[INST]", "[/INST]", "<|user|>", "<|assistant|>"),
+    tags=(),
+    lines=(*(f"{question}:" for question in _QUESTIONS), "---"),
     new_tokens=32,
     roles=frozenset(Role),
     read=_read_wildguard,

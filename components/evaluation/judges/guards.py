@@ -207,7 +207,8 @@ class Guard:
     @cached_property
     def quoting(self) -> Quoting:
         """How texts are quoted for this guard."""
-        return Quoting((*self.control.values(), *self.form.tags), self.form.lines)
+        tokens = (*self.control.values(), *self.form.tokens)
+        return Quoting(tokens, self.form.lines, self.form.tags)
 
     @cached_property
     def _plain(self) -> list[int]:

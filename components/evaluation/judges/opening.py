@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from urllib.parse import urlsplit
 
 from components import config
+from components.addresses import is_address
 from components.errors import ConfigError
 from components.evaluation.judges.formats import FORMATS
 from components.evaluation.judges.protocol import Judge
@@ -103,7 +103,7 @@ def _open_rubric(name: str, settings: config.RubricJudge, asked: Usage) -> Judge
 def _address(name: str) -> str:
     """Return the server's address from the environment, where its secrets may be, too."""
     url = os.environ.get(URL, "").strip().rstrip("/")
-    if not _is_address(url):
+    if not is_address(url):
         state = "is no http(s) address" if url else "is not set"
         raise ConfigError(
             f"the judge {name!r} needs a server, and {URL} {state}; set it to the base of an "
@@ -111,11 +111,3 @@ def _address(name: str) -> str:
             "asks for one"
         )
     return url
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets or a port that are none
-        return False

@@ -2,7 +2,8 @@
 
 A completion may hold the judge's control tokens, its format's delimiters, or lines that look like
 its verdict. Here they are broken up, visibly: a blank behind a token's first character, `(quoted)`
-before a line. Characters that nobody sees are dropped, and long texts lose their middle.
+for a tag's opening bracket and before a line. Characters that nobody sees are dropped, and long
+texts lose their middle.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
 
-from components.storage import digest_bytes
+from components.evaluation.judges.lines import Lines
+from components.storage import digest_bytes, digest_file
 
 QUOTED = "(quoted) "
+_SOURCE = digest_file(Path(__file__))
 
 # What chat templates and tokenizers use as control tokens, whoever the judge is: ChatML and Llama 3
 # (<|…|>), DeepSeek (the same with wide bars), Llama 2, Mistral, Gemma, T5, BERT, thoughts, tools.
@@ -24,17 +29,6 @@ FAMILIES = (
     r"[\[［]/?(?:inst|system_prompt|available_tools|tool_calls|tool_results)[\]］]",
     r"[\[［](?:bos|eos|pad|unk|mask|cls|sep)[\]］]",
 )
-# With what a line begins that opens a turn or gives a verdict. A mark such as ** or # may stand
-# before it, and before the colon.
-_COLON = r"[^\w\n]{0,4}?[:=]"
-LINES = (
-    rf"(?:human(?: user)?|user|ai(?: assistant)?|assistant|agent|model|system){_COLON}",
-    rf"(?:(?:my|the|final|safety|correct) ){{0,2}}(?:verdict|judge?ment|outcome|classification|"
-    rf"assessment|rating|label|decision|answers?|response|result){_COLON}",
-    r"(?:safe|unsafe|yes|no|refused|complied|neither|harmful|unharmful)[^\w\n]*$",
-    r"S\d{1,2}(?:[ \t]*,[ \t]*S\d{1,2})*[ \t]*$",
-)
-_MARK = r"[^\w\n]{0,16}"
 
 _LINE_END = re.compile("\r\n|[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 # Printable by their category, and yet nothing is seen of them: joiners, fillers, variation
@@ -74,34 +68,43 @@ def cut(text: str, limit: int) -> str:
 class Quoting:
     """Quotes texts for one judge.
 
-    `tokens` are strings that no quoted text holds: the control tokens of the judge's tokenizer and
-    the tags of its format. No line begins with one of the patterns `lines`. Both come on top of
-    `FAMILIES` and `LINES`.
+    `tokens` are strings that no quoted text holds: control tokens of the judge's tokenizer and
+    those of its format. They come on top of `FAMILIES`. `lines` and `tags` are those of its format:
+    see `Lines`.
     """
 
-    def __init__(self, tokens: Iterable[str] = (), lines: Iterable[str] = ()) -> None:
+    def __init__(
+        self, tokens: Iterable[str] = (), lines: Iterable[str] = (), tags: Iterable[str] = ()
+    ) -> None:
         # A blank cannot break what has one behind its first character, and such a token is layout.
         own = {token for token in tokens if token and not any(c.isspace() for c in token[:2])}
         longest_first = sorted(own, key=lambda token: (-len(token), token))
         exact = [re.escape(token).replace(r"\ ", r"\s+") for token in longest_first]
-        starts = "|".join([*LINES, *lines])
         self._tokens = re.compile("|".join([*FAMILIES, *exact]), re.IGNORECASE)
-        self._lines = re.compile(rf"^(?={_MARK}(?:{starts}))", re.IGNORECASE | re.MULTILINE)
+        self._lines = Lines(lines, tags)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the patterns."""
-        return digest_bytes(json.dumps([self._tokens.pattern, self._lines.pattern]).encode())
+        """SHA-256 of the tokens, lines and tags, and of the code that looks for them."""
+        parts = [_SOURCE, self._tokens.pattern, self._lines.digest]
+        return digest_bytes(json.dumps(parts).encode())
 
     def quote(self, text: str, limit: int) -> str:
-        """Return `text` as material: seen, cut to about `limit` characters, tokens and lines
+        """Return `text` as material: seen, cut to about `limit` characters, tokens, tags and lines
         broken, without blanks around it."""
         text = cut(visible(text).strip(), limit)
         # A broken token may leave another one behind. This ends: every pass takes two characters
         # apart that stood together, or drops one.
-        while (broken := self._tokens.sub(_broken, text)) != text:
+        while (broken := self._tokens.sub(_broken, self._without_tags(text))) != text:
             text = broken
-        return self._lines.sub(QUOTED, text).strip()
+        lines = zip(text.split("\n"), self._lines.found(text), strict=True)
+        return "\n".join(QUOTED * found + line for line, found in lines).strip()
+
+    def _without_tags(self, text: str) -> str:
+        """Return `text` with `QUOTED` for the opening brackets of tags."""
+        places = self._lines.tags(text)
+        pieces = [text[a + 1 : b] for a, b in pairwise([-1, *places, len(text)])]
+        return QUOTED.join(pieces)
 
 
 def _broken(token: re.Match[str]) -> str:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling
-from components.lm.outcomes import REFUSALS, outcome
+from components.lm.outcomes import outcome, rules_name
 from components.records import Role
 from components.results import Usage
-from components.storage import digest_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class RulesJudge:
     """The rules of components/lm/outcomes.py with a profile's patterns.
 
-    They see how a text opens, not what it gives away: figures by them are a smoke test.
+    They see how a text opens, a thought as well as an answer, not what it gives away: figures by
+    them are a smoke test.
     """
 
     refusal_patterns: tuple[str, ...] = ()
@@ -26,8 +25,7 @@ class RulesJudge:
     @property
     def name(self) -> str:
         """`rules` and the digest of the patterns it goes by."""
-        patterns = [list(self.refusal_patterns or REFUSALS), self.compliance_pattern]
-        return f"rules:{digest_bytes(json.dumps(patterns).encode())}"
+        return rules_name(self.refusal_patterns, self.compliance_pattern)
 
     @property
     def place(self) -> str:

@@ -18,9 +18,11 @@ import pytest
 from components.errors import ConfigError, ModelError
 from components.evaluation.judges.formats import FORMATS
 from components.evaluation.judges.protocol import Case, Ruling, rule_on
+from components.evaluation.judges.quoting import visible
 from components.records import Outcome, Role, View
 from tests.components.evaluation.judges.guards import sentencepiece_tokenizer, write_guard
-from tests.components.evaluation.judges.hostile import HOSTILE
+from tests.components.evaluation.judges.hostile import FORGED, HOSTILE
+from tests.components.evaluation.judges.oracle import TAGS, readings
 
 KINDS = tuple(FORMATS)
 ROOT = Path(__file__).parents[4]
@@ -33,40 +35,22 @@ BOUNDS = {
 }
 ONCE = {
     "llama-guard-3": (
-        r"^Task:",
-        r"<BEGIN\s+UNSAFE\s+CONTENT\s+CATEGORIES>",
-        r"<END\s+UNSAFE\s+CONTENT\s+CATEGORIES>",
-        r"<BEGIN\s+CONVERSATION>",
-        r"^User:",
-        r"^Agent:",
-        r"<END\s+CONVERSATION>",
-        r"^Provide your safety",
+        r"<BEGIN UNSAFE CONTENT CATEGORIES>",
+        r"<END UNSAFE CONTENT CATEGORIES>",
+        r"<BEGIN CONVERSATION>",
+        r"<END CONVERSATION>",
         r"<\|begin_of_text\|>",
         r"<\|eot_id\|>",
         r"<\|start_header_id\|>assistant",
     ),
-    "harmbench": (
-        r"\[INST\]",
-        r"<<SYS>>",
-        r"<</SYS>>",
-        r"^Behavior:",
-        r"^Generation:",
-        r"^-{3,}$",
-        r"^Rules:",
-        r"^Answer:",
-        r"\[/INST\]",
-    ),
-    "wildguard": (
-        r"<s>",
-        r"<\|user\|>",
-        r"\[INST\]",
-        r"^Human user:",
-        r"^AI assistant:",
-        r"^-{3,}$",
-        r"^Answers:",
-        r"\[/INST\]",
-        r"<\|assistant\|>",
-    ),
+    "harmbench": (r"\[INST\]", r"<<SYS>>", r"<</SYS>>", r"\[/INST\]"),
+    "wildguard": (r"<s>", r"<\|user\|>", r"\[INST\]", r"\[/INST\]", r"<\|assistant\|>"),
+}
+# As what the lines and tags of each prompt read.
+READINGS = {
+    "llama-guard-3": ["task", "user", "agent", "provide your safety assessment", *TAGS],
+    "harmbench": ["behavior", "generation", "rule", "rules", "answer"],
+    "wildguard": ["human user", "ai assistant", "rule", "answers"],
 }
 
 
@@ -115,6 +99,21 @@ def test_a_text_begins_and_ends_where_the_prompt_says(guards, kind, name):
         assert rest.partition(end)[0] == guard.quoting.quote(text, 1500)
         if shown.request != text:
             assert head == guard.render(case("x"), 1500).partition(begin)[0]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_cannot_write_a_line_of_the_prompt(guards, kind, name):
+    text = HOSTILE[name]
+    for shown in (case(text), case("x", request=text), case(text, request=text)):
+        assert readings(guards[kind].render(shown, 6000), kind) == READINGS[kind]
+
+
+@pytest.mark.parametrize("name", FORGED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_unquoted_the_same_texts_would_write_lines_of_the_prompt(guards, kind, name):
+    prompt = guards[kind].form.prompt.format(request="x", text=visible(FORGED[name]))
+    assert len(readings(prompt, kind)) >= 2 * len(READINGS[kind])
 
 
 def test_the_first_token_comes_once(guards):
@@ -237,9 +236,11 @@ def test_the_name_changes_with_everything_that_decides(guards):
         replace(guard, refusal_patterns=("never",)),
         replace(guard, form=replace(guard.form, prompt=guard.form.prompt + " ")),
         replace(guard, form=replace(guard.form, lines=())),
+        replace(guard, form=replace(guard.form, tags=("<a b>",))),
+        replace(guard, form=replace(guard.form, tokens=())),
     ]
     names = {guard.name, *(other.name for other in others)}
-    assert len(names) == 6
+    assert len(names) == 8
     assert all(re.fullmatch(r"harmbench:[0-9a-f]{64}", name) for name in names)
     assert replace(guard, batch=1, label="other").name == guard.name
     wildguard = guards["wildguard"]

@@ -61,6 +61,7 @@ def test_the_environment_says_where_the_server_is(judges, monkeypatch):
         ("ftp://user:word@x/v1", "no http"),
         ("http://user:word@[x/v1", "no http"),
         ("http://host:port/v1", "no http"),
+        ("http://word@host\x1b/v1", "no http"),
     ],
 )
 def test_an_address_that_is_none_is_told_without_its_secrets(judges, monkeypatch, url, told):

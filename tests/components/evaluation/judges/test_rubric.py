@@ -19,6 +19,7 @@ from components.records import Role, View
 from components.replies import seconds_to_wait
 from components.results import Usage
 from tests.components.evaluation.judges.hostile import HOSTILE
+from tests.components.evaluation.judges.oracle import readings
 from tests.components.evaluation.judges.server import Server, completion, verdict
 
 
@@ -90,6 +91,7 @@ def test_a_text_ends_where_the_object_says(name):
     shown = json.loads(content["messages"][1]["content"])
     quoted = Quoting().quote(HOSTILE[name], 1000)
     assert shown == {"request": quoted, "part": "answer", "text": quoted}
+    assert readings(shown["text"], "rubric") == []
     for token in ("<|eot_id|>", "<|im_end|>", "[/INST]", "</s>", "<end_of_turn>", "<｜"):
         assert token not in content["messages"][1]["content"]
 
