@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,11 +17,13 @@ from components.evaluation.exports.lm_eval import write_lm_eval
 from components.evaluation.exports.tasks import tasks_of
 from components.evaluation.rows import read_judged
 from components.results import Evidence, SuiteSet
+from components.shown import visible
 from components.storage import digest_bytes, read_json, read_json_lines
 from components.workspace import ROWS, Workspace
 from flows import cli, export
 from flows.export import Harness, export_rows
 from tests.evaluations import ARMS, TEXTS, write_evaluation
+from tests.hostile import steering
 
 NAMES = ("harmful", "harmful.forced", "sums")
 
@@ -146,6 +149,19 @@ def test_without_the_extra_one_message_tells_the_command(evaluated: Workspace, t
     assert not list(tmp_path.iterdir())
 
 
+def texts_in(part: object) -> Iterator[str]:
+    """Yield every text of a document, keys included."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield from texts_in(key)
+            yield from texts_in(value)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from texts_in(value)
+
+
 @pytest.mark.skipif(find_spec("inspect_ai") is None, reason="needs the extra `inspect`")
 @pytest.mark.parametrize("opened", [False, True], ids=["withheld", "shown"])
 def test_inspect_reads_its_logs_back(opened: bool, evaluated: Workspace, tmp_path: Path):
@@ -167,8 +183,9 @@ def test_inspect_reads_its_logs_back(opened: bool, evaluated: Workspace, tmp_pat
             name, hidden = sample.metadata["topic"], log.eval.task != "sums" and not opened
             said = f"secret answer {TEXTS[name]}"
             if name != "surrogates":
-                wanted = f"(withheld: {len(said)} characters)" if hidden else said
+                wanted = f"(withheld: {len(said)} characters)" if hidden else visible(said)
                 assert sample.output.completion == wanted
+            assert not steering("".join(texts_in(sample.model_dump())))
             assert ("secret" in sample.model_dump_json()) is not hidden
             assert sample.scores["answer"].value in ("refused", "complied")
             if log.eval.task == "sums":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -21,10 +22,11 @@ from components.release.studies import open_study
 from components.trials import Search, open_bench
 from components.workspace import Workspace
 from flows.front import front_table
-from flows.tune import search_settings
+from flows.tune import _details, search_settings
 from flows.tuned import next_steps, tuned_workspace, write_tuned
 from tests.chain import make_repository, safereact
 from tests.flows import conftest
+from tests.hostile import TOGETHER, steering
 from tests.searches import make_profile, make_workspace, rates, search, trial
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +154,19 @@ def test_a_search_without_front_or_best_is_drawn(tmp_path):
     draw_pareto(search(trial(0, rates(60, 98, benign=50))), tmp_path / "none.svg")
     picture = (tmp_path / "none.svg").read_text()
     assert "Pareto front" not in picture and "best setting" not in picture
+
+
+def test_nothing_in_the_log_steers_a_terminal(tmp_path):
+    path = tmp_path / "logs" / "tune.log"
+    with _details(path):
+        logging.getLogger("components.trials").info("the trial said %s", TOGETHER)
+        try:
+            raise ValueError(TOGETHER)
+        except ValueError:
+            logging.getLogger("components.trials").warning("failed", exc_info=True)
+    written = path.read_text(encoding="utf-8")
+    assert written.count("⟨U+001B⟩]0;title⟨U+0007⟩") == written.count("⟨U+202E⟩") == 2
+    assert not steering(written)
 
 
 # --- a search on the random pair -------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""Judged rows as logs of Inspect, written by its own code: one log a task."""
+"""Judged rows as logs of Inspect, written by its own code: one log a task.
+
+People read them in its viewer and on terminals, so what could hide or steer in a text is shown as
+its code point.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from components.evaluation.exports.tasks import Task, target
 from components.evaluation.rows import Row
 from components.records import Outcome, Prompt, View
 from components.results import Evidence, SuiteSet
+from components.shown import visible
 from components.storage import digest_bytes
 
 if TYPE_CHECKING:
@@ -92,8 +97,8 @@ def _sample(task: Task, prompt: Prompt, row: Row) -> EvalSample:
     from inspect_ai.log import EvalSample
     from inspect_ai.model import ChatCompletionChoice, ChatMessageUser, ModelOutput, ModelUsage
 
-    name = f"{prompt.id}-{row.sample}"
-    question = ChatMessageUser(content=prompt.text, id=f"{name}-asked")
+    name, text = f"{prompt.id}-{row.sample}", visible(prompt.text)
+    question = ChatMessageUser(content=text, id=f"{name}-asked")
     answer = _written(row, f"{name}-written", _model(task))
     choice = ChatCompletionChoice(
         message=answer, stop_reason="stop" if row.finished else "max_tokens"
@@ -101,8 +106,8 @@ def _sample(task: Task, prompt: Prompt, row: Row) -> EvalSample:
     return EvalSample(
         id=prompt.id,
         epoch=row.sample + 1,
-        input=prompt.text,
-        target=target(prompt),
+        input=text,
+        target=visible(target(prompt)),
         messages=[question, answer],
         output=ModelOutput(
             model=_model(task),
@@ -110,30 +115,42 @@ def _sample(task: Task, prompt: Prompt, row: Row) -> EvalSample:
             usage=ModelUsage(output_tokens=row.tokens, total_tokens=row.tokens),
         ),
         scores=_scored(row),
-        metadata={"topic": prompt.topic, "source": prompt.source, "thought_closed": row.closed},
+        metadata={
+            "topic": visible(prompt.topic),
+            "source": visible(prompt.source),
+            "thought_closed": row.closed,
+        },
     )
 
 
 def _written(row: Row, name: str, model: str) -> Any:
     from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText
 
-    thought = [] if row.thought is None else [ContentReasoning(reasoning=row.thought)]
+    thought = [] if row.thought is None else [ContentReasoning(reasoning=visible(row.thought))]
     return ChatMessageAssistant(
-        content=[*thought, ContentText(text=row.answer)], id=name, model=model, source="generate"
+        content=[*thought, ContentText(text=visible(row.answer))],
+        id=name,
+        model=model,
+        source="generate",
     )
 
 
 def _scored(row: Row) -> dict[str, Score]:
     from inspect_ai.scorer import Score
 
-    scores = {"answer": Score(value=row.outcome_answer.value, explanation=row.said_answer or None)}
+    scores = {"answer": _ruling(row.outcome_answer, row.said_answer)}
     if row.outcome_thought is not None:
-        thought = row.outcome_thought.value
-        scores["thought"] = Score(value=thought, explanation=row.said_thought)
+        scores["thought"] = _ruling(row.outcome_thought, row.said_thought)
     for name, correct in zip(_CORRECT, (row.correct, row.correct_strict), strict=True):
         if correct is not None:
             scores[name] = Score(value="C" if correct else "I")
     return scores
+
+
+def _ruling(outcome: Outcome, said: str | None) -> Score:
+    from inspect_ai.scorer import Score
+
+    return Score(value=outcome.value, explanation=visible(said) if said else None)
 
 
 def _scores(task: Task, evidence: Evidence) -> list[Any]:

@@ -1,7 +1,8 @@
 """In-process engines in several Ray workers, on one machine or many; the rows are the same.
 
 Every worker loads the checkpoint once and takes small chunks of requests as it gets free, so that
-a slow one holds up nobody. The chunk of a worker that died is asked again of a new one.
+a slow one holds up nobody. It hands on what is finished at once; what a worker that died had not
+handed on is asked again of a new one.
 """
 
 from __future__ import annotations
@@ -67,27 +68,37 @@ class RayWorkers:
     def write(
         self, arm: str, adapter: Path | None, requests: Sequence[Request]
     ) -> Iterator[dict[int, Samples]]:
-        """Yield the finished requests by their index, chunk by chunk."""
+        """Yield the finished requests by their index, as soon as a worker hands them on."""
         waiting = deque((indices, 0) for indices in _chunks(requests, self._count))
         idle = list(self._workers)
-        busy: dict[Any, tuple[Any, list[int], int]] = {}
+        # By the reply that comes next: its worker, the reply after it, what is left, and deaths.
+        busy: dict[Any, tuple[Any, Any, list[int], int]] = {}
         while waiting or busy:
             while waiting and idle:
-                worker, (indices, deaths) = idle.pop(), waiting.popleft()
-                asked = [requests[i] for i in indices]
-                busy[worker.write.remote(arm, adapter, asked)] = worker, indices, deaths
+                worker, (left, deaths) = idle.pop(), waiting.popleft()
+                reply = worker.write.remote(arm, adapter, {i: requests[i] for i in left})
+                busy[reply] = worker, worker.more.remote(), left, deaths
             ready, _ = self._ray.wait(list(busy), num_returns=1)
-            worker, indices, deaths = busy.pop(ready[0])
+            worker, following, left, deaths = busy.pop(ready[0])
             try:
-                samples = self._ray.get(ready[0])
-            except self._ray.exceptions.RayActorError as error:
-                waiting.appendleft((indices, deaths + 1))
+                group: dict[int, Samples] = self._ray.get(ready[0])
+            except self._lost as error:
+                waiting.appendleft((left, deaths + 1))
                 idle.append(self._replaced(worker, deaths + 1, error))
                 continue
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from error
-            idle.append(worker)
-            yield dict(zip(indices, samples, strict=True))
+            left = [i for i in left if i not in group]
+            if left and group:
+                busy[following] = worker, worker.more.remote(), left, deaths
+            else:
+                idle.append(worker)
+            yield group
+
+    @property
+    def _lost(self) -> tuple[type[Exception], ...]:
+        """What Ray says of a reply whose worker is gone, or whose machine is."""
+        return self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError
 
     def _take_room(self) -> None:
         """Reserve the workers' places, all together."""
@@ -128,14 +139,14 @@ class RayWorkers:
         )
 
     def _replaced(self, worker: Any, deaths: int, error: Any) -> Any:
-        if error.actor_init_failed:
+        if getattr(error, "actor_init_failed", False):
             raise ModelError(f"a Ray worker cannot load the checkpoint: {error}") from error
         if deaths >= _DEATHS:
             raise InterruptionError(
                 f"{deaths} Ray workers died of the same requests; what was finished before is "
                 f"kept. Is there memory enough for one checkpoint a worker? Ray says: {error}"
             ) from error
-        log.warning("a Ray worker died; its requests are asked again")
+        log.warning("a Ray worker died; what it had not handed on is asked again")
         self._ray.kill(worker)  # one that is only out of reach would keep its place
         self._await_room()  # its machine may be gone, and its room with it
         self._workers[self._workers.index(worker)] = new = self._start()
@@ -150,29 +161,40 @@ class Shards:
         self._workers, self._arm, self._adapter = workers, arm, adapter
 
     def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Samples]]:
-        """Yield the finished requests by their index, chunk by chunk."""
+        """Yield the finished requests by their index, as soon as a worker hands them on."""
         return self._workers.write(self._arm, self._adapter, requests)
 
 
 class _Worker:
-    """A process of the cluster with the checkpoint in its memory."""
+    """A process of the cluster with the checkpoint in its memory.
+
+    It is asked for one group after the other, and no stream is opened: Ray's own streams are not
+    to be had over an address with ray://.
+    """
 
     def __init__(self, load: Callable[[], Host]) -> None:
         self._host = load()
+        self._indices: list[int] = []
+        self._groups: Iterator[dict[int, Samples]] = iter(())
 
-    def write(self, arm: str, adapter: Path | None, requests: Sequence[Request]) -> list[Samples]:
-        """Return the samples of every request, in the requests' order."""
-        written: dict[int, Samples] = {}
-        for group in self._host.engine(arm, adapter).write(requests):
-            written |= group
-        return [written[i] for i in range(len(requests))]
+    def write(
+        self, arm: str, adapter: Path | None, requests: Mapping[int, Request]
+    ) -> dict[int, Samples]:
+        """Return the first requests that are finished, by their index; `more` has the others."""
+        self._indices = list(requests)
+        self._groups = self._host.engine(arm, adapter).write(list(requests.values()))
+        return self.more()
+
+    def more(self) -> dict[int, Samples]:
+        """Return what is finished next, by its index; nothing where all was handed on."""
+        return {self._indices[i]: samples for i, samples in next(self._groups, {}).items()}
 
 
 def _connected() -> Any:
     """Return ray, connected to the cluster that `SAFEREACT_RAY_ADDRESS` names.
 
     `local` starts one on this machine that ends with this process. Raises `ConfigError` where ray
-    is not installed and `InterruptionError` where no cluster answers.
+    is not installed or the address is none, and `InterruptionError` where no cluster answers.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
@@ -193,6 +215,8 @@ def _connected() -> Any:
             f"{ADDRESS}={address}: no Ray cluster answers there ({error}); start one with "
             "`ray start --head`, or say local"
         ) from error
+    except ValueError as error:  # no address, or one that needs a package more
+        raise ConfigError(f"{ADDRESS}={address}: {error}") from error
     return ray
 
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+from components.addresses import is_address, server_of
 from components.errors import ConfigError, InterruptionError, ModelError
 from components.lm.engines.protocol import Request, Samples
 from components.replies import error_word, seconds_to_wait
@@ -29,6 +30,8 @@ _TRIES = 6
 _LONGEST_WAIT = 300.0  # seconds that the server may ask us to wait
 _AGAIN = {408, 429, 500, 502, 503, 504}
 _TIMEOUT = httpx.Timeout(30.0, read=3600.0)  # seconds; a long chain of thought takes its time
+_KINDS: Mapping[type, str] = {list: "list", dict: "object", str: "text", int: "number"}
+_Kind = TypeVar("_Kind", list[Any], dict[str, Any], str, int)
 
 
 class ServerHost:
@@ -38,14 +41,16 @@ class ServerHost:
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int], *, pause: float = 1.0
     ) -> None:
-        url = os.environ.get(URL, "")
-        if not url.startswith(("http://", "https://")):
+        url = os.environ.get(URL, "").strip()
+        if not is_address(url):
+            state = "is no http(s) address" if url else "is not set"
             raise ConfigError(
-                f"{URL} must be the address of the server's API, such as http://localhost:8000/v1, "
-                f"not {url!r}"
+                f"{URL} {state}; set it to that of the server's API, such as "
+                "http://localhost:8000/v1"
             )
+        self.told = server_of(url)
         self._as_text = _as_text()
-        key = os.environ.get(KEY)
+        key = os.environ.get(KEY, "").strip()
         self._client = httpx.Client(
             base_url=f"{url.rstrip('/')}/",
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -60,10 +65,11 @@ class ServerHost:
         checkpoint with that adapter cannot be seen over HTTP: evidence calls it unbound.
         """
         answer = self.call("GET", "models")
-        names = [str(model["id"]) for model in _field(answer, "data")]
+        models = _field(answer, "data", list)
+        names = [_field(model, "id", str) for model in models]
         if arm not in names:
             raise ConfigError(
-                f"the server at {self._client.base_url} has no model {arm!r}, but "
+                f"the server {self.told} has no model {arm!r}, but "
                 f"{', '.join(sorted(names))}; serve it under that name"
             )
         return ServerEngine(self, arm, self._tokenizer, self._ends, prompts_as_text=self._as_text)
@@ -78,11 +84,11 @@ class ServerHost:
         for number in range(_TRIES):
             try:
                 answer = self._client.request(method, path, json=body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 failure, wait = type(error).__name__, ""
             else:
                 if answer.status_code not in _AGAIN:
-                    return _content(answer)
+                    return self._content(answer, path)
                 failure, wait = (
                     f"status {answer.status_code}",
                     answer.headers.get("Retry-After", ""),
@@ -91,9 +97,28 @@ class ServerHost:
                 asked = min(seconds_to_wait(wait), _LONGEST_WAIT)
                 time.sleep(asked or self._pause * 2**number)
         raise InterruptionError(
-            f"the server at {self._client.base_url} does not answer ({failure}, {_TRIES} times); "
+            f"the server {self.told} does not answer ({failure}, {_TRIES} times); "
             "what is finished is kept: run this again when it does"
         )
+
+    def _content(self, answer: httpx.Response, path: str) -> Any:
+        if answer.status_code in (401, 403):
+            raise ConfigError(f"the server refuses the key ({answer.status_code}); set {KEY}")
+        if answer.status_code == 404:
+            raise ConfigError(f"the server {self.told} has no {path!r} there; is {URL} right?")
+        if answer.is_error:
+            word = error_word(answer.content)
+            told = f"{answer.status_code}, {word}" if word else str(answer.status_code)
+            raise ModelError(
+                f"the server refuses a request ({told}); one that takes no token ids needs "
+                f"{PROMPTS}=text"
+            )
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise ModelError(
+                f"the server {self.told} answers {path!r} with no JSON; is {URL} right?"
+            ) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -140,17 +165,19 @@ class ServerEngine:
         """Return one sample; its end token, whichever it was, is the tokenizer's where the server
         leaves it out."""
         answer = self._host.call("POST", "completions", self._body(request, sample))
-        choice, usage = _field(answer, "choices")[0], _field(answer, "usage")
-        read = usage.get("prompt_tokens")
+        choice, usage = _field(answer, "choices", list)[0], _field(answer, "usage", dict)
+        read = _field(usage, "prompt_tokens", int)
         if read != len(request.prompt):
             raise ModelError(
                 f"the server read {read} tokens of a prompt of {len(request.prompt)}: it adds its "
                 f"own, or has another tokenizer; use one that takes token ids, without {PROMPTS}"
             )
-        reason = choice.get("finish_reason")
+        reason = _field(choice, "finish_reason", str)
         if reason not in ("stop", "length"):
-            raise ModelError(f"the server ended a completion by {reason!r}, not by stop or length")
-        ids = choice.get("token_ids")
+            raise ModelError(
+                f"the server ended a completion by {reason!r:.40}, not by stop or length"
+            )
+        ids = _token_ids(choice)
         if ids is None:
             ids = self._ids(choice, usage)
         if reason == "stop" and (not ids or ids[-1] not in self.ends):
@@ -196,9 +223,9 @@ class ServerEngine:
     def _ids(self, choice: Mapping[str, Any], usage: Mapping[str, Any]) -> list[int]:
         """Return the ids of the completion's text; raises `ModelError` where they cannot be what
         the model wrote. An end token may be counted or not."""
-        text = _field(choice, "text")
+        text = _field(choice, "text", str)
         ids = list(self._tokenizer.encode(text, add_special_tokens=False))
-        count = usage.get("completion_tokens")
+        count = _field(usage, "completion_tokens", int)
         end = choice["finish_reason"] == "stop" and not (ids and ids[-1] in self.ends)
         if self._tokenizer.decode(ids, skip_special_tokens=False) != text or count not in (
             len(ids),
@@ -219,25 +246,27 @@ def _as_text() -> bool:
     return named == "text"
 
 
-def _content(answer: httpx.Response) -> Any:
-    if answer.status_code in (401, 403):
-        raise ConfigError(f"the server refuses the key ({answer.status_code}); set {KEY}")
-    if answer.status_code == 404:
-        raise ConfigError(f"the server does not know {answer.request.url}; is {URL} right?")
-    if answer.is_error:
-        word = error_word(answer.content)
-        told = f"{answer.status_code}, {word}" if word else str(answer.status_code)
+def _field(answer: Any, name: str, kind: type[_Kind]) -> _Kind:
+    """Return a field of an answer, or of a part of it.
+
+    Raises `ModelError` where it is not there, empty, or not of the `kind` that the API has.
+    """
+    found = answer.get(name) if isinstance(answer, dict) else None
+    if not isinstance(found, kind) or found == []:
         raise ModelError(
-            f"the server refuses a request ({told}); one that takes no token ids needs "
-            f"{PROMPTS}=text"
+            f"the server's answer has no {_KINDS[kind]} {name!r}; is {URL} an OpenAI-style API?"
         )
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise ModelError(f"{answer.request.url} answers no JSON; is {URL} right?") from error
+    return found
 
 
-def _field(answer: Any, name: str) -> Any:
-    if not isinstance(answer, dict) or answer.get(name) in (None, []):
-        raise ModelError(f"the server's answer has no {name!r}; is {URL} an OpenAI-style API?")
-    return answer[name]
+def _token_ids(choice: Mapping[str, Any]) -> list[int] | None:
+    """Return the ids that a server sends beside the text; None where it sends none."""
+    ids = choice.get("token_ids")
+    if ids is None:
+        return None
+    if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
+        raise ModelError(
+            "the server's answer has 'token_ids' that are no list of token ids; use another "
+            "server, or a version of it that speaks vLLM's API"
+        )
+    return ids

@@ -64,24 +64,46 @@ def requests(count: int, *, limit: int = 20, seed: int = 0, **settings) -> list[
     return [Request(prompt, limit, **settings) for prompt in prompts(count, seed=seed)]
 
 
-class Mortal:
-    """A host whose first worker kills itself in its second chunk, once; `folder` holds its mark."""
+class Noting:
+    """A host that notes every request it has finished, before it hands it on.
 
-    def __init__(self, folder, mark):
+    `log` gets a line a request. Where `mark` is named, the first worker to finish a third group
+    makes that file and kills itself with the group in its hands.
+    """
+
+    def __init__(self, folder, log, *, mark=None, pause=0.0):
         from components.lm.engines.opening import InMemory
 
-        self.inner, self.mark, self.asked = InMemory(folder, batch=2), mark, 0
+        self.inner, self.log, self.mark, self.pause = InMemory(folder, batch=2), log, mark, pause
 
     def engine(self, arm, adapter):
+        return NotingEngine(self, self.inner.engine(arm, adapter))
+
+    def die(self):
+        """Kill this process, once; what it handed on before has the time to arrive."""
         import os
         import signal
+        import time
 
-        self.asked += 1
-        if self.asked == 2:
-            try:
-                self.mark.touch(exist_ok=False)
-            except FileExistsError:
-                pass
-            else:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self.inner.engine(arm, adapter)
+        try:
+            self.mark.touch(exist_ok=False)
+        except FileExistsError:
+            return
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class NotingEngine:
+    def __init__(self, host, engine):
+        self.host, self.inner, self.name, self.ends = host, engine, engine.name, engine.ends
+
+    def write(self, asked):
+        import time
+
+        for number, group in enumerate(self.inner.write(asked), start=1):
+            with self.host.log.open("a") as stream:
+                stream.writelines(f"{asked[i].key}\n" for i in group)
+            if number == 3 and self.host.mark:
+                self.host.die()
+            yield group
+            time.sleep(self.host.pause)

@@ -1,22 +1,34 @@
-"""Two workers of a real local cluster write the rows of one process, also when one of them dies."""
+"""Two workers of a real local cluster write the rows of one process, also when one of them dies,
+and what they have handed on is written once."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from components.errors import ConfigError, InterruptionError, ModelError
+from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import open_host
 from components.lm.engines.protocol import Request, collect
 from components.lm.engines.ray_shards import RayWorkers
 from components.lm.generation import checkpoint_end_tokens
 from components.lm.loading import checkpoint_folder, load_tokenizer
-from tests.components.lm.engines.models import Mortal
+from tests.components.lm.engines.models import Noting
 
+ROOT = Path(__file__).parents[4]
+SAMPLES = 2
 ASKED = [
-    Request((1, *range(20, 21 + i % 7)), 6, samples=2, temperature=0.9, seed=i) for i in range(12)
+    Request((1, *range(20, 21 + i % 7)), 6, samples=SAMPLES, temperature=0.9, seed=i)
+    for i in range(48)
 ]
 
 
@@ -32,26 +44,102 @@ def cluster(monkeypatch):
     monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "2")
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """A function that starts a cluster of so many cores, whose environment is that of the moment,
+    and names it to who asks for workers."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    clusters = []
+
+    def start(cores):
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        settings = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 100 << 20}
+        clusters.append(Cluster(initialize_head=True, head_node_args=settings))
+        monkeypatch.setenv("SAFEREACT_RAY_ADDRESS", clusters[-1].address)
+
+    yield start
+    for cluster in clusters:
+        cluster.shutdown()
+
+
+@pytest.fixture
+def one_core(started):
+    started(1)
+
+
+@pytest.fixture
+def expected(folder):
+    """What one process writes."""
+    with open_host(folder, batch=4) as host:
+        return collect(host.engine("base", None), ASKED, label="alone")
+
+
+def workers_of(folder: Path, log: Path, **settings) -> RayWorkers:
+    """Return workers that note in `log` what they finish."""
+    ends = checkpoint_end_tokens(folder, load_tokenizer(folder))
+    return RayWorkers(partial(Noting, folder, log, **settings), name="transformers", ends=ends)
+
+
 @pytest.mark.slow
-def test_two_workers_write_the_same_rows_and_one_may_die(folder, cluster, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.delenv("SAFEREACT_RAY_ADDRESS")
-        with open_host(folder, batch=4) as host:
-            expected = collect(host.engine("base", None), ASKED, label="alone")
+def test_two_workers_write_the_same_rows_and_one_may_die(expected, folder, cluster, tmp_path):
     with open_host(folder, batch=4) as host:
         engine = host.engine("base", None)
         assert engine.name == "transformers"
         assert collect(engine, ASKED, label="shards") == expected
 
-    tokenizer, mark = load_tokenizer(folder), tmp_path / "died"
-    ends = checkpoint_end_tokens(folder, tokenizer)
-    workers = RayWorkers(partial(Mortal, folder, mark), name="transformers", ends=ends)
+    log, mark = tmp_path / "log", tmp_path / "died"
+    workers = workers_of(folder, log, mark=mark)
     try:
         assert collect(workers.engine("base", None), ASKED, label="shards") == expected
     finally:
         workers.close()
     assert mark.is_file()
+    # The one group that the dead worker had in its hands, at most its batch of two completions.
+    noted = Counter(log.read_text().splitlines())
+    assert noted.keys() == {request.key for request in ASKED}
+    assert SAMPLES * sum(count - 1 for count in noted.values()) == 2
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def resumed(engine, path: Path):
+    with FinishedRequests(path) as finished:
+        return collect(finished.resume(engine, "model a"), ASKED, label="resumed")
+
+
+def begin(folder: str, path: str, log: str) -> None:
+    """Write on two workers: what the killed process below does."""
+    workers = workers_of(Path(folder), Path(log), pause=0.1)
+    resumed(workers.engine("base", None), Path(path))
+
+
+@pytest.mark.slow
+def test_a_killed_run_asks_for_nothing_that_was_handed_on(
+    expected, folder, started, tmp_path, monkeypatch
+):
+    started(2)
+    monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "2")
+    path, log = tmp_path / "finished.jsonl", tmp_path / "log"
+    code = (
+        "import sys; from tests.components.lm.engines.test_ray_shards import begin;"
+        "begin(*sys.argv[1:])"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, folder, path, log], cwd=ROOT)
+    while child.poll() is None and (not path.is_file() or path.read_bytes().count(b"\n") < 4):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    # Fewer than the six of one chunk from each of the two workers: nothing waits for its chunk.
+    handed_on = path.read_bytes().count(b"\n")
+    assert 4 <= handed_on < 12
+    again = tmp_path / "again"
+    assert resumed(Noting(folder, again).engine("base", None), path) == expected
+    asked_again = again.read_text().splitlines()
+    assert len(asked_again) == len(set(asked_again)) == len(ASKED) - handed_on
+    # Of what the killed workers finished, all but what was on its way was kept: of each the group
+    # that it handed on and the one that it wrote ahead.
+    assert len(set(log.read_text().splitlines()) & set(asked_again)) <= 2 * 2
 
 
 @pytest.mark.slow
@@ -65,20 +153,6 @@ def test_a_checkpoint_that_no_worker_can_load_is_named(cluster, tmp_path):
             collect(workers.engine("base", None), ASKED, label="shards")
     finally:
         workers.close()
-
-
-@pytest.fixture
-def one_core(monkeypatch):
-    """The address of a cluster with one core, whose environment is that of this moment."""
-    pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    settings = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args=settings)
-    monkeypatch.setenv("SAFEREACT_RAY_ADDRESS", cluster.address)
-    yield cluster
-    cluster.shutdown()
 
 
 @pytest.mark.slow
@@ -111,6 +185,16 @@ def test_workers_compute_on_the_device_and_in_the_precision_of_who_asks(
 def test_a_number_of_workers_that_is_none_is_refused(cluster, folder, monkeypatch):
     monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "none")
     with pytest.raises(ConfigError, match="not 'none'"), open_host(folder, batch=4):
+        pass
+
+
+@pytest.mark.skipif(find_spec("grpc") is not None, reason="the package is installed")
+def test_an_address_that_needs_another_package_names_it(cluster, folder, monkeypatch):
+    monkeypatch.setenv("SAFEREACT_RAY_ADDRESS", "ray://127.0.0.1:1")
+    with (
+        pytest.raises(ConfigError, match=r"ADDRESS=ray://127.0.0.1:1: .*ray\[client\]"),
+        open_host(folder, batch=4),
+    ):
         pass
 
 

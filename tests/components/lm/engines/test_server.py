@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from components.errors import ConfigError, InterruptionError, ModelError
+from components.errors import ConfigError, InterruptionError, ModelError, SafeReActError
 from components.lm import chat
 from components.lm.engines import server
 from components.lm.engines.opening import open_host
@@ -26,6 +27,8 @@ class Served:
     def __init__(self, folder, *, plain=False, bos=False):
         self.tokenizer, self.model = load_tokenizer(folder), load_model(folder)
         self.plain, self.bos, self.answers, self.bodies = plain, bos, [], []
+        self.models = 200, {"data": [{"id": "base"}, {"id": "restored"}]}
+        self.anyone = False  # is let in, whatever the key
         self.lock = threading.Lock()
 
     def complete(self, body):
@@ -55,7 +58,7 @@ class Served:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                self.answer(200, {"data": [{"id": "base"}, {"id": "restored"}]})
+                self.answer(*served.models)
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -64,9 +67,9 @@ class Served:
                 self.answer(*(first or served.complete(body)))
 
             def answer(self, status, document):
-                if self.headers["Authorization"] != f"Bearer {KEY}":
+                if self.headers["Authorization"] != f"Bearer {KEY}" and not served.anyone:
                     status, document = 401, {}
-                content = json.dumps(document).encode()
+                content = document if isinstance(document, bytes) else json.dumps(document).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -202,6 +205,82 @@ def test_a_wrong_key_and_a_wrong_address_are_named(served, folder, monkeypatch):
     monkeypatch.setenv("SAFEREACT_ENGINE_KEY", "another")
     with pytest.raises(ConfigError, match="SAFEREACT_ENGINE_KEY"), engine(folder):
         pass
-    monkeypatch.setenv("SAFEREACT_ENGINE_URL", "localhost:8000")
-    with pytest.raises(ConfigError, match="not 'localhost:8000'"), engine(folder):
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (None, "is not set"),
+        ("localhost:8000", "is no http"),
+        ("ftp://user:secret@h/v1", "is no http"),
+        ("http://user:secret@[::1/v1", "is no http"),
+        ("http://user:secret@h:99999/v1", "is no http"),
+        ("http://user:secret@h\x1b/v1", "is no http"),
+    ],
+)
+def test_an_address_that_is_none_is_told_without_its_secrets(folder, monkeypatch, url, told):
+    monkeypatch.delenv("SAFEREACT_ENGINE_URL", raising=False)
+    if url is not None:
+        monkeypatch.setenv("SAFEREACT_ENGINE_URL", url)
+    with pytest.raises(ConfigError, match=f"SAFEREACT_ENGINE_URL {told}") as raised, engine(folder):
         pass
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        ((503, {}), "does not answer .status 503"),
+        ((404, {}), "has no 'models' there; is SAFEREACT_ENGINE_URL right"),
+        ((200, b"<p>"), "answers 'models' with no JSON"),
+        ((200, {"data": [{"id": "other"}]}), "has no model 'base', but other"),
+    ],
+)
+def test_of_an_address_the_host_and_the_port_are_told(served, folder, monkeypatch, models, told):
+    place = os.environ["SAFEREACT_ENGINE_URL"].partition("//")[2].partition("/")[0]
+    monkeypatch.setenv("SAFEREACT_ENGINE_URL", f"http://user:secret@{place}/secret/v1")
+    served.anyone, served.models = True, models  # httpx sends the password instead of the key
+    with (
+        pytest.raises(SafeReActError, match=f"the server {place} {told}") as raised,
+        engine(folder),
+    ):
+        pass
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("models", [{"data": {"id": "base"}}, {"data": ["base"]}, {"data": 3}, [1]])
+def test_a_list_of_models_that_is_none_is_one_message(served, folder, models):
+    served.models = 200, models
+    with pytest.raises(ModelError, match=r"no (list 'data'|text 'id')"), engine(folder):
+        pass
+
+
+COMPLETE = {
+    "choices": [{"text": "x", "finish_reason": "stop", "token_ids": [20]}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"choices": "yes"}, "no list 'choices'"),
+        ({"choices": {"text": "x"}}, "no list 'choices'"),
+        ({"choices": []}, "no list 'choices'"),
+        ({"choices": ["x"]}, "no text 'finish_reason'"),
+        ({"choices": [{"text": "x", "finish_reason": ["stop"]}]}, "no text 'finish_reason'"),
+        ({"choices": [{"text": 3, "finish_reason": "stop"}]}, "no text 'text'"),
+        ({"choices": [{"finish_reason": "stop", "token_ids": 20}]}, "no list of token ids"),
+        ({"choices": [{"finish_reason": "stop", "token_ids": ["a"]}]}, "no list of token ids"),
+        ({"choices": [{"finish_reason": "stop", "token_ids": [[]]}]}, "no list of token ids"),
+        ({"usage": [1, 1]}, "no object 'usage'"),
+        ({"usage": "many"}, "no object 'usage'"),
+        ({"usage": {}}, "no number 'prompt_tokens'"),
+        ({"usage": {"prompt_tokens": "1"}}, "no number 'prompt_tokens'"),
+    ],
+)
+def test_an_answer_of_another_shape_is_one_message(served, folder, asked, changed, told):
+    request = Request(asked[0].prompt[:1], 5)
+    served.answers = [(200, COMPLETE | changed)]
+    with engine(folder) as there, pytest.raises(ModelError, match=told):
+        collect(there, [request], label="there")
