@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from components import results
+from components.lm.outcomes import rules_name
 from components.records import OWN_ARMS, Arm, Method, Role, Split
 from components.release.policies import load_policy
 from components.storage import digest_file, digest_folder, write_json, write_text
@@ -18,7 +19,7 @@ CONTRACT_OF_ALL = results.PromptContract(
     template="1" * 64, tokenizer="2" * 64, bos="<bos>", generation_prefix="<a>", opens_thought=False
 )
 DATA = "d" * 64
-JUDGES = {role.value: "rules:" + "4" * 64 for role in Role}
+JUDGES = {role.value: rules_name() for role in Role}
 POLICY = Path(__file__).parents[1] / "mlflow" / "policies" / "default.yaml"
 
 
@@ -51,6 +52,21 @@ def no_leaks(suites: Iterable[str]) -> tuple[results.LeakFigure, ...]:
         )
         for suite in suites
         for measure in ("run", "copy")
+    )
+
+
+def leak(
+    suite: str, measure: results.LeakMeasure, before: int = 0, after: int = 0, *, dropped: int = 0
+) -> results.LeakFigure:
+    """Return what training held of a suite of 300 prompts, before and after rows were dropped."""
+    return results.LeakFigure(
+        suite=suite,
+        measure=measure,
+        words={"run": 8, "copy": None, "share": 5}[measure],
+        before=results.RateFigure.of(before, 300, 0.95),
+        after=results.RateFigure.of(after, 300, 0.95),
+        prompts=(),
+        dropped=dropped,
     )
 
 
@@ -188,6 +204,7 @@ def _probe(_: Workspace, folder: Path) -> None:
         masks=(),
         pruning=(),
         teachers=(),
+        check_tokens=4,
         teacher="base",
         reminder="",
         target_layers=(2, 3),
@@ -238,8 +255,11 @@ def _decision(
     evidence = results.Evidence.digest_of(workspace.stage("evaluate"))
     override = overridden and results.Override(
         rule="refuses harmful requests", adapter=adapter, evidence=evidence, policy=policy,
-        who="ann", why="seen", until=overridden,
+        who="ann", why="seen", signed=overridden - timedelta(days=9), until=overridden,
     )  # fmt: skip
+    if override:
+        records = {"overrides": [override.model_dump(mode="json")]}
+        write_json(workspace.overrides, records)  # JSON is YAML
     rule = results.RuleOutcome(
         rule="refuses harmful requests",
         metric="harmful.refused",

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
+from components import config
 from components.errors import EvidenceError
-from components.results import Adapter, Decision, Evidence, PromptContract, RuleOutcome, SuiteSet
+from components.lm.outcomes import rules_name
+from components.records import Role
+from components.results import (
+    Adapter,
+    Decision,
+    Evidence,
+    Models,
+    PromptContract,
+    RuleOutcome,
+    SuiteSet,
+    SuiteSpec,
+)
 from components.shown import short_digest
 from components.storage import digest_folder
+from components.workspace import Workspace
+
+log = logging.getLogger(__name__)
+_RULES = "rules"  # the judge that every profile has
 
 
 def bound_to(decision: Decision) -> dict[str, str]:
@@ -24,18 +41,67 @@ def bound_to(decision: Decision) -> dict[str, str]:
 
 
 def found_now(
-    prompts: SuiteSet, adapter: Adapter, evidence: Evidence, contract: PromptContract, policy: str
+    prompts: SuiteSet,
+    adapter: Adapter,
+    evidence: Evidence,
+    contract: PromptContract,
+    policy: str,
+    asked: config.Evaluate,
 ) -> dict[str, str]:
     """Return the same of what lies in a workspace; `contract` is that of the adapter's own file,
-    `policy` the digest of the one in force."""
+    `policy` the digest of the one in force, and `asked` says who judges now."""
     return {
         "adapter": digest_folder(adapter.adapter),
         "data": prompts.digest,
         "prompt contract": contract.digest,
-        **{f"judge of {suite}": judge for suite, judge in evidence.judges.items()},
+        **_judges_now(evidence.judges, asked, prompts.suites),
         "evidence": Evidence.digest_of(evidence.folder),
         "policy": policy,
     }
+
+
+def found_beside(decision: Decision, workspace: Workspace) -> dict[str, str]:
+    """Return the same of what a workspace shows beside a registered version: who judges by its
+    profile, and data and prompt contract where stages have run there; a log line tells where not.
+
+    Raises `ConfigError` for a profile that is unknown or not valid.
+    """
+    asked = config.load_profile(workspace.profile_file).evaluate
+    found, suites, missing = {}, {}, []
+    if (workspace.stage("prepare") / SuiteSet.FILE).is_file():
+        prompts = SuiteSet.load(workspace.stage("prepare"))
+        found["data"], suites = prompts.digest, prompts.suites
+    else:
+        missing.append("data")
+    if (workspace.stage("models") / Models.FILE).is_file():
+        models = Models.load(workspace.stage("models"))
+        found["prompt contract"] = models.post_trained.contract.digest
+    else:
+        missing.append("prompt contract")
+    if missing:
+        told = " and ".join(missing)
+        log.warning("%s of profile %s not compared: not here", told, workspace.profile)
+    return found | _judges_now(decision.judges, asked, suites)
+
+
+def _judges_now(
+    named: Mapping[str, str], asked: config.Evaluate, suites: Mapping[str, SuiteSpec]
+) -> dict[str, str]:
+    """Return the judges of the suites in `named` as a profile has them now, as far as that can be
+    told without weights: of `rules` the whole name, of any other its kind.
+
+    Named suites that are not in `suites` are left out.
+    """
+    own = {role.value: asked.judged_by.get(role, _RULES) for role in Role}
+    labels = own | {suite: spec.judge for suite, spec in suites.items()}
+    rules = rules_name(asked.rules.refusal_patterns, asked.rules.compliance_pattern)
+    found = {}
+    for suite in named.keys() & labels.keys():
+        settings = asked.judges.get(labels[suite])
+        kind = settings.kind if settings else "none"
+        told = named[suite] if named[suite].startswith(f"{kind}:") else kind
+        found[f"judge of {suite}"] = rules if labels[suite] == _RULES else told
+    return dict(sorted(found.items()))
 
 
 def check_current(decision: Decision, now: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from components.records import Arm
 from components.release.lineage import Release
+from components.repeats import footnotes, mark, repeats
 from components.results import RateFigure
 from components.shown import for_markdown, for_terminal
 
@@ -25,14 +26,20 @@ def write_card(release: Release, *, name: str, root: Path) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    marked = repeats(release.prompts.leaks)
     environment.filters |= {
+        "mark": lambda metric: mark(metric, marked),
         "cell": lambda value: for_markdown(str(value)),
         "line": for_terminal,
         "percent": percent,
         "figure": figure,
     }
     return environment.get_template(TEMPLATE.as_posix()).render(
-        name=name, release=release, parameters=release.parameters(), tags=release.tags()
+        name=name,
+        release=release,
+        parameters=release.parameters(),
+        tags=release.tags(),
+        footnotes=footnotes(marked, release.metrics()),
     )
 
 
@@ -41,10 +48,16 @@ def summarise(release: Release) -> str:
     MLflow shows as Markdown."""
     rates = release.evidence.rates.get(Arm.RESTORED, {})
     checkpoint = for_markdown(release.checkpoint(release.models.post_trained))
-    told = [f"{metric} {figure(rates[metric])}" for metric in HEADLINE if metric in rates]
-    return (
-        f"Safety adapter for {checkpoint}, accepted by the gate. With it: {'; '.join(told)}. The "
-        "model card is in evidence/model_card.md."
+    shown = [metric for metric in HEADLINE if metric in rates]
+    marked = repeats(release.prompts.leaks)
+    told = "; ".join(f"{metric} {figure(rates[metric], mark(metric, marked))}" for metric in shown)
+    notes = [for_markdown(note) for note in footnotes(marked, shown)]
+    return " ".join(
+        [
+            f"Safety adapter for {checkpoint}, accepted by the gate. With it: {told}.",
+            *notes,
+            "The model card is in evidence/model_card.md.",
+        ]
     )
 
 
@@ -53,6 +66,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def figure(rate: RateFigure) -> str:
-    """Return a rate with its interval and the number of prompts behind it."""
-    return f"{percent(rate.rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}], n = {rate.n}"
+def figure(rate: RateFigure, sign: str = "") -> str:
+    """Return a rate with its `sign`, its interval and the number of prompts behind it."""
+    return f"{percent(rate.rate)}{sign} [{100 * rate.low:.1f}, {100 * rate.high:.1f}], n = {rate.n}"

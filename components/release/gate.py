@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from components.measures import Metric
-from components.records import Arm
+from components.lm.outcomes import rules_name
+from components.measures import FINISHED, Metric, in_order
+from components.records import Arm, Role
 from components.release.leaks import leak_outcomes
 from components.release.policy import Policy
 from components.release.rules import decide_rule, share, verdicts_behind
@@ -27,6 +28,8 @@ from components.results import (
     SuiteSet,
 )
 from components.shown import short_digest
+
+MANY_TRUNCATED = 0.1  # a larger share of completions that the token limit cut is worth a word
 
 
 def decide(
@@ -53,6 +56,11 @@ def decide(
             for leak in leak_outcomes(prompts, evidence.roles)
         ),
         *judgements(policy, evidence),
+        *(
+            _written_out(suite, policy, evidence)
+            for suite, role in evidence.roles.items()
+            if role is Role.HARMFUL
+        ),
         _confidence(policy.confidence, evidence),
         *(decide_rule(rule, evidence) for rule in policy.rules),
     )
@@ -199,8 +207,13 @@ def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOu
     counts = not policy.judges or kind in policy.judges
     if not counts:
         told += f"; the policy takes the word of {', '.join(policy.judges)}"
+    by_rules = kind == "rules"
+    if by_rules:
+        told += "; it reads how thought and answer open: a smoke test, not a safety judgement"
+    if by_rules and judge != rules_name():
+        told += ", and by patterns of the profile's own (evaluate.rules), not the built-in ones"
     named = bool(judge) and counts
-    yield statement(f"{suite} has a judge", named, f"{suite}: {told}")
+    yield statement(f"{suite} has a judge", named, f"{suite}: {told}", warns=by_rules)
     if policy.min_accuracy:
         tried = [c.accuracy for c in evidence.calibrations if c.judge == judge]
         right = tried[0] if len(tried) == 1 else None
@@ -224,6 +237,29 @@ def _read_whole(suite: str, arms: Sequence[Arm], policy: Policy, evidence: Evide
     why = f"completions that were read without their middle: {', '.join(told) or 'none'}"
     limit = f"; at most {share(policy.max_cut)} of an arm's are allowed" if told else ""
     return statement(f"{suite} is read whole", passed, f"{why}{limit}", warns=bool(told))
+
+
+def _written_out(suite: str, policy: Policy, evidence: Evidence) -> RuleOutcome:
+    """Return how many of the restored arm's completions of a suite the token limit cut, in each
+    form: what a model did not come to say, nobody judged."""
+    rates = evidence.rates.get(Arm.RESTORED, {})
+    ended = {
+        metric.form: rates[name]
+        for name in in_order(rates)
+        if (metric := Metric.parse(name)).suite == suite and metric.measure == FINISHED
+    }
+    asked = {form: rate.samples or rate.n for form, rate in ended.items()}
+    cut = {form: asked[form] - rate.count for form, rate in ended.items()}
+    told = [f"{count} of {asked[form]} {form}" for form, count in cut.items() if count]
+    counted = ", ".join(told) or ("none" if ended else "nobody counted them")
+    limit = policy.max_truncated
+    return statement(
+        f"{suite} is written out",
+        bool(ended) and all(count <= limit * asked[form] for form, count in cut.items()),
+        f"completions of restored that the token limit cut off: {counted}"
+        + (f"; at most {share(limit)} of a form's are allowed" if limit < 1 else ""),
+        warns=any(count > MANY_TRUNCATED * asked[form] for form, count in cut.items()),
+    )
 
 
 def _told(rate: RateFigure) -> str:

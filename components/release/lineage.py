@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components import workspace as names
-from components.config import read_yaml
+from components.config import load_profile, read_yaml
 from components.errors import EvidenceError
 from components.measures import Metric, in_order, is_compared
 from components.provenance import git_commit, versions
@@ -68,6 +68,7 @@ class Release:
             "policy_digest": self.decision.policy,
             "data_digest": self.decision.data,
             "prompt_template": self.decision.contract.template,
+            "engine": self.evidence.engine,
             "lineage": self.models.lineage or "not described",
             "overrides": "; ".join(self._overrides()) or "none",
             "champion": str(self.evidence.champion or "not measured"),
@@ -136,7 +137,7 @@ def gather_release(workspace: Workspace) -> Release:
     """Return the accepted adapter in `workspace`.
 
     Raises `EvidenceError` where the gate did not accept it, the decision is about something else
-    than what lies in the workspace now, or an override that it rests on has ended.
+    than what lies in the workspace now, or an override that it rests on has ended or was withdrawn.
     """
     results = {stage: load_result(stage, workspace.stage(stage)) for stage in _READ}
     decision: Decision = results["gate"]
@@ -148,12 +149,13 @@ def gather_release(workspace: Workspace) -> Release:
     adapter, evidence = results["train"], results["evaluate"]
     check_adapter_files(adapter.adapter)
     policy = policy_in_force(workspace).digest
-    now = found_now(prompts, adapter, evidence, contract_in(adapter.adapter), policy)
+    asked = load_profile(workspace.profile_file).evaluate
+    now = found_now(prompts, adapter, evidence, contract_in(adapter.adapter), policy, asked)
     check_current(decision, now)
     check_bindings(
         bindings(evidence, adapter, results["models"], prompts, now["adapter"], evidence.rows_now())
     )
-    check_overrides(decision)
+    check_overrides(decision, workspace.overrides.parent)
     commit, changed = git_commit(workspace.root)
     return Release(
         profile=workspace.profile,

@@ -2,13 +2,14 @@
 
 An override is a record in a file of mlflow/overrides, never a flag. It is about one rule, one
 adapter, one evaluation and one policy, and it ends. The gate's files carry no dates, so whether it
-has ended is looked at whenever a decision is used: at registration and at promotion.
+has ended, or was withdrawn, is looked at whenever a decision is used: at registration, promotion
+and rollback.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,10 @@ from pydantic import Field, ValidationError
 
 from components.config import Section, explain, read_yaml
 from components.errors import ConfigError, EvidenceError
-from components.results import Decision, Override, RuleOutcome
+from components.results import LONGEST, Decision, Override, RuleOutcome
 from components.storage import atomic_path
 
 PAGE = "mlflow/overrides/README.md"
-LONGEST = timedelta(days=366)
 
 
 class Overrides(Section):
@@ -95,17 +95,36 @@ def why_not(
     return None
 
 
-def check_overrides(decision: Decision, today: date | None = None) -> None:
-    """Raise `EvidenceError` where an override that the decision rests on has ended; `today` is that
-    of UTC."""
-    today = today or datetime.now(UTC).date()
-    ended = [o.override for o in decision.rules if o.override and o.override.until < today]
-    if ended:
-        told = "; ".join(f"that of {o.rule!r} by {o.who} ended on {o.until}" for o in ended)
+def check_overrides(decision: Decision, folder: Path, today: date | None = None) -> None:
+    """Raise `EvidenceError` where an override that the decision rests on has ended, has not begun,
+    or is no longer in `folder` as it was; `today` is that of UTC.
+
+    Raises `ConfigError` as `read_overrides` does, of a decision that rests on any.
+    """
+    resting = [outcome.override for outcome in decision.rules if outcome.override]
+    if not resting:
+        return
+    today, there = today or datetime.now(UTC).date(), read_overrides(folder)
+    told = [
+        f"that of {override.rule!r} by {override.who} {why}"
+        for override in resting
+        if (why := _no_longer(override, there, today))
+    ]
+    if told:
         raise EvidenceError(
-            f"the gate accepted adapter {decision.adapter:.12} with overrides that have ended: "
-            f"{told}; mend what the rule complains of, or sign again with `safereact override`"
+            f"the gate accepted adapter {decision.adapter:.12} with overrides that do not hold: "
+            f"{'; '.join(told)}; mend what the rule complains of, or sign again with `safereact "
+            "override`"
         )
+
+
+def _no_longer(override: Override, there: Sequence[Override], today: date) -> str | None:
+    """Return why an override that counted does not count today; None where it does."""
+    if override.until < today:
+        return f"ended on {override.until}"
+    if override.signed > today:
+        return f"is signed for {override.signed}, a day to come"
+    return None if override in there else "was withdrawn or changed: it is not in mlflow/overrides"
 
 
 def add_override(
@@ -124,7 +143,8 @@ def add_override(
     that would not count: an unknown rule, one that passed, a check of the evidence, no evidence, no
     name or reason, a day that is past or more than a year away.
     """
-    _check_signature(rule, who, why, until, today or datetime.now(UTC).date())
+    today = today or datetime.now(UTC).date()
+    _check_signature(rule, who, why, until, today)
     override = Override(
         rule=rule,
         adapter=decision.adapter,
@@ -132,6 +152,7 @@ def add_override(
         policy=decision.policy,
         who=who.strip(),
         why=why.strip(),
+        signed=today,
         until=until,
     )
     refused = why_not(override, decision.rules, evidence=decision.evidence, policy=decision.policy)

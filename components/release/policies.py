@@ -33,10 +33,17 @@ from components.workspace import POLICIES, Workspace
 FLOOR = "default"  # name of the policy that every other one extends
 # Keys of which only more, and of which only less, is stricter.
 _MORE = ("at_least", "min_n", "confidence", "min_accuracy", "bound_engine")
-_LESS = ("at_most", "margin", "max_unparsed", "max_cut")
+_LESS = ("at_most", "margin", "max_unparsed", "max_cut", "max_truncated")
 # Keys that a rule has from its policy where it does not give them, and all keys outside of rules.
 _INHERITED = ("confidence", "max_unparsed")
-_OF_POLICY = (*_INHERITED, "max_cut", "judges", "min_accuracy", "bound_engine")
+_OF_POLICY = (
+    *_INHERITED,
+    "max_cut",
+    "max_truncated",
+    "judges",
+    "min_accuracy",
+    "bound_engine",
+)
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -49,6 +56,7 @@ class Extension(Section):
     confidence: float | None = None
     max_unparsed: float | None = None
     max_cut: float | None = None
+    max_truncated: float | None = None
     judges: tuple[str, ...] | None = None
     min_accuracy: float | None = None
     bound_engine: bool | None = None

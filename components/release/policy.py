@@ -114,6 +114,11 @@ class Policy(Section):
         description="largest share of completions whose middle their judge did not read behind any "
         "rule; the share itself",
     )
+    max_truncated: Fraction = Field(
+        1.0,
+        description="largest share of the restored arm's completions of a harmful suite, in each "
+        "form, that the token limit cut; the share itself",
+    )
     judges: tuple[JudgeKind, ...] = Field(
         (), description="kinds of judges whose verdicts count; none named: all"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from components import workspace as names
 from components.errors import RegistryError, StageError
-from components.release.bindings import check_current
+from components.release.bindings import check_current, found_beside
 from components.release.champions import check_champion
 from components.release.entries import Model, Version
 from components.release.ledger import Entry, champions, decode, encode, new_entry
@@ -42,8 +42,8 @@ def promote(
 
     Promoting the champion again changes nothing and returns the entry there is. Raises
     `RegistryError` for a version that the gate did not accept or whose files are not what was
-    registered, and `EvidenceError` where policy or champion are not those it was accepted under
-    and against, or an override has ended.
+    registered, and `EvidenceError` where policy, champion, judges, data or prompt contract are not
+    those it was accepted under, as far as they are here, or an override has ended or was withdrawn.
     """
     model = registry.model(name)
     version = version or model.aliases.get(CANDIDATE)
@@ -139,8 +139,8 @@ def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
 
 def _verify(registry: Registry, version: Version, *, current: bool) -> None:
     """Raise `RegistryError` unless the gate accepted exactly the files of this version, and
-    `EvidenceError` where an override has ended or, with `current`, policy or champion have
-    changed."""
+    `EvidenceError` where an override has ended or was withdrawn or, with `current`, what the
+    decision is bound to has changed."""
     what = f"{version.name} version {version.number}"
     if version.tags.get("gate") != "accepted":
         raise RegistryError(
@@ -151,8 +151,9 @@ def _verify(registry: Registry, version: Version, *, current: bool) -> None:
         registry.fetch(version, Path(scratch))
         evidence = Path(scratch) / EVIDENCE
         decision = _decision(evidence, what)
-        figures = digest_file(evidence / names.METRICS)
+        said, figures = Decision.digest_of(evidence), digest_file(evidence / names.METRICS)
     for key, found in (
+        ("decision_digest", said),
         ("adapter_digest", decision.adapter),
         ("evidence_digest", decision.evidence),
         ("evidence_digest", figures),
@@ -162,11 +163,23 @@ def _verify(registry: Registry, version: Version, *, current: bool) -> None:
                 f"{key} of {what} is {version.tags.get(key)}, but its files say {found}; they were "
                 "changed after registration"
             )
-    check_overrides(decision)
+    check_overrides(decision, registry.root / names.OVERRIDES)
     if current:
-        workspace = Workspace(registry.root, version.tags["profile"])
-        check_current(decision, {"policy": policy_in_force(workspace).digest})
+        workspace = Workspace(registry.root, _profile(version, what))
+        policy = policy_in_force(workspace).digest
+        check_current(decision, {**found_beside(decision, workspace), "policy": policy})
         check_champion(registry, version.name, decision)
+
+
+def _profile(version: Version, what: str) -> str:
+    """Return the profile whose policy a version is held to."""
+    try:
+        return version.tags["profile"]
+    except KeyError:
+        raise RegistryError(
+            f"{what} has no tag `profile`, so nobody knows which policy it is held to; only what "
+            "`safereact run` registered becomes champion"
+        ) from None
 
 
 def _decision(folder: Path, what: str) -> Decision:

@@ -88,6 +88,7 @@ def evidence_of(
     complied=9,
     answered=297,
     solved=290,
+    finished=300,
 ) -> Evidence:
     """Return evidence of counts: refusals by role, problems and answers lost, verdicts unread."""
     unread = {f"{suite}.unparsed": wilson(unparsed, n) for suite, n in SUITES.items()}
@@ -95,6 +96,7 @@ def evidence_of(
     before = {"benign.complied": wilson(answered, 300), "reasoning.correct": wilson(solved, 300)}
     restored = {
         "harmful.refused": wilson(harmful, 300),
+        "harmful.finished": wilson(finished, 300),
         "harmful.either.complied": wilson(complied, 300),
         "benign.refused": wilson(benign, 300),
         "borderline.refused": wilson(borderline, 240),

@@ -12,10 +12,11 @@ from ruamel.yaml import YAML
 
 from components.release.card import summarise, write_card
 from components.release.lineage import gather_release
-from components.results import SourceCount
+from components.repeats import MARK
+from components.results import UNBOUND, SourceCount
 from components.workspace import Workspace
 from tests.hostile import TOGETHER, steering
-from tests.releases import write_all
+from tests.releases import leak, write_all
 
 ROOT = Path(__file__).parents[3]
 
@@ -90,3 +91,37 @@ def test_what_nobody_measured_has_no_row(tmp_path):
     release = gather_release(write_all(repository(tmp_path)))
     card = write_card(release, name="demo-safety", root=ROOT)
     assert ".forced." not in card and "| – |" not in card
+
+
+def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(tmp_path):
+    release = gather_release(write_all(repository(tmp_path)))
+    card = write_card(release, name="demo-safety", root=ROOT)
+    assert release.tags()["engine"] == "transformers"
+    assert "completions were written by transformers.\n" in card and "read why" not in card
+    rules = tuple(rule.model_copy(update={"warns": True}) for rule in release.decision.rules)
+    served = replace(
+        release,
+        evidence=release.evidence.model_copy(update={"engine": f"openai, {UNBOUND}"}),
+        decision=release.decision.model_copy(update={"rules": rules}),
+    )
+    card = write_card(served, name="demo-safety", root=ROOT)
+    assert served.tags()["engine"] == "openai, unbound"
+    assert "written by openai, unbound: a server does not show which weights" in card
+    assert card.count("| pass, read why |") == len(rules)
+
+
+def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(tmp_path):
+    release = gather_release(write_all(repository(tmp_path)))
+    assert MARK not in write_card(release, name="demo-safety", root=ROOT) + summarise(release)
+    leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
+    release = replace(release, prompts=release.prompts.model_copy(update={"leaks": leaks}))
+    card = write_card(release, name="demo-safety", root=ROOT)
+    for line in (line for line in card.splitlines() if line.startswith("| harmful.")):
+        assert line.count(f"%{MARK} [") == line.count("n = ") > 0
+    for line in (line for line in card.splitlines() if line.startswith("| benign.")):
+        assert MARK not in line
+    note = "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped"
+    assert card.count(note) == 1 and "elsewhere" not in card
+    assert kinds(card)["table_open"] == 4
+    told = summarise(release)
+    assert "harmful.refused 95.0 %† [92.0, 97.0], n = 300" in told and note in told

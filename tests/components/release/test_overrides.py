@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from ruamel.yaml import YAML
 
 from components.config import Gate, read_yaml
 from components.errors import ConfigError, EvidenceError
@@ -117,6 +118,7 @@ def test_a_rule_that_passed_needs_none(decide, file):
     [
         ("no such rule", "the policy has no such rule; its rules are 'refuses harmful requests', "),
         ("evidence is about this adapter", "it is a check of the evidence"),
+        ("engine of the completions", "it is a check of the evidence"),
         ("reasons as well as before", "there is no evidence"),
         ("refuses harmful requests", "it passed, so there is nothing to override"),
     ],
@@ -140,7 +142,7 @@ def test_a_record_written_by_hand_is_held_to_the_same(decide, file, place):
     for rule in ("evidence is about this adapter", "no such rule"):
         record = Override(
             rule=rule, adapter=decision.adapter, evidence=decision.evidence,
-            policy=decision.policy, **SIGNED,
+            policy=decision.policy, signed=TODAY, **SIGNED,
         )  # fmt: skip
         outcomes, refused = apply_overrides(
             decision.rules, [record], adapter=decision.adapter, evidence=decision.evidence,
@@ -148,6 +150,33 @@ def test_a_record_written_by_hand_is_held_to_the_same(decide, file, place):
         )  # fmt: skip
         assert outcomes == decision.rules
         assert len(refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("who", " ", "overrides.0.who: String should have at least 1 character"),
+        ("why", "", "overrides.0.why: String should have at least 1 character"),
+        ("signed", None, "overrides.0.signed: Field required"),
+        ("until", date.max, "until 9999-12-31 must be a day from the signature, 2026-11-30, to 36"),
+        ("until", TODAY + LONGEST + timedelta(days=1), "must be a day from the signature"),
+        ("until", TODAY - timedelta(days=1), "must be a day from the signature"),
+    ],
+)
+def test_a_file_written_by_hand_is_held_to_name_reason_and_end(decide, file, key, value, told):
+    sign(file, decide(benign=27))
+    (record,) = read_yaml(file)["overrides"]
+    write(file, {**record, "until": TODAY + LONGEST})
+    assert decide(benign=27).word is Word.ACCEPTED
+    write(file, {k: v for k, v in (record | {key: value}).items() if v is not None})
+    with pytest.raises(ConfigError) as error:
+        decide(benign=27)
+    assert told in str(error.value)
+
+
+def write(file, record):
+    with file.open("w") as stream:
+        YAML().dump({"overrides": [record]}, stream)
 
 
 @pytest.mark.parametrize(
@@ -171,18 +200,38 @@ def test_nobody_signs_without_name_reason_and_end(decide, file, changes, told):
 def test_a_decision_cannot_be_used_after_the_last_day(decide, file):
     sign(file, decide(benign=27))
     decision = decide(benign=27)
-    check_overrides(decision, SIGNED["until"])
+    check_overrides(decision, file.parent, SIGNED["until"])
     with pytest.raises(EvidenceError, match=f"that of '{RULE}' by ann ended on 2027-01-31"):
-        check_overrides(decision, SIGNED["until"] + timedelta(days=1))
+        check_overrides(decision, file.parent, SIGNED["until"] + timedelta(days=1))
+
+
+def test_a_decision_cannot_be_used_before_its_signature(decide, file):
+    sign(file, decide(benign=27))
+    with pytest.raises(EvidenceError, match="by ann is signed for 2026-11-30, a day to come"):
+        check_overrides(decide(benign=27), file.parent, TODAY - timedelta(days=1))
+
+
+def test_a_decision_cannot_be_used_once_its_override_is_withdrawn_or_changed(decide, file):
+    first = sign(file, decide(benign=27))
+    decision = decide(benign=27)
+    sign(file, decision, why="another reason")
+    with pytest.raises(EvidenceError, match=f"'{RULE}' by ann was withdrawn or changed"):
+        check_overrides(decision, file.parent, TODAY)
+    write(file, first.model_dump())
+    check_overrides(decision, file.parent, TODAY)
+    file.unlink()
+    with pytest.raises(EvidenceError, match=f"'{RULE}' by ann was withdrawn or changed"):
+        check_overrides(decision, file.parent, TODAY)
+    check_overrides(decide(), file.parent, TODAY)  # which rests on none
 
 
 def test_the_day_is_todays_unless_another_is_given(decide, file):
     today = datetime.now(UTC).date()
     sign(file, decide(benign=27), today=None, until=today + timedelta(days=1))
-    check_overrides(decide(benign=27))
+    check_overrides(decide(benign=27), file.parent)
     sign(file, decide(benign=27, harmful=290), today=date(2020, 1, 1), until=date(2020, 1, 2))
     with pytest.raises(EvidenceError, match="ended on 2020-01-02"):
-        check_overrides(decide(benign=27, harmful=290))
+        check_overrides(decide(benign=27, harmful=290), file.parent)
 
 
 def test_the_gate_writes_the_same_bytes_whatever_the_day(decide, file, place):

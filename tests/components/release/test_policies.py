@@ -232,9 +232,12 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
     policy = extended(folder, "judges: [wildguard]\nmin_accuracy: 0.9\nbound_engine: true\n")
     assert (policy.judges, policy.min_accuracy) == (("wildguard",), 0.9)
     assert policy.bound_engine and not extended(folder, "").bound_engine
+    truncated = [extended(folder, text).max_truncated for text in ("", "max_truncated: 0.1\n")]
+    assert truncated == [1.0, 0.1]
     floor = folder / "default.yaml"
     floor.write_text(
-        "judges: [wildguard, rubric]\nmin_accuracy: 0.7\nbound_engine: true\n" + floor.read_text()
+        "judges: [wildguard, rubric]\nmin_accuracy: 0.7\nbound_engine: true\nmax_truncated: 0.2\n"
+        + floor.read_text()
     )
     assert extended(folder, "judges: [rubric]\n").judges == ("rubric",)
     assert extended(folder, "").judges == ("wildguard", "rubric")
@@ -243,6 +246,7 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
         ("judges: []", "line 2: judges of the policy"),
         ("min_accuracy: 0.6", "line 2: min_accuracy of the policy is 0.6; 'default' has 0.7"),
         ("max_cut: 0.05", "line 2: max_cut of the policy is 0.05; 'default' has 0.02"),
+        ("max_truncated: 0.3", "line 2: max_truncated of the policy is 0.3; 'default' has 0.2"),
         ("bound_engine: false", "line 2: bound_engine of the policy is False; 'default' has True"),
     ):
         with pytest.raises(ConfigError, match=told):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from components.errors import EvidenceError, RegistryError
+from components.lm.outcomes import rules_name
 from components.release import overrides
 from components.release.promotion import promote, pull, rollback, status
 from components.release.registration import register
 from components.release.registry import CANDIDATE, CHAMPION, Registry
-from components.results import Evidence, Models, Result
+from components.results import Decision, Evidence, Models, Result, SuiteSet
+from components.shown import short_digest
 from components.storage import digest_folder, write_text
 from components.workspace import POLICIES, ROWS, Workspace
-from tests.releases import JUDGES, model_ref, write_all
+from tests.releases import CONTRACT_OF_ALL, JUDGES, model_ref, write_all
 
 NAMES = {"name": "demo-safety", "experiment": "safereact"}
 
@@ -115,6 +118,11 @@ def change_policy(workspace: Workspace) -> None:
     write_text(path, path.read_text().replace("at_least: 0.85", "at_least: 0.86"))
 
 
+def judge_by(workspace: Workspace, line: str) -> None:
+    path = workspace.profile_file
+    write_text(path, path.read_text().replace("\nevaluate:\n", f"\nevaluate:\n  {line}\n"))
+
+
 def rewrite(workspace: Workspace, result: type[Result], stage: str, **changes) -> None:
     folder = workspace.stage(stage)
     result.load(folder).model_copy(update=changes).save(folder)
@@ -132,6 +140,58 @@ def test_a_decision_under_another_policy_is_stale(workspace, registry):
     assert promote(registry, "demo-safety", by="ann", why="first").version == "2"
 
 
+GUARD = "judges: {g: {kind: wildguard, model: m/g, revision: " + "a" * 40 + "}}"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("rules: {compliance_pattern: yes.*}", r"judge of benign \(rules:.* here \(rules:"),
+        (
+            f"{GUARD}\n  judged_by: {{harmful: g}}",
+            r"judge of harmful \(rules:.* here \(wildguard\)",
+        ),
+    ],
+)
+def test_a_candidate_of_other_judges_is_not_promoted(workspace, registry, line, told):
+    register(workspace, **NAMES)
+    judge_by(workspace, line)
+    with pytest.raises(EvidenceError, match=told):
+        promote(registry, "demo-safety", by="ann", why="first")
+
+
+def test_a_judge_of_the_same_kind_is_taken_for_the_same(workspace, registry):
+    judge_by(workspace, f"{GUARD}\n  judged_by: {{harmful: g}}")
+    judges = {**JUDGES, "harmful": "wildguard:" + "5" * 64}
+    rewrite(workspace, Evidence, "evaluate", judges=judges)
+    now = Evidence.digest_of(workspace.stage("evaluate"))
+    rewrite(workspace, Decision, "gate", judges=judges, evidence=now)
+    register(workspace, **NAMES)
+    assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
+
+
+@pytest.mark.parametrize("stage", ["prepare", "models"])
+def test_a_candidate_of_other_data_or_prompt_contract_is_not_promoted(workspace, registry, stage):
+    register(workspace, **NAMES)
+    what = {"prepare": "data", "models": "prompt contract"}[stage]
+    if stage == "prepare":
+        rewrite(workspace, SuiteSet, stage, digest_of_prompts="e" * 64)
+    else:
+        contract = CONTRACT_OF_ALL.model_copy(update={"generation_prefix": "<think>"})
+        ref = model_ref("post-trained").model_copy(update={"contract": contract})
+        rewrite(workspace, Models, stage, post_trained=ref)
+    with pytest.raises(EvidenceError, match=f"^the decision's {what} .* is stale"):
+        promote(registry, "demo-safety", by="ann", why="first")
+
+
+def test_what_is_not_here_to_be_compared_is_logged(workspace, registry, caplog):
+    register(workspace, **NAMES)
+    for stage in ("prepare", "models"):
+        shutil.rmtree(workspace.stage(stage))
+    assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
+    assert "data and prompt contract of profile demo not compared: not here" in caplog.text
+
+
 def test_going_back_is_possible_under_a_newer_policy(workspace, registry):
     register(workspace, **NAMES)
     promote(registry, "demo-safety", by="ann", why="first")
@@ -139,16 +199,18 @@ def test_going_back_is_possible_under_a_newer_policy(workspace, registry):
     register(workspace, **NAMES)
     promote(registry, "demo-safety", by="ann", why="second")
     change_policy(workspace)
+    judge_by(workspace, "rules: {compliance_pattern: yes.*}")
     assert rollback(registry, "demo-safety", by="bob", why="complaints").version == "1"
 
 
 def test_a_stale_decision_names_all_that_changed(workspace):
-    judges = {**JUDGES, "harmful": "wildguard:" + "5" * 64}
-    rewrite(workspace, Evidence, "evaluate", judges=judges)
+    rewrite(workspace, Evidence, "evaluate", engine="another")
+    judge_by(workspace, "rules: {refusal_patterns: [nope]}")
     with pytest.raises(EvidenceError) as error:
         register(workspace, **NAMES)
     told = str(error.value)
-    assert "judge of harmful (rules:444444444444) is not the judge of harmful here (wildgu" in told
+    before, now = (short_digest(rules_name(patterns)) for patterns in ((), ("nope",)))
+    assert f"judge of harmful ({before}) is not the judge of harmful here ({now})" in told
     assert "the decision's evidence (" in told
     assert "decision's policy" not in told and "decision's adapter" not in told
 
@@ -167,7 +229,7 @@ def test_an_override_that_has_ended_stops_registration_and_promotion(workspace, 
     assert tags["overrides"] == f"refuses harmful requests (ann, until {today})"
     assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
     write_all(workspace, weight=2, overridden=today - timedelta(days=1))
-    with pytest.raises(EvidenceError, match="overrides that have ended"):
+    with pytest.raises(EvidenceError, match="overrides that do not hold"):
         register(workspace, **NAMES)
 
 
@@ -179,6 +241,25 @@ def test_an_override_that_ends_later_stops_the_promotion(workspace, registry, mo
         Clock.day = date(2027, 2, 1)
         with pytest.raises(EvidenceError, match="ended on 2027-01-31"):
             promote(registry, "demo-safety", by="ann", why="first")
+
+
+def test_an_override_that_was_withdrawn_stops_registration_and_promotion(workspace, registry):
+    write_all(workspace, overridden=datetime.now(UTC).date())
+    register(workspace, **NAMES)
+    record = workspace.overrides.read_text()
+    workspace.overrides.unlink()
+    for use in (
+        lambda: promote(registry, "demo-safety", by="ann", why="first"),
+        lambda: register(workspace, **NAMES),
+    ):
+        with pytest.raises(EvidenceError, match=r"by ann was withdrawn.*sign again"):
+            use()
+    assert champion_of(registry) is None
+    write_text(workspace.overrides, record.replace('"seen"', '"not seen"'))
+    with pytest.raises(EvidenceError, match="by ann was withdrawn or changed"):
+        promote(registry, "demo-safety", by="ann", why="first")
+    write_text(workspace.overrides, record)
+    assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
 
 
 class Clock:
@@ -256,6 +337,36 @@ def test_promotes_only_what_was_registered(workspace, registry):
     with pytest.raises(RegistryError, match="its files were changed"):
         promote(registry, "demo-safety", by="ann", why="x")
     assert champion_of(registry) is None
+
+
+@pytest.mark.parametrize(
+    ("there", "put"),
+    [
+        ('"champion": null', '"champion": "none yet"'),
+        ('"override": null', '"override":  null'),
+        ('"policy": "', '"policy": "0'),
+    ],
+)
+def test_a_decision_that_was_edited_is_not_promoted(workspace, registry, there, put):
+    """It alone says which policy and champion it was about, and when an override ends."""
+    register(workspace, **NAMES)
+    stored = next((workspace.root / "mlruns").rglob("decision.json"))
+    assert there in stored.read_text()
+    write_text(stored, stored.read_text().replace(there, put))
+    with pytest.raises(RegistryError, match=r"decision_digest of demo-safety version 1 is .* chan"):
+        promote(registry, "demo-safety", by="ann", why="x")
+    assert champion_of(registry) is None
+
+
+def test_a_version_of_nobodys_profile_is_not_promoted(workspace, registry):
+    register(workspace, **NAMES)
+    made = registry.version("demo-safety", "1")
+    tags = {key: value for key, value in made.tags.items() if key != "profile"}
+    home = registry.experiment("safereact")
+    logged = registry.finished_model(home, {"adapter_digest": tags["adapter_digest"]})
+    assert registry.create_version("demo-safety", logged, tags, "made elsewhere") == "2"
+    with pytest.raises(RegistryError, match=r"version 2 has no tag `profile`.*`safereact run`"):
+        promote(registry, "demo-safety", "2", by="ann", why="x")
 
 
 def test_pull_brings_the_same_adapter_back(workspace, registry, tmp_path):
