@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from components.records import AnyArm, Arm, Method
-from components.results import Adapter, Baselines, Comparison
+from components.repeats import footnotes, repeats
+from components.results import Adapter, Baselines, Comparison, SuiteSet
 from components.storage import read_json
 from components.workspace import STAGES, STUDIES_OF, Workspace
 from flows.lock import one_run
@@ -43,13 +44,15 @@ def methods_table(workspace: Workspace, comparison: Comparison) -> str:
     heads = ["method", *shown.values(), "seconds", "tokens", "peak MiB"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     costs = _costs(workspace)
+    marked = repeats(SuiteSet.load(workspace.stage("prepare")).leaks)
     for arm in (*Arm, *Method):
         if arm in comparison.rates:
             rates = comparison.rates[arm]
-            cells = [metric_cell(rates, metric) for metric in shown]
+            cells = [metric_cell(rates, metric, marked) for metric in shown]
             told = [_name(arm, comparison), *cells, *costs.get(arm.value, ("", "", ""))]
             lines.append("| " + " | ".join(told) + " |")
     lines += [f"\n{method}: left out, {why}" for method, why in comparison.left_out.items()]
+    lines += [f"\n{told}" for told in footnotes(marked, shown)]
     cut = (figure for arms in comparison.cut.values() for figure in arms.values())
     lines += [f"\n{told}" for told in judges_told(comparison.usage, cut)]
     return "\n".join(lines)

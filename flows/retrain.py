@@ -14,7 +14,8 @@ from prefect.tasks import Task
 
 from components.errors import RegistryError
 from components.release.registration import Registered
-from components.results import Decision
+from components.repeats import footnotes, mark, repeats
+from components.results import Decision, SuiteSet
 from components.workspace import STAGES, Workspace, open_workspace
 from flows.champion import bring_champion, champion_told, measures_champion
 from flows.lock import one_run
@@ -81,10 +82,11 @@ def register_adapter(workspace: Workspace) -> Registered:
 
 
 def _publish(workspace: Workspace, decision: Decision) -> None:
-    """Show the gate's rules in the Prefect interface."""
+    """Show the gate's rules in the Prefect interface, with what training held of their suites."""
+    marked = repeats(SuiteSet.load(workspace.stage("prepare")).leaks)
     rows = [
         {
-            "rule": rule.rule,
+            "rule": f"{rule.rule} {mark(rule.metric, marked)}".strip(),
             "conclusion": rule.conclusion.value,
             "override": str(rule.override or ""),
             "figure": rule.figure,
@@ -96,7 +98,8 @@ def _publish(workspace: Workspace, decision: Decision) -> None:
         for rule in decision.rules
     ]
     key = re.sub(r"[^a-z0-9-]+", "-", f"gate-{workspace.profile}")
-    create_table_artifact(rows, key=key, description=_summary(decision))
+    notes = footnotes(marked, (rule.metric for rule in decision.rules))
+    create_table_artifact(rows, key=key, description="\n\n".join([_summary(decision), *notes]))
 
 
 def _summary(decision: Decision) -> str:

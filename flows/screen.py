@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from components.measures import Metric
+from components.repeats import footnotes, mark, repeats
 from components.results import (
     Conclusion,
     CutFigure,
     Decision,
+    LeakFigure,
     RateFigure,
     RuleOutcome,
     Usage,
@@ -84,24 +86,30 @@ def shown(console: Console) -> Iterator[None]:
         logger.removeHandler(progress)
 
 
-def rules_table(decision: Decision) -> Table:
-    """Return the policy's rules with what decided each; of the evidence's own checks, failures."""
+def rules_table(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Table:
+    """Return the policy's rules with what decided each; of the evidence's own checks, failures.
+
+    Rules about suites of which training held prompts are marked, with what was found below.
+    """
+    marked = repeats(leaks)
     table = Table("rule", "", "what decided it", title="The gate's decision")
     checks = [rule for rule in decision.rules if rule.threshold is None]
     for rule in decision.rules:
         if rule not in checks or not rule.passed or rule.warns:
             why = f"{rule.why}\n{rule.override}" if rule.override else rule.why
-            table.add_row(rule.rule, _mark(rule), why)
+            table.add_row(f"{rule.rule} {mark(rule.metric, marked)}".strip(), _mark(rule), why)
     if passed := sum(rule.passed for rule in checks):
         told = f"{passed} of {len(checks)}: adapter, models, prompts, prompt form, judges; no leaks"
         table.add_row("evidence is about this adapter", Text("pass", "green"), told)
     for refusal in decision.refused:
         table.add_row("override", Text("refused", "bold yellow"), refusal)
+    notes = footnotes(marked, (rule.metric for rule in decision.rules))
+    table.caption, table.caption_justify = "\n".join(notes) or None, "left"
     return table
 
 
 def _mark(rule: RuleOutcome) -> Text:
-    if rule.warns:
+    if rule.warns and rule.passed:
         return Text("pass, read why", "bold yellow")
     if rule.override:
         return Text("overridden", "bold yellow")
@@ -117,22 +125,25 @@ def verdict(decision: Decision) -> str:
     return "The gate said no: rejected; nothing was registered."
 
 
-def rate_cell(figure: RateFigure | None, unparsed: RateFigure | None = None) -> str:
-    """Return a rate as a cell of a table: per cent, interval and n, and how many of the verdicts
-    behind it could not be read, where there are some."""
+def rate_cell(
+    figure: RateFigure | None, unparsed: RateFigure | None = None, *, sign: str = ""
+) -> str:
+    """Return a rate as a cell of a table: per cent with its `sign`, interval and n, and how many of
+    the verdicts behind it could not be read, where there are some."""
     if figure is None:
         return "not measured"
     low, high = 100 * figure.low, 100 * figure.high
-    told = f"{100 * figure.rate:.1f} % [{low:.1f}, {high:.1f}], n={figure.n}"
+    told = f"{100 * figure.rate:.1f} %{sign} [{low:.1f}, {high:.1f}], n={figure.n}"
     if unparsed is None or not unparsed.count:
         return told
     return f"{told}; {unparsed.count} of {unparsed.samples or unparsed.n} unparsed"
 
 
-def metric_cell(rates: Mapping[str, RateFigure], name: str) -> str:
-    """Return the rate of the metric `name` as `rate_cell` does."""
+def metric_cell(rates: Mapping[str, RateFigure], name: str, marked: Collection[str] = ()) -> str:
+    """Return the rate of the metric `name` as `rate_cell` does, with the mark of its suite."""
     unparsed = Metric.parse(name).unparsed
-    return rate_cell(rates.get(name), rates.get(str(unparsed)) if unparsed else None)
+    misread = rates.get(str(unparsed)) if unparsed else None
+    return rate_cell(rates.get(name), misread, sign=mark(name, marked))
 
 
 def judges_told(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[str]:

@@ -15,7 +15,8 @@ from components.config import GuardJudge, load_profile, read_yaml
 from components.errors import ConfigError, StageError
 from components.provenance import untracked
 from components.records import Arm
-from components.results import Decision, Evidence
+from components.repeats import footnotes, repeats
+from components.results import Decision, Evidence, SuiteSet
 from components.suites import used_suites
 from components.workspace import Workspace
 from flows.champion import bring_champion
@@ -53,16 +54,20 @@ def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
         "| seed | model | " + " | ".join(COLUMNS.values()) + " | gate |",
         "|---" * (len(COLUMNS) + 3) + "|",
     ]
+    told: list[str] = []
     for name in experiments:
         evidence = Evidence.model_validate(_read(workspace, "evaluate", names.METRICS, name))
         decision = Decision.model_validate(_read(workspace, "gate", names.DECISION, name))
+        prompts = SuiteSet.model_validate(_read(workspace, "prepare", names.SUITE_MANIFEST, name))
+        marked = repeats(prompts.leaks)
+        seed = name.rpartition("-")[2]
+        told += [f"\nseed {seed}: {note}" for note in footnotes(marked, COLUMNS)]
         for arm in evidence.arms:
             rates = evidence.rates.get(arm, {})
-            cells = [metric_cell(rates, metric) for metric in COLUMNS]
+            cells = [metric_cell(rates, metric, marked) for metric in COLUMNS]
             word = decision.word if arm is Arm.RESTORED else ""
-            seed = name.rpartition("-")[2]
             lines.append(f"| {seed} | {arm} | " + " | ".join(cells) + f" | {word} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *told])
 
 
 def _refuse_untracked(workspace: Workspace) -> None:

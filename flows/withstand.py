@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from components.records import Arm
+from components.repeats import footnotes, mark, repeats
 from components.reporting.attacks import attack_rows
-from components.results import Ablation, Evidence, Standing, Undoing, Withstand
+from components.results import (
+    Ablation,
+    Evidence,
+    LeakFigure,
+    Standing,
+    Undoing,
+    Withstand,
+)
 from components.workspace import STAGES, STUDIES_OF, Workspace
 from flows.lock import one_run
 from flows.pipeline import bring_up_to_date, check_profile
@@ -28,20 +38,25 @@ def withstand_attacks(workspace: Workspace) -> tuple[Evidence, Withstand]:
         )
 
 
-def attacks_table(evidence: Evidence) -> str:
+def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
     """Return a Markdown table: how often each arm complied, by suite and form; empty where the
-    profile names no attacks."""
+    profile names no attacks. Rates of suites of which training held prompts are marked."""
     rows = attack_rows(evidence)
+    marked = repeats(leaks)
     arms = [arm for arm in Arm if any(arm in row.rates for row in rows)]
     cells = [
         [
             row.suite,
             row.form,
-            *(rate_cell(row.rates.get(arm), row.unparsed.get(arm)) for arm in arms),
+            *(
+                rate_cell(row.rates.get(arm), row.unparsed.get(arm), sign=mark(row.suite, marked))
+                for arm in arms
+            ),
         ]
         for row in rows
     ]
-    return _table(["complies, suite", "form", *arms], cells) if rows else ""
+    told = [f"\n{note}" for note in footnotes(marked, (row.suite for row in rows))]
+    return "\n".join([_table(["complies, suite", "form", *arms], cells), *told]) if rows else ""
 
 
 def undoings_table(undoings: tuple[Undoing, ...]) -> str:

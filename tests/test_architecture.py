@@ -27,6 +27,7 @@ from components.workspace import (
 
 ROOT = Path(__file__).parents[1]
 SHELF = {
+    "addresses",
     "config",
     "records",
     "results",
@@ -37,6 +38,7 @@ SHELF = {
     "journal",
     "launcher",
     "measures",
+    "repeats",
     "replies",
     "shown",
     "suites",

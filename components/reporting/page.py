@@ -12,6 +12,7 @@ from markupsafe import Markup
 from components import shown
 from components.config import Report as Section
 from components.records import Arm, Outcome, Role, Split
+from components.repeats import footnotes, mark, repeats
 from components.reporting import figures, wording
 from components.reporting.attacks import attack_rows
 from components.reporting.curves import loss_curves
@@ -59,20 +60,25 @@ def render(
             curves=_curves(adapter.folder / CURVES),
             examples=examples,
             one_contract=adapter.contract == evidence.contract == decision.contract,
-            **_told(evidence, decision),
+            **_told(evidence, decision, repeats(prompts.leaks)),
         )
     )
 
 
-def _told(evidence: Evidence, decision: Decision) -> dict[str, Any]:
-    """Return the evidence and the decision as the page's tables and sentences want them."""
+def _told(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dict[str, Any]:
+    """Return the evidence and the decision as the page's tables and sentences want them; `marked`
+    are the suites of which training held prompts, with what was found."""
+    shown = {metric for rates in evidence.rates.values() for metric in rates}
+    shown |= {rule.metric for rule in decision.rules}
     return {
         "verdict": figures.verdict(decision),
         "reasons": figures.reasons(decision),
         "rules": figures.policy_rules(decision),
         "checks": figures.checks(decision),
         "panels": figures.panels(evidence, decision),
-        "sentences": _sentences(evidence),
+        "marked": marked,
+        "footnotes": footnotes(marked, shown),
+        "sentences": _sentences(evidence, marked),
         "arms": figures.arms(evidence),
         "metrics": figures.metrics(evidence, compared=True),
         "others": figures.metrics(evidence, compared=False),
@@ -102,6 +108,7 @@ def _environment() -> Environment:
         arm=wording.arm_name,
         one_line=shown.one_line,
         side=figures.side,
+        mark=mark,
         form=lambda form: wording.FORM_NAMES.get(form, ""),
         clip=shown.clip,
         place=_place,
@@ -121,10 +128,13 @@ def _place(model: ModelRef) -> str:
     return PurePath(model.location).name if model.where == "local" else model.location
 
 
-def _sentences(evidence: Evidence) -> list[str]:
+def _sentences(evidence: Evidence, marked: dict[str, str]) -> list[str]:
+    subjects = {
+        "harmful.refused": "Harmful requests refused",
+        "reasoning.correct": "Reasoning problems solved",
+    }
     told = (
-        figures.change(evidence, "harmful.refused", "Harmful requests refused"),
-        figures.change(evidence, "reasoning.correct", "Reasoning problems solved"),
+        *(figures.change(evidence, m, f"{told}{mark(m, marked)}") for m, told in subjects.items()),
         figures.against_baseline(evidence.differences, evidence.confidence),
     )
     return [sentence for sentence in told if sentence]

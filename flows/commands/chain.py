@@ -24,6 +24,7 @@ from flows.door import (
 def run(profile: Profile = "tiny") -> None:
     """Bring a profile up to date and register its adapter if the gate accepts it."""
     workspace = open_workspace(profile)
+    from components.results import SuiteSet
     from flows.pipeline import check_profile
 
     check_profile(workspace)
@@ -33,7 +34,8 @@ def run(profile: Profile = "tiny") -> None:
     with shown(console):
         outcome = run_retrain(workspace)
     decision, registered = outcome.decision, outcome.registered
-    console.print(rules_table(decision))
+    leaks = SuiteSet.load(workspace.stage("prepare")).leaks
+    console.print(rules_table(decision, leaks))
     report = workspace.stage("report") / "report.html"
     console.print(f"report: {report.relative_to(workspace.root)}", highlight=False)
     if registered is None:

@@ -37,6 +37,7 @@ def compare(profile: Profile = "tiny") -> None:
 def withstand(profile: Profile = "tiny") -> None:
     """Attack the restored model, try to undo its safety, and print what is left."""
     workspace = open_workspace(profile)
+    from components.results import SuiteSet
     from flows import withstand as attacks
     from flows.profiles import list_studied
     from flows.screen import shown
@@ -45,8 +46,10 @@ def withstand(profile: Profile = "tiny") -> None:
         console.print(f"written: {workspace.parameters.name}, which lists {profile} as attacked")
     with shown(console):
         evidence, withstood = attacks.withstand_attacks(workspace)
+    leaks = SuiteSet.load(workspace.stage("prepare")).leaks
     tables = (
-        attacks.attacks_table(evidence) or "The profile names no attacks (evaluate.attacks).",
+        attacks.attacks_table(evidence, leaks)
+        or "The profile names no attacks (evaluate.attacks).",
         attacks.undoings_table(withstood.undoings),
         attacks.ablations_table(withstood.ablations),
         attacks.judging_told(withstood),

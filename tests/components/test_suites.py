@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from components.config import Prepare, SuiteUse
+from components.config import Prepare, SuiteUse, read_yaml
 from components.errors import ConfigError
 from components.records import Form, Role, Split
 from components.suites import Suite, load_suite, suites_in, used_suites
+from components.workspace import EMBEDDED
 
-FOLDER = Path(__file__).parents[2] / "data" / "suites"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "data" / "suites"
 SHIPPED = suites_in(FOLDER)
+EMBEDDED_SUITES = {
+    *("everyday-benign", "everyday-arithmetic"),
+    *("tiny-harmful", "tiny-borderline", "tiny-benign", "tiny-reasoning"),
+}
 
 MINIMAL = """
 description: Sums.
@@ -40,10 +46,20 @@ def test_the_agreed_suites_are_there():
         *("jailbreakbench", "harmbench", "strongreject", "advbench"),
         *("xstest", "or-bench-hard"),
         *("gsm8k", "math-500", "aime-2024", "aime-2025", "gpqa-diamond", "medqa"),
+        *EMBEDDED_SUITES,
     } <= set(SHIPPED)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+def test_every_embedded_suite_reads_a_file_that_dvc_watches():
+    found = {name: load_suite(FOLDER / f"{name}.yaml").source for name in SHIPPED}
+    paths = {name: source.path or "" for name, source in found.items()}
+    assert {n for n, path in paths.items() if path.startswith(f"{EMBEDDED}/")} == EMBEDDED_SUITES
+    assert all((ROOT / paths[name]).is_file() for name in EMBEDDED_SUITES)
+    graph = read_yaml(ROOT / "dvc.yaml")["stages"]
+    assert EMBEDDED in graph["prepare"]["do"]["deps"]
+
+
+@pytest.mark.parametrize("name", sorted(set(SHIPPED) - EMBEDDED_SUITES))
 def test_a_shipped_suite_is_valid_pinned_and_says_where_its_pin_is_from(name: str):
     path = FOLDER / f"{name}.yaml"
     suite = load_suite(path)

@@ -42,6 +42,16 @@ if word == "sleep":
 weight = float(rest) if word == "weight" else 1.0
 write_result(stage, workspace, accepted=word != "reject", weight=weight)
 """
+# What a stage `prepare` does besides where training repeats prompts of the suite `harmful`.
+LEAK = """
+if stage == "prepare":
+    from components.results import SuiteSet
+    from tests.releases import leak, no_leaks
+    prompts = SuiteSet.load(workspace.stage(stage))
+    rest = no_leaks(("borderline", "benign", "reasoning"))
+    leaks = (leak("harmful", "run", 3, dropped=5), leak("harmful", "copy"), *rest)
+    prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
+"""
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +113,13 @@ def project(
 def behave(workspace: Workspace, stage: str, what: str) -> None:
     """Let a stage do something else; `do` is the ordinary thing."""
     (workspace.root / "behaviour" / stage).write_text(what)
+
+
+def leak_into_training(workspace: Workspace) -> str:
+    """Let training repeat prompts of the suite `harmful`; return what is told of it."""
+    work = workspace.root / "work.py"
+    work.write_text(work.read_text() + LEAK)
+    return "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped"
 
 
 def safereact(*words: str) -> subprocess.CompletedProcess[str]:

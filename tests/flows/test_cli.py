@@ -18,13 +18,15 @@ from components.results import Decision
 from components.storage import digest_folder
 from components.workspace import STAGES, Workspace
 from flows.lock import one_run
-from tests.flows.conftest import behave, safereact
+from tests.flows.conftest import behave, leak_into_training, safereact
 from tests.releases import write_all
 
 
 def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
+    leaked = leak_into_training(project)
     first = safereact("run", "--profile", "demo")
     assert first.returncode == 0, first.stderr
+    assert leaked in " ".join(first.stdout.split()), "what training held is told of the rules"
     for number, stage in enumerate(STAGES, 1):
         assert f"{number}/{len(STAGES)} {stage}" in first.stdout
     assert "registered: demo-safety version 1, alias candidate" in first.stdout

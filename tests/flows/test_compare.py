@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from components.config import read_yaml
+from components.repeats import MARK
+from components.results import Comparison, SuiteSet
 from components.workspace import Workspace
+from flows.compare import methods_table
 from tests.flows.conftest import behave, safereact
+from tests.releases import leak, write_result
 
 
 def test_every_method_has_its_row_and_its_cost(project: Workspace):
@@ -70,3 +75,21 @@ def test_a_profile_without_the_sections_is_told_how_to_write_them(project: Works
     done = safereact("compare", "--profile", "demo")
     assert done.returncode == 2
     assert "lacks baselines" in done.stderr and "`baselines: {}`" in done.stderr
+
+
+def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    for stage in ("prepare", "models", "train", "evaluate", "baselines", "compare"):
+        write_result(stage, workspace)
+    comparison = Comparison.load(workspace.stage("compare"))
+    assert MARK not in methods_table(workspace, comparison)
+    prompts = SuiteSet.load(workspace.stage("prepare"))
+    leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
+    prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
+    table = methods_table(workspace, comparison).splitlines()
+    (row,) = (line for line in table if line.startswith("| base |"))
+    assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(MARK) == 1
+    assert [line for line in table if line.startswith(MARK)] == [
+        "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
+        "for it; none is repeated in what was trained on."
+    ]

@@ -53,8 +53,9 @@ def test_training_takes_the_steps_of_both_adapters_and_the_answers(profile):
     # baseline's 400 steps of 16 rows, half of each kind, through head and embeddings, too.
     reactivation = 400 * 16 * (4 * 356 + 6 * 612) * 2 * block
     baseline = 400 * 16 * 4 * (356 + 612) / 2 * (2 * block + 2 * 96 * 64)
-    # 300 and 400 answers of 256 and 512 tokens, 64 at once, 2 ms a token.
-    answers = (5 * 256 + 7 * 512) * 2e-3
+    # 300 answers of the teacher, as long as in its check, 512 tokens, and 400 of 512, 64 at once,
+    # 2 ms a token.
+    answers = (5 * 512 + 7 * 512) * 2e-3
     found = training_seconds(profile.model_copy(update={"probe": probe}), SMALL, weak)
     assert found == pytest.approx((reactivation + baseline) / (1e12 * 0.35) + answers)
 

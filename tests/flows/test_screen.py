@@ -5,6 +5,7 @@ from __future__ import annotations
 from components.release.gate import statement
 from components.results import Decision, RateFigure, RuleOutcome
 from flows.screen import metric_cell, rate_cell, rules_table
+from tests.releases import leak, no_leaks
 
 
 def rate(count: int, n: int, **more) -> RateFigure:
@@ -44,3 +45,32 @@ def test_a_check_that_passed_is_shown_where_its_words_are_to_be_read():
     assert list(rules.cells) == ["told", "evidence is about this adapter"]
     assert str(next(iter(marks.cells))) == "pass, read why"
     assert next(iter(whys.cells)) == "the words of told"
+
+
+def test_a_check_that_failed_is_shown_as_failed_although_its_words_are_to_be_read():
+    failed = statement("told", False, "why", warns=True)
+    _, marks, _ = rules_table(Decision.model_construct(rules=(failed,), refused=())).columns
+    assert [str(mark) for mark in marks.cells] == ["FAIL"]
+
+
+def test_the_rates_of_a_suite_that_training_held_are_marked():
+    rates = {"harmful.refused": rate(12, 100), "benign.refused": rate(12, 100)}
+    marked = {"harmful": "what was found"}
+    assert metric_cell(rates, "harmful.refused", marked) == "12.0 %† [7.0, 19.8], n=100"
+    assert metric_cell(rates, "benign.refused", marked) == "12.0 % [7.0, 19.8], n=100"
+
+
+def test_rules_about_a_suite_that_training_held_are_marked_and_explained():
+    about = check("safety", warns=False).model_copy(
+        update={"metric": "harmful.refused", "threshold": 0.85}
+    )
+    decision = Decision.model_construct(rules=(about,), refused=())
+    assert rules_table(decision).caption is None
+    assert rules_table(decision, no_leaks(["harmful"])).caption is None
+    leaks = (leak("harmful", "run", 3, dropped=5), leak("mine", "run", 3, dropped=5))
+    table = rules_table(decision, leaks)
+    assert list(table.columns[0].cells) == ["safety †"]
+    assert str(table.caption) == (
+        "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
+        "for it; none is repeated in what was trained on."
+    )

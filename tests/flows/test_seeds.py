@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from components.workspace import Workspace
-from tests.flows.conftest import behave, safereact
+from tests.flows.conftest import behave, leak_into_training, safereact
 
 
 def git(project: Workspace, *words: str) -> str:
@@ -28,6 +28,17 @@ def test_every_seed_has_its_rows_and_the_working_tree_stays(project: Workspace):
     assert git(project, "status", "--porcelain") == ""
     assert not (project.root / "artifacts").exists()
     assert safereact("seeds", "--profile", "demo", "--seeds", "4").returncode == 0  # once more
+
+
+def test_rates_of_a_suite_that_training_held_are_marked(project: Workspace):
+    told = leak_into_training(project)
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "one")
+    done = safereact("seeds", "--profile", "demo", "--seeds", "4")
+    assert done.returncode == 0, done.stderr
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith("| 4 | restored |"))
+    assert row.split(" | ")[2].startswith("95.0 %† [") and row.count("†") == 1
+    assert f"\nseed 4: {told}" in done.stdout
 
 
 def test_own_files_that_git_does_not_track_go_with_the_experiment(project: Workspace):

@@ -12,7 +12,7 @@ from components.results import Evidence, RateFigure
 from components.workspace import Workspace
 from flows.withstand import attacks_table, halved
 from tests.flows.conftest import behave, safereact
-from tests.releases import undoing
+from tests.releases import leak, undoing
 
 
 def rate(count: int, n: int) -> RateFigure:
@@ -87,6 +87,10 @@ def test_attacks_stand_beside_the_plain_form():
         " 12.0 % [7.0, 19.8], n=100; 5 of 100 unparsed ",
     ]
     assert "unparsed" not in lines[2]
+    leaks = (leak("harmful", "run", 3, dropped=5), leak("benign", "run", 3, dropped=5))
+    marked = attacks_table(Evidence.model_construct(rates=rates), leaks).splitlines()
+    assert "12.0 %† [7.0, 19.8], n=100; 5 of 100 unparsed" in marked[3]
+    assert marked[-1].startswith("† harmful: ") and len(marked) == len(lines) + 2
     plain = {Arm.BASE: {"harmful.either.complied": rate(0, 300)}}
     assert attacks_table(Evidence.model_construct(rates=plain)) == ""
 

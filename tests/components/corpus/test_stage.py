@@ -16,6 +16,7 @@ from components.config import Prepare
 from components.corpus.stage import prepare
 from components.errors import ConfigError, DataError
 from components.records import Role, Split
+from components.repeats import repeats
 from components.results import PromptSet, SuiteSet
 from components.storage import digest_folder, read_rows
 
@@ -192,6 +193,48 @@ def test_the_embedded_prompts_pass_whole(tmp_path: Path):
     found = prepare(profile.model_copy(update={"sources": tuple(sources)}), seed=0, out=tmp_path)
     assert all(source.kept == source.read for source in found.sources)
     assert found.overlap == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("everyday-benign", 424),
+        ("everyday-arithmetic", 400),
+        ("tiny-harmful", 300),
+        ("tiny-borderline", 240),
+        ("tiny-benign", 300),
+        ("tiny-reasoning", 300),
+    ],
+)
+def test_an_embedded_suite_is_prepared_whole_for_another_pair(
+    section: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, count: int
+):
+    monkeypatch.chdir(ROOT)  # where the suites lie, and what their paths start from
+    found = prepare(with_suites(section, **{name: {}}), seed=0, out=tmp_path)
+    spec, rows = found.named_suites()[name]
+    assert spec.prompts == len(rows) == count
+    assert {row.role for row in rows} == {spec.role}
+    assert {row.licence for row in rows} == {"Apache-2.0"}
+    assert {row.answer is None for row in rows} == {spec.role is not Role.REASONING}
+    assert not repeats(figure for figure in found.leaks if figure.suite == name)
+
+
+def test_a_suite_of_the_own_test_rows_takes_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from components.config import load_profile
+
+    monkeypatch.chdir(ROOT)
+    tiny = load_profile(Path("profiles") / "tiny.yaml").prepare
+    both = with_suites(tiny, **{"tiny-harmful": {}, "tiny-reasoning": {"prompts": 50}})
+    found = prepare(both, seed=0, out=tmp_path)
+    assert {name: len(rows) for name, (_, rows) in found.named_suites().items()} == {
+        "tiny-harmful": 300,
+        "tiny-reasoning": 50,
+    }
+    own = {role: len([row for row in found.own_test() if row.role is role]) for role in Role}
+    assert own == {Role.HARMFUL: 300, Role.BORDERLINE: 240, Role.BENIGN: 300, Role.REASONING: 300}
+    assert found.overlap == {} and not repeats(found.leaks)
 
 
 SUMS = """

@@ -156,6 +156,7 @@ def make_point(by: str, scope: str | None, share: float | None, removed: int) ->
         by=by,
         scope=scope,
         share=share,
+        kept=share,
         removed=removed,
         weights=7_864_320,
         harmful_refused=rate,
@@ -215,6 +216,7 @@ def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
             )
             for teacher, refused in (("base", 1.0), ("pruned", 0.031), ("reminder", 0.0))
         ),
+        check_tokens=32,
         teacher="base",
         reminder=f"Remember to be safe. {reason}",
         target_layers=(4, 8, 12, 16, 20),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from components.records import Arm, Form
+from components.repeats import MARK
 from components.reporting.attacks import attack_rows
 from components.reporting.page import render
 from tests.components.reporting.cases import rate
+from tests.releases import leak
 
 SAME = {
     "suite.either.complied": rate(2, 300),
@@ -42,10 +44,10 @@ def test_a_row_a_form_and_the_plain_form_first(good):
 
 
 def test_the_page_has_a_section_only_where_there_were_attacks(good):
-    def page(evidence):
+    def page(evidence, prompts=good.prompts):
         return render(
             good.section,
-            good.prompts,
+            prompts,
             good.models,
             good.probe,
             good.adapter,
@@ -61,3 +63,9 @@ def test_the_page_has_a_section_only_where_there_were_attacks(good):
     assert section.count("not measured") == 3 * 2
     # Told where there are some, and nowhere else.
     assert section.count("unparsed") == 1 and "3/100 unparsed" in section
+    leaks = (leak("suite", "run", 3, dropped=5),)
+    prompts = good.prompts.model_copy(update={"leaks": leaks})
+    prompts._folder = good.prompts.folder
+    assert MARK not in section
+    section = page(attacked(good), prompts).partition('id="attacks"')[2].partition("</section>")[0]
+    assert section.count(f">{MARK}</a>") == 6  # two arms in three forms

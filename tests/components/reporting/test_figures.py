@@ -147,7 +147,7 @@ def test_the_verdict_tells_what_is_inconclusive_and_what_is_overridden(good):
     assert verdict(undecided) == ("The adapter must not be registered: 1 of 5 rules inconclusive.")
     signed = Override(
         rule=open_rule.rule, adapter="e", evidence="f", policy="p", who="ann", why="seen",
-        until=date(2027, 1, 31),
+        signed=date(2026, 11, 30), until=date(2027, 1, 31),
     )  # fmt: skip
     rules = (*rules[:2], open_rule.model_copy(update={"override": signed}), *rules[3:])
     assert verdict(good.decision.model_copy(update={"rules": rules})) == (

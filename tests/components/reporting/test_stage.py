@@ -5,10 +5,12 @@ import pytest
 
 from components.errors import EvidenceError
 from components.records import Arm
+from components.repeats import MARK
 from components.results import Conclusion, Report, Word
 from components.storage import digest_file
 from components.workspace import CURVES
-from tests.components.reporting.cases import make_case
+from tests.components.reporting.cases import SIZES, make_case
+from tests.releases import leak, no_leaks
 
 VOID = {"wbr", "meta", "br", "img", "col", "line", "circle", "rect", "path", "use"}
 
@@ -188,3 +190,38 @@ def test_the_champion_is_shown_where_it_was_measured_and_not_otherwise(accepted,
     assert "Restored − Champion" in page.text
     assert "Champion demo-safety version 3, adapter cccccccccccc" in page.text
     assert "95.7 %" in page.text.replace("\xa0", " ")  # 287 of 300
+
+
+def rates_of(page: str, suite: str) -> list[str]:
+    """Return, of the row of every metric of a suite, what stands behind its name."""
+    rows = re.findall(rf"<tr[^>]*><th[^>]*><code>{suite}\.(.*?)</tr>", page, re.DOTALL)
+    return [row.partition("</code>")[2] for row in rows]
+
+
+def test_a_suite_without_leaks_is_not_marked(good, accepted, tmp_path):
+    assert MARK not in accepted[1] and 'id="repeated"' not in accepted[1]
+    clean = good.prompts.model_copy(update={"leaks": no_leaks(SIZES)})
+    clean._folder = good.prompts.folder
+    _, page = good.replaced(prompts=clean).write(tmp_path)
+    assert MARK not in page and 'id="repeated"' not in page
+
+
+def test_every_figure_of_a_suite_that_training_held_is_marked_and_explained(good, tmp_path):
+    leaks = (*no_leaks(SIZES), leak("harmful", "run", 3, dropped=5))
+    prompts = good.prompts.model_copy(update={"leaks": leaks})
+    prompts._folder = good.prompts.folder
+    _, page = good.replaced(prompts=prompts).write(tmp_path)
+    assert all(row.count(f">{MARK}</a>") == 4 for row in rates_of(page, "harmful")[:2])
+    assert all(f">{MARK}</a>" in row for row in rates_of(page, "harmful"))
+    assert rates_of(page, "harmful") and not any(MARK in row for row in rates_of(page, "benign"))
+    panels = page.partition('class="panels"')[2].partition("</section>")[0].split("<article")
+    assert [panel.count(f">{MARK}</a>") for panel in panels[1:]] == [4, 0, 0, 0]
+    rules = page.partition('id="rules"')[2].partition("</table>")[0]
+    assert rules.count(f">{MARK}</a>") == 2
+    told = Page(page).text
+    assert f"Harmful requests refused{MARK}: 100.0" in told
+    note = (
+        "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
+        "for it; none is repeated in what was trained on."
+    )
+    assert told.count(note) == 1 and page.count('id="repeated"') == 1
