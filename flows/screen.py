@@ -94,7 +94,8 @@ def rules_table(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Table:
     marked = repeats(leaks)
     table = Table("rule", "", "what decided it", title="The gate's decision")
     checks = [rule for rule in decision.rules if rule.threshold is None]
-    for rule in decision.rules:
+    # What only has words to read stands below the rules.
+    for rule in sorted(decision.rules, key=lambda rule: rule in checks and rule.passed):
         if rule not in checks or not rule.passed or rule.warns:
             why = f"{rule.why}\n{rule.override}" if rule.override else rule.why
             table.add_row(f"{rule.rule} {mark(rule.metric, marked)}".strip(), _mark(rule), why)
