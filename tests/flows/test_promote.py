@@ -120,14 +120,15 @@ def test_a_worker_retrains_and_a_person_approves(server: Workspace):
 
 
 def the_run(flow: str):
-    """Return the run of a flow that was asked for, besides those that its schedule plans."""
+    """Return the run of a flow's deployment that was asked for, besides those that its schedule
+    plans and those that other tests began without a deployment."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
     named = FlowFilter(name=FlowFilterName(any_=[flow]))
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_filter=named)
-    (run,) = (run for run in runs if not run.auto_scheduled)
+    (run,) = (run for run in runs if run.deployment_id and not run.auto_scheduled)
     return run
 
 
