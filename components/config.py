@@ -612,6 +612,9 @@ class RubricJudge(Section):
 Judge = Annotated[GuardJudge | RubricJudge, Field(discriminator="kind")]
 
 
+RULES = "rules"  # the judge that is built in
+
+
 class Evaluate(Section):
     """Settings of the stage `evaluate`."""
 
@@ -656,9 +659,9 @@ class Evaluate(Section):
     @field_validator("judges")
     @classmethod
     def _rules_are_built_in(cls, judges: dict[str, Judge]) -> dict[str, Judge]:
-        if "rules" in judges:
+        if RULES in judges:
             raise ValueError(
-                "the judge `rules` is built in; set evaluate.rules, or rename this one"
+                f"the judge `{RULES}` is built in; set evaluate.rules, or rename this one"
             )
         return judges
 
@@ -668,6 +671,10 @@ class Evaluate(Section):
         if missing:
             raise ValueError(f"max_new_tokens lacks a number for {', '.join(missing)}")
         return self
+
+    def judge_of(self, role: Role) -> str:
+        """Return what the profile calls the judge of its own prompts of a role."""
+        return self.judged_by.get(role, RULES)
 
 
 # --- baselines, compare ------------------------------------------------------------------------

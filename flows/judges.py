@@ -6,10 +6,10 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from components.config import GuardJudge, Profile
+from components.config import RULES, GuardJudge, Profile
 from components.errors import SafeReActError
 from components.evaluation.judges.calibration import read_cases
-from components.evaluation.judges.opening import RULES, check_judge, open_judge
+from components.evaluation.judges.opening import check_judge, open_judge
 from components.records import Role
 from components.suites import Suite
 from flows.checkpoints import Wanted
@@ -49,7 +49,7 @@ def guards_to_fetch(profile: Profile, suites: Mapping[str, Suite], root: Path) -
 def _in_use(profile: Profile, suites: Mapping[str, Suite]) -> dict[str, set[Role]]:
     """Return the judges that suites name, each with the roles of its suites."""
     evaluate = profile.evaluate
-    asked = [(evaluate.judged_by.get(role, RULES), role) for role in evaluate.prompts]
+    asked = [(evaluate.judge_of(role), role) for role in evaluate.prompts]
     asked += [(suite.judge, suite.role) for suite in suites.values()]
     found: dict[str, set[Role]] = {}
     for name, role in asked:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from components.measures import Metric
 from components.repeats import footnotes, mark, repeats
+from components.reporting.judges import usage_told
 from components.results import (
     Conclusion,
     CutFigure,
@@ -150,12 +151,7 @@ def metric_cell(rates: Mapping[str, RateFigure], name: str, marked: Collection[s
 def judges_told(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[str]:
     """Return, a line each, what a table of verdicts does not show: what paid judges were asked for,
     and how many completions were judged without their middle."""
-    lines = [
-        f"{name}: {use.requests:,} requests (those of killed runs included), {use.prompt_tokens:,} "
-        f"tokens read and {use.completion_tokens:,} written, {use.cost:g} US dollars by the "
-        "profile's prices"
-        for name, use in usage.items()
-    ]
+    lines = [usage_told(name, use) for name, use in usage.items()]
     seen = list(cut)
     if count := sum(figure.count for figure in seen):
         lines.append(

@@ -13,7 +13,6 @@ from components.suites import Suite
 PROMPT_TOKENS = 100
 _SHOTS_TOKENS = 600  # 16 short exchanges before a prompt
 _SUITE_PROMPTS = 500  # of a suite without a limit: how many it has is seen when it is read
-_RULES = "rules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def asked_of(profile: Profile, suites: Mapping[str, Suite]) -> list[Asked]:
     evaluate = profile.evaluate
     found: list[Asked] = []
     for role, prompts in evaluate.prompts.items():
-        judge = evaluate.judged_by.get(role, _RULES)
+        judge = evaluate.judge_of(role)
         own = Asked(role, judge, prompts, PROMPT_TOKENS, evaluate.max_new_tokens[role])
         found += _in_all_forms(own, evaluate, samples=1)
     for suite in suites.values():

@@ -12,7 +12,7 @@ from components import config
 from components.config import GraderKind
 from components.errors import EvidenceError
 from components.evaluation.attacks import draw_attacked, put
-from components.evaluation.judges.opening import RULES, check_judge
+from components.evaluation.judges.opening import check_judge
 from components.lm.chat import opens_thought, split_completion
 from components.lm.engines.protocol import Engine, Request, collect
 from components.lm.generation import engine_of
@@ -232,7 +232,7 @@ def _own_suite(section: config.Evaluate, role: Role, prompts: Sequence[Prompt]) 
         suite=role.value,
         role=role,
         prompts=prompts,
-        judge=section.judged_by.get(role, RULES),
+        judge=section.judge_of(role),
         max_new_tokens=section.max_new_tokens[role],
         grader="mathematics" if role is Role.REASONING else None,
     )

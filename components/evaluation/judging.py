@@ -12,7 +12,7 @@ from components.evaluation.asking import Answer, Exam
 from components.evaluation.attacks import judged_request
 from components.evaluation.grading import Grade, grade
 from components.evaluation.judges.calibration import LabelledCase, calibrate, cases_for
-from components.evaluation.judges.opening import RULES, open_judge
+from components.evaluation.judges.opening import open_judge
 from components.evaluation.judges.protocol import Case, Judge, Ruling, rule_on
 from components.evaluation.judges.verdicts import KeptVerdicts, Remembered
 from components.evaluation.rows import Row
@@ -95,7 +95,7 @@ class Jury:
             if labelled:
                 cases_for(judge, labelled)
             # The rules rule anew in less time than their word is kept in.
-            judges[name] = judge if name == RULES else Remembered(judge, name, verdicts)
+            judges[name] = judge if name == config.RULES else Remembered(judge, name, verdicts)
         return cls(judges, suites, labelled, section.confidence)
 
     @property

@@ -24,7 +24,6 @@ from components.storage import digest_folder
 from components.workspace import Workspace
 
 log = logging.getLogger(__name__)
-_RULES = "rules"  # the judge that every profile has
 
 
 def bound_to(decision: Decision) -> dict[str, str]:
@@ -92,7 +91,7 @@ def _judges_now(
 
     Named suites that are not in `suites` are left out.
     """
-    own = {role.value: asked.judged_by.get(role, _RULES) for role in Role}
+    own = {role.value: asked.judge_of(role) for role in Role}
     labels = own | {suite: spec.judge for suite, spec in suites.items()}
     rules = rules_name(asked.rules.refusal_patterns, asked.rules.compliance_pattern)
     found = {}
@@ -100,7 +99,7 @@ def _judges_now(
         settings = asked.judges.get(labels[suite])
         kind = settings.kind if settings else "none"
         told = named[suite] if named[suite].startswith(f"{kind}:") else kind
-        found[f"judge of {suite}"] = rules if labels[suite] == _RULES else told
+        found[f"judge of {suite}"] = rules if labels[suite] == config.RULES else told
     return dict(sorted(found.items()))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from components.config import RULES
 from components.lm.outcomes import rules_name
 from components.measures import FINISHED, Metric, in_order
 from components.records import Arm, Role
@@ -207,7 +208,7 @@ def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOu
     counts = not policy.judges or kind in policy.judges
     if not counts:
         told += f"; the policy takes the word of {', '.join(policy.judges)}"
-    by_rules = kind == "rules"
+    by_rules = kind == RULES
     if by_rules:
         told += "; it reads how thought and answer open: a smoke test, not a safety judgement"
     if by_rules and judge != rules_name():

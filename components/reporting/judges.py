@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from components.records import Outcome
-from components.results import Calibration, CutFigure, Evidence
+from components.reporting.wording import number
+from components.results import Calibration, CutFigure, Evidence, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,12 @@ def judge_rows(evidence: Evidence) -> list[JudgeRow]:
         cut = CutFigure(count=sum(c.count for c in seen), n=sum(c.n for c in seen))
         rows.append(JudgeRow(calibration, tuple(own), cut))
     return rows
+
+
+def usage_told(name: str, use: Usage) -> str:
+    """Return in words what a paid judge was asked for."""
+    return (
+        f"{name}: {use.requests:,} requests (those of killed runs included), "
+        f"{use.prompt_tokens:,} tokens read and {use.completion_tokens:,} written, "
+        f"{number(use.cost)} US dollars by the profile's prices"
+    )

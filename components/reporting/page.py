@@ -17,7 +17,7 @@ from components.reporting import figures, wording
 from components.reporting.attacks import attack_rows
 from components.reporting.curves import loss_curves
 from components.reporting.examples import choose_examples
-from components.reporting.judges import judge_rows
+from components.reporting.judges import judge_rows, usage_told
 from components.results import Adapter, Decision, Evidence, ModelRef, Models, Probe, SuiteSet
 from components.storage import read_json_lines, read_rows
 from components.workspace import CURVES, PLOTS, ROWS
@@ -114,7 +114,9 @@ def _environment() -> Environment:
         place=_place,
         share=lambda value: wording.number(100 * value),
     )
-    environment.globals.update(Role=Role, Split=Split, Arm=Arm, Outcome=Outcome)
+    environment.globals.update(
+        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, usage_told=usage_told
+    )
     return environment
 
 

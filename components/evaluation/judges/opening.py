@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from components import config
 from components.addresses import is_address
+from components.config import RULES
 from components.errors import ConfigError
 from components.evaluation.judges.formats import FORMATS
 from components.evaluation.judges.protocol import Judge
@@ -14,7 +15,6 @@ from components.evaluation.judges.rules import RulesJudge
 from components.records import Role
 from components.results import Usage
 
-RULES = "rules"
 URL, KEY = "SAFEREACT_JUDGE_URL", "SAFEREACT_JUDGE_KEY"
 
 
