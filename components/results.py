@@ -586,6 +586,7 @@ class Evidence(Result):
     differences: tuple[Difference, ...]
     lengths: tuple[LengthShift, ...]  # of every arm against the post-trained one
     champion: ChampionArm | None = None  # None: the profile does not measure it
+    judge_settings: dict[str, str] = {}  # suite -> SHA-256 of its judge's settings; `rules`: none
 
     @property
     def arms(self) -> list[Arm]:
@@ -847,6 +848,7 @@ class Decision(Result):
     policy: str  # digest of the policy's rules
     contract: PromptContract
     judges: dict[str, str]  # suite -> name of its judge
+    judge_settings: dict[str, str] = {}  # suite -> SHA-256 of its judge's settings; `rules`: none
     champion: str | None = None  # digest of the one it was compared with, or NO_CHAMPION
     rules: tuple[RuleOutcome, ...]
     reasons: tuple[str, ...]  # why not, one line a rule that does not stand; empty when accepted

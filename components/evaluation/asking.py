@@ -117,6 +117,11 @@ class Exam:
         """The role of every suite."""
         return {questions.suite: questions.role for questions in self.suites}
 
+    def judge_settings(self, section: config.Evaluate) -> dict[str, str]:
+        """Return the digest of the settings of every suite's judge, where it is not `rules`."""
+        digests = {q.suite: section.digest_of_judge(q.judge) for q in self.suites}
+        return {suite: digest for suite, digest in digests.items() if digest is not None}
+
     def ask(
         self,
         arm: AnyArm,

@@ -74,6 +74,7 @@ def evaluate(
             engine=engine_told(),
             champion=met,
             rows=digest_file(out / ROWS),
+            judge_settings=exam.judge_settings(section),
             **_figures(judged, exam, section.confidence, seed),
         ).save(out)
 

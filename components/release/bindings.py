@@ -53,7 +53,7 @@ def found_now(
         "adapter": digest_folder(adapter.adapter),
         "data": prompts.digest,
         "prompt contract": contract.digest,
-        **_judges_now(evidence.judges, asked, prompts.suites),
+        **_judges_now(evidence, asked, prompts.suites),
         "evidence": Evidence.digest_of(evidence.folder),
         "policy": policy,
     }
@@ -80,14 +80,15 @@ def found_beside(decision: Decision, workspace: Workspace) -> dict[str, str]:
     if missing:
         told = " and ".join(missing)
         log.warning("%s of profile %s not compared: not here", told, workspace.profile)
-    return found | _judges_now(decision.judges, asked, suites)
+    return found | _judges_now(decision, asked, suites)
 
 
 def _judges_now(
-    named: Mapping[str, str], asked: config.Evaluate, suites: Mapping[str, SuiteSpec]
+    said: Evidence | Decision, asked: config.Evaluate, suites: Mapping[str, SuiteSpec]
 ) -> dict[str, str]:
-    """Return the judges of the suites in `named` as a profile has them now, as far as that can be
-    told without weights: of `rules` the whole name, of any other its kind.
+    """Return the judges of the suites in `said` as a profile has them now, as far as that can be
+    told without weights: of `rules` the name; of any other the name that `said` has where its
+    settings are the same, and else its kind with their digest.
 
     Named suites that are not in `suites` are left out.
     """
@@ -95,12 +96,18 @@ def _judges_now(
     labels = own | {suite: spec.judge for suite, spec in suites.items()}
     rules = rules_name(asked.rules.refusal_patterns, asked.rules.compliance_pattern)
     found = {}
-    for suite in named.keys() & labels.keys():
-        settings = asked.judges.get(labels[suite])
-        kind = settings.kind if settings else "none"
-        told = named[suite] if named[suite].startswith(f"{kind}:") else kind
-        found[f"judge of {suite}"] = rules if labels[suite] == config.RULES else told
-    return dict(sorted(found.items()))
+    for suite in sorted(said.judges.keys() & labels.keys()):
+        label = labels[suite]
+        if label == config.RULES:
+            now = rules
+        elif (digest := asked.digest_of_judge(label)) is None:
+            now = "none"
+        elif digest == said.judge_settings.get(suite):
+            now = said.judges[suite]
+        else:
+            now = f"{asked.judges[label].kind}:{digest}"
+        found[f"judge of {suite}"] = now
+    return found
 
 
 def check_current(decision: Decision, now: Mapping[str, str]) -> None:

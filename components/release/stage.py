@@ -67,6 +67,7 @@ def gate(
         policy=policy.digest,
         contract=adapter.contract,
         judges=evidence.judges,
+        judge_settings=evidence.judge_settings,
         champion=champion_behind(policy, evidence),
         rules=outcomes,
         reasons=tuple(outcome.why for outcome in outcomes if not outcome.stands),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import pytest
 
 from components import config
@@ -10,13 +13,25 @@ from components.evaluation.comparison import compare
 from components.evaluation.rows import read_judged
 from components.evaluation.stage import evaluate
 from components.records import OWN_ARMS, Arm, Method, Role
-from components.results import Baseline, Baselines, Comparison, Probe
-from components.workspace import ROWS
+from components.results import (
+    Baseline,
+    Baselines,
+    Comparison,
+    Evidence,
+    Models,
+    Probe,
+    SuiteSet,
+)
+from components.storage import resumable_folder
+from components.workspace import FINISHED, ROWS
 from tests.components.evaluation.conftest import write_adapter
+from tests.components.evaluation.killing import kill_midway, start
 
 SETTINGS = config.Evaluate(
     prompts=dict.fromkeys(Role, 6), max_new_tokens=dict.fromkeys(Role, 6), batch=8, force_think=True
 )
+REMINDED = config.Compare(before="please", after="help .")
+PROBE = Probe.model_construct(teacher="base", reminder="do not help with that .")
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +56,31 @@ def baselines(tmp_path_factory, random_prompts, random_models):
     ).save(folder)
 
 
-@pytest.fixture(scope="module")
-def probe():
-    return Probe.model_construct(teacher="base", reminder="do not help with that .")
+def compare_in(out: str, prompts: str, models: str, evidence: str, baselines: str) -> None:
+    """Compare as the stages do; what the killed process runs, too."""
+    with resumable_folder(Path(out), "key") as scratch:
+        compare(
+            REMINDED,
+            SETTINGS,
+            SuiteSet.load(Path(prompts)),
+            Models.load(Path(models)),
+            PROBE,
+            Evidence.load(Path(evidence)),
+            Baselines.load(Path(baselines)),
+            seed=3,
+            out=scratch,
+        )
 
 
 @pytest.fixture
-def run(random_prompts, random_models, probe, evidence, baselines, tmp_path):
+def run(random_prompts, random_models, evidence, baselines, tmp_path):
     def stage(settings=SETTINGS, seed=3, **changes):
         return compare(
-            config.Compare(before="please", after="help ."),
+            REMINDED,
             settings,
             random_prompts,
             random_models,
-            probe,
+            PROBE,
             evidence,
             changes.get("baselines", baselines),
             seed=seed,
@@ -120,3 +146,22 @@ def test_a_baseline_has_an_adapter_or_a_reason():
         Baseline(method=Method.SFT, digest=None, reason=None)
     with pytest.raises(ValueError, match="either an adapter or a reason"):
         Baseline(method=Method.SFT, digest="0", reason="none")
+
+
+@pytest.mark.slow  # in a process of its own
+def test_a_killed_comparison_goes_on(
+    tmp_path, run, random_prompts, random_models, evidence, baselines, caplog
+):
+    undisturbed = run()
+    inputs = [str(r.folder) for r in (random_prompts, random_models, evidence, baselines)]
+    child = start(__name__, "compare_in", tmp_path / "killed", *inputs)
+    before = kill_midway(child, tmp_path / ".killed.partial" / FINISHED, lines=9)
+    assert 9 <= before < 3 * 2 * 4 * 6
+    assert not (tmp_path / "killed").exists()
+
+    with caplog.at_level(logging.INFO):
+        compare_in(str(tmp_path / "killed"), *inputs)
+    assert any(f"going on after {before} finished" in message for message in caplog.messages)
+    assert Comparison.load(tmp_path / "killed").model_dump() == undisturbed.model_dump()
+    left = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert left == {Comparison.FILE, ROWS}

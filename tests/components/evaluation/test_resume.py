@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -20,8 +18,8 @@ from components.results import Adapter, Evidence, Models, SuiteSet
 from components.storage import resumable_folder
 from components.workspace import FINISHED, METRICS, ROWS, VERDICTS
 from tests.components.evaluation.judges.server import Server, verdict
+from tests.components.evaluation.killing import kill_midway, start
 
-ROOT = Path(__file__).parents[3]
 SECTION = config.Evaluate(
     prompts=dict.fromkeys(Role, 12), max_new_tokens=dict.fromkeys(Role, 12), batch=2
 )
@@ -42,11 +40,22 @@ JUDGED = config.Evaluate.model_validate(
 )
 
 
-def run(out: Path, prompts: str, models: str, adapter: str, *, judged: bool = False) -> None:
+def run(out: str, prompts: str, models: str, adapter: str) -> None:
     """Evaluate into `out` as the stages do; what the killed process runs, too."""
-    with resumable_folder(out, "key") as scratch:
+    evaluate_by(SECTION, out, prompts, models, adapter)
+
+
+def run_judged(out: str, prompts: str, models: str, adapter: str) -> None:
+    """The same with a judge behind a server."""
+    evaluate_by(JUDGED, out, prompts, models, adapter)
+
+
+def evaluate_by(
+    section: config.Evaluate, out: str, prompts: str, models: str, adapter: str
+) -> None:
+    with resumable_folder(Path(out), "key") as scratch:
         evaluate(
-            JUDGED if judged else SECTION,
+            section,
             SuiteSet.load(Path(prompts)),
             Models.load(Path(models)),
             Adapter.load(Path(adapter)),
@@ -55,29 +64,14 @@ def run(out: Path, prompts: str, models: str, adapter: str, *, judged: bool = Fa
         )
 
 
-def start(out: Path, inputs: list[str], *, judged: bool = False) -> subprocess.Popen:
-    """Start the evaluation in a process of its own."""
-    code = (
-        "from pathlib import Path; import sys;"
-        "from tests.components.evaluation.test_resume import run;"
-        f"run(Path(sys.argv[1]), *sys.argv[2:], judged={judged})"
-    )
-    return subprocess.Popen([sys.executable, "-c", code, str(out), *inputs], cwd=ROOT)
-
-
 def test_a_killed_evaluation_goes_on(
     tmp_path, random_prompts, random_models, random_adapter, caplog
 ):
     inputs = [str(result.folder) for result in (random_prompts, random_models, random_adapter)]
     run(tmp_path / "undisturbed", *inputs)
 
-    child = start(tmp_path / "killed", inputs)
-    store = tmp_path / ".killed.partial" / FINISHED
-    while child.poll() is None and (not store.is_file() or len(store.read_text().splitlines()) < 9):
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    before = len(store.read_text().splitlines())
+    child = start(__name__, "run", tmp_path / "killed", *inputs)
+    before = kill_midway(child, tmp_path / ".killed.partial" / FINISHED, lines=9)
     assert 9 <= before < 4 * 4 * 12
 
     with caplog.at_level(logging.INFO):
@@ -110,7 +104,7 @@ def test_a_killed_evaluation_asks_its_judge_nothing_again(
     answers_of(server, held, until=21)
     monkeypatch.setenv("SAFEREACT_JUDGE_URL", server.url)
 
-    child = start(tmp_path / "killed", inputs, judged=True)
+    child = start(__name__, "run_judged", tmp_path / "killed", *inputs)
     kept = tmp_path / ".killed.partial" / VERDICTS
     while child.poll() is None and (not kept.is_file() or kept.read_text().count('"case"') < 20):
         time.sleep(0.01)
@@ -122,7 +116,7 @@ def test_a_killed_evaluation_asks_its_judge_nothing_again(
     before = [json.dumps(body) for body in server.bodies]
     assert len(before) == len(set(before)) == 21
 
-    run(tmp_path / "killed", *inputs, judged=True)
+    run_judged(tmp_path / "killed", *inputs)
     asked = [json.dumps(body) for body in server.bodies]
     again = asked[21:]
     assert len(again) == len(set(again)) and set(again) & set(before) == {before[20]}
@@ -134,7 +128,7 @@ def test_a_killed_evaluation_asks_its_judge_nothing_again(
     assert not (tmp_path / "killed" / VERDICTS).exists()
 
     answers_of(server, held, until=0)
-    run(tmp_path / "undisturbed", *inputs, judged=True)
+    run_judged(tmp_path / "undisturbed", *inputs)
     assert len(server.bodies) == 2 * len(asked) - 1
     server.close()
     undisturbed = Evidence.load(tmp_path / "undisturbed")

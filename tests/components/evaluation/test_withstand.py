@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +14,12 @@ from components import config
 from components.errors import EvidenceError, ModelError
 from components.evaluation.withstand import draw, withstand
 from components.records import Arm, Role
-from components.results import Probe, Tuned, Undo, Withstand
+from components.results import Adapter, Models, Probe, PromptSet, Tuned, Undo, Withstand
+from components.storage import resumable_folder
 from components.workspace import DIRECTIONS, FINISHED, tuned_adapter
 from tests.components.evaluation.conftest import write_adapter
 from tests.components.evaluation.judges.server import Server, verdict
+from tests.components.evaluation.killing import kill_midway, start
 
 SETTINGS = config.Evaluate(
     max_new_tokens=dict.fromkeys(Role, 6),
@@ -32,9 +36,32 @@ def probe(tmp_path_factory):
     generator = torch.Generator().manual_seed(1)
     vectors = {name: torch.randn(3, 32, generator=generator) for name in ("base", "post_trained")}
     save_file(vectors, folder / DIRECTIONS)
+    return probe_in(folder)
+
+
+def probe_in(folder: Path) -> Probe:
+    """Return a probe that has nothing but its directions."""
     found = Probe.model_construct()
     found._folder = folder
     return found
+
+
+def withstand_in(
+    out: str, prompts: str, models: str, directions: str, adapter: str, undone: str
+) -> None:
+    """Try to undo as the stages do; what the killed process runs, too."""
+    with resumable_folder(Path(out), "key") as scratch:
+        withstand(
+            SECTION,
+            SETTINGS,
+            PromptSet.load(Path(prompts)),
+            Models.load(Path(models)),
+            probe_in(Path(directions)),
+            Adapter.load(Path(adapter)),
+            Undo.load(Path(undone)),
+            seed=3,
+            out=scratch,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +153,25 @@ def test_an_adapter_that_changes_nothing_changes_no_figure(found):
 
 def test_the_same_seed_gives_the_same_figures(found, run):
     assert run().model_dump() == found.model_dump()
+
+
+@pytest.mark.slow  # in a process of its own
+def test_a_killed_trial_goes_on(
+    tmp_path, found, random_prompts, random_models, probe, random_adapter, undone, caplog
+):
+    inputs = [
+        str(result.folder)
+        for result in (random_prompts, random_models, probe, random_adapter, undone)
+    ]
+    child = start(__name__, "withstand_in", tmp_path / "killed", *inputs)
+    before = kill_midway(child, tmp_path / ".killed.partial" / FINISHED, lines=9)
+    assert not (tmp_path / "killed").exists()
+
+    with caplog.at_level(logging.INFO):
+        withstand_in(str(tmp_path / "killed"), *inputs)
+    assert any(f"going on after {before} finished" in message for message in caplog.messages)
+    assert Withstand.load(tmp_path / "killed").model_dump() == found.model_dump()
+    assert not (tmp_path / "killed" / FINISHED).exists()
 
 
 def test_what_is_drawn_goes_by_the_seed_and_not_by_the_order(random_prompts):

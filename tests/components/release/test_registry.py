@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from components.config import load_profile
 from components.errors import EvidenceError, RegistryError
 from components.lm.outcomes import rules_name
 from components.release import overrides
@@ -141,16 +142,14 @@ def test_a_decision_under_another_policy_is_stale(workspace, registry):
 
 
 GUARD = "judges: {g: {kind: wildguard, model: m/g, revision: " + "a" * 40 + "}}"
+JUDGED_BY = "\n  judged_by: {harmful: g}"
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
         ("rules: {compliance_pattern: yes.*}", r"judge of benign \(rules:.* here \(rules:"),
-        (
-            f"{GUARD}\n  judged_by: {{harmful: g}}",
-            r"judge of harmful \(rules:.* here \(wildguard\)",
-        ),
+        (GUARD + JUDGED_BY, r"judge of harmful \(rules:.* here \(wildguard:"),
     ],
 )
 def test_a_candidate_of_other_judges_is_not_promoted(workspace, registry, line, told):
@@ -160,14 +159,53 @@ def test_a_candidate_of_other_judges_is_not_promoted(workspace, registry, line, 
         promote(registry, "demo-safety", by="ann", why="first")
 
 
-def test_a_judge_of_the_same_kind_is_taken_for_the_same(workspace, registry):
-    judge_by(workspace, f"{GUARD}\n  judged_by: {{harmful: g}}")
-    judges = {**JUDGES, "harmful": "wildguard:" + "5" * 64}
-    rewrite(workspace, Evidence, "evaluate", judges=judges)
+def judged_by_a_guard(workspace: Workspace) -> None:
+    """Let the evidence and the decision be of a guard, as the profile has it."""
+    judge_by(workspace, GUARD + JUDGED_BY)
+    section = load_profile(workspace.profile_file).evaluate
+    judging = {
+        "judges": {**JUDGES, "harmful": "wildguard:" + "5" * 64},
+        "judge_settings": {"harmful": section.digest_of_judge("g")},
+    }
+    rewrite(workspace, Evidence, "evaluate", **judging)
     now = Evidence.digest_of(workspace.stage("evaluate"))
-    rewrite(workspace, Decision, "gate", judges=judges, evidence=now)
+    rewrite(workspace, Decision, "gate", evidence=now, **judging)
+
+
+@pytest.mark.parametrize("before", ["kind: wildguard", "kind: wildguard, batch: 2"])
+def test_a_guard_of_the_same_settings_is_the_same(workspace, registry, before):
+    judged_by_a_guard(workspace)
     register(workspace, **NAMES)
+    change_guard(workspace, "kind: wildguard", before)
     assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a" * 40, "b" * 40),
+        ("m/g", "m/other"),
+        ("kind: wildguard", "kind: wildguard, max_characters: 500"),
+        ("kind: wildguard", "kind: harmbench"),
+    ],
+)
+def test_a_guard_of_other_settings_is_another(workspace, registry, before, after):
+    judged_by_a_guard(workspace)
+    register(workspace, **NAMES)
+    change_guard(workspace, before, after)
+    told = r"judge of harmful \(wildguard:5{12}\) is not the judge of harmful here \((wild|harm)"
+    for use in (
+        lambda: promote(registry, "demo-safety", by="ann", why="first"),
+        lambda: register(workspace, **NAMES),
+    ):
+        with pytest.raises(EvidenceError, match=told):
+            use()
+
+
+def change_guard(workspace: Workspace, before: str, after: str) -> None:
+    text = workspace.profile_file.read_text()
+    assert before in text
+    write_text(workspace.profile_file, text.replace(before, after))
 
 
 @pytest.mark.parametrize("stage", ["prepare", "models"])
