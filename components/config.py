@@ -249,6 +249,7 @@ class FineTune(Section):
     batch: Positive = Field(8, description="sequences a step")
     micro_batch: Positive = Field(8, description="sequences a forward pass")
     lr: Rate = Field(4e-5, description="highest learning rate, after the warm-up")
+    decay: bool = Field(False, description="the rate then falls linearly towards zero")
     max_tokens: Positive = Field(512, description="longer sequences are cut")
     harmful: Fraction = Field(0, description="share of harmful prompts, answered by a refusal")
     benign: Fraction = Field(0, description="share of benign prompts")
@@ -404,8 +405,8 @@ class Pruning(Section):
     )
     controls: bool = Field(
         True,
-        description="for every share of a matrix also remove as many random weights, uniform and "
-        "matched in magnitude",
+        description="at every point also remove as many random weights, of each matrix or row: "
+        "uniform, and matched in magnitude",
     )
     prompts: Positive = Field(
         32, description="prompts a role on which each is tried, of those of the check"

@@ -325,7 +325,7 @@ class PruningPoint(Record):
     """What the post-trained model does on validation prompts without some of its weights.
 
     `nothing` is the whole model; `uniform` and `magnitude-matched` are random controls with as many
-    weights from every matrix as the set difference of their share and scope.
+    weights from every matrix, or each of its rows, as the set difference of their share and scope.
     """
 
     by: PrunedBy

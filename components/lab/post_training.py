@@ -228,6 +228,7 @@ def _fine_tune(
         lr=phase.lr,
         micro_batch=phase.micro_batch,
         max_tokens=phase.max_tokens,
+        decay=phase.decay,
     )
     examples = draw_examples(pools, drawn(phase), generator)
     log.info("%s on %d examples", name, len(examples))

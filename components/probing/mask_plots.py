@@ -24,6 +24,8 @@ SERIES = {
     ("set-difference", "row"): ("set difference, per row", GREEN, "D", "-", 1.0),
     ("uniform", "matrix"): ("random, uniform", FAINT, "o", ":", 0.9),
     ("magnitude-matched", "matrix"): ("random, same magnitudes", BLUE, "^", "--", 1.11),
+    ("uniform", "row"): ("random, uniform, per row", FAINT, "v", "-.", 0.82),
+    ("magnitude-matched", "row"): ("random, same magnitudes, per row", BLUE, "v", "-.", 1.22),
 }
 MEASURES = (
     ("harmful_refused", "harmful refused"),

@@ -28,7 +28,7 @@ Measure = Callable[[str], Outcomes]  # asks the model as it is now; the label is
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What is swept. With `controls`, every share of scope matrix has its two random masks."""
+    """What is swept. With `controls`, every point has its two random masks."""
 
     shares: Mapping[Scope, Sequence[float]]
     kept: Sequence[float] | None  # None: of both scores the same share
@@ -77,8 +77,8 @@ def sweep_masks(
         if found.removed == 0:
             log.info("no weight is removed, so there is nothing to measure")
             continue
-        controls = grid.controls and scope == "matrix"
-        for by, masks in _arms(model, found.masks, controls=controls, generator=generator):
+        arms = _arms(model, found.masks, scope, controls=grid.controls, generator=generator)
+        for by, masks in arms:
             with pruned(model, masks):
                 did = measure(f"without {share:g}{_but(share, kept)} per {scope}, {by}")
             points.append(_point(by, scope, (share, kept), found.removed, weights, did))
@@ -107,6 +107,7 @@ def _nothing_removed(grid: Grid) -> ConfigError:
 def _arms(
     model: nn.Module,
     masks: dict[str, PackedMask],
+    scope: Scope,
     *,
     controls: bool,
     generator: np.random.Generator,
@@ -114,8 +115,8 @@ def _arms(
     """Yield the masks and then, one after the other, their controls."""
     yield "set-difference", masks
     if controls:
-        yield "uniform", uniform_masks(masks, generator=generator)
-        yield "magnitude-matched", matched_masks(model, masks, generator=generator)
+        yield "uniform", uniform_masks(masks, scope=scope, generator=generator)
+        yield "magnitude-matched", matched_masks(model, masks, scope=scope, generator=generator)
 
 
 def _point(

@@ -87,6 +87,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
         assert same == (seed == 0)
 
 
+def test_a_decay_is_of_its_own_phase(
+    source: Path, built: Path, random_prompts, tmp_path: Path
+) -> None:
+    falling = phase(benign=0.25, reasoning=0.75).model_copy(update={"decay": True})
+    rows = random_prompts.rows()
+    build_post_trained(section(source, post_train=falling), rows, seed=0, out=tmp_path)
+    assert equal(weights(built / "base"), weights(tmp_path / "base"))
+    assert not equal(weights(built / "post-trained"), weights(tmp_path / "post-trained"))
+
+
 def test_without_alignment_the_base_is_the_source(
     source: Path, random_prompts, tmp_path: Path
 ) -> None:

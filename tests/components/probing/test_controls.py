@@ -11,6 +11,7 @@ import torch
 from components.lm.masks import PackedMask, projections
 from components.probing.controls import (
     bin_edges,
+    draw_as_many,
     match_magnitudes,
     matched_masks,
     uniform_masks,
@@ -42,23 +43,30 @@ def masks(small_model):
     }
 
 
-def test_as_many_weights_of_every_matrix(small_model, masks):
-    for drawn in (
-        uniform_masks(masks, generator=generator()),
-        matched_masks(small_model, masks, generator=generator()),
-    ):
-        assert drawn.keys() == masks.keys()
-        for name, mask in masks.items():
-            assert drawn[name].shape == mask.shape
-            assert drawn[name].removed == mask.removed > 0
+def draws(small_model, masks, scope, seed=0):
+    """Both kinds of masks."""
+    return (
+        uniform_masks(masks, scope=scope, generator=generator(seed)),
+        matched_masks(small_model, masks, scope=scope, generator=generator(seed)),
+    )
+
+
+def test_as_many_weights_of_every_matrix_or_row(small_model, masks):
+    for scope in ("matrix", "row"):
+        for drawn in draws(small_model, masks, scope):
+            assert drawn.keys() == masks.keys()
+            alike = 0
+            for name, mask in masks.items():
+                assert drawn[name].shape == mask.shape
+                assert drawn[name].removed == mask.removed > 0
+                rows = (own.unpacked().sum(1) for own in (drawn[name], mask))
+                alike += torch.equal(*rows)
+            assert alike == (len(masks) if scope == "row" else 0)
 
 
 def test_the_generator_decides(small_model, masks):
-    for draw in (
-        uniform_masks,
-        lambda m, generator: matched_masks(small_model, m, generator=generator),
-    ):
-        one, again, other = (draw(masks, generator=generator(seed)) for seed in (0, 0, 1))
+    for kind in (0, 1):
+        one, again, other = (draws(small_model, masks, "matrix", seed)[kind] for seed in (0, 0, 1))
         name = next(iter(masks))
         assert torch.equal(one[name].bits, again[name].bits)
         assert not torch.equal(one[name].bits, other[name].bits)
@@ -68,7 +76,7 @@ def test_uniform_masks_prefer_no_weight():
     mask = {"x": PackedMask.of(torch.tensor([[True, True, False, False, False]]))}
     source, hits = generator(), torch.zeros(5)
     for _ in range(2000):
-        hits += uniform_masks(mask, generator=source)["x"].unpacked()[0]
+        hits += uniform_masks(mask, scope="row", generator=source)["x"].unpacked()[0]
     assert hits.sum() == 4000
     assert (hits - 800).abs().max() < 100  # 4.5 standard deviations
 
@@ -83,35 +91,37 @@ def test_edges_by_hand():
 
 
 def slow_bins(weight: torch.Tensor) -> list[set[int]]:
-    """The flat places of every bin's weights, by plain sorting."""
-    flat = weight.abs().flatten().tolist()
-    order = sorted(range(len(flat)), key=lambda i: (-flat[i], i))
-    return [set(order[a:b]) for a, b in pairwise(bin_edges(len(flat)))]
+    """The places of every bin's weights in a row, by plain sorting."""
+    row = weight.abs().tolist()
+    order = sorted(range(len(row)), key=lambda i: (-row[i], i))
+    return [set(order[a:b]) for a, b in pairwise(bin_edges(len(row)))]
 
 
 def places(mask: torch.Tensor) -> set[int]:
-    return set(mask.flatten().nonzero()[:, 0].tolist())
+    return set(mask.nonzero()[:, 0].tolist())
 
 
-def test_every_bin_keeps_its_count_and_takes_others_first():
-    weight = normal(1, 30, 40)
+@pytest.mark.parametrize("shape", [(1, 1200), (12, 100)])
+def test_every_bin_keeps_its_count_and_takes_others_first(shape):
+    weight = normal(1, *shape)
     mask = large_weights(weight, 0.2)
-    mask.view(-1)[weight.abs().flatten().argsort(descending=True)[:13]] = True  # a bin mostly taken
+    mask[0, weight[0].abs().argsort(descending=True)[:13]] = True  # a bin mostly taken
     drawn = match_magnitudes(weight, mask, generator=generator(2))
-    for own in slow_bins(weight):
-        masked, chosen = own & places(mask), own & places(drawn)
-        assert len(masked) == len(chosen)
-        others = own - masked
-        assert len(chosen & masked) == max(0, len(masked) - len(others))
+    for row, before, after in zip(weight, mask, drawn, strict=True):
+        for own in slow_bins(row):
+            masked, chosen = own & places(before), own & places(after)
+            assert len(masked) == len(chosen)
+            others = own - masked
+            assert len(chosen & masked) == max(0, len(masked) - len(others))
 
 
 def test_magnitudes_are_those_of_the_mask_and_uniform_ones_are_not():
     from scipy.stats import ks_2samp
 
-    weight = normal(3, 200, 200)
+    weight = normal(3, 1, 40_000)
     mask = large_weights(weight, 0.02)
     drawn = match_magnitudes(weight, mask, generator=generator(4))
-    uniform = uniform_masks({"x": PackedMask.of(mask)}, generator=generator(4))["x"].unpacked()
+    uniform = draw_as_many(mask, generator=generator(4))
     target = weight[mask].abs().numpy()
     assert (mask & drawn).sum() < 0.4 * mask.sum()  # where the largest are nearly all masked
     assert ks_2samp(target, weight[drawn].abs().numpy()).pvalue > 0.5

@@ -82,9 +82,12 @@ def test_the_sweep_has_every_point_with_its_interval(diagnosis):
     points = [(point.by, point.scope, point.share) for point in diagnosis.pruning]
     assert points == [
         ("nothing", None, None),
-        *((by, "matrix", share) for share in (0.05, 0.1) for by in ARMS),
-        ("set-difference", "row", 0.05),
-        ("set-difference", "row", 0.1),
+        *(
+            (by, scope, share)
+            for scope in ("matrix", "row")
+            for share in (0.05, 0.1)
+            for by in ARMS
+        ),
     ]
     for point in diagnosis.pruning:
         assert (point.harmful_refused.n, point.benign_refused.n, point.coherent.n) == (3, 3, 6)
