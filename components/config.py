@@ -6,7 +6,6 @@ a profile; the functions below them take plain values. Unknown keys are errors.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ from pydantic_core import to_jsonable_python
 from components.errors import ConfigError
 from components.measures import SUITE_NAME
 from components.records import ATTACKS, Form, Method, Role, Split
-from components.storage import digest_bytes
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -405,8 +403,8 @@ class Pruning(Section):
     )
     controls: bool = Field(
         True,
-        description="at every point also remove as many random weights, of each matrix or row: "
-        "uniform, and matched in magnitude",
+        description="at every point also remove as many random weights: uniform in each matrix or "
+        "row, and matched in magnitude",
     )
     prompts: Positive = Field(
         32, description="prompts a role on which each is tried, of those of the check"
@@ -678,13 +676,6 @@ class Evaluate(Section):
     def judge_of(self, role: Role) -> str:
         """Return what the profile calls the judge of its own prompts of a role."""
         return self.judged_by.get(role, RULES)
-
-    def digest_of_judge(self, name: str) -> str | None:
-        """Return the SHA-256 of the settings that decide a judge's rulings; None for `rules` and
-        for a name that no judge has."""
-        if (judge := self.judges.get(name)) is None:
-            return None
-        return digest_bytes(json.dumps(judge.deciding(), sort_keys=True).encode())
 
 
 # --- baselines, compare ------------------------------------------------------------------------

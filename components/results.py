@@ -318,14 +318,17 @@ class MaskSize(Record):
         return self.shared / self.top if self.top else None
 
 
-PrunedBy = Literal["nothing", "set-difference", "uniform", "magnitude-matched"]
+PrunedBy = Literal[
+    "nothing", "set-difference", "set-difference, reminded", "uniform", "magnitude-matched"
+]
 
 
 class PruningPoint(Record):
     """What the post-trained model does on validation prompts without some of its weights.
 
-    `nothing` is the whole model; `uniform` and `magnitude-matched` are random controls with as many
-    weights from every matrix, or each of its rows, as the set difference of their share and scope.
+    `nothing` is the whole model; `set-difference, reminded` has the safety reminder before each
+    prompt; `uniform` and `magnitude-matched` are random controls with as many weights of every
+    matrix as the set difference of their share and scope, the uniform ones of each row per row.
     """
 
     by: PrunedBy
@@ -337,7 +340,7 @@ class PruningPoint(Record):
     harmful_refused: RateFigure
     benign_refused: RateFigure
     coherent: RateFigure  # over both roles
-    chosen: bool = False  # these are the masks of the teacher `pruned`
+    chosen: bool = False  # these are the masks of `pruned`, or, reminded, of `pruned-reminder`
 
 
 class TeacherFigures(Record):
@@ -586,7 +589,7 @@ class Evidence(Result):
     differences: tuple[Difference, ...]
     lengths: tuple[LengthShift, ...]  # of every arm against the post-trained one
     champion: ChampionArm | None = None  # None: the profile does not measure it
-    judge_settings: dict[str, str] = {}  # suite -> SHA-256 of its judge's settings; `rules`: none
+    judge_settings: dict[str, str] = {}  # suite -> what decides its judge's rulings; `rules`: none
 
     @property
     def arms(self) -> list[Arm]:
@@ -848,7 +851,7 @@ class Decision(Result):
     policy: str  # digest of the policy's rules
     contract: PromptContract
     judges: dict[str, str]  # suite -> name of its judge
-    judge_settings: dict[str, str] = {}  # suite -> SHA-256 of its judge's settings; `rules`: none
+    judge_settings: dict[str, str] = {}  # suite -> what decides its judge's rulings; `rules`: none
     champion: str | None = None  # digest of the one it was compared with, or NO_CHAMPION
     rules: tuple[RuleOutcome, ...]
     reasons: tuple[str, ...]  # why not, one line a rule that does not stand; empty when accepted

@@ -29,7 +29,8 @@ POST_TRAINED = "post-trained"
 # probe
 PROBE = "probe.json"
 DIRECTIONS = "directions.safetensors"
-MASKS = "masks.safetensors"
+# Of the teachers that lack weights: which, packed.
+MASKS = {"pruned": "masks.safetensors", "pruned-reminder": "masks-reminded.safetensors"}
 MASK_SIZES = "masks.parquet"
 PRUNING = "pruning.parquet"
 POSITIONS = "positions.parquet"

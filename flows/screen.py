@@ -121,9 +121,12 @@ def _mark(rule: RuleOutcome) -> Text:
 
 
 def verdict(decision: Decision) -> str:
-    """Return in one sentence what a decision that is not an acceptance means."""
+    """Return what a decision that is not an acceptance means."""
     if decision.word is Word.INCONCLUSIVE:
-        return "The gate said no: inconclusive, more prompts would decide; nothing was registered."
+        return (
+            "The gate said no: inconclusive; nothing was registered. More prompts may decide, but "
+            'each look adds to the chance of error: see "Looking again" in docs/policy.md.'
+        )
     return "The gate said no: rejected; nothing was registered."
 
 

@@ -40,6 +40,7 @@ SHELF = {
     "measures",
     "repeats",
     "replies",
+    "rulings",
     "shown",
     "suites",
     "watched",

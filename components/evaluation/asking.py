@@ -18,6 +18,7 @@ from components.lm.engines.protocol import Engine, Request, collect
 from components.lm.generation import engine_of
 from components.records import AnyArm, Completion, Form, Prompt, Role
 from components.results import SuiteSpec
+from components.rulings import digest_of_judge
 from components.storage import digest_bytes
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ class Exam:
         return {questions.suite: questions.role for questions in self.suites}
 
     def judge_settings(self, section: config.Evaluate) -> dict[str, str]:
-        """Return the digest of the settings of every suite's judge, where it is not `rules`."""
-        digests = {q.suite: section.digest_of_judge(q.judge) for q in self.suites}
+        """Return what decides the rulings of every suite's judge, where it is not `rules`."""
+        digests = {q.suite: digest_of_judge(section, q.judge) for q in self.suites}
         return {suite: digest for suite, digest in digests.items() if digest is not None}
 
     def ask(

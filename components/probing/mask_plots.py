@@ -26,6 +26,8 @@ SERIES = {
     ("magnitude-matched", "matrix"): ("random, same magnitudes", BLUE, "^", "--", 1.11),
     ("uniform", "row"): ("random, uniform, per row", FAINT, "v", "-.", 0.82),
     ("magnitude-matched", "row"): ("random, same magnitudes, per row", BLUE, "v", "-.", 1.22),
+    ("set-difference, reminded", "matrix"): ("set difference, reminded", ORANGE, "P", "--", 0.95),
+    ("set-difference, reminded", "row"): ("the same per row, reminded", GREEN, "P", "--", 1.05),
 }
 MEASURES = (
     ("harmful_refused", "harmful refused"),
@@ -94,15 +96,16 @@ def _pruning(figure: Figure, points: Sequence[PruningPoint]) -> None:
         axes.set_title(name)
     panels[0].set_ylim(-7, 107)
     panels[0].set_ylabel("% of answers, 95 % interval")
-    panels[1].set_xlabel("weights removed, % (ring: the masks of the teacher “pruned”)")
+    panels[1].set_xlabel("weights removed, % (rings: the masks of the pruned teachers)")
     legend(figure, panels[0], columns=3)
 
 
 def share_ticks(shares: Sequence[float]) -> list[float]:
     """Return the values 1 and 3 of every power of ten that enclose the shares with some room."""
     grid = [digit * 10.0**power for power in range(-9, 3) for digit in (1, 3)]
-    low = max(tick for tick in grid if tick < 0.85 * min(shares))
-    high = min(tick for tick in grid if tick > 1.15 * max(shares))
+    left, right = (end(look[-1] for look in SERIES.values()) for end in (min, max))
+    low = max(tick for tick in grid if tick < left * min(shares))
+    high = min(tick for tick in grid if tick > right * max(shares))
     return [tick for tick in grid if low <= tick <= high]
 
 

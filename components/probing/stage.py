@@ -58,7 +58,7 @@ def probe(
     diagnosis = results.Probe(
         layers=layers,
         folded_by=folds.by,
-        masks=mask_sizes(post_trained.sweep.best.sizes),
+        masks=mask_sizes(post_trained.sweep.best["pruned"].sizes),
         pruning=post_trained.sweep.points,
         teachers=tuple(figures[kind] for kind in plan.teachers),
         check_tokens=plan.check_tokens,
@@ -79,9 +79,10 @@ def _write(
     directions = {"base": base.axis.directions, "post_trained": post_trained.axis.directions}
     with atomic_path(out / DIRECTIONS) as scratch:
         save_file(directions, scratch)
-    save_masks(out / MASKS, post_trained.sweep.best.masks)
+    for kind, found in post_trained.sweep.best.items():
+        save_masks(out / MASKS[kind], found.masks)
     positions = [*base.positions, *post_trained.positions]
-    sizes = post_trained.sweep.best.sizes
+    sizes = post_trained.sweep.best["pruned"].sizes
     write_tables(out, diagnosis.pruning, sizes, positions)
     draw_plots(out / PLOTS, diagnosis, sizes, positions)
 

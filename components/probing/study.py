@@ -106,9 +106,15 @@ class Loaded:
             for role in CHECKED
         }
 
-    def outcomes(self, rows: Rows, label: str) -> dict[Role, list[Outcome]]:
+    def outcomes(
+        self, rows: Rows, label: str, *, reminder: str | None = None
+    ) -> dict[Role, list[Outcome]]:
         """Return what the model, as it is now, does with the rows, by role."""
-        return outcomes(self.answers(rows, label), self.plan.judge)
+        return outcomes(self.answers(rows, label, reminder=reminder), self.plan.judge)
+
+    def reminder(self, kind: TeacherKind) -> str | None:
+        """Return what stands before the prompts of a teacher of that kind."""
+        return self.plan.reminder if kind in REMINDED else None
 
     def figures(self, kind: TeacherKind, answers: Answers) -> TeacherFigures:
         """Return what the model shows as a teacher of that kind."""
@@ -176,7 +182,11 @@ def study_post_trained(plan: Plan, models: Models, base: BaseFindings) -> PostTr
         tuned.model,
         norms,
         outcomes(whole, plan.judge),
-        partial(tuned.outcomes, swept),
+        {
+            kind: partial(tuned.outcomes, swept, reminder=tuned.reminder(kind))
+            for kind in PRUNED
+            if kind == "pruned" or kind in plan.teachers
+        },
         grid=plan.grid,
         thresholds=plan.thresholds,
         seed=plan.seed,
@@ -230,9 +240,10 @@ def _candidates(tuned: Loaded, sweep: Sweep) -> list[TeacherFigures]:
     for kind in plan.teachers:
         if kind == "base":
             continue
-        reminder = plan.reminder if kind in REMINDED else None
-        without = pruned(tuned.model, sweep.best.masks) if kind in PRUNED else nullcontext()
-        with without:
-            answers = tuned.answers(checked, f"checking teacher {kind}", reminder=reminder)
+        found_masks = sweep.best.get(kind)
+        with pruned(tuned.model, found_masks.masks) if found_masks else nullcontext():
+            answers = tuned.answers(
+                checked, f"checking teacher {kind}", reminder=tuned.reminder(kind)
+            )
         found.append(tuned.figures(kind, answers))
     return found

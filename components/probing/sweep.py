@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from components.config import Scope
+from components.config import Scope, TeacherKind
 from components.errors import ConfigError
 from components.lm.masks import PackedMask, projections, pruned
 from components.probing.answers import rate
@@ -24,6 +24,12 @@ log = logging.getLogger(__name__)
 
 Outcomes = Mapping[Role, Sequence[Outcome]]
 Measure = Callable[[str], Outcomes]  # asks the model as it is now; the label is for the log
+
+# Who may be asked without the weights of a set difference, and what its points are called.
+ASKED: dict[TeacherKind, PrunedBy] = {
+    "pruned": "set-difference",
+    "pruned-reminder": "set-difference, reminded",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +49,26 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Every point, the whole model first, and the set difference of the chosen one."""
+    """Every point, the whole model first, and the set difference that each teacher is made of."""
 
     points: tuple[PruningPoint, ...]
-    best: SetDifference
+    best: dict[TeacherKind, SetDifference]
+
+
+@dataclass(frozen=True, slots=True)
+class _Leader:
+    """The best teacher of its kind so far."""
+
+    figures: TeacherFigures
+    found: SetDifference
+    point: int  # its place among the points
 
 
 def sweep_masks(
     model: nn.Module,
     norms: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
     whole: Outcomes,
-    measure: Measure,
+    measures: Mapping[TeacherKind, Measure],
     *,
     grid: Grid,
     thresholds: Thresholds,
@@ -62,13 +77,14 @@ def sweep_masks(
     """Return what the model does at every point of the grid, and the best of them.
 
     `norms` are those of the inputs on reasoning and on refusals, `whole` is what the whole model
-    did. Best is what makes the best teacher (`teachers.ranking`), the smaller share of equals; only
-    one set difference more than the current one is held. Raises `ConfigError` where no share
-    removes a weight: an unpruned model is no pruned teacher.
+    did. `measures` ask as each kind of pruned teacher is asked, `pruned` among them, which asks the
+    controls, too. Best is what makes the best teacher of its kind (`teachers.ranking`), the smaller
+    share of equals; one set difference a kind and the current one are held. Raises `ConfigError`
+    where no share removes a weight: an unpruned model is no pruned teacher.
     """
     weights = sum(linear.weight.numel() for linear in projections(model).values())
     points = [_point("nothing", None, (None, None), 0, weights, whole)]
-    best: tuple[TeacherFigures, SetDifference, int] | None = None  # and where in `points` it is
+    leaders: dict[TeacherKind, _Leader] = {}
     generator = np.random.default_rng(seed)
     for scope, share, kept in grid:
         found = build_masks(
@@ -77,19 +93,23 @@ def sweep_masks(
         if found.removed == 0:
             log.info("no weight is removed, so there is nothing to measure")
             continue
-        arms = _arms(model, found.masks, scope, controls=grid.controls, generator=generator)
-        for by, masks in arms:
+        where = f"without {share:g}{_but(share, kept)} per {scope}"
+        for kind, measure in measures.items():
+            with pruned(model, found.masks):
+                did = measure(f"{where}, {ASKED[kind]}")
+            points.append(_point(ASKED[kind], scope, (share, kept), found.removed, weights, did))
+            judged = figures(kind, *(did[role] for role in CHECKED), thresholds=thresholds)
+            if kind not in leaders or ranking(judged) > ranking(leaders[kind].figures):
+                leaders[kind] = _Leader(judged, found, len(points) - 1)
+        for by, masks in _controls(model, found.masks, scope, generator) if grid.controls else ():
             with pruned(model, masks):
-                did = measure(f"without {share:g}{_but(share, kept)} per {scope}, {by}")
+                did = measures["pruned"](f"{where}, {by}")
             points.append(_point(by, scope, (share, kept), found.removed, weights, did))
-            if by == "set-difference":
-                judged = figures("pruned", *(did[role] for role in CHECKED), thresholds=thresholds)
-                if best is None or ranking(judged) > ranking(best[0]):
-                    best = (judged, found, len(points) - 1)
-    if best is None:
+    if not leaders:
         raise _nothing_removed(grid)
-    points[best[2]] = points[best[2]].model_copy(update={"chosen": True})
-    return Sweep(tuple(points), best[1])
+    for leader in leaders.values():
+        points[leader.point] = points[leader.point].model_copy(update={"chosen": True})
+    return Sweep(tuple(points), {kind: leader.found for kind, leader in leaders.items()})
 
 
 def _but(share: float, kept: float) -> str:
@@ -104,19 +124,15 @@ def _nothing_removed(grid: Grid) -> ConfigError:
     )
 
 
-def _arms(
+def _controls(
     model: nn.Module,
     masks: dict[str, PackedMask],
     scope: Scope,
-    *,
-    controls: bool,
     generator: np.random.Generator,
 ) -> Iterator[tuple[PrunedBy, dict[str, PackedMask]]]:
-    """Yield the masks and then, one after the other, their controls."""
-    yield "set-difference", masks
-    if controls:
-        yield "uniform", uniform_masks(masks, scope=scope, generator=generator)
-        yield "magnitude-matched", matched_masks(model, masks, scope=scope, generator=generator)
+    """Yield the controls of a set difference, one after the other."""
+    yield "uniform", uniform_masks(masks, scope=scope, generator=generator)
+    yield "magnitude-matched", matched_masks(model, masks, generator=generator)
 
 
 def _point(

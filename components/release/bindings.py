@@ -17,11 +17,12 @@ from components.results import (
     PromptContract,
     RuleOutcome,
     SuiteSet,
-    SuiteSpec,
 )
+from components.rulings import digest_of_judge
 from components.shown import short_digest
 from components.storage import digest_folder
-from components.workspace import Workspace
+from components.suites import used_suites
+from components.workspace import SUITES, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def found_now(
         "adapter": digest_folder(adapter.adapter),
         "data": prompts.digest,
         "prompt contract": contract.digest,
-        **_judges_now(evidence, asked, prompts.suites),
+        **_judges_now(evidence, asked, {name: spec.judge for name, spec in prompts.suites.items()}),
         "evidence": Evidence.digest_of(evidence.folder),
         "policy": policy,
     }
@@ -61,15 +62,19 @@ def found_now(
 
 def found_beside(decision: Decision, workspace: Workspace) -> dict[str, str]:
     """Return the same of what a workspace shows beside a registered version: who judges by its
-    profile, and data and prompt contract where stages have run there; a log line tells where not.
+    profile and its suites, and data and prompt contract where stages have run there; a log line
+    tells where not.
 
-    Raises `ConfigError` for a profile that is unknown or not valid.
+    Raises `ConfigError` for a profile that is unknown or not valid, or names an unknown suite.
     """
-    asked = config.load_profile(workspace.profile_file).evaluate
-    found, suites, missing = {}, {}, []
+    profile = config.load_profile(workspace.profile_file)
+    suites = used_suites(profile.prepare.suites, workspace.root / SUITES)
+    found = _judges_now(
+        decision, profile.evaluate, {name: suite.judge for name, suite in suites.items()}
+    )
+    missing = []
     if (workspace.stage("prepare") / SuiteSet.FILE).is_file():
-        prompts = SuiteSet.load(workspace.stage("prepare"))
-        found["data"], suites = prompts.digest, prompts.suites
+        found["data"] = SuiteSet.load(workspace.stage("prepare")).digest
     else:
         missing.append("data")
     if (workspace.stage("models") / Models.FILE).is_file():
@@ -80,30 +85,28 @@ def found_beside(decision: Decision, workspace: Workspace) -> dict[str, str]:
     if missing:
         told = " and ".join(missing)
         log.warning("%s of profile %s not compared: not here", told, workspace.profile)
-    return found | _judges_now(decision, asked, suites)
+    return found
 
 
 def _judges_now(
-    said: Evidence | Decision, asked: config.Evaluate, suites: Mapping[str, SuiteSpec]
+    said: Evidence | Decision, asked: config.Evaluate, named: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the judges of the suites in `said` as a profile has them now, as far as that can be
-    told without weights: of `rules` the name; of any other the name that `said` has where its
-    settings are the same, and else its kind with their digest.
-
-    Named suites that are not in `suites` are left out.
+    told without weights: of `rules` the name; of any other the name that `said` has where what
+    decides its rulings is the same, and else its kind with that digest; `none` of a suite that the
+    profile does not ask. `named` are the named suites' judges, as the profile calls them.
     """
-    own = {role.value: asked.judge_of(role) for role in Role}
-    labels = own | {suite: spec.judge for suite, spec in suites.items()}
+    labels = {role.value: asked.judge_of(role) for role in Role} | dict(named)
     rules = rules_name(asked.rules.refusal_patterns, asked.rules.compliance_pattern)
     found = {}
-    for suite in sorted(said.judges.keys() & labels.keys()):
-        label = labels[suite]
+    for suite, judge in said.judges.items():
+        label = labels.get(suite, "")
         if label == config.RULES:
             now = rules
-        elif (digest := asked.digest_of_judge(label)) is None:
+        elif (digest := digest_of_judge(asked, label)) is None:
             now = "none"
         elif digest == said.judge_settings.get(suite):
-            now = said.judges[suite]
+            now = judge
         else:
             now = f"{asked.judges[label].kind}:{digest}"
         found[f"judge of {suite}"] = now

@@ -106,6 +106,7 @@ def _environment() -> Environment:
         probability=wording.probability,
         number=wording.number,
         arm=wording.arm_name,
+        upper_first=wording.upper_first,
         one_line=shown.one_line,
         side=figures.side,
         mark=mark,

@@ -82,6 +82,11 @@ def arm_name(arm: str) -> str:
     return ARM_NAMES[Arm(arm)] if arm in set(Arm) else arm
 
 
+def upper_first(text: str) -> str:
+    """Return a text with its first letter upper-case and all others as they are."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def listed(words: Iterable[str]) -> str:
     """Return words as an English list: "a, b and c"."""
     *before, last = words

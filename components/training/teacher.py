@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.config import PRUNED, REMINDED
+from components.config import REMINDED
 from components.errors import TrainingError
 from components.lm.chat import render_prompt
 from components.lm.loading import checkpoint_folder, free_memory, load_model, load_tokenizer
@@ -50,8 +50,9 @@ def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
 
     base: the aligned base model, which reads the student's prompts through the student's template,
     so that their tokens correspond also where only the student's opens a thought. pruned: the
-    post-trained model without the weights of the probe's masks. reminder: the post-trained model
-    with the reminder before the prompt. pruned-reminder: with both, as in the paper.
+    post-trained model without the weights of its masks. reminder: the post-trained model with the
+    reminder before the prompt. pruned-reminder: the latter without the weights of masks of its own,
+    the paper's.
     Raises `TrainingError` for a base of another lineage, whose states mean something else, and
     `StageError` or `ModelError` where the masks are missing or of another model: towards an
     unpruned model nothing is trained.
@@ -66,7 +67,7 @@ def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
         yield open_reader(models, models.base)
         return
     reminder = probe.reminder if probe.teacher in REMINDED else None
-    masks = load_masks(probe.folder / MASKS) if probe.teacher in PRUNED else None
+    masks = load_masks(probe.folder / MASKS[probe.teacher]) if probe.teacher in MASKS else None
     reader = open_reader(models, models.post_trained, reminder=reminder)
     with pruned(reader.model, masks) if masks is not None else nullcontext():
         yield reader

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from components.release.gate import statement
-from components.results import Decision, RateFigure, RuleOutcome
-from flows.screen import metric_cell, rate_cell, rules_table
+from components.results import Decision, RateFigure, RuleOutcome, Word
+from flows.screen import metric_cell, rate_cell, rules_table, verdict
 from tests.releases import leak, no_leaks
 
 
@@ -74,3 +77,12 @@ def test_rules_about_a_suite_that_training_held_are_marked_and_explained():
         "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
         "for it; none is repeated in what was trained on."
     )
+
+
+def test_an_inconclusive_word_warns_of_looking_again():
+    told = verdict(Decision.model_construct(word=Word.INCONCLUSIVE))
+    assert told.startswith("The gate said no: inconclusive; nothing was registered.")
+    section = re.search(r'see "(.+)" in (\S+)\.$', told)
+    page = Path(__file__).parents[2] / section[2]
+    assert f"\n## {section[1]}\n" in page.read_text(encoding="utf-8")
+    assert "look" not in verdict(Decision.model_construct(word=Word.REJECTED))

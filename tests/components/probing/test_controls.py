@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from components.lm.masks import PackedMask, projections
 from components.probing.controls import (
     bin_edges,
-    draw_as_many,
     match_magnitudes,
     matched_masks,
     uniform_masks,
@@ -43,30 +43,33 @@ def masks(small_model):
     }
 
 
-def draws(small_model, masks, scope, seed=0):
-    """Both kinds of masks."""
-    return (
-        uniform_masks(masks, scope=scope, generator=generator(seed)),
-        matched_masks(small_model, masks, scope=scope, generator=generator(seed)),
-    )
+def test_as_many_weights_of_every_matrix(small_model, masks):
+    for drawn in (
+        uniform_masks(masks, scope="matrix", generator=generator()),
+        matched_masks(small_model, masks, generator=generator()),
+    ):
+        assert drawn.keys() == masks.keys()
+        for name, mask in masks.items():
+            assert drawn[name].shape == mask.shape
+            assert drawn[name].removed == mask.removed > 0
 
 
-def test_as_many_weights_of_every_matrix_or_row(small_model, masks):
-    for scope in ("matrix", "row"):
-        for drawn in draws(small_model, masks, scope):
-            assert drawn.keys() == masks.keys()
-            alike = 0
-            for name, mask in masks.items():
-                assert drawn[name].shape == mask.shape
-                assert drawn[name].removed == mask.removed > 0
-                rows = (own.unpacked().sum(1) for own in (drawn[name], mask))
-                alike += torch.equal(*rows)
-            assert alike == (len(masks) if scope == "row" else 0)
+def test_uniform_masks_of_rows_take_as_many_of_each_row(masks):
+    drawn = uniform_masks(masks, scope="row", generator=generator())
+    for name, mask in masks.items():
+        counts = mask.unpacked().sum(1)
+        assert torch.equal(drawn[name].unpacked().sum(1), counts)
+        assert len(set(counts.tolist())) > 1
+        assert not torch.equal(drawn[name].bits, mask.bits)
 
 
 def test_the_generator_decides(small_model, masks):
-    for kind in (0, 1):
-        one, again, other = (draws(small_model, masks, "matrix", seed)[kind] for seed in (0, 0, 1))
+    for draw in (
+        partial(uniform_masks, scope="matrix"),
+        partial(uniform_masks, scope="row"),
+        lambda m, generator: matched_masks(small_model, m, generator=generator),
+    ):
+        one, again, other = (draw(masks, generator=generator(seed)) for seed in (0, 0, 1))
         name = next(iter(masks))
         assert torch.equal(one[name].bits, again[name].bits)
         assert not torch.equal(one[name].bits, other[name].bits)
@@ -76,7 +79,7 @@ def test_uniform_masks_prefer_no_weight():
     mask = {"x": PackedMask.of(torch.tensor([[True, True, False, False, False]]))}
     source, hits = generator(), torch.zeros(5)
     for _ in range(2000):
-        hits += uniform_masks(mask, scope="row", generator=source)["x"].unpacked()[0]
+        hits += uniform_masks(mask, scope="matrix", generator=source)["x"].unpacked()[0]
     assert hits.sum() == 4000
     assert (hits - 800).abs().max() < 100  # 4.5 standard deviations
 
@@ -91,39 +94,48 @@ def test_edges_by_hand():
 
 
 def slow_bins(weight: torch.Tensor) -> list[set[int]]:
-    """The places of every bin's weights in a row, by plain sorting."""
-    row = weight.abs().tolist()
-    order = sorted(range(len(row)), key=lambda i: (-row[i], i))
-    return [set(order[a:b]) for a, b in pairwise(bin_edges(len(row)))]
+    """The flat places of every bin's weights, by plain sorting."""
+    flat = weight.abs().flatten().tolist()
+    order = sorted(range(len(flat)), key=lambda i: (-flat[i], i))
+    return [set(order[a:b]) for a, b in pairwise(bin_edges(len(flat)))]
 
 
 def places(mask: torch.Tensor) -> set[int]:
-    return set(mask.nonzero()[:, 0].tolist())
+    return set(mask.flatten().nonzero()[:, 0].tolist())
 
 
-@pytest.mark.parametrize("shape", [(1, 1200), (12, 100)])
-def test_every_bin_keeps_its_count_and_takes_others_first(shape):
-    weight = normal(1, *shape)
+def test_every_bin_keeps_its_count_and_takes_others_first():
+    weight = normal(1, 30, 40)
     mask = large_weights(weight, 0.2)
-    mask[0, weight[0].abs().argsort(descending=True)[:13]] = True  # a bin mostly taken
+    mask.view(-1)[weight.abs().flatten().argsort(descending=True)[:13]] = True  # a bin mostly taken
     drawn = match_magnitudes(weight, mask, generator=generator(2))
-    for row, before, after in zip(weight, mask, drawn, strict=True):
-        for own in slow_bins(row):
-            masked, chosen = own & places(before), own & places(after)
-            assert len(masked) == len(chosen)
-            others = own - masked
-            assert len(chosen & masked) == max(0, len(masked) - len(others))
+    for own in slow_bins(weight):
+        masked, chosen = own & places(mask), own & places(drawn)
+        assert len(masked) == len(chosen)
+        others = own - masked
+        assert len(chosen & masked) == max(0, len(masked) - len(others))
 
 
 def test_magnitudes_are_those_of_the_mask_and_uniform_ones_are_not():
     from scipy.stats import ks_2samp
 
-    weight = normal(3, 1, 40_000)
+    weight = normal(3, 200, 200)
     mask = large_weights(weight, 0.02)
     drawn = match_magnitudes(weight, mask, generator=generator(4))
-    uniform = draw_as_many(mask, generator=generator(4))
+    uniform = uniform_masks({"x": PackedMask.of(mask)}, scope="matrix", generator=generator(4))
+    uniform = uniform["x"].unpacked()
     target = weight[mask].abs().numpy()
     assert (mask & drawn).sum() < 0.4 * mask.sum()  # where the largest are nearly all masked
     assert ks_2samp(target, weight[drawn].abs().numpy()).pvalue > 0.5
     assert ks_2samp(target, weight[uniform].abs().numpy()).statistic > 0.5
     assert np.isclose(target.mean(), weight[drawn].abs().mean(), rtol=0.02)
+
+
+def test_magnitudes_of_a_mask_of_each_rows_largest_are_matched_too():
+    """In its own row no other weight is as large; in the matrix there is."""
+    weight = normal(6, 576, 576)
+    mask = torch.zeros(weight.shape, dtype=torch.bool)
+    mask[torch.arange(576), weight.abs().argmax(1)] = True
+    drawn = match_magnitudes(weight, mask, generator=generator(7))
+    ratio = weight[drawn].abs().mean() / weight[mask].abs().mean()
+    assert 0.98 < ratio < 1.02

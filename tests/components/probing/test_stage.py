@@ -20,7 +20,7 @@ from components.storage import digest_folder, read_rows
 from tests.checkpoints import write_checkpoint
 
 PLOTS = ("auc", "drift", "masks", "positions", "pruning", "teachers")
-ARMS = ("set-difference", "uniform", "magnitude-matched")
+ARMS = ("set-difference", "set-difference, reminded", "uniform", "magnitude-matched")
 WAIVED = {"min_harmful_refused": 0, "max_benign_refused": 1, "min_coherent": 0}
 SMALL = {
     "prompts": 8,
@@ -72,8 +72,13 @@ def test_masks_are_as_large_as_the_result_says(diagnosis):
     assert len(masks) == 3 * 7
     removed = sum(mask.removed for mask in masks.values())
     assert removed == sum(size.removed for size in diagnosis.masks) > 0
-    (chosen,) = [point for point in diagnosis.pruning if point.chosen]
+    chosen, reminded = (
+        next(point for point in diagnosis.pruning if point.chosen and point.by == by)
+        for by in ARMS[:2]
+    )
     assert removed == chosen.removed
+    own = load_masks(diagnosis.folder / "masks-reminded.safetensors")
+    assert sum(mask.removed for mask in own.values()) == reminded.removed
     for size in diagnosis.masks:
         assert size.removed + size.shared == size.top <= chosen.share * size.weights
 
@@ -117,6 +122,7 @@ def test_tables_say_what_the_result_and_the_plots_say(diagnosis):
 def test_nothing_is_left_of_the_stored_states(diagnosis):
     assert sorted(path.name for path in diagnosis.folder.iterdir()) == [
         "directions.safetensors",
+        "masks-reminded.safetensors",
         "masks.parquet",
         "masks.safetensors",
         "plots",

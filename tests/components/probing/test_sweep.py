@@ -33,7 +33,8 @@ BOTH = {"matrix": (0.2, 0.1), "row": (0.2, 0.1)}
 
 def sweep(model, norms, measure, *, shares=BOTH, kept=None, thresholds=THRESHOLDS):
     grid = Grid(shares, kept, controls=True)
-    return sweep_masks(model, norms, WHOLE, measure, grid=grid, thresholds=thresholds, seed=0)
+    measures = measure if isinstance(measure, dict) else {"pruned": measure}
+    return sweep_masks(model, norms, WHOLE, measures, grid=grid, thresholds=thresholds, seed=0)
 
 
 def test_points_of_the_grid_and_what_is_removed_in_each(small_model, norms):
@@ -117,8 +118,29 @@ def test_the_best_point_is_chosen(small_model, norms, answers, chosen):
     found = sweep(small_model, norms, measure, thresholds=thresholds)
     (point,) = [p for p in found.points if p.chosen]
     assert (point.by, point.scope, point.share) == ("set-difference", *chosen)
-    assert point.removed == found.best.removed
-    assert sum(mask.removed for mask in found.best.masks.values()) == point.removed
+    assert point.removed == found.best["pruned"].removed
+    assert sum(mask.removed for mask in found.best["pruned"].masks.values()) == point.removed
+
+
+def test_each_kind_of_teacher_has_its_own_best_point(small_model, norms):
+    """The pruned model refuses best without 0.1, under the reminder best without 0.2."""
+
+    def measure(label, refused):
+        return {Role.HARMFUL: [R, R if refused in label else C], Role.BENIGN: [C, C]}
+
+    found = sweep(
+        small_model,
+        norms,
+        {
+            "pruned": lambda label: measure(label, "0.1 per row"),
+            "pruned-reminder": lambda label: measure(label, "0.2 per row"),
+        },
+    )
+    chosen = [(p.by, p.scope, p.share) for p in found.points if p.chosen]
+    assert chosen == [("set-difference", "row", 0.1), ("set-difference, reminded", "row", 0.2)]
+    assert found.best["pruned"].removed < found.best["pruned-reminder"].removed
+    controls = [p for p in found.points if p.by in ("uniform", "magnitude-matched")]
+    assert len(controls) == 2 * 4, "controls are not asked under the reminder"
 
 
 def test_a_share_that_removes_nothing_is_left_out_and_never_chosen(small_model, norms):

@@ -5,9 +5,20 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from components.evaluation.statistics import paired_interval
 from components.records import OWN_ARMS, Arm, Role
 from components.release.policy import Rule
-from components.results import Adapter, CutFigure, Difference, Evidence, Models, RateFigure
+from components.release.rules import decide_rule
+from components.results import (
+    Adapter,
+    CutFigure,
+    Difference,
+    Evidence,
+    Models,
+    RateFigure,
+    RuleOutcome,
+    SuiteSpec,
+)
 from components.storage import digest_bytes
 from components.workspace import ROWS
 
@@ -32,6 +43,25 @@ def wilson(count, n, z=1.959963984540054):
     half = z * math.sqrt(rate * (1 - rate) / n + z * z / 4 / n / n) / (1 + z * z / n)
     low, high = min(middle - half, rate), max(middle + half, rate)
     return RateFigure(rate=rate, low=low, high=high, count=round(count), n=n)
+
+
+def suite_spec(role, judge="rules"):
+    """A named suite as it was prepared."""
+    return SuiteSpec(
+        role=role,
+        judge=judge,
+        grader=None,
+        prompts=100,
+        samples=1,
+        temperature=0,
+        top_p=1,
+        max_new_tokens=64,
+        instruction="",
+        origin="a file",
+        digest="0" * 64,
+        licence="MIT",
+        gated=False,
+    )
 
 
 def saved(evidence: Evidence, folder: Path) -> Evidence:
@@ -70,6 +100,30 @@ def rule(**changes):
         "min_n": 100,
     }
     return Rule.model_validate({**keys, **changes})
+
+
+def compared(both, first, second, none, confidence=0.95):
+    """Return the difference of two arms on so many pairs of each kind."""
+    table = ((True, True, both), (True, False, first), (False, True, second), (False, False, none))
+    pairs = [((a,), (b,)) for a, b, count in table for _ in range(count)]
+    found, low, high = paired_interval(pairs, confidence)
+    return difference(n=len(pairs), gained=first, lost=second, difference=found, low=low, high=high)
+
+
+def decided(one, figure, *, confidence=0.95, unparsed=None) -> RuleOutcome:
+    """Return the outcome of a rule on its figure, and on the unparsed verdicts by arm."""
+    is_rate = isinstance(figure, RateFigure)
+    rates = {one.arm: {one.metric: figure}} if is_rate else {}
+    for arm, read in (unparsed or {}).items():
+        rates.setdefault(arm, {})[f"{one.metric.rpartition('.')[0]}.unparsed"] = read
+    return decide_rule(
+        one,
+        Evidence.model_construct(
+            rates=rates,
+            differences=() if is_rate or figure is None else (figure,),
+            confidence=confidence,
+        ),
+    )
 
 
 SUITES = {"harmful": 300, "borderline": 240, "benign": 300}

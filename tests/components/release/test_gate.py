@@ -26,7 +26,6 @@ from components.results import (
     Decision,
     Evidence,
     PromptContract,
-    SuiteSpec,
     Word,
     load_result,
 )
@@ -42,6 +41,7 @@ from tests.components.release.cases import (
     rate,
     rule,
     saved,
+    suite_spec,
     wilson,
 )
 from tests.releases import no_leaks
@@ -349,21 +349,7 @@ def test_a_suite_that_nobody_compared_with_training_rejects(adapter, models, pro
 
 
 def test_a_named_suite_that_was_not_asked_rejects(adapter, models, prompts, good):
-    spec = SuiteSpec(
-        role=Role.HARMFUL,
-        judge="rules",
-        grader=None,
-        prompts=100,
-        samples=1,
-        temperature=0,
-        top_p=1,
-        max_new_tokens=64,
-        instruction="",
-        origin="a file",
-        digest="0" * 64,
-        licence="MIT",
-        gated=False,
-    )
+    spec = suite_spec(Role.HARMFUL)
     more = prompts.model_copy(update={"suites": {"jailbreakbench": spec}})
     # The suites are none of the adapter's business, which was trained on the same prompts.
     assert against(good, adapter, models, more) == [

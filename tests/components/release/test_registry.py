@@ -8,17 +8,21 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from components import rulings
 from components.config import load_profile
 from components.errors import EvidenceError, RegistryError
 from components.lm.outcomes import rules_name
+from components.records import Role
 from components.release import overrides
 from components.release.promotion import promote, pull, rollback, status
 from components.release.registration import register
 from components.release.registry import CANDIDATE, CHAMPION, Registry
 from components.results import Decision, Evidence, Models, Result, SuiteSet
+from components.rulings import digest_of_judge
 from components.shown import short_digest
 from components.storage import digest_folder, write_text
-from components.workspace import POLICIES, ROWS, Workspace
+from components.workspace import POLICIES, ROWS, SUITES, Workspace
+from tests.components.release.cases import ROOT, suite_spec
 from tests.releases import CONTRACT_OF_ALL, JUDGES, model_ref, write_all
 
 NAMES = {"name": "demo-safety", "experiment": "safereact"}
@@ -159,13 +163,13 @@ def test_a_candidate_of_other_judges_is_not_promoted(workspace, registry, line, 
         promote(registry, "demo-safety", by="ann", why="first")
 
 
-def judged_by_a_guard(workspace: Workspace) -> None:
+def judged_by_a_guard(workspace: Workspace, suite: str = "harmful") -> None:
     """Let the evidence and the decision be of a guard, as the profile has it."""
-    judge_by(workspace, GUARD + JUDGED_BY)
+    judge_by(workspace, GUARD + (JUDGED_BY if suite == "harmful" else ""))
     section = load_profile(workspace.profile_file).evaluate
     judging = {
-        "judges": {**JUDGES, "harmful": "wildguard:" + "5" * 64},
-        "judge_settings": {"harmful": section.digest_of_judge("g")},
+        "judges": {**JUDGES, suite: "wildguard:" + "5" * 64},
+        "judge_settings": {suite: digest_of_judge(section, "g")},
     }
     rewrite(workspace, Evidence, "evaluate", **judging)
     now = Evidence.digest_of(workspace.stage("evaluate"))
@@ -187,6 +191,7 @@ def test_a_guard_of_the_same_settings_is_the_same(workspace, registry, before):
         ("m/g", "m/other"),
         ("kind: wildguard", "kind: wildguard, max_characters: 500"),
         ("kind: wildguard", "kind: harmbench"),
+        (JUDGED_BY, JUDGED_BY + "\n  rules: {refusal_patterns: [nope]}"),
     ],
 )
 def test_a_guard_of_other_settings_is_another(workspace, registry, before, after):
@@ -200,6 +205,49 @@ def test_a_guard_of_other_settings_is_another(workspace, registry, before, after
     ):
         with pytest.raises(EvidenceError, match=told):
             use()
+
+
+def name_suite(workspace: Workspace, judge: str) -> None:
+    """Let the profile name a suite of the repository."""
+    folder = workspace.root / SUITES
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / SUITES / "everyday-benign.yaml", folder)
+    path = workspace.profile_file
+    line = f"\nprepare:\n  suites: {{everyday-benign: {{judge: {judge}}}}}\n"
+    write_text(path, path.read_text().replace("\nprepare:\n", line))
+    suites = {"everyday-benign": suite_spec(Role.BENIGN, judge)}
+    rewrite(workspace, SuiteSet, "prepare", suites=suites)
+    data = SuiteSet.load(workspace.stage("prepare")).digest
+    rewrite(workspace, Evidence, "evaluate", data=data)
+    rewrite(workspace, Decision, "gate", data=data)
+
+
+def test_the_judge_of_a_named_suite_is_compared_where_nothing_is_prepared(workspace, registry):
+    name_suite(workspace, "g")
+    judged_by_a_guard(workspace, "everyday-benign")
+    register(workspace, **NAMES)
+    shutil.rmtree(workspace.stage("prepare"))
+    before = workspace.profile_file.read_text()
+    told = r"judge of everyday-benign \(wildguard:5{12}\) is not the judge of .* here \("
+    for change in (("a" * 40, "b" * 40), ("judge: g", "judge: rules"), ("{judge: g}", "{}")):
+        change_guard(workspace, *change)
+        with pytest.raises(EvidenceError, match=told):
+            promote(registry, "demo-safety", by="ann", why="first")
+        write_text(workspace.profile_file, before)
+    change_guard(workspace, "suites: {everyday-benign: {judge: g}}", "suites: {}")
+    with pytest.raises(EvidenceError, match=told + "none"):
+        promote(registry, "demo-safety", by="ann", why="first")
+    write_text(workspace.profile_file, before)
+    assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
+
+
+def test_other_code_of_the_judges_makes_another_guard(workspace, registry, tmp_path, monkeypatch):
+    judged_by_a_guard(workspace)
+    register(workspace, **NAMES)
+    (tmp_path / "quoting.py").write_text("# mended")
+    monkeypatch.setattr(rulings, "_CODE", tmp_path)
+    with pytest.raises(EvidenceError, match=r"judge of harmful \(wildguard:5{12}\) is not"):
+        promote(registry, "demo-safety", by="ann", why="first")
 
 
 def change_guard(workspace: Workspace, before: str, after: str) -> None:

@@ -1,4 +1,4 @@
-"""One rule: its truth table, its p-value, how many prompts would decide, and its sentence."""
+"""One rule: its truth table, its p-value, and its sentence."""
 
 from __future__ import annotations
 
@@ -9,36 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from components.evaluation.statistics import paired_interval
 from components.records import Arm
 from components.release.rules import decide_rule
-from components.results import (
-    ChampionArm,
-    Conclusion,
-    Difference,
-    Evidence,
-    RateFigure,
-    Released,
+from components.results import ChampionArm, Conclusion, Difference, Evidence, Released
+from tests.components.release.cases import (
+    AGAINST,
+    AT_MOST,
+    compared,
+    decided,
+    difference,
+    rate,
+    rule,
+    wilson,
 )
-from tests.components.release.cases import AGAINST, AT_MOST, difference, rate, rule, wilson
 from tests.releases import CONTRACT_OF_ALL
 
 PASS, FAIL, OPEN = Conclusion
-
-
-def decided(one, figure, *, confidence=0.95, unparsed=None):
-    is_rate = isinstance(figure, RateFigure)
-    rates = {one.arm: {one.metric: figure}} if is_rate else {}
-    for arm, read in (unparsed or {}).items():
-        rates.setdefault(arm, {})[f"{one.metric.rpartition('.')[0]}.unparsed"] = read
-    return decide_rule(
-        one,
-        Evidence.model_construct(
-            rates=rates,
-            differences=() if is_rate or figure is None else (figure,),
-            confidence=confidence,
-        ),
-    )
 
 
 @pytest.mark.parametrize(
@@ -145,7 +131,7 @@ def test_unread_verdicts_of_the_other_arm_count_against_a_difference_from_below(
     assert not decided(one, difference(), unparsed={Arm.POST_TRAINED: wilson(9, 300)}).passed
 
 
-# --- p-values and prompts that would decide --------------------------------------------------
+# --- p-values --------------------------------------------------------------------------------
 
 
 def test_the_p_value_of_a_rate_is_that_of_the_score_test():
@@ -156,17 +142,6 @@ def test_the_p_value_of_a_rate_is_that_of_the_score_test():
     outcome = decided(rule(at_least=0.85), wilson(250, 300))
     assert outcome.p_value == pytest.approx(0.79057, abs=5e-5)
     assert decided(rule(at_least=0.85), wilson(255, 300)).p_value == pytest.approx(0.5)
-
-
-def pairs(both, first, second, none):
-    table = ((True, True, both), (True, False, first), (False, True, second), (False, False, none))
-    return [((a,), (b,)) for a, b, count in table for _ in range(count)]
-
-
-def compared(both, first, second, none, confidence=0.95):
-    found, low, high = paired_interval(pairs(both, first, second, none), confidence)
-    n = both + first + second + none
-    return difference(n=n, gained=first, lost=second, difference=found, low=low, high=high)
 
 
 @pytest.mark.parametrize(
@@ -194,56 +169,6 @@ def test_a_p_value_is_small_just_where_the_rule_passes(count, n, bound, below):
     assert outcome.passed == (outcome.p_value <= 0.025 + 1e-12) or outcome.p_value == pytest.approx(
         0.025
     )
-
-
-@pytest.mark.parametrize(
-    ("count", "n", "changes"),
-    [
-        (262, 300, {"at_least": 0.85}),
-        (240, 300, {"at_least": 0.83}),
-        (24, 300, AT_MOST),
-        (36, 300, AT_MOST),
-    ],
-)
-def test_the_prompts_that_would_decide_a_rate_do_and_one_fewer_does_not(count, n, changes):
-    one = rule(**changes)
-    outcome = decided(one, wilson(count, n))
-    assert outcome.conclusion is OPEN
-    share = count / n
-    assert decided(one, wilson(share * outcome.needed, outcome.needed)).conclusion is not OPEN
-    fewer = outcome.needed - 1
-    assert decided(one, wilson(share * fewer, fewer)).conclusion is OPEN
-
-
-@pytest.mark.parametrize("table", [(260, 6, 16, 18), (120, 10, 12, 58), (70, 3, 5, 22)])
-def test_the_prompts_that_would_decide_a_difference_are_about_right(table):
-    """Against a search through larger tables of the same shares: enough, and two fifths too
-    many at most."""
-    one = rule(**{**AGAINST, "at_least": -0.05}, min_n=1)
-    outcome = decided(one, compared(*table))
-    assert outcome.conclusion is OPEN
-    times = next(
-        k / 10
-        for k in range(10, 400)
-        if decided(one, compared(*(round(cell * k / 10) for cell in table))).passed
-    )
-    assert 0.9 * times * sum(table) <= outcome.needed <= 1.4 * times * sum(table)
-
-
-def test_nobody_is_asked_for_endless_prompts():
-    at_the_bound = decided(rule(at_least=0.9), wilson(270, 300))
-    assert at_the_bound.needed is None
-    assert "not even 100000 prompts would decide" in at_the_bound.why
-    assert decided(rule(at_least=0.899), wilson(27_000, 30_000)).needed is None
-
-
-def test_too_few_prompts_need_at_least_as_many_as_the_rule_asks_for():
-    outcome = decided(rule(), wilson(40, 40))
-    assert outcome.needed == 100
-    assert outcome.why.endswith(
-        "at least 100 prompts are needed; about 100 prompts would decide if the figure stays"
-    )
-    assert decided(rule(at_least=0.95), wilson(39, 40)).needed > 100
 
 
 # --- in words --------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from components.results import (
     TeacherFigures,
     Word,
 )
-from components.storage import append_json_line, digest_file, write_rows
+from components.storage import digest_file, write_json_lines, write_rows
 from components.workspace import CURVES, PLOTS, PROMPTS, ROWS
 
 CONTRACT = PromptContract(
@@ -201,6 +201,7 @@ def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
             make_point("set-difference", "matrix", 0.01, 39_318),
             make_point("uniform", "matrix", 0.01, 39_318),
             make_point("set-difference", "row", 0.01, 41_200).model_copy(update={"chosen": True}),
+            make_point("set-difference, reminded", "row", 0.01, 41_200),
         ),
         teachers=tuple(
             TeacherFigures(
@@ -227,9 +228,11 @@ def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
 
 def make_adapter(folder: Path) -> Adapter:
     """Save a training result with its curves."""
+    curves = []
     for step in range(100):
         losses = {"alignment": 9 / (1 + step / 8) + 0.3, "retention": 0.02 + step / 900}
-        append_json_line(folder / CURVES, {"step": step, **losses, "c": step / 150})
+        curves.append({"step": step, **losses, "c": step / 150})
+    write_json_lines(folder / CURVES, curves)
     return Adapter(
         digest="e" * 64,
         baseline_digest="f" * 64,

@@ -225,3 +225,32 @@ def test_every_figure_of_a_suite_that_training_held_is_marked_and_explained(good
         "for it; none is repeated in what was trained on."
     )
     assert told.count(note) == 1 and page.count('id="repeated"') == 1
+
+
+def test_what_another_look_costs_is_told_once_where_a_rule_is_inconclusive(
+    good, accepted, tmp_path
+):
+    told = "the gate’s stated level is that of one look"
+    assert told not in Page(accepted[1]).text
+    still_open = [
+        rule.model_copy(update={"conclusion": Conclusion.INCONCLUSIVE})
+        for rule in good.decision.rules[2:4]
+    ]
+    rules = (*good.decision.rules[:2], *still_open, *good.decision.rules[4:])
+    undecided = {"word": Word.INCONCLUSIVE, "rules": rules, "reasons": (rules[2].why,)}
+    decision = good.decision.model_copy(update=undecided)
+    assert Page(good.replaced(decision=decision).write(tmp_path)[1]).text.count(told) == 1
+
+
+def test_names_within_a_sentence_keep_their_capitals(good, tmp_path):
+    refusal = "the override of 'refuses XSTest' by Ann Example does not count: it passed"
+    decision = good.decision.model_copy(update={"refused": (refusal,)})
+    text = Page(good.replaced(decision=decision).write(tmp_path)[1]).text
+    assert "The override of 'refuses XSTest' by Ann Example does not count: it passed." in text
+
+
+def test_the_pruning_sweep_tells_what_its_points_are(accepted):
+    text = Page(accepted[1]).text
+    assert "set-difference, reminded row" in text
+    assert "“reminded”: with the safety reminder before each prompt" in text
+    assert "uniform ones per row as many of each row" in text

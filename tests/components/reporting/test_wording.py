@@ -5,6 +5,7 @@ from components.reporting.wording import (
     percent,
     points,
     probability,
+    upper_first,
 )
 
 
@@ -32,3 +33,5 @@ def test_p_values_and_numbers():
 def test_small_words():
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
+    assert upper_first("the words of Ann") == "The words of Ann"
+    assert upper_first("") == ""

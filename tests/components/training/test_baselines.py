@@ -37,7 +37,8 @@ def trained(tmp_path_factory, quick, random_prompts, random_models, make_probe):
 
     model = load_model(random_models.folder / "post-trained")
     masks = {n: PackedMask.of(m.weight > 0) for n, m in projections(model).items()}
-    save_masks(folder / MASKS, masks)
+    for name in MASKS.values():
+        save_masks(folder / name, masks)
     out = tmp_path_factory.mktemp("baselines")
     return baselines(SECTION, quick, random_prompts, random_models, probe, seed=0, out=out)
 

@@ -85,7 +85,7 @@ def test_the_base_reads_what_the_student_is_served(random_models, make_probe, tm
 
 def test_missing_masks_stop(random_models, make_probe):
     with (
-        pytest.raises(StageError, match=MASKS),
+        pytest.raises(StageError, match=MASKS["pruned"]),
         open_teacher(random_models, make_probe("pruned")),
     ):
         pass
@@ -94,7 +94,7 @@ def test_missing_masks_stop(random_models, make_probe):
 def test_masks_of_another_model_stop(random_models, make_probe):
     probe = make_probe("pruned")
     mask = PackedMask.of(torch.ones(2, 2, dtype=torch.bool))
-    save_masks(probe.folder / MASKS, {"layers.0.mlp.up_proj": mask})
+    save_masks(probe.folder / MASKS["pruned"], {"layers.0.mlp.up_proj": mask})
     with pytest.raises(ModelError, match="another model"), open_teacher(random_models, probe):
         pass
 
@@ -104,7 +104,7 @@ def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe, 
     probe = make_probe(kind)
     own = projections(open_reader(random_models, random_models.post_trained).model)
     masks = {name: PackedMask.of(linear.weight > 0) for name, linear in own.items()}
-    save_masks(probe.folder / MASKS, masks)
+    save_masks(probe.folder / MASKS[kind], masks)
     with open_teacher(random_models, probe) as teacher:
         for name, linear in projections(teacher.model).items():
             assert torch.equal(linear.weight, own[name].weight.clamp(max=0))

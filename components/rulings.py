@@ -1,0 +1,21 @@
+"""What decides the rulings of a judge, as far as it can be told without loading it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from components.config import Evaluate
+from components.storage import digest_bytes, digest_folder
+
+_CODE = Path(__file__).parent / "evaluation" / "judges"
+
+
+def digest_of_judge(section: Evaluate, name: str) -> str | None:
+    """Return the SHA-256 of a judge's settings, of the rules, which tell refusals where a guard
+    does not, and of the code that asks and quotes; None for `rules` and for a name that no judge
+    has."""
+    if (judge := section.judges.get(name)) is None:
+        return None
+    parts = [judge.deciding(), section.rules.deciding(), digest_folder(_CODE, suffixes=(".py",))]
+    return digest_bytes(json.dumps(parts, sort_keys=True).encode())
