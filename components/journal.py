@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from components.errors import InterruptionError, StageError
+from components.storage import discard
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -19,9 +20,9 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class Journal(ABC):
     """A file of JSON objects, one a line, that only grows; a kind of it says what they mean.
 
-    A last line that a killed process left torn is cut off. The file goes when the block that it is
-    opened for ends well, since it is no result, and stays when it does not. Raises `StageError`
-    where another line is broken.
+    A last line that a killed process left torn is cut off. The file is discarded when the block
+    that it is opened for ends well, since it is no result, and stays when it does not. Raises
+    `StageError` where another line is broken.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +42,7 @@ class Journal(ABC):
     ) -> None:
         self._stream.close()
         if kind is None:
-            self._path.unlink()
+            discard(self._path)
 
     @abstractmethod
     def take(self, line: dict[str, Any]) -> None:

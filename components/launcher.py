@@ -11,15 +11,18 @@ import os
 import shlex
 import subprocess
 import sys
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from components.config import read_yaml
 from components.errors import ConfigError, SafeReActError, StageError
+from components.provenance import parts_record, take_parts
 from components.storage import write_text
 
 VARIABLE = "SAFEREACT_LAUNCHER"
-_FAILURE = ".failure"
+_FAILURE, _COSTS = ".failure", ".costs"
 _GRACE_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
@@ -30,17 +33,41 @@ def named_launcher() -> list[str]:
     return shlex.split(os.environ.get(VARIABLE, ""))
 
 
+def divides_model(root: Path) -> bool:
+    """Return whether the launcher divides the model among its processes, as FSDP does.
+
+    `accelerate launch` says so by `--use_fsdp`, or by the file after `--config_file`, which lies in
+    `root` where it is relative. All other launchers put the whole model on each device. Raises
+    `ConfigError` where that file cannot be read.
+    """
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--use_fsdp", "--use-fsdp", action="store_true")
+    parser.add_argument("--config_file", "--config-file", type=Path)
+    try:
+        words = named_launcher()
+        options, _ = parser.parse_known_args(words)
+    except (ValueError, ArgumentError):  # what no launcher reads either
+        return False
+    if not words or not Path(words[0]).name.startswith("accelerate"):
+        return False
+    if options.config_file is None or options.use_fsdp:
+        return options.use_fsdp
+    told = read_yaml(root / options.config_file)
+    return str(told.get("distributed_type")).upper() == "FSDP"
+
+
 def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
     """Run `stage` into `out` in the processes that the launcher starts, and wait for them.
 
-    Raises `StageError` with the message of the process that failed, `ChildProcessError` where the
-    processes ended without one, so that they can go on next time, and `ConfigError` where there is
-    no such launcher.
+    What their parts cost goes into this process's run record. Raises `StageError` with the message
+    of the process that failed, `ChildProcessError` where the processes ended without one, so that
+    they can go on next time, and `ConfigError` where there is no such launcher.
     """
     words = ["-m", "components", stage, "--profile", profile, "--into", str(out)]
     places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    failure = out / _FAILURE
-    failure.unlink(missing_ok=True)
+    failure, costs = out / _FAILURE, out / _COSTS
+    for old in (failure, costs):
+        old.unlink(missing_ok=True)
     log.info("%s: started by %s", stage, shlex.join(command))
     try:
         child = subprocess.Popen([*command, *words], env={**os.environ, "PATH": places})
@@ -59,6 +86,8 @@ def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
             f"the processes of {command[0]} ended with code {code}; run the stage again, and it "
             "goes on from the last checkpoint"
         )
+    take_parts(costs)
+    costs.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -76,9 +105,12 @@ def _ended(child: subprocess.Popen) -> Iterator[None]:
 
 @contextmanager
 def reported(out: Path) -> Iterator[None]:
-    """Leave the message of an error in `out`, where `launch` finds it."""
+    """Leave in `out`, where `launch` finds it, the message of an error, else what the parts of the
+    first process cost."""
+    costs = parts_record(out / _COSTS) if is_first() else nullcontext()
     try:
-        yield
+        with costs:
+            yield
     except SafeReActError as error:
         write_text(out / _FAILURE, str(error))
         raise

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
-from components.storage import write_json
+from components.storage import read_json, write_json
 
 PACKAGES = ("torch", "transformers", "peft", "mlflow", "prefect", "dvc", "great-expectations")
 
@@ -85,7 +85,17 @@ class _Costs:
     parts: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Part:
+    """A part that is being measured."""
+
+    start: float
+    seconds: float = 0.0  # that killed runs spent on it
+    peak: int = 0  # MiB, of those
+
+
 _costs: ContextVar[_Costs | None] = ContextVar("costs", default=None)
+_part: ContextVar[_Part | None] = ContextVar("part", default=None)
 
 
 @contextmanager
@@ -95,12 +105,8 @@ def run_record(path: Path) -> Iterator[None]:
     What the block measured by `part` goes with it, by name.
     """
     start, processor = time.perf_counter(), time.process_time()
-    costs = _Costs()
-    outer = _costs.set(costs)
-    try:
+    with _measured() as costs:
         yield
-    finally:
-        _costs.reset(outer)
     record = {
         "seconds": round(time.perf_counter() - start, 2),
         "processor_seconds": round(time.process_time() - processor, 2),
@@ -114,22 +120,71 @@ def run_record(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def parts_record(path: Path) -> Iterator[None]:
+    """Write what the block measured by `part` to `path` when it succeeds, for the process that
+    started this one and calls `take_parts`."""
+    with _measured() as costs:
+        yield
+    write_json(path, costs.parts)
+
+
+def take_parts(path: Path) -> None:
+    """Add the parts that a child process left in `path` to this run's record; nothing where it
+    left none."""
+    costs = _costs.get()
+    if costs is not None and path.is_file():
+        costs.parts |= read_json(path)
+
+
+@contextmanager
+def _measured() -> Iterator[_Costs]:
+    costs = _Costs()
+    outer = _costs.set(costs)
+    try:
+        yield costs
+    finally:
+        _costs.reset(outer)
+
+
+@contextmanager
 def part(name: str) -> Iterator[None]:
     """Measure the block's seconds and peak memory for the run record, under `name`.
 
-    Parts do not nest. Where the system cannot forget an earlier peak, as Linux can, a part's peak
-    is the process's. Outside of a run record nothing is kept.
+    What `spent_before` says of killed runs is counted, too. Parts do not nest. Where the system
+    cannot forget an earlier peak, as Linux can, a part's peak is the process's. Outside of a run
+    record nothing is kept.
     """
     costs = _costs.get() or _Costs()
     costs.peak = max(costs.peak, _peak_memory())
     # See proc(5): 5 resets the peak resident set size of the process.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    start = time.perf_counter()
-    yield
-    seconds, peak = round(time.perf_counter() - start, 2), _peak_memory()
+    outer = _part.set(_Part(time.perf_counter()))
+    try:
+        yield
+        seconds, peak = spent()
+    finally:
+        _part.reset(outer)
     costs.parts[name] = {"seconds": seconds, "peak_memory_mib": peak}
     costs.peak = max(costs.peak, peak)
+
+
+def spent() -> tuple[float, int]:
+    """Return the seconds and the peak memory in MiB of the part so far, with those of killed runs;
+    zeros outside of a part."""
+    own = _part.get()
+    if own is None:
+        return 0.0, 0
+    seconds = own.seconds + time.perf_counter() - own.start
+    return round(seconds, 2), max(own.peak, _peak_memory())
+
+
+def spent_before(seconds: float, peak: int) -> None:
+    """Count what a killed run had `spent` on this part when it left what now goes on."""
+    own = _part.get()
+    if own is not None:
+        own.seconds += seconds
+        own.peak = max(own.peak, peak)
 
 
 def _peak_memory(whose: int = resource.RUSAGE_SELF) -> int:

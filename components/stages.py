@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 from components.config import Profile, Section
 from components.launcher import launch, named_launcher, reported
 from components.provenance import run_record
-from components.results import Champion, Result, SuiteSet, load_result
+from components.results import RESULTS, Champion, Result, SuiteSet, load_result
 from components.storage import atomic_folder, digest_bytes, digest_folder, resumable_folder
 from components.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
     """Run one stage on the results in `workspace` and return its result.
 
     The stage writes into a scratch folder that replaces the old one only when it succeeded, so a
-    killed stage leaves nothing half-written.
+    killed stage leaves nothing half-written. A training that was killed after it had saved its
+    result is not begun again.
     """
     stage, folder = TABLE[name], workspace.stage(name)
     sections, upstream = _inputs(stage, profile, workspace)
@@ -129,7 +133,9 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
         key = dependencies(sections, profile.seed, lasting, rooms=rooms)
         with resumable_folder(folder, key) as out:
             launcher = named_launcher()
-            if stage.trains and launcher:
+            if stage.trains and (out / RESULTS[name].FILE).is_file():
+                log.info("%s: an earlier run had finished it", name)
+            elif stage.trains and launcher:
                 launch(launcher, name, profile.name, out)
             else:
                 _work(stage)(*sections, *upstream, seed=profile.seed, out=out)

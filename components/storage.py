@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The files of a checkpoint that decide what it does.
 CHECKPOINT_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 _CHUNK = 1 << 20
+# In the scratch of a resumable folder: what it belongs to, the results on their way, the old ones.
+_KEY, _WHOLE, _OLD = ".key", ".whole", ".old"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -66,10 +68,14 @@ def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
     It is empty, unless an earlier process ended without success under the same `key`: then it is
     that process's. What a user mends in settings, inputs or code changes the key, and begins anew;
     what is mended elsewhere, such as an address or a full disk, goes on.
+
+    What is hidden or discarded in it does not come into `folder` and is removed last, so a process
+    that is killed before the results are in place leaves all that they came from.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.partial")
-    mark = scratch / ".key"
+    mark = scratch / _KEY
+    _take_back(scratch, folder)
     if not mark.is_file() or mark.read_text(encoding="utf-8") != key:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
@@ -78,9 +84,45 @@ def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
         if torn != mark and torn.is_file():  # what a killed process was about to write
             torn.unlink()
     yield scratch
-    shutil.rmtree(folder, ignore_errors=True)
-    mark.unlink()
-    scratch.replace(folder)
+    _put_in_place(scratch, folder)
+
+
+def discard(path: Path) -> None:
+    """Remove a file that is no result: in a resumable folder with its end, elsewhere at once."""
+    if (path.parent / _KEY).is_file():
+        _discarded(path).touch()
+    else:
+        path.unlink()
+
+
+def _discarded(path: Path) -> Path:
+    return path.with_name(f".{path.name}.discarded")
+
+
+def _put_in_place(scratch: Path, folder: Path) -> None:
+    """Replace `folder`, never there in part, by the results in `scratch`, and remove the rest."""
+    whole = scratch / _WHOLE
+    whole.mkdir()
+    for path in list(scratch.iterdir()):
+        if not path.name.startswith(".") and not _discarded(path).exists():
+            path.replace(whole / path.name)
+    if folder.exists():
+        folder.replace(scratch / _OLD)
+    whole.replace(folder)
+    (scratch / _KEY).unlink()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _take_back(scratch: Path, folder: Path) -> None:
+    """Undo what a process that was killed in `_put_in_place` has moved."""
+    whole, old = scratch / _WHOLE, scratch / _OLD
+    if whole.is_dir():
+        for path in list(whole.iterdir()):
+            path.replace(scratch / path.name)
+        whole.rmdir()
+    if old.is_dir() and not folder.exists():
+        old.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -141,10 +183,9 @@ def _plain(value: Any) -> Any:
     return None if missing else value
 
 
-def append_json_line(path: Path, document: Mapping[str, Any]) -> None:
-    """Append one JSON object as a line."""
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(document, sort_keys=True) + "\n")
+def write_json_lines(path: Path, documents: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON objects, a line each, wholly or not at all."""
+    write_text(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in documents))
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

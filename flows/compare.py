@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from components.records import AnyArm, Arm, Method
 from components.repeats import footnotes, repeats
-from components.results import Adapter, Baselines, Comparison, SuiteSet
+from components.results import Adapter, Baselines, Comparison, Probe, SuiteSet
 from components.storage import read_json
 from components.workspace import STAGES, STUDIES_OF, Workspace
 from flows.lock import one_run
@@ -24,6 +25,11 @@ METRICS = {
     "benign.refused": "refuses benign",
     "reasoning.correct": "reasoning correct",
 }
+# A result holds no times: they are in the run record of the machine that did the work.
+_UNTIMED = (
+    "Where seconds and memory are empty, the result came from DVC's cache and no training was "
+    "measured here."
+)
 
 
 def compare_methods(workspace: Workspace) -> Comparison:
@@ -41,31 +47,46 @@ def methods_table(workspace: Workspace, comparison: Comparison) -> str:
     """Return a Markdown table: a row a method, its rates with interval and n, and what it cost."""
     measured = {metric for rates in comparison.rates.values() for metric in rates}
     shown = {metric: told for metric, told in METRICS.items() if metric in measured}
-    heads = ["method", *shown.values(), "seconds", "tokens", "peak MiB"]
+    heads = ["method", *shown.values(), "seconds", "tokens", "peak MiB, host"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    costs = _costs(workspace)
+    costs, failed = _costs(workspace), _failed_teachers(workspace)
     marked = repeats(SuiteSet.load(workspace.stage("prepare")).leaks)
     for arm in (*Arm, *Method):
         if arm in comparison.rates:
             rates = comparison.rates[arm]
             cells = [metric_cell(rates, metric, marked) for metric in shown]
-            told = [_name(arm, comparison), *cells, *costs.get(arm.value, ("", "", ""))]
+            told = [_name(arm, comparison, failed), *cells, *costs.get(arm.value, ("", "", ""))]
             lines.append("| " + " | ".join(told) + " |")
     lines += [f"\n{method}: left out, {why}" for method, why in comparison.left_out.items()]
+    lines += [
+        f"\n{method}: its teacher did not pass probe.check: {why}"
+        for method, why in failed.items()
+        if method in comparison.rates
+    ]
+    if any("" in cost for cost in costs.values()):
+        lines.append(f"\n{_UNTIMED}")
     lines += [f"\n{told}" for told in footnotes(marked, shown)]
     cut = (figure for arms in comparison.cut.values() for figure in arms.values())
     lines += [f"\n{told}" for told in judges_told(comparison.usage, cut)]
     return "\n".join(lines)
 
 
-def _name(arm: AnyArm, comparison: Comparison) -> str:
-    return f"restored (safereact-{comparison.teacher})" if arm is Arm.RESTORED else arm.value
+def _name(arm: AnyArm, comparison: Comparison, failed: Collection[AnyArm]) -> str:
+    if arm is Arm.RESTORED:
+        return f"restored (safereact-{comparison.teacher})"
+    return f"{arm} (teacher failed its check)" if arm in failed else arm.value
+
+
+def _failed_teachers(workspace: Workspace) -> dict[Method, str]:
+    """Return why the teachers of methods that have one of their own did not pass their check."""
+    checked = Probe.load(workspace.stage("probe")).teachers
+    return {Method(f"safereact-{one.teacher}"): one.reason for one in checked if not one.passed}
 
 
 def _costs(workspace: Workspace) -> dict[str, tuple[str, str, str]]:
     """Return seconds, tokens and peak memory of every training, by method.
 
-    Seconds and memory are empty where the stage's result came from DVC's cache.
+    Seconds and memory are empty where they were not measured here.
     """
     adapter = Adapter.load(workspace.stage("train"))
     tokens = {Arm.RESTORED.value: adapter.tokens, Arm.BASELINE.value: adapter.baseline_tokens}

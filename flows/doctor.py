@@ -9,8 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from components.config import GuardJudge, Profile, Shape, load_profile, read_yaml
+from components.corpus.hub import fetch_command, find_snapshot
 from components.errors import ConfigError
-from components.launcher import VARIABLE
+from components.launcher import divides_model
 from components.release.policies import check_fits
 from components.workspace import POLICIES, STAGES, Workspace
 from flows.checkpoints import Wanted, complaint, find_shape, wanted_checkpoints
@@ -38,13 +39,13 @@ from flows.workload import Asked, asked_of
 
 _MANY = 10**9  # parameters from which on a CPU takes days
 _LESS_MEMORY = {
-    "training": "lower train.micro_batch",
+    "training": "lower train.micro_batch, or divide the model by FSDP; see docs/gpu.md",
     "generation": "lower evaluate.batch",
     "judging": "lower batch or max_characters of the guard in evaluate.judges",
     "building": "lower micro_batch of models.align and models.post_train",
 }
 _LESS_WEIGHTS = {
-    "training": "train.load_in_4bit, or several devices; see docs/gpu.md",
+    "training": "train.load_in_4bit, or a larger device; see docs/gpu.md",
     "generation": "a larger device; see docs/gpu.md",
     "judging": "a smaller guard, or a rubric on a server; see docs/judges.md",
     "building": "a larger machine",
@@ -80,7 +81,12 @@ def examine(workspace: Workspace) -> list[Finding]:
     findings += check_disk(profile, shape, wanted, guards, workspace.root)
     device = find_device()
     findings += check_device(profile, shape, device)
-    findings += check_memory(profile, asked_of(profile, suites), shape, device)
+    try:
+        sharing = device.count if divides_model(workspace.root) else 1
+    except ConfigError as error:
+        findings.append(Finding("launcher", State.MISSING, str(error), "mend its config file"))
+        sharing = 1
+    findings += check_memory(profile, asked_of(profile, suites), shape, device, sharing=sharing)
     return findings
 
 
@@ -151,12 +157,16 @@ def _prompts_to_watch(profile: Profile) -> str:
 
 
 def check_prompts(profile: Profile, root: Path) -> Iterator[Finding]:
-    """Yield every prompt file that is not there or cannot be read, and every hub data set."""
+    """Yield every prompt file that is not there or cannot be read, and every hub data set that is
+    not here."""
     unread = 0
     for source in profile.prepare.sources:
         if source.path is None:
-            told = f"{source.hub} is fetched by the first run"
-            yield Finding("prompts", State.WARNING, told, "be online then, or give its file")
+            hub, revision = source.hub or "", source.revision or ""
+            if find_snapshot(hub, revision) is None:
+                told = f"{hub} is fetched by the first run"
+                remedy = f"be online then, or `{fetch_command(hub, revision)}`"
+                yield Finding("prompts", State.WARNING, told, remedy)
         elif not os.access(root / source.path, os.R_OK):
             unread += 1
             there = (root / source.path).exists()
@@ -254,21 +264,20 @@ def check_device(profile: Profile, shape: Shape, device: Device) -> Iterator[Fin
 
 
 def check_memory(
-    profile: Profile, asked: Sequence[Asked], shape: Shape, device: Device
+    profile: Profile, asked: Sequence[Asked], shape: Shape, device: Device, *, sharing: int = 1
 ) -> Iterator[Finding]:
     """Yield whether the device's memory does; all sizes are estimates.
 
-    Only weights that cannot fit rule a run out. A launcher shares training among the devices.
+    Only weights that cannot fit rule a run out. So many devices as `sharing` divide the model in
+    training, where each loads it whole first; in all else none does.
     """
-    shared = device.count if os.environ.get(VARIABLE) else 1
     precision: Precision = "bf16" if device.accelerator else "fp32"
     for name, memory in memory_needs(profile, asked, shape, precision).items():
-        devices = shared if name == "training" else 1
-        need, weights = memory.sharded(devices), memory.weights / devices
+        need = memory.sharded(sharing if name == "training" else 1)
         told = f"about {need / GB:.1f} GB (estimate) of {device.memory / GB:.1f} GB"
         if need <= device.memory:
             yield Finding(f"memory, {name}", State.OK, told)
-        elif weights <= device.memory:
+        elif memory.weights <= device.memory:
             yield Finding(f"memory, {name}", State.WARNING, told, _LESS_MEMORY[name])
         else:
             told += "; the weights alone do not fit"

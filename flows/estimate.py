@@ -78,8 +78,10 @@ class Memory:
         return self.weights + self.adapter + self.passing + _RUNTIME
 
     def sharded(self, devices: int) -> float:
-        """Bytes on each of `devices` that share weights and adapter, as FSDP does."""
-        return (self.weights + self.adapter) / devices + self.passing + _RUNTIME
+        """Bytes on each of `devices` that share weights and adapter, as FSDP does, once each has
+        loaded the weights whole (docs/fsdp.yaml)."""
+        step = (self.weights + self.adapter) / devices + self.passing
+        return max(step, self.weights) + _RUNTIME
 
 
 def block_parameters(shape: Shape) -> int:

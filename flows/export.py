@@ -30,7 +30,8 @@ def export_rows(workspace: Workspace, harness: Harness, folder: Path) -> int:
 
     Completions to harmful prompts are withheld unless the profile sets `report.redact: false`.
     Raises `ConfigError` for another folder and without the harness's extra, and `EvidenceError`
-    where the evaluation was on other prompts than those that are prepared now.
+    where the evaluation was on other prompts than those that are prepared now, or its rows are not
+    those that were judged.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not an empty folder; give another, or empty it")
@@ -44,8 +45,14 @@ def export_rows(workspace: Workspace, harness: Harness, folder: Path) -> int:
             f"the evaluation was on the prompts {evidence.data:.12}, prepared are "
             f"{prompts.digest:.12}; `safereact run` brings it up to date"
         )
+    now = evidence.rows_now()
+    if evidence.rows != now:
+        raise EvidenceError(
+            f"the evaluation's rows differ: {evidence.rows:.12} then, {now[:12] or 'none'} now; "
+            "run the stage evaluate again"
+        )
     rows = read_judged(evidence.folder / ROWS)
-    tasks = tasks_of(prompts.every_test(), rows, redact=section.redact)
+    tasks = tasks_of(prompts.every_test(), rows, redact=section.redact, leaks=prompts.leaks)
     write = write_inspect if harness is Harness.INSPECT else write_lm_eval
     with atomic_folder(folder) as scratch:
         write(tasks, prompts, evidence, when=datetime.now(UTC), out=scratch)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.config import Profile, load_profile
+from components.corpus.hub import fetch_command, find_snapshot
 from components.errors import ConfigError
 from components.storage import digest_file
 from components.suites import Origin, Suite, load_suite, suites_in, used_suites
@@ -101,7 +102,7 @@ def _lacking(suite: Suite, root: Path) -> Iterator[Finding]:
         return
     if _here(suite, root) == _CACHED:
         return
-    fetch = f"hf download {origin.hub} --repo-type dataset --revision {origin.revision}"
+    fetch = fetch_command(origin.hub or "", origin.revision)
     if suite.gated and not _has_token():
         remedy = "accept its terms on the hub, then set HF_TOKEN or `hf auth login`"
         yield Finding(subject, State.MISSING, f"{origin.hub} is gated, and no token is set", remedy)
@@ -168,16 +169,7 @@ def _here(suite: Suite, root: Path) -> str:
         return "yes" if (root / (origin.path or "")).is_file() else "no file"
     if origin.revision is None:
         return "no: not pinned"
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        snapshot_download(
-            origin.hub, repo_type="dataset", revision=origin.revision, local_files_only=True
-        )
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        return "not yet"
-    return _CACHED
+    return "not yet" if find_snapshot(origin.hub, origin.revision) is None else _CACHED
 
 
 def _gated(suite: Suite) -> str:

@@ -71,7 +71,7 @@ def leak(
 
 
 def teacher_figures(
-    kind: str, *, refused: float = 0.0, passed: bool = True
+    kind: str, *, refused: float = 0.0, passed: bool = True, reason: str = ""
 ) -> results.TeacherFigures:
     """Return the check of one candidate teacher, whose answers are all language."""
     return results.TeacherFigures(
@@ -83,7 +83,7 @@ def teacher_figures(
         coherent=1.0,
         coherent_n=24,
         passed=passed,
-        reason="",
+        reason=reason,
     )
 
 

@@ -1,7 +1,7 @@
-"""Files on disk and hub data sets as numbered rows of columns.
+"""Files on disk as numbered rows of columns.
 
 A row's number is what a person looks up: the line of a .jsonl or .csv file (of a quoted csv row:
-its last), the ordinal from 1 of a .parquet or hub row. Every error is one `DataError` that names
+its last), the ordinal from 1 of a .parquet row. Every error is one `DataError` that names
 the source, the row and the remedy.
 """
 
@@ -43,28 +43,6 @@ def read_file(path: Path, *, source: str) -> list[Row]:
     if not rows:
         _refuse(source, path, None, "holds no rows; fill it or remove the source")
     log.info("%s: %d rows", source, len(rows))
-    return rows
-
-
-def read_hub(name: str, *, revision: str, subset: str | None, split: str, source: str) -> list[Row]:
-    """Return the numbered rows of a hub data set at the commit `revision`.
-
-    Raises `DataError` where the hub cannot be reached or does not hold it.
-    """
-    import datasets
-
-    try:
-        table = datasets.load_dataset(name, subset, split=split, revision=revision)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"source {source!r}: hub data set {name!r} at {revision[:12]} cannot be loaded "
-            f"({reason:.200}); check `hub`, `subset`, `hub_split` and `revision` and the network, "
-            "or download it once and give its file as `path`"
-        ) from error
-    rows = [(number, dict(row)) for number, row in enumerate(table, start=1)]
-    if not rows:
-        raise DataError(f"source {source!r}: hub data set {name!r} holds no rows in {split!r}")
     return rows
 
 

@@ -53,9 +53,9 @@ def _check_roles(rows: Sequence[Prompt], limits: Mapping[Role, int]) -> None:
     if missing := [role.value for role in _NEEDED if role not in there]:
         raise DataError(
             f"the validation split has no {' and no '.join(missing)} prompts that can be measured, "
-            "and a search must not look at test prompts: give some by prepare.validation_share, "
-            "which sources with `split: auto` follow, or by a source with `split: validation`; "
-            "reasoning prompts need an `answer`"
+            "and a search must not look at test prompts: take `split` off a source of them, so "
+            "that prepare.validation_share of its topics go there, or add a source with "
+            "`split: validation`; reasoning prompts need an `answer`"
         )
     if unlimited := [role.value for role in _NEEDED if role not in limits]:
         raise ConfigError(

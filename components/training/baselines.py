@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from components.records import Method
 from components.results import Baseline, Baselines
 from components.training.course import Course
 from components.training.methods import Trained, circuit_breaker, rank_one, safereact, sft
-from components.training.processes import is_first, process_count, refuse_deepspeed, wait_for
+from components.training.processes import process_count, refuse_deepspeed, save_once
 from components.training.targets import check_targets
 
 if TYPE_CHECKING:
@@ -47,7 +46,8 @@ def baselines(
 
     SafeReAct with the probe's own teacher is the adapter of `train` and is not trained again. A
     method that cannot be trained on this pair is kept with its reason. What a killed run left in
-    `out` is taken up. Raises `TrainingError` where a launcher turns DeepSpeed on.
+    `out` is taken up. Raises `TrainingError` where the prompts will not do or a launcher turns
+    DeepSpeed on.
     """
     refuse_deepspeed()
     check_targets(probe.target_layers, models.post_trained.layers)
@@ -67,16 +67,13 @@ def baselines(
         ask = partial(_ask, course, taught, method)
         train = partial(ways.get(method, safereact), course, taught, out / method.value)
         lines.append(_line(method, ask, train))
-    if not is_first():
-        wait_for(out / Baselines.FILE)
-        return Baselines.load(out)
-    shutil.rmtree(course.scratch, ignore_errors=True)
-    return Baselines(
+    result = Baselines(
         base_model=models.post_trained.digest,
         data=prompts.digest_of_prompts,
         contract=models.post_trained.contract,
         methods=tuple(lines),
-    ).save(out)
+    )
+    return save_once(result, out, course.scratch)
 
 
 def _ask(course: Course, probe: Probe, method: Method) -> None:

@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.state_dict import (
 from transformers import TrainerCallback
 
 from components.errors import TrainingError
+from components.provenance import spent, spent_before
 from components.storage import atomic_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class Progress:
     curves: Curves = field(default_factory=list)  # a line of figures a step
     tokens: int = 0  # read, padding left out
     stopped: str | None = None  # when and why it ended before its last step
+    # What had been spent on the part when the last checkpoint was written; no result holds it.
+    seconds: float = field(default=0.0, compare=False)
+    peak_memory_mib: int = field(default=0, compare=False)
 
     @property
     def taken(self) -> int:
@@ -80,7 +84,8 @@ class Checkpoints(TrainerCallback):
     def resume(self, model: nn.Module) -> Progress:
         """Return how far the newest checkpoint came, once its weights are in `model`.
 
-        Raises `TrainingError` where it is broken or of another adapter.
+        What had been spent until then counts to the part that goes on. Raises `TrainingError` where
+        the checkpoint is broken or of another adapter.
         """
         found = sorted(self.folder.glob("step-*"))
         if not found:
@@ -101,6 +106,7 @@ class Checkpoints(TrainerCallback):
             )
         model.load_state_dict(weights, strict=False)
         self.progress = Progress(**read_json(found[-1] / _PROGRESS))
+        spent_before(self.progress.seconds, self.progress.peak_memory_mib)
         log.info("going on after step %d of %d", self.progress.taken, self.steps)
         return self.progress
 
@@ -171,6 +177,7 @@ class Checkpoints(TrainerCallback):
 
     def _write(self, tensors: dict[str, Tensor]) -> None:
         older = list(self.folder.glob("step-*"))
+        self.progress.seconds, self.progress.peak_memory_mib = spent()
         with atomic_folder(self.folder / f"step-{self.progress.taken:06d}") as new:
             save_file(tensors, new / _TENSORS)
             write_json(new / _PROGRESS, asdict(self.progress))

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 class Course:
     """One pair, its prompts and the settings of `train`.
 
-    What is asked of a model lies in `scratch` afterwards, where a resumed stage, the other methods
-    and the other processes find it.
+    All prompts are drawn first: where a split lacks what training needs of it, `TrainingError` is
+    raised before any model is asked. What is asked of a model lies in `scratch` afterwards, where a
+    resumed stage, the other methods and the other processes find it.
     """
 
     settings: config.Train
@@ -46,6 +47,9 @@ class Course:
     models: Models
     seed: int
     scratch: Path
+
+    def __post_init__(self) -> None:
+        _ = self._drawn, self._watched
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -101,11 +105,8 @@ class Course:
         stop = self.settings.early_stop
         if stop is None:
             return None
-        rows = self.prompts.rows(split=Split.VALIDATION)
-        generator = np.random.default_rng(self.seed)
-        harmful = sample_prompts(rows, (Role.HARMFUL,), stop.prompts, generator)
-        benign = sample_prompts(rows, RETAINED, stop.prompts, generator)
         depth = max(probe.target_layers)
+        harmful, benign = self._watched
         return Criterion(
             every=stop.every,
             harmful_refused=stop.harmful_refused,
@@ -150,10 +151,21 @@ class Course:
     @cached_property
     def _drawn(self) -> tuple[list[Prompt], list[Prompt]]:
         """Harmful prompts, and those whose answers are to stay."""
-        rows = self.prompts.rows(split=Split.TRAIN)
+        return self._draw(Split.TRAIN, self.settings.harmful_prompts, self.settings.retain_prompts)
+
+    @cached_property
+    def _watched(self) -> tuple[list[Prompt], list[Prompt]]:
+        """The same of the validation split, for the criterion; none where there is none."""
+        stop = self.settings.early_stop
+        return self._draw(Split.VALIDATION, stop.prompts, stop.prompts) if stop else ([], [])
+
+    def _draw(self, split: Split, harmful: int, retain: int) -> tuple[list[Prompt], list[Prompt]]:
+        rows = self.prompts.rows(split=split)
         generator = np.random.default_rng(self.seed)
-        harmful = sample_prompts(rows, (Role.HARMFUL,), self.settings.harmful_prompts, generator)
-        return harmful, sample_prompts(rows, RETAINED, self.settings.retain_prompts, generator)
+        return (
+            sample_prompts(rows, (Role.HARMFUL,), harmful, generator, split=split),
+            sample_prompts(rows, RETAINED, retain, generator, split=split),
+        )
 
     def _held(self, prompts: list[Prompt], tokens: int, depth: int, name: str) -> Side:
         def make(folder: Path) -> None:

@@ -7,15 +7,20 @@ process writes the others read, so all of them see one file system.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from accelerate.utils import parse_flag_from_env
 
 from components.errors import TrainingError
 from components.launcher import is_first
+from components.results import Result
 from components.storage import atomic_folder
+
+R = TypeVar("R", bound=Result)
 
 _POLL_SECONDS = 0.2
 
@@ -55,3 +60,18 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
             make(scratch)
     wait_for(folder)
     return folder
+
+
+def save_once(result: R, out: Path, scratch: Path) -> R:
+    """Return the result that the first process saves in `out`, once every process calls it.
+
+    The `scratch` that it came from goes last: whatever ends the process before that, a full disk
+    or a kill, loses no step.
+    """
+    if not is_first():
+        wait_for(out / result.FILE)
+        return result.load(out)
+    result.save(out)
+    if scratch.is_dir():
+        shutil.rmtree(scratch)
+    return result

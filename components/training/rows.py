@@ -15,7 +15,7 @@ from components.errors import TrainingError
 from components.lm.chat import opens_thought, render_prompt, split_completion
 from components.lm.generation import end_tokens, generate
 from components.lm.outcomes import outcome
-from components.records import Completion, Form, Outcome, Prompt, Role
+from components.records import Completion, Form, Outcome, Prompt, Role, Split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,19 +52,25 @@ class Row:
 
 
 def sample_prompts(
-    prompts: Sequence[Prompt], roles: Sequence[Role], count: int, generator: np.random.Generator
+    prompts: Sequence[Prompt],
+    roles: Sequence[Role],
+    count: int,
+    generator: np.random.Generator,
+    *,
+    split: Split = Split.TRAIN,
 ) -> list[Prompt]:
     """Return at most `count` prompts, evenly over those of `roles` that have any.
 
-    What a small role cannot give, the others do. Raises `TrainingError` where no role has any.
+    What a small role cannot give, the others do. Raises `TrainingError` where no role has any,
+    naming the `split` that the prompts are of.
     """
     pools = sorted(([p for p in prompts if p.role is role] for role in roles), key=len)
     pools = [pool for pool in pools if pool]
     if not pools:
         names = ", ".join(roles)
         raise TrainingError(
-            f"the train split has no {names} prompts, which training needs; add a source of them "
-            "to `prepare`"
+            f"the {split} split has no {names} prompts, which training needs; add a source of them "
+            f"to `prepare`, with `split: {split}` or `split: auto`"
         )
     chosen: list[Prompt] = []
     for i, pool in enumerate(pools):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,10 @@ from components import workspace
 from components.provenance import part
 from components.records import Arm
 from components.results import Adapter
-from components.storage import append_json_line
+from components.storage import write_json_lines
 from components.training.course import Course
 from components.training.methods import safereact, sft
-from components.training.processes import is_first, refuse_deepspeed, wait_for
+from components.training.processes import is_first, refuse_deepspeed, save_once
 from components.training.reactivation import first_and_last
 from components.training.targets import check_targets
 
@@ -48,14 +47,10 @@ def train(
     with part(Arm.BASELINE.value):
         share = section.baseline_retain
         baseline = sft(course, probe, out / workspace.BASELINE, retain_share=share)
-    if not is_first():
-        wait_for(out / Adapter.FILE)
-        return Adapter.load(out)
-    shutil.rmtree(course.scratch)
     curves = restored.progress.curves
-    for line in curves:
-        append_json_line(out / workspace.CURVES, line)
-    return Adapter(
+    if is_first():
+        write_json_lines(out / workspace.CURVES, curves)
+    result = Adapter(
         digest=restored.digest,
         baseline_digest=baseline.digest,
         base_model=models.post_trained.digest,
@@ -75,4 +70,5 @@ def train(
         retain_rows=len(retain.rows),
         alignment_loss=first_and_last(curves, "alignment"),
         retention_loss=first_and_last(curves, "retention"),
-    ).save(out)
+    )
+    return save_once(result, out, course.scratch)

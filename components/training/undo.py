@@ -9,7 +9,6 @@ knows of no adapter. The LoRA-SFT baseline goes through the same, row by row, to
 from __future__ import annotations
 
 import gc
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from components.training.adapters import add_lora, save_lora
 from components.training.batches import Side
 from components.training.harmless import harmless_rows, tune_on
 from components.training.lessons import load_side, save_side
-from components.training.processes import is_first, made_once, refuse_deepspeed, wait_for
+from components.training.processes import made_once, refuse_deepspeed, save_once
 from components.training.reactivation import first_and_last
 from components.workspace import tuned_adapter
 
@@ -60,11 +59,7 @@ def undo(
     for arm, merged in ((Arm.RESTORED, adapter.adapter), (Arm.BASELINE, adapter.baseline)):
         with part(arm.value):
             loss[arm] = _tune(section, settings, models, arm, merged, rows, seed=seed, out=out)
-    if not is_first():
-        wait_for(out / Undo.FILE)
-        return Undo.load(out)
-    shutil.rmtree(scratch)
-    return Undo(
+    result = Undo(
         base_model=models.post_trained.digest,
         adapters={Arm.RESTORED: adapter.digest, Arm.BASELINE: adapter.baseline_digest},
         data=prompts.digest_of_prompts,
@@ -76,7 +71,8 @@ def undo(
             for arm in loss
             for steps in section.steps
         ),
-    ).save(out)
+    )
+    return save_once(result, out, scratch)
 
 
 def _check_adapters(adapter: Adapter, models: Models) -> None:

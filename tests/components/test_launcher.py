@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import pytest
 
 from components.errors import ConfigError, SafeReActError, StageError
-from components.launcher import is_first, launch, named_launcher, reported
+from components.launcher import divides_model, is_first, launch, named_launcher, reported
+from components.provenance import part, run_record
+from components.storage import read_json
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_launcher_comes_from_the_environment(monkeypatch):
@@ -13,6 +20,38 @@ def test_the_launcher_comes_from_the_environment(monkeypatch):
     assert named_launcher() == []
     monkeypatch.setenv("SAFEREACT_LAUNCHER", "torchrun --nproc-per-node 2")
     assert named_launcher() == ["torchrun", "--nproc-per-node", "2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "divides"),
+    [
+        ("", False),
+        ("torchrun --nproc-per-node 4", False),
+        ("torchrun --use_fsdp", False),
+        ("accelerate launch --num_processes 4", False),
+        ("accelerate launch --use_fsdp --num_processes 4", True),
+        ("/opt/bin/accelerate-launch --use-fsdp", True),
+        ("accelerate launch --config_file docs/fsdp.yaml", True),
+        ("accelerate launch --config-file=docs/fsdp.yaml --num_processes 4", True),
+        ("accelerate launch --config_file ddp.yaml", False),
+        ("accelerate launch --config_file", False),
+        ("accelerate 'launch", False),
+    ],
+)
+def test_a_launcher_that_divides_the_model_is_known(monkeypatch, tmp_path, words, divides):
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    (tmp_path / "ddp.yaml").write_text("distributed_type: MULTI_GPU\n")
+    monkeypatch.setenv("SAFEREACT_LAUNCHER", words)
+    assert divides_model(tmp_path) is divides
+
+
+@pytest.mark.parametrize("text", [None, "distributed_type: [", "FSDP"])
+def test_a_launcher_s_file_that_cannot_be_read_is_named(monkeypatch, tmp_path, text):
+    if text is not None:
+        (tmp_path / "own.yaml").write_text(text)
+    monkeypatch.setenv("SAFEREACT_LAUNCHER", "accelerate launch --config_file own.yaml")
+    with pytest.raises(ConfigError, match=r"own\.yaml"):
+        divides_model(tmp_path)
 
 
 def test_a_launcher_is_given_the_stage(tmp_path):
@@ -46,6 +85,25 @@ def test_an_error_of_an_earlier_run_is_forgotten(tmp_path):
     with pytest.raises(StageError), reported(tmp_path):
         raise StageError("lower the learning rate")
     launch(["true"], "train", "mine", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_parts_of_the_processes_cost_is_the_caller_s(tmp_path):
+    with reported(tmp_path), part("restored"):
+        pass
+    (left,) = tmp_path.iterdir()
+    script = shlex.join(["cp", str(left.rename(tmp_path / "kept")), str(left)])
+    with run_record(tmp_path / "record.json"):
+        launch(["bash", "-c", script], "train", "mine", tmp_path)
+    costs = read_json(tmp_path / "record.json")["parts"]
+    assert costs == read_json(tmp_path / "kept") and list(costs) == ["restored"]
+    assert not left.exists()
+
+
+def test_only_the_first_process_leaves_its_costs(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with reported(tmp_path), part("restored"):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

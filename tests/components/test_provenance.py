@@ -7,7 +7,18 @@ import subprocess
 
 import pytest
 
-from components.provenance import PACKAGES, git_commit, part, run_record, untracked, versions
+from components.provenance import (
+    PACKAGES,
+    git_commit,
+    part,
+    parts_record,
+    run_record,
+    spent,
+    spent_before,
+    take_parts,
+    untracked,
+    versions,
+)
 from components.storage import read_json
 
 
@@ -81,3 +92,37 @@ def test_parts_are_measured_apart(tmp_path):
     with part("of no record"):
         pass
     assert read_json(path) == record
+
+
+def test_a_part_that_goes_on_counts_what_was_spent_before(tmp_path):
+    assert spent() == (0.0, 0)
+    spent_before(5.0, 10)  # of no part, so of nothing
+    with run_record(tmp_path / "record.json"):
+        with part("new"):
+            assert spent()[0] < 5
+        with part("resumed"):
+            spent_before(100.0, 10**6)
+            spent_before(20.0, 1)
+            seconds, peak = spent()
+    assert 120 <= seconds < 125 and peak == 10**6
+    parts = read_json(tmp_path / "record.json")["parts"]
+    assert parts["new"]["seconds"] < 5
+    assert seconds <= parts["resumed"]["seconds"] < 125
+    assert parts["resumed"]["peak_memory_mib"] == 10**6
+
+
+def test_the_parts_of_a_child_process_are_taken_over(tmp_path):
+    left, record = tmp_path / "left.json", tmp_path / "record.json"
+    with pytest.raises(RuntimeError), parts_record(left):
+        raise RuntimeError
+    with run_record(record):
+        take_parts(left)  # nothing was left
+    assert read_json(record)["parts"] == {}
+    with parts_record(left), part("theirs"):
+        pass
+    with run_record(record):
+        with part("ours"):
+            pass
+        take_parts(left)
+    assert list(read_json(record)["parts"]) == ["ours", "theirs"]
+    assert read_json(record)["parts"]["theirs"] == read_json(left)["theirs"]

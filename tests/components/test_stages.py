@@ -110,6 +110,26 @@ def test_a_stage_that_trains_goes_on_where_it_was_interrupted(
             run_stage("models", again, workspace)
 
 
+def save_and_stop(section, *, seed, out):
+    """A training that is interrupted once it has saved its result, and never begins again."""
+    assert not (out / Models.FILE).exists()
+    save_and_stop.models.model_copy().save(out)
+    raise KeyboardInterrupt
+
+
+def test_a_training_that_was_interrupted_when_it_was_done_is_not_repeated(
+    workspace, random_models, monkeypatch
+):
+    save_and_stop.models = random_models
+    stage = Stage("models", f"{__name__}:save_and_stop", (), trains=True)
+    monkeypatch.setitem(stages.TABLE, "models", stage)
+    profile = load_profile(workspace.profile_file)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("models", profile, workspace)
+    assert run_stage("models", profile, workspace).post_trained == random_models.post_trained
+    assert [p.name for p in workspace.stage("models").iterdir()] == [Models.FILE]
+
+
 def test_what_decides_is_in_the_key_and_what_does_not_is_not(random_models, random_prompts):
     guard = {"kind": "wildguard", "model": "a/guard", "revision": "0" * 40}
     rubric = {"kind": "rubric", "model": "a-model"}

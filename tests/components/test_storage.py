@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
+import sys
 from dataclasses import dataclass
 
 import pytest
 
 from components import storage
 from components.errors import InterruptionError, StageError
+from components.journal import Journal
 from tests.hostile import HOSTILE
 
 
@@ -93,6 +97,104 @@ def test_whatever_ended_a_run_the_next_one_goes_on_without_torn_files(tmp_path, 
     with storage.resumable_folder(folder, "one") as out:
         assert visible(out) == ["a"]
     assert [path.name for path in folder.iterdir()] == ["a"]
+
+
+class Numbers(Journal):
+    """A journal of numbers."""
+
+    def __init__(self, path):
+        self.known = set()
+        super().__init__(path)
+
+    def take(self, line):
+        self.known.add(line["number"])
+
+
+def fill(folder, kill_at=0):
+    """Fill a resumable folder as a stage with two journals does, and return what was asked for,
+    since no journal had it; with a number, die before that operation on files of the end."""
+    asked = []
+    with (
+        storage.resumable_folder(folder, "key") as out,
+        Numbers(out / "first.jsonl") as first,
+        Numbers(out / "second.jsonl") as second,
+    ):
+        for journal in (first, second):
+            for number in sorted({1, 2} - journal.known):
+                asked.append(number)
+                journal.append([{"number": number}])
+        (out / "adapter").mkdir(exist_ok=True)
+        storage.write_text(out / "adapter" / "weights", "w")
+        storage.write_text(out / "figures", "new")
+        if kill_at:
+            die_at(kill_at)
+    return asked
+
+
+def die_at(number):
+    """Let this process die, as by kill -9, before the operation on files of this number."""
+    count = itertools.count(1)
+
+    def hook(event, arguments):
+        if (event.startswith("os.") or event == "open") and next(count) == number:
+            os._exit(9)
+
+    sys.addaudithook(hook)
+
+
+def is_killed(folder, number):
+    """Fill the folder in a process of its own; return whether it died before it was done."""
+    child = os.fork()
+    if child == 0:
+        try:
+            fill(folder, kill_at=number)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9)
+    return code == 9
+
+
+def texts(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["kept", "removed by DVC"])
+def test_a_kill_at_any_moment_of_the_end_loses_nothing(tmp_path, removed):
+    old, new = {"figures": "old"}, {"figures": "new", "adapter/weights": "w"}
+    for number in itertools.count(1):
+        folder = tmp_path / str(number) / "stage"
+        with storage.resumable_folder(folder, "old") as out:
+            (out / "figures").write_text("old")
+        if not is_killed(folder, number):
+            break
+        assert texts(folder) in ({}, old, new), f"half of it after {number}"
+        done = not (folder.with_name(".stage.partial") / ".key").exists()
+        assert texts(folder) == new or not done
+        if removed:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            with pytest.raises(KeyboardInterrupt), storage.resumable_folder(folder, "key"):
+                raise KeyboardInterrupt
+            assert texts(folder) in (old, new), f"the old one is lost after {number}"
+        asked = fill(folder)
+        assert done or asked == [], f"asked again after {number}"
+        assert texts(folder) == new
+        assert [path.name for path in folder.parent.iterdir()] == ["stage"]
+    assert texts(folder) == new and number > 10
+
+
+def test_what_is_discarded_goes_at_once_or_with_the_end(tmp_path):
+    (tmp_path / "note").touch()
+    storage.discard(tmp_path / "note")
+    assert list(tmp_path.iterdir()) == []
+    with storage.resumable_folder(tmp_path / "stage", "key") as out:
+        (out / "note").touch()
+        storage.discard(out / "note")
+        assert (out / "note").exists()
+    assert list((tmp_path / "stage").iterdir()) == []
 
 
 @dataclass

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from components.config import Checkpoints, GuardJudge, load_profile
+from components.config import Checkpoints, GuardJudge, Source, load_profile
 from components.evaluation.judges.opening import check_judge
-from components.records import Role
+from components.records import Role, Split
+from components.storage import read_json_lines
 from flows.checkpoints import wanted_checkpoints
 from flows.suites import suites_of
 from tests.docs.models_table import PAGE, ROOT, described, models_page
@@ -51,6 +52,36 @@ def test_the_pins_that_the_page_of_gpus_names_are_those_of_the_profiles():
     page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
     named = re.findall(r"hf download (\S+) --revision ([0-9a-f]{40})", page)
     assert named and set(named) <= pins
+
+
+def test_every_profile_of_hub_models_can_be_trained_searched_and_evaluated():
+    """By its sources' declared roles and splits; the harmful, benign and reasoning are needed."""
+    needed = {(split, role) for split in Split for role in Role if role is not Role.BORDERLINE}
+    for profile, *_ in described():
+        prepare = profile.prepare
+        shared = {Split.TRAIN}
+        shared |= {Split.VALIDATION} if prepare.validation_share else set()
+        shared |= {Split.TEST} if prepare.test_share else set()
+        held = {
+            (split, role)
+            for source in prepare.sources
+            for role in roles_of(source)
+            for split in (shared if source.split == "auto" else {source.split})
+        }
+        assert needed <= held, (profile.name, sorted(needed - held))
+        assert profile.evaluate.max_new_tokens.keys() == set(Role), profile.name
+
+
+def roles_of(source: Source) -> set[Role]:
+    """The roles that a source declares, or that its own file does."""
+    if source.role is not None:
+        return {source.role}
+    return {Role(row["role"]) for row in read_json_lines(ROOT / source.path)}
+
+
+def test_masks_are_made_on_as_many_tokens_as_the_check_reads():
+    for profile, *_ in described():
+        assert profile.probe.pruning.tokens >= profile.probe.check_tokens, profile.name
 
 
 def test_every_profile_of_hub_models_has_suites_pinned_judges_and_attacks():

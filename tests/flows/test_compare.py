@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from components.config import read_yaml
+from components.records import Arm, Method
 from components.repeats import MARK
-from components.results import Comparison, SuiteSet
+from components.results import Comparison, Probe, SuiteSet
+from components.storage import write_json
 from components.workspace import Workspace
-from flows.compare import methods_table
+from flows.compare import NEEDED, methods_table
 from tests.flows.conftest import behave, safereact
-from tests.releases import leak, write_result
+from tests.releases import leak, teacher_figures, write_result
 
 
 def test_every_method_has_its_row_and_its_cost(project: Workspace):
@@ -27,7 +29,7 @@ def test_every_method_has_its_row_and_its_cost(project: Workspace):
         for line in done.stdout.splitlines()
         if line.startswith("| ")
     ]
-    assert rows[0][0] == "method" and rows[0][-3:] == ["seconds", "tokens", "peak MiB"]
+    assert rows[0][0] == "method" and rows[0][-3:] == ["seconds", "tokens", "peak MiB, host"]
     named = {row[0]: row for row in rows[1:]}
     arms = ["base", "post-trained", "restored (safereact-base)", "sft-baseline", "sft"]
     assert list(named) == arms
@@ -35,6 +37,7 @@ def test_every_method_has_its_row_and_its_cost(project: Workspace):
     assert named["sft"][-3:] == ["7", "1,234", "321"]
     assert named["restored (safereact-base)"][-3:] == ["", "5,678", ""]
     assert "safereact-pruned: left out, it cannot teach" in done.stdout
+    assert "Where seconds and memory are empty, the result came from DVC's cache" in done.stdout
     assert (
         "rubric: 1,234 requests (those of killed runs included), 5,678 tokens read and 0 written, "
         "1.25 US dollars by the profile's prices"
@@ -77,11 +80,53 @@ def test_a_profile_without_the_sections_is_told_how_to_write_them(project: Works
     assert "lacks baselines" in done.stderr and "`baselines: {}`" in done.stderr
 
 
+def write_comparison(workspace: Workspace) -> Comparison:
+    for stage in NEEDED:
+        write_result(stage, workspace)
+    return Comparison.load(workspace.stage("compare"))
+
+
+def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    comparison = write_comparison(workspace)
+    rates = comparison.rates[Method.SFT]
+    trained = (Method.SAFEREACT_REMINDER, Method.SAFEREACT_PRUNED_REMINDER)
+    comparison = comparison.model_copy(
+        update={"rates": comparison.rates | dict.fromkeys(trained, rates)}
+    )
+    checked = (
+        teacher_figures("base", refused=1.0),
+        teacher_figures("pruned", passed=False),
+        teacher_figures("reminder", refused=0.7, passed=False, reason="refuses 70% of 12"),
+        teacher_figures("pruned-reminder", refused=0.9),
+    )
+    probe = Probe.load(workspace.stage("probe"))
+    probe.model_copy(update={"teachers": checked}).save(probe.folder)
+    table = methods_table(workspace, comparison)
+    rows = [line.split(" | ")[0] for line in table.splitlines() if "safereact-" in line]
+    assert rows == [
+        "| restored (safereact-base)",
+        "| safereact-reminder (teacher failed its check)",
+        "| safereact-pruned-reminder",
+        "safereact-pruned: left out, it cannot teach",
+        "safereact-reminder: its teacher did not pass probe.check: refuses 70% of 12",
+    ]
+
+
+def test_nothing_is_said_of_empty_cells_where_there_are_none(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    comparison = write_comparison(workspace)
+    assert "DVC's cache" in methods_table(workspace, comparison)
+    costs = {"seconds": 61.6, "peak_memory_mib": 512}
+    arms = (Arm.RESTORED, Arm.BASELINE)
+    write_json(workspace.run_record("train"), {"parts": dict.fromkeys(arms, costs)})
+    table = methods_table(workspace, comparison)
+    assert "DVC's cache" not in table and "| 62 | 5,678 | 512 |" in table
+
+
 def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
-    for stage in ("prepare", "models", "train", "evaluate", "baselines", "compare"):
-        write_result(stage, workspace)
-    comparison = Comparison.load(workspace.stage("compare"))
+    comparison = write_comparison(workspace)
     assert MARK not in methods_table(workspace, comparison)
     prompts = SuiteSet.load(workspace.stage("prepare"))
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))

@@ -11,15 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from components.config import Checkpoints, GuardJudge, PostTrain, Profile, Shape, load_profile
+from components.config import (
+    Checkpoints,
+    GuardJudge,
+    PostTrain,
+    Profile,
+    Shape,
+    Source,
+    load_profile,
+)
 from components.records import Role
 from components.workspace import Workspace
 from flows import doctor, machine
 from flows.checkpoints import find_shape, wanted_checkpoints
+from flows.estimate import memory_needs
 from flows.findings import Finding, State
 from flows.machine import Device
 from flows.workload import asked_of
 from tests.flows.conftest import ROOT, safereact
+from tests.hub import write_commit
 
 PROFILES = ROOT / "profiles"
 REVISION = "0123456789abcdef" * 2 + "01234567"
@@ -242,13 +252,28 @@ def test_a_folder_that_neither_git_nor_dvc_knows(tmp_path: Path):
     assert dvc.remedy == "dvc init"
 
 
+def test_a_hub_source_is_fetched_unless_its_commit_is_here(
+    profile: Profile, whole: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    source = Source(name="s", licence="MIT", hub="owner/name", revision="a" * 40)
+    other = profile.model_copy(
+        update={"prepare": profile.prepare.model_copy(update={"sources": (source,)})}
+    )
+    states = []
+    for commit in ("b" * 40, "a" * 40):
+        write_commit(tmp_path, "owner/name", commit, {"rows.jsonl": '{"text": "x"}'})
+        states.append([f.state for f in doctor.check_prompts(other, whole.root)])
+    assert states == [[State.WARNING, State.OK], [State.OK]]
+
+
 def test_a_launcher_that_is_not_installed(monkeypatch):
     assert list(machine.check_launcher()) == []
     monkeypatch.setenv("SAFEREACT_LAUNCHER", "no-such-program --nproc-per-node 2")
     assert "no-such-program" in missing(machine.check_launcher())["launcher"]
 
 
-def test_memory_is_compared_with_the_device(profile: Profile, monkeypatch):
+def test_memory_is_compared_with_the_device(profile: Profile):
     other = with_models(profile)
     asked = asked_of(other, {})
     states = {}
@@ -261,11 +286,47 @@ def test_memory_is_compared_with_the_device(profile: Profile, monkeypatch):
         16: [State.WARNING, State.WARNING],
         400: [State.OK, State.OK],
     }
-    monkeypatch.setenv("SAFEREACT_LAUNCHER", "torchrun --nproc-per-node 2")
-    training, generation = doctor.check_memory(
-        other, asked, SHAPE, Device("GPU", 2, 10 * 10**9, True, True)
-    )
-    assert (training.state, generation.state) == (State.WARNING, State.MISSING)
+
+
+def test_devices_that_divide_the_model_need_less_each(profile: Profile):
+    other = with_models(profile)
+    asked = asked_of(other, {})
+    need = memory_needs(other, asked, SHAPE, "bf16")["training"]
+
+    def training(memory: float, sharing: int) -> State:
+        device = Device("GPU", 2, round(memory), True, True)
+        first, *_ = doctor.check_memory(other, asked, SHAPE, device, sharing=sharing)
+        return first.state
+
+    between = (need.total + need.sharded(2)) / 2
+    assert (training(between, 1), training(between, 2)) == (State.WARNING, State.OK)
+    # Each device loads the weights whole before they are divided.
+    assert training(0.9 * need.weights, 2) is State.MISSING
+
+
+@pytest.mark.parametrize(
+    ("launcher", "devices"),
+    [
+        ("torchrun --nproc-per-node 8", 1),
+        ("accelerate launch --config_file fsdp.yaml", 8),
+        ("accelerate launch --config_file gone.yaml", 1),
+    ],
+)
+def test_only_a_launcher_that_divides_the_model_lowers_the_need(
+    whole: Workspace, profile: Profile, monkeypatch, launcher: str, devices: int
+):
+    pair = "kind: checkpoints\n  base: own/a\n  post_trained: own/b"
+    models = f"{pair}\n  shape: {SHAPE.model_dump_json()}"
+    text = whole.profile_file.read_text().replace("kind: tiny", models)
+    whole.profile_file.write_text(text)
+    shutil.copy(ROOT / "docs" / "fsdp.yaml", whole.root)
+    monkeypatch.setenv("SAFEREACT_LAUNCHER", launcher)
+    monkeypatch.setattr(doctor, "find_device", lambda: Device("GPU", 8, 10**12, True, True))
+    findings = doctor.examine(whole)
+    need = memory_needs(profile, [], SHAPE, "bf16")["training"]
+    (training,) = (f.told for f in findings if f.subject == "memory, training")
+    assert training.startswith(f"about {need.sharded(devices) / 1e9:.1f} GB")
+    assert ("gone.yaml" in launcher) is ("gone.yaml" in missing(findings).get("launcher", ""))
 
 
 def test_a_device_fit_for_the_model(profile: Profile):

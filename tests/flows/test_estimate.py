@@ -137,9 +137,15 @@ def test_weights_by_hand():
 
 
 def test_only_weights_and_adapter_are_shared():
-    memory = Memory(weights=8e9, adapter=2e9, passing=3e9)
+    memory = Memory(weights=8e9, adapter=2e9, passing=6e9)
     assert memory.total - memory.sharded(1) == 0
     assert memory.sharded(1) - memory.sharded(4) == pytest.approx(7.5e9)
+
+
+def test_each_device_loads_the_weights_whole_before_they_are_shared():
+    memory = Memory(weights=8e9, adapter=2e9, passing=1e9)
+    assert memory.sharded(1) == memory.total
+    assert memory.sharded(4) == memory.sharded(8) == memory.total - 3e9
 
 
 def test_smaller_passes_and_four_bits_need_less(profile):

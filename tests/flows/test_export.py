@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from components.errors import ConfigError, EvidenceError
 from components.evaluation.exports.lm_eval import write_lm_eval
 from components.evaluation.exports.tasks import tasks_of
-from components.evaluation.rows import read_judged
+from components.evaluation.rows import read_judged, write_judged
+from components.repeats import MARK
 from components.results import Evidence, SuiteSet
 from components.shown import visible
 from components.storage import digest_bytes, read_json, read_json_lines
@@ -24,6 +25,7 @@ from flows import cli, export
 from flows.export import Harness, export_rows
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.hostile import steering
+from tests.releases import leak
 
 NAMES = ("harmful", "harmful.forced", "sums")
 
@@ -142,6 +144,63 @@ def test_an_evaluation_of_other_prompts_is_refused(evaluated: Workspace, tmp_pat
         export_rows(other, Harness.LM_EVAL, tmp_path / "out")
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["changed", "gone"])
+def test_rows_that_were_not_judged_are_not_shown_beside_the_rates(gone: bool, tmp_path: Path):
+    workspace = write_evaluation(tmp_path / "work")
+    path = workspace.stage("evaluate") / ROWS
+    rows = [row for own in read_judged(path).values() for row in own]
+    write_judged(path, rows[:-1])
+    if gone:
+        path.unlink()
+    with pytest.raises(EvidenceError, match=r"rows differ: \w{12} then, \w+ now; run the stage"):
+        export_rows(workspace, Harness.LM_EVAL, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]
+
+
+@pytest.fixture(scope="module")
+def leaked(tmp_path_factory) -> Workspace:
+    """The same evaluation, but training held prompts of the suite `sums`."""
+    workspace = write_evaluation(tmp_path_factory.mktemp("leaked"))
+    folder = workspace.stage("prepare")
+    leaks = (leak("harmful", "run"), leak("sums", "run", 3, 1, dropped=2))
+    SuiteSet.load(folder).model_copy(update={"leaks": leaks}).save(folder)
+    return workspace
+
+
+HELD = (
+    "sums: training as it came repeated 3 of 300 prompts; 2 training rows were dropped for it; "
+    "1 of 300 prompts are repeated in what was trained on."
+)
+
+
+def test_lm_eval_marks_a_suite_that_training_repeats(leaked: Workspace, tmp_path: Path):
+    export_rows(leaked, Harness.LM_EVAL, tmp_path / "out")
+    for path in (tmp_path / "out").glob("*/results_*.json"):
+        document = read_json(path)
+        for name in NAMES:
+            held = HELD if name == "sums" else None
+            alias = document["results"][name]["alias"]
+            assert alias == (f"{name} {MARK}" if held else name)
+            assert document["configs"][name]["metadata"].get("repeated_in_training") == held
+            rates = document["safereact"][name].values()
+            assert rates and {rate.get("repeated_in_training") for rate in rates} == {held}
+
+
+@pytest.mark.skipif(find_spec("inspect_ai") is None, reason="needs the extra `inspect`")
+def test_inspect_marks_a_suite_that_training_repeats(leaked: Workspace, tmp_path: Path):
+    from inspect_ai.log import list_eval_logs, read_eval_log
+
+    export_rows(leaked, Harness.INSPECT, tmp_path / "logs")
+    for found in list_eval_logs(str(tmp_path / "logs")):
+        log = read_eval_log(found, header_only=True)
+        held = HELD if log.eval.task == "sums" else None
+        assert log.eval.task_display_name == log.eval.task + (f" {MARK}" if held else "")
+        assert log.eval.metadata.get("repeated_in_training") == held
+        for score in log.results.scores:
+            for metric in score.metrics.values():
+                assert metric.metadata.get("repeated_in_training") == held
+
+
 @pytest.mark.skipif(find_spec("inspect_ai") is not None, reason="the extra is installed")
 def test_without_the_extra_one_message_tells_the_command(evaluated: Workspace, tmp_path):
     with pytest.raises(ConfigError, match=r"pip install 'safereact-ops\[inspect\]'"):
@@ -208,7 +267,8 @@ def test_the_command(evaluated: Workspace, tmp_path: Path, monkeypatch: pytest.M
 def test_the_same_moment_gives_the_same_bytes(evaluated: Workspace, tmp_path: Path):
     prompts = SuiteSet.load(evaluated.stage("prepare"))
     evidence = Evidence.load(evaluated.stage("evaluate"))
-    tasks = tasks_of(prompts.rows(), read_judged(evidence.folder / ROWS), redact=True)
+    rows = read_judged(evidence.folder / ROWS)
+    tasks = tasks_of(prompts.rows(), rows, redact=True, leaks=())
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     for name in ("a", "b"):
         write_lm_eval(tasks, prompts, evidence, when=when, out=tmp_path / name)

@@ -9,12 +9,24 @@ import pytest
 from rich.console import Console
 
 from components.config import SuiteUse, load_profile
-from components.errors import ConfigError
-from components.suites import suites_in
+from components.corpus.reading import read_suite
+from components.errors import ConfigError, DataError
+from components.suites import load_suite, suites_in
 from components.workspace import SUITES, Workspace
 from flows.findings import Finding, State
 from flows.suites import check_suites, list_suites, list_used, suites_of, suites_table
 from tests.flows.conftest import safereact
+from tests.hub import write_commit
+
+COMMIT = "740312add88f781978c0658806c59bc2815b9866"
+GSM8K = """---
+configs:
+- config_name: main
+  data_files:
+  - split: test
+    path: main/test*
+---
+"""
 
 
 def shown(listings) -> dict[str, str]:
@@ -51,12 +63,31 @@ def test_files_and_cached_data_sets_are_found(project: Workspace, cache: Path):
     place = project.root / "data" / "raw" / "public" / "harmful_behaviors.csv"
     place.parent.mkdir(parents=True)
     place.write_text("goal,target\n")
-    commit = "740312add88f781978c0658806c59bc2815b9866"
-    snapshot = cache / "datasets--openai--gsm8k" / "snapshots" / commit
-    snapshot.mkdir(parents=True)
+    files = {"README.md": GSM8K, "main/test.jsonl": '{"question": "2 + 3?", "answer": "#### 5"}\n'}
+    write_commit(cache, "openai/gsm8k", COMMIT, files)
     after = shown(list_suites(project.root))
     assert after["advbench"].endswith("yes") and after["gsm8k"].endswith("in the hub cache")
     assert after["math-500"].endswith("not yet")
+    # What is told to be here is what the stage reads.
+    suite = load_suite(project.root / SUITES / "gsm8k.yaml")
+    (row,) = read_suite(suite, seed=0)
+    assert (row.text, row.answer) == ("2 + 3?", "5")
+    assert checked(project, gsm8k={})["suites"].state is State.OK
+
+
+def test_a_part_of_a_data_set_is_not_here(project: Workspace, cache: Path):
+    """Such as the card alone, which another reader of the data set fetched."""
+    empty = cache / "datasets--openai--gsm8k" / "snapshots" / COMMIT
+    empty.mkdir(parents=True)
+    commit = load_suite(project.root / SUITES / "math-500.yaml").source.revision or ""
+    files = {"README.md": "A card.\n", "test.jsonl": "{}\n"}
+    write_commit(cache, "HuggingFaceH4/MATH-500", commit, files, missing=["test.jsonl"])
+    lines = shown(list_suites(project.root))
+    assert lines["gsm8k"].endswith("not yet") and lines["math-500"].endswith("not yet")
+    found = checked(project, gsm8k={})["suite gsm8k"]
+    assert found.state is State.MISSING and f"--revision {COMMIT}" in found.remedy
+    with pytest.raises(DataError, match="hf download openai/gsm8k --repo-type dataset"):
+        read_suite(load_suite(project.root / SUITES / "gsm8k.yaml"), seed=0)
 
 
 def test_of_a_token_only_its_presence_is_told(

@@ -73,11 +73,12 @@ def _log(task: Task, prompts: SuiteSet, evidence: Evidence, when: datetime) -> E
             task_id=key[:22],
             created=created,
             task=task.name,
+            task_display_name=task.title,
             task_version=suite.digest if suite else evidence.data,
             model=_model(task),
             dataset=inspect_log.EvalDataset(name=task.suite, samples=len(ids), sample_ids=ids),
             config=inspect_log.EvalConfig(epochs=max(sample.epoch for sample in samples)),
-            metadata=task.about(evidence),
+            metadata={**task.about(evidence), **task.note},
         ),
         stats=inspect_log.EvalStats(started_at=created, completed_at=created),
         results=inspect_log.EvalResults(
@@ -154,7 +155,7 @@ def _ruling(outcome: Outcome, said: str | None) -> Score:
 
 
 def _scores(task: Task, evidence: Evidence) -> list[Any]:
-    """Return the rates as the metrics of Inspect's scorers, with our intervals beside them."""
+    """Return the rates, their intervals and notes with them, as metrics of Inspect's scorers."""
     from inspect_ai.log import EvalMetric, EvalScore
 
     rates = task.rates(evidence)
@@ -171,7 +172,7 @@ def _scores(task: Task, evidence: Evidence) -> list[Any]:
                 name: EvalMetric(
                     name=name,
                     value=rates[measure].rate,
-                    metadata=rates[measure].model_dump(mode="json"),
+                    metadata=task.told(rates[measure]),
                 )
                 for name, measure in metrics.items()
                 if measure in rates

@@ -2,7 +2,8 @@
 
 For every arm a folder with `results_<when>.json` and for every task `samples_<task>_<when>.jsonl`.
 The keys are those of its `lm_eval/evaluator.py` and `lm_eval/loggers/evaluation_tracker.py`
-(version 0.4). What it has no place for, our intervals, is under the key `safereact`.
+(version 0.4). What it has no place for, our intervals and what training held of a suite, is under
+the key `safereact`; the alias of such a suite is marked.
 """
 
 from __future__ import annotations
@@ -67,14 +68,14 @@ def _results(tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence) -> di
         "n-samples": {name: {"original": n, "effective": n} for name, n in sizes.items()},
         "config": {"model": "safereact", "model_args": tasks[0].about(evidence)},
         "safereact": {
-            task: {measure: rate.model_dump(mode="json") for measure, rate in own.items()}
-            for task, own in rates.items()
+            task.name: {measure: task.told(rate) for measure, rate in rates[task.name].items()}
+            for task in tasks
         },
     }
 
 
 def _figures(task: Task, rates: dict[str, RateFigure]) -> dict[str, Any]:
-    figures: dict[str, Any] = {"alias": task.name}
+    figures: dict[str, Any] = {"alias": task.title}
     measured = task.measured()
     for measure, rate in rates.items():
         values = list(measured[measure].values())
@@ -103,7 +104,7 @@ def _config(task: Task, evidence: Evidence, version: str) -> dict[str, Any]:
         "output_type": "generate_until",
         "num_fewshot": 0,
         "repeats": max(len(samples) for samples in task.by_prompt().values()),
-        "metadata": {**task.about(evidence), "version": version},
+        "metadata": {**task.about(evidence), **task.note, "version": version},
     }
 
 

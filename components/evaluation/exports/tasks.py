@@ -11,7 +11,8 @@ from components.evaluation.metrics import counts_of
 from components.evaluation.rows import Row
 from components.measures import Metric
 from components.records import AnyArm, Form, Outcome, Prompt, Role, View
-from components.results import Evidence, RateFigure
+from components.repeats import MARK, repeats
+from components.results import Evidence, LeakFigure, RateFigure
 from components.shown import is_withheld
 
 # What a prompt of a role is there to bring about; a reasoning prompt has its own answer.
@@ -31,11 +32,22 @@ class Task:
     arm: AnyArm
     role: Role
     samples: tuple[tuple[Prompt, Row], ...]  # by prompt, and of one prompt by sample
+    repeated: str  # what training held of the suite, in a sentence; empty: nothing of it
 
     @property
     def name(self) -> str:
         """The suite, with the form where the prompts were not put as served."""
         return self.suite if self.form is Form.SERVED else f"{self.suite}.{self.form}"
+
+    @property
+    def title(self) -> str:
+        """The name as people read it: marked where training held prompts of the suite."""
+        return f"{self.name} {MARK}" if self.repeated else self.name
+
+    @property
+    def note(self) -> dict[str, str]:
+        """What the title's mark means, under its key; empty without a mark."""
+        return {"repeated_in_training": self.repeated} if self.repeated else {}
 
     def by_prompt(self) -> dict[str, list[tuple[Prompt, Row]]]:
         """Return the samples of each prompt, by its id."""
@@ -61,6 +73,10 @@ class Task:
             if (metric.suite, metric.form) == (self.suite, self.form)
         }
 
+    def told(self, rate: RateFigure) -> dict[str, Any]:
+        """Return a rate as JSON, with the note."""
+        return rate.model_dump(mode="json") | self.note
+
     def _figures(self, evidence: Evidence) -> Iterable[tuple[str, RateFigure]]:
         return next(figures for arm, figures in evidence.rates.items() if arm == self.arm).items()
 
@@ -80,10 +96,14 @@ class Task:
 
 
 def tasks_of(
-    prompts: Sequence[Prompt], rows: Mapping[AnyArm, Sequence[Row]], *, redact: bool
+    prompts: Sequence[Prompt],
+    rows: Mapping[AnyArm, Sequence[Row]],
+    *,
+    redact: bool,
+    leaks: Iterable[LeakFigure],
 ) -> list[Task]:
     """Return the tasks in the order of arms and rows; completions to harmful prompts are replaced
-    by their length where `redact`.
+    by their length where `redact`. `leaks` are what training held of the suites.
 
     Raises `EvidenceError` where there is no row, and for a row whose prompt is unknown.
     """
@@ -101,8 +121,13 @@ def tasks_of(
             group.append((known[row.prompt_id], kept))
     if not groups:
         raise EvidenceError("the evaluation holds no row; run the stage evaluate again")
+    repeated = repeats(leaks)
     return [
-        Task(*key, tuple(sorted(group, key=lambda sample: (sample[0].id, sample[1].sample))))
+        Task(
+            *key,
+            tuple(sorted(group, key=lambda sample: (sample[0].id, sample[1].sample))),
+            repeated.get(key[0], ""),
+        )
         for key, group in groups.items()
     ]
 

@@ -7,22 +7,25 @@ those of the text, which must have as many tokens as the server counted.
 
 from __future__ import annotations
 
+import logging
 import os
-import time
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
 from components.addresses import is_address, server_of
-from components.errors import ConfigError, InterruptionError, ModelError
+from components.errors import ConfigError, InterruptionError, ModelError, SafeReActError
 from components.lm.engines.protocol import Request, Samples
 from components.replies import error_word, seconds_to_wait
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 URL, KEY, PROMPTS = "SAFEREACT_ENGINE_URL", "SAFEREACT_ENGINE_KEY", "SAFEREACT_ENGINE_PROMPTS"
 _AT_ONCE = 32  # requests that wait for the server, which batches them
@@ -74,14 +77,17 @@ class ServerHost:
             )
         return ServerEngine(self, arm, self._tokenizer, self._ends, prompts_as_text=self._as_text)
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the server's answer, after more tries where a later one may do.
+    def call(
+        self, method: str, path: str, body: Any = None, *, ended: threading.Event | None = None
+    ) -> Any:
+        """Return the server's answer, after more tries where a later one may do, until `ended`.
 
         Raises `InterruptionError` where none does, `ConfigError` where the key or the address is
         wrong, and `ModelError` where the server refuses the request.
         """
+        ended = ended or threading.Event()
         failure = ""
-        for number in range(_TRIES):
+        for tries in range(1, _TRIES + 1):
             try:
                 answer = self._client.request(method, path, json=body)
             except httpx.RequestError as error:
@@ -93,11 +99,11 @@ class ServerHost:
                     f"status {answer.status_code}",
                     answer.headers.get("Retry-After", ""),
                 )
-            if number + 1 < _TRIES:
-                asked = min(seconds_to_wait(wait), _LONGEST_WAIT)
-                time.sleep(asked or self._pause * 2**number)
+            asked = min(seconds_to_wait(wait), _LONGEST_WAIT)
+            if tries == _TRIES or ended.wait(asked or self._pause * 2 ** (tries - 1)):
+                break
         raise InterruptionError(
-            f"the server {self.told} does not answer ({failure}, {_TRIES} times); "
+            f"the server {self.told} does not answer ({failure}, {tries} times); "
             "what is finished is kept: run this again when it does"
         )
 
@@ -144,27 +150,45 @@ class ServerEngine:
         self._as_text = prompts_as_text
 
     def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Samples]]:
-        """Yield the finished requests by their index, as soon as they are finished."""
+        """Yield the finished requests by their index, as soon as they are finished.
+
+        After an error what is under way is waited for and yielded, since it is paid for; what has
+        not begun, or would be sent again, is not sent.
+        """
         written: list[dict[int, tuple[int, ...]]] = [{} for _ in requests]
-        pool = ThreadPoolExecutor(_AT_ONCE)
+        ended, pool = threading.Event(), ThreadPoolExecutor(_AT_ONCE)
+        asked: dict[Future[tuple[int, ...]], tuple[int, int]] = {}
+
+        def taken(answer: Future[tuple[int, ...]]) -> Iterator[dict[int, Samples]]:
+            i, sample = asked.pop(answer)
+            written[i][sample] = answer.result()
+            if len(written[i]) == requests[i].samples:
+                yield {i: tuple(written[i][k] for k in range(len(written[i])))}
+
         try:
-            asked = {
-                pool.submit(self._complete, request, sample): (i, sample)
-                for i, request in enumerate(requests)
-                for sample in range(request.samples)
-            }
-            for answer in as_completed(asked):
-                i, sample = asked[answer]
-                written[i][sample] = answer.result()
-                if len(written[i]) == requests[i].samples:
-                    yield {i: tuple(written[i][k] for k in range(len(written[i])))}
+            for i, request in enumerate(requests):
+                for sample in range(request.samples):
+                    asked[pool.submit(self._complete, request, sample, ended)] = i, sample
+            for answer in as_completed(tuple(asked)):
+                yield from taken(answer)
+        except (SafeReActError, KeyboardInterrupt) as error:
+            ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            sent = [answer for answer in asked if not answer.cancelled()]
+            log.warning("%s; waiting for what is under way", str(error) or type(error).__name__)
+            for answer in as_completed(sent):
+                if answer.exception() is None:
+                    yield from taken(answer)
+            raise
         finally:
+            ended.set()
             pool.shutdown(cancel_futures=True)
 
-    def _complete(self, request: Request, sample: int) -> tuple[int, ...]:
+    def _complete(self, request: Request, sample: int, ended: threading.Event) -> tuple[int, ...]:
         """Return one sample; its end token, whichever it was, is the tokenizer's where the server
         leaves it out."""
-        answer = self._host.call("POST", "completions", self._body(request, sample))
+        body = self._body(request, sample)
+        answer = self._host.call("POST", "completions", body, ended=ended)
         choice, usage = _field(answer, "choices", list)[0], _field(answer, "usage", dict)
         read = _field(usage, "prompt_tokens", int)
         if read != len(request.prompt):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.corpus.readers import LONGEST_LINE, read_file, read_hub
+from components.corpus.readers import LONGEST_LINE, read_file
 from components.errors import DataError
 
 
@@ -66,10 +66,3 @@ def test_unreadable_files_name_source_row_and_remedy(tmp_path: Path, name, conte
 def test_a_missing_file_names_the_remedy(tmp_path: Path):
     with pytest.raises(DataError, match=r"source 'mine': .*gone.jsonl is missing; .*`path`"):
         read_file(tmp_path / "gone.jsonl", source="mine")
-
-
-def test_an_unreachable_hub_is_one_error():
-    with pytest.raises(
-        DataError, match=r"source 'mine': hub data set 'a/b' at eeeeeeeeeeee .*`path`"
-    ):
-        read_hub("a/b", revision="e" * 40, subset=None, split="train", source="mine")

@@ -70,7 +70,9 @@ def test_a_role_that_validation_lacks_is_named_with_the_remedies(ask, role):
     def without(row):
         return None if (row.role, row.split) == (role, Split.VALIDATION) else row
 
-    with pytest.raises(DataError, match=f"no {role} prompts.*prepare.validation_share.*`split: v"):
+    with pytest.raises(
+        DataError, match=f"no {role} prompts.*take `split` off.*prepare.validation_share.*`split: v"
+    ):
         ask(without)
 
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from components.results import Adapter
+from components.storage import read_json
 from components.workspace import Workspace
 
 ROOT = Path(__file__).parents[3]
@@ -72,6 +73,8 @@ def test_two_processes_train_the_adapters_of_one(make_workspace):
     assert sorted(p.name for p in folder.rglob("*")) == sorted(
         p.name for p in one.stage("train").rglob("*")
     )
+    parts = [read_json(w.run_record("train"))["parts"] for w in (one, two)]
+    assert parts[0].keys() == parts[1].keys() == {"restored", "sft-baseline"}
     results = [Adapter.load(w.stage("train")) for w in (one, two)]
     assert results[0].tokens == results[1].tokens
     assert results[1].alignment_loss == pytest.approx(results[0].alignment_loss, rel=1e-3)

@@ -11,11 +11,14 @@ import pytest
 from components import config
 from components.errors import TrainingError
 from components.lm.loading import load_model
-from components.records import Method
+from components.records import Method, Prompt, Role, Split
+from components.results import SuiteSet
+from components.storage import write_rows
 from components.training.baselines import baselines
 from components.training.course import Course
 from components.training.methods import circuit_breaker, rank_one, safereact, sft
 from components.training.stage import train
+from components.workspace import PROMPTS
 
 EARLY = config.EarlyStop(every=2, prompts=4, tokens=3)
 BREAKER = config.CircuitBreaker(layers=(1, 2), tokens=6, steps=2, lr=1e-2)
@@ -103,5 +106,23 @@ def test_deepspeed_is_refused_before_a_model_is_loaded(
     with pytest.raises(TrainingError, match=r"DeepSpeed.*FSDP.*docs/fsdp\.yaml"):
         train(*given, seed=0, out=tmp_path)
     with pytest.raises(TrainingError, match="DeepSpeed"):
+        baselines(config.Baselines(), *given, seed=0, out=tmp_path)
+    assert loaded == []
+
+
+@pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION])
+def test_prompts_that_a_split_lacks_are_told_before_a_model_is_loaded(
+    quick, random_prompts, random_models, make_probe, tmp_path, loaded, split
+):
+    lacking = (Role.HARMFUL, split)
+    rows = [row for row in random_prompts.rows() if (row.role, row.split) != lacking]
+    write_rows(tmp_path / PROMPTS, rows, Prompt)
+    prompts = SuiteSet(**random_prompts.model_dump()).save(tmp_path)
+    settings = quick.model_copy(update={"early_stop": EARLY})
+    given = (settings, prompts, random_models, make_probe())
+    told = f"the {split} split has no harmful prompts"
+    with pytest.raises(TrainingError, match=told):
+        train(*given, seed=0, out=tmp_path)
+    with pytest.raises(TrainingError, match=told):
         baselines(config.Baselines(), *given, seed=0, out=tmp_path)
     assert loaded == []

@@ -16,8 +16,9 @@ from transformers import TrainerCallback
 from components.config import Lora
 from components.errors import TrainingError
 from components.lm.loading import load_model
+from components.provenance import part, run_record
 from components.results import Adapter
-from components.storage import digest_folder, write_json
+from components.storage import digest_folder, read_json, write_json
 from components.training.adapters import add_lora
 from components.training.baseline import RefusalTrainer
 from components.training.batches import CompletionCollator, Side, plan_steps
@@ -107,6 +108,32 @@ def test_broken_and_foreign_checkpoints_stop(random_models, tmp_path):
         checkpoints.resume(model)
 
 
+class Slow(TrainerCallback):
+    """Takes its time over every step."""
+
+    def on_step_end(self, args, state, control, **given):
+        time.sleep(0.3)
+
+
+def test_what_was_spent_before_an_interruption_is_counted(random_models, tmp_path):
+    def cost(*callbacks) -> float:
+        with run_record(tmp_path / "record.json"), part("sft"):
+            trainer = make_trainer(random_models, tmp_path / "scratch")
+            for callback in callbacks:
+                trainer.add_callback(callback)
+            trainer.finish()
+        return read_json(tmp_path / "record.json")["parts"]["sft"]["seconds"]
+
+    with pytest.raises(KeyboardInterrupt):
+        cost(Slow(), Interrupt(5))
+    began = time.perf_counter()
+    whole = cost()
+    # Four of the slow steps were before the last checkpoint.
+    assert whole - (time.perf_counter() - began) > 4 * 0.3 - 0.1
+    # Nothing is left to do, and what it cost stays.
+    assert cost() >= whole - 0.1
+
+
 @pytest.fixture(scope="module")
 def case(random_models, random_prompts, make_probe, quick, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("case")
@@ -128,9 +155,14 @@ def test_a_killed_stage_goes_on_bit_for_bit(case, tmp_path, caplog):
         time.sleep(0.002)
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
+    newest = max(checkpoints.glob("step-*"))
+    before = read_json(newest / "progress.json")["seconds"]
+    assert before > 0
     assert not (out / Adapter.FILE).exists() and not (out / "adapter").exists()
-    with caplog.at_level("INFO", logger="components"):
+    record = tmp_path / "record.json"
+    with caplog.at_level("INFO", logger="components"), run_record(record):
         resumed = run_stage(case, out)
+    assert read_json(record)["parts"]["restored"]["seconds"] > before
     assert "going on after step" in caplog.text
     assert "own answers" not in caplog.text and "teacher" not in caplog.text  # asked before
     alone = run_stage(case, tmp_path / "alone")

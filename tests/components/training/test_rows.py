@@ -61,8 +61,12 @@ def test_roles_share_evenly_and_fill_up():
 
 @pytest.mark.parametrize(("roles", "named"), [((Role.HARMFUL,), "harmful"), (RETAINED, "benign")])
 def test_empty_roles_stop(roles, named):
-    with pytest.raises(TrainingError, match=f"no {named}.* prompts"):
+    told = f"the train split has no {named}.* prompts.*`split: train`"
+    with pytest.raises(TrainingError, match=told):
         sample_prompts([], roles, 12, np.random.default_rng(0))
+    told = f"the validation split has no {named}.* prompts.*`split: validation`"
+    with pytest.raises(TrainingError, match=told):
+        sample_prompts([], roles, 12, np.random.default_rng(0), split=Split.VALIDATION)
 
 
 def test_too_long_prompts_are_left_out(reader):

@@ -11,6 +11,7 @@ from components.records import Prompt, Role, Split
 from components.results import Adapter, PromptContract, SuiteSet
 from components.storage import digest_folder, read_json, read_json_lines, write_rows
 from components.training.adapters import add_lora, save_lora
+from components.training.stage import train
 from components.workspace import CONTRACT, CURVES, PROMPTS
 
 
@@ -119,6 +120,22 @@ def test_prompt_only_alignment_still_gives_the_baseline_refusals(
 def test_a_checked_teacher_that_refuses_nothing_stops(run_stage, make_probe):
     with pytest.raises(TrainingError, match="refuses 0 of 12"):
         run_stage(probe=make_probe(refused=1.0))
+
+
+def test_a_result_that_cannot_be_saved_costs_no_step(
+    adapter, quick, random_prompts, random_models, make_probe, tmp_path, caplog
+):
+    given = (quick, random_prompts, random_models, make_probe())
+    (tmp_path / Adapter.FILE).mkdir()  # so that no file can take its place
+    with pytest.raises(IsADirectoryError):
+        train(*given, seed=0, out=tmp_path)
+    (tmp_path / Adapter.FILE).rmdir()
+    with caplog.at_level("INFO", logger="components"):
+        again = train(*given, seed=0, out=tmp_path)
+    assert "answers" not in caplog.text and "step 6/6" not in caplog.text
+    assert caplog.text.count("going on after step") == 2
+    assert len(read_json_lines(tmp_path / CURVES)) == 6
+    assert digest_folder(again.folder) == digest_folder(adapter.folder)
 
 
 @pytest.mark.parametrize("role", [Role.HARMFUL, Role.BENIGN])

@@ -8,9 +8,11 @@ from components.errors import EvidenceError
 from components.evaluation.exports.tasks import target, tasks_of, text_of
 from components.evaluation.rows import read_judged
 from components.records import Role
+from components.repeats import MARK
 from components.results import Evidence, PromptSet
 from components.workspace import ROWS
 from tests.evaluations import ARMS, TEXTS, write_evaluation
+from tests.releases import leak
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def parts(evaluated):
 
 
 def test_a_task_is_a_suite_in_a_form_by_an_arm(parts):
-    tasks = tasks_of(*parts, redact=True)
+    tasks = tasks_of(*parts, redact=True, leaks=())
     names = ["harmful", "harmful.forced", "sums"]
     assert sorted((task.arm, task.name) for task in tasks) == [(a, n) for a in ARMS for n in names]
     for task in tasks:
@@ -34,25 +36,25 @@ def test_a_task_is_a_suite_in_a_form_by_an_arm(parts):
 
 
 def test_what_was_said_to_harmful_prompts_is_told_by_its_length_alone(parts):
-    for task in tasks_of(*parts, redact=True):
+    for task in tasks_of(*parts, redact=True, leaks=()):
         for prompt, row in task.samples:
             assert ("secret" in text_of(row)) is (task.role is not Role.HARMFUL)
             if task.role is Role.HARMFUL:
                 length = len(f"secret answer {TEXTS[prompt.topic]}")
                 assert row.answer == f"(withheld: {length} characters)"
                 assert row.said_answer == "" and row.said_thought is None
-    open_ones = tasks_of(*parts, redact=False)
+    open_ones = tasks_of(*parts, redact=False, leaks=())
     assert all("secret" in text_of(row) for task in open_ones for _, row in task.samples)
 
 
 def test_measures_of_samples_and_rates_of_the_evidence_agree(parts, evaluated):
     evidence = Evidence.load(evaluated.stage("evaluate"))
-    for task in tasks_of(*parts, redact=True):
+    for task in tasks_of(*parts, redact=True, leaks=()):
         measured, rates = task.measured(), task.rates(evidence)
         assert measured.keys() == rates.keys() > {"refused", "thought.complied", "finished"}
         for measure, found in measured.items():
             assert sum(found.values()) / len(found) == pytest.approx(rates[measure].rate)
-    sums = next(task for task in tasks_of(*parts, redact=True) if task.name == "sums")
+    sums = next(task for task in tasks_of(*parts, redact=True, leaks=()) if task.name == "sums")
     assert set(sums.measured()["correct"].values()) == {0.5}  # one of two samples each
 
 
@@ -64,6 +66,19 @@ def test_targets(parts):
 def test_no_rows_and_unknown_prompts_are_refused(parts):
     prompts, rows = parts
     with pytest.raises(EvidenceError, match="holds no row"):
-        tasks_of(prompts, {}, redact=True)
+        tasks_of(prompts, {}, redact=True, leaks=())
     with pytest.raises(EvidenceError, match="does not hold; run the stage evaluate"):
-        tasks_of(prompts[:1], rows, redact=True)
+        tasks_of(prompts[:1], rows, redact=True, leaks=())
+
+
+def test_a_task_of_a_suite_that_training_repeats_is_marked_and_says_why(parts, evaluated):
+    evidence = Evidence.load(evaluated.stage("evaluate"))
+    leaks = [leak("harmful", "run", 3, 1, dropped=2), leak("sums", "run")]
+    for task in tasks_of(*parts, redact=True, leaks=leaks):
+        held = task.suite == "harmful"
+        assert task.title == task.name + f" {MARK}" * held
+        rate = next(iter(task.rates(evidence).values()))
+        assert task.told(rate) == rate.model_dump(mode="json") | task.note
+        assert bool(task.note) is held
+        if held:
+            assert "repeated 3 of 300 prompts" in task.note["repeated_in_training"]

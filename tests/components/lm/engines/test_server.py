@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,6 +14,7 @@ import pytest
 from components.errors import ConfigError, InterruptionError, ModelError, SafeReActError
 from components.lm import chat
 from components.lm.engines import server
+from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import open_host
 from components.lm.engines.protocol import Request, collect
 from components.lm.generation import checkpoint_end_tokens, engine_of
@@ -123,9 +125,9 @@ def served(folder, monkeypatch, request):
 
 
 @contextmanager
-def engine(folder, arm="base"):
+def engine(folder, arm="base", pause=0.001):
     tokenizer = load_tokenizer(folder)
-    host = server.ServerHost(tokenizer, checkpoint_end_tokens(folder, tokenizer), pause=0.001)
+    host = server.ServerHost(tokenizer, checkpoint_end_tokens(folder, tokenizer), pause=pause)
     try:
         yield host.engine(arm, None)
     finally:
@@ -167,6 +169,65 @@ def test_a_server_that_stays_away_interrupts(served, folder, asked):
     served.answers = [(503, {})] * 100
     with engine(folder) as there, pytest.raises(InterruptionError, match="status 503, 6 times"):
         collect(there, asked, label="there")
+
+
+def refuse(served, asked, refused, others):
+    """Let the server refuse one prompt once all that are asked are under way; `others` answers the
+    rest after that."""
+    everyone, failed = threading.Barrier(len(asked)), threading.Event()
+
+    def complete(body):
+        if not failed.is_set():
+            everyone.wait(30)
+        if tuple(body["prompt"]) == refused:
+            failed.set()
+            return 400, {}
+        failed.wait(30)
+        return others(body)
+
+    served.complete = complete
+
+
+def test_what_was_under_way_when_another_request_failed_is_not_asked_again(
+    served, folder, asked, expected, tmp_path
+):
+    plain, path, came = served.complete, tmp_path / "finished.jsonl", {}
+
+    def later(body):
+        time.sleep(0.3)  # the refusal is there before any other answer
+        return plain(body)
+
+    refuse(served, asked, asked[0].prompt, later)
+    with engine(folder) as there:
+        with (
+            pytest.raises(ModelError, match=r"refuses a request \(400"),
+            FinishedRequests(path) as finished,
+        ):
+            for group in finished.resume(there, "a model").write(asked):
+                came |= group
+        assert came == {i: expected[i] for i in range(1, len(asked))}
+        served.complete = plain
+        served.bodies.clear()
+        with FinishedRequests(path) as finished:
+            again = finished.resume(there, "a model")
+            assert collect(again, asked, label="again") == expected
+    assert [tuple(body["prompt"]) for body in served.bodies] == [asked[0].prompt]
+
+
+def test_a_request_that_would_be_sent_again_gives_up_when_another_failed(served, folder, asked):
+    sent = []
+
+    def busy(body):
+        sent.append(body)
+        return 503, {}
+
+    refuse(served, asked[:2], asked[0].prompt, busy)
+    with (
+        engine(folder, pause=5.0) as there,
+        pytest.raises(ModelError, match=r"refuses a request \(400"),
+    ):
+        collect(there, asked[:2], label="there")
+    assert len(sent) == 1
 
 
 def answer(text="x", reason="stop", read=None, count=1, ids=None):
