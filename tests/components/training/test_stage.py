@@ -130,6 +130,7 @@ def test_a_result_that_cannot_be_saved_costs_no_step(
     with pytest.raises(IsADirectoryError):
         train(*given, seed=0, out=tmp_path)
     (tmp_path / Adapter.FILE).rmdir()
+    caplog.clear()
     with caplog.at_level("INFO", logger="components"):
         again = train(*given, seed=0, out=tmp_path)
     assert "answers" not in caplog.text and "step 6/6" not in caplog.text
