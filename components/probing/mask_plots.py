@@ -21,13 +21,13 @@ NONE = "#EFEFEF"
 # share stand side by side
 SERIES = {
     ("set-difference", "matrix"): ("set difference", ORANGE, "s", "-", 1.0),
-    ("set-difference", "row"): ("set difference, per row", GREEN, "D", "-", 1.0),
+    ("set-difference", "row"): ("set difference, rows", GREEN, "D", "-", 1.0),
+    ("set-difference, reminded", "matrix"): ("reminded", ORANGE, "P", "--", 0.95),
+    ("set-difference, reminded", "row"): ("reminded, rows", GREEN, "P", "--", 1.05),
     ("uniform", "matrix"): ("random, uniform", FAINT, "o", ":", 0.9),
-    ("magnitude-matched", "matrix"): ("random, same magnitudes", BLUE, "^", "--", 1.11),
-    ("uniform", "row"): ("random, uniform, per row", FAINT, "v", "-.", 0.82),
-    ("magnitude-matched", "row"): ("random, same magnitudes, per row", BLUE, "v", "-.", 1.22),
-    ("set-difference, reminded", "matrix"): ("set difference, reminded", ORANGE, "P", "--", 0.95),
-    ("set-difference, reminded", "row"): ("the same per row, reminded", GREEN, "P", "--", 1.05),
+    ("uniform", "row"): ("random, uniform, rows", FAINT, "v", "-.", 0.82),
+    ("magnitude-matched", "matrix"): ("same magnitudes", BLUE, "^", "--", 1.11),
+    ("magnitude-matched", "row"): ("same magnitudes, rows", BLUE, "v", "-.", 1.22),
 }
 MEASURES = (
     ("harmful_refused", "harmful refused"),
