@@ -353,6 +353,7 @@ class TeacherFigures(Record):
     benign_n: int
     coherent: float
     coherent_n: int
+    shortfall: float  # what it lacks to pass, summed over the three rates; 0: it passes
     passed: bool
     reason: str
 

@@ -82,6 +82,7 @@ def teacher_figures(
         benign_n=12,
         coherent=1.0,
         coherent_n=24,
+        shortfall=0.0 if passed else 0.1,
         passed=passed,
         reason=reason,
     )

@@ -31,6 +31,7 @@ def teacher(
         benign_n=20,
         coherent=coherent,
         coherent_n=30,
+        shortfall=0.0 if passed else 0.1,
         passed=passed,
         reason="passes" if passed else "refuses too little",
     )
@@ -87,6 +88,16 @@ def test_choice(checked, wanted, chosen):
 def test_a_candidate_that_passes_ranks_before_one_that_does_not():
     worse, better = teacher("pruned", 0.8), teacher("pruned", 1.0, passed=False)
     assert max((better, worse), key=ranking) is worse
+
+
+def test_of_those_that_fail_the_nearest_to_passing_ranks_first():
+    """One that babbles refuses nothing, and so nothing harmless either."""
+    speaks = figures("pruned", [R, C, C, C, C], [R, R, C, C, C], thresholds=USUAL)
+    babbles = figures("pruned", [N] * 5, [N] * 5, thresholds=USUAL)
+    assert (speaks.shortfall, babbles.shortfall) == (pytest.approx(0.6), pytest.approx(1.7))
+    assert max((babbles, speaks), key=ranking) is speaks
+    passes = figures("pruned", [R] * 5, [C] * 5, thresholds=USUAL)
+    assert passes.shortfall == 0
 
 
 @pytest.mark.parametrize(

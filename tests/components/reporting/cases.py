@@ -212,6 +212,7 @@ def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
                 benign_n=64,
                 coherent=1.0,
                 coherent_n=128,
+                shortfall=max(0.8 - refused, 0.0),
                 passed=refused > 0.8,
                 reason=reason,
             )
