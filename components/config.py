@@ -367,7 +367,6 @@ class Rules(Section):
 TeacherKind = Literal["base", "pruned", "reminder", "pruned-reminder"]
 # Both are the post-trained model: without the weights of the probe's masks, and with the reminder
 # before its prompts; with both it is the paper's teacher.
-PRUNED: tuple[TeacherKind, ...] = ("pruned", "pruned-reminder")
 REMINDED: tuple[TeacherKind, ...] = ("reminder", "pruned-reminder")
 Scope = Literal["matrix", "row"]
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -70,6 +70,26 @@ def leak(
     )
 
 
+def suite_spec(role: Role, **changes: Any) -> results.SuiteSpec:
+    """Return a named suite as it was prepared, judged by the rules."""
+    settings: dict[str, Any] = {
+        "role": role,
+        "judge": "rules",
+        "grader": None,
+        "prompts": 100,
+        "samples": 1,
+        "temperature": 0,
+        "top_p": 1,
+        "max_new_tokens": 64,
+        "instruction": "",
+        "origin": "a file",
+        "digest": "0" * 64,
+        "licence": "MIT",
+        "gated": False,
+    }
+    return results.SuiteSpec(**settings | changes)
+
+
 def teacher_figures(
     kind: str, *, refused: float = 0.0, passed: bool = True, reason: str = ""
 ) -> results.TeacherFigures:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from components.config import PRUNED, REMINDED, TeacherKind
+from components.config import REMINDED, TeacherKind
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.lm.masks import pruned
 from components.probing.answers import Answers, Judge, answer, outcomes
@@ -18,7 +18,7 @@ from components.probing.directions import Axis, refusal_axis
 from components.probing.last_tokens import States, last_token_states
 from components.probing.positions import PositionFigure, project_positions
 from components.probing.sampling import CHECKED, Rows, Samples
-from components.probing.sweep import Grid, Sweep, sweep_masks
+from components.probing.sweep import ASKED, Grid, Sweep, sweep_masks
 from components.probing.teachers import Thresholds, figures
 from components.probing.wanda import Exchange, input_norms
 from components.records import Outcome, Role
@@ -184,7 +184,7 @@ def study_post_trained(plan: Plan, models: Models, base: BaseFindings) -> PostTr
         outcomes(whole, plan.judge),
         {
             kind: partial(tuned.outcomes, swept, reminder=tuned.reminder(kind))
-            for kind in PRUNED
+            for kind in ASKED
             if kind == "pruned" or kind in plan.teachers
         },
         grid=plan.grid,
@@ -240,8 +240,8 @@ def _candidates(tuned: Loaded, sweep: Sweep) -> list[TeacherFigures]:
     for kind in plan.teachers:
         if kind == "base":
             continue
-        found_masks = sweep.best.get(kind)
-        with pruned(tuned.model, found_masks.masks) if found_masks else nullcontext():
+        best = sweep.best.get(kind)
+        with pruned(tuned.model, best.masks) if best else nullcontext():
             answers = tuned.answers(
                 checked, f"checking teacher {kind}", reminder=tuned.reminder(kind)
             )

@@ -81,6 +81,22 @@ def test_only_a_stage_that_asks_for_suites_is_given_them(
     assert receive.prompts.rows() == random_prompts.rows()
 
 
+@pytest.fixture
+def interrupted(workspace, random_models, monkeypatch):
+    """Run a training once, which is interrupted, in the place of `models`; return the profile."""
+
+    def run(training):
+        training.models = random_models
+        stage = Stage("models", f"{__name__}:{training.__name__}", (), trains=True)
+        monkeypatch.setitem(stages.TABLE, "models", stage)
+        profile = load_profile(workspace.profile_file)
+        with pytest.raises(KeyboardInterrupt):
+            run_stage("models", profile, workspace)
+        return profile
+
+    return run
+
+
 def learn(section, *, seed, out):
     """A stage that is interrupted the first time and tells the second what it found."""
     found = (out / "half").exists()
@@ -92,15 +108,8 @@ def learn(section, *, seed, out):
 
 
 @pytest.mark.parametrize("seed", [7, 8], ids=["the same", "another seed"])
-def test_a_stage_that_trains_goes_on_where_it_was_interrupted(
-    workspace, random_models, monkeypatch, seed
-):
-    learn.models = random_models
-    stage = Stage("models", f"{__name__}:learn", (), trains=True)
-    monkeypatch.setitem(stages.TABLE, "models", stage)
-    profile = load_profile(workspace.profile_file)
-    with pytest.raises(KeyboardInterrupt):
-        run_stage("models", profile, workspace)
+def test_a_stage_that_trains_goes_on_where_it_was_interrupted(workspace, interrupted, seed):
+    profile = interrupted(learn)
     again = profile.model_copy(update={"seed": seed})
     if seed == profile.seed:
         run_stage("models", again, workspace)
@@ -118,14 +127,9 @@ def save_and_stop(section, *, seed, out):
 
 
 def test_a_training_that_was_interrupted_when_it_was_done_is_not_repeated(
-    workspace, random_models, monkeypatch
+    workspace, random_models, interrupted
 ):
-    save_and_stop.models = random_models
-    stage = Stage("models", f"{__name__}:save_and_stop", (), trains=True)
-    monkeypatch.setitem(stages.TABLE, "models", stage)
-    profile = load_profile(workspace.profile_file)
-    with pytest.raises(KeyboardInterrupt):
-        run_stage("models", profile, workspace)
+    profile = interrupted(save_and_stop)
     assert run_stage("models", profile, workspace).post_trained == random_models.post_trained
     assert [p.name for p in workspace.stage("models").iterdir()] == [Models.FILE]
 

@@ -11,9 +11,9 @@ from components.evaluation.asking import Exam
 from components.evaluation.attacks import BEGUN, PARAPHRASES, draw_attacked, judged_request, put
 from components.lm import chat
 from components.records import ATTACKS, Form, Prompt, Role, Split
-from components.results import SuiteSpec
 from tests.components.lm import test_templates as templates
 from tests.components.lm.test_templates import SERVED, tokens_of
+from tests.releases import suite_spec
 
 backend, case = templates.backend, templates.case  # fixtures: every template with its tokenizer
 NEVER = SERVED["never-thinks"]
@@ -152,22 +152,7 @@ def test_a_profile_names_attacks_once_and_nothing_else(attacks, told):
 
 
 def test_a_suite_is_asked_in_all_attacks_and_in_its_own_beside_them():
-    spec = SuiteSpec(
-        role=Role.HARMFUL,
-        judge="rules",
-        grader=None,
-        prompts=5,
-        samples=1,
-        temperature=0,
-        top_p=1,
-        max_new_tokens=8,
-        instruction="",
-        attacks=(Form.ROLE_PLAY, Form.PREFILLED),
-        origin="mine.jsonl",
-        digest="0" * 64,
-        licence="MIT",
-        gated=False,
-    )
+    spec = suite_spec(Role.HARMFUL, prompts=5, attacks=(Form.ROLE_PLAY, Form.PREFILLED))
     exam = Exam.of(
         config.Evaluate(attack_prompts=3),
         [prompt_of(number=9)],

@@ -17,7 +17,6 @@ from components.results import (
     Models,
     RateFigure,
     RuleOutcome,
-    SuiteSpec,
 )
 from components.storage import digest_bytes
 from components.workspace import ROWS
@@ -43,25 +42,6 @@ def wilson(count, n, z=1.959963984540054):
     half = z * math.sqrt(rate * (1 - rate) / n + z * z / 4 / n / n) / (1 + z * z / n)
     low, high = min(middle - half, rate), max(middle + half, rate)
     return RateFigure(rate=rate, low=low, high=high, count=round(count), n=n)
-
-
-def suite_spec(role, judge="rules"):
-    """A named suite as it was prepared."""
-    return SuiteSpec(
-        role=role,
-        judge=judge,
-        grader=None,
-        prompts=100,
-        samples=1,
-        temperature=0,
-        top_p=1,
-        max_new_tokens=64,
-        instruction="",
-        origin="a file",
-        digest="0" * 64,
-        licence="MIT",
-        gated=False,
-    )
 
 
 def saved(evidence: Evidence, folder: Path) -> Evidence:

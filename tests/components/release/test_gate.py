@@ -41,10 +41,9 @@ from tests.components.release.cases import (
     rate,
     rule,
     saved,
-    suite_spec,
     wilson,
 )
-from tests.releases import no_leaks
+from tests.releases import no_leaks, suite_spec
 
 
 def outcomes(evidence, adapter, models, prompts, policy=None):

@@ -22,8 +22,8 @@ from components.rulings import digest_of_judge
 from components.shown import short_digest
 from components.storage import digest_folder, write_text
 from components.workspace import POLICIES, ROWS, SUITES, Workspace
-from tests.components.release.cases import ROOT, suite_spec
-from tests.releases import CONTRACT_OF_ALL, JUDGES, model_ref, write_all
+from tests.components.release.cases import ROOT
+from tests.releases import CONTRACT_OF_ALL, JUDGES, model_ref, suite_spec, write_all
 
 NAMES = {"name": "demo-safety", "experiment": "safereact"}
 
@@ -215,7 +215,7 @@ def name_suite(workspace: Workspace, judge: str) -> None:
     path = workspace.profile_file
     line = f"\nprepare:\n  suites: {{everyday-benign: {{judge: {judge}}}}}\n"
     write_text(path, path.read_text().replace("\nprepare:\n", line))
-    suites = {"everyday-benign": suite_spec(Role.BENIGN, judge)}
+    suites = {"everyday-benign": suite_spec(Role.BENIGN, judge=judge)}
     rewrite(workspace, SuiteSet, "prepare", suites=suites)
     data = SuiteSet.load(workspace.stage("prepare")).digest
     rewrite(workspace, Evidence, "evaluate", data=data)
