@@ -47,7 +47,8 @@ REFUSAL, PROMPT = 16, 2  # tokens of a refusal, and of its prompt's end, that co
 BARS = {"speed": 3.0, "memory": 0.6, "loss": 1e-4}
 PLAIN = "straightforward"
 # Ours with its rows a forward pass; None: the whole batch.
-OURS: dict[str, int | None] = {"ours": None, "ours, row by row": 1}
+BARRED = "ours, row by row"
+OURS: dict[str, int | None] = {"ours": None, BARRED: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,8 @@ def _run_side(side: str, case: Case) -> None:
 
 
 def main() -> None:
-    """Run both sides, print a table and write the figures."""
+    """Run both sides, print a table and write the figures; exit code 1 where ours, row by row,
+    misses a bar."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=5, help="of each side; the first warms up")
     parser.add_argument("--batch", type=int, default=4, help="rows of each kind a step")
@@ -293,6 +295,16 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(report(document))
+    sys.exit(not reaches(ratios[BARRED]))
+
+
+def reaches(ratios: dict[str, float]) -> bool:
+    """Tell whether a side's ratios reach the bars."""
+    return (
+        ratios["speed"] >= BARS["speed"]
+        and ratios["memory"] <= BARS["memory"]
+        and ratios["loss"] <= BARS["loss"]
+    )
 
 
 def report(document: dict[str, Any]) -> str:

@@ -108,7 +108,7 @@ def check_profile_file(profile: Profile, workspace: Workspace) -> Iterator[Findi
 
 def _check_policy(profile: Profile, policy: Path) -> Finding:
     try:
-        check_fits(policy, champion=profile.evaluate.champion)
+        check_fits(policy, profile.evaluate)
     except ConfigError as error:
         return Finding("profile", State.MISSING, str(error), "mend the policy or the profile")
     return Finding("profile", State.OK, f"valid, policy {profile.gate.policy}")

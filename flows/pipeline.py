@@ -81,7 +81,7 @@ def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
     refuse_unwatched(profile, workspace)
     if "gate" in stages:
         policy = policy_file(profile.gate.policy, workspace.root / POLICIES)
-        check_fits(policy, champion=profile.evaluate.champion)
+        check_fits(policy, profile.evaluate)
 
 
 def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[str]:

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from components.config import PROFILE_NAME, Section, explain, load_profile, read_yaml
+from components.config import PROFILE_NAME, Evaluate, Section, explain, load_profile, read_yaml
 from components.errors import ConfigError
 from components.records import Arm
 from components.release.policy import PAGE, Policy, Rule, check_names
@@ -109,14 +109,15 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
-def check_fits(path: Path, *, champion: bool) -> None:
+def check_fits(path: Path, evaluate: Evaluate) -> None:
     """Raise `ConfigError` where the policy in `path` asks for what a profile does not measure.
 
-    `champion` tells whether the profile measures the champion; the error names the line of the
-    rule that compares with it.
+    That is a champion, or a higher confidence; the error names the rule.
     """
-    rule = next((r for r in load_policy(path).rules if r.against is Arm.CHAMPION), None)
-    if rule is None or champion:
+    policy = load_policy(path)
+    _check_confidence(path, policy, evaluate.confidence)
+    rule = next((r for r in policy.rules if r.against is Arm.CHAMPION), None)
+    if rule is None or evaluate.champion:
         return
     for file in (path, path.with_name(f"{FLOOR}.yaml")):
         for place, given in enumerate(read_yaml(file).get("rules", ())):
@@ -126,6 +127,18 @@ def check_fits(path: Path, *, champion: bool) -> None:
                     "with the champion, which the profile does not measure; write `champion: true` "
                     "under its `evaluate`, or name another policy under its `gate`"
                 )
+
+
+def _check_confidence(path: Path, policy: Policy, measured: float) -> None:
+    asked = [(policy.confidence, "it")]
+    asked += [(r.confidence, f"its rule {r.name!r}") for r in policy.rules if r.confidence]
+    highest, who = max(asked, key=lambda pair: pair[0])
+    if highest > measured:
+        raise ConfigError(
+            f"{path}: {who} asks for intervals of {highest:g} confidence, the profile makes them "
+            f"of {measured:g}; write `confidence: {highest:g}` under its `evaluate`, or name "
+            "another policy under its `gate`"
+        )
 
 
 def _checked(kind: type[Kind], document: dict[str, Any], path: Path) -> Kind:

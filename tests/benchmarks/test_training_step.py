@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.training_step import Case, compare, draw_sides, ours, report, straightforward
+from benchmarks.training_step import (
+    Case,
+    compare,
+    draw_sides,
+    ours,
+    reaches,
+    report,
+    straightforward,
+)
 
 SMALL = Case(
     steps=4,
@@ -54,3 +62,16 @@ def test_ratios_by_hand():
     last, ours_line = report(document).splitlines()[4:6]
     assert last.split() == ["straightforward", "0.250", "1000"]
     assert ours_line.split() == ["ours", "1.000", "4.00", "400", "0.40", "2.5e-02"]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "reached"),
+    [
+        ((3.0, 0.6, 1e-4), True),
+        ((2.9, 0.6, 1e-4), False),
+        ((3.0, 0.61, 1e-4), False),
+        ((3.0, 0.6, 2e-4), False),
+    ],
+)
+def test_every_bar_has_to_be_reached(ratios, reached):
+    assert reaches(dict(zip(("speed", "memory", "loss"), ratios, strict=True))) is reached

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from components.config import Evaluate
 from components.errors import ConfigError, EvidenceError
 from components.records import Arm
 from components.release.champions import fetch_champion
@@ -267,6 +268,6 @@ def test_a_policy_asks_for_no_champion_that_is_not_measured(tmp_path, floor, own
     path = tmp_path / "mine.yaml"
     path.write_text(own)
     assert load_policy(path).names_champion
-    check_fits(path, champion=True)
+    check_fits(path, Evaluate(champion=True))
     with pytest.raises(ConfigError, match=f"{told} compares with the champion"):
-        check_fits(path, champion=False)
+        check_fits(path, Evaluate())

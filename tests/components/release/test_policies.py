@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from components.config import Evaluate
 from components.errors import ConfigError
 from components.measures import measures
 from components.records import View
-from components.release.policies import load_policy, policy_file
+from components.release.policies import check_fits, load_policy, policy_file
 from components.release.policy import Policy
 from tests.components.release.cases import AGAINST, DEFAULT, rule
 
@@ -251,3 +252,22 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
     ):
         with pytest.raises(ConfigError, match=told):
             extended(folder, f"{looser}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "measured", "told"),
+    [
+        ("", 0.95, "rule 'reasons' asks for intervals of 0.97 confidence, .* of 0.95;"),
+        (
+            "confidence: 0.98\nrules: [{name: reasons, confidence: 0.98}]",
+            0.97,
+            "mine.yaml: it asks .* write `confidence: 0.98` under",
+        ),
+        (f"rules: [{NEW[:-1]}, confidence: 0.99}}]", 0.98, "rule 'new' asks for intervals of 0.99"),
+    ],
+)
+def test_intervals_too_narrow_for_the_policy_are_told_before_a_run(folder, text, measured, told):
+    extended(folder, text)
+    check_fits(folder / "mine.yaml", Evaluate(confidence=0.99))
+    with pytest.raises(ConfigError, match=told):
+        check_fits(folder / "mine.yaml", Evaluate(confidence=measured))
