@@ -46,8 +46,8 @@ STRENGTH, SCHEDULE, LR, CLIP = 10.0, 1.5, 2e-5, 1.0
 REFUSAL, PROMPT = 16, 2  # tokens of a refusal, and of its prompt's end, that count
 BARS = {"speed": 3.0, "memory": 0.6, "loss": 1e-4}
 PLAIN = "straightforward"
+BARRED = "ours, row by row"  # the side that the bars are for
 # Ours with its rows a forward pass; None: the whole batch.
-BARRED = "ours, row by row"
 OURS: dict[str, int | None] = {"ours": None, BARRED: 1}
 
 
@@ -239,6 +239,15 @@ def compare(plain: dict[str, Any], quick: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def reaches(ratios: dict[str, float]) -> bool:
+    """Tell whether a side's ratios reach the bars."""
+    return (
+        ratios["speed"] >= BARS["speed"]
+        and ratios["memory"] <= BARS["memory"]
+        and ratios["loss"] <= BARS["loss"]
+    )
+
+
 def _peak_mib() -> int:
     """Return the most memory that this process ever held: VmHWM, libraries included."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
@@ -296,15 +305,6 @@ def main() -> None:
     options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(report(document))
     sys.exit(not reaches(ratios[BARRED]))
-
-
-def reaches(ratios: dict[str, float]) -> bool:
-    """Tell whether a side's ratios reach the bars."""
-    return (
-        ratios["speed"] >= BARS["speed"]
-        and ratios["memory"] <= BARS["memory"]
-        and ratios["loss"] <= BARS["loss"]
-    )
 
 
 def report(document: dict[str, Any]) -> str:

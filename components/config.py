@@ -365,8 +365,8 @@ class Rules(Section):
 # --- probe -----------------------------------------------------------------------------------
 
 TeacherKind = Literal["base", "pruned", "reminder", "pruned-reminder"]
-# Both are the post-trained model: without the weights of the probe's masks, and with the reminder
-# before its prompts; with both it is the paper's teacher.
+# Those whose prompts the reminder precedes. All but `base` are the post-trained model; pruned is
+# without the weights of the probe's masks, and with the reminder, too, the paper's teacher.
 REMINDED: tuple[TeacherKind, ...] = ("reminder", "pruned-reminder")
 Scope = Literal["matrix", "row"]
 Share = Annotated[float, Field(gt=0, lt=1)]
