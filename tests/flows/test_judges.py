@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.config import Evaluate, Profile, load_profile
-from components.evaluation.judges.opening import URL
+from components.evaluation.judges.protocol import URL
 from flows.findings import State
 from flows.judges import check_judges
 from tests.components.evaluation.judges.guards import write_guard

@@ -7,8 +7,6 @@ what that package adds, its own repeating, would have to be turned off to count 
 from __future__ import annotations
 
 import json
-import logging
-import random
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,25 +16,18 @@ import httpx
 
 from components.addresses import server_of
 from components.errors import ModelError
-from components.replies import error_word, seconds_to_wait
+from components.evaluation.judges.protocol import KEY, URL
+from components.http import (
+    HugeAnswerError,
+    NoAnswerError,
+    ask_again,
+    authorization,
+    describe,
+    exchange,
+)
 from components.results import Usage
 
-log = logging.getLogger(__name__)
-
-HUGE = 1 << 20  # bytes of an answer that are read
-LONGEST_WAIT = 300.0  # seconds that a server may ask us to wait
-
-
-class HugeAnswer(Exception):
-    """The server sent more than an answer of a few tokens can need."""
-
-
-class _Again(Exception):
-    """The server cannot take the request now; `wait` is how long it asks to be left alone."""
-
-    def __init__(self, told: str, wait: float = 0.0) -> None:
-        super().__init__(told)
-        self.wait = wait
+HUGE = 1 << 20  # bytes; an answer of a few tokens needs no more
 
 
 @dataclass
@@ -95,7 +86,7 @@ class Endpoint:
         except httpx.RequestError as error:
             raise self._error(f"does not answer ({type(error).__name__}); start it") from error
         if status == 401:
-            raise self._error("refuses the key (HTTP 401); set SAFEREACT_JUDGE_KEY")
+            raise self._error(f"refuses the key (HTTP 401); set {KEY}")
 
     def begin(self) -> None:
         """Let requests wait to be sent again, as they may unless the work was ended before."""
@@ -107,78 +98,58 @@ class Endpoint:
 
     def client(self) -> httpx.Client:
         """Return a client for `complete`, to be closed by the caller."""
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return httpx.Client(headers=headers, timeout=self.timeout)
+        return httpx.Client(headers=authorization(self.key, variable=KEY), timeout=self.timeout)
 
     def complete(self, client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
         """Return the server's answer to `body`.
 
-        Where it is busy, failing or silent, the request is sent again, later and later, and no
-        sooner than it asks for. Raises `ModelError` where that does not help, where it refuses the
-        request or the key, and where its answer is no chat completion; `HugeAnswer` where it does
-        not end.
+        Where it is busy, failing or silent, it is asked again as `ask_again` says. Raises
+        `ModelError` where that does not help, where it refuses the request or the key, and where
+        its answer is no chat completion; `HugeAnswerError` where it does not end.
         """
-        for attempt in range(1, self.attempts + 1):
+
+        def send(attempt: int) -> tuple[int, bytes]:
             self._take_turn(repeated=attempt > 1)
-            try:
-                answer = self._send(client, body)
-                break
-            except HugeAnswer:
-                self._count(None)
-                raise
-            except (_Again, httpx.RequestError) as error:
-                told = str(error) if isinstance(error, _Again) else type(error).__name__
-                asked = error.wait if isinstance(error, _Again) else 0.0
-            if attempt == self.attempts or asked > LONGEST_WAIT:
-                wish = f", and it asks to wait {asked:.0f} s" if asked > LONGEST_WAIT else ""
-                raise self._error(f"gave no answer after {attempt} requests ({told}{wish})")
-            # Exponential, with jitter, so that requests that failed together come back apart.
-            backoff = self.first_wait * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
-            wait = max(asked, min(backoff, LONGEST_WAIT))
-            log.info("%s: %s, once more in %.1f s", self.label, told, wait)
-            if self._ended.wait(wait):
-                raise self._error(f"gave no answer ({told}), and the work has ended")
+            url = f"{self.url}/chat/completions"
+            return exchange(client, "POST", url, body, limit=HUGE, seconds=self.timeout)
+
+        try:
+            status, content = ask_again(
+                send,
+                attempts=self.attempts,
+                first_wait=self.first_wait,
+                ended=self._ended,
+                label=self.label,
+            )
+        except HugeAnswerError:
+            self._count(None)
+            raise
+        except NoAnswerError as error:
+            raise self._error(f"gave no answer {error}") from error
+        answer = self._content(status, content)
         self._count(answer.get("usage"))
         return answer
 
-    def _send(self, client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
-        deadline = time.monotonic() + self.timeout
-        content = b""
-        with client.stream("POST", f"{self.url}/chat/completions", json=body) as response:
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > HUGE:
-                    raise HugeAnswer
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout(f"longer than {self.timeout} s")
-        self._check(response, content)
+    def _content(self, status: int, content: bytes) -> dict[str, Any]:
+        """Return the JSON object in an answer; raises `ModelError` where the server refuses."""
+        if status in (401, 403):
+            raise self._error(f"refuses the key ({describe(status, content)}); set {KEY}")
+        if status != 200:
+            raise self._error(
+                f"refuses the request ({describe(status, content)}); check the model's name in "
+                "the profile, and that the server takes response_format json_schema"
+            )
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise self._error("did not answer with a JSON object; its address ends in /v1")
         return answer
 
-    def _check(self, response: httpx.Response, content: bytes) -> None:
-        status = response.status_code
-        if status == 200:
-            return
-        word = error_word(content)
-        told = f"HTTP {status}, {word}" if word else f"HTTP {status}"
-        if status in (408, 429) or status >= 500:
-            raise _Again(told, seconds_to_wait(response.headers.get("Retry-After", "")))
-        if status in (401, 403):
-            raise self._error(f"refuses the key ({told}); set SAFEREACT_JUDGE_KEY")
-        raise self._error(
-            f"refuses the request ({told}); check the model's name in the profile, and that the "
-            "server takes response_format json_schema"
-        )
-
     def _error(self, what: str) -> ModelError:
         return ModelError(
-            f"the judge {self.label!r}: the server {server_of(self.url)} of SAFEREACT_JUDGE_URL "
-            f"{what}"
+            f"the judge {self.label!r}: the server {server_of(self.url)} of {URL} {what}"
         )
 
     def _take_turn(self, *, repeated: bool) -> None:

@@ -10,12 +10,10 @@ from components.addresses import is_address
 from components.config import RULES
 from components.errors import ConfigError
 from components.evaluation.judges.formats import FORMATS
-from components.evaluation.judges.protocol import Judge
+from components.evaluation.judges.protocol import KEY, URL, Judge
 from components.evaluation.judges.rules import RulesJudge
 from components.records import Role
 from components.results import Usage
-
-URL, KEY = "SAFEREACT_JUDGE_URL", "SAFEREACT_JUDGE_KEY"
 
 
 def check_judge(name: str, judges: Mapping[str, config.Judge], roles: Collection[Role]) -> None:

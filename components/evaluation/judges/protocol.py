@@ -11,6 +11,7 @@ from components.records import Outcome, Role, View
 from components.results import Usage
 
 EVERY_ROLE = frozenset(Role)
+URL, KEY = "SAFEREACT_JUDGE_URL", "SAFEREACT_JUDGE_KEY"  # where a judge's server is
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.errors import ModelError
-from components.evaluation.judges.endpoint import Endpoint, HugeAnswer
+from components.evaluation.judges.endpoint import Endpoint
 from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling
 from components.evaluation.judges.quoting import Quoting, is_long
+from components.http import HugeAnswerError
 from components.records import Outcome, Role, View
 from components.results import Usage
 from components.storage import digest_bytes
@@ -128,7 +129,7 @@ class Rubric:
     def _rule(self, client: httpx.Client, case: Case) -> Ruling:
         try:
             ruling = read_answer(self.endpoint.complete(client, self.body(case)))
-        except HugeAnswer:
+        except HugeAnswerError:
             ruling = Ruling(Outcome.UNPARSED, "answer without end")
         long = any(is_long(text, self.max_characters) for text in (case.request, case.text))
         return replace(ruling, cut=long)

@@ -7,6 +7,7 @@ those of the text, which must have as many tokens as the server counted.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -19,8 +20,15 @@ import httpx
 
 from components.addresses import is_address, server_of
 from components.errors import ConfigError, InterruptionError, ModelError, SafeReActError
+from components.http import (
+    HugeAnswerError,
+    NoAnswerError,
+    ask_again,
+    authorization,
+    describe,
+    exchange,
+)
 from components.lm.engines.protocol import Request, Samples
-from components.replies import error_word, seconds_to_wait
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,9 +38,9 @@ log = logging.getLogger(__name__)
 URL, KEY, PROMPTS = "SAFEREACT_ENGINE_URL", "SAFEREACT_ENGINE_KEY", "SAFEREACT_ENGINE_PROMPTS"
 _AT_ONCE = 32  # requests that wait for the server, which batches them
 _TRIES = 6
-_LONGEST_WAIT = 300.0  # seconds that the server may ask us to wait
-_AGAIN = {408, 429, 500, 502, 503, 504}
-_TIMEOUT = httpx.Timeout(30.0, read=3600.0)  # seconds; a long chain of thought takes its time
+_SECONDS = 3600.0  # that an answer may take; a long chain of thought takes its time
+_TIMEOUT = httpx.Timeout(30.0, read=_SECONDS)
+_HUGE = 1 << 26  # bytes; an answer with the ids of 100,000 tokens needs some hundredth of it
 _KINDS: Mapping[type, str] = {list: "list", dict: "object", str: "text", int: "number"}
 _Kind = TypeVar("_Kind", list[Any], dict[str, Any], str, int)
 
@@ -53,10 +61,9 @@ class ServerHost:
             )
         self.told = server_of(url)
         self._as_text = _as_text()
-        key = os.environ.get(KEY, "").strip()
         self._client = httpx.Client(
             base_url=f"{url.rstrip('/')}/",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers=authorization(os.environ.get(KEY, "").strip(), variable=KEY),
             timeout=_TIMEOUT,
         )
         self._tokenizer, self._ends, self._pause = tokenizer, ends, pause
@@ -80,48 +87,45 @@ class ServerHost:
     def call(
         self, method: str, path: str, body: Any = None, *, ended: threading.Event | None = None
     ) -> Any:
-        """Return the server's answer, after more tries where a later one may do, until `ended`.
+        """Return the server's answer, asked for again as `ask_again` says, until `ended`.
 
-        Raises `InterruptionError` where none does, `ConfigError` where the key or the address is
-        wrong, and `ModelError` where the server refuses the request.
+        Raises `InterruptionError` where none comes, `ConfigError` where the key or the address is
+        wrong, and `ModelError` where the server refuses the request or its answer does not end.
         """
-        ended = ended or threading.Event()
-        failure = ""
-        for tries in range(1, _TRIES + 1):
-            try:
-                answer = self._client.request(method, path, json=body)
-            except httpx.RequestError as error:
-                failure, wait = type(error).__name__, ""
-            else:
-                if answer.status_code not in _AGAIN:
-                    return self._content(answer, path)
-                failure, wait = (
-                    f"status {answer.status_code}",
-                    answer.headers.get("Retry-After", ""),
-                )
-            asked = min(seconds_to_wait(wait), _LONGEST_WAIT)
-            if tries == _TRIES or ended.wait(asked or self._pause * 2 ** (tries - 1)):
-                break
-        raise InterruptionError(
-            f"the server {self.told} does not answer ({failure}, {tries} times); "
-            "what is finished is kept: run this again when it does"
-        )
 
-    def _content(self, answer: httpx.Response, path: str) -> Any:
-        if answer.status_code in (401, 403):
-            raise ConfigError(f"the server refuses the key ({answer.status_code}); set {KEY}")
-        if answer.status_code == 404:
+        def send(_: int) -> tuple[int, bytes]:
+            return exchange(self._client, method, path, body, limit=_HUGE, seconds=_SECONDS)
+
+        try:
+            status, content = ask_again(
+                send,
+                attempts=_TRIES,
+                first_wait=self._pause,
+                ended=ended or threading.Event(),
+                label=self.told,
+            )
+        except NoAnswerError as error:
+            raise InterruptionError(
+                f"the server {self.told} gave no answer {error}; what is finished is kept: run "
+                "this again when it answers"
+            ) from error
+        except HugeAnswerError as error:
+            raise ModelError(f"the server {self.told} answers {path!r} with {error}") from error
+        return self._content(status, content, path)
+
+    def _content(self, status: int, content: bytes, path: str) -> Any:
+        if status in (401, 403):
+            raise ConfigError(f"the server refuses the key (HTTP {status}); set {KEY}")
+        if status == 404:
             raise ConfigError(f"the server {self.told} has no {path!r} there; is {URL} right?")
-        if answer.is_error:
-            word = error_word(answer.content)
-            told = f"{answer.status_code}, {word}" if word else str(answer.status_code)
+        if status >= 300:
             raise ModelError(
-                f"the server refuses a request ({told}); one that takes no token ids needs "
-                f"{PROMPTS}=text"
+                f"the server refuses a request ({describe(status, content)}); one that takes no "
+                f"token ids needs {PROMPTS}=text"
             )
         try:
-            return answer.json()
-        except ValueError as error:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
             raise ModelError(
                 f"the server {self.told} answers {path!r} with no JSON; is {URL} right?"
             ) from error

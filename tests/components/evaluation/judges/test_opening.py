@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from components import config
 from components.errors import ConfigError
-from components.evaluation.judges.opening import KEY, URL, check_judge, open_judge
+from components.evaluation.judges.opening import check_judge, open_judge
+from components.evaluation.judges.protocol import KEY, URL
 from components.evaluation.judges.rules import RulesJudge
 from components.records import Role
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 
 from components.errors import ModelError
-from components.evaluation.judges.endpoint import HUGE, LONGEST_WAIT, Endpoint
+from components.evaluation.judges.endpoint import HUGE, Endpoint
 from components.evaluation.judges.protocol import Case, rule_on
 from components.evaluation.judges.quoting import Quoting
 from components.evaluation.judges.rubric import INSTRUCTIONS, Rubric
+from components.http import LONGEST_WAIT
 from components.records import Role, View
-from components.replies import seconds_to_wait
 from components.results import Usage
 from tests.components.evaluation.judges.hostile import HOSTILE
 from tests.components.evaluation.judges.oracle import readings
@@ -199,15 +197,6 @@ def test_the_wait_that_a_server_asks_for_is_kept(serve):
     )
     rule_on(judge, [case("x")])
     assert server.times[1] - server.times[0] >= 1.0
-
-
-def test_the_seconds_of_a_retry_after_header():
-    assert (
-        seconds_to_wait("120") == 120 and seconds_to_wait("") == 0 and seconds_to_wait("soon") == 0
-    )
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert 55 < seconds_to_wait(later) <= 60
-    assert seconds_to_wait(format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)) == 0
 
 
 def test_a_wait_too_long_is_an_error_at_once(serve):

@@ -167,7 +167,10 @@ def test_a_busy_server_is_asked_again(served, folder, asked, expected):
 
 def test_a_server_that_stays_away_interrupts(served, folder, asked):
     served.answers = [(503, {})] * 100
-    with engine(folder) as there, pytest.raises(InterruptionError, match="status 503, 6 times"):
+    with (
+        engine(folder) as there,
+        pytest.raises(InterruptionError, match=r"after 6 requests \(HTTP 503"),
+    ):
         collect(there, asked, label="there")
 
 
@@ -200,7 +203,7 @@ def test_what_was_under_way_when_another_request_failed_is_not_asked_again(
     refuse(served, asked, asked[0].prompt, later)
     with engine(folder) as there:
         with (
-            pytest.raises(ModelError, match=r"refuses a request \(400"),
+            pytest.raises(ModelError, match=r"refuses a request \(HTTP 400"),
             FinishedRequests(path) as finished,
         ):
             for group in finished.resume(there, "a model").write(asked):
@@ -224,7 +227,7 @@ def test_a_request_that_would_be_sent_again_gives_up_when_another_failed(served,
     refuse(served, asked[:2], asked[0].prompt, busy)
     with (
         engine(folder, pause=5.0) as there,
-        pytest.raises(ModelError, match=r"refuses a request \(400"),
+        pytest.raises(ModelError, match=r"refuses a request \(HTTP 400"),
     ):
         collect(there, asked[:2], label="there")
     assert len(sent) == 1
@@ -291,7 +294,7 @@ def test_an_address_that_is_none_is_told_without_its_secrets(folder, monkeypatch
 @pytest.mark.parametrize(
     ("models", "told"),
     [
-        ((503, {}), "does not answer .status 503"),
+        ((503, {}), "gave no answer after 6 requests .HTTP 503"),
         ((404, {}), "has no 'models' there; is SAFEREACT_ENGINE_URL right"),
         ((200, b"<p>"), "answers 'models' with no JSON"),
         ((200, {"data": [{"id": "other"}]}), "has no model 'base', but other"),
