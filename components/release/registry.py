@@ -36,6 +36,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 P = ParamSpec("P")
@@ -300,6 +301,7 @@ class Registry:
         version = self._client.create_model_version(
             name,
             source=f"models:/{logged.id}",
+            model_id=logged.id,  # a server refuses the source without it
             run_id=logged.run,
             tags=dict(tags),
             description=description,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from components.storage import digest_folder
 from components.workspace import POLICIES, Workspace
 from tests.components.release.cases import ROOT, SUITES, evidence_of
 from tests.releases import DATA, model_ref, no_leaks, save_adapter, write_all
+from tests.tracking import TrackingServer, serve
 
 
 @pytest.fixture(scope="package")
@@ -63,12 +65,24 @@ def workspace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
     """A profile whose stages have run, beside an empty registry."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copytree(empty_store, tmp_path / "mlruns")
-    (tmp_path / "mlflow").mkdir()
-    shutil.copy(ROOT / "mlflow" / "model_card.md.j2", tmp_path / "mlflow")
-    shutil.copytree(ROOT / "mlflow" / "policies", tmp_path / POLICIES)
-    (tmp_path / "profiles").mkdir()
-    shutil.copy(ROOT / "profiles" / "tiny.yaml", tmp_path / "profiles" / "demo.yaml")
-    return write_all(Workspace(tmp_path, "demo"))
+    return finished_profile(tmp_path)
+
+
+def finished_profile(root: Path) -> Workspace:
+    """Write a profile below `root` whose stages have run."""
+    (root / "mlflow").mkdir()
+    shutil.copy(ROOT / "mlflow" / "model_card.md.j2", root / "mlflow")
+    shutil.copytree(ROOT / "mlflow" / "policies", root / POLICIES)
+    (root / "profiles").mkdir()
+    shutil.copy(ROOT / "profiles" / "tiny.yaml", root / "profiles" / "demo.yaml")
+    return write_all(Workspace(root, "demo"))
+
+
+@pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    """A real tracking server with basic authentication; one for all tests."""
+    with serve(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture
