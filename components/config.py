@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import to_jsonable_python
 
+from components.documents import parse_yaml
 from components.errors import ConfigError
 from components.measures import SUITE_NAME
 from components.records import ATTACKS, Form, Method, Role, Split
@@ -102,19 +103,20 @@ GraderKind = Literal["mathematics", "choice"]
 
 
 def _compiles(expression: str) -> str:
+    """Return `expression`, a regular expression; raises `ValueError` where it is none."""
     try:
         re.compile(expression)
-    except re.error as error:
-        raise ValueError(f"{expression!r} does not compile: {error}") from error
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{expression!r:.80} does not compile: {error}") from error
     return expression
 
 
 def _have_a_group(patterns: dict[PromptField, str]) -> dict[PromptField, str]:
     for field, pattern in patterns.items():
         try:
-            groups = re.compile(pattern, re.DOTALL).groups
-        except re.error as error:
-            raise ValueError(f"pattern of {field!r} does not compile: {error}") from error
+            groups = re.compile(_compiles(pattern)).groups
+        except ValueError as error:
+            raise ValueError(f"pattern of {field!r}: {error}") from error
         if groups < 1:
             raise ValueError(f"pattern of {field!r} needs a group: {pattern!r}")
     return patterns
@@ -355,10 +357,7 @@ class Rules(Section):
     @classmethod
     def _patterns_compile(cls, value: tuple[str, ...] | str | None):
         for pattern in (value,) if isinstance(value, str) else value or ():
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} does not compile: {error}") from error
+            _compiles(pattern)
         return value
 
 
@@ -901,6 +900,11 @@ def load_profile(path: Path) -> Profile:
 
     Raises `ConfigError` naming the file, the key, the value received and what is allowed.
     """
+    if not PROFILE_NAME.fullmatch(path.stem):
+        raise ConfigError(
+            f"{str(path)!r}: a profile's name has small letters, digits, '.', '_' and '-' only, "
+            "and begins with a letter or digit; rename the file"
+        )
     document = read_yaml(path)
     if "name" in document:
         raise ConfigError(f"{path}: key 'name' is not allowed; the file's name is the profile's")
@@ -912,17 +916,17 @@ def load_profile(path: Path) -> Profile:
 
 def read_yaml(path: Path) -> dict:
     """Return the mapping in a YAML file; raises `ConfigError` where there is none."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"cannot read {path}: it is not a file")
     try:
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        document = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    except YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path} cannot be used: {error}") from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys to values, not {document!r:.60}")
+        found = _received(document)
+        raise ConfigError(f"{path} must hold a mapping of keys to values, not {found}")
     return document
 
 
@@ -937,5 +941,12 @@ def explain(error: ValidationError, *, page: str = "docs/profiles.md") -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"  {key}: unknown key; see {page} for the keys")
         else:
-            lines.append(f"  {key}: {problem['msg']} (received {problem['input']!r:.80})")
+            lines.append(f"  {key}: {problem['msg']} (received {_received(problem['input'])})")
     return "\n".join(lines)
+
+
+def _received(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # a number of more digits than Python writes
+        return f"a {type(value).__name__} too long to show"

@@ -65,6 +65,11 @@ def one_line(text: str) -> str:
     return text.replace("\n", "↵").replace("\t", "⇥")
 
 
+def folded(text: str) -> str:
+    """Return `text` as one line: every run of white space, line breaks included, is one blank."""
+    return " ".join(text.split())
+
+
 def clip(text: str, characters: int) -> str:
     """Return at most the first `characters` of `text`, marked with an ellipsis where cut."""
     return text if len(text) <= characters else f"{text[:characters].rstrip()} …"
@@ -84,7 +89,7 @@ def for_markdown(text: str) -> str:
 
     Of an address of e-mail GitHub may still make a link.
     """
-    line = visible(" ".join(text.split()))
+    line = visible(folded(text))
     line = _MARKS.sub(r"\\\g<0>", line)
     return _START.sub(_escaped_start, _BARE_LINK.sub(r"\\", line))
 

@@ -142,7 +142,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise StageError(f"{path} is missing; run the stage that writes it") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StageError(f"{path} cannot be read as JSON: {error}") from error
 
 
@@ -189,9 +189,23 @@ def write_json_lines(path: Path, documents: Iterable[Mapping[str, Any]]) -> None
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSON-lines file."""
-    with path.open(encoding="utf-8") as stream:
-        return [json.loads(line) for line in stream if line.strip()]
+    """Return the objects of a JSON-lines file; raises `StageError` naming a line that is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} cannot be read: {error}") from error
+    documents = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            document = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise StageError(f"{path}, line {number}, is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise StageError(f"{path}, line {number}, is no JSON object")
+        documents.append(document)
+    return documents
 
 
 def digest_bytes(content: bytes) -> str:

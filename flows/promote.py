@@ -15,7 +15,7 @@ from components.release.ledger import Entry
 from components.release.promotion import promote as make_champion
 from components.release.promotion import status
 from components.release.registry import CANDIDATE, Registry
-from components.shown import for_markdown
+from components.shown import for_markdown, for_terminal
 from components.workspace import find_root
 
 
@@ -55,7 +55,7 @@ def promote(name: str, version: str | None = None, hours: float = 24) -> State[E
     )
     answer = pause_flow_run(wait_for_input=form, timeout=round(hours * 3600))
     if not answer.approve:
-        return Completed(name="Declined", message=f"{answer.by}: {answer.why}")
+        return Completed(name="Declined", message=for_terminal(f"{answer.by}: {answer.why}"))
     entry = make_champion(registry, name, chosen, by=answer.by, why=answer.why)
     get_run_logger().info("%s version %s is champion", name, entry.version)
-    return Completed(name="Promoted", message=f"{entry.by}: {entry.why}", data=entry)
+    return Completed(name="Promoted", message=for_terminal(f"{entry.by}: {entry.why}"), data=entry)

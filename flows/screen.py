@@ -180,7 +180,11 @@ def standings_table(name: str, standings: list[Standing]) -> Table:
     table = Table("alias", "version", "adapter", "figures", "since", title=name)
     for standing in standings:
         entry = standing.entry
-        since = f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}" if entry else ""
+        since = (
+            for_terminal(f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}")
+            if entry
+            else ""
+        )
         figures = "\n".join(_figures(standing.figures))
         table.add_row(standing.alias, standing.version, standing.adapter[:12], figures, since)
     return table

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 SHELF = {
     "addresses",
     "config",
+    "documents",
     "records",
     "results",
     "workspace",

@@ -23,6 +23,7 @@ from great_expectations.render.view import DefaultJinjaPageView
 from components.corpus.quarantine import Quarantined
 from components.records import Role, Split
 from components.results import PromptSet
+from components.shown import visible
 from components.storage import write_text
 
 INDEX = ("index.html", "Prepared prompts")
@@ -82,7 +83,8 @@ def _write_page(
     name, title = page
     view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
     document = RenderedDocumentContent(sections=sections, page_title=title)
-    write_text(folder / name, view.render(document, template="data_docs.html", pages=pages))
+    html = view.render(document, template="data_docs.html", pages=pages)
+    write_text(folder / name, visible(html))
 
 
 def _table(title: str, header: list[str], rows: Sequence[Sequence[Any]]) -> RenderedTableContent:

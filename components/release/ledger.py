@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from components.errors import RegistryError
+from components.shown import folded
 
 PREFIX = "ledger."
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
@@ -39,7 +40,7 @@ def new_entry(event: str, version: str, previous: str | None, *, by: str, why: s
             f"received {why!r})"
         )
     when = datetime.now(UTC).isoformat(timespec="microseconds")
-    return Entry(event, version, previous, by.strip(), why.strip(), when)
+    return Entry(event, version, previous, folded(by), folded(why), when)
 
 
 def encode(entry: Entry) -> tuple[str, str]:

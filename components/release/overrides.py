@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from components.config import Section, explain, read_yaml
 from components.errors import ConfigError, EvidenceError
 from components.results import LONGEST, Decision, Override, RuleOutcome
+from components.shown import folded
 from components.storage import atomic_path
 
 PAGE = "mlflow/overrides/README.md"
@@ -150,8 +151,8 @@ def add_override(
         adapter=decision.adapter,
         evidence=decision.evidence,
         policy=decision.policy,
-        who=who.strip(),
-        why=why.strip(),
+        who=folded(who),
+        why=folded(why),
         signed=today,
         until=until,
     )

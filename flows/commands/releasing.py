@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from components.errors import ConfigError
+from components.shown import for_terminal
 from components.workspace import find_root, open_workspace
 from flows.door import (
     By,
@@ -35,7 +36,8 @@ def promote(
     from components.release.registry import Registry
 
     entry = promotion.promote(Registry(root), model, version, by=by, why=why)
-    console.print(f"{model} version {entry.version} is champion ({entry.by}: {entry.why})")
+    told = f"{model} version {entry.version} is champion ({entry.by}: {entry.why})"
+    console.print(for_terminal(told))
 
 
 @app.command()
@@ -46,7 +48,8 @@ def rollback(by: By, why: Why, name: Name = None, profile: ProfileOrNone = None)
     from components.release.registry import Registry
 
     entry = promotion.rollback(Registry(root), model, by=by, why=why)
-    console.print(f"{model} version {entry.version} is champion again ({entry.by}: {entry.why})")
+    told = f"{model} version {entry.version} is champion again ({entry.by}: {entry.why})"
+    console.print(for_terminal(told))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import DataError, EvidenceError
+from components.errors import DataError, EvidenceError, StageError
 from components.evaluation.judges.protocol import Case, Judge, rule_on
 from components.records import Outcome, Role, View
 from components.results import Calibration, KappaFigure, RateFigure
@@ -37,8 +37,8 @@ def read_cases(path: Path) -> list[LabelledCase]:
     """
     try:
         rows = read_json_lines(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the labelled cases {path} cannot be read: {error}") from error
+    except StageError as error:
+        raise DataError(f"the labelled cases cannot be read: {error}") from error
     cases = [_case(row, f"{path}, case {number}") for number, row in enumerate(rows, 1)]
     if not cases:
         raise DataError(f"{path} holds no labelled cases")

@@ -19,6 +19,7 @@ from components.records import Role, Split
 from components.repeats import repeats
 from components.results import PromptSet, SuiteSet
 from components.storage import digest_folder, read_rows
+from tests.hostile import steering
 
 ROOT = Path(__file__).parents[3]
 EMBEDDED = ROOT / "data" / "embedded" / "tiny"
@@ -56,7 +57,7 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
             "sources": [
                 {"name": "auto", "path": str(write(folder / "a.jsonl", auto)), "licence": "MIT"},
                 {
-                    "name": "<b>held</b>",
+                    "name": "<b>held</b>\x1b[2J\u202e",
                     "path": str(write(folder / "h.jsonl", held)),
                     "licence": "CC0-1.0",
                     "split": "test",
@@ -125,6 +126,7 @@ def test_data_docs_stand_alone_and_show_no_prompt(prepared: SuiteSet):
         assert SECRET not in page
         assert not any(word in page for word in ("http:", "https:", "<script", "<link", "src="))
         assert str(Path.home()) not in page
+        assert steering(page) == []
     assert "&lt;b&gt;held" in pages["index.html"] and "<b>" not in pages["index.html"]
     assert "harmful in validation: at least 5 rows" in pages["prompts.html"]
 

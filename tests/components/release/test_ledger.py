@@ -38,3 +38,8 @@ def test_entries_come_back_in_order_from_tags():
 def test_a_damaged_entry_is_named():
     with pytest.raises(RegistryError, match=f"{PREFIX}x"):
         decode({f"{PREFIX}x": "{}"})
+
+
+def test_an_entry_is_one_line_whoever_typed_it():
+    entry = new_entry("promoted", "1", None, by=" ann\n", why="good\nsafereact: done\r\n\tso")
+    assert (entry.by, entry.why) == ("ann", "good safereact: done so")

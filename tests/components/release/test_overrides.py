@@ -257,7 +257,7 @@ def test_a_new_signature_takes_the_place_of_the_old_and_comments_stay(decide, fi
         ("does not refuse look-alikes", "ann"),
         (RULE, "bob"),
     ]
-    assert read_overrides(file.parent)[1].why.endswith("# signs\nand lines")
+    assert read_overrides(file.parent)[1].why.endswith("# signs and lines")
     assert decide(benign=27, borderline=22).word is Word.ACCEPTED
 
 

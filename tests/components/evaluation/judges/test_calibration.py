@@ -133,7 +133,7 @@ GOOD = {
         (json.dumps(GOOD | {"outcome": "unparsed"}), "case 2: view either and outcome unparsed"),
         (json.dumps(GOOD | {"more": "x"}), "case 2: a labelled case has"),
         (json.dumps(GOOD | {"text": None}), "case 2: a labelled case has"),
-        ("[]", "case 2: a labelled case has"),
+        ("[]", "line 2, is no JSON object"),
         ("{", "cannot be read"),
     ],
 )
