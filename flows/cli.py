@@ -1,17 +1,23 @@
 """`safereact`: the front door for people. Exit codes: 0 done or accepted, 1 failure, 2 usage,
-3 the gate said no, 130 interrupted, 143 terminated."""
+3 the gate said no, 128 + n ended by signal n: 130 interrupted, 143 terminated, 129 the terminal
+was closed, 141 the output's reader has gone."""
 
 from __future__ import annotations
 
-# Importing a module of commands puts them into the application, in this order.
-from flows.commands import chain, choosing, releasing, studying
-from flows.door import app
+import sys
 
-__all__ = ["app", "chain", "choosing", "main", "releasing", "studying"]
+from flows.supervisor import supervised
 
 
 def main() -> None:
     """Run the command line."""
+    sys.exit(supervised(_run))
+
+
+def _run() -> None:
+    # Under supervision, so that an interrupt while it loads is one line, too.
+    from flows.commands import app
+
     app()
 
 

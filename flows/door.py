@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -15,21 +14,22 @@ from components.errors import ConfigError, SafeReActError
 from components.workspace import Workspace, open_workspace
 from flows.terminal import Terminal
 
-REJECTED, INTERRUPTED, TERMINATED = 3, 130, 143
+REJECTED, INTERRUPTED, UNREAD = 3, 130, 141
 
 
 class FrontDoor(TyperGroup):
     """Commands whose mendable errors are one message on stderr and the error's exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command; a termination ends it as orderly as an interrupt."""
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+        """Run the chosen command; of what ends it from outside the supervisor tells."""
         try:
             return super().invoke(ctx)
         except SafeReActError as error:
             _fail(str(error), error.exit_code)
+        except BrokenPipeError:
+            sys.exit(UNREAD)
         except KeyboardInterrupt:
-            _fail("interrupted; what was finished is kept, the next run goes on", INTERRUPTED)
+            sys.exit(INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -36,8 +36,12 @@ def run_retrain(workspace: Workspace) -> Outcome:
     else:
         end_orphaned_servers()
     from flows.retrain import retrain
+    from flows.runs import end_lost_runs, of_this_process
 
-    outcome: Any = retrain(workspace.profile)
+    with of_this_process():
+        if ended := end_lost_runs():
+            log.info("[%s] %s", "prefect", f"{ended} earlier run(s) were killed: set to Crashed")
+        outcome: Any = retrain(workspace.profile)
     return outcome
 
 

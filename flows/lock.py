@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from components.errors import BusyError
 from components.workspace import Workspace
+from flows.supervisor import process_id
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def one_run(root: Path, what: str) -> Iterator[None]:
                 f"another run works in {root}: {_holder(path)}. Wait until it is done, or end it"
             ) from error
         stream.truncate(0)
-        json.dump({"run": what, "pid": os.getpid(), "host": socket.gethostname()}, stream)
+        json.dump({"run": what, "pid": process_id(), "host": socket.gethostname()}, stream)
         stream.flush()
         yield
         stream.truncate(0)

@@ -25,7 +25,7 @@ from flows.champion import bring_champion, champion_told
 from flows.environment import stage_environment
 
 _LEASH = Path(__file__).with_name("leash.py")
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 2.0  # less than the supervisor's, which ends this process
 # What DVC says about itself; it goes to the log file only.
 _CHATTER = (
     "Running stage '",
@@ -130,15 +130,9 @@ def in_turn(
 
 def ask_dvc(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
     """Return what DVC answered to a short command, whatever its exit code."""
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        cwd=workspace.root,
-        env=stage_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with _child(words, workspace.root, errors=subprocess.PIPE) as child:
+        output, errors = child.communicate()
+    return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
 
 
 def run_stage(stage: str, workspace: Workspace, say: Say) -> None:
@@ -164,19 +158,23 @@ def run_stage(stage: str, workspace: Workspace, say: Say) -> None:
 
 
 @contextmanager
-def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
-    """Yield a DVC process in its own group; nothing of the group is left afterwards."""
+def _child(
+    words: Sequence[str], root: Path, *, errors: int = subprocess.STDOUT
+) -> Iterator[subprocess.Popen[str]]:
+    """Yield a DVC process in its own group; nothing that it started is left afterwards."""
+    lifeline, hand = os.pipe()
     child = subprocess.Popen(
-        [sys.executable, "-I", str(_LEASH), sys.executable, "-m", "dvc", *command],
+        [sys.executable, "-I", str(_LEASH), sys.executable, "-m", "dvc", *words],
         cwd=root,
         env=stage_environment(),
-        stdin=subprocess.PIPE,
+        stdin=lifeline,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=errors,
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
     )
+    os.close(lifeline)
     with child:
         try:
             yield child
@@ -186,7 +184,9 @@ def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(child.pid, signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(_GRACE_SECONDS)
-            raise  # leaving closes the leash's input, which ends whatever is left
+            raise
+        finally:
+            os.close(hand)  # which ends whatever is left
 
 
 def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:

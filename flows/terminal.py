@@ -36,3 +36,7 @@ class Terminal(Console):
         """
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text), style, control)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the `BrokenPipeError`, which ends the command, instead of going on unseen."""
+        raise

@@ -178,7 +178,7 @@ def test_mlflow_folder_holds_no_python():
         "components.provenance",
         "components.__main__",
         "components.stages",
-        "flows.cli",
+        "flows.commands",
     ],
 )
 def test_nothing_heavy_is_loaded_at_the_front_door(module: str):

@@ -33,7 +33,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_commands_that_pages_name_exist():
-    from flows.cli import app
+    from flows.commands import app
 
     known = set(get_command(app).commands)
     for page in PAGES:

@@ -170,8 +170,8 @@ def test_adds_a_profile_of_ones_own(project: Workspace):
 
 def test_help_is_quick_and_loads_nothing_heavy():
     code = (
-        "import sys; from typer.testing import CliRunner; from flows import cli; "
-        "CliRunner().invoke(cli.app, ['--help']); "
+        "import sys; from typer.testing import CliRunner; from flows import commands; "
+        "CliRunner().invoke(commands.app, ['--help']); "
         "heavy = {'torch', 'transformers', 'mlflow', 'prefect', 'dvc', 'pandas', 'sklearn'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -21,7 +21,7 @@ from components.results import Evidence, SuiteSet
 from components.shown import visible
 from components.storage import digest_bytes, read_json, read_json_lines
 from components.workspace import ROWS, Workspace
-from flows import cli, export
+from flows import commands, export
 from flows.export import Harness, export_rows
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.hostile import steering
@@ -255,10 +255,10 @@ def test_the_command(evaluated: Workspace, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SAFEREACT_ROOT", str(evaluated.root))
     (evaluated.root / "dvc.yaml").touch()
     words = ["export", "--profile", "demo", "--out", str(tmp_path / "out"), "--to"]
-    wrong = CliRunner().invoke(cli.app, [*words, "csv"])
+    wrong = CliRunner().invoke(commands.app, [*words, "csv"])
     assert wrong.exit_code == 2
     assert "--to 'csv' is not known; it is one of inspect, lm-eval" in wrong.output
-    done = CliRunner().invoke(cli.app, [*words, "lm-eval"])
+    done = CliRunner().invoke(commands.app, [*words, "lm-eval"])
     assert done.exit_code == 0, done.output
     assert "written: 6 tasks for lm-eval" in done.output
     assert json.loads(next((tmp_path / "out").glob("*/results*")).read_text())

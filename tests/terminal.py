@@ -1,0 +1,84 @@
+"""A command in a pseudo-terminal of its own, as a person has it before them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import subprocess
+import sys
+import termios
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+_MARK = "SAFEREACT_TEST_MARK"
+
+
+class Session:
+    """`safereact WORDS` with a terminal that it controls; its errors go to a pipe beside it."""
+
+    def __init__(self, *words: str, cwd: Path | None = None, **environment: str) -> None:
+        self._mark, self._output = uuid.uuid4().hex, bytearray()
+        self._keyboard, terminal = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *words],
+            cwd=cwd,
+            env={**os.environ, _MARK: self._mark, **environment},
+            stdin=terminal,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(terminal)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            while part := os.read(self._keyboard, 4096):
+                self._output += part
+        except OSError:  # the terminal is closed
+            return
+
+    @property
+    def output(self) -> str:
+        """What is on the terminal so far."""
+        return self._output.decode(errors="replace")
+
+    def wait_for(self, seen: Callable[[], bool], seconds: float = 90) -> None:
+        """Return once `seen` holds; fails where the command ends before."""
+        latest = time.monotonic() + seconds
+        while not seen():
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < latest, self.output
+            time.sleep(0.02)
+
+    def press(self, key: bytes) -> None:
+        """Press a key."""
+        os.write(self._keyboard, key)
+
+    def close(self) -> None:
+        """Close the terminal, as by its window."""
+        os.close(self._keyboard)
+
+    def ended(self) -> tuple[int, str, float]:
+        """Return exit code, errors and how long the end took from now."""
+        begin = time.monotonic()
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors.decode(), time.monotonic() - begin
+
+    def left(self) -> list[psutil.Process]:
+        """Return the processes that this command has started and that still run."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            gone = process.status() == psutil.STATUS_ZOMBIE
+            return not gone and process.environ().get(_MARK) == self._mark
+        except psutil.Error:
+            return False
