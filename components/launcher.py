@@ -13,7 +13,7 @@ import subprocess
 import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components.config import read_yaml
@@ -65,8 +65,8 @@ def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
     """
     words = ["-m", "components", stage, "--profile", profile, "--into", str(out)]
     places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    failure, costs = out / _FAILURE, out / _COSTS
-    for old in (failure, costs):
+    failure = out / _FAILURE
+    for old in (failure, *_costs_in(out)):
         old.unlink(missing_ok=True)
     log.info("%s: started by %s", stage, shlex.join(command))
     try:
@@ -86,8 +86,13 @@ def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
             f"the processes of {command[0]} ended with code {code}; run the stage again, and it "
             "goes on from the last checkpoint"
         )
-    take_parts(costs)
-    costs.unlink(missing_ok=True)
+    take_parts(_costs_in(out))
+    for costs in _costs_in(out):
+        costs.unlink()
+
+
+def _costs_in(out: Path) -> list[Path]:
+    return sorted(out.glob(f"{_COSTS}-*"))
 
 
 @contextmanager
@@ -105,11 +110,10 @@ def _ended(child: subprocess.Popen) -> Iterator[None]:
 
 @contextmanager
 def reported(out: Path) -> Iterator[None]:
-    """Leave in `out`, where `launch` finds it, the message of an error, else what the parts of the
-    first process cost."""
-    costs = parts_record(out / _COSTS) if is_first() else nullcontext()
+    """Leave in `out`, where `launch` finds it, the message of an error, else what the parts of this
+    process cost."""
     try:
-        with costs:
+        with parts_record(out / f"{_COSTS}-{os.environ.get('RANK', '0')}"):
             yield
     except SafeReActError as error:
         write_text(out / _FAILURE, str(error))

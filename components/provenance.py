@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
+import re
 import resource
 import subprocess
 import time
@@ -104,14 +107,13 @@ def run_record(path: Path) -> Iterator[None]:
 
     What the block measured by `part` goes with it, by name.
     """
-    start, processor = time.perf_counter(), time.process_time()
+    start, processor = time.perf_counter(), _processor_seconds()
     with _measured() as costs:
         yield
     record = {
         "seconds": round(time.perf_counter() - start, 2),
-        "processor_seconds": round(time.process_time() - processor, 2),
-        # Under a launcher the work is done in child processes.
-        "peak_memory_mib": max(costs.peak, _peak_memory(), _peak_memory(resource.RUSAGE_CHILDREN)),
+        "processor_seconds": round(_processor_seconds() - processor, 2),
+        "peak_memory_mib": max(costs.peak, _peak_memory()),
         "parts": costs.parts,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": versions(),
@@ -128,12 +130,22 @@ def parts_record(path: Path) -> Iterator[None]:
     write_json(path, costs.parts)
 
 
-def take_parts(path: Path) -> None:
-    """Add the parts that a child process left in `path` to this run's record; nothing where it
-    left none."""
+def take_parts(paths: Iterable[Path]) -> None:
+    """Add the parts that child processes left in `paths`, a file each, to this run's record.
+
+    They worked at the same time: a part took as long as the slowest, and the memory of all.
+    """
     costs = _costs.get()
-    if costs is not None and path.is_file():
-        costs.parts |= read_json(path)
+    if costs is None:
+        return
+    taken: dict[str, dict[str, float]] = {}
+    for path in paths:
+        for name, cost in read_json(path).items():
+            sum_of = taken.setdefault(name, {"seconds": 0.0, "peak_memory_mib": 0})
+            sum_of["seconds"] = max(sum_of["seconds"], cost["seconds"])
+            sum_of["peak_memory_mib"] += cost["peak_memory_mib"]
+    costs.parts |= taken
+    costs.peak = max([costs.peak, *(int(cost["peak_memory_mib"]) for cost in taken.values())])
 
 
 @contextmanager
@@ -150,15 +162,13 @@ def _measured() -> Iterator[_Costs]:
 def part(name: str) -> Iterator[None]:
     """Measure the block's seconds and peak memory for the run record, under `name`.
 
-    What `spent_before` says of killed runs is counted, too. Parts do not nest. Where the system
-    cannot forget an earlier peak, as Linux can, a part's peak is the process's. Outside of a run
-    record nothing is kept.
+    The peak is the process's while the block runs: with its libraries and whatever it still holds,
+    without what earlier parts have freed. What `spent_before` says of killed runs is counted, too.
+    Parts do not nest. Outside of a run record nothing is kept.
     """
     costs = _costs.get() or _Costs()
     costs.peak = max(costs.peak, _peak_memory())
-    # See proc(5): 5 resets the peak resident set size of the process.
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    _forget_peak()
     outer = _part.set(_Part(time.perf_counter()))
     try:
         yield
@@ -187,8 +197,36 @@ def spent_before(seconds: float, peak: int) -> None:
         own.peak = max(own.peak, peak)
 
 
-def _peak_memory(whose: int = resource.RUSAGE_SELF) -> int:
-    """Return the peak resident memory in MiB, of this process or of its largest child."""
-    peak = resource.getrusage(whose).ru_maxrss
+def _processor_seconds() -> float:
+    """Return the seconds of processors that this process and its ended children have taken."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    used = [resource.getrusage(who) for who in whose]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _forget_peak() -> None:
+    """Give back what was freed, and let the peak begin anew, where the system can: Linux with
+    glibc, whose heap keeps freed memory (see components/environment.py). Elsewhere a later peak
+    may hold an earlier one."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    # See proc(5): 5 resets the peak resident set size of the process.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory() -> int:
+    """Return the peak resident memory of this process in MiB.
+
+    The kernel's own line is taken where there is one: `getrusage` begins with the memory of the
+    process that started this one.
+    """
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        if found := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+            return round(int(found[1]) / 1024)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts kilobytes, macOS bytes.
     return round(peak / (1024 if platform.system() == "Linux" else 1024**2))

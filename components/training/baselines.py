@@ -81,6 +81,8 @@ def _ask(course: Course, probe: Probe, method: Method) -> None:
     if method is not Method.CIRCUIT_BREAKER:  # the one that no teacher teaches
         course.lesson(probe)
     course.retained(max(probe.target_layers))
+    if method in TEACHERS:
+        course.criterion(probe)
 
 
 def _line(method: Method, ask: Callable[[], None], train: Callable[[], Trained]) -> Baseline:

@@ -42,6 +42,7 @@ def train(
     depth = check_targets(probe.target_layers, models.post_trained.layers)
     course = Course(section, prompts, models, seed, out / ".scratch")
     lesson, retain = course.lesson(probe), course.retained(depth)
+    course.criterion(probe)  # asks what the training is watched by, which is no part of its cost
     with part(Arm.RESTORED.value):
         restored = safereact(course, probe, out / workspace.ADAPTER)
     with part(Arm.BASELINE.value):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
 
 from components.errors import ConfigError, SafeReActError, StageError
 from components.launcher import divides_model, is_first, launch, named_launcher, reported
-from components.provenance import part, run_record
+from components.provenance import part, run_record, spent_before
 from components.storage import read_json
 
 ROOT = Path(__file__).parents[2]
@@ -88,23 +87,24 @@ def test_an_error_of_an_earlier_run_is_forgotten(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_parts_of_the_processes_cost_is_the_caller_s(tmp_path):
-    with reported(tmp_path), part("restored"):
-        pass
-    (left,) = tmp_path.iterdir()
-    script = shlex.join(["cp", str(left.rename(tmp_path / "kept")), str(left)])
+def test_a_part_took_as_long_as_its_slowest_process_and_the_memory_of_all(tmp_path, monkeypatch):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for rank, (seconds, peak) in enumerate([(3.0, 100), (5.0, 40)]):
+        monkeypatch.setenv("RANK", str(rank))
+        with reported(tmp_path), part("restored"):
+            spent_before(seconds, 10_000 * peak)
+    left = [path for path in tmp_path.iterdir() if path != kept]
+    assert len(left) == 2
+    for path in left:
+        path.rename(kept / path.name)
     with run_record(tmp_path / "record.json"):
-        launch(["bash", "-c", script], "train", "mine", tmp_path)
-    costs = read_json(tmp_path / "record.json")["parts"]
-    assert costs == read_json(tmp_path / "kept") and list(costs) == ["restored"]
-    assert not left.exists()
-
-
-def test_only_the_first_process_leaves_its_costs(tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    with reported(tmp_path), part("restored"):
-        pass
-    assert list(tmp_path.iterdir()) == []
+        launch(["bash", "-c", f"cp {kept}/.* {tmp_path}"], "train", "mine", tmp_path)
+    record = read_json(tmp_path / "record.json")
+    (cost,) = record["parts"].values()
+    assert 5 <= cost["seconds"] < 8 and cost["peak_memory_mib"] == 1_400_000
+    assert record["peak_memory_mib"] == 1_400_000
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "record.json"}
 
 
 @pytest.mark.parametrize(("rank", "first"), [(None, True), ("0", True), ("1", False)])

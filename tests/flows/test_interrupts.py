@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -70,3 +71,27 @@ def test_a_run_that_is_ended_within_a_stage(project: Workspace, prefect_home, wa
     with one_run(project.root, "the next run"):
         pass
     assert list(project.stage("prepare").parent.glob("*")) == []
+
+
+COMMANDS = ("run", "compare", "withstand", "seeds", "tune", "status", "doctor")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_is_ended_at_some_moment(project: Workspace, own_home, command):
+    random = Random(command)
+    behave(project, "models", "sleep")
+    for _ in range(6):
+        (project.root / "sleeping").unlink(missing_ok=True)
+        session = Session(command, "--profile", PROFILE)
+        # Python itself must have begun; what a signal does to it before is not ours to say.
+        time.sleep(0.3 + random.expovariate(1 / 4))
+        if session.process.poll() is None:
+            end(session, random.choice(list(WAYS)))
+        if (own_home / "prefect.db").exists():
+            assert "RUNNING" not in states(own_home)
+        with one_run(project.root, "the next run"):
+            pass
+    behave(project, "models", "do")
+    done = safereact("run", "--profile", PROFILE)
+    assert done.returncode == 0, done.stderr
