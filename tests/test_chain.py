@@ -15,6 +15,8 @@ from components.storage import digest_folder, read_json
 from components.workspace import STAGES, Workspace
 from tests.chain import dvc, make_repository, run, safereact
 
+pytestmark = pytest.mark.random_order(disabled=True)
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:

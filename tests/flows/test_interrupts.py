@@ -61,7 +61,12 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "prefect"
 
 
-@pytest.mark.parametrize("way", WAYS)
+FAST = "control-c again and again"
+
+
+@pytest.mark.parametrize(
+    "way", [way if way == FAST else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
+)
 def test_a_run_that_is_ended_within_a_stage(project: Workspace, prefect_home, way):
     behave(project, "prepare", "sleep")
     session = Session("run", "--profile", PROFILE)
