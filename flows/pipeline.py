@@ -25,7 +25,7 @@ from flows.champion import bring_champion, champion_told
 from flows.environment import stage_environment
 
 _LEASH = Path(__file__).with_name("leash.py")
-_GRACE_SECONDS = 2.0  # less than the supervisor's, which ends this process
+_GRACE_SECONDS = 1.5  # less than the supervisor's, which ends this process
 # What DVC says about itself; it goes to the log file only.
 _CHATTER = (
     "Running stage '",

@@ -33,7 +33,7 @@ ENDINGS: dict[int, str] = {
 }
 _KEPT = "what was finished is kept, the next run goes on"
 # An interrupt is to be over within five seconds; killing and telling take the rest.
-_GRACE_SECONDS = 3.8
+_GRACE_SECONDS = 3.2
 _RESULTS = (0, 3)  # exit codes of a command that came to its end
 _CLEAN_LINE = b"\r\x1b[K\x1b[?25h"  # of what a key echoed, with the cursor shown
 
@@ -86,6 +86,8 @@ class _Watch:
 
     def exit_code(self) -> int:
         """Return the exit code once the child has ended; see `supervised`."""
+        import psutil  # noqa: F401 - while the child works, since the end has no time for it
+
         piped = _is_pipe(1)
         if piped:
             self._poll.register(1, 0)  # tells when its reader has gone
