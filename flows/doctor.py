@@ -34,6 +34,7 @@ from flows.machine import (
     check_servers,
     find_device,
 )
+from flows.rendered import check_rendered
 from flows.suites import check_suites, check_watched, suites_of
 from flows.workload import Asked, asked_of
 
@@ -72,6 +73,7 @@ def examine(workspace: Workspace) -> list[Finding]:
     findings += check_suites(suites, workspace.root)
     findings += check_judges(profile, suites, workspace.root)
     findings += check_checkpoints(wanted)
+    findings += check_rendered(profile, suites, wanted, workspace)
     shape = find_shape(profile, wanted)
     if shape is None:
         told = "nothing here tells the model's size, so memory and disk were not estimated"

@@ -2,7 +2,7 @@
 
 Prompts go through the tokenizer's own chat template and nothing else. Completions never do: many
 templates drop the thought from an assistant's turn, so a completion is encoded by itself and put
-behind the rendered prompt. This is the only file that knows how a thought is marked.
+behind the rendered prompt, with the marks around its thought that the model uses.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from components.errors import ModelError
+from components.lm.templates import encode, marked, render, turns_of
+from components.lm.thoughts import THINK, Parts, split_text
 from components.records import Completion
 from components.results import PromptContract
 from components.storage import digest_bytes
@@ -20,15 +22,7 @@ from components.storage import digest_bytes
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-THOUGHT_OPEN = "<think>"
-THOUGHT_CLOSE = "</think>"
-# What models put around a thought. Only the first pair is ever written or forced; the others are
-# read, where a completion begins with them.
-_MARKS = (
-    (THOUGHT_OPEN, THOUGHT_CLOSE),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),  # OpenThinker-7B, after OpenThoughts-114k
-    ("## Thinking", "## Final Response"),  # HuatuoGPT-o1
-)
+THOUGHT_OPEN, THOUGHT_CLOSE = THINK.opening, THINK.closing
 
 
 def render_prompt(
@@ -42,23 +36,19 @@ def render_prompt(
 
     A `reminder` is put before the text within the user turn. With `force_thought` the prompt ends
     in an open thought even where the template does not open one. Raises `ModelError` where the
-    template closes the thought instead.
+    template closes the thought instead, or cannot be used.
     """
     turn = text if reminder is None else f"{reminder}\n\n{text}"
-    ids = tokenizer.apply_chat_template(
-        [{"role": "user", "content": turn}],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=False,
-    )
-    if force_thought and not opens_thought(tokenizer):
-        if THOUGHT_CLOSE in _generation_prefix(tokenizer):
+    turns = turns_of(tokenizer)
+    ids = encode(tokenizer, render(tokenizer, [marked(tokenizer, turn)], generation=True))
+    if force_thought and not turns.opens_thought:
+        if turns.closes_thought:
             raise ModelError(
                 "this chat template closes the thought in the prompt, so none can be forced: "
                 "leave the forced form out, or give the model its thinking template"
             )
-        ids = ids + tokenizer.encode(f"{THOUGHT_OPEN}\n", add_special_tokens=False)
-    return list(ids)
+        ids += encode(tokenizer, turns.thoughts.begins)
+    return ids
 
 
 def render_turns(
@@ -74,31 +64,35 @@ def render_turns(
     `skip_thought` the prompt holds an empty thought. The assistant's answer has begun with
     `answer`, so a thought that the template opens is closed before it. The tokens are those of the
     whole text, as a server reads it; whether they fit the model's context is the caller's to ask.
+    Raises `ModelError` where the template cannot be used, or drops or changes a turn.
     """
-    messages = [
-        {"role": "assistant" if i % 2 else "user", "content": turn} for i, turn in enumerate(turns)
-    ]
-    text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-    closed = f"\n{THOUGHT_CLOSE}\n\n"
-    if opens_thought(tokenizer):
-        text += closed if skip_thought or answer else ""
-    elif skip_thought and THOUGHT_CLOSE not in _generation_prefix(tokenizer):
-        text += f"{THOUGHT_OPEN}\n{closed}"
-    return tokenizer.encode(text + answer, add_special_tokens=False, verbose=False)
+    put = turns_of(tokenizer)
+    thoughts = put.thoughts
+    text = render(tokenizer, [marked(tokenizer, turn) for turn in turns], generation=True)
+    if put.opens_thought:
+        text += thoughts.ends if skip_thought or answer else ""
+    elif skip_thought and not put.closes_thought:
+        text += thoughts.begins + thoughts.ends
+    elif answer and not put.closes_thought:
+        text += thoughts.alone
+    return encode(tokenizer, text + answer)
 
 
 def render_completion(
     tokenizer: PreTrainedTokenizerBase, *, thought: str | None, response: str, opened: bool = False
 ) -> list[int]:
-    """Return the token ids of a completion, its end token included.
+    """Return the token ids of a completion and of what ends an assistant's turn in the template.
 
     `opened`: the prompt has already opened the thought, so the completion does not open it again.
     """
-    text = response
+    turns = turns_of(tokenizer)
+    thoughts = turns.thoughts
+    text = thoughts.alone + marked(tokenizer, response)
     if thought is not None or opened:
-        start = "" if opened else f"{THOUGHT_OPEN}\n"
-        text = f"{start}{thought or ''}\n{THOUGHT_CLOSE}\n\n{response}"
-    return [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+        start = "" if opened else thoughts.begins
+        inner, rest = (marked(tokenizer, part) for part in (thought or "", response))
+        text = f"{start}{inner}{thoughts.ends}{rest}{thoughts.answer[1]}"
+    return [*encode(tokenizer, text), turns.end]
 
 
 def split_completion(
@@ -111,32 +105,17 @@ def split_completion(
 ) -> Completion:
     """Return the parts of the generated `ids`, which end at the first of the tokens `ends`.
 
-    A thought that the limit cut off has no answer. One that the prompt opened and the model never
-    closed before it ended its turn is no thought: all that it wrote is its answer. A close without
-    an open counts as a thought that the prompt opened.
+    `opened`: the prompt has opened a thought. See `components.lm.thoughts.split_text`.
     """
-    end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
-    finished = end < len(ids)
-    text = str(tokenizer.decode(ids[:end], skip_special_tokens=False))
-    opening, closing = _marks(text)
-    before, closed, after = text.partition(closing)
-    head, opens, inner = before.partition(opening)
-    own = bool(opens) and not head.strip()
-    if own:
-        before = inner
-    if closed:
-        thought, answer = before.strip(), after.strip()
-    elif own or (opened and not finished):
-        thought, answer = before.strip(), ""
-    else:
-        thought, answer = None, text.strip()
+    text, parts, end = _split(tokenizer, ids, ends=ends, opened=opened)
+    thought = None if parts.thought is None else text[parts.thought.start : parts.thought.stop]
     return Completion(
         prompt_id=prompt_id,
         thought=thought,
-        answer=answer,
-        finished=finished,
+        answer=text[parts.answer.start : parts.answer.stop],
+        finished=end < len(ids),
         tokens=min(end + 1, len(ids)),
-        closed=bool(closed) or thought is None,
+        closed=parts.closed,
     )
 
 
@@ -153,54 +132,48 @@ def completion_spans(
     The marks, the blanks around them and the end token are in neither; a part that is not there is
     an empty range. A token that holds a part's first or last character belongs to it.
     """
-    completion = split_completion(tokenizer, "", ids, ends=ends, opened=opened)
-    ids = ids[: completion.tokens - completion.finished]
+    _, parts, end = _split(tokenizer, ids, ends=ends, opened=opened)
 
-    def read(count: int) -> str:
-        return str(tokenizer.decode(ids[:count], skip_special_tokens=False))
+    def length(count: int) -> int:
+        return len(_text(tokenizer, ids[:count]))
 
-    def span(part: str | None, around: str) -> range:
+    def span(part: range | None) -> range:
         if not part:
             return range(0)
-        stop = len(around.rstrip())
-        counts = range(len(ids) + 1)  # tokens, of which the text's length is an ascending function
-        first = bisect_right(counts, stop - len(part), key=lambda count: len(read(count))) - 1
-        return range(first, bisect_left(counts, stop, key=lambda count: len(read(count))))
+        counts = range(end + 1)  # tokens, of which the text's length is an ascending function
+        first = bisect_right(counts, part.start, key=length) - 1
+        return range(first, bisect_left(counts, part.stop, key=length))
 
-    text = read(len(ids))
-    return (
-        span(completion.thought, text.partition(_marks(text)[1])[0]),
-        span(completion.answer, text),
-    )
+    return span(parts.thought), span(parts.answer)
 
 
-def _marks(text: str) -> tuple[str, str]:
-    """Return the marks around the thought in `text`: those it begins with, else `<think>`'s."""
-    start = text.lstrip()
-    return next((marks for marks in _MARKS if start.startswith(marks[0])), _MARKS[0])
+def _split(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], *, ends: frozenset[int], opened: bool
+) -> tuple[str, Parts, int]:
+    """Return the text before the end token, its parts, and how many tokens it has."""
+    end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+    text = _text(tokenizer, ids[:end])
+    own = turns_of(tokenizer).thoughts
+    return text, split_text(text, own, opened=opened, finished=end < len(ids)), end
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=False))
 
 
 def opens_thought(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Return whether the template's generation prompt ends within an open thought."""
-    return _generation_prefix(tokenizer).rstrip().endswith(THOUGHT_OPEN)
+    return turns_of(tokenizer).opens_thought
 
 
 def prompt_contract(tokenizer: PreTrainedTokenizerBase) -> PromptContract:
     """Return the form in which this tokenizer puts prompts, as stored with every adapter."""
     vocabulary = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
+    turns = turns_of(tokenizer)
     return PromptContract(
         template=digest_bytes(str(tokenizer.chat_template).encode()),
         tokenizer=digest_bytes(vocabulary),
         bos=tokenizer.bos_token,
-        generation_prefix=_generation_prefix(tokenizer),
-        opens_thought=opens_thought(tokenizer),
+        generation_prefix=turns.prefix,
+        opens_thought=turns.opens_thought,
     )
-
-
-def _generation_prefix(tokenizer: PreTrainedTokenizerBase) -> str:
-    turn = [{"role": "user", "content": "x"}]
-    closed, opened = (
-        str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=prompt))
-        for prompt in (False, True)
-    )
-    return opened[len(closed) :] if opened.startswith(closed) else opened

@@ -10,13 +10,15 @@ from transformers import AutoConfig, GenerationConfig
 
 from components.lm.engines.in_process import InProcess
 from components.lm.engines.protocol import Request, collect
+from components.lm.templates import turns_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokens that end a completion: the tokenizer's and the checkpoint's own."""
+    """Return the tokens that end a completion: the tokenizer's, the checkpoint's own, and the one
+    that the template puts behind an assistant's turn."""
     return _ends(model.generation_config, tokenizer)
 
 
@@ -33,7 +35,8 @@ def checkpoint_end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> f
 def _ends(settings: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     named = settings.eos_token_id
     own = named if isinstance(named, list) else [named]
-    return frozenset(int(token) for token in (*own, tokenizer.eos_token_id) if token is not None)
+    ends = (*own, tokenizer.eos_token_id, turns_of(tokenizer).end)
+    return frozenset(int(token) for token in ends if token is not None)
 
 
 def engine_of(model: Any, tokenizer: PreTrainedTokenizerBase, *, batch: int) -> InProcess:

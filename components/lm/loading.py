@@ -18,6 +18,7 @@ from transformers import (
 
 from components.errors import ModelError
 from components.lm.chat import prompt_contract
+from components.lm.template_checks import check_template
 from components.results import ModelRef, Models
 from components.storage import CHECKPOINT_FILES, digest_folder, read_json
 
@@ -134,21 +135,19 @@ def describe_checkpoint(
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer in `folder`, with a padding token and a chat template.
+    """Return the tokenizer in `folder`, with a padding token and a chat template that it fits.
 
-    Raises `ModelError` where there is no tokenizer or no template.
+    Raises `ModelError` where there is no tokenizer or its template cannot be used.
     """
     try:
-        tokenizer = _tokenizer_class(folder).from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder} has no tokenizer that can be read: {error}") from error
-    if not tokenizer.chat_template:
-        raise ModelError(
-            f"the tokenizer in {folder} has no chat template; put the one that the model was "
-            "trained with there as chat_template.jinja"
+        tokenizer = _tokenizer_class(folder).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
         )
+    except Exception as error:  # tokenizers raises Exception itself for a file that is broken
+        raise ModelError(f"{folder} has no tokenizer that can be read: {error}") from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no end-of-sequence token")
+    check_template(tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -158,7 +157,8 @@ def _tokenizer_class(folder: Path) -> Any:
     # AutoTokenizer puts the architecture's own class in place of a declared generic one, and with
     # it that class's pre-tokenizer: a word-level tokenizer beside a Qwen2 model would be broken.
     settings = folder / "tokenizer_config.json"
-    declared = read_json(settings).get("tokenizer_class") if settings.is_file() else None
+    stored = read_json(settings) if settings.is_file() else {}
+    declared = stored.get("tokenizer_class") if isinstance(stored, dict) else None
     generic = declared in ("PreTrainedTokenizerFast", "TokenizersBackend")
     return PreTrainedTokenizerFast if generic else AutoTokenizer
 

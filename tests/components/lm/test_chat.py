@@ -82,7 +82,7 @@ def test_a_completion_does_not_open_an_opened_thought(opening):
         ("<think> one two <|end|>", True, "one two", "", True),
         ("one two </think> 3 <|end|>", False, "one two", "3", True),
         ("<|end|>", False, None, "", True),
-        ("jar <think> one </think> 3 <|end|>", False, "jar <think> one", "3", True),
+        ("jar <think> one </think> 3 <|end|>", False, None, "jar <think> one </think> 3", True),
     ],
 )
 def test_splitting(tokenizer, words, opened, thought, answer, finished):
@@ -104,7 +104,7 @@ def test_splitting(tokenizer, words, opened, thought, answer, finished):
         ("one two", True, ["one", "two"], []),
         ("one two <|end|>", True, [], ["one", "two"]),
         ("three </think> \n three <|end|>", False, ["three"], ["three"]),
-        ("jar <think> one </think> 3 <|end|>", False, ["jar", "<think>", "one"], ["3"]),
+        ("jar <think> 1 </think> 3 <|end|>", False, [], ["jar", "<think>", "1", "</think>", "3"]),
         ("<think> </think> <|end|>", False, [], []),
         ("<|end|>", False, [], []),
     ],

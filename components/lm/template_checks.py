@@ -1,0 +1,140 @@
+"""Whether a chat template and its tokenizer belong together, found out before anything is spent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import ModelError
+from components.lm.template_process import TODAY
+from components.lm.templates import (
+    MARKS_KEY,
+    QUESTION,
+    encode,
+    end_of_turn,
+    literals_of,
+    render,
+    template_place,
+    turn_tail,
+    turns_of,
+)
+from components.lm.thoughts import reads
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_MARK = re.compile(r"<\|?/?[^\s<>|]{1,40}\|?>|\[/?[A-Z_]{2,40}\]|[◁＜<][^\s<>◁▷]{1,40}[▷＞>]")
+_TOKEN = re.compile(r"<[|｜][^\s<>]{1,40}[|｜]>|<(?:start|end)_of_turn>|\[/?INST\]")
+# Words of marks that models put around their thoughts.
+_THOUGHT = re.compile(r"think|thought|reason|reflect|ponder|deliberat|scratch|rational|inner|cot\b")
+_SIDES = re.compile(
+    r"/|(?<![a-z])(begin|start|open|end|stop|close|prefix|suffix)(_?of)?(?![a-z])", re.IGNORECASE
+)
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return what is suspicious about the chat template with its tokenizer, a sentence each.
+
+    Raises `ModelError`, which names the file, where the template cannot be used: it cannot be
+    parsed, fails, does not end, or does not hold the user's text; it begins with two BOS; it ends
+    an assistant's turn with what is no token; it marks thoughts in a way that is not read.
+    """
+    turns_of(tokenizer)
+    return [
+        *_check_start(tokenizer),
+        *_check_end(tokenizer),
+        *_check_thoughts(tokenizer),
+        *_check_tokens(tokenizer),
+        *_check_date(tokenizer),
+    ]
+
+
+def _check_start(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    bos = tokenizer.bos_token_id
+    ids = encode(tokenizer, render(tokenizer, [QUESTION], generation=True, cached=True))
+    if bos is not None and ids[:2] == [bos, bos]:
+        raise ModelError(
+            f"the chat template in {template_place(tokenizer)} begins a prompt with "
+            f"{tokenizer.bos_token!r} twice; take one away"
+        )
+    if bos is not None and ids[:1] != [bos] and tokenizer.encode("a")[:1] == [bos]:
+        yield (
+            f"the template begins no prompt with {tokenizer.bos_token!r}, which the tokenizer puts "
+            "before other texts; prompts are put without it, as chat servers do"
+        )
+
+
+def _check_end(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    tail, end = turn_tail(tokenizer), end_of_turn(tokenizer)
+    if end is None and _TOKEN.match(tail):
+        mark = _TOKEN.match(tail)[0]  # type: ignore[index]
+        raise ModelError(
+            f"the chat template in {template_place(tokenizer)} ends an assistant's turn with "
+            f"{mark!r}, which is no token of the tokenizer there, so no completion would ever end; "
+            "give it the template and the tokenizer that the model was trained with"
+        )
+    if end is None:
+        yield (
+            f"the template puts no token behind an assistant's turn; {tokenizer.eos_token!r}, the "
+            "tokenizer's, ends completions and is what training writes"
+        )
+    elif end != tokenizer.eos_token_id:
+        yield (
+            f"the template ends a turn with {tokenizer.convert_ids_to_tokens(end)!r} and the "
+            f"tokenizer a text with {tokenizer.eos_token!r}: both end a completion, and training "
+            "writes the template's"
+        )
+
+
+def _check_thoughts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    own = turns_of(tokenizer).thoughts
+    remedy = (
+        f"name the two in {Path(tokenizer.name_or_path) / 'tokenizer_config.json'} as "
+        f'"{MARKS_KEY}": [opening, closing]'
+    )
+    written = _unread(_MARK.findall(literals_of(tokenizer)))
+    written = [mark for mark in written if mark not in (own.opening, own.closing)]
+    if len({_stem(mark) for mark in written}) < len(written):  # an opening one and its closing one
+        raise ModelError(
+            f"the chat template in {template_place(tokenizer)} marks thoughts by "
+            f"{' and '.join(map(repr, written[:4]))}, which are not read, so a thought would be "
+            f"judged as the answer; {remedy}"
+        )
+    known = _unread(mark for mark in tokenizer.get_added_vocab() if _MARK.fullmatch(mark))
+    known = [mark for mark in known if mark not in (own.opening, own.closing)]
+    if suspected := sorted({*written, *known}):
+        yield (
+            f"{', '.join(map(repr, suspected[:4]))} may mark thoughts, and would be read as a part "
+            f"of the answer; {remedy} if so"
+        )
+
+
+def _unread(marks: Iterator[str] | list[str]) -> list[str]:
+    """Return the marks that look like those of thoughts and are none that is read, each once."""
+    found = dict.fromkeys(marks)
+    return [mark for mark in found if _THOUGHT.search(mark.lower()) and not reads(mark)]
+
+
+def _stem(mark: str) -> str:
+    """Return a mark without what tells an opening one from a closing one."""
+    return re.sub(r"[\W_]", "", _SIDES.sub("", mark)).lower()
+
+
+def _check_tokens(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    marks = dict.fromkeys(_TOKEN.findall(literals_of(tokenizer)))
+    spelt = [mark for mark in marks if len(tokenizer.encode(mark, add_special_tokens=False)) != 1]
+    if spelt:
+        yield (
+            f"the template writes {', '.join(map(repr, spelt[:4]))}, which the tokenizer has no "
+            "token for; it may be that of another model"
+        )
+
+
+def _check_date(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    if "strftime_now" in str(tokenizer.chat_template):
+        yield (
+            f"the template asks for today's date, and is told {TODAY:%d %B %Y} on every day, so "
+            "that a prompt stays the same; a server tells it another"
+        )

@@ -1,0 +1,308 @@
+"""How a tokenizer's chat template writes turns: rendered within bounds, checked before use.
+
+Nothing else renders a template. What a user or a source of data wrote can open no turn: the
+tokens that steer a model are plain text in it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from components.errors import ModelError
+from components.lm import template_process
+from components.lm.thoughts import FORMATS, THINK, ThoughtFormat
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+USER, ASSISTANT = "user", "assistant"
+# What is put through a template to see what becomes of it: lines, marks of other languages, quotes.
+QUESTION = 'What is in "jar 2" & <box>?\n\n  Tell  me: é 漢 {{ x }} {% y %} \\n.'
+ANSWER = "It is empty."
+MARKS_KEY = "thought_marks"  # in tokenizer_config.json: those of a model that no format fits
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What a template puts around turns, with the tokenizer that reads it."""
+
+    prefix: str  # what it puts after the user's turn for the assistant to go on from
+    thoughts: ThoughtFormat
+    opens_thought: bool  # the prefix ends within an open thought
+    closes_thought: bool  # the prefix holds a thought that is closed
+    end: int  # the token that ends an assistant's turn
+    control: re.Pattern[str]  # every token that is not text, in text
+
+
+class _Process:
+    """The process that renders, started when it is first asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[str] | None = None
+        self._owner = 0
+
+    def ask(self, request: Mapping[str, Any]) -> str:
+        """Return the rendered text; raises `ValueError` with what is wrong with the template."""
+        with self._lock:
+            child = self._started()
+            try:
+                child.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
+                child.stdin.flush()  # type: ignore[union-attr]
+                line = child.stdout.readline()  # type: ignore[union-attr]
+            except BrokenPipeError:
+                line = ""
+            except BaseException:  # interrupted half-way: its next reply would be the last one's
+                self.close()
+                raise
+            if not line:
+                raise ValueError(self._death(child))
+        reply = json.loads(line)
+        if "error" in reply:
+            raise ValueError(reply["error"])
+        return str(reply["text"])
+
+    def close(self) -> None:
+        """End the process, if this one started it."""
+        child, self._child = self._child, None
+        if child is not None and self._owner == os.getpid():
+            child.kill()
+            child.communicate()
+
+    def _started(self) -> subprocess.Popen[str]:
+        # The parent's process is not a forked worker's to talk to.
+        if self._child is None or self._child.poll() is not None or self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", template_process.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                encoding="ascii",
+            )
+        return self._child
+
+    def _death(self, child: subprocess.Popen[str]) -> str:
+        self._child = None
+        child.communicate()
+        if child.returncode == -signal.SIGPROF:
+            return f"it takes more than {template_process.SECONDS:.0f} seconds"
+        return f"the process that renders it ended with {child.returncode}"
+
+
+_PROCESS = _Process()
+atexit.register(_PROCESS.close)
+
+
+@lru_cache(maxsize=64)
+def _ask_once(request: str) -> str:
+    return _PROCESS.ask(json.loads(request))
+
+
+def template_place(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the file that holds the tokenizer's chat template, as it is named to people."""
+    folder = Path(tokenizer.name_or_path or ".")
+    file = folder / "chat_template.jinja"
+    return str(file if file.is_file() else folder / "tokenizer_config.json")
+
+
+def _source(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the template that prompts are rendered by; raises `ModelError` where none is."""
+    template: Any = tokenizer.chat_template
+    if isinstance(template, dict):
+        if "default" not in template:
+            raise ModelError(
+                f"the tokenizer in {tokenizer.name_or_path} has several chat templates "
+                f"({', '.join(sorted(template))}) and none called default; put the one that the "
+                "model was trained with there as chat_template.jinja"
+            )
+        template = template["default"]
+    if not template:
+        raise ModelError(
+            f"the tokenizer in {tokenizer.name_or_path} has no chat template; put the one that the "
+            "model was trained with there as chat_template.jinja"
+        )
+    return str(template)
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    turns: Sequence[str],
+    *,
+    generation: bool,
+    cached: bool = False,
+) -> str:
+    """Return a dialogue as text, the user's turns and the assistant's alternating from the user's.
+
+    With `generation` it ends where the assistant goes on. Raises `ModelError` where the template
+    cannot be parsed, fails, does not end, or does not hold every turn as it was given, but for
+    blanks around it.
+    """
+    messages = [
+        {"role": ASSISTANT if i % 2 else USER, "content": turn} for i, turn in enumerate(turns)
+    ]
+    request = {
+        "template": _source(tokenizer),
+        "messages": messages,
+        "add_generation_prompt": generation,
+        "tokens": _special(tokenizer),
+    }
+    try:
+        text = _ask_once(json.dumps(request)) if cached else _PROCESS.ask(request)
+    except ValueError as error:
+        raise _unusable(tokenizer, str(error)) from error
+    place = 0
+    for message in messages:
+        content = message["content"].strip()
+        found = text.find(content, place)
+        if found < 0:
+            raise _unusable(
+                tokenizer, f"it does not hold the {message['role']}'s turn as it was given"
+            )
+        place = found + len(content)
+    return text
+
+
+def _special(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    return {
+        name: str(token)
+        for name, token in tokenizer.special_tokens_map.items()
+        if isinstance(name, str) and not isinstance(token, list)
+    }
+
+
+def _unusable(tokenizer: PreTrainedTokenizerBase, why: str) -> ModelError:
+    return ModelError(
+        f"the chat template in {template_place(tokenizer)} cannot be used: {why:.300}; put the one "
+        "that the model was trained with in its place"
+    )
+
+
+def marked(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """Return `text` with the tokens that steer a model marked, for `encode` to spell them."""
+    from transformers.utils.chat_template_utils import mark_control_tokens
+
+    return str(mark_control_tokens(text, turns_of(tokenizer).control))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Return the token ids of `text`, nothing added, in which what is `marked` is plain text.
+
+    Raises `ModelError` where the tokenizer knows no other way to write a marked token.
+    """
+    from transformers.utils.chat_template_utils import encode_marked_chat
+
+    try:
+        return list(encode_marked_chat(tokenizer, text))
+    except ValueError as error:
+        raise ModelError(
+            f"a text cannot be put to the tokenizer in {tokenizer.name_or_path}: {error}; leave "
+            "the row that holds it out"
+        ) from error
+
+
+_KNOWN: WeakKeyDictionary[Any, tuple[object, Turns]] = WeakKeyDictionary()
+
+
+def turns_of(tokenizer: PreTrainedTokenizerBase) -> Turns:
+    """Return what the tokenizer's template puts around turns; raises `ModelError` as `render`."""
+    key = (repr(tokenizer.chat_template), tokenizer.eos_token_id, len(tokenizer))
+    if tokenizer not in _KNOWN or _KNOWN[tokenizer][0] != key:
+        _KNOWN[tokenizer] = (key, _read_turns(tokenizer))
+    return _KNOWN[tokenizer][1]
+
+
+def _read_turns(tokenizer: PreTrainedTokenizerBase) -> Turns:
+    closed, begun = (
+        render(tokenizer, [QUESTION], generation=generation, cached=True)
+        for generation in (False, True)
+    )
+    if begun.startswith(closed):
+        prefix = begun[len(closed) :]
+    else:  # a template that ends a dialogue otherwise than a turn
+        prefix = begun[begun.rindex(QUESTION) + len(QUESTION) :]
+    added = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+    thoughts = _thoughts_of(tokenizer, prefix, added)
+    words = "|".join(re.escape(token) for token in added if token.strip())
+    end = end_of_turn(tokenizer)
+    return Turns(
+        prefix=prefix,
+        thoughts=thoughts,
+        opens_thought=prefix.rstrip().endswith(thoughts.opening),
+        closes_thought=thoughts.closing in prefix,
+        end=tokenizer.eos_token_id if end is None else end,
+        control=re.compile(words or "(?!)"),
+    )
+
+
+def _thoughts_of(
+    tokenizer: PreTrainedTokenizerBase, prefix: str, added: Sequence[str]
+) -> ThoughtFormat:
+    """Return the format of the model's thoughts: the one that its tokenizer names, else one in
+    which a prompt ends, else one in its template, else one in its vocabulary, else `THINK`."""
+    named = tokenizer.init_kwargs.get(MARKS_KEY)
+    if named is not None:
+        if not _is_pair(named):
+            raise ModelError(
+                f"{MARKS_KEY} in {Path(tokenizer.name_or_path) / 'tokenizer_config.json'} is "
+                f"{named!r:.80}; it is a list of the marks before and behind a thought"
+            )
+        return ThoughtFormat(*named)
+    source = literals_of(tokenizer)
+    signs = [(form, form.sign or form.opening) for form in FORMATS]
+    return next(
+        (form for form in FORMATS if prefix.rstrip().endswith(form.opening)),
+        next(
+            (form for place in (source, added) for form, sign in signs if sign in place),
+            THINK,
+        ),
+    )
+
+
+def _is_pair(named: object) -> bool:
+    return (
+        isinstance(named, list)
+        and len(named) == 2
+        and all(isinstance(mark, str) and mark.strip() for mark in named)
+        and named[0] != named[1]
+    )
+
+
+def literals_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return what the tokenizer's template can write of its own."""
+    request = {"template": _source(tokenizer), "literals": True}
+    try:
+        return _ask_once(json.dumps(request))
+    except ValueError as error:
+        raise _unusable(tokenizer, str(error)) from error
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the token that the template puts behind an assistant's turn; None where it puts none,
+    or does not write such a turn."""
+    tail = turn_tail(tokenizer)
+    ids = tokenizer.encode(tail, add_special_tokens=False) if tail else []
+    known = {*tokenizer.get_added_vocab().values(), tokenizer.eos_token_id}
+    return int(ids[0]) if ids and ids[0] in known else None
+
+
+def turn_tail(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return what the template puts behind an assistant's last turn, without blanks around it."""
+    try:
+        text = render(tokenizer, [QUESTION, ANSWER], generation=False, cached=True)
+    except ModelError:
+        return ""
+    return text[text.rindex(ANSWER) + len(ANSWER) :].strip()

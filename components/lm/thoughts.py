@@ -1,0 +1,273 @@
+"""Where in a model's text its thought ends and its answer begins.
+
+A text that cannot be parted for certain is an answer whole, so that nothing which was said goes
+unjudged. This is the only file that knows how thoughts are marked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtFormat:
+    """The marks around a thought: how they are written, and what is read as them."""
+
+    opening: str
+    closing: str
+    blank: str = "\n"  # between marks and thought
+    answer: tuple[str, str] = ("", "")  # around an answer that follows a thought
+    alone: str = ""  # before an answer without a thought
+    sign: str = ""  # what tells in a template or vocabulary; "": the opening mark
+    prose: bool = False  # the marks are ordinary words, and count at the beginning only
+    _open: str = field(default="", repr=False)
+    _close: str = field(default="", repr=False)
+
+    @property
+    def begins(self) -> str:
+        """What opens a thought."""
+        return self.opening + self.blank
+
+    @property
+    def ends(self) -> str:
+        """What closes a thought and begins the answer."""
+        gap = "\n\n" if self.blank else ""
+        return f"{self.blank}{self.closing}{gap}{self.answer[0]}"
+
+    @property
+    def opens(self) -> re.Pattern[str]:
+        """What is read as an opening mark."""
+        return re.compile(self._open or re.escape(self.opening))
+
+    @property
+    def closes(self) -> re.Pattern[str]:
+        """What is read as a closing mark."""
+        return re.compile(self._close or re.escape(self.closing))
+
+
+def _tags(name: str) -> ThoughtFormat:
+    return ThoughtFormat(f"<{name}>", f"</{name}>")
+
+
+THINK = _tags("think")
+_FINAL = r"<\|channel\|>\s*final(?:[^<]|<\|constrain\|>)*<\|message\|>"
+# The format of gpt-oss: a turn is messages in channels, of which only `final` is the answer.
+HARMONY = ThoughtFormat(
+    "<|channel|>analysis<|message|>",
+    "<|end|><|start|>assistant<|channel|>final<|message|>",
+    blank="",
+    alone="<|channel|>final<|message|>",
+    sign="<|channel|>",
+    _open=r"(?:<\|start\|>\s*assistant\s*)?"
+    r"<\|channel\|>\s*(?:analysis|commentary)[^<]*<\|message\|>",
+    _close=rf"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?{_FINAL}",
+)
+FORMATS = (
+    THINK,
+    HARMONY,
+    ThoughtFormat(  # OpenThinker-7B, after OpenThoughts-114k
+        "<|begin_of_thought|>",
+        "<|end_of_thought|>",
+        answer=("<|begin_of_solution|>\n", "\n<|end_of_solution|>"),
+    ),
+    ThoughtFormat("[THINK]", "[/THINK]"),  # Magistral
+    ThoughtFormat("◁think▷", "◁/think▷"),  # Kimi-VL
+    ThoughtFormat("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ThoughtFormat("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
+    ThoughtFormat("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ThoughtFormat("<unused94>thought", "<unused95>"),  # MedGemma
+    ThoughtFormat("<|channel>thought", "<channel|>"),  # Gemma 4
+    ThoughtFormat("<|think|>", "<|/think|>"),
+    *map(_tags, ("thinking", "thought", "Thought", "reasoning", "reason", "scratchpad")),
+    ThoughtFormat("## Thinking", "## Final Response", prose=True),  # HuatuoGPT-o1
+    ThoughtFormat("Here is my thought process:", "Here is my response:", prose=True),  # Granite 3.2
+)
+# What models put around an answer: those of the first kind wherever it begins with them, those of
+# the second behind a thought only.
+_SPECIAL = (
+    (rf"(?:{_FINAL})?", r"<\|(?:end|return)\|>"),
+    (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),
+    (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),
+)
+_TAGGED = tuple(
+    (rf"<{name}>", rf"</{name}>") for name in ("answer", "response", "output", "Output", "solution")
+)
+_QUOTED = re.compile(r"(?:^|[^\w.!?)\]}>”’])(?:`{1,3}|[\"'“‘«「])$", re.MULTILINE)
+_QUOTES = tuple("`\"'”’»」")
+_BLANK = re.compile(r"\s*")
+_FENCE = re.compile(r"^\s*```\s*$", re.MULTILINE)
+
+
+# What stands within a thought and is no end of it: Seed-OSS's budget.
+_WITHIN = re.compile(r"<seed:cot_budget_reflect>|</seed:cot_budget_reflect>")
+
+
+def reads(mark: str) -> bool:
+    """Return whether a mark is one of those that tell a thought from an answer."""
+    return bool(_WITHIN.fullmatch(mark)) or any(
+        mark in (form.opening, form.closing, form.sign) for form in FORMATS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where a text's thought and answer lie, in characters, without marks and outer blanks."""
+
+    thought: range | None  # None: there is none
+    answer: range
+    closed: bool  # no thought was left open
+
+
+def split_text(text: str, own: ThoughtFormat, *, opened: bool, finished: bool) -> Parts:
+    """Return the parts of what a model wrote whose own thoughts are in the format `own`.
+
+    `opened`: the prompt has opened the thought. A text that begins with another format's mark is
+    in that format. A thought that was cut off has no answer; one that the prompt opened and the
+    model never closed before it ended its turn is none. A closing mark without an opening one ends
+    a thought that the prompt opened, unless it is only spoken of.
+    """
+    form, start = _begun(text, own) or (own if opened else _unopened(text, own), 0)
+    if form is None:
+        return Parts(None, _answer(text, 0, _SPECIAL), closed=True)
+    close = _close(text, form, start, finished=finished)
+    if close:
+        thought = _thought(text, form, start, close.start())
+        return Parts(thought, _answer(text, close.end(), (*_SPECIAL, *_TAGGED)), closed=True)
+    if finished and not _begun(text, own):
+        return Parts(None, _answer(text, 0, _SPECIAL), closed=True)
+    nothing = range(len(text), len(text))
+    return Parts(_thought(text, form, start, len(text)), nothing, closed=False)
+
+
+def _begun(text: str, own: ThoughtFormat) -> tuple[ThoughtFormat, int] | None:
+    """Return the format whose mark `text` begins with, and where that mark ends."""
+    start = _skip(text, 0)
+    for form in (own, *FORMATS):
+        if found := form.opens.match(text, start):
+            return form, found.end()
+    return None
+
+
+def _unopened(text: str, own: ThoughtFormat) -> ThoughtFormat | None:
+    """Return the format whose closing mark comes first in a text that opened no thought."""
+    firsts = []
+    for form in (own, *FORMATS):
+        close = next(_unquoted(text, form, 0), None)
+        if close is None or form.prose or form.alone or _in_prose(text, close):
+            continue
+        if not form.opens.search(text, 0, close.start()):
+            firsts.append((close.start(), form))
+    return min(firsts, key=lambda first: first[0])[1] if firsts else None
+
+
+def _close(text: str, form: ThoughtFormat, start: int, *, finished: bool) -> re.Match[str] | None:
+    """Return the mark that closes the thought which begins at `start`; None for none.
+
+    Of several, one that is only spoken of gives way to a later one. An empty thought goes on to
+    the next mark that has something behind it, and a thought that is opened anew at once to its
+    own.
+    """
+    closes = list(_unquoted(text, form, start))
+    number = 0
+    while True:
+        while number < len(closes) and closes[number].start() < start:
+            number += 1
+        if number == len(closes):
+            return None
+        number = _chosen(text, form, closes, number, start, finished=finished)
+        again = form.opens.match(text, _skip(text, closes[number].end()))
+        if again is None:
+            return closes[number]
+        start = again.end()
+
+
+def _chosen(
+    text: str,
+    form: ThoughtFormat,
+    closes: Sequence[re.Match[str]],
+    first: int,
+    start: int,
+    *,
+    finished: bool,
+) -> int:
+    """Return which of the marks from the `first` on closes the thought that begins at `start`."""
+    close = closes[first]
+    if _skip(text, start) < close.start() and not _in_prose(text, close):
+        return first
+    for number in range(first + 1, len(closes)):
+        later = closes[number]
+        if form.opens.search(text, close.end(), later.start()):
+            break
+        if _in_prose(text, later):
+            continue
+        if not finished or _skip(text, later.end()) < len(text):
+            return number
+    return first
+
+
+def _unquoted(text: str, form: ThoughtFormat, start: int) -> Iterator[re.Match[str]]:
+    """Yield the closing marks that are not quoted, neither in their line nor in a block of code
+    that ends before another one."""
+    marks = [m for m in form.closes.finditer(text, start) if not _quoted(text, m)]
+    for number, mark in enumerate(marks):
+        fenced = text.count("```", start, mark.start()) % 2 == 1
+        later = number + 1 < len(marks)
+        if not (fenced and later and _FENCE.search(text, mark.end(), marks[-1].start())):
+            yield mark
+
+
+def _quoted(text: str, mark: re.Match[str]) -> bool:
+    line = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()]
+    rest = text[mark.end() : _line_end(text, mark.end())]
+    if line.replace("```", "").count("`") % 2 and "`" in rest:
+        return True
+    return bool(_QUOTED.search(line[-4:])) and rest.startswith(_QUOTES)
+
+
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _in_prose(text: str, mark: re.Match[str]) -> bool:
+    """Return whether a sentence goes on around a mark, as where it is spoken of."""
+    before = text[max(mark.start() - 2, 0) : mark.start()]
+    after = text[mark.end() : mark.end() + 2]
+    within = len(before) == 2 and before[1] == " " and before[0] not in ".!?:> \n\t"
+    punctuated = after[:1] in tuple(".,;:?!)") and not after[1:].strip()
+    return within and (punctuated or (after[:1] == " " and after[1:].islower()))
+
+
+def _thought(text: str, form: ThoughtFormat, start: int, stop: int) -> range:
+    """Return where the thought lies that begins at `start`, without marks before it."""
+    begun = _skip(text, start)
+    while found := form.opens.match(text, begun, stop) or form.closes.match(text, begun, stop):
+        begun = _skip(text, found.end())
+    return _trimmed(text, min(begun, stop), stop)
+
+
+def _answer(text: str, start: int, marks: Iterable[tuple[str, str]]) -> range:
+    """Return where the answer that begins at `start` lies, without marks around it."""
+    start = _skip(text, start)
+    stop = len(text)
+    for opening, closing in marks:
+        if found := re.compile(opening).match(text, start):
+            start = found.end()
+            ending = re.compile(rf"{closing}\s*\Z").search(text, start)
+            stop = ending.start() if ending else stop
+    return _trimmed(text, start, stop)
+
+
+def _skip(text: str, start: int) -> int:
+    """Return where the next character that is no blank stands, at or after `start`."""
+    blank = _BLANK.match(text, start)
+    return blank.end() if blank else start
+
+
+def _trimmed(text: str, start: int, stop: int) -> range:
+    part = text[start:stop]
+    inner = part.strip()
+    first = start + len(part) - len(part.lstrip())
+    return range(first, first + len(inner))
