@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 from components.errors import ModelError
 from components.lm import template_process
 from components.lm.thoughts import FORMATS, THINK, ThoughtFormat
+from components.shown import clip, for_terminal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,7 +45,7 @@ class Turns:
     opens_thought: bool  # the prefix ends within an open thought
     closes_thought: bool  # the prefix holds a thought that is closed
     end: int  # the token that ends an assistant's turn
-    control: re.Pattern[str]  # every token that is not text, in text
+    control: re.Pattern[str]  # the tokens that steer a model, in text
 
 
 class _Process:
@@ -87,7 +88,7 @@ class _Process:
         if self._child is None or self._child.poll() is not None or self._owner != os.getpid():
             self._owner = os.getpid()
             self._child = subprocess.Popen(
-                [sys.executable, "-I", template_process.__file__],
+                [sys.executable, "-P", template_process.__file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -186,8 +187,8 @@ def _special(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
 
 def _unusable(tokenizer: PreTrainedTokenizerBase, why: str) -> ModelError:
     return ModelError(
-        f"the chat template in {template_place(tokenizer)} cannot be used: {why:.300}; put the one "
-        "that the model was trained with in its place"
+        f"the chat template in {template_place(tokenizer)} cannot be used: "
+        f"{for_terminal(clip(why, 300))}; put the one that the model was trained with in its place"
     )
 
 
@@ -236,7 +237,6 @@ def _read_turns(tokenizer: PreTrainedTokenizerBase) -> Turns:
         prefix = begun[begun.rindex(QUESTION) + len(QUESTION) :]
     added = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
     thoughts = _thoughts_of(tokenizer, prefix, added)
-    words = "|".join(re.escape(token) for token in added if token.strip())
     end = end_of_turn(tokenizer)
     return Turns(
         prefix=prefix,
@@ -244,8 +244,21 @@ def _read_turns(tokenizer: PreTrainedTokenizerBase) -> Turns:
         opens_thought=prefix.rstrip().endswith(thoughts.opening),
         closes_thought=thoughts.closing in prefix,
         end=tokenizer.eos_token_id if end is None else end,
-        control=re.compile(words or "(?!)"),
+        control=_control(tokenizer, thoughts),
     )
+
+
+def _control(tokenizer: PreTrainedTokenizerBase, thoughts: ThoughtFormat) -> re.Pattern[str]:
+    """Return what finds the tokens that steer a model: special ones, those of the template and
+    those around a thought. Other added tokens, such as Gemma's of HTML, are text."""
+    written = literals_of(tokenizer) + thoughts.begins + thoughts.ends
+    steering = [
+        token.content
+        for token in tokenizer.added_tokens_decoder.values()
+        if token.content.strip() and (token.special or token.content in written)
+    ]
+    longest_first = sorted(steering, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
 def _thoughts_of(

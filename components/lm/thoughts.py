@@ -100,8 +100,8 @@ _BLANK = re.compile(r"\s*")
 _FENCE = re.compile(r"^\s*```\s*$", re.MULTILINE)
 
 
-# What stands within a thought and is no end of it: Seed-OSS's budget.
-_WITHIN = re.compile(r"<seed:cot_budget_reflect>|</seed:cot_budget_reflect>")
+# What stands within a thought and is no end of it: Seed-OSS's budget, Reflection's second look.
+_WITHIN = re.compile(r"</?(?:seed:cot_budget_reflect|reflection)>")
 
 
 def reads(mark: str) -> bool:
