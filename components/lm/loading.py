@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,12 +20,14 @@ from transformers import (
 from components.errors import ModelError
 from components.lm.chat import prompt_contract
 from components.lm.template_checks import check_template
-from components.results import ModelRef, Models
+from components.results import ModelRef, Models, PromptContract
 from components.storage import CHECKPOINT_FILES, digest_folder, read_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 
 def default_device() -> torch.device:
@@ -130,8 +133,16 @@ def describe_checkpoint(
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         vocabulary=config.vocab_size,
-        contract=prompt_contract(load_tokenizer(folder)),
+        contract=_contract(folder),
     )
+
+
+def _contract(folder: Path) -> PromptContract:
+    """Return the prompt contract of the tokenizer in `folder`; what is suspicious is logged."""
+    tokenizer = load_tokenizer(folder)
+    for line in check_template(tokenizer):
+        log.warning("%s: %s", folder.name, line)
+    return prompt_contract(tokenizer)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
