@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from components.config import load_profile
+from components.disk import disk_trouble
 from components.environment import settle_environment
 from components.errors import SafeReActError
 from components.launcher import is_first
@@ -44,8 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     except SafeReActError as error:
         logging.getLogger("components").error("%s: %s", options.stage, error)
         return error.exit_code
-    except OSError as error:
-        logging.getLogger("components").error("%s: %s", options.stage, error)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        told = disk_trouble(error)
+        if told is None and not isinstance(error, OSError):
+            raise
+        logging.getLogger("components").error("%s: %s", options.stage, told or error)
         return 1
     return 0
 

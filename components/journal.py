@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from abc import ABC, abstractmethod
@@ -11,10 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from components.disk import disk_trouble
 from components.errors import InterruptionError, StageError
 from components.storage import discard
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Journal(ABC):
@@ -62,12 +60,10 @@ class Journal(ABC):
             os.fsync(self._stream.fileno())
         except OSError as error:
             self._stream.truncate(self._size)
-            if error.errno not in _NO_ROOM:
-                raise
-            raise InterruptionError(
-                f"there is no room for {self._path} ({error.strerror}); what was finished before "
-                "is kept: free some space and run this again"
-            ) from error
+            error.filename = error.filename or str(self._path)
+            if told := disk_trouble(error):
+                raise InterruptionError(told) from error
+            raise
         self._size = size
 
     def _replay(self) -> int:

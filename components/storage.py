@@ -39,6 +39,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield scratch
         scratch.chmod(0o644)
         scratch.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write does not name its file
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 

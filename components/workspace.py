@@ -141,6 +141,13 @@ class Workspace:
         return self.root / "mlruns"
 
     @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders that every run writes to, whatever the profile."""
+        data = self.root / "data"
+        folders = (self.root / "artifacts", data / "prepared", data / "champions")
+        return (self.run_lock.parent, self.root, *folders)
+
+    @property
     def prefect_home(self) -> Path:
         """Folder of the embedded Prefect server."""
         return self.root / ".prefect"

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from components.config import load_profile
+from components.disk import disk_trouble
 from components.errors import ConfigError, SafeReActError
 from components.workspace import Workspace, open_workspace
 from flows.terminal import Terminal
@@ -28,6 +29,11 @@ class FrontDoor(TyperGroup):
             _fail(str(error), error.exit_code)
         except BrokenPipeError:
             sys.exit(UNREAD)
+        except Exception as error:
+            told = disk_trouble(error)
+            if told is None and not isinstance(error, OSError):
+                raise
+            _fail(told or f"{type(error).__name__}: {error}", 1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 

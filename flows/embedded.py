@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from components.errors import StageError
+from components.disk import check_writable
+from components.errors import SafeReActError, StageError
 from components.results import Decision
 from components.workspace import STAGES, Workspace
 from flows.champion import bring_champion
@@ -35,14 +37,29 @@ def run_retrain(workspace: Workspace) -> Outcome:
         return fresh
     else:
         end_orphaned_servers()
+    _check_stores(workspace)
     from flows.retrain import retrain
     from flows.runs import end_lost_runs, of_this_process
 
-    with of_this_process():
-        if ended := end_lost_runs():
-            log.info("[%s] %s", "prefect", f"{ended} earlier run(s) were killed: set to Crashed")
-        outcome: Any = retrain(workspace.profile)
+    try:
+        with of_this_process():
+            if ended := end_lost_runs():
+                log.info("[%s] %s", "prefect", f"{ended} killed runs are set to Crashed")
+            outcome: Any = retrain(workspace.profile)
+    except SafeReActError:
+        raise
+    except Exception:
+        _check_stores(workspace)  # a server whose disk is full says no more than "error 500"
+        raise
     return outcome
+
+
+def _check_stores(workspace: Workspace) -> None:
+    """Raise `InterruptionError` unless the embedded stores, where they are used, can grow."""
+    if "PREFECT_API_URL" not in os.environ:
+        check_writable([Path(os.environ["PREFECT_HOME"])])
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        check_writable([workspace.tracking_store])
 
 
 def _check_answers(server: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.disk import check_temporary, check_writable
 from components.errors import BusyError
 from components.workspace import Workspace
 from flows.supervisor import process_id
@@ -16,12 +17,16 @@ from flows.supervisor import process_id
 
 @contextmanager
 def one_run(root: Path, what: str) -> Iterator[None]:
-    """Hold the repository for the run `what`; raises `BusyError` naming the run that holds it.
+    """Hold the repository for the run `what`; raises `BusyError` naming the run that holds it, and
+    `InterruptionError` where a folder that runs write to has no room or cannot be written.
 
     The system gives the lock back when its holder ends, however it ends, so there are no stale
     locks; the file only tells who holds it.
     """
-    path = Workspace(root, "").run_lock
+    workspace = Workspace(root, "")
+    check_temporary()
+    check_writable(workspace.written)
+    path = workspace.run_lock
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as stream:
         try:

@@ -16,7 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from components.config import load_profile, read_yaml
-from components.errors import BusyError, ConfigError, SafeReActError, StageError
+from components.disk import trouble_told
+from components.errors import (
+    BusyError,
+    ConfigError,
+    InterruptionError,
+    SafeReActError,
+    StageError,
+)
 from components.release.policies import check_fits, policy_file
 from components.shown import visible
 from components.watched import refuse_unwatched
@@ -192,12 +199,14 @@ def _child(
 def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
     """Return the one error that tells why `stage` failed, from what it printed."""
     text = "\n".join(lines)
+    end = next((i for i, line in enumerate(lines) if line.startswith(_DVC_ERROR)), len(lines))
+    own = [i for i in range(end) if lines[i].startswith(f"{stage}: ")]
+    if not own and (told := trouble_told(text)):
+        return InterruptionError(f"{stage}: {told}")
     if any(mark in text for mark in _BUSY):
         holder = _HOLDER.search(text)
         who = f"process {holder[1]} ({holder[2]})" if holder else "another DVC process"
         return BusyError(f"{who} works in this repository; wait until it is done, or end it")
-    end = next((i for i, line in enumerate(lines) if line.startswith(_DVC_ERROR)), len(lines))
-    own = [i for i in range(end) if lines[i].startswith(f"{stage}: ")]
     exited = _EXITED.search("\n".join(lines[end:]))
     code = int(exited[1]) if exited else 1
     if own:

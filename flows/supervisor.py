@@ -166,15 +166,25 @@ def _run(work: Callable[[], object], lifeline: int, parent: int) -> NoReturn:
         work()
         sys.exit()
     except BaseException as error:
-        with suppress(BrokenPipeError):
-            sys.stdout.flush()
-            if not _ended_by:
+        if not _ended_by:
+            if _flushed():
                 raise
-        ended = _ended_by or signal.SIGPIPE
-        if isinstance(error, SystemExit) and error.code in _RESULTS:
-            os._exit(int(str(error.code)))
+            os._exit(1)
+        code = error.code if isinstance(error, SystemExit) else None
         # What libraries do at exit takes seconds, and the supervisor ends what is left.
-        os._exit(128 + ended)
+        os._exit(int(str(code)) if code in _RESULTS else 128 + _ended_by)
+
+
+def _flushed() -> bool:
+    """Return whether all output could be written; a full disk is told of, as anywhere else."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        _tell(f"the output cannot be written: {error.strerror}")
+        return False
+    return True
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

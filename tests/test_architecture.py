@@ -35,6 +35,7 @@ SHELF = {
     "workspace",
     "storage",
     "provenance",
+    "disk",
     "errors",
     "http",
     "journal",

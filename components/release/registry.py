@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from components.disk import disk_trouble
 from components.errors import EvidenceError, RegistryError
 from components.release.entries import LoggedModel, Measured, Model, Run, Version
 from components.release.lineage import check_adapter_files
@@ -54,6 +55,8 @@ def clear_errors(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+            if told := disk_trouble(error):
+                raise RegistryError(told) from error
             uri = os.environ.get("MLFLOW_TRACKING_URI", "the embedded store in mlruns/")
             # An address may carry a password.
             uri, said = (re.sub(r"//[^/@\s]*@", "//", t) for t in (uri, str(error)))
