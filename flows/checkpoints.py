@@ -13,7 +13,7 @@ from components.storage import read_json
 
 # Owners whose models the hub gives only to people who accepted their licence.
 _GATED = ("meta-llama",)
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TINY_VOCABULARY = 300  # words of the embedded world, about
 
 
@@ -38,7 +38,7 @@ class Wanted:
         A path that exists comes first, and one beside which something lies is a mistyped path
         unless it has a revision.
         """
-        if self.path.exists() or not _HUB_ID.fullmatch(self.name):
+        if self.path.exists() or not HUB_ID.fullmatch(self.name):
             return False
         return self.revision is not None or not self.path.parent.is_dir()
 
@@ -75,13 +75,15 @@ def wanted_checkpoints(profile: Profile, root: Path) -> list[Wanted]:
 
 
 def complaint(place: Path) -> str | None:
-    """Return what is wrong with a checkpoint that is there; None where it is whole."""
+    """Return what is wrong with a checkpoint that is there; None where it can be used."""
     if place.is_file():
         return None if place.suffix == ".gguf" else f"{place.name} is not a folder"
     from components.lab.checkpoints import check_complete
+    from components.lm.loading import load_tokenizer
 
     try:
         check_complete(place)
+        load_tokenizer(place)
     except (ModelError, StageError) as error:
         return str(error)
     except OSError as error:

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from components.config import GuardJudge, Profile, Shape, load_profile, read_yaml
-from components.corpus.hub import fetch_command, find_snapshot
 from components.errors import ConfigError
 from components.launcher import divides_model
 from components.release.policies import check_fits
@@ -34,6 +33,7 @@ from flows.machine import (
     check_servers,
     find_device,
 )
+from flows.prompts import check_prompts
 from flows.rendered import check_rendered
 from flows.suites import check_suites, check_watched, suites_of
 from flows.workload import Asked, asked_of
@@ -156,27 +156,6 @@ def _prompts_to_watch(profile: Profile) -> str:
     folders = [str(Path(source.path).parent) for source in profile.prepare.sources if source.path]
     own = [folder for folder in folders if not folder.startswith("data/embedded")]
     return os.path.commonpath(own or folders or ["data"])
-
-
-def check_prompts(profile: Profile, root: Path) -> Iterator[Finding]:
-    """Yield every prompt file that is not there or cannot be read, and every hub data set that is
-    not here."""
-    unread = 0
-    for source in profile.prepare.sources:
-        if source.path is None:
-            hub, revision = source.hub or "", source.revision or ""
-            if find_snapshot(hub, revision) is None:
-                told = f"{hub} is fetched by the first run"
-                remedy = f"be online then, or `{fetch_command(hub, revision)}`"
-                yield Finding("prompts", State.WARNING, told, remedy)
-        elif not os.access(root / source.path, os.R_OK):
-            unread += 1
-            there = (root / source.path).exists()
-            told = f"{source.path} {'cannot be read' if there else 'is not there'}"
-            remedy = "mend its rights" if there else "put it there; see docs/models.md"
-            yield Finding("prompts", State.MISSING, told, remedy)
-    if not unread:
-        yield Finding("prompts", State.OK, f"files of {len(profile.prepare.sources)} sources")
 
 
 def check_checkpoints(wanted: list[Wanted]) -> Iterator[Finding]:

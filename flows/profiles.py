@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from components.config import PROFILE_NAME, load_profile, read_yaml
-from components.errors import ConfigError
+from components.config import PROFILE_NAME, PromptField, Source, load_profile, read_yaml
+from components.errors import ConfigError, DataError
 from components.records import Role
 from components.storage import write_text
 from components.workspace import Workspace
 from flows.champion import keep_folder
+from flows.checkpoints import HUB_ID, complaint
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_OF_REASONING: tuple[PromptField, ...] = ("answer", "thought")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A checkpoint as a profile names it: a folder, or a hub id with its commit."""
+
+    name: str
+    revision: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, unless it is on the hub."""
+        return None if self.revision else Path(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What a new profile says: two checkpoints and a file of prompts a role."""
+    """What a new profile says: two checkpoints, and a file of prompts a role with the columns whose
+    names are not those of their fields."""
 
-    base: Path
-    post_trained: Path
+    base: Named
+    post_trained: Named
     prompts: Mapping[Role, Path]
     licence: str
+    columns: Mapping[PromptField, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,43 @@ class Listing:
     name: str
     description: str
     listed: bool
+
+
+def name_checkpoint(text: str, *, option: str) -> Named:
+    """Return the checkpoint that `text`, a folder or owner/name@commit, names.
+
+    Raises `ConfigError` naming the option, and the folder or commit that is missing.
+    """
+    if text and Path(text).is_dir():
+        return Named(text)
+    if text and Path(text).exists():
+        raise ConfigError(f"{option}: {text} is a file, not a folder with a checkpoint")
+    name, _, revision = text.partition("@")
+    if HUB_ID.fullmatch(name) and COMMIT.fullmatch(revision):
+        return Named(name, revision)
+    received = f"received {revision!r}" if revision else "none was given"
+    raise ConfigError(
+        f"{option}: there is no folder {text}; a hub checkpoint is written OWNER/NAME@COMMIT, with "
+        f"all 40 hex digits of its commit ({received})"
+    )
+
+
+def check_pair(workspace: Workspace, pair: Pair) -> None:
+    """Raise `ConfigError` or `DataError` for a local checkpoint or a file of prompts that the chain
+    could not use: a missing template, a column of another name."""
+    for checkpoint in (pair.base, pair.post_trained):
+        if checkpoint.folder and (wrong := complaint(checkpoint.folder)):
+            raise ConfigError(f"{workspace.profile} is not added: {wrong}")
+    from components.corpus.reading import read_source
+
+    for source in _sources(workspace, pair):
+        there = Source.model_validate({**source, "path": str(workspace.root / source["path"])})
+        rows = read_source(there, 0)
+        if there.role is Role.REASONING and not any(row.answer for row in rows):
+            raise DataError(
+                f"{source['path']}: no row has an answer, which reasoning is graded by; fill the "
+                "column `answer`, or name it: --column answer=NAME"
+            )
 
 
 def list_profiles(root: Path) -> list[Listing]:
@@ -74,13 +131,17 @@ def add_profile(
             f"{workspace.profile_file} exists; leave --base and the like out to list it, or "
             "choose another name"
         )
+    local = [c.folder for c in (pair.base, pair.post_trained) if c.folder] if pair else []
     sources = list(pair.prompts.values()) if pair else []
     watched = {
-        "checkpoints": _watched(
-            "--checkpoints", checkpoints, [pair.base, pair.post_trained] if pair else []
-        ),
+        # Of a pair on the hub nothing can change but the commits, which stand in the profile.
+        "checkpoints": workspace.profile_file
+        if pair and not local and checkpoints is None
+        else _watched("--checkpoints", checkpoints, local),
         "prompts": _watched("--prompts", prompts, sources),
     }
+    if pair is not None:
+        check_pair(workspace, pair)
     entry = {key: _from_root(path, workspace.root) for key, path in watched.items()}
     written = []
     if pair is not None:
@@ -107,9 +168,9 @@ def _watched(option: str, given: Path | None, inside: list[Path]) -> Path:
     if given is None and len(folders) != 1:
         raise ConfigError(f"give {option}, the folder whose changes make the results stale")
     folder = given.absolute() if given else folders.pop()
-    for path in (folder, *inside):
+    for path in (*inside, folder):
         if not path.exists():
-            raise ConfigError(f"{path} does not exist")
+            raise ConfigError(f"{path} does not exist; give a file or folder that does")
     for path in inside:
         if not path.absolute().is_relative_to(folder):
             raise ConfigError(f"{path} does not lie in {folder}, which {option} names")
@@ -123,24 +184,18 @@ def _from_root(path: Path, root: Path) -> str:
 
 
 def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
-    sources = [
-        {
-            "name": role.value,
-            "path": _from_root(path, workspace.root),
-            "licence": pair.licence,
-            "role": role.value,
-        }
-        for role, path in pair.prompts.items()
-    ]
+    models: dict[str, str] = {"kind": "checkpoints"}
+    for key, checkpoint in (("base", pair.base), ("post_trained", pair.post_trained)):
+        folder = checkpoint.folder
+        models[key] = _from_root(folder, workspace.root) if folder else checkpoint.name
+        if checkpoint.revision:
+            models[f"{key}_revision"] = checkpoint.revision
+    names = (Path(checkpoint.name).name for checkpoint in (pair.post_trained, pair.base))
     return {
-        "description": f"{pair.post_trained.name}, post-trained from {pair.base.name}.",
+        "description": ", post-trained from ".join(names) + ".",
         "seed": 0,
-        "prepare": {"sources": sources},
-        "models": {
-            "kind": "checkpoints",
-            "base": _from_root(pair.base, workspace.root),
-            "post_trained": _from_root(pair.post_trained, workspace.root),
-        },
+        "prepare": {"sources": _sources(workspace, pair)},
+        "models": models,
         "probe": {},
         "train": {},
         "evaluate": {},
@@ -148,6 +203,21 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
         "report": {},
         "registration": {"name": f"{workspace.profile}-safety"},
     }
+
+
+def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:
+    sources = []
+    for role, path in pair.prompts.items():
+        source = {
+            "name": role.value,
+            "path": _from_root(path, workspace.root),
+            "licence": pair.licence,
+            "role": role.value,
+        }
+        graded = role is Role.REASONING
+        columns = {f: c for f, c in pair.columns.items() if graded or f not in _OF_REASONING}
+        sources.append({**source, "columns": columns} if columns else source)
+    return sources
 
 
 def _list(workspace: Workspace, key: str, entry: dict[str, str]) -> None:

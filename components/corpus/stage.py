@@ -7,8 +7,10 @@ nothing else: unless there are such rows, its files are the same whatever suites
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from great_expectations.core import ExpectationSuiteValidationResult
@@ -22,6 +24,7 @@ from components.corpus.manifests import count_sources, write_prompts
 from components.corpus.overlap import drop_leaks
 from components.corpus.quarantine import Quarantined, Separation, refuse_too_many, separate
 from components.corpus.reading import read_source, read_suite
+from components.corpus.remaining import account_for, refuse_vanished
 from components.corpus.sources import Candidate
 from components.corpus.splits import AUTO, place
 from components.corpus.table import table_of
@@ -30,7 +33,9 @@ from components.corpus.validation import require, table_frame, validate
 from components.records import Split
 from components.results import SuiteSet
 from components.storage import write_rows
-from components.suites import used_suites
+from components.suites import Suite, used_suites
+
+log = logging.getLogger(__name__)
 
 # Pages of the Data Docs, in the order of the validations; the last three where there are suites.
 _PAGES = (
@@ -43,6 +48,23 @@ _PAGES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All rows on their way into the prepared prompts, and what became of each."""
+
+    read: list[Candidate]
+    kept: list[Candidate]
+    dropped: list[Candidate]  # they repeat test rows
+    separations: list[Separation]
+    outcomes: list[ExpectationSuiteValidationResult]
+    account: list[str]  # of each role, in a sentence
+
+    @property
+    def quarantined(self) -> list[Quarantined]:
+        """The rows that were set aside."""
+        return [row for part in self.separations for row in part.quarantined]
+
+
 def prepare(section: Prepare, *, seed: int, out: Path) -> SuiteSet:
     """Return the prepared prompts: read, sifted, split by topic, freed of leaks and validated.
 
@@ -52,26 +74,40 @@ def prepare(section: Prepare, *, seed: int, out: Path) -> SuiteSet:
     working directory.
     """
     suites = used_suites(section.suites, Path(workspace.SUITES))
-    rows = [row for source in section.sources for row in read_source(source, seed)]
-    named = [row for suite in suites.values() for row in read_suite(suite, seed)]
-    sifted = _sifted(section, rows, named)
-    placed = _placed(section, [row for part in sifted for row in part.kept], seed)
-    kept, dropped = drop_leaks(placed, ngram=section.overlap_ngram)
-    outcomes = _validated(section, kept)
-    quarantined = [row for part in sifted for row in part.quarantined]
+    table = build_table(section, suites, seed=seed)
     sources = (*section.sources, *(suite.rows() for suite in suites.values()))
     result = write_prompts(
         out,
-        table_of(kept),
+        table_of(table.kept),
         suites,
-        sources=count_sources(sources, [*rows, *named], kept, quarantined),
-        expectations=[len(outcome.results) for outcome in outcomes],
-        overlap=dict(sorted(Counter(row.source for row in dropped).items())),
-        leaks=leak_figures(kept, dropped, suites=suites, ngram=section.overlap_ngram),
+        sources=count_sources(sources, table.read, table.kept, table.quarantined),
+        expectations=[len(outcome.results) for outcome in table.outcomes],
+        overlap=dict(sorted(Counter(row.source for row in table.dropped).items())),
+        leaks=leak_figures(table.kept, table.dropped, suites=suites, ngram=section.overlap_ngram),
     )
-    write_rows(out / workspace.QUARANTINE, quarantined, Quarantined)
-    write_data_docs(out / workspace.DATA_DOCS, result, quarantined, _pages(sifted, outcomes))
+    write_rows(out / workspace.QUARANTINE, table.quarantined, Quarantined)
+    pages = _pages(table.separations, table.outcomes)
+    write_data_docs(out / workspace.DATA_DOCS, result, table.quarantined, pages)
     return result
+
+
+def build_table(section: Prepare, suites: Mapping[str, Suite], *, seed: int) -> Table:
+    """Return the rows of the sources and `suites` as `prepare` parts them; writes nothing.
+
+    Raises `DataError` as `prepare` does.
+    """
+    rows = [row for source in section.sources for row in read_source(source, seed)]
+    named = [row for suite in suites.values() for row in read_suite(suite, seed)]
+    separations = _sifted(section, rows, named)
+    placed = _placed(section, [row for part in separations for row in part.kept], seed)
+    kept, dropped = drop_leaks(placed, ngram=section.overlap_ngram)
+    refuse_vanished(placed, kept, ngram=section.overlap_ngram)
+    quarantined = [row for part in separations for row in part.quarantined]
+    account = account_for(rows, quarantined, dropped, kept, ngram=section.overlap_ngram)
+    for line in account:
+        log.info("%s", line)
+    outcomes = _validated(section, kept, account)
+    return Table([*rows, *named], kept, dropped, separations, outcomes, account)
 
 
 def _sifted(
@@ -110,10 +146,10 @@ def _apart(
 
 
 def _validated(
-    section: Prepare, rows: Sequence[Candidate]
+    section: Prepare, rows: Sequence[Candidate], account: Sequence[str]
 ) -> list[ExpectationSuiteValidationResult]:
     """Return the validation of the sources' table, and that of the suites' where there are some,
-    which is held against what is left for training."""
+    which is held against what is left for training. An error ends with the `account`."""
     own, named = _apart(rows, section.suites)
     limit = section.max_characters
     tables = [
@@ -133,7 +169,7 @@ def _validated(
         moved = [row.source in automatic for row in table]
         frame = table_frame(table, moved, section.overlap_ngram)
         outcomes.append(validate(frame, checks, name=name))
-        require(frame, outcomes[-1], checks)
+        require(frame, outcomes[-1], checks, account=account)
     return outcomes
 
 

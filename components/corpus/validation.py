@@ -129,9 +129,14 @@ def find_faults(
 
 
 def require(
-    frame: pd.DataFrame, outcome: ExpectationSuiteValidationResult, checks: Sequence[Check]
+    frame: pd.DataFrame,
+    outcome: ExpectationSuiteValidationResult,
+    checks: Sequence[Check],
+    *,
+    account: Sequence[str] = (),
 ) -> None:
-    """Raise `DataError` unless every expectation held, naming sources, rows and remedies."""
+    """Raise `DataError` unless every expectation held, naming sources, rows and remedies, and the
+    `account` of what became of the rows."""
     failed = [(c, result) for c, result in _in_order(outcome, checks) if not result.success]
     if not failed:
         return
@@ -144,7 +149,7 @@ def require(
             rows = frame.iloc[positions]
             where = f" ({name_rows(rows['source'].tolist(), rows[ROW].tolist())})"
         lines.append(f"  {check.reason}{where}; {check.remedy}")
-    raise DataError("\n".join(lines))
+    raise DataError("\n".join([*lines, *(f"  {line}" for line in account)]))
 
 
 def name_rows(sources: Sequence[str], numbers: Sequence[int]) -> str:

@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from components.config import PromptField
 from components.errors import ConfigError
 from components.records import Role
 from components.workspace import Workspace, find_root, open_workspace
 from flows.door import (
     FileOption,
-    FolderOption,
     ProfileOrNone,
     app,
     console,
     wide_console,
 )
 
+_CHECKPOINT = "Folder, or hub OWNER/NAME@COMMIT."
+_COLUMN = "Column of a prompt's field, where it has another name."
+
 
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="The profile's new name.")],
-    base: FolderOption = None,
-    post_trained: FolderOption = None,
+    base: Annotated[str | None, typer.Option(help=_CHECKPOINT)] = None,
+    post_trained: Annotated[str | None, typer.Option(help=_CHECKPOINT)] = None,
     harmful: FileOption = None,
     benign: FileOption = None,
     reasoning: FileOption = None,
     borderline: FileOption = None,
+    column: Annotated[list[str] | None, typer.Option(metavar="FIELD=NAME", help=_COLUMN)] = None,
     licence: Annotated[str, typer.Option(help="SPDX id of the prompts.")] = "LicenseRef-own",
     checkpoints: Annotated[Path | None, typer.Option(help="Folder of both checkpoints.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Folder of the prompt files.")] = None,
 ) -> None:
     """Add a profile of your own model pair and prompts, or list one that you wrote."""
-    from flows.profiles import Pair, add_profile
+    from flows.profiles import Pair, add_profile, name_checkpoint
 
     files = {
         Role.HARMFUL: harmful,
@@ -52,11 +56,30 @@ def add(
             raise ConfigError(
                 "a new profile needs --base, --post-trained, --harmful, --benign and --reasoning"
             )
-        pair = Pair(base, post_trained, given, licence)
+        pair = Pair(
+            name_checkpoint(base, option="--base"),
+            name_checkpoint(post_trained, option="--post-trained"),
+            given,
+            licence,
+            _columns(column or []),
+        )
     workspace = Workspace(find_root(), name)
     written = add_profile(workspace, pair, checkpoints=checkpoints, prompts=prompts)
     told = ", ".join(path.relative_to(workspace.root).as_posix() for path in written)
-    console.print(f"written: {told}; now: safereact run --profile {name}", highlight=False)
+    console.print(f"written: {told}; now: safereact doctor --profile {name}", highlight=False)
+
+
+def _columns(given: list[str]) -> dict[PromptField, str]:
+    """Return the columns of `--column FIELD=NAME`; raises `ConfigError` for another field."""
+    columns: dict[PromptField, str] = {}
+    for text in given:
+        name, _, column = text.partition("=")
+        known = next((one for one in get_args(PromptField) if one == name), None)
+        if known is None or not column:
+            allowed = ", ".join(get_args(PromptField))
+            raise ConfigError(f"--column {text!r} is not FIELD=NAME with a field of {allowed}")
+        columns[known] = column
+    return columns
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from components.config import load_profile, read_yaml
 from components.release.overrides import read_overrides
 from components.results import Decision
 from components.storage import digest_folder
@@ -143,29 +141,6 @@ def test_two_runs_at_once_and_control_c(project: Workspace):
         os.kill(stage, 0)
     with one_run(project.root, "a run after it"):
         pass
-
-
-def test_adds_a_profile_of_ones_own(project: Workspace):
-    root = project.root
-    for name in ("base", "tuned"):
-        (root / "models" / name).mkdir(parents=True)
-    for role in ("harmful", "benign", "reasoning"):
-        (root / "own" / f"{role}.jsonl").write_text(json.dumps({"text": "x"}) + "\n")
-    files = [f"--{role}={root}/own/{role}.jsonl" for role in ("harmful", "benign", "reasoning")]
-    models = [f"--base={root}/models/base", f"--post-trained={root}/models/tuned"]
-    done = safereact("add", "mine", *models, *files)
-    assert done.returncode == 0, done.stderr
-    text = project.parameters.read_text()
-    assert text.startswith("# kept\n")
-    added = read_yaml(project.parameters)["profiles"]["mine"]
-    assert added == {"checkpoints": "models", "prompts": "own"}
-    profile = load_profile(Workspace(root, "mine").profile_file)
-    assert profile.models.base == "models/base"
-    assert [source.path for source in profile.prepare.sources] == [
-        f"own/{role}.jsonl" for role in ("harmful", "benign", "reasoning")
-    ]
-    assert "mine" in safereact("profiles").stdout
-    assert "exists; leave --base" in safereact("add", "mine", *models, *files).stderr
 
 
 def test_help_is_quick_and_loads_nothing_heavy():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -86,6 +87,7 @@ def test_a_profile_that_can_run_is_exit_code_0(whole: Workspace):
     done = safereact("doctor", "--profile", "demo")
     assert done.returncode == 0, done.stdout
     assert "missing" not in done.stdout
+    assert re.search(r"harmful: \d+ rows read; .*left: train \d+", done.stdout)
     for subject in ("git", "dvc", "mlflow", "prefect", "prompts", "disk", "device", "memory"):
         assert subject in done.stdout
 
@@ -264,7 +266,19 @@ def test_a_hub_source_is_fetched_unless_its_commit_is_here(
     for commit in ("b" * 40, "a" * 40):
         write_commit(tmp_path, "owner/name", commit, {"rows.jsonl": '{"text": "x"}'})
         states.append([f.state for f in doctor.check_prompts(other, whole.root)])
-    assert states == [[State.WARNING, State.OK], [State.OK]]
+    assert [first for first, *_ in states] == [State.WARNING, State.OK]
+
+
+def test_prompts_that_prepare_would_refuse_are_told_before_a_run(
+    profile: Profile, whole: Workspace
+):
+    path = whole.root / "own" / "harmful.csv"
+    path.write_text("prompt\nhello\n")
+    source = Source(name="s", licence="MIT", path="own/harmful.csv", role=Role.HARMFUL)
+    prepare = profile.prepare.model_copy(update={"sources": (source,)})
+    other = profile.model_copy(update={"prepare": prepare})
+    told = missing(doctor.check_prompts(other, whole.root))["prompts"]
+    assert "no column 'text'; there are: prompt" in told
 
 
 def test_a_launcher_that_is_not_installed(monkeypatch):
