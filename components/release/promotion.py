@@ -1,7 +1,7 @@
 """Who is champion: promotion, rollback, status, and bringing an adapter back.
 
-The ledger's entry is written before the alias moves, so that no champion is without who and why;
-a call that was cut off between the two is completed by the next.
+The ledger's entry is written before the alias moves, so that no champion is without who and why.
+How one of several calls at once gets to write is told in `moves`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ from components import workspace as names
 from components.errors import RegistryError, StageError
 from components.release.bindings import check_current, found_beside
 from components.release.champions import check_champion
-from components.release.entries import Model, Version
-from components.release.ledger import Entry, champions, decode, encode, new_entry
+from components.release.entries import Version
+from components.release.ledger import (
+    PROMOTED,
+    ROLLED_BACK,
+    Entry,
+    decode,
+    earlier_champions,
+    new_entry,
+)
+from components.release.moves import Ledger, follow, look_still, move
 from components.release.overrides import check_overrides
 from components.release.policies import policy_in_force
 from components.release.registry import CANDIDATE, CHAMPION, EVIDENCE, Registry
@@ -42,54 +50,54 @@ def promote(
 
     Promoting the champion again changes nothing and returns the entry there is. Raises
     `RegistryError` for a version that the gate did not accept or whose files are not what was
-    registered, and `EvidenceError` where policy, champion, judges, data or prompt contract are not
-    those it was accepted under, as far as they are here, or an override has ended or was withdrawn.
+    registered, and where somebody else moves the alias meanwhile; `EvidenceError` where policy,
+    champion, judges, data or prompt contract are not those it was accepted under, as far as they
+    are here, or an override has ended or was withdrawn.
     """
-    model = registry.model(name)
-    version = version or model.aliases.get(CANDIDATE)
+    ledger = look_still(registry, name)
+    version = version or ledger.model.aliases.get(CANDIDATE)
     if version is None:
         raise RegistryError(f"{name} has no candidate; `safereact run` registers one")
     _verify(registry, registry.version(name, version), current=True)
-    before, model = model.aliases.get(CHAMPION), registry.model(name)
-    if model.aliases.get(CHAMPION) != before:  # while the version's files were fetched
-        raise RegistryError(f"{name} got another champion meanwhile; look, and promote again")
-    entry = new_entry("promoted", version, model.aliases.get(CHAMPION), by=by, why=why)
-    return _move(registry, model, entry)
+    last, entry = ledger.last, new_entry(PROMOTED, version, ledger.champion, by=by, why=why)
+    if last and last.version == version and (last.event == PROMOTED or ledger.followed):
+        return follow(registry, name, last)
+    return move(registry, ledger, entry)
 
 
 def rollback(registry: Registry, name: str, *, by: str, why: str) -> Entry:
     """Give `champion` back to the version that had it before; return the entry.
 
-    Versions deleted since are passed over. Going back must be possible under a policy or champion
-    that is newer than the version, so those bindings are not looked at. Raises `RegistryError`
-    where there is no earlier champion, and otherwise as `promote`.
+    Versions deleted since are passed over, and those with the very adapter that is to go. Going
+    back must be possible under a policy or champion that is newer than the version, so those
+    bindings are not looked at. Raises `RegistryError` where there is no earlier champion, and
+    otherwise as `promote`.
     """
-    model = registry.model(name)
-    champion, entries = model.aliases.get(CHAMPION), decode(model.tags)
-    stack = champions(entries)
-    interrupted = entries and entries[-1].event != "promoted" and stack[-1:] != [champion]
-    if interrupted:
-        target = stack[-1]
-    else:
-        there = registry.numbers(name)
-        earlier = [n for n in (stack[:-1] if champion in stack else stack) if n in there]
-        if not earlier:
-            raise RegistryError(f"{name} has no earlier champion to go back to")
-        target = earlier[-1]
+    ledger = look_still(registry, name)
+    target = _earlier(registry, ledger)
     _verify(registry, registry.version(name, target), current=False)
-    return _move(registry, model, new_entry("rolled back", target, champion, by=by, why=why))
+    last, entry = ledger.last, new_entry(ROLLED_BACK, target, ledger.champion, by=by, why=why)
+    if last and (last.event, last.version) == (ROLLED_BACK, target):  # it was cut off
+        return follow(registry, name, last)
+    return move(registry, ledger, entry)
 
 
-def _move(registry: Registry, model: Model, entry: Entry) -> Entry:
-    """Write `entry`, unless the ledger has that version on top, then move the alias."""
-    entries = decode(model.tags)
-    if champions(entries)[-1:] == [entry.version]:
-        entry = entries[-1]
-    else:
-        registry.set_tag(model.name, *encode(entry))
-    if model.aliases.get(CHAMPION) != entry.version:
-        registry.set_alias(model.name, CHAMPION, entry.version)
-    return entry
+def _earlier(registry: Registry, ledger: Ledger) -> str:
+    """Return the version that a rollback goes to; raises `RegistryError` where there is none."""
+    name, champion = ledger.model.name, ledger.champion
+    there = registry.numbers(name)
+    now = _adapter(registry, name, champion) if champion in there else None
+    for number in earlier_champions(ledger.entries, champion, there):
+        if now is None or _adapter(registry, name, number) != now:
+            return number
+    raise RegistryError(
+        f"{name} has no earlier champion than version {champion or 'none'} to go back to; "
+        "`safereact promote` makes another version champion"
+    )
+
+
+def _adapter(registry: Registry, name: str, number: str) -> str | None:
+    return registry.version(name, number).tags.get("adapter_digest")
 
 
 def status(registry: Registry, name: str) -> list[Standing]:

@@ -26,6 +26,9 @@ from components.workspace import ADAPTER, Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.entities import PagedList
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 EVIDENCE = "evidence"  # folder of a version's evidence, beside its adapter
@@ -39,9 +42,11 @@ _SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_NAMED = 20  # registered models that an error names at most
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def clear_errors(call: Callable[P, R]) -> Callable[P, R]:
@@ -105,7 +110,8 @@ class Registry:
         """Return the registered model `name`; raises `RegistryError` naming those there are."""
         model = self.find_model(name)
         if model is None:
-            known = ", ".join(m.name for m in self._client.search_registered_models()) or "none"
+            found = self._client.search_registered_models(max_results=_NAMED)
+            known = ", ".join(model.name for model in found) or "none"
             raise RegistryError(f"no registered model is named {name!r}; there are: {known}")
         return model
 
@@ -141,9 +147,57 @@ class Registry:
     @clear_errors
     def numbers(self, name: str, tags: Mapping[str, str] | None = None) -> list[str]:
         """Return the numbers of the versions that carry `tags`, oldest first."""
-        query = " AND ".join((f"name = '{name}'", *_tag_filter(tags or {})))
-        found = self._client.search_model_versions(query)
+        found = self._versions(name, tags)
         return [str(number) for number in sorted(int(version.version) for version in found)]
+
+    def _versions(self, name: str, tags: Mapping[str, str] | None = None) -> list[ModelVersion]:
+        query = " AND ".join((f"name = '{name}'", *_tag_filter(tags or {})))
+        return _all_pages(lambda token: self._client.search_model_versions(query, page_token=token))
+
+    @clear_errors
+    def oldest_run(self, name: str) -> str:
+        """Return the run of the oldest version of `name` whose run is there.
+
+        Raises `RegistryError` where no version has one.
+        """
+        from mlflow.exceptions import MlflowException
+
+        for version in sorted(self._versions(name), key=lambda found: int(found.version)):
+            try:
+                run = self._client.get_run(version.run_id) if version.run_id else None
+            except MlflowException as error:
+                if error.error_code not in _UNKNOWN:
+                    raise
+                continue
+            if run and run.info.lifecycle_stage == "active":
+                return run.info.run_id
+        raise RegistryError(
+            f"no run of a version of {name} is left, and its moves are claimed there; bring one "
+            "back with `mlflow runs restore`, or register an adapter with `safereact run`"
+        )
+
+    @clear_errors
+    def claims(self, run: str, prefix: str) -> dict[str, str]:
+        """Return the parameters of a run whose keys start with `prefix`."""
+        found = self._client.get_run(run).data.params
+        return {key: value for key, value in found.items() if key.startswith(prefix)}
+
+    @clear_errors
+    def claim(self, run: str, key: str, value: str) -> bool:
+        """Write a parameter of a run unless it has a value; return whether `value` is the one it
+        has now.
+
+        MLflow never changes a parameter, and its database allows one a key: of several callers at
+        once, on whatever machines, one succeeds. Nothing else in MLflow is written like that.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_param(run, key, value)
+        except MlflowException:
+            if key not in self.claims(run, key):
+                raise
+        return self.claims(run, key).get(key) == value
 
     @clear_errors
     def figures(self, version: Version) -> dict[str, float]:
@@ -153,11 +207,17 @@ class Registry:
 
     @clear_errors
     def runs(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
-        """Return the runs of an experiment that carry `tags`, the newest 1000 at most."""
-        found = self._client.search_runs([experiment], " AND ".join(_tag_filter(tags)))
+        """Return the runs of an experiment that carry `tags`, the newest first."""
+        found = self._runs(experiment, _tag_filter(tags))
         return [
             Run(run.info.run_id, dict(run.data.tags), run.info.status == "RUNNING") for run in found
         ]
+
+    def _runs(self, experiment: str, filters: Sequence[str]) -> list[MlflowRun]:
+        query = " AND ".join(filters)
+        return _all_pages(
+            lambda token: self._client.search_runs([experiment], query, page_token=token)
+        )
 
     @clear_errors
     def fetch(self, version: Version, folder: Path) -> Path:
@@ -198,13 +258,18 @@ class Registry:
     def finished_model(self, experiment: str, tags: Mapping[str, str]) -> LoggedModel | None:
         """Return the finished logged model with `tags`, if there is one, and close what killed
         calls left open."""
-        query = " AND ".join(_tag_filter(tags))
-        found = self._client.search_logged_models([experiment], filter_string=query)
+        filters = _tag_filter(tags)
+        query = " AND ".join(filters)
+        found = _all_pages(
+            lambda token: self._client.search_logged_models(
+                [experiment], filter_string=query, page_token=token
+            )
+        )
         ready = [
             LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == "READY"
         ]
         runs = {model.run for model in ready}
-        for run in self._client.search_runs([experiment], f"{query} AND status = 'RUNNING'"):
+        for run in self._runs(experiment, [*filters, "status = 'RUNNING'"]):
             done = run.info.run_id in runs
             self._client.set_terminated(run.info.run_id, "FINISHED" if done else "KILLED")
         return ready[0] if ready else None
@@ -317,9 +382,26 @@ class Registry:
         self._client.set_registered_model_alias(name, alias, number)
 
     @clear_errors
+    def delete_version(self, name: str, number: str) -> None:
+        """Delete one version; its logged model and run stay."""
+        self._client.delete_model_version(name, number)
+
+    @clear_errors
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of the registered model."""
         self._client.set_registered_model_tag(name, key, value)
+
+
+def _all_pages(search: Callable[[str | None], PagedList[T]]) -> list[T]:
+    """Return what a search of MLflow finds on all its pages; `search` takes a page's token."""
+    found: list[T] = []
+    token = None
+    while True:
+        page = search(token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def _tag_filter(tags: Mapping[str, str]) -> list[str]:
