@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from components.errors import RegistryError
-from components.shown import folded
+from components.shown import folded, visible
 
 PREFIX = "ledger."
 PROMOTED, ROLLED_BACK = "promoted", "rolled back"
@@ -39,7 +39,7 @@ class Entry:
 def new_entry(event: str, version: str, previous: str | None, *, by: str, why: str) -> Entry:
     """Return an entry of this moment; raises `RegistryError` without a name and a reason, and for
     one that is too long to be kept."""
-    by, why = folded(by).strip(), folded(why).strip()
+    by, why = visible(folded(by)), visible(folded(why))
     if not by or not why:
         raise RegistryError(
             f"{version} is not {event}: say who (--by, received {by!r}) and why (--why, "

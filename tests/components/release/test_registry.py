@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -13,7 +15,8 @@ from components.config import load_profile
 from components.errors import EvidenceError, RegistryError
 from components.lm.outcomes import rules_name
 from components.records import Role
-from components.release import overrides
+from components.release import moves, overrides
+from components.release.ledger import PROMOTED, decode, encode, new_entry
 from components.release.promotion import promote, pull, rollback, status
 from components.release.registration import register
 from components.release.registry import CANDIDATE, CHAMPION, Registry
@@ -385,6 +388,86 @@ def test_promotes_and_rolls_back_with_who_and_why(workspace, registry):
         rollback(registry, "demo-safety", by="bob", why="more")
 
 
+def three_versions(workspace: Workspace) -> None:
+    for weight in (1, 2, 3):
+        write_all(workspace, weight=weight)
+        register(workspace, **NAMES)
+
+
+def test_a_history_in_which_a_version_lies_upon_itself_can_be_rolled_back(workspace, registry):
+    """As two promotions of one version at once left it in earlier releases."""
+    three_versions(workspace)
+    for stamp, number in (("1", "1"), ("2", "2"), ("3", "2")):
+        entry = new_entry(PROMOTED, number, None, by="ann", why="x")
+        registry.set_tag(
+            "demo-safety", f"ledger.2026010{stamp}T000000Z.0", json.dumps(asdict(entry))
+        )
+    registry.set_alias("demo-safety", CHAMPION, "2")
+    entry = rollback(registry, "demo-safety", by="bob", why="complaints")
+    assert entry.version == champion_of(registry) == "1"
+    with pytest.raises(RegistryError, match="no earlier champion than version 1"):
+        rollback(registry, "demo-safety", by="bob", why="complaints")
+
+
+def test_a_rollback_goes_to_another_adapter(workspace, registry):
+    """The same adapter with other evidence is another version, and no way out."""
+    register(workspace, **NAMES)
+    promote(registry, "demo-safety", by="ann", why="first")
+    tags = registry.version("demo-safety", "1").tags
+    logged = registry.finished_model(
+        registry.experiment("safereact"), {"adapter_digest": tags["adapter_digest"]}
+    )
+    registry.create_version("demo-safety", logged, tags, "again")
+    promote(registry, "demo-safety", "2", by="ann", why="again")
+    with pytest.raises(RegistryError, match="no earlier champion than version 2"):
+        rollback(registry, "demo-safety", by="bob", why="complaints")
+    assert champion_of(registry) == "2"
+
+
+def test_a_promotion_that_was_cut_off_is_no_way_back(workspace, registry, monkeypatch):
+    """The alias stands at 1, the history ends with 2: a rollback has nothing to go back to."""
+    three_versions(workspace)
+    promote(registry, "demo-safety", "1", by="ann", why="first")
+    monkeypatch.setattr(moves, "_PATIENCE", 0)
+    ledger = moves.look(registry, "demo-safety")
+    entry = new_entry(PROMOTED, "2", "1", by="ann", why="second")
+    assert registry.claim(ledger.run, *encode(entry, ledger.number))
+    with pytest.raises(RegistryError, match="no earlier champion than version 1"):
+        rollback(registry, "demo-safety", by="bob", why="complaints")
+    assert promote(registry, "demo-safety", "3", by="ann", why="third").previous == "1"
+    assert rollback(registry, "demo-safety", by="bob", why="complaints").version == "2"
+
+
+def test_a_claim_is_won_once(workspace, registry):
+    register(workspace, **NAMES)
+    run = registry.oldest_run("demo-safety")
+    assert registry.claim(run, "ledger.000001", "mine")
+    assert registry.claim(run, "ledger.000001", "mine")
+    assert not registry.claim(run, "ledger.000001", "other")
+    assert registry.claims(run, "ledger.") == {"ledger.000001": "mine"}
+
+
+@pytest.mark.parametrize("step", ["fetch", "claim"])
+def test_who_comes_late_is_refused_and_leaves_nothing(workspace, registry, monkeypatch, step):
+    """Somebody else promotes while the version's files are fetched, or between look and claim."""
+    three_versions(workspace)
+    promote(registry, "demo-safety", "1", by="ann", why="first")
+    done = getattr(Registry, step)
+
+    def first_another(self, *arguments):
+        patch.undo()
+        promote(registry, "demo-safety", "2", by="eve", why="faster")
+        return done(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, step, first_another)
+        with pytest.raises(RegistryError, match="another champion meanwhile.*by eve, 'faster'"):
+            promote(registry, "demo-safety", "3", by="bob", why="slow")
+    history = decode(registry.model("demo-safety").tags)
+    assert [entry.version for entry in history] == ["1", "2"]
+    assert champion_of(registry) == "2"
+
+
 @pytest.mark.parametrize("move", [promote, rollback])
 def test_a_move_cut_off_before_the_alias_is_completed(workspace, registry, monkeypatch, move):
     register(workspace, **NAMES)
@@ -401,6 +484,7 @@ def test_a_move_cut_off_before_the_alias_is_completed(workspace, registry, monke
         patch.setattr(Registry, "set_alias", killed)
         with pytest.raises(KeyboardInterrupt):
             move(registry, "demo-safety", by="bob", why="now")
+    monkeypatch.setattr(moves, "_PATIENCE", 0.3)
     entries = len(registry.model("demo-safety").tags)
     entry = move(registry, "demo-safety", by="bob", why="now")
     assert entry.version == champion_of(registry) == ("2" if move is promote else "1")
