@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,7 @@ def test_where_a_rollback_can_go(stack, champion, expected):
 @given(EVENTS)
 def test_of_any_history_no_version_lies_upon_itself_and_the_last_is_on_top(events):
     stack = champions(moves(*events))
-    assert all(below != above for below, above in zip(stack, stack[1:], strict=False))
+    assert all(below != above for below, above in pairwise(stack))
     assert stack[-1:] == [version for _, version in events][-1:]
 
 

@@ -461,11 +461,30 @@ def test_who_comes_late_is_refused_and_leaves_nothing(workspace, registry, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(Registry, step, first_another)
-        with pytest.raises(RegistryError, match="another champion meanwhile.*by eve, 'faster'"):
+        with pytest.raises(RegistryError, match=r"another champion meanwhile.*by eve, 'faster'"):
             promote(registry, "demo-safety", "3", by="bob", why="slow")
     history = decode(registry.model("demo-safety").tags)
     assert [entry.version for entry in history] == ["1", "2"]
     assert champion_of(registry) == "2"
+
+
+def test_who_was_held_up_does_not_undo_what_came_after(workspace, registry, monkeypatch):
+    """Its alias is written last, although its entry is not the last one."""
+    three_versions(workspace)
+    promote(registry, "demo-safety", "1", by="ann", why="first")
+    monkeypatch.setattr(moves, "_PATIENCE", 0)
+
+    def held_up(self, *arguments):
+        patch.undo()
+        monkeypatch.setattr(moves, "_PATIENCE", 0)
+        promote(registry, "demo-safety", "3", by="eve", why="took over")
+        self.set_alias(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "set_alias", held_up)
+        with pytest.raises(RegistryError, match=r"meanwhile: version 3.*by eve"):
+            promote(registry, "demo-safety", "2", by="bob", why="slow")
+    assert champion_of(registry) == "3"
 
 
 @pytest.mark.parametrize("move", [promote, rollback])
