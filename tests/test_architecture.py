@@ -90,7 +90,7 @@ def test_imports_go_one_way(path: Path):
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("mlflow", "components/release/registry.py"),
+        ("mlflow", "components/release/registry"),
         ("prefect", "flows/"),
         ("optuna", "flows/study.py"),
     ],

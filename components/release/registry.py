@@ -1,4 +1,4 @@
-"""The MLflow registry as this project uses it. The only import of mlflow in the repository.
+"""The MLflow registry as this project uses it. Nothing else imports mlflow.
 
 A registered version holds `adapter/` (PEFT's own format with the prompt contract) and `evidence/`
 (decision, figures, model card, report), and carries its lineage as tags. What may be registered
@@ -8,19 +8,18 @@ and promoted is decided in `registration` and `promotion`.
 from __future__ import annotations
 
 import functools
-import logging
 import os
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from components.disk import disk_trouble
 from components.errors import EvidenceError, RegistryError
 from components.release.entries import LoggedModel, Measured, Model, Run, Version
 from components.release.lineage import check_adapter_files
+from components.release.registry_client import address_of, all_pages, client_of, set_up, tag_filter
+from components.release.registry_errors import clear_errors
 from components.storage import digest_folder
 from components.workspace import ADAPTER, Workspace
 
@@ -28,51 +27,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.store.entities import PagedList
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 EVIDENCE = "evidence"  # folder of a version's evidence, beside its adapter
-# A server that does not answer is reported within half a minute instead of many.
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 _NAMED = 20  # registered models that an error names at most
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-P = ParamSpec("P")
-R = TypeVar("R")
-T = TypeVar("T")
-
-
-def clear_errors(call: Callable[P, R]) -> Callable[P, R]:
-    """Return `call` with what MLflow raises turned into one `RegistryError` naming the server."""
-
-    @functools.wraps(call)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            return call(*args, **kwargs)
-        except (MlflowException, SQLAlchemyError, ConnectionError) as error:
-            if told := disk_trouble(error):
-                raise RegistryError(told) from error
-            uri = os.environ.get("MLFLOW_TRACKING_URI", "the embedded store in mlruns/")
-            # An address may carry a password.
-            uri, said = (re.sub(r"//[^/@\s]*@", "//", t) for t in (uri, str(error)))
-            silent = "failed with exception" in said
-            why = "does not answer" if silent else f"failed: {said.splitlines()[0]:.240}"
-            raise RegistryError(
-                f"MLflow ({uri}) {why}; check MLFLOW_TRACKING_URI and that the server runs. All "
-                "evidence is kept: the same command again takes up from here"
-            ) from error
-
-    return wrapper
 
 
 class Registry:
@@ -80,28 +39,18 @@ class Registry:
 
     def __init__(self, root: Path) -> None:
         """Choose the server of `MLFLOW_TRACKING_URI`, else the embedded store below `root`."""
-        for name, value in _SETTINGS.items():
-            os.environ.setdefault(name, value)
+        set_up()
         self.root = root
         self._store = Workspace(root, "").tracking_store
         self._server = os.environ.get("MLFLOW_TRACKING_URI")
 
     @functools.cached_property
-    def _client(self) -> MlflowClient:
-        import mlflow
+    def _address(self) -> str:
+        return address_of(self._server, self._store)
 
-        for noisy in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        if not self._server:
-            self._store.mkdir(exist_ok=True)
-        uri = self._server or f"sqlite:///{self._store / 'mlflow.db'}"
-        # Creating a version looks its logged model up in the process-wide store.
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
-        if not self._server:
-            # MLflow has put the embedded store there, where the next reader takes it for a server.
-            os.environ.pop("MLFLOW_TRACKING_URI", None)
-        return mlflow.MlflowClient()
+    @property
+    def _client(self) -> MlflowClient:
+        return client_of(self._address)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -151,8 +100,8 @@ class Registry:
         return [str(number) for number in sorted(int(version.version) for version in found)]
 
     def _versions(self, name: str, tags: Mapping[str, str] | None = None) -> list[ModelVersion]:
-        query = " AND ".join((f"name = '{name}'", *_tag_filter(tags or {})))
-        return _all_pages(lambda token: self._client.search_model_versions(query, page_token=token))
+        query = " AND ".join((f"name = '{name}'", *tag_filter(tags or {})))
+        return all_pages(lambda token: self._client.search_model_versions(query, page_token=token))
 
     @clear_errors
     def oldest_run(self, name: str) -> str:
@@ -208,14 +157,14 @@ class Registry:
     @clear_errors
     def runs(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
         """Return the runs of an experiment that carry `tags`, the newest first."""
-        found = self._runs(experiment, _tag_filter(tags))
+        found = self._runs(experiment, tag_filter(tags))
         return [
             Run(run.info.run_id, dict(run.data.tags), run.info.status == "RUNNING") for run in found
         ]
 
     def _runs(self, experiment: str, filters: Sequence[str]) -> list[MlflowRun]:
         query = " AND ".join(filters)
-        return _all_pages(
+        return all_pages(
             lambda token: self._client.search_runs([experiment], query, page_token=token)
         )
 
@@ -228,9 +177,11 @@ class Registry:
         """
         from mlflow.artifacts import download_artifacts
 
-        # Without a destination MLflow would answer with the store's own folder.
         uri = f"models:/{version.name}/{version.number}"
-        download_artifacts(artifact_uri=uri, dst_path=str(folder))
+        # A name may hold what an address reads as its own, so the files are asked for by where
+        # they lie. Without a destination MLflow would answer with the store's own folder.
+        source = self._client.get_model_version_download_uri(version.name, version.number)
+        download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=self._address)
         adapter = folder / ADAPTER
         try:
             check_adapter_files(adapter)
@@ -258,9 +209,9 @@ class Registry:
     def finished_model(self, experiment: str, tags: Mapping[str, str]) -> LoggedModel | None:
         """Return the finished logged model with `tags`, if there is one, and close what killed
         calls left open."""
-        filters = _tag_filter(tags)
+        filters = tag_filter(tags)
         query = " AND ".join(filters)
-        found = _all_pages(
+        found = all_pages(
             lambda token: self._client.search_logged_models(
                 [experiment], filter_string=query, page_token=token
             )
@@ -390,22 +341,6 @@ class Registry:
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of the registered model."""
         self._client.set_registered_model_tag(name, key, value)
-
-
-def _all_pages(search: Callable[[str | None], PagedList[T]]) -> list[T]:
-    """Return what a search of MLflow finds on all its pages; `search` takes a page's token."""
-    found: list[T] = []
-    token = None
-    while True:
-        page = search(token)
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
-def _tag_filter(tags: Mapping[str, str]) -> list[str]:
-    return [f"tags.{key} = '{value}'" for key, value in tags.items()]
 
 
 def _milliseconds(when: datetime | None) -> int:
