@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from components.errors import ModelError
-from components.lm.templates import encode, marked, render, turns_of
+from components.lm.templates import encode, marked, render, thoughts_of, turns_of
 from components.lm.thoughts import THINK, Parts, split_text
 from components.records import Completion
 from components.results import PromptContract
@@ -153,7 +153,7 @@ def _split(
     """Return the text before the end token, its parts, and how many tokens it has."""
     end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
     text = _text(tokenizer, ids[:end])
-    own = turns_of(tokenizer).thoughts
+    own = thoughts_of(tokenizer)
     return text, split_text(text, own, opened=opened, finished=end < len(ids)), end
 
 

@@ -35,7 +35,8 @@ def checkpoint_end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> f
 def _ends(settings: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     named = settings.eos_token_id
     own = named if isinstance(named, list) else [named]
-    ends = (*own, tokenizer.eos_token_id, turns_of(tokenizer).end)
+    turn = turns_of(tokenizer).end if tokenizer.chat_template else None
+    ends = (*own, tokenizer.eos_token_id, turn)
     return frozenset(int(token) for token in ends if token is not None)
 
 

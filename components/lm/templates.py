@@ -226,6 +226,11 @@ def turns_of(tokenizer: PreTrainedTokenizerBase) -> Turns:
     return _KNOWN[tokenizer][1]
 
 
+def thoughts_of(tokenizer: PreTrainedTokenizerBase) -> ThoughtFormat:
+    """Return the format of the model's own thoughts; `THINK` where there is no template."""
+    return turns_of(tokenizer).thoughts if tokenizer.chat_template else THINK
+
+
 def _read_turns(tokenizer: PreTrainedTokenizerBase) -> Turns:
     closed, begun = (
         render(tokenizer, [QUESTION], generation=generation, cached=True)

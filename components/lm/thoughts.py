@@ -38,13 +38,13 @@ class ThoughtFormat:
 
     @property
     def opens(self) -> re.Pattern[str]:
-        """What is read as an opening mark."""
-        return re.compile(self._open or re.escape(self.opening))
+        """What is read as an opening mark, in small letters or capitals."""
+        return re.compile(self._open or re.escape(self.opening), re.IGNORECASE)
 
     @property
     def closes(self) -> re.Pattern[str]:
-        """What is read as a closing mark."""
-        return re.compile(self._close or re.escape(self.closing))
+        """What is read as a closing mark, in small letters or capitals."""
+        return re.compile(self._close or re.escape(self.closing), re.IGNORECASE)
 
 
 def _tags(name: str) -> ThoughtFormat:
@@ -92,7 +92,7 @@ _SPECIAL = (
     (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),
 )
 _TAGGED = tuple(
-    (rf"<{name}>", rf"</{name}>") for name in ("answer", "response", "output", "Output", "solution")
+    (rf"<{name}>", rf"</{name}>") for name in ("answer", "response", "output", "solution")
 )
 _QUOTED = re.compile(r"(?:^|[^\w.!?)\]}>”’])(?:`{1,3}|[\"'“‘«「])$", re.MULTILINE)
 _QUOTES = tuple("`\"'”’»」")
@@ -107,7 +107,7 @@ _WITHIN = re.compile(r"</?(?:seed:cot_budget_reflect|reflection)>")
 def reads(mark: str) -> bool:
     """Return whether a mark is one of those that tell a thought from an answer."""
     return bool(_WITHIN.fullmatch(mark)) or any(
-        mark in (form.opening, form.closing, form.sign) for form in FORMATS
+        mark.lower() in map(str.lower, (form.opening, form.closing, form.sign)) for form in FORMATS
     )
 
 
@@ -253,9 +253,9 @@ def _answer(text: str, start: int, marks: Iterable[tuple[str, str]]) -> range:
     start = _skip(text, start)
     stop = len(text)
     for opening, closing in marks:
-        if found := re.compile(opening).match(text, start):
+        if found := re.compile(opening, re.IGNORECASE).match(text, start):
             start = found.end()
-            ending = re.compile(rf"{closing}\s*\Z").search(text, start)
+            ending = re.compile(rf"{closing}\s*\Z", re.IGNORECASE).search(text, start)
             stop = ending.start() if ending else stop
     return _trimmed(text, start, stop)
 

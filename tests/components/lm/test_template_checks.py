@@ -379,6 +379,31 @@ def test_any_text_is_put_as_it_is(pieces):
 
 
 PUT = real("qwen3")
+SPELT = [real("qwen3", marks=marks) for marks in (True, False)]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["<think>", "</think>", "\n", " ", "`", "A", "b", ".", "[THINK]"])),
+    st.booleans(),
+    st.sampled_from(SPELT),
+)
+def test_parts_are_the_same_in_tokens_and_in_text(pieces, opened, tokenizer):
+    """Marks are tokens of their own or spelt; a character is a token."""
+    ids = tokenizer.encode("".join(pieces), add_special_tokens=False)
+    ends = frozenset([turns_of(tokenizer).end])
+    for written in (ids, [*ids, *ends]):
+        part = chat.split_completion(tokenizer, "id", written, ends=ends, opened=opened)
+        spans = chat.completion_spans(tokenizer, written, ends=ends, opened=opened)
+        read = [tokenizer.decode([written[i] for i in span]) for span in spans]
+        assert read == [part.thought or "", part.answer]
+
+
+def test_a_completion_is_parted_without_a_template():
+    tokenizer = tokenizer_of(None)
+    ids = tokenizer.encode("<thinking>plan</thinking>4", add_special_tokens=False)
+    part = chat.split_completion(tokenizer, "id", ids, ends=frozenset())
+    assert (part.thought, part.answer) == ("plan", "4")
 
 
 def test_marks_that_nobody_knows_are_told_and_can_be_named(tmp_path: Path):

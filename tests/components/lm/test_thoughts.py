@@ -115,6 +115,7 @@ def test_a_mark_that_is_repeated_or_spoken_of(text, opened, thought, answer):
         ),
         ("## Thinking\n\nplan\n\n## Final Response\n\nFour.", "plan", "Four."),
         ("plan[/THINK]Four.", "plan", "Four."),
+        ("<THINK>plan</Think><ANSWER>Four.</ANSWER>", "plan", "Four."),
         (
             "<|channel|>analysis<|message|>plan<|end|>"
             "<|start|>assistant<|channel|>final<|message|>Four.<|return|>",
