@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from components.errors import ModelError
 from components.lm.templates import encode, marked, render, thoughts_of, turns_of
-from components.lm.thoughts import THINK, Parts, split_text
+from components.lm.thought_formats import THINK
+from components.lm.thoughts import Parts, split_text
 from components.records import Completion
 from components.results import PromptContract
 from components.storage import digest_bytes

@@ -20,15 +20,12 @@ from components.lm.templates import (
     turn_tail,
     turns_of,
 )
-from components.lm.thoughts import reads
+from components.lm.thought_formats import MARK, SPEAKS_OF_THOUGHT, reads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_MARK = re.compile(r"<\|?/?[^\s<>|]{1,40}\|?>|\[/?[A-Z_]{2,40}\]|[◁＜<][^\s<>◁▷]{1,40}[▷＞>]")
 _TOKEN = re.compile(r"<[|｜][^\s<>]{1,40}[|｜]>|<(?:start|end)_of_turn>|\[/?INST\]")
-# Words of marks that models put around their thoughts.
-_THOUGHT = re.compile(r"think|thought|reason|reflect|ponder|deliberat|scratch|rational|inner|cot\b")
 _SIDES = re.compile(
     r"/|(?<![a-z])(begin|start|open|end|stop|close|prefix|suffix)(_?of)?(?![a-z])", re.IGNORECASE
 )
@@ -94,7 +91,7 @@ def _check_thoughts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
         f"name the two in {Path(tokenizer.name_or_path) / 'tokenizer_config.json'} as "
         f'"{MARKS_KEY}": [opening, closing]'
     )
-    written = _unread(_MARK.findall(literals_of(tokenizer)))
+    written = _unread(mark[0] for mark in MARK.finditer(literals_of(tokenizer)))
     written = [mark for mark in written if mark not in (own.opening, own.closing)]
     if len({_stem(mark) for mark in written}) < len(written):  # an opening one and its closing one
         raise ModelError(
@@ -102,7 +99,7 @@ def _check_thoughts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
             f"{' and '.join(map(repr, written[:4]))}, which are not read, so a thought would be "
             f"judged as the answer; {remedy}"
         )
-    known = _unread(mark for mark in tokenizer.get_added_vocab() if _MARK.fullmatch(mark))
+    known = _unread(mark for mark in tokenizer.get_added_vocab() if MARK.fullmatch(mark))
     known = [mark for mark in known if mark not in (own.opening, own.closing)]
     if suspected := sorted({*written, *known}):
         yield (
@@ -111,10 +108,10 @@ def _check_thoughts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
         )
 
 
-def _unread(marks: Iterator[str] | list[str]) -> list[str]:
+def _unread(marks: Iterator[str]) -> list[str]:
     """Return the marks that look like those of thoughts and are none that is read, each once."""
     found = dict.fromkeys(marks)
-    return [mark for mark in found if _THOUGHT.search(mark.lower()) and not reads(mark)]
+    return [mark for mark in found if SPEAKS_OF_THOUGHT.search(mark.lower()) and not reads(mark)]
 
 
 def _stem(mark: str) -> str:

@@ -6,24 +6,17 @@ tokens that steer a model are plain text in it.
 
 from __future__ import annotations
 
-import atexit
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from components.errors import ModelError
-from components.lm import template_process
-from components.lm.thoughts import FORMATS, THINK, ThoughtFormat
+from components.lm.rendering import PROCESS, ask_once
+from components.lm.thought_formats import FORMATS, THINK, ThoughtFormat, is_pair
 from components.shown import clip, for_terminal
 
 if TYPE_CHECKING:
@@ -46,71 +39,6 @@ class Turns:
     closes_thought: bool  # the prefix holds a thought that is closed
     end: int  # the token that ends an assistant's turn
     control: re.Pattern[str]  # the tokens that steer a model, in text
-
-
-class _Process:
-    """The process that renders, started when it is first asked."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._child: subprocess.Popen[str] | None = None
-        self._owner = 0
-
-    def ask(self, request: Mapping[str, Any]) -> str:
-        """Return the rendered text; raises `ValueError` with what is wrong with the template."""
-        with self._lock:
-            child = self._started()
-            try:
-                child.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
-                child.stdin.flush()  # type: ignore[union-attr]
-                line = child.stdout.readline()  # type: ignore[union-attr]
-            except BrokenPipeError:
-                line = ""
-            except BaseException:  # interrupted half-way: its next reply would be the last one's
-                self.close()
-                raise
-            if not line:
-                raise ValueError(self._death(child))
-        reply = json.loads(line)
-        if "error" in reply:
-            raise ValueError(reply["error"])
-        return str(reply["text"])
-
-    def close(self) -> None:
-        """End the process, if this one started it."""
-        child, self._child = self._child, None
-        if child is not None and self._owner == os.getpid():
-            child.kill()
-            child.communicate()
-
-    def _started(self) -> subprocess.Popen[str]:
-        # The parent's process is not a forked worker's to talk to.
-        if self._child is None or self._child.poll() is not None or self._owner != os.getpid():
-            self._owner = os.getpid()
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", template_process.__file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                encoding="ascii",
-            )
-        return self._child
-
-    def _death(self, child: subprocess.Popen[str]) -> str:
-        self._child = None
-        child.communicate()
-        if child.returncode == -signal.SIGPROF:
-            return f"it takes more than {template_process.SECONDS:.0f} seconds"
-        return f"the process that renders it ended with {child.returncode}"
-
-
-_PROCESS = _Process()
-atexit.register(_PROCESS.close)
-
-
-@lru_cache(maxsize=64)
-def _ask_once(request: str) -> str:
-    return _PROCESS.ask(json.loads(request))
 
 
 def template_place(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -162,7 +90,7 @@ def render(
         "tokens": _special(tokenizer),
     }
     try:
-        text = _ask_once(json.dumps(request)) if cached else _PROCESS.ask(request)
+        text = ask_once(json.dumps(request)) if cached else PROCESS.ask(request)
     except ValueError as error:
         raise _unusable(tokenizer, str(error)) from error
     place = 0
@@ -273,7 +201,7 @@ def _thoughts_of(
     which a prompt ends, else one in its template, else one in its vocabulary, else `THINK`."""
     named = tokenizer.init_kwargs.get(MARKS_KEY)
     if named is not None:
-        if not _is_pair(named):
+        if not is_pair(named):
             raise ModelError(
                 f"{MARKS_KEY} in {Path(tokenizer.name_or_path) / 'tokenizer_config.json'} is "
                 f"{named!r:.80}; it is a list of the marks before and behind a thought"
@@ -290,20 +218,11 @@ def _thoughts_of(
     )
 
 
-def _is_pair(named: object) -> bool:
-    return (
-        isinstance(named, list)
-        and len(named) == 2
-        and all(isinstance(mark, str) and mark.strip() for mark in named)
-        and named[0] != named[1]
-    )
-
-
 def literals_of(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return what the tokenizer's template can write of its own."""
     request = {"template": _source(tokenizer), "literals": True}
     try:
-        return _ask_once(json.dumps(request))
+        return ask_once(json.dumps(request))
     except ValueError as error:
         raise _unusable(tokenizer, str(error)) from error
 

@@ -1,114 +1,28 @@
 """Where in a model's text its thought ends and its answer begins.
 
 A text that cannot be parted for certain is an answer whole, so that nothing which was said goes
-unjudged. This is the only file that knows how thoughts are marked.
+unjudged.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class ThoughtFormat:
-    """The marks around a thought: how they are written, and what is read as them."""
-
-    opening: str
-    closing: str
-    blank: str = "\n"  # between marks and thought
-    answer: tuple[str, str] = ("", "")  # around an answer that follows a thought
-    alone: str = ""  # before an answer without a thought
-    sign: str = ""  # what tells in a template or vocabulary; "": the opening mark
-    prose: bool = False  # the marks are ordinary words, and count at the beginning only
-    _open: str = field(default="", repr=False)
-    _close: str = field(default="", repr=False)
-
-    @property
-    def begins(self) -> str:
-        """What opens a thought."""
-        return self.opening + self.blank
-
-    @property
-    def ends(self) -> str:
-        """What closes a thought and begins the answer."""
-        gap = "\n\n" if self.blank else ""
-        return f"{self.blank}{self.closing}{gap}{self.answer[0]}"
-
-    @property
-    def opens(self) -> re.Pattern[str]:
-        """What is read as an opening mark, in small letters or capitals."""
-        return re.compile(self._open or re.escape(self.opening), re.IGNORECASE)
-
-    @property
-    def closes(self) -> re.Pattern[str]:
-        """What is read as a closing mark, in small letters or capitals."""
-        return re.compile(self._close or re.escape(self.closing), re.IGNORECASE)
-
-
-def _tags(name: str) -> ThoughtFormat:
-    return ThoughtFormat(f"<{name}>", f"</{name}>")
-
-
-THINK = _tags("think")
-_FINAL = r"<\|channel\|>\s*final(?:[^<]|<\|constrain\|>)*<\|message\|>"
-# The format of gpt-oss: a turn is messages in channels, of which only `final` is the answer.
-HARMONY = ThoughtFormat(
-    "<|channel|>analysis<|message|>",
-    "<|end|><|start|>assistant<|channel|>final<|message|>",
-    blank="",
-    alone="<|channel|>final<|message|>",
-    sign="<|channel|>",
-    _open=r"(?:<\|start\|>\s*assistant\s*)?"
-    r"<\|channel\|>\s*(?:analysis|commentary)[^<]*<\|message\|>",
-    _close=rf"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?{_FINAL}",
+from components.lm.thought_formats import (
+    FORMATS,
+    SPECIAL,
+    TAGGED,
+    ThoughtFormat,
+    unnamed_format,
 )
-FORMATS = (
-    THINK,
-    HARMONY,
-    ThoughtFormat(  # OpenThinker-7B, after OpenThoughts-114k
-        "<|begin_of_thought|>",
-        "<|end_of_thought|>",
-        answer=("<|begin_of_solution|>\n", "\n<|end_of_solution|>"),
-    ),
-    ThoughtFormat("[THINK]", "[/THINK]"),  # Magistral
-    ThoughtFormat("◁think▷", "◁/think▷"),  # Kimi-VL
-    ThoughtFormat("<seed:think>", "</seed:think>"),  # Seed-OSS
-    ThoughtFormat("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
-    ThoughtFormat("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
-    ThoughtFormat("<unused94>thought", "<unused95>"),  # MedGemma
-    ThoughtFormat("<|channel>thought", "<channel|>"),  # Gemma 4
-    ThoughtFormat("<|think|>", "<|/think|>"),
-    *map(_tags, ("thinking", "thought", "Thought", "reasoning", "reason", "scratchpad")),
-    ThoughtFormat("## Thinking", "## Final Response", prose=True),  # HuatuoGPT-o1
-    ThoughtFormat("Here is my thought process:", "Here is my response:", prose=True),  # Granite 3.2
-)
-# What models put around an answer: those of the first kind wherever it begins with them, those of
-# the second behind a thought only.
-_SPECIAL = (
-    (rf"(?:{_FINAL})?", r"<\|(?:end|return)\|>"),
-    (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),
-    (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),
-)
-_TAGGED = tuple(
-    (rf"<{name}>", rf"</{name}>") for name in ("answer", "response", "output", "solution")
-)
+
 _QUOTED = re.compile(r"(?:^|[^\w.!?)\]}>”’])(?:`{1,3}|[\"'“‘«「])$", re.MULTILINE)
 _QUOTES = tuple("`\"'”’»」")
 _BLANK = re.compile(r"\s*")
 _FENCE = re.compile(r"^\s*```\s*$", re.MULTILINE)
-
-
-# What stands within a thought and is no end of it: Seed-OSS's budget, Reflection's second look.
-_WITHIN = re.compile(r"</?(?:seed:cot_budget_reflect|reflection)>")
-
-
-def reads(mark: str) -> bool:
-    """Return whether a mark is one of those that tell a thought from an answer."""
-    return bool(_WITHIN.fullmatch(mark)) or any(
-        mark.lower() in map(str.lower, (form.opening, form.closing, form.sign)) for form in FORMATS
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,26 +42,27 @@ def split_text(text: str, own: ThoughtFormat, *, opened: bool, finished: bool) -
     model never closed before it ended its turn is none. A closing mark without an opening one ends
     a thought that the prompt opened, unless it is only spoken of.
     """
-    form, start = _begun(text, own) or (own if opened else _unopened(text, own), 0)
+    begun = _begun(text, own, finished=finished)
+    form, start = begun or (own if opened else _unopened(text, own), 0)
     if form is None:
-        return Parts(None, _answer(text, 0, _SPECIAL), closed=True)
+        return Parts(None, _answer(text, 0, SPECIAL), closed=True)
     close = _close(text, form, start, finished=finished)
     if close:
         thought = _thought(text, form, start, close.start())
-        return Parts(thought, _answer(text, close.end(), (*_SPECIAL, *_TAGGED)), closed=True)
-    if finished and not _begun(text, own):
-        return Parts(None, _answer(text, 0, _SPECIAL), closed=True)
+        return Parts(thought, _answer(text, close.end(), (*SPECIAL, *TAGGED)), closed=True)
+    if finished and not begun:
+        return Parts(None, _answer(text, 0, SPECIAL), closed=True)
     nothing = range(len(text), len(text))
     return Parts(_thought(text, form, start, len(text)), nothing, closed=False)
 
 
-def _begun(text: str, own: ThoughtFormat) -> tuple[ThoughtFormat, int] | None:
+def _begun(text: str, own: ThoughtFormat, *, finished: bool) -> tuple[ThoughtFormat, int] | None:
     """Return the format whose mark `text` begins with, and where that mark ends."""
     start = _skip(text, 0)
     for form in (own, *FORMATS):
         if found := form.opens.match(text, start):
             return form, found.end()
-    return None
+    return unnamed_format(text, start, finished=finished)
 
 
 def _unopened(text: str, own: ThoughtFormat) -> ThoughtFormat | None:
@@ -170,14 +85,17 @@ def _close(text: str, form: ThoughtFormat, start: int, *, finished: bool) -> re.
     own.
     """
     closes = list(_unquoted(text, form, start))
+    opens = [m.start() for m in form.opens.finditer(text, start) if not _quoted(text, m)]
     number = 0
     while True:
         while number < len(closes) and closes[number].start() < start:
             number += 1
         if number == len(closes):
             return None
-        number = _chosen(text, form, closes, number, start, finished=finished)
         again = form.opens.match(text, _skip(text, closes[number].end()))
+        if again is None or _skip(text, start) < closes[number].start():
+            number = _chosen(text, closes, number, opens, start, finished=finished)
+            again = form.opens.match(text, _skip(text, closes[number].end()))
         if again is None:
             return closes[number]
         start = again.end()
@@ -185,25 +103,30 @@ def _close(text: str, form: ThoughtFormat, start: int, *, finished: bool) -> re.
 
 def _chosen(
     text: str,
-    form: ThoughtFormat,
     closes: Sequence[re.Match[str]],
     first: int,
+    opens: Sequence[int],
     start: int,
     *,
     finished: bool,
 ) -> int:
-    """Return which of the marks from the `first` on closes the thought that begins at `start`."""
-    close = closes[first]
-    if _skip(text, start) < close.start() and not _in_prose(text, close):
-        return first
-    for number in range(first + 1, len(closes)):
-        later = closes[number]
-        if form.opens.search(text, close.end(), later.start()):
-            break
-        if _in_prose(text, later):
-            continue
-        if not finished or _skip(text, later.end()) < len(text):
-            return number
+    """Return which of `closes`, from the `first` on, closes the thought that begins at `start`.
+
+    `opens` are the places of opening marks: each behind `start` belongs to the closing mark that
+    follows, where another one follows that.
+    """
+    opened, passed = 0, bisect_left(opens, start)
+    for number in range(first, len(closes)):
+        close = closes[number]
+        while passed < len(opens) and opens[passed] < close.start():
+            opened, passed = opened + 1, passed + 1
+        if opened:
+            opened -= 1
+        elif not _in_prose(text, close):
+            empty = _skip(text, start) == close.start()
+            last = finished and _skip(text, close.end()) == len(text)
+            if not (empty if number == first else last):
+                return number
     return first
 
 

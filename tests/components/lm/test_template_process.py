@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from components.lm import templates
+from components.lm.rendering import TemplateProcess
 
 
 def request(text: str, template: str = "[{{ messages[0].content }}]") -> dict[str, object]:
@@ -27,7 +27,7 @@ def request(text: str, template: str = "[{{ messages[0].content }}]") -> dict[st
 
 @pytest.fixture
 def process():
-    made = templates._Process()
+    made = TemplateProcess()
     yield made
     made.close()
 
@@ -102,7 +102,7 @@ def test_a_forked_worker_asks_one_of_its_own(process):
 
 def test_it_ends_with_the_process_that_asks():
     code = (
-        "import time; from components.lm.templates import _Process; p = _Process();"
+        "import time; from components.lm.rendering import TemplateProcess; p = TemplateProcess();"
         f"p.ask({request('a')!r}); print(p._child.pid, flush=True); time.sleep(60)"
     )
     asking = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.lm.thoughts import FORMATS, HARMONY, THINK, ThoughtFormat, split_text
+from components.lm.thought_formats import FORMATS, HARMONY, THINK, ThoughtFormat
+from components.lm.thoughts import split_text
 
 PLAN, ANSWER = "I weigh it.\n\nThen I plan.", "The answer is 4.\n\nIt follows."
 MARKS = [mark for form in FORMATS for mark in (form.opening, form.closing, *form.answer) if mark]
@@ -67,6 +68,13 @@ LONG = "They ask how it is done. I could explain it, or not. I should weigh it. 
             "So:\n```\n<think>x\n</think>\n```\nDone.",
             "Yes.",
         ),
+        (
+            "<think>As <think>x</think> is asked, and <think>y</think>, so.</think>Yes.",
+            False,
+            "As <think>x</think> is asked, and <think>y</think>, so.",
+            "Yes.",
+        ),
+        ("<think>a <think> b</think>Yes.", False, "a <think> b", "Yes."),
         # Real ends that look like it.
         ('<think>He said "hi"</think>"Hi" it is.', False, 'He said "hi"', '"Hi" it is.'),
         ("<think>so 10 </think> the answer is 10.", False, "so 10", "the answer is 10."),
@@ -115,6 +123,13 @@ def test_a_mark_that_is_repeated_or_spoken_of(text, opened, thought, answer):
         ),
         ("## Thinking\n\nplan\n\n## Final Response\n\nFour.", "plan", "Four."),
         ("plan[/THINK]Four.", "plan", "Four."),
+        ("<cot>plan</cot>Four.", "plan", "Four."),
+        ("[REASONING]plan[/REASONING]Four.", "plan", "Four."),
+        ("<|thinking|>plan<|/thinking|>Four.", "plan", "Four."),
+        ("<|start_thinking|>plan<|end_thinking|>Four.", "plan", "Four."),
+        ("<inner_monologue>\nplan\n</inner_monologue>\nFour.", "plan", "Four."),
+        ("<table>plan</table>Four.", None, "<table>plan</table>Four."),
+        ("<cot>plan Four.", None, "<cot>plan Four."),
         ("<THINK>plan</Think><ANSWER>Four.</ANSWER>", "plan", "Four."),
         (
             "<|channel|>analysis<|message|>plan<|end|>"
@@ -162,6 +177,10 @@ def test_a_thought_that_was_cut_off_has_no_answer(form):
     quoted = f"{PLAN} It ends by `{form.closing}`"
     if form is not HARMONY:
         assert parts(quoted, form, opened=True, finished=False) == (quoted, "", False)
+
+
+def test_a_thought_in_unnamed_marks_that_was_cut_off_has_no_answer():
+    assert parts("<cot>plan", finished=False) == ("plan", "", False)
 
 
 def test_an_empty_thought_that_is_gone_on_with_and_cut_off_is_no_answer():
