@@ -1,0 +1,106 @@
+"""Multiple choice: whether an answer names the right option's letter, A to J."""
+
+from __future__ import annotations
+
+import re
+
+from components.evaluation.graders.results import Text
+from components.evaluation.graders.spelling import fold
+
+_LETTER = r"(?<![A-Za-z0-9'])[A-Ja-j](?![A-Za-z0-9']|-[A-Za-z])"
+_COMMAND = re.compile(
+    r"\\(?:text|math|mathbf|mathrm|textbf|textit|textrm|textsf|mathbb|bm|boldsymbol|mbox|boxed|fbox)"
+    r"(?:rm|bf|it|sf)?(?![A-Za-z])|\\[()\[\],;:! ]|[{}$*_`]|\\quad|\\left|\\right"
+)
+_OPEN, _CLOSED = r"[\s(\[\"'<]*", r"[\s)\]\"'>]*"
+_FIRST = re.compile(
+    rf"{_OPEN}(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|letter|answer)(?:\s+is)?:?\s+)?{_OPEN}"
+    rf"({_LETTER})",
+    re.IGNORECASE,
+)
+_ENDS = re.compile(r"\s*(?:$|[.):;,\]>\"'-]|because\b|since\b)")
+_ANOTHER = re.compile(
+    rf"{_CLOSED}(?:[,/&]|\bor\b|\band\b){_OPEN}(?:(?:option|choice)\s+)?{_LETTER}{_CLOSED}(?:$|[.,;)])"
+    rf"|{_CLOSED}(?:[,/&]|\bor\b|\band\b){_OPEN}(?:(?:option|choice)\s+)?(?-i:(?<![A-Za-z0-9'])[A-J]"
+    r"(?![A-Za-z0-9']|-[a-z]))",
+    re.IGNORECASE,
+)
+_DENIED_AFTER = re.compile(
+    rf"{_CLOSED},?\s*(?:is|was|are|can|could|must|would|does|seems?)\s*(?:n't|\s(?:be\s+)?(?:not|never|"
+    r"wrong|incorrect|false|out|impossible|eliminated|excluded|ruled out)\b|not\b)|"
+    rf"{_CLOSED}\s*(?:isn't|wasn't|can't|cannot)\b",
+    re.IGNORECASE,
+)
+_DENIED_BEFORE = re.compile(
+    rf"(?:\b(?:not|never|nor|neither|except|reject(?:s|ed)?|exclud(?:e|es|ed|ing)|"
+    rf"eliminat(?:e|es|ed|ing)|rul(?:e|es|ed|ing) out|cannot be|instead of|rather than)|n't(?: be)?)"
+    rf"(?:\s+(?:the\s+)?(?:option|choice|answer|letter))?{_OPEN}$",
+    re.IGNORECASE,
+)
+_CAPITAL = re.compile(r"(?<![A-Za-z0-9'\\])[A-J](?![A-Za-z0-9']|-[a-z])")
+# Small letters are options in brackets and behind the word.
+_SMALL = re.compile(
+    r"[(\[]\s*([a-j])\s*[)\]]|\b(?:option|choice|answer(?:\s+is)?:?)\s+[\"']?([a-j])\b(?!\s+[a-z])",
+)
+# The article and the pronoun are letters that stand alone, too.
+_WORD = re.compile(r"\s+(?!is\b|was\b|because\b|since\b|and\b|or\b)[a-z0-9]")
+_FORMULA = re.compile(r"[=<>+^\\]")
+
+
+def states_option(answer: str, letter: str) -> bool:
+    """Return whether the last form that states an option states this one, and no second."""
+    stated = Text.of(answer).stated(lambda statement: _named(statement) is not None)
+    return {_named(statement) for statement in stated} == {letter.strip()}
+
+
+def ends_on_option(answer: str, letter: str) -> bool:
+    """Return whether the last option that is named is `letter`.
+
+    That is the last box's, where it names one, or else the last letter that stands alone and is
+    not denied. Small letters count in brackets, behind `option`, or as the whole answer.
+    """
+    text = Text.of(answer)
+    for content in reversed(text.last_boxes):
+        options = _standing(content) if not _FORMULA.search(_plain(content)) else []
+        if (named := _named(content) or (options[-1] if options else None)) is not None:
+            return len(text.last_boxes) == 1 and named == letter.strip()
+    found = _standing(text.without_boxes)
+    if not found and (whole := re.fullmatch(rf"\W*({_LETTER})\W*", _plain(text.without_boxes))):
+        found = [whole[1].upper()]
+    return bool(found) and found[-1] == letter.strip()
+
+
+def _plain(text: str) -> str:
+    return _COMMAND.sub(" ", fold(text)).strip()
+
+
+def _named(statement: str) -> str | None:
+    """Return the letter that a statement begins with; None where it names none, or a second."""
+    text = _plain(statement)
+    first = _FIRST.match(text)
+    if first is None:
+        return None
+    rest = text[first.end() :]
+    if not _ENDS.match(rest) or _ANOTHER.match(rest) or _DENIED_AFTER.match(rest):
+        return None
+    return first[1].upper()
+
+
+def _standing(text: str) -> list[str]:
+    """Return the letters that stand alone and are not denied, in order."""
+    text = _plain(text)
+    found = [
+        (match.start(), match[0], match.end())
+        for match in _CAPITAL.finditer(text)
+        if match[0] not in "AI" or not _WORD.match(text, match.end())
+    ]
+    found += [
+        (match.start(), (match[1] or match[2]).upper(), match.end())
+        for match in _SMALL.finditer(text)
+    ]
+    return [
+        letter
+        for start, letter, end in sorted(found)
+        if not _DENIED_BEFORE.search(text[max(start - 60, 0) : start])
+        and not _DENIED_AFTER.match(text, end)
+    ]

@@ -1,0 +1,173 @@
+"""Whether two expressions in LaTeX are equal, exactly: read by latex2sympy, compared by sympy.
+
+This runs in a process of its own (`worker.py`), since no bound on what is written bounds what it
+takes to work out: a process can be ended from outside, in any thread and within C code. Nothing is
+rounded. What cannot be shown to be equal is not.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sympy import Expr
+
+SECONDS = 4  # of processor time, for one comparison; an ordinary one takes hundredths
+_BYTES = 2 << 30  # of memory that a comparison may map
+_DIGITS = 60  # to which numbers are worked out to show that they differ
+_GREATEST = {"factorial": 5_000, "Pow": 10_000, "Sum": 10_000, "Product": 10_000}
+_POINTS = 3  # at which expressions in variables are compared before they are simplified
+
+_DECIMAL = re.compile(r"(\d+)\.(\d+)|(\d+)\.(?!\d)|(?<!\d)\.(\d+)")
+_MIXED = re.compile(r"(?<![\d^_{])(\d+)\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}")
+# latex2sympy adds numbers that stand side by side: 2(3) would be 5.
+_SIDE_BY_SIDE = re.compile(r"(?<![_^\d])(\d+)\s*(?=\(|\\frac)|(\\frac\{\d+\}\{\d+\})\s*(?=[\d(\\])")
+
+
+def equal(one: str, other: str, *, proportional: bool = False) -> bool:
+    """Return whether two expressions are equal wherever both are defined; False for unreadable.
+
+    With `proportional` it is enough that one is the other times a number other than zero, as the
+    two sides' differences of one equation are.
+    """
+    import sympy
+    from sympy.core.random import seed
+
+    seed(0)
+    try:
+        left, right = _expression(one), _expression(other)
+        endless = {left, right} & {sympy.oo, -sympy.oo}
+        if endless or {left, right} & {sympy.zoo, sympy.nan}:
+            return bool(endless) and left == right
+        difference = left - right
+        if difference == 0:
+            return True
+        if proportional:
+            ratio = sympy.cancel(sympy.together(left / right))
+            return not ratio.free_symbols and bool(ratio.is_nonzero)
+        if not difference.free_symbols:
+            return _is_zero(difference)
+        return not _differ_at_points(difference) and _vanishes(difference)
+    except (ArithmeticError, ValueError, TypeError, AttributeError, RecursionError, MemoryError):
+        return False
+    except (NotImplementedError, KeyError, IndexError, AssertionError, sympy.SympifyError):
+        return False
+
+
+@lru_cache(maxsize=512)
+def _expression(latex: str) -> Expr:
+    """Return the expression, worked out; raises `ValueError` for what is none, or is too great."""
+    import sympy
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+
+    latex = _MIXED.sub(r"(\1+\\frac{\2}{\3})", latex)
+    latex = _SIDE_BY_SIDE.sub(lambda match: f"{match[0].rstrip()} \\cdot ", latex)
+    latex = _DECIMAL.sub(_as_fraction, latex)
+    config = ConversionConfig(lowercase_symbols=False)
+    try:
+        found: Any = latex2sympy(
+            latex, is_real=True, normalization_config=None, conversion_config=config
+        )
+    except Exception as error:  # noqa: BLE001 (its parser raises bare ones)
+        raise ValueError(f"no expression: {latex}") from error
+    if not isinstance(found, sympy.Expr):
+        raise ValueError(f"no expression: {latex}")
+    _check_bounds(found)
+    imaginary = {symbol: sympy.I for symbol in found.free_symbols if symbol.name in ("i", "imath")}
+    worked_out = found.xreplace(imaginary).doit()
+    if not isinstance(worked_out, sympy.Expr) or worked_out.has(sympy.Float):
+        raise ValueError(f"no exact expression: {latex}")
+    return worked_out
+
+
+def _as_fraction(match: re.Match[str]) -> str:
+    whole, places = match[1] or match[3] or "0", match[2] or match[4] or ""
+    if not places:
+        return whole
+    return rf"(\frac{{{int(whole + places)}}}{{{10 ** len(places)}}})"
+
+
+def _check_bounds(expression: Expr) -> None:
+    """Raise `ValueError` for powers, factorials and sums that would take too long to work out."""
+    import sympy
+
+    for part in sympy.preorder_traversal(expression):
+        greatest = _GREATEST.get(type(part).__name__)
+        if greatest is None:
+            continue
+        if isinstance(part, sympy.Sum | sympy.Product):
+            sizes = [upper - lower for _, lower, upper in part.limits]
+        elif isinstance(part, sympy.Pow):
+            sizes = [part.exp] if part.exp.is_number else []
+            if part.exp.has(sympy.Pow, sympy.factorial) and part.exp.is_number:
+                raise ValueError("a tower of powers")
+        else:
+            sizes = [part.args[0]] if part.args[0].is_number else []
+        for size in sizes:
+            if size.has(sympy.Pow, sympy.factorial) or not abs(size) <= greatest:
+                raise ValueError(f"{type(part).__name__} of {greatest} or more")
+
+
+def _is_zero(number: Expr) -> bool:
+    """Return whether a number without variables is shown to be zero."""
+    if number.is_zero is not None:
+        return bool(number.is_zero)
+    value = number.evalf(_DIGITS)
+    if value.is_comparable and abs(value) > 10 ** -(_DIGITS // 2):
+        return False
+    return number.equals(0) is True
+
+
+def _differ_at_points(difference: Expr) -> bool:
+    """Return whether the expression is not zero at one of a few points, the same ones always."""
+    from sympy import Rational
+
+    names = sorted(difference.free_symbols, key=lambda symbol: symbol.name)
+    for point in range(_POINTS):
+        values = {
+            symbol: Rational(7 * place + 11 * point + 5, 3 * place + 13)
+            for place, symbol in enumerate(names)
+        }
+        value = difference.xreplace(values).evalf(_DIGITS // 2)
+        if value.is_number and value.is_finite and abs(value) > 10 ** -(_DIGITS // 4):
+            return True
+    return False
+
+
+def _vanishes(difference: Expr) -> bool:
+    import sympy
+
+    if sympy.expand(difference) == 0:
+        return True
+    return sympy.simplify(difference) == 0
+
+
+def serve() -> None:
+    """Answer `equal`'s questions, one JSON list a line, with 1 or 0, until the input ends.
+
+    The kernel ends the process where one pair takes longer than `SECONDS`.
+    """
+    import json
+    import resource
+    import signal
+
+    import latex2sympy2_extended.latex2sympy2  # noqa: F401 (before the first clock runs)
+
+    resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    answers = sys.stdout
+    sys.stdout = sys.stderr
+    answers.write("ready\n")
+    answers.flush()
+    for line in sys.stdin:
+        one, other, proportional = json.loads(line)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        found = equal(one, other, proportional=proportional)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        answers.write(f"{int(found)}\n")
+        answers.flush()

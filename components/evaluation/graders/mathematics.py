@@ -1,0 +1,236 @@
+"""Mathematics: whether what an answer states, or ends on, is the reference answer."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from components.evaluation.graders.numbers import InBase, exact
+from components.evaluation.graders.results import Text, last_mathematics
+from components.evaluation.graders.runs import last_run
+from components.evaluation.graders.spelling import fold, tidy
+from components.evaluation.graders.units import changes_number
+from components.evaluation.graders.values import (
+    INTERVALS,
+    UNORDERED,
+    Expression,
+    Group,
+    Number,
+    Relation,
+    Value,
+    Words,
+    assigned,
+    interval,
+    number_of,
+    read,
+)
+from components.evaluation.graders.worker import equal
+
+_WHOLE = 300  # characters: a longer text is no result as a whole
+_NOT_WORKED_OUT = re.compile(
+    r"[\d)}!]\s*(?:[-+/]|\\times|\\cdot|\\div)\s*(?:[\d({]|\\(?!text))|\)\s*\("
+)
+_DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,.])")
+_FIRST_FORMULA = re.compile(r"(?:\$([^$]+)\$|\\\((.+?)\\\))(.*)", re.DOTALL)
+_BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({\\])")
+
+
+def states_reference(answer: str, reference: str) -> bool:
+    """Return whether the whole of what an answer states is the reference, units aside."""
+    stated = Text.of(answer).stated(lambda statement: bool(statement))
+    if len(stated) != 1:
+        return len(stated) > 1 and matches(" , ".join(stated), reference)
+    return matches(stated[0], reference) or _begins_with(stated[0], reference)
+
+
+def ends_on_reference(answer: str, reference: str) -> bool:
+    """Return whether the last box, or without a box the last formula or number, is the
+    reference."""
+    text = Text.of(answer)
+    if text.boxes:
+        if matches(" , ".join(text.last_boxes), reference):
+            return True
+        several = isinstance(read(reference), Group) and len(text.boxes) > len(text.last_boxes)
+        every = " , ".join(dict.fromkeys(box.content for box in text.boxes))
+        return several and matches(every, reference)
+    if len(text.text.strip()) <= _WHOLE and matches(text.text, reference):
+        return True
+    expected = read(reference)
+    formula = last_mathematics(text.text)
+    number, end = last_run(text.text)
+    if formula is not None and (end <= formula[1] or not isinstance(expected, Number)):
+        return matches(formula[0], reference)
+    return matches(number, reference)
+
+
+def matches(stated: str, reference: str) -> bool:
+    """Return whether the content of `stated` is the reference answer."""
+    if not stated.strip():
+        return False
+    wanted = _reference(reference)
+    found = read(stated)
+    if wanted is None or found is None:
+        return bool(stated.strip()) and fold(stated).split() == fold(reference).split()
+    if _same(found, wanted):
+        return True
+    if not isinstance(wanted, Number) or not isinstance(found, Group):
+        return False
+    comma = _DECIMAL_COMMA.sub(r"\1.\2", fold(stated))
+    pointed = number_of(tidy(comma)) if comma != fold(stated) else None
+    return pointed is not None and _same(pointed, wanted)
+
+
+@lru_cache(maxsize=4096)
+def _reference(reference: str) -> Value | None:
+    return read(reference)
+
+
+def _begins_with(stated: str, reference: str) -> bool:
+    """Return whether a statement is the reference and words without digits, as in `5 of them`."""
+    formula = _FIRST_FORMULA.match(stated.strip())
+    if formula is not None:
+        rest = formula[3]
+        first = formula[1] or formula[2]
+    else:
+        first, _, rest = _BOLD.sub("", stated).strip().partition(" ")
+        if exact(tidy(first).rstrip("%,:;")) is None:
+            return False
+    if any(character.isdigit() for character in rest) or changes_number(rest):
+        return False
+    return matches(first.rstrip(",:;"), reference)
+
+
+def _same(found: Value, wanted: Value) -> bool:
+    if isinstance(wanted, Relation) or isinstance(found, Relation):
+        return _same_relation(found, wanted)
+    if isinstance(wanted, Group) or isinstance(found, Group):
+        return _same_group(found, wanted)
+    if isinstance(wanted, InBase) or isinstance(found, InBase):
+        return _same_digits(found, wanted)
+    if isinstance(wanted, Number) and isinstance(found, Number):
+        return _same_number(found, wanted)
+    if isinstance(wanted, Words) or isinstance(found, Words):
+        return _words_of(found) == _words_of(wanted)
+    one, other = _latex(found), _latex(wanted)
+    if one == other:
+        return True
+    if isinstance(wanted, Number) and _NOT_WORKED_OUT.search(one):
+        return False
+    return equal(one, other)
+
+
+def _same_number(found: Number, wanted: Number) -> bool:
+    """Return whether two numbers are equal.
+
+    Beside a percentage 50 and 0.5 are 50 %, and beside `4 million` so are 4 and 4,000,000: which of
+    them was asked for, only the question tells.
+    """
+    if found.value * found.factor == wanted.value * wanted.factor:
+        return True
+    return found.value == wanted.value and 1 in (found.factor, wanted.factor)
+
+
+def _same_digits(found: Value, wanted: Value) -> bool:
+    """Return whether two numbers of a base have the same digits and base; the answer may leave the
+    base out. A number that is only rewritten in another base was not worked out."""
+    if not isinstance(wanted, InBase):
+        return False
+    if isinstance(found, Number):
+        return str(found.value) == wanted.digits
+    if isinstance(found, Expression):
+        return found.latex.upper().replace(" ", "") == wanted.digits
+    return found == wanted
+
+
+def _same_group(found: Value, wanted: Value) -> bool:
+    if not isinstance(found, Group) or not isinstance(wanted, Group):
+        group, other = (found, wanted) if isinstance(found, Group) else (wanted, found)
+        assert isinstance(group, Group)
+        items = _distinct(group.items) if group.kind in ("set", "list") else group.items
+        return len(items) == 1 and group.kind in ("set", "list") and _same(items[0], other)
+    if found.kind in UNORDERED and wanted.kind in UNORDERED:
+        if "union" in (found.kind, wanted.kind) and found.kind != wanted.kind:
+            return False
+        return _same_elements(_distinct(found.items), _distinct(wanted.items))
+    bare = found.kind == "list" and wanted.kind in ("tuple", "()")
+    if found.kind != wanted.kind and not bare:
+        return False
+    return len(found.items) == len(wanted.items) and all(
+        map(_same, found.items, wanted.items)
+    )
+
+
+def _same_elements(found: tuple[Value, ...], wanted: tuple[Value, ...]) -> bool:
+    left = list(wanted)
+    for item in found:
+        place = next((i for i, other in enumerate(left) if _same(item, other)), None)
+        if place is None:
+            return False
+        del left[place]
+    return not left
+
+
+def _distinct(items: tuple[Value, ...]) -> tuple[Value, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def _same_relation(found: Value, wanted: Value) -> bool:
+    if isinstance(found, Relation) and isinstance(wanted, Relation):
+        return _same_equations(found, wanted)
+    relation, other = (found, wanted) if isinstance(found, Relation) else (wanted, found)
+    assert isinstance(relation, Relation)
+    if isinstance(other, Group) and other.kind in INTERVALS:
+        span = interval(relation)
+        return span is not None and _same(span, other)
+    named = assigned(relation)
+    if named is None or (relation is wanted and not named[0]):
+        return False
+    last = read(named[1])
+    if last is None or isinstance(last, Relation):
+        return False
+    return _same(last, other) if relation is found else _same(other, last)
+
+
+def _same_equations(found: Relation, wanted: Relation) -> bool:
+    """Return whether two relations say the same. What is solved for a name has to be solved: with
+    `x = 5` as the reference, `2x = 10` is the problem."""
+    if found == wanted:
+        return True
+    one, other = interval(found), interval(wanted)
+    if one is not None or other is not None:
+        return one is not None and other is not None and _same(one, other)
+    if set(found.signs) | set(wanted.signs) <= {"=", "approx"}:
+        named, expected = assigned(found), assigned(wanted)
+        if named and expected and expected[0]:
+            if named[0].replace(" ", "") == expected[0].replace(" ", ""):
+                left, right = read(named[1]), read(expected[1])
+                return left is not None and right is not None and _same(left, right)
+            if isinstance(read(expected[1]), Number) or named[0]:
+                return False
+        elif expected and isinstance(read(expected[1]), Number):
+            return False
+    if found.signs != wanted.signs or found.signs not in (("=",), ("ne",)):
+        return False
+    sides = [f"({r.sides[0]})-({r.sides[1]})" for r in (found, wanted)]
+    return equal(*sides, proportional=True)
+
+
+def _words_of(value: Value) -> str:
+    if isinstance(value, Words):
+        return value.text
+    return value.latex.casefold() if isinstance(value, Expression) else ""
+
+
+def _latex(value: Value) -> str:
+    if isinstance(value, Number):
+        return _fraction(value.value * value.factor)
+    assert isinstance(value, Expression)
+    return value.latex.replace("%", "")
+
+
+def _fraction(number: Fraction) -> str:
+    sign = "-" if number < 0 else ""
+    if number.denominator == 1:
+        return f"{number}"
+    return rf"{sign}\frac{{{abs(number.numerator)}}}{{{number.denominator}}}"

@@ -1,0 +1,104 @@
+"""Units and other words behind a number, which do not change it, and those that do."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_WORDS = {
+    **{word: number for number, word in enumerate(_SMALL)},
+    **{word: number for number, word in zip(range(20, 100, 10), _TENS, strict=True)},
+}
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9,
+           "trillion": 10**12, "dozen": 12}  # fmt: skip
+# With one of these behind it, a number is only a part of what is meant.
+_CHANGE_IT = frozenset(
+    "squared cubed factorial choose mod modulo and or to minus plus times divided over half "
+    "quarter quarters third thirds halves sin cos tan log ln exp sqrt is not less than "
+    "pi infinity".split()
+) | frozenset(_WORDS)
+# Of one or two letters, what is no variable.
+_SHORT = frozenset(
+    "m s g h l L N J W V K C F A km cm mm dm nm kg mg ml mL hr hrs ft in lb oz yd mi am pm st nd rd "
+    "th Hz kW cl dl cc ha sq cu pt gb GB mb MB kb KB TB".split()
+)
+_ATTACHED = frozenset("m s g h x k l L N J W V K C F A".split())  # `5x` may be a product
+_CODES = re.compile(
+    r"(?:USD|EUR|GBP|INR|CNY|RMB|JPY|CHF|CAD|AUD|US|Rs\.?|RM)\s*(?=[-+]?\.?\d)|(?<=-)\s+(?=\d)"
+)
+# Atomic, so that long words cannot be parted in many ways.
+_UNIT = re.compile(
+    r"(?P<number>[-+(]?\s*[\d.\\].*?[\d.})]|[-+]?\d)(?P<gap>\s*+-?\s*+)"
+    r"(?P<unit>(?>(?>\\text\{[^{}0-9]*\}|[^\W\d_]++)(?>\s*\^\s*\{\s*-?\d\s*\})?|\\cdot|[\s/·.%-])++)"
+)
+_LONGEST = 200  # characters of a number with its unit
+_RAISED_WORD = re.compile(r"\^\s*\{\s*(\\text\{\s*(?:st|nd|rd|th)\s*\})\s*\}")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_PERCENT = frozenset({"percent", "percentage", "pct"})
+
+
+def without_unit(text: str) -> tuple[str, Fraction]:
+    """Return the number's text, and the factor of the sign or word behind it: 1/100 of a percent
+    sign, 10^6 of `million`.
+
+    The text comes back as it is where what is behind it is no unit: `5 and a half`, `5x`.
+    """
+    if len(text) > _LONGEST:
+        return text, Fraction(1)
+    bare = _CODES.sub("", _RAISED_WORD.sub(r"\1", text))
+    found = _UNIT.fullmatch(bare)
+    if found is None:
+        return bare, Fraction(1)
+    words = _LETTERS.findall(found["unit"].replace("\\text", " ").replace("\\cdot", " "))
+    percent = "%" in found["unit"] or bool(_PERCENT & {word.lower() for word in words})
+    factor = Fraction(1, 100) if percent else Fraction(1)
+    while words and words[0].lower().rstrip("s") in _SCALES:
+        factor *= _SCALES[words.pop(0).lower().rstrip("s")]
+    if any(word.lower() in _CHANGE_IT or word.lower() in _SCALES for word in words):
+        return text, Fraction(1)
+    in_text = "\\text" in found["unit"]
+    if not in_text and any(len(word) < 3 and word.isascii() and word not in _SHORT and
+                           word.lower() not in ("of", "a", "per", "an") for word in words):
+        return text, Fraction(1)
+    attached = not found["gap"] and not in_text and words and "^" not in found["unit"]
+    if attached and words[0] in _ATTACHED:
+        return text, Fraction(1)
+    return found["number"].strip(), factor
+
+
+def number_words(text: str) -> int | None:
+    """Return the number that English words spell, such as twenty-one; None for other words."""
+    words = _LETTERS.findall(text.replace("\\text", " ").lower())
+    if not words or len(words) > 12 or not set(words) <= {*_WORDS, *_SCALES, "and"} - {"dozen"}:
+        return None
+    if _LETTERS.sub("", text.replace("\\text", "")).strip(" {}-.,") or words[0] not in _WORDS:
+        return None
+    total = part = 0
+    last = 1000
+    for word in words:
+        if word == "and":
+            continue
+        if word in _SCALES:
+            part = max(part, 1) * _SCALES[word]
+            if _SCALES[word] >= 1000:
+                total, part = total + part, 0
+            last = 1000
+        elif (_WORDS[word] < 10 <= last < 100 and last >= 20) or last >= 100:
+            part += _WORDS[word]
+            last = _WORDS[word]
+        else:
+            return None  # "five six" is two numbers
+    return total + part
+
+
+def changes_number(words: str) -> bool:
+    """Return whether the words behind a number begin with one that makes it a part of another."""
+    first = _LETTERS.search(words)
+    if first is None or not words.strip()[:1].isalpha():
+        return False
+    return first[0].lower() in _CHANGE_IT or first[0].lower().rstrip("s") in _SCALES
