@@ -33,7 +33,8 @@ _DENIED_AFTER = re.compile(
 )
 _DENIED_BEFORE = re.compile(
     rf"(?:\b(?:not|never|nor|neither|except|reject(?:s|ed)?|exclud(?:e|es|ed|ing)|"
-    rf"eliminat(?:e|es|ed|ing)|rul(?:e|es|ed|ing) out|cannot be|instead of|rather than)|n't(?: be)?)"
+    rf"eliminat(?:e|es|ed|ing)|rul(?:e|es|ed|ing) out|"
+    rf"cannot be|instead of|rather than)|n't(?: be)?)"
     rf"(?:\s+(?:the\s+)?(?:option|choice|answer|letter))?{_OPEN}$",
     re.IGNORECASE,
 )

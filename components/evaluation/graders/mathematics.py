@@ -7,10 +7,11 @@ from fractions import Fraction
 from functools import lru_cache
 
 from components.evaluation.graders.numbers import InBase, exact
+from components.evaluation.graders.relations import assigned, interval
 from components.evaluation.graders.results import Text, last_mathematics
 from components.evaluation.graders.runs import last_run
 from components.evaluation.graders.spelling import fold, tidy
-from components.evaluation.graders.units import changes_number
+from components.evaluation.graders.units import changes_number, different_units
 from components.evaluation.graders.values import (
     INTERVALS,
     UNORDERED,
@@ -20,8 +21,6 @@ from components.evaluation.graders.values import (
     Relation,
     Value,
     Words,
-    assigned,
-    interval,
     number_of,
     read,
 )
@@ -38,10 +37,12 @@ _BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({\\])")
 
 def states_reference(answer: str, reference: str) -> bool:
     """Return whether the whole of what an answer states is the reference, units aside."""
-    stated = Text.of(answer).stated(lambda statement: bool(statement))
-    if len(stated) != 1:
-        return len(stated) > 1 and matches(" , ".join(stated), reference)
-    return matches(stated[0], reference) or _begins_with(stated[0], reference)
+    text = Text.of(answer)
+    stated = text.stated(bool)
+    if not stated or matches(" , ".join(stated), reference):
+        return bool(stated)
+    phrase = len(stated) == 1 and stated[0] not in text.last_boxes
+    return phrase and _begins_with(stated[0], reference)
 
 
 def ends_on_reference(answer: str, reference: str) -> bool:
@@ -121,11 +122,13 @@ def _same(found: Value, wanted: Value) -> bool:
 
 
 def _same_number(found: Number, wanted: Number) -> bool:
-    """Return whether two numbers are equal.
+    """Return whether two numbers are equal, and not of two units that are known to differ.
 
     Beside a percentage 50 and 0.5 are 50 %, and beside `4 million` so are 4 and 4,000,000: which of
     them was asked for, only the question tells.
     """
+    if different_units(found.unit, wanted.unit):
+        return False
     if found.value * found.factor == wanted.value * wanted.factor:
         return True
     return found.value == wanted.value and 1 in (found.factor, wanted.factor)
@@ -156,9 +159,7 @@ def _same_group(found: Value, wanted: Value) -> bool:
     bare = found.kind == "list" and wanted.kind in ("tuple", "()")
     if found.kind != wanted.kind and not bare:
         return False
-    return len(found.items) == len(wanted.items) and all(
-        map(_same, found.items, wanted.items)
-    )
+    return len(found.items) == len(wanted.items) and all(map(_same, found.items, wanted.items))
 
 
 def _same_elements(found: tuple[Value, ...], wanted: tuple[Value, ...]) -> bool:
@@ -200,15 +201,12 @@ def _same_equations(found: Relation, wanted: Relation) -> bool:
     one, other = interval(found), interval(wanted)
     if one is not None or other is not None:
         return one is not None and other is not None and _same(one, other)
-    if set(found.signs) | set(wanted.signs) <= {"=", "approx"}:
-        named, expected = assigned(found), assigned(wanted)
-        if named and expected and expected[0]:
-            if named[0].replace(" ", "") == expected[0].replace(" ", ""):
-                left, right = read(named[1]), read(expected[1])
-                return left is not None and right is not None and _same(left, right)
-            if isinstance(read(expected[1]), Number) or named[0]:
-                return False
-        elif expected and isinstance(read(expected[1]), Number):
+    named, expected = assigned(found), assigned(wanted)
+    if expected is not None and expected[0]:
+        if named is not None and named[0].replace(" ", "") == expected[0].replace(" ", ""):
+            left, right = read(named[1]), read(expected[1])
+            return left is not None and right is not None and _same(left, right)
+        if named is not None or isinstance(read(expected[1]), Number):
             return False
     if found.signs != wanted.signs or found.signs not in (("=",), ("ne",)):
         return False

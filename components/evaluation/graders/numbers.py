@@ -109,4 +109,3 @@ def _repeating(fixed: str, again: str) -> Fraction:
     places = len(fixed.partition(".")[2])
     period = Fraction(int(again), 10 ** len(again) - 1)
     return (_decimal(fixed) if fixed.strip(".") else Fraction(0)) + period / 10**places
-

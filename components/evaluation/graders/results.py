@@ -12,9 +12,7 @@ LONGEST = 8000  # characters that are read; an answer is at its end
 _NEAR_THE_END = 2000  # characters in which a phrase may state the result
 
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|[{}]", re.DOTALL)
-_STATES = re.compile(
-    r"\banswer\b[*_]*(?:\s*\}\s*)?\s*(?:is\b\s*:?|:)[*_]*|####", re.IGNORECASE
-)
+_STATES = re.compile(r"\banswer\b[*_]*(?:\s*\}\s*)?\s*(?:is\b\s*:?|:)[*_]*|####", re.IGNORECASE)
 # "The answer is correct" tells of a result that was stated before.
 _REMARK = re.compile(
     r"(?:(?:indeed|clearly|thus|therefore|also|both|now)\s+)*(?:correct|right|wrong|incorrect|verified|"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _LONGEST = 400  # characters before the last digit that may belong to its number
-_UNIT_POWER = re.compile(r"(?<![A-Za-z\\^_])(?:[A-Za-z]{2,}|(?<=\d )[A-Za-z])\^\{?-?\d\}?")
+_NO_NUMBER = re.compile(
+    r"(?<![A-Za-z\\^_])(?:(?:[A-Za-z]{2,}|(?<=\d )[A-Za-z])\^\{?-?\d\}?|[A-Za-z]{2,}\d+(?![\d.]))"
+)
 # Pieces of a formula, from its end: numbers, operators, brackets, commands and lone letters.
 _NUMBER = r"\d(?:[\d.,:'/_]*\d)?"
 _TOKEN = re.compile(
@@ -14,7 +16,7 @@ _TOKEN = re.compile(
     r"|(?P<open>[({\[])|(?P<close>[)}\]])|(?P<space>[ \t]+)|(?P<stop>.)",
     re.DOTALL,
 )
-_NAMES = frozenset("sqrt pi mod".split())
+_NAMES = frozenset({"sqrt", "pi", "mod"})
 _BINARY = frozenset("+*/^=<>×÷·≤≥≠≈") | {"-"}
 _TRAILING = re.compile(
     r"[)}\]]*!?[)}\]]*(?:\s?%|[A-Za-z]+(?:\^\{?-?\d\}?)?)?"
@@ -26,9 +28,10 @@ _TRAILING = re.compile(
 def last_run(text: str) -> tuple[str, int]:
     """Return the formula that the last digit of a text belongs to, and where the digit is.
 
-    An empty text, and 0, for a text without digits. Powers of units, as in cm^2, are no numbers.
+    An empty text, and 0, for a text without digits. Powers of units, as in cm^2, and digits behind
+    letters are no numbers.
     """
-    bare = _UNIT_POWER.sub(lambda match: "x" * len(match[0]), text)
+    bare = _NO_NUMBER.sub(lambda match: "x" * len(match[0]), text)
     end = next((i for i in range(len(bare), 0, -1) if "0" <= bare[i - 1] <= "9"), 0)
     if end == 0:
         return "", 0
@@ -80,8 +83,9 @@ def _goes_on(pieces: list[tuple[str, str]], kept: list[tuple[str, str]]) -> bool
         return True
     if after_kind == "operator" and after in _BINARY:
         signed = after in "-+" and len(kept) > 2 and kept[2][0] != "space"
-        return kind in ("mixed", "close", "command") or (not signed and kind == "word"
-                                                          and len(piece) == 1)
+        return kind in ("mixed", "close", "command") or (
+            not signed and kind == "word" and len(piece) == 1
+        )
     if kind == "command" or after_kind == "command":
         return kind in ("mixed", "close", "command", "operator")
     grouped = re.fullmatch(r"\d{3}|\d+/\d+", after) and re.fullmatch(r"\d{1,3}", piece)

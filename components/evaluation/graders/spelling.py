@@ -31,7 +31,7 @@ _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎", "0123456789
 _SUPERSCRIPT = re.compile(f"[{''.join(_RAISED)}]+")
 _SUBSCRIPT = re.compile(f"[{''.join(_LOWERED)}]+")
 _PLAIN = re.compile(r"[\x20-\x7e\n\t]*")
-_FRACTION = re.compile(r"(\d*)\s*([¼-¾⅐-⅞↉])")
+_FRACTION = re.compile(r"(\d{0,9})\s?([¼-¾⅐-⅞↉])")
 
 _SYMBOLS = {
     "×": r"\times ", "✕": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ",
@@ -51,7 +51,7 @@ _SPELLINGS = [
         (r"(?<=\d)\{,\}(?=\d{3}(?!\d))(?<!(?<!\d)0\{,\})", ","),
         (r"(?<=\d)\{,\}(?=\d)", "."),
         (r"\\[!]|\\phantom\{[^{}]*\}", ""),
-        (r"\\[,:; ]|~|\\q?quad(?![A-Za-z])", " "),
+        (r"(?<!\\)\\[,:; ]|~|\\q?quad(?![A-Za-z])", " "),
         (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:d|t)binom(?![A-Za-z])", r"\\binom"),
         (r"\\(?:text|math)(?:rm|bf|it|sf|tt|normal|up)?\s*\{|\\(?:mbox|hbox)\s*\{", r"\\text{"),
@@ -74,6 +74,7 @@ _SPELLINGS = [
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
         (r"\\l?dots(?:c|b)?(?![A-Za-z])|\\cdots(?![A-Za-z])", "..."),
+        (r"\\log\s*_\s*(\d)", r"\\log_{\1}"),
         (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
         (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
@@ -85,7 +86,9 @@ _SPELLINGS = [
     )
 ]
 # `\text{and}` and `and` part the elements of a list, as a comma does.
-_AND = re.compile(r",?\s*(?:\\text\{\s*,?\s*(and|or)\s*\}|(?<![A-Za-z\\{])(and|or)(?![A-Za-z}]))\s*")
+_AND = re.compile(
+    r",?\s*(?:\\text\{\s*,?\s*(and|or)\s*\}|(?<![A-Za-z\\{])(and|or)(?![A-Za-z}]))\s*"
+)
 _EMPHASIS = "*_`\"' \t\n"
 
 

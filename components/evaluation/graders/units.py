@@ -5,29 +5,30 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_SMALL = (
+_SMALL_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _WORDS = {
-    **{word: number for number, word in enumerate(_SMALL)},
-    **{word: number for number, word in zip(range(20, 100, 10), _TENS, strict=True)},
+    **{word: number for number, word in enumerate(_SMALL_WORDS.split())},
+    **{word: number for number, word in zip(range(20, 100, 10), _TENS_WORDS.split(), strict=True)},
 }
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9,
            "trillion": 10**12, "dozen": 12}  # fmt: skip
 # With one of these behind it, a number is only a part of what is meant.
-_CHANGE_IT = frozenset(
+_CHANGING_WORDS = (
     "squared cubed factorial choose mod modulo and or to minus plus times divided over half "
-    "quarter quarters third thirds halves sin cos tan log ln exp sqrt is not less than "
-    "pi infinity".split()
-) | frozenset(_WORDS)
-# Of one or two letters, what is no variable.
-_SHORT = frozenset(
-    "m s g h l L N J W V K C F A km cm mm dm nm kg mg ml mL hr hrs ft in lb oz yd mi am pm st nd rd "
-    "th Hz kW cl dl cc ha sq cu pt gb GB mb MB kb KB TB".split()
+    "quarter quarters third thirds halves sin cos tan log ln exp sqrt is not less than pi infinity"
 )
-_ATTACHED = frozenset("m s g h x k l L N J W V K C F A".split())  # `5x` may be a product
+_CHANGE_IT = frozenset(_CHANGING_WORDS.split()) | frozenset(_WORDS)
+# Of one or two letters, what is no variable.
+_ABBREVIATIONS = (
+    "m s g h l L N J W V K C F A km cm mm dm nm kg mg ml mL hr hrs ft in lb oz yd mi am pm st nd "
+    "rd th Hz kW cl dl cc ha sq cu pt gb GB mb MB kb KB TB"
+)
+_SHORT = frozenset(_ABBREVIATIONS.split())
+_ATTACHED = frozenset("msghxklLNJWVKCFA")  # `5x` may be a product
 _CODES = re.compile(
     r"(?:USD|EUR|GBP|INR|CNY|RMB|JPY|CHF|CAD|AUD|US|Rs\.?|RM)\s*(?=[-+]?\.?\d)|(?<=-)\s+(?=\d)"
 )
@@ -42,33 +43,49 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _PERCENT = frozenset({"percent", "percentage", "pct"})
 
 
-def without_unit(text: str) -> tuple[str, Fraction]:
-    """Return the number's text, and the factor of the sign or word behind it: 1/100 of a percent
-    sign, 10^6 of `million`.
+def without_unit(text: str) -> tuple[str, Fraction, str]:
+    """Return the number's text, the factor of the sign or word behind it, and the unit.
+
+    The factor is 1/100 of a percent sign and 10^6 of `million`.
 
     The text comes back as it is where what is behind it is no unit: `5 and a half`, `5x`.
     """
     if len(text) > _LONGEST:
-        return text, Fraction(1)
+        return text, Fraction(1), ""
     bare = _CODES.sub("", _RAISED_WORD.sub(r"\1", text))
     found = _UNIT.fullmatch(bare)
     if found is None:
-        return bare, Fraction(1)
+        return bare, Fraction(1), ""
     words = _LETTERS.findall(found["unit"].replace("\\text", " ").replace("\\cdot", " "))
     percent = "%" in found["unit"] or bool(_PERCENT & {word.lower() for word in words})
     factor = Fraction(1, 100) if percent else Fraction(1)
     while words and words[0].lower().rstrip("s") in _SCALES:
         factor *= _SCALES[words.pop(0).lower().rstrip("s")]
     if any(word.lower() in _CHANGE_IT or word.lower() in _SCALES for word in words):
-        return text, Fraction(1)
+        return text, Fraction(1), ""
     in_text = "\\text" in found["unit"]
-    if not in_text and any(len(word) < 3 and word.isascii() and word not in _SHORT and
-                           word.lower() not in ("of", "a", "per", "an") for word in words):
-        return text, Fraction(1)
+    if not in_text and any(
+        len(word) < 3
+        and word.isascii()
+        and word not in _SHORT
+        and word.lower() not in ("of", "a", "per", "an")
+        for word in words
+    ):
+        return text, Fraction(1), ""
     attached = not found["gap"] and not in_text and words and "^" not in found["unit"]
     if attached and words[0] in _ATTACHED:
-        return text, Fraction(1)
-    return found["number"].strip(), factor
+        return text, Fraction(1), ""
+    return found["number"].strip(), factor, " ".join(words)
+
+
+def different_units(one: str, other: str) -> bool:
+    """Return whether both are physical units of one word that sympy knows, and not the same."""
+    if not one or not other or one == other:
+        return False
+    from sympy.physics import units
+
+    found = [getattr(units, word, None) for word in (one, other)]
+    return all(isinstance(unit, units.Quantity) for unit in found) and found[0] != found[1]
 
 
 def number_words(text: str) -> int | None:

@@ -7,16 +7,17 @@ is exact, or an expression, which `worker.py` compares.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from components.evaluation.graders.brackets import signs, split
 from components.evaluation.graders.numbers import InBase, exact, in_base
 from components.evaluation.graders.spelling import tidy
 from components.evaluation.graders.units import number_words, without_unit
 
 LONGEST = 2000  # characters of a result
-_DEEPEST = 8  # brackets in brackets
+DEEPEST = 8  # brackets in brackets
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Number:
 
     value: Fraction  # without the factor
     factor: Fraction = Fraction(1)
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several values. `kind` is list, set, tuple, union, matrix, ratio, or an interval's brackets."""
+    """Values; `kind` is list, set, tuple, union, matrix, ratio, or the brackets of an interval."""
 
     kind: str
     items: tuple[Value, ...]
@@ -69,22 +71,22 @@ _CUP = re.compile(r"\\cup(?![A-Za-z])")
 _COLON = re.compile(r":")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
-_NAME = re.compile(
+NAME = re.compile(
     r"(?:\\[A-Za-z]+\s*)?(?:[A-Za-z]|\\[A-Za-z]+|\\text\{[^{}]*\}|[A-Z]{2,4})"
     r"(?:\s*_\s*(?:\w|\{[^{}]*\}|\\text\{[^{}]*\}))?'*\s*(?:\(.{1,20}\))?"
 )
-_LABEL = re.compile(r"(?:\\text\{\s*)?[A-Za-z][A-Za-z ]{2,40}:\s*\}?\s*")
+_LABEL = re.compile(r"\A(?:\\text\{\s*)?[A-Za-z][A-Za-z ]{2,40}:\s*\}?\s*")
 _HEDGE = re.compile(
-    r"(?:\\approx|\\text\{\s*(?:approximately|about|exactly|roughly)\s*\}"
+    r"\A(?:\\approx|\\text\{\s*(?:approximately|about|exactly|roughly)\s*\}"
     r"|(?:approximately|about|exactly|roughly)\b)\s*"
 )
-_SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?")
-_ONLY_TEXT = re.compile(r"(?:\\text\{[^{}]*\}|[^\W\d_]|[\s.,'!?-])+")
+ONLY_TEXT = re.compile(r"(?:\\text\{[^{}]*\}|[^\W\d_]|[\s.,'!?-])+")
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{4,}|\\text\{[^{}]*[^\W\d_]{2,}")
 _UNREADABLE = re.compile(
     r"\d\s+\d|\d\s*_|\d\.\d*\.|\.\.|'|(?<![\d.])\.(?!\d)|[^\x00-\x7f]|[?@#&\"]|\\text|\\or\b"
 )
-_SHORT_WORDS = frozenset("yes no odd even dne true both none".split())
+_ALL_TEXT = re.compile(r"\\text\{([^{}]*\d[^{}]*|\s*\(?[A-Za-z]\)?\s*)\}")
+_SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "dne", "true", "both", "none"})
 _SAME = {
     "does not exist": "dne", "undefined": "undefined", "no solutions": "no solution",
     "there is no solution": "no solution", "there are no solutions": "no solution",
@@ -97,13 +99,17 @@ def read(text: str) -> Value | None:
     """Return what is stated; None for nothing, for what is too long or not to be taken apart."""
     if len(text) > LONGEST:
         return None
-    return _read(tidy(text), _DEEPEST)
+    return _read(tidy(text), DEEPEST)
 
 
 def _read(text: str, depth: int) -> Value | None:
-    text = _HEDGE.sub("", _LABEL.sub("", text.strip().rstrip(".").strip(), count=1), count=1).strip()
+    text = _HEDGE.sub(
+        "", _LABEL.sub("", text.strip().rstrip(".").strip(), count=1), count=1
+    ).strip()
     if not text or depth == 0:
         return None
+    if (inner := _ALL_TEXT.fullmatch(text)) is not None:
+        return _read(inner[1], depth - 1)
     for reader in (_number, _matrix, _union, _chain, _listed, _bracketed, _ratio, _words):
         found = reader(text, depth)
         if found is not None:
@@ -119,9 +125,9 @@ def number_of(text: str) -> Number | InBase | None:
         return Number(plain)
     if (word := number_words(text)) is not None:
         return Number(Fraction(word))
-    bare, factor = without_unit(text)
+    bare, factor, unit = without_unit(text)
     value = None if bare == text else exact(bare)
-    return None if value is None else Number(value, factor)
+    return None if value is None else Number(value, factor, unit)
 
 
 def _number(text: str, _: int) -> Value | None:
@@ -133,44 +139,44 @@ def _matrix(text: str, depth: int) -> Value | None:
     if found is None:
         return None
     rows = [row for row in found[2].split("\\\\") if row.strip()]
-    read_rows = [_group("tuple", row.split("&"), depth) for row in rows]
+    read_rows = [group("tuple", row.split("&"), depth) for row in rows]
     if None in read_rows:
         return None
     return Group("matrix", tuple(row for row in read_rows if row is not None))
 
 
 def _union(text: str, depth: int) -> Value | None:
-    parts = _split(text, _CUP) or []
+    parts = split(text, _CUP) or []
     if len(parts) < 2 and _RELATION.search(text):
-        parts = _split(text, _OR) or []
+        parts = split(text, _OR) or []
         if any(re.search(r"[<>]|\\[lg]e\b", part) is None for part in parts):
             return None
-    return _group("union", parts, depth) if len(parts) > 1 else None
+    return group("union", parts, depth) if len(parts) > 1 else None
 
 
 def _chain(text: str, depth: int) -> Value | None:
-    if len(_split(text, _COMMA) or ()) > 1 or len(_split(text, _OR) or ()) > 1:
+    if len(split(text, _COMMA) or ()) > 1 or len(split(text, _OR) or ()) > 1:
         return None
-    sides = _split(text, _RELATION)
+    sides = split(text, _RELATION)
     if sides is None or len(sides) < 2:
         return None
-    signs = tuple(sign.lstrip("\\") for sign in _signs(text))
-    if signs == ("in",):
+    between = tuple(sign.lstrip("\\") for sign in signs(text, _RELATION))
+    if between == ("in",):
         return _read(sides[1], depth - 1)
-    if "\\pm" in text and set(signs) == {"="} and _NAME.fullmatch(sides[0]):
+    if "\\pm" in text and set(between) == {"="} and NAME.fullmatch(sides[0]):
         return _read(sides[-1], depth - 1)
-    return Relation(signs, tuple(side.strip() for side in sides))
+    return Relation(between, tuple(side.strip() for side in sides))
 
 
 def _listed(text: str, depth: int) -> Value | None:
     for part in (_OR, _COMMA):
-        parts = _split(text, part)
+        parts = split(text, part)
         if parts is not None and len(parts) > 1:
             if part is _COMMA:
                 parts = [item for item in parts if item.strip()]
-            return _group("list", [p for item in parts for p in _both(item)], depth)
+            return group("list", [p for item in parts for p in _both(item)], depth)
     both = _both(text)
-    return _group("list", both, depth) if len(both) > 1 else None
+    return group("list", both, depth) if len(both) > 1 else None
 
 
 def _both(text: str) -> list[str]:
@@ -190,26 +196,26 @@ def _bracketed(text: str, depth: int) -> Value | None:
             return Words("no solution")
     if opening not in "([{" or closing not in ")]}" or len(text) < 2:
         return None
-    parts = _split(inner, _COMMA)
+    parts = split(inner, _COMMA)
     if parts is None:
         return None
     if len(parts) == 1 and text.startswith("\\{"):
-        return _group("set", _both(inner), depth)
+        return group("set", _both(inner), depth)
     if len(parts) == 1:
         return _read(inner, depth - 1) if opening + closing in ("()", "{}", "[]") else None
     if text.startswith("\\{"):
-        return _group("set", [p for item in parts for p in _both(item)], depth)
+        return group("set", [p for item in parts for p in _both(item)], depth)
     if opening + closing not in INTERVALS or (len(parts) > 2 and opening + closing != "()"):
-        return _group("list", parts, depth) if opening + closing in ("{}", "[]") else None
-    return _group(opening + closing if len(parts) == 2 else "tuple", parts, depth)
+        return group("list", parts, depth) if opening + closing in ("{}", "[]") else None
+    return group(opening + closing if len(parts) == 2 else "tuple", parts, depth)
 
 
 def _ratio(text: str, depth: int) -> Value | None:
-    parts = _split(re.sub(r"(?i)\s*(?:\\text\{\s*)?[ap]\.?\s*m\b\.?\s*\}?$", "", text), _COLON)
+    parts = split(re.sub(r"(?i)\s*(?:\\text\{\s*)?[ap]\.?\s*m\b\.?\s*\}?$", "", text), _COLON)
     if parts is None or len(parts) < 2 or any(exact(part.strip()) is None for part in parts):
         return None
     half = re.search(r"(?i)([ap])\.?\s*m\b\.?\s*\}?$", text)
-    found = _group("ratio", parts, depth)
+    found = group("ratio", parts, depth)
     if half is None or found is None:
         return found
     return Group("ratio", (*found.items, Words(half[1].lower())))
@@ -219,97 +225,15 @@ def _words(text: str, _: int) -> Value | None:
     if text in ("\\emptyset", "\\emptyset "):
         return Words("no solution")
     worded = _LONG_WORD.search(text) or text.casefold() in _SHORT_WORDS
-    if not worded and not (_ONLY_TEXT.fullmatch(text) and "\\text" in text):
+    if not worded and not (ONLY_TEXT.fullmatch(text) and "\\text" in text):
         return None
     bare = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
     folded = " ".join(re.sub(r"[.,!?'\"]", "", bare).casefold().split())
     return Words(_SAME.get(folded, folded)) if folded else None
 
 
-def _group(kind: str, parts: Sequence[str], depth: int) -> Group | None:
+def group(kind: str, parts: Sequence[str], depth: int) -> Group | None:
     items = [_read(part, depth - 1) for part in parts]
     if any(item is None for item in items):
         return None
     return Group(kind, tuple(item for item in items if item is not None))
-
-
-def _split(text: str, separator: re.Pattern[str]) -> list[str] | None:
-    """Return the parts between separators outside all brackets; None for unbalanced brackets."""
-    places = list(_outside(text, separator))
-    if places and places[-1] is None:
-        return None
-    edges = [0, *(edge for place in places if place for edge in place), len(text)]
-    return [text[edges[i] : edges[i + 1]] for i in range(0, len(edges), 2)]
-
-
-def _signs(text: str) -> list[str]:
-    return [text[place[0] : place[1]].strip() for place in _outside(text, _RELATION) if place]
-
-
-def _outside(text: str, separator: re.Pattern[str]) -> Iterator[tuple[int, int] | None]:
-    """Yield start and end of every separator outside brackets; None last where they do not match.
-
-    Round and square brackets may close each other, as intervals do.
-    """
-    depth = position = 0
-    while position < len(text):
-        found = separator.match(text, position) if depth == 0 else None
-        if found:
-            yield found.span()
-            position = found.end()
-            continue
-        character = text[position]
-        if character == "\\" and text[position + 1 : position + 2] not in ("{", "}"):
-            position += 1
-            while position < len(text) and text[position].isalpha():
-                position += 1
-            continue
-        depth += (character in "([{") - (character in ")]}")
-        if depth < 0:
-            break
-        position += 1
-    if depth != 0:
-        yield None
-
-
-def assigned(relation: Relation) -> tuple[str, str] | None:
-    """Return the name and the last side of `x = 5`, or of `12 + 25 = 37`; None for an equation.
-
-    The name is empty where the first side has no variable. Of `x = 1/3 \\approx 0.33` the side
-    before the approximation counts.
-    """
-    if set(relation.signs) - {"=", "approx"}:
-        return None
-    first, *others = relation.sides
-    exact_ones = [
-        side for sign, side in zip(relation.signs, others, strict=True) if sign == "="
-    ]
-    last = exact_ones[-1] if exact_ones else others[-1]
-    if _NAME.fullmatch(first) or _ONLY_TEXT.fullmatch(first):
-        return first, last
-    letters = set(re.findall(r"(?<![\\A-Za-z])[A-Za-z]", re.sub(r"\\text\{[^{}]*\}", "", first)))
-    if not letters - {"e", "i"} or len(letters) > 1:
-        if relation.signs[0] == "approx" and not exact_ones:
-            last = first
-        return "", last
-    return None
-
-
-def interval(relation: Relation) -> Group | None:
-    """Return the interval of `a < x \\le b` or `x > a`; None for another relation."""
-    if set(relation.signs) <= {"<", "le"}:
-        sides, signs = relation.sides, relation.signs
-    elif set(relation.signs) <= {">", "ge"}:
-        sides, signs = relation.sides[::-1], relation.signs[::-1]
-    else:
-        return None
-    places = [i for i, side in enumerate(sides) if _SYMBOL.fullmatch(side)]
-    places = [i for i in places if sides[i] not in ("\\infty", "\\pi", "e")]
-    if len(places) != 1 or len(sides) > 3 or (len(sides) == 3 and places != [1]):
-        return None
-    (place,) = places
-    lower = sides[place - 1] if place > 0 else "-\\infty"
-    upper = sides[place + 1] if place + 1 < len(sides) else "\\infty"
-    opening = "[" if place > 0 and signs[place - 1] in ("le", "ge") else "("
-    closing = "]" if place < len(signs) and signs[place] in ("le", "ge") else ")"
-    return _group(opening + closing, [lower, upper], _DEEPEST)
