@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -225,16 +225,20 @@ def digest_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def digest_folder(folder: Path, *, suffixes: tuple[str, ...] | None = None) -> str:
+def digest_folder(
+    folder: Path, *, suffixes: tuple[str, ...] | None = None, without: Collection[Path] = ()
+) -> str:
     """Return one SHA-256 over the names and contents of a folder's files.
 
-    Hidden files do not count; with `suffixes`, only files that end so do.
+    Hidden files and those in `without` do not count; with `suffixes`, only files that end so do.
     """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
         if not path.is_file() or hidden or (suffixes and path.suffix not in suffixes):
+            continue
+        if path in without:
             continue
         digest.update(name.as_posix().encode() + b"\0" + digest_file(path).encode() + b"\n")
     return digest.hexdigest()

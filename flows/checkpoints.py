@@ -123,8 +123,10 @@ def read_shape(place: Path) -> Shape | None:
         return None
 
 
-def shape_from_config(document: dict[str, Any]) -> Shape | None:
+def shape_from_config(document: Any) -> Shape | None:
     """Return the shape in a config.json; None where it lacks a size."""
+    if not isinstance(document, dict):
+        return None
     heads = document.get("num_attention_heads")
     try:
         return Shape(
@@ -137,7 +139,7 @@ def shape_from_config(document: dict[str, Any]) -> Shape | None:
             vocabulary=document["vocab_size"],
             tied=document.get("tie_word_embeddings", False),
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
 
 

@@ -12,9 +12,9 @@ from components.evaluation.judges.rules import RulesJudge
 from components.evaluation.judging import Jury, judged_rows
 from components.evaluation.rows import Row
 from components.lm.ablation import ablated
+from components.lm.adapters import attach_adapter
 from components.lm.engines.finished import FinishedRequests
 from components.lm.generation import engine_of
-from components.lm.loading import attach_adapter
 from components.records import Arm, Outcome, Role, View
 from components.results import CutFigure, RateFigure, Standing, Undo
 from components.storage import digest_bytes

@@ -13,7 +13,8 @@ from components.evaluation.asking import Exam, sample
 from components.evaluation.judging import Examiner
 from components.evaluation.metrics import counts_of, rates
 from components.evaluation.rows import Row
-from components.lm.loading import attach_adapter, checkpoint_folder, load_model, load_tokenizer
+from components.lm.adapters import attach_adapter
+from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.measures import in_order, is_compared
 from components.records import Arm, Form, Outcome, Prompt, Role, Split
 from components.results import ModelRef, Models, PromptSet, RateFigure

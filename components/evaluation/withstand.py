@@ -20,8 +20,9 @@ from components.evaluation.inquiry import Chosen, Inquiry, Subject, Variant
 from components.evaluation.judges.rules import RulesJudge
 from components.evaluation.judges.verdicts import KeptVerdicts
 from components.evaluation.judging import Jury
+from components.lm.adapters import merge_adapter
 from components.lm.engines.finished import FinishedRequests
-from components.lm.loading import checkpoint_folder, load_model, load_tokenizer, merge_adapter
+from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.records import Arm, Prompt, Role, Split
 from components.results import (
     Ablation,

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import ConfigError, ModelError
+from components.lm.architecture import check_supported, outline
+from components.lm.configuration import read_document, refusing
 from components.lm.loading import describe_checkpoint, fetch
 from components.results import ModelRef
-from components.storage import read_json
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_SHARDS = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +68,26 @@ def describe(name: str, revision: str | None, *, key: str) -> ModelRef:
 
 
 def check_complete(folder: Path) -> None:
-    """Raise `ModelError` unless `folder` holds a whole model with safetensors weights."""
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} holds an adapter; merge it into its model and save that")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} holds no checkpoint: config.json is missing")
-    if not any(folder.glob("*.safetensors")):
-        pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
-        found = f" (only {', '.join(pickled)}, and pickled weights are not read)" if pickled else ""
-        raise ModelError(
-            f"{folder} has no .safetensors weights{found}; save the model with save_pretrained"
-        )
-    if (folder / _SHARDS).is_file():
-        shards = set(read_json(folder / _SHARDS)["weight_map"].values())
-        missing = sorted(shard for shard in shards if not (folder / shard).is_file())
-        if missing:
-            raise ModelError(f"{folder} lacks shards that its index names: {', '.join(missing)}")
-    _check_tokenizer(folder)
+    """Raise `ModelError` unless `folder` holds a whole model of a supported architecture.
+
+    Told from its settings and the headers of its files, in seconds and without its memory.
+    """
+    model = outline(folder)
+    check_supported(model)
+    _check_tokenizer(folder, rows=model.config.vocab_size)
 
 
-def _check_tokenizer(folder: Path) -> None:
+def _check_tokenizer(folder: Path, *, rows: int) -> None:
     """Raise `ModelError` where more tokens are defined than the model has embeddings for."""
     path = folder / "tokenizer.json"
-    rows = read_json(folder / "config.json").get("vocab_size")
-    if not path.is_file() or rows is None:
+    if not path.exists() and not path.is_symlink():
         return
-    added = read_json(path).get("added_tokens", [])
-    highest = max((token["id"] for token in added), default=-1)
+    document = read_document(path)
+    with refusing(f"{path} is no tokenizer"):
+        words = document["model"]["vocab"]
+        numbers = list(words.values()) if isinstance(words, dict) else [len(words) - 1]
+        numbers += [token["id"] for token in document.get("added_tokens") or ()]
+        highest = max(map(int, numbers), default=-1)
     if highest >= rows:
         raise ModelError(
             f"{folder}: the tokenizer's token {highest} has no embedding (the model has {rows}); "

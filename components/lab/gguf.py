@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +13,9 @@ from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.errors import ModelError
+from components.lm.architecture import check_supported, silenced
+from components.lm.configuration import refusing
+from components.lm.weights import check_loaded, check_report
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,23 +27,41 @@ def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the de-quantised model, in single precision, and the tokenizer of a GGUF file.
 
     Both can be saved as an ordinary checkpoint. Raises `ModelError` where the file is missing,
-    cut short, or of an architecture or tokenizer that transformers cannot read.
+    cut short, lacks weights, or is of an architecture or tokenizer that transformers cannot read
+    or this project does not support.
     """
     if not path.is_file():
         raise ModelError(f"{path} is missing; put the GGUF file there or change the profile")
-    try:
+    what = f"{path} cannot be read as a GGUF checkpoint"
+    with silenced(), refusing(what), _alone(path) as folder:
         splitting = _pre_tokenizer(path)
         tokenizer = AutoTokenizer.from_pretrained(
-            path.parent, gguf_file=path.name, local_files_only=True
+            folder, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
-        quantised = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            gguf_file=path.name,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{path} cannot be read as a GGUF checkpoint: {error}") from error
+        quantised, report = loaded
+        check_report(what, report)
+        check_loaded(what, quantised)
+        check_supported(quantised)
     if splitting == _SMOLLM:
         _split_digits(tokenizer)
     return _plain_model(quantised), _plain_tokenizer(tokenizer)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """Yield a folder with nothing but the file: settings, code and adapters that lie beside it
+    would be read with it."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / path.name).symlink_to(path.resolve())
+        yield Path(folder)
 
 
 def _pre_tokenizer(path: Path) -> str | None:
@@ -66,7 +90,7 @@ def _plain_model(quantised: PreTrainedModel) -> PreTrainedModel:
     config = quantised.config
     for trace in ("quantization_config", "_model_name_or_path"):
         config.__dict__.pop(trace, None)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     model.load_state_dict(quantised.state_dict())
     return model.eval()
 

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from components.errors import ModelError
 from components.lm.states import backbone
-
-# The norm through which a block's MLP reads the stream: Gemma's first name, most others' second.
-_BEFORE_MLP = ("pre_feedforward_layernorm", "post_attention_layernorm")
+from components.lm.wiring import mlp_readers
 
 
 def project_out(states: Tensor, direction: Tensor) -> Tensor:
@@ -46,7 +44,7 @@ def ablated(model: nn.Module, direction: Tensor) -> Iterator[None]:
         return project_out(output, unit)
 
     blocks = list(decoder.layers)
-    readers = [blocks[0], *(_norm_before_mlp(block) for block in blocks)]
+    readers = [blocks[0], *mlp_readers(model)]
     handles = [reader.register_forward_pre_hook(before) for reader in readers]
     handles += [block.register_forward_hook(after) for block in blocks]
     try:
@@ -64,13 +62,3 @@ def _unit(direction: Tensor, hidden: int) -> Tensor:
             f"this one has the shape {tuple(direction.shape)} and the length {length.item():g}"
         )
     return direction.float() / length
-
-
-def _norm_before_mlp(block: nn.Module) -> nn.Module:
-    for name in _BEFORE_MLP:
-        if hasattr(block, name):
-            return getattr(block, name)
-    raise ModelError(
-        f"{type(block).__name__} is not supported: it has none of the norms "
-        f"{', '.join(_BEFORE_MLP)}, through which its MLP would read the residual stream"
-    )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
+from components.lm.configuration import GENERATION, read_config
 from components.lm.engines.in_process import InProcess
 from components.lm.engines.protocol import Request, collect
 from components.lm.templates import turns_of
@@ -24,10 +25,10 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fr
 
 def checkpoint_end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return what `end_tokens` does of the model in `folder`, without loading it."""
-    try:
+    config = read_config(folder)
+    if (folder / GENERATION).is_file():
         settings = GenerationConfig.from_pretrained(folder, local_files_only=True)
-    except OSError:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    else:
         settings = GenerationConfig.from_model_config(config)
     return _ends(settings, tokenizer)
 

@@ -1,4 +1,4 @@
-"""Checkpoints, tokenizers and adapters, from local folders or pinned hub revisions."""
+"""Checkpoints and tokenizers, from local folders or pinned hub revisions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -18,13 +17,23 @@ from transformers import (
 )
 
 from components.errors import ModelError
+from components.lm.architecture import outline, silenced
 from components.lm.chat import prompt_contract
+from components.lm.configuration import read_config, refusing
 from components.lm.template_checks import check_template
+from components.lm.weights import (
+    check_finite,
+    check_loaded,
+    check_report,
+    digest_checkpoint,
+    read_weights,
+    refuse_adapter,
+    weight_files,
+)
 from components.results import ModelRef, Models, PromptContract
-from components.storage import CHECKPOINT_FILES, digest_folder, read_json
+from components.storage import CHECKPOINT_FILES, read_json
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
@@ -92,47 +101,31 @@ def free_memory() -> None:
 
 def context_length(folder: Path) -> int:
     """Return how many tokens prompt and completion may have together in the model in `folder`."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    return int(config.get_text_config().max_position_embeddings)
+    return int(read_config(folder).get_text_config().max_position_embeddings)
 
 
 def describe_checkpoint(
     folder: Path, *, location: str, where: str, revision: str | None = None
 ) -> ModelRef:
-    """Return what there is to know of the checkpoint in `folder` without loading its weights.
+    """Return what there is to know of the checkpoint in `folder` without loading the model.
 
-    Raises `ModelError` where the folder holds no checkpoint with safetensors, tokenizer and
-    chat template.
+    Its files are read once, for their digest and for weights that are not finite. Raises
+    `ModelError` where the folder holds no whole checkpoint of one model, with safetensors,
+    tokenizer and chat template.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{location!r} holds no checkpoint: {folder / 'config.json'} is missing")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise ModelError(f"{location!r} has no .safetensors weights; pickled weights are not read")
-    parameters = 0
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        for path in weights:
-            with safe_open(path, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - not a mapping
-                    size = 1
-                    for axis in tensors.get_slice(name).get_shape():
-                        size *= axis
-                    parameters += size
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"checkpoint {location!r} cannot be read: {error}") from error
+    model = outline(folder)
+    with refusing(f"the weights in {folder} cannot be read"):
+        check_finite(str(folder), read_weights(folder))
     return ModelRef(
         location=location,
         where=where,
         revision=revision,
-        digest=digest_folder(folder, suffixes=CHECKPOINT_FILES),
-        architecture=(config.architectures or [type(config).__name__])[0],
-        parameters=parameters,
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        vocabulary=config.vocab_size,
+        digest=digest_checkpoint(folder),
+        architecture=type(model).__name__,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        layers=model.config.num_hidden_layers,
+        hidden=model.config.hidden_size,
+        vocabulary=model.config.vocab_size,
         contract=_contract(folder),
     )
 
@@ -181,23 +174,27 @@ def load_model(
 
     In the precision of `default_precision`; with `load_in_4bit` its linear layers as NF4, the LM
     head excepted. Safetensors only, no code from the checkpoint. Raises `ModelError` where it
-    cannot be loaded.
+    cannot be loaded, where a weight is missing, not the model's, or not finite.
     """
-    from safetensors import SafetensorError
-
     device = device or default_device()
     quantised = _nf4(device) if load_in_4bit else {}
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
+    refuse_adapter(folder)
+    config = read_config(folder)
+    weight_files(folder)
+    with silenced(), refusing(f"the model in {folder} cannot be loaded"):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
+            config=config,
             dtype=default_precision(device),
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
+            output_loading_info=True,
             **quantised,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"the model in {folder} cannot be loaded: {error}") from error
+        model, report = loaded
+        check_report(str(folder), report)
+        check_loaded(str(folder), model)
     return (model if load_in_4bit else model.to(device)).eval()
 
 
@@ -231,29 +228,3 @@ def _nf4(device: torch.device) -> dict[str, Any]:
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
     return {"quantization_config": settings, "device_map": {"": device}}
-
-
-def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Return `model` with the adapter in `folder`, in evaluation mode.
-
-    Raises `ModelError` where the folder holds no safetensors adapter or it does not fit the model.
-    """
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError(f"{folder} holds no adapter (adapter_model.safetensors is missing)")
-    try:
-        adapted = PeftModel.from_pretrained(model, str(folder))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"the adapter in {folder} does not fit this model: {error}") from error
-    return adapted.eval()
-
-
-def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """Return `model` with the adapter in `folder` added to its weights, which change in place.
-
-    It is an ordinary checkpoint then. Raises `ModelError` as `attach_adapter` does.
-    """
-    merged: Any = attach_adapter(model, folder).merge_and_unload()
-    return merged.eval()

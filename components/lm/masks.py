@@ -22,6 +22,10 @@ from components.lm.states import backbone
 from components.storage import atomic_path
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+# Where they lie in a decoder block.
+PATHS = frozenset(
+    f"{'self_attn' if name in PROJECTIONS[:4] else 'mlp'}.{name}" for name in PROJECTIONS
+)
 _SHAPES = "shapes"
 
 
@@ -33,15 +37,18 @@ def projections(model: nn.Module) -> dict[str, nn.Linear]:
     """
     found: dict[str, nn.Linear] = {}
     for index, block in enumerate(backbone(model).layers):
-        for path, module in block.named_modules():
-            if path.rpartition(".")[2] in PROJECTIONS:
-                found[f"layers.{index}.{path}"] = getattr(module, "base_layer", module)
-        here = sorted(projection_of(n) for n in found if n.startswith(f"layers.{index}."))
-        if here != sorted(PROJECTIONS):
+        here = {
+            path: getattr(module, "base_layer", module)
+            for path, module in block.named_modules()
+            if projection_of(path) in PROJECTIONS
+        }
+        if here.keys() != PATHS:
             raise ModelError(
-                f"decoder block {index + 1} is not supported: it has {', '.join(here) or 'none'} "
-                f"of the projections {', '.join(PROJECTIONS)}, each of which must be there once"
+                f"decoder block {index + 1} of {type(model).__name__} is not supported: its "
+                f"projections are {', '.join(here) or 'none'}; each of {', '.join(sorted(PATHS))} "
+                "must be there once, and no other"
             )
+        found |= {f"layers.{index}.{path}": module for path, module in here.items()}
     for name, linear in found.items():
         if not isinstance(linear, nn.Linear):
             raise ModelError(f"{name} is a {type(linear).__name__}, not a plain linear layer")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import TrainingError
-from components.lm.loading import checkpoint_folder, load_model, load_tokenizer, merge_adapter
+from components.lm.adapters import merge_adapter
+from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.provenance import part
 from components.records import Arm, Split
 from components.results import Adapter, Tuned, Undo

@@ -10,8 +10,11 @@ from huggingface_hub.errors import GatedRepoError
 from transformers import PreTrainedTokenizerFast
 
 from components.errors import ConfigError, ModelError
+from components.lm.architecture import outline
+from components.lm.configuration import CONFIG, read_document
 from components.lm.loading import default_device, default_precision, fetch
-from components.storage import CHECKPOINT_FILES, digest_folder, read_json
+from components.lm.weights import stored_weights
+from components.storage import CHECKPOINT_FILES, digest_folder
 
 
 def locate(model: str, revision: str | None, label: str) -> tuple[Path, str | None]:
@@ -57,17 +60,14 @@ def _reason(error: ModelError, model: str) -> str:
 
 
 def check_architecture(folder: Path, architecture: str, label: str, kind: str) -> None:
-    """Raise `ModelError` unless `folder` holds a model of `architecture` as safetensors."""
-    config = folder / "config.json"
-    found = read_json(config).get("architectures") if config.is_file() else None
+    """Raise `ModelError` unless `folder` holds a whole model of `architecture` as safetensors."""
+    found = read_document(folder / CONFIG).get("architectures")
     if found != [architecture]:
-        what = f"holds a {', '.join(found)}" if found else "has no config.json that names a model"
-        raise ModelError(f"the judge {label!r}: {folder} {what}; a {kind} is a {architecture}")
-    if not any(folder.glob("*.safetensors")):
+        what = f"names the model {found!r}" if found else "names no model"
         raise ModelError(
-            f"the judge {label!r}: {folder} has no .safetensors weights; pickled weights are not "
-            "read"
+            f"the judge {label!r}: {folder / CONFIG} {what}; a {kind} is a {architecture}"
         )
+    outline(folder)
 
 
 def tokenizer(folder: Path, label: str) -> PreTrainedTokenizerFast:
@@ -101,12 +101,10 @@ def control_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[int, str]:
 def check_memory(folder: Path, label: str) -> None:
     """Raise `ModelError` where the weights do not fit the free memory of their device."""
     device = default_device()
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    config = read_json(folder / "config.json")
-    stored = config.get("dtype") or config.get("torch_dtype") or "float32"
+    stored = stored_weights(folder).values()
     loaded = default_precision(device)
-    if loaded != "auto":
-        size = size * loaded.itemsize // getattr(torch, stored).itemsize
+    widths = (w.itemsize if loaded == "auto" else loaded.itemsize for w in stored)
+    size = sum(weight.numel() * width for weight, width in zip(stored, widths, strict=True))
     if device.type == "cpu":
         free = psutil.virtual_memory().available
     elif device.type == "cuda":

@@ -123,8 +123,8 @@ class InMemory:
 
     def engine(self, arm: str, adapter: Path | None) -> Engine:  # noqa: ARG002 - servers use it
         """Return the engine of the checkpoint with the adapter in a folder, or without one."""
+        from components.lm.adapters import attach_adapter
         from components.lm.generation import engine_of
-        from components.lm.loading import attach_adapter
 
         if self._adapter not in (None, adapter):
             self._model = self._model.unload()

@@ -11,8 +11,9 @@ from components import config
 from components.errors import EvidenceError
 from components.evaluation.arms import ask_arms
 from components.evaluation.asking import Exam, room
+from components.lm.adapters import attach_adapter
 from components.lm.engines.finished import FinishedRequests
-from components.lm.loading import attach_adapter, load_model, load_tokenizer
+from components.lm.loading import load_model, load_tokenizer
 from components.records import OWN_ARMS, Arm, Form, Role, Split
 
 SECTION = config.Evaluate(max_new_tokens=dict.fromkeys(Role, 8))

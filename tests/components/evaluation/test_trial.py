@@ -11,7 +11,8 @@ from components.errors import ConfigError, DataError
 from components.evaluation.judges.protocol import Ruling
 from components.evaluation.metrics import counts_of
 from components.evaluation.trial import measure, validation_examiner
-from components.lm.loading import attach_adapter, load_model, load_tokenizer
+from components.lm.adapters import attach_adapter
+from components.lm.loading import load_model, load_tokenizer
 from components.measures import is_compared
 from components.records import Arm, Form, Outcome, Prompt, Role, Split
 from components.results import SuiteSet

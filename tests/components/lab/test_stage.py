@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -150,8 +151,10 @@ def spoil_no_tokenizer(folder: Path) -> None:
 
 
 def spoil_other_tokenizer(folder: Path) -> None:
-    path = folder / "config.json"
-    path.write_text(path.read_text().replace('"vocab_size": ', '"vocab_size": 5, "was": '))
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"]["vocab"]["another"] = 75
+    path.write_text(json.dumps(tokenizer))
 
 
 @pytest.mark.parametrize(

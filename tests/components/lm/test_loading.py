@@ -10,13 +10,8 @@ import pytest
 import torch
 
 from components.errors import ModelError
-from components.lm.loading import (
-    attach_adapter,
-    default_device,
-    describe_checkpoint,
-    load_model,
-    load_tokenizer,
-)
+from components.lm.adapters import attach_adapter
+from components.lm.loading import default_device, describe_checkpoint, load_model, load_tokenizer
 from tests.checkpoints import WORDS, write_checkpoint
 
 
@@ -58,7 +53,7 @@ def test_the_tokenizer_is_the_one_that_was_saved(tmp_path, architecture):
     ("damage", "told"),
     [
         (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
-        (lambda f: (f / "model.safetensors").unlink(), r"no \.safetensors weights; pickled"),
+        (lambda f: (f / "model.safetensors").unlink(), r"no \.safetensors weights; save"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x00" * 20), "cannot be read"),
         (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
         (lambda f: (f / "tokenizer.json").unlink(), "tokenizer"),

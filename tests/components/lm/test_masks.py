@@ -47,7 +47,7 @@ def test_projections_are_the_base_weights_below_an_adapter(model):
 
 def test_a_block_of_other_projections_is_an_error(model):
     del model.model.layers[1].mlp.up_proj
-    with pytest.raises(ModelError, match=r"block 2 is not supported.*up_proj"):
+    with pytest.raises(ModelError, match=r"block 2 of LlamaForCausalLM is not supported.*up_proj"):
         projections(model)
 
 

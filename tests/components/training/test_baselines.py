@@ -7,7 +7,8 @@ import torch
 from safetensors import safe_open
 
 from components import config
-from components.lm.loading import attach_adapter, load_model
+from components.lm.adapters import attach_adapter
+from components.lm.loading import load_model
 from components.records import Method
 from components.results import Baselines
 from components.storage import digest_folder

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from components.errors import TrainingError
-from components.lm.loading import attach_adapter, load_model
+from components.lm.adapters import attach_adapter
+from components.lm.loading import load_model
 from components.records import Prompt, Role, Split
 from components.results import Adapter, PromptContract, SuiteSet
 from components.storage import digest_folder, read_json, read_json_lines, write_rows

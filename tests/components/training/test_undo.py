@@ -11,8 +11,9 @@ from transformers import TrainerCallback
 
 from components import config
 from components.errors import TrainingError
+from components.lm.adapters import attach_adapter, merge_adapter
 from components.lm.chat import render_prompt
-from components.lm.loading import attach_adapter, load_model, load_tokenizer, merge_adapter
+from components.lm.loading import load_model, load_tokenizer
 from components.records import Arm, Role, Split
 from components.results import Undo
 from components.storage import digest_folder

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from components.errors import ConfigError
+from components.lm.adapters import attach_adapter
 from components.lm.engines.opening import engine_name, engine_told, load_in_worker, open_host
 from components.lm.engines.protocol import Request, collect
 from components.lm.engines.vllm_gpu import VllmHost
 from components.lm.generation import checkpoint_end_tokens, end_tokens, engine_of
-from components.lm.loading import attach_adapter, checkpoint_folder, load_model, load_tokenizer
+from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 
 ASKED = [Request((1, 20 + i, 30 + i), 6) for i in range(5)]
 

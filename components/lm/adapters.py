@@ -1,0 +1,57 @@
+"""Adapters in PEFT's format, put on a model: all of their weights, and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import ModelError
+from components.lm.configuration import read_document, refusing
+from components.lm.weights import ADAPTER_WEIGHTS, check_finite, check_same, header
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+_SETTINGS = "adapter_config.json"
+# Each imports a module or reads a file that the settings name.
+_ELSEWHERE = ("megatron_config", "corda_config", "eva_config", "lora_ga_config")
+
+
+def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Return `model` with the adapter in `folder`, in evaluation mode.
+
+    Raises `ModelError` where the folder holds no safetensors adapter, or its weights are not
+    exactly those that this model's adapter has.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ModelError(f"{folder} holds no adapter ({ADAPTER_WEIGHTS} is missing)")
+    _check_adapter_settings(folder / _SETTINGS)
+    stored = dict(header(folder / ADAPTER_WEIGHTS))
+    with refusing(f"the adapter in {folder} does not fit this model"):
+        adapted = PeftModel.from_pretrained(model, str(folder))
+        used = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    check_same(f"the adapter in {folder} does not fit this model", stored, used)
+    check_finite(str(folder), used.items())
+    return adapted.eval()
+
+
+def _check_adapter_settings(path: Path) -> None:
+    """Raise `ModelError` unless `path` describes a plain LoRA, which needs no other file."""
+    settings = read_document(path)
+    if settings.get("peft_type") != "LORA":
+        raise ModelError(f"{path}: peft_type is {settings.get('peft_type')!r}; only LORA is known")
+    named = [key for key in _ELSEWHERE if settings.get(key)]
+    if named:
+        raise ModelError(f"{path} sets {', '.join(named)}, which is not followed; remove it")
+
+
+def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """Return `model` with the adapter in `folder` added to its weights, which change in place.
+
+    It is an ordinary checkpoint then. Raises `ModelError` as `attach_adapter` does.
+    """
+    merged: Any = attach_adapter(model, folder).merge_and_unload()
+    return merged.eval()

@@ -1,0 +1,164 @@
+"""The settings of a checkpoint, read so that nothing in its folder runs or is fetched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from components.errors import ModelError, SafeReActError
+
+CONFIG, GENERATION = "config.json", "generation_config.json"
+_LONGEST = 512  # characters of another library's message
+_LARGEST = 1 << 28  # bytes of a settings file: tokenizer.json of large vocabularies has 20 MB
+# Kernels that come with torch or with installed packages. Any other name is a repository to fetch.
+_KERNELS = {
+    "attn_implementation": (
+        *("eager", "sdpa", "flex_attention"),
+        *("flash_attention_2", "flash_attention_3", "flash_attention_4"),
+    ),
+    "experts_implementation": ("eager", "batched_mm", "grouped_mm"),
+}
+# Settings that make transformers read other files than the ones that were checked.
+_ELSEWHERE = ("transformers_weights", "configuration_files", "kernel_config", "use_kernels")
+# A module or list entry is made for each of these before any size can be compared.
+_COUNTED = re.compile(
+    r"^(?!.*(size|length|position)).*(layer|block|depth|expert|label|codebook|stage|group|head)"
+)
+_MOST = 1 << 16
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Raise `ModelError` saying `what` for whatever a library raises within the block.
+
+    What a damaged or hostile file makes of a library's code has no bound; Ctrl-C passes through.
+    """
+    try:
+        yield
+    except SafeReActError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+        raise ModelError(f"{what}: {reason}") from error
+
+
+def require_file(path: Path) -> None:
+    """Raise `ModelError` saying what is there in its place unless `path` is a file."""
+    if path.is_file():
+        return
+    if path.is_symlink() and not path.exists():
+        raise ModelError(f"{path} is a link to {path.readlink()}, which is missing; copy it there")
+    found = "is a folder, not a file" if path.is_dir() else "is missing"
+    raise ModelError(f"{path.parent} holds no whole checkpoint: {path.name} {found}")
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`; raises `ModelError` for anything else."""
+    require_file(path)
+    if path.stat().st_size > _LARGEST:
+        raise ModelError(f"{path} has {path.stat().st_size} bytes, at most {_LARGEST} are read")
+    with refusing(f"{path} cannot be read as JSON in UTF-8"):
+        document = json.loads(path.read_bytes().decode("utf-8"))
+    if not isinstance(document, dict):
+        raise ModelError(
+            f"{path} holds a JSON {type(document).__name__}, not an object; download it again"
+        )
+    return document
+
+
+def read_config(folder: Path) -> PreTrainedConfig:
+    """Return the configuration of the causal language model in `folder`.
+
+    Its attention is torch's own, `eager` where config.json asks for that. Raises `ModelError`
+    where the settings are broken, quantised, of a model that transformers does not know, need code
+    from the checkpoint, or name a kernel or file elsewhere.
+    """
+    path = folder / CONFIG
+    document = read_document(path)
+    with refusing(f"{path} describes no model that can be built"):
+        _check_settings(path, document)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    if not known:
+        raise ModelError(
+            f"{path}: model_type {config.model_type!r} is no causal language model; give a "
+            "checkpoint of one"
+        )
+    _check_generation(folder)
+    eager = getattr(config, "_attn_implementation", None) == "eager"
+    config._attn_implementation = "eager" if eager else None
+    return config
+
+
+def model_class(config: PreTrainedConfig) -> Any:
+    """Return transformers' class of the causal language models of `config`."""
+    return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+
+
+def _check_settings(path: Path, document: dict[str, Any]) -> None:
+    kind = document.get("model_type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        code = (
+            ", and code that comes with a checkpoint is not run" if "auto_map" in document else ""
+        )
+        raise ModelError(
+            f"{path}: transformers has no model_type {str(kind)[:80]!r}{code}; give a checkpoint "
+            "of a model that is built into it"
+        )
+    for where, key, value in _settings(document):
+        name = key.removeprefix("_").removesuffix("_internal")
+        if name in _KERNELS and not _built_in(value, _KERNELS[name]):
+            raise ModelError(
+                f"{path}: {where} is {value!r}, a kernel to be fetched, which is not done; remove "
+                f"the key, or set one of {', '.join(_KERNELS[name])}"
+            )
+        if name == "quantization_config" and value:
+            method = value.get("quant_method", "?") if isinstance(value, dict) else value
+            raise ModelError(
+                f"{path}: the weights are quantised ({where}: {method}), and masks and adapters "
+                "need plain ones; give the checkpoint in bfloat16"
+            )
+        if name in _ELSEWHERE and value:
+            raise ModelError(f"{path}: {where} is {value!r}, which is not followed; remove the key")
+        if type(value) is int and not -_MOST <= value <= _MOST and _COUNTED.search(key):
+            raise ModelError(f"{path}: {where} is {value}; at most {_MOST} can be right")
+
+
+def _settings(value: Any, where: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Yield every setting at any depth: its path, its key, its value."""
+    children: Any = ()
+    if isinstance(value, dict):
+        children = value.items()
+    elif isinstance(value, list):
+        children = ((str(i), child) for i, child in enumerate(value))
+    for key, child in children:
+        place = f"{where}.{key}" if where else str(key)
+        yield place, str(key), child
+        if isinstance(child, dict | list):
+            yield from _settings(child, place)
+
+
+def _built_in(value: Any, names: tuple[str, ...]) -> bool:
+    chosen = value.values() if isinstance(value, dict) else [value]
+    return all(name is None or name in names for name in chosen)
+
+
+def _check_generation(folder: Path) -> None:
+    """Raise `ModelError` for a generation_config.json that transformers would pass over."""
+    path = folder / GENERATION
+    if not path.exists() and not path.is_symlink():
+        return
+    document = read_document(path)
+    with refusing(f"{path} cannot be used"):
+        GenerationConfig.from_dict(document)
+    ends = document.get("eos_token_id")
+    if not all(type(end) is int for end in (ends if isinstance(ends, list) else [ends or 0])):
+        raise ModelError(f"{path}: eos_token_id is {ends!r}; a token's number, or a list of them")

@@ -1,0 +1,249 @@
+"""The weights that count in a checkpoint's folder: their files, names and shapes, from the headers.
+
+Those are `model.safetensors`, or the shards of its index: what transformers loads. Any other file
+of weights beside them, such as another format of the same model, is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from components.errors import ModelError
+from components.lm.configuration import read_document, refusing, require_file
+from components.storage import CHECKPOINT_FILES, digest_folder
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_ADAPTER = ("adapter_config.json", ADAPTER_WEIGHTS, "adapter_model.bin")
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_NAMED = 3  # keys that a message names
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_DISTRIBUTED = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
+_PLAIN = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    # Buffers only; as a weight each would be of another shape or name.
+    "I64": torch.int64,
+    "BOOL": torch.bool,
+}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold the weights of the checkpoint in `folder`.
+
+    Raises `ModelError` where there are none, one is missing or lies elsewhere, or two sets
+    contradict each other.
+    """
+    index = folder / INDEX
+    shards = _shards(folder) if index.exists() or index.is_symlink() else []
+    whole = folder / WEIGHTS
+    if shards and whole not in shards and whole.exists():
+        raise ModelError(
+            f"{folder} holds both {WEIGHTS} and {INDEX}, which names other files: two sets of "
+            "weights; remove the one that does not count"
+        )
+    if any(_DISTRIBUTED.fullmatch(path.name) for path in folder.iterdir()):
+        raise ModelError(f"{folder} holds a distributed checkpoint; save it with save_pretrained")
+    if not shards and not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
+        found = f" (only {', '.join(pickled)}, and pickled weights are not read)" if pickled else ""
+        raise ModelError(
+            f"{folder} has no .safetensors weights{found}; save the model with save_pretrained"
+        )
+    files = shards or [whole]
+    for path in files:
+        require_file(path)
+    return files
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raise `ModelError` where an adapter lies in a checkpoint's folder.
+
+    transformers would put it on the model without a word.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is no folder; give the one that holds config.json")
+    found = [name for name in _ADAPTER if (folder / name).exists()]
+    if not found:
+        return
+    if not (folder / "config.json").exists():
+        raise ModelError(f"{folder} holds an adapter; merge it into its model and save that")
+    raise ModelError(
+        f"{folder} holds an adapter ({', '.join(found)}) beside the model (config.json): whether "
+        "it belongs to the model is not told; merge it and save that, or move it away"
+    )
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / INDEX
+    document = read_document(index)
+    places = document.get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ModelError(f"{index} names no weights (`weight_map`); download it again")
+    names = sorted({str(name) for name in places.values()})
+    for name in names:
+        if PurePosixPath(name).name != name or not name.endswith(".safetensors"):
+            raise ModelError(
+                f"{index} names the shard {name!r}; a shard is a .safetensors file in this folder"
+            )
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder} lacks shards that its index names: {_some(missing)}; download them again"
+        )
+    if not isinstance(document.get("metadata"), dict):
+        raise ModelError(f"{index} has no `metadata`, without which it is not read; add {{}}")
+    return [folder / name for name in names]
+
+
+def stored_weights(folder: Path) -> dict[str, Tensor]:
+    """Return every tensor of the checkpoint in `folder` on the meta device, by its stored name.
+
+    Only headers are read, so shapes and types are told and no memory is taken. Raises `ModelError`
+    as `weight_files` does, and for a broken header, a weight stored twice, one that is not where
+    the index says, and weights that are not plain floating point.
+    """
+    files = weight_files(folder)
+    found: dict[str, Tensor] = {}
+    places: dict[str, str] = {}
+    for path in files:
+        for name, tensor in header(path):
+            if name in found:
+                raise ModelError(f"{folder}: {name} is stored in {places[name]} and in {path.name}")
+            found[name], places[name] = tensor, path.name
+    if (folder / INDEX).is_file():
+        promised = read_document(folder / INDEX)["weight_map"]
+        unlike = sorted(set(promised.items()) ^ set(places.items()))
+        if unlike:
+            name, shard = unlike[0]
+            where = "not there" if promised.get(name) == shard else "not in the index"
+            raise ModelError(
+                f"{folder}: index and shards disagree about {len({n for n, _ in unlike})} weights, "
+                f"such as {name} in {shard}, which is {where}; download them again"
+            )
+    return found
+
+
+def header(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield name, shape and type of every tensor in one file, on the meta device.
+
+    Raises `ModelError` for a broken header and for tensors that are not plain numbers.
+    """
+    with (
+        refusing(f"{path} cannot be read as safetensors, download it again"),
+        safe_open(path, framework="pt") as stored,
+    ):
+        for name in stored.keys():  # noqa: SIM118 - not a mapping
+            entry = stored.get_slice(name)
+            kind = str(entry.get_dtype())
+            if kind not in _PLAIN:
+                raise ModelError(
+                    f"{path}: {name} is stored as {kind}, so the weights are quantised; masks and "
+                    "adapters need plain ones: give the checkpoint in bfloat16"
+                )
+            yield name, torch.empty(entry.get_shape(), dtype=_PLAIN[kind], device="meta")
+
+
+def check_report(what: str, report: Mapping[str, Any]) -> None:
+    """Raise `ModelError` unless transformers' loading `report` is without any complaint.
+
+    It would fill what is missing with random weights and leave out what it does not expect.
+    """
+    told = {
+        "missing from the files": report["missing_keys"],
+        "not the model's": report["unexpected_keys"],
+        "of another shape": [
+            f"{name} ({tuple(stored)} in the files, {tuple(own)} in the model)"
+            for name, stored, own in report["mismatched_keys"]
+        ],
+        "not to be converted": report.get("conversion_errors") or (),
+        "in error": report.get("error_msgs") or (),
+    }
+    wrong = [f"{len(keys)} {how}: {_some(keys)}" for how, keys in told.items() if keys]
+    if wrong:
+        raise ModelError(
+            f"{what}: the weights are not those that the settings beside them describe: "
+            f"{'; '.join(wrong)}; save the whole again with save_pretrained, or mend the settings"
+        )
+
+
+def check_same(what: str, stored: Mapping[str, Tensor], used: Mapping[str, Tensor]) -> None:
+    """Raise `ModelError` unless the `stored` tensors are those in use, by name and shape."""
+    shared = stored.keys() & used.keys()
+    unlike = [
+        (name, tuple(stored[name].shape), tuple(used[name].shape))
+        for name in shared
+        if stored[name].shape != used[name].shape
+    ]
+    missing, unexpected = used.keys() - shared, stored.keys() - shared
+    check_report(
+        what,
+        {"missing_keys": missing, "unexpected_keys": unexpected, "mismatched_keys": unlike},
+    )
+
+
+def check_loaded(what: str, model: PreTrainedModel) -> None:
+    """Raise `ModelError` where a loaded `model` has a weight that is not finite, or two matrices
+    where config.json says that input and output embeddings are one."""
+    check_finite(what, model.named_parameters())
+    head = model.get_output_embeddings()
+    tied = model.config.get_text_config().tie_word_embeddings
+    if tied and head is not None and head.weight is not model.get_input_embeddings().weight:
+        raise ModelError(
+            f"{what}: config.json ties input and output embeddings, and the files hold two that "
+            "differ; set tie_word_embeddings to what the model was trained with"
+        )
+
+
+def _some(keys: Iterable[object]) -> str:
+    """Return the first few keys, one a line in a model's order of blocks."""
+    names = sorted((str(key) for key in keys), key=_natural)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def check_finite(what: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise `ModelError` naming the tensors that hold a NaN or an infinity."""
+    broken = Counter(
+        name for name, tensor in tensors if tensor.is_floating_point() and not _finite(tensor)
+    )
+    if broken:
+        raise ModelError(
+            f"{what}: {len(broken)} weights are not finite, such as {_some(broken)}; training "
+            "diverged or a file is damaged: give another checkpoint"
+        )
+
+
+def _finite(tensor: Tensor) -> bool:
+    # Minimum and maximum are NaN where an element is, and take no memory of their own.
+    return tensor.numel() == 0 or bool(torch.stack(tensor.aminmax()).isfinite().all())
+
+
+def read_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield name and values of every stored tensor, one in memory at a time."""
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 - not a mapping
+                yield name, stored.get_tensor(name)
+
+
+def digest_checkpoint(folder: Path) -> str:
+    """Return one SHA-256 over the files that decide what the model does, names and contents."""
+    beside = {*folder.rglob("*.safetensors")} - {*weight_files(folder)}
+    return digest_folder(folder, suffixes=CHECKPOINT_FILES, without=beside)
