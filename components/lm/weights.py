@@ -136,6 +136,7 @@ def stored_weights(folder: Path) -> dict[str, Tensor]:
     return found
 
 
+# Files are read in parts: the address space of a small machine does not take a large one whole.
 def header(path: Path) -> Iterator[tuple[str, Tensor]]:
     """Yield name, shape and type of every tensor in one file, on the meta device.
 
@@ -143,7 +144,7 @@ def header(path: Path) -> Iterator[tuple[str, Tensor]]:
     """
     with (
         refusing(f"{path} cannot be read as safetensors, download it again"),
-        safe_open(path, framework="pt") as stored,
+        safe_open(path, framework="pt", backend="pread") as stored,
     ):
         for name in stored.keys():  # noqa: SIM118 - not a mapping
             entry = stored.get_slice(name)
@@ -238,7 +239,7 @@ def _finite(tensor: Tensor) -> bool:
 def read_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """Yield name and values of every stored tensor, one in memory at a time."""
     for path in weight_files(folder):
-        with safe_open(path, framework="pt") as stored:
+        with safe_open(path, framework="pt", backend="pread") as stored:
             for name in stored.keys():  # noqa: SIM118 - not a mapping
                 yield name, stored.get_tensor(name)
 

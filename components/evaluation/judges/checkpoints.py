@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerFast
 
 from components.errors import ConfigError, ModelError
 from components.lm.architecture import outline
-from components.lm.configuration import CONFIG, read_document
 from components.lm.loading import default_device, default_precision, fetch
 from components.lm.weights import stored_weights
 from components.storage import CHECKPOINT_FILES, digest_folder
@@ -61,13 +60,14 @@ def _reason(error: ModelError, model: str) -> str:
 
 def check_architecture(folder: Path, architecture: str, label: str, kind: str) -> None:
     """Raise `ModelError` unless `folder` holds a whole model of `architecture` as safetensors."""
-    found = read_document(folder / CONFIG).get("architectures")
-    if found != [architecture]:
-        what = f"names the model {found!r}" if found else "names no model"
+    try:
+        found = type(outline(folder)).__name__
+    except ModelError as error:
+        raise ModelError(f"the judge {label!r}: {error}") from error
+    if found != architecture:
         raise ModelError(
-            f"the judge {label!r}: {folder / CONFIG} {what}; a {kind} is a {architecture}"
+            f"the judge {label!r}: {folder} holds a {found}; a {kind} is a {architecture}"
         )
-    outline(folder)
 
 
 def tokenizer(folder: Path, label: str) -> PreTrainedTokenizerFast:

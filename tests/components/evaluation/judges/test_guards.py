@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from components.errors import ConfigError, ModelError
 from components.evaluation.judges.formats import FORMATS
@@ -282,15 +284,30 @@ def test_another_architecture_is_told(opened):
         opened(kind="harmbench").check()
 
 
-def test_a_tokenizer_of_another_model_is_told(opened):
+def test_a_tokenizer_of_another_model_is_told(opened, tmp_path):
+    write_guard(tmp_path / "llama", "llama-guard-3", tokenizer=sentencepiece_tokenizer(()))
     with pytest.raises(ModelError, match=r"does not know .*<\|eot_id\|>.* of a llama-guard-3"):
-        llama = {"architectures": ["LlamaForCausalLM"]}
-        opened(lambda f: changed(f, **llama), kind="llama-guard-3").check()
+        opened(
+            lambda f: shutil.copytree(tmp_path / "llama", f, dirs_exist_ok=True),
+            kind="llama-guard-3",
+        ).check()
+
+
+def test_a_guard_that_lacks_weights_is_told(opened):
+    def spoil(folder):
+        weights = load_file(folder / "model.safetensors")
+        del weights["lm_head.weight"]
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    guard = opened(spoil)
+    for act in (guard.check, lambda: rule_on(guard, [case(ANSWER)])):
+        with pytest.raises(ModelError, match=r"missing from the files: lm_head\.weight"):
+            act()
 
 
 def test_a_folder_without_a_model_tokenizer_or_safe_weights_is_told(opened, tmp_path):
     for spoil, told in (
-        (lambda f: (f / "config.json").unlink(), "no config.json"),
+        (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
         (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer.json"),
         (lambda f: (f / "model.safetensors").rename(f / "model.bin"), r"no \.safetensors"),
     ):
@@ -299,17 +316,33 @@ def test_a_folder_without_a_model_tokenizer_or_safe_weights_is_told(opened, tmp_
         shutil.rmtree(tmp_path / "copy")
 
 
+def enlarge(folder, dtype, rows):
+    """Give the embeddings `rows` rows of 16 numbers in `dtype`, in a file that takes no room."""
+    path = folder / "model.safetensors"
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    header, end = json.loads(path.read_bytes()[8 : 8 + size]), 0
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        if name in ("model.embed_tokens.weight", "lm_head.weight"):
+            entry |= {"shape": [rows, 16], "dtype": dtype}
+        width = {"F32": 4, "BF16": 2}[entry["dtype"]] * math.prod(entry["shape"])
+        entry["data_offsets"], end = [end, end + width], end + width
+    written = json.dumps(header).encode()
+    path.write_bytes(len(written).to_bytes(8, "little") + written)
+    os.truncate(path, 8 + len(written) + end)
+    changed(folder, vocab_size=rows)
+
+
 def test_a_guard_too_large_for_the_memory_is_told_before_it_is_loaded(opened):
-    guard = opened()
-    os.truncate(guard.folder / "model.safetensors", 1 << 42)
+    guard = opened(lambda folder: enlarge(folder, "F32", 1 << 35))
     for act in (guard.check, lambda: rule_on(guard, [case(ANSWER)])):
         with pytest.raises(ModelError, match=r"'mine' needs 4096\.0 GiB .* GiB free"):
             act()
 
 
 def test_half_precision_on_disk_counts_double_on_a_cpu(opened):
-    guard = opened(lambda folder: changed(folder, dtype="bfloat16"))
-    os.truncate(guard.folder / "model.safetensors", 1 << 42)
+    guard = opened(lambda folder: enlarge(folder, "BF16", 1 << 36))
     with pytest.raises(ModelError, match=r"needs 8192\.0 GiB"):
         rule_on(guard, [case(ANSWER)])
 
