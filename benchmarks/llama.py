@@ -32,4 +32,4 @@ def random_llama(shape: Shape, seed: int, *, tied: bool) -> PreTrainedModel:
         tie_word_embeddings=tied,
     )
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(config).eval()
+    return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()

@@ -28,7 +28,7 @@ from components.lm.weights import (
     digest_checkpoint,
     read_weights,
     refuse_adapter,
-    weight_files,
+    stored_weights,
 )
 from components.results import ModelRef, Models, PromptContract
 from components.storage import CHECKPOINT_FILES, read_json
@@ -180,7 +180,7 @@ def load_model(
     quantised = _nf4(device) if load_in_4bit else {}
     refuse_adapter(folder)
     config = read_config(folder)
-    weight_files(folder)
+    stored_weights(folder)
     with silenced(), refusing(f"the model in {folder} cannot be loaded"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,

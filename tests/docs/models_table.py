@@ -11,6 +11,7 @@ from flows.durations import GPUS, evaluation_seconds, judging_seconds, training_
 from flows.estimate import GB, generation_memory, judging_memory, parameters, training_memory
 from flows.suites import suites_of
 from flows.workload import Asked, asked_of
+from tests.components.lm.architectures import REFUSED, SUPPORTED
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "models.md"
@@ -20,6 +21,7 @@ _BLOCK = "<!-- {name}: written by `python -m tests.docs.models_table` -->\n"
 def models_page(text: str) -> str:
     """Return the page `text` with its tables as the profiles and estimates give them."""
     for name, lines in (
+        ("architectures", architectures()),
         ("pairs", pairs()),
         ("tests", tests()),
         ("memory", memory()),
@@ -45,6 +47,14 @@ def described() -> list[tuple[Profile, Checkpoints, Shape]]:
 
 def asked(profile: Profile) -> list[Asked]:
     return asked_of(profile, suites_of(profile, ROOT))
+
+
+def architectures() -> Iterator[str]:
+    yield "| | blocks | `model_type` |"
+    yield "|---|---|---|"
+    for verdict, table in (("supported", SUPPORTED), ("refused", REFUSED)):
+        for blocks, kinds in table.items():
+            yield f"| {verdict} | {blocks} | {', '.join(f'`{kind}`' for kind in sorted(kinds))} |"
 
 
 def pairs() -> Iterator[str]:
