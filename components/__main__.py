@@ -1,27 +1,42 @@
-"""`python -m components STAGE --profile NAME`: the front door for DVC."""
+"""`python -m components STAGE --profile NAME`: the front door for DVC.
+
+Below `dvc repro` the profile is the one of the DVC stage `STAGE@NAME`: `dvc.yaml` puts no name from
+`params.yaml` into a command, since a shell would read it. `python -m components code` writes the
+fingerprints of the stages' code.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
 from components.config import load_profile
 from components.disk import disk_trouble
 from components.environment import settle_environment
-from components.errors import SafeReActError
+from components.errors import ConfigError, SafeReActError
 from components.launcher import is_first
 from components.shown import Formatter
 from components.watched import refuse_unwatched
-from components.workspace import STAGES, STUDIES, open_workspace
+from components.workspace import (
+    CODE,
+    DVC_STAGE,
+    STAGES,
+    STUDIES,
+    Workspace,
+    find_root,
+    open_workspace,
+    read_lists,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; return 0, or the error's exit code after one message on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m components", description=__doc__)
-    parser.add_argument("stage", choices=(*STAGES, *STUDIES))
-    parser.add_argument("--profile", required=True, help="name of a file in profiles/")
+    parser = argparse.ArgumentParser(prog="python -m components")
+    parser.add_argument("stage", choices=(CODE, *STAGES, *STUDIES))
+    parser.add_argument("--profile", help="name of a file in profiles/; else that of DVC's stage")
     # How `SAFEREACT_LAUNCHER` starts the processes of a stage.
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -33,15 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settle_environment()
     try:
-        workspace = open_workspace(options.profile)
-        profile = load_profile(workspace.profile_file)
-        from components.stages import run_process, run_stage
-
-        if options.into:
-            run_process(options.stage, profile, workspace, options.into)
+        if options.stage == CODE:
+            _fingerprint()
         else:
-            refuse_unwatched(profile, workspace)
-            run_stage(options.stage, profile, workspace)
+            _run(options.stage, options.profile or _profile_of_dvc(options.stage), options.into)
     except SafeReActError as error:
         logging.getLogger("components").error("%s: %s", options.stage, error)
         return error.exit_code
@@ -54,6 +64,38 @@ def main(arguments: list[str] | None = None) -> int:
         logging.getLogger("components").error("%s: %s", options.stage, told or error)
         return 1
     return 0
+
+
+def _fingerprint() -> None:
+    """Write the fingerprints of the stages' code. DVC runs this before any stage, so the names in
+    `params.yaml`, of which it makes paths, are checked here."""
+    from components.stages import write_fingerprints
+
+    root = find_root()
+    read_lists(Workspace(root, "").parameters)
+    write_fingerprints(root)
+
+
+def _run(stage: str, name: str, into: Path | None) -> None:
+    workspace = open_workspace(name)
+    profile = load_profile(workspace.profile_file)
+    from components.stages import check_code, run_process, run_stage
+
+    if into:
+        run_process(stage, profile, workspace, into)
+        return
+    if DVC_STAGE in os.environ:
+        check_code(stage, workspace)
+    refuse_unwatched(profile, workspace)
+    run_stage(stage, profile, workspace)
+
+
+def _profile_of_dvc(stage: str) -> str:
+    """Return the profile of the DVC stage that runs this; raises `ConfigError` where none does."""
+    running, _, profile = os.environ.get(DVC_STAGE, "").partition("@")
+    if running != stage:
+        raise ConfigError("give --profile NAME, a file in profiles/, or run it by `dvc repro`")
+    return profile
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from components.config import Evaluate
-from components.storage import digest_bytes, digest_folder
+from components.fingerprints import digest_code
+from components.storage import digest_bytes
 
 _CODE = Path(__file__).parent / "evaluation" / "judges"
 
@@ -17,5 +18,5 @@ def digest_of_judge(section: Evaluate, name: str) -> str | None:
     has."""
     if (judge := section.judges.get(name)) is None:
         return None
-    parts = [judge.deciding(), section.rules.deciding(), digest_folder(_CODE, suffixes=(".py",))]
+    parts = [judge.deciding(), section.rules.deciding(), digest_code(_CODE)]
     return digest_bytes(json.dumps(parts, sort_keys=True).encode())

@@ -1,9 +1,4 @@
-"""The table of stages: which function runs, on which section, after which results.
-
-A stage function is `(section, *upstream, seed, out) -> Result`. It reads its inputs, writes into
-the folder `out`, which is empty or holds what a killed run of the same left there, and touches
-nothing else. The table is held against `dvc.yaml` by a test.
-"""
+"""Running a stage of the table: upstream results in, one folder out, nothing half-written."""
 
 from __future__ import annotations
 
@@ -11,106 +6,20 @@ import importlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.chain import TABLE, Stage
 from components.config import Profile, Section
+from components.errors import StageError
+from components.fingerprints import ROOT, Code
 from components.launcher import launch, named_launcher, reported
 from components.provenance import run_record
 from components.results import RESULTS, Champion, Result, SuiteSet, load_result
-from components.storage import atomic_folder, digest_bytes, digest_folder, resumable_folder
-from components.workspace import Workspace
+from components.storage import atomic_folder, digest_bytes, resumable_folder, write_text
+from components.workspace import Workspace, fingerprint_file
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage: `function` as module:name, and the stages whose results it takes, in order.
-
-    Before them it takes its own section of the profile, and then those named in `settings`. With
-    `suites` it takes the prepared prompts with the named suites beside them; without, what it reads
-    of `prepare` is the same whatever suites there are. One that `faces` the champion takes it last,
-    where its section says so.
-
-    A stage that `resumes` goes on where a killed run stopped; so does one that `trains`, which also
-    runs under `SAFEREACT_LAUNCHER`.
-    """
-
-    name: str
-    function: str
-    upstream: tuple[str, ...]
-    settings: tuple[str, ...] = ()
-    suites: bool = False
-    faces: bool = False
-    resumes: bool = False
-    trains: bool = False
-
-
-TABLE = {
-    stage.name: stage
-    for stage in (
-        Stage("prepare", "components.corpus.stage:prepare", ()),
-        Stage("models", "components.lab.stage:models", ("prepare",)),
-        Stage("probe", "components.probing.stage:probe", ("prepare", "models")),
-        Stage(
-            "train",
-            "components.training.stage:train",
-            ("prepare", "models", "probe"),
-            trains=True,
-        ),
-        Stage(
-            "evaluate",
-            "components.evaluation.stage:evaluate",
-            ("prepare", "models", "train"),
-            suites=True,
-            faces=True,
-            resumes=True,
-        ),
-        Stage(
-            "gate",
-            "components.release.stage:gate",
-            ("prepare", "models", "train", "evaluate"),
-            suites=True,
-        ),
-        Stage(
-            "report",
-            "components.reporting.stage:report",
-            ("prepare", "models", "probe", "train", "evaluate", "gate"),
-            suites=True,
-        ),
-        Stage(
-            "baselines",
-            "components.training.baselines:baselines",
-            ("prepare", "models", "probe"),
-            settings=("train",),
-            trains=True,
-        ),
-        Stage(
-            "compare",
-            "components.evaluation.comparison:compare",
-            ("prepare", "models", "probe", "evaluate", "baselines"),
-            settings=("evaluate",),
-            suites=True,
-            resumes=True,
-        ),
-        Stage(
-            "undo",
-            "components.training.undo:undo",
-            ("prepare", "models", "train"),
-            settings=("train",),
-            trains=True,
-        ),
-        Stage(
-            "withstand",
-            "components.evaluation.withstand:withstand",
-            ("prepare", "models", "probe", "train", "undo"),
-            settings=("evaluate",),
-            resumes=True,
-        ),
-    )
-}
 
 
 def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
@@ -127,10 +36,9 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
             with atomic_folder(folder) as out:
                 _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
             return load_result(name, folder)
-        rooms = (stage.function.split(".")[1], "lm")
         # A champion that is promoted meanwhile leaves what the other arms have written.
         lasting = [result for result in upstream if not isinstance(result, Champion)]
-        key = dependencies(sections, profile.seed, lasting, rooms=rooms)
+        key = dependencies(sections, profile.seed, lasting, code=code_of(stage))
         with resumable_folder(folder, key) as out:
             launcher = named_launcher()
             if stage.trains and (out / RESULTS[name].FILE).is_file():
@@ -169,15 +77,41 @@ def _work(stage: Stage) -> Any:
 
 
 def dependencies(
-    sections: Sequence[Section], seed: int, upstream: Sequence[Result], *, rooms: Sequence[str]
+    sections: Sequence[Section], seed: int, upstream: Sequence[Result], *, code: str
 ) -> str:
     """Return a digest of all that a result depends on: settings, but for those of manner, inputs
-    and the code of `rooms`."""
-    components = Path(__file__).parent
+    and the fingerprint of the code."""
     parts = [
         *(json.dumps(section.deciding(), sort_keys=True) for section in sections),
         str(seed),
         *(type(result).digest_of(result.folder) for result in upstream),
-        *(digest_folder(components / room, suffixes=(".py",)) for room in rooms),
+        code,
     ]
     return digest_bytes("\n".join(parts).encode())
+
+
+def code_of(stage: Stage, code: Code | None = None) -> str:
+    """Return the fingerprint of all code that decides what a stage writes: the import closure of
+    what DVC calls and of the stage's function. Of the table it is the stage's own row."""
+    modules = (f"{__package__}.__main__", stage.function.partition(":")[0])
+    table = Stage.__module__
+    return (code or Code()).fingerprint(*modules, apart=(table,), also=repr(stage))
+
+
+def write_fingerprints(root: Path) -> None:
+    """Write the fingerprint of every stage's code, on which DVC lets the stage depend."""
+    code = Code(root)
+    for stage in TABLE.values():
+        write_text(fingerprint_file(root, stage.name), code_of(stage, code) + "\n")
+
+
+def check_code(name: str, workspace: Workspace) -> None:
+    """Raise `StageError` unless the code that runs is the one whose fingerprint DVC keeps with the
+    result: it may have been changed since, or come from another checkout."""
+    file = fingerprint_file(workspace.root, name)
+    if not file.is_file() or file.read_text(encoding="utf-8").strip() != code_of(TABLE[name]):
+        raise StageError(
+            f"{file.relative_to(workspace.root)} is not the fingerprint of the code that runs, "
+            f"which lies in {ROOT}: either it was changed meanwhile, or it is not the code of "
+            f"{workspace.root}. Start again there: the stages that are done are kept"
+        )

@@ -1,25 +1,24 @@
 """Trials of a search for a better setting: what is varied, and how one is run.
 
-A trial trains the adapter with other settings and measures it on validation prompts. Like the
-table of stages this module reaches the rooms by name, and imports none of them.
+A trial trains the adapter with other settings and measures it on validation prompts. This module
+joins rooms, so no room imports it.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from components.config import Profile, TeacherKind, Train
+from components.fingerprints import Code
 from components.records import Arm, Role
 from components.results import Models, Probe, PromptSet, RateFigure, Record, Result
 from components.stages import dependencies
 from components.workspace import ADAPTER, TRIALS, Workspace
 
-ROOMS = ("training", "evaluation", "probing", "lm")  # the code that a trial depends on
 REFERENCES = (Arm.BASE, Arm.POST_TRAINED)
 
 
@@ -121,7 +120,8 @@ def search_space(profile: Profile, probe: Probe, layers: int) -> Space:
 
 def _layer_sets(counts: Sequence[int], layers: int) -> Iterator[tuple[int, ...]]:
     """Yield layers spread over the whole depth and over its upper half, the last among them."""
-    spread = _function("probing.targets", "spread")
+    from components.probing.targets import spread
+
     half = layers // 2
     for count in counts:
         yield spread(layers, count)
@@ -162,20 +162,23 @@ class Bench:
 
         Nothing is written outside of `scratch`. Raises what the training raises.
         """
+        from components.training.course import Course
+        from components.training.methods import safereact
+
         changes = setting.changes()
         train = Train.model_validate(self.profile.train.model_dump() | changes["train"])
         probe = self.probe.model_copy(
             update={"teacher": setting.teacher, "target_layers": setting.target_layers}
         )
-        course = _function("training.course", "Course")(
-            train, self.prompts, self.models, self.profile.seed, scratch / "course"
-        )
-        _function("training.methods", "safereact")(course, probe, scratch / ADAPTER)
+        course = Course(train, self.prompts, self.models, self.profile.seed, scratch / "course")
+        safereact(course, probe, scratch / ADAPTER)
         return self._measure(Arm.RESTORED, adapter=scratch / ADAPTER)
 
     def _measure(self, arm: Arm, adapter: Path | None = None) -> dict[str, RateFigure]:
+        from components.evaluation.trial import measure
+
         gc.collect()  # an earlier model may still be held by its trainer's circle of references
-        return _function("evaluation.trial", "measure")(
+        return measure(
             self.examiner,
             self.models,
             arm,
@@ -189,7 +192,9 @@ def open_examiner(profile: Profile, workspace: Workspace) -> Any:
 
     Raises what is wrong with the validation prompts.
     """
-    return _function("evaluation.trial", "validation_examiner")(
+    from components.evaluation.trial import validation_examiner
+
+    return validation_examiner(
         profile.evaluate,
         PromptSet.load(workspace.stage("prepare")),
         sizes=profile.tune.prompts,
@@ -204,9 +209,6 @@ def open_bench(profile: Profile, workspace: Workspace) -> Bench:
     models, probe = Models.load(workspace.stage("models")), Probe.load(workspace.stage("probe"))
     examiner = open_examiner(profile, workspace)
     sections = (profile.train, profile.evaluate, profile.tune)
-    key = dependencies(sections, profile.seed, (prompts, models, probe), rooms=ROOMS)
+    code = Code().fingerprint(__name__)
+    key = dependencies(sections, profile.seed, (prompts, models, probe), code=code)
     return Bench(profile, prompts, models, probe, examiner, key)
-
-
-def _function(module: str, name: str) -> Any:
-    return getattr(importlib.import_module(f"components.{module}"), name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.config import GuardJudge, Profile, read_yaml
+from components.config import GuardJudge, Profile
 from components.errors import ConfigError
 from components.storage import CHECKPOINT_FILES, digest_folder
 from components.suites import used_suites
@@ -28,7 +28,7 @@ def unwatched(profile: Profile, workspace: Workspace) -> Iterator[str]:
 
     Raises `ConfigError` for a suite that is unknown or not valid.
     """
-    listed = (read_yaml(workspace.parameters).get("profiles") or {}).get(profile.name) or {}
+    listed = Workspace(workspace.root, profile.name).entry or {}
     prompts = listed.get("prompts") or EMBEDDED
     for source in profile.prepare.sources if listed else ():
         if source.path and not _lies_in(workspace.root, source.path, prompts, EMBEDDED, SUITES):

@@ -6,15 +6,23 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.config import PROFILE_NAME
+from components.config import PROFILE_NAME, read_yaml
 from components.errors import ConfigError
 
 # The stages in the order of the story; `dvc.yaml` says what depends on what.
 STAGES = ("prepare", "models", "probe", "train", "evaluate", "gate", "report")
+# The DVC stage before them all, which writes the fingerprints of their code.
+CODE = "code"
 # Stages beside the story, by where `params.yaml` lists the profiles that they are run for.
+LISTED = "profiles"  # where it lists those that have the story's stages
 STUDIES_OF = {"compared": ("baselines", "compare"), "attacked": ("undo", "withstand")}
 STUDIES = tuple(stage for stages in STUDIES_OF.values() for stage in stages)
 
+# What DVC tells the command of a stage: `stage@profile`.
+DVC_STAGE = "DVC_STAGE"
+
+# code; no profile can have that name
+FINGERPRINTS = "artifacts/.code"
 # prepare
 PROMPTS = "prompts.parquet"
 QUARANTINE = "quarantine.parquet"
@@ -73,6 +81,11 @@ DECISION = "decision.json"
 REPORT = "report.html"
 
 
+def fingerprint_file(root: Path, stage: str) -> Path:
+    """Return the file with the fingerprint of a stage's code."""
+    return root / FINGERPRINTS / stage
+
+
 def tuned_adapter(folder: Path, arm: str, steps: int) -> Path:
     """Return where, in the folder of the stage `undo`, the adapter of an arm lies that was trained
     for so many steps."""
@@ -126,6 +139,11 @@ class Workspace:
         return self.root / "params.yaml"
 
     @property
+    def entry(self) -> dict[str, str] | None:
+        """What that file lists of this profile, paths by name; None where it is not listed."""
+        return read_lists(self.parameters)[LISTED].get(self.profile)
+
+    @property
     def lock(self) -> Path:
         """DVC's record of every stage's inputs and outputs."""
         return self.root / "dvc.lock"
@@ -156,10 +174,11 @@ class Workspace:
 def find_root(start: Path | None = None) -> Path:
     """Return the nearest folder at or above `start` that holds `dvc.yaml` and `profiles/`.
 
-    `SAFEREACT_ROOT` names it outright. Raises `ConfigError` where there is none.
+    `SAFEREACT_ROOT` names it outright, but not to what DVC runs: DVC runs a stage in its own
+    repository, which may be a copy. Raises `ConfigError` where there is none.
     """
-    named = os.environ.get("SAFEREACT_ROOT")
-    here = Path(named) if named else (start or Path.cwd()).resolve()
+    named = None if DVC_STAGE in os.environ else os.environ.get("SAFEREACT_ROOT")
+    here = Path(named).absolute() if named else (start or Path.cwd()).resolve()
     for folder in (here,) if named else (here, *here.parents):
         if (folder / "dvc.yaml").is_file() and (folder / "profiles").is_dir():
             return folder
@@ -177,3 +196,33 @@ def open_workspace(profile: str, root: Path | None = None) -> Workspace:
         known = ", ".join(sorted(p.stem for p in (root / "profiles").glob("*.yaml"))) or "none"
         raise ConfigError(f"unknown profile {profile!r}; profiles/ holds: {known}")
     return workspace
+
+
+def read_lists(file: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the lists of profiles in `params.yaml`: by the list's name and the profile's, an entry
+    of paths by name.
+
+    DVC makes paths of the profiles' names, so one that is not allowed is an error. Raises
+    `ConfigError` for it, and where the file has another form.
+    """
+    document = read_yaml(file)
+    lists = {key: document.get(key) or {} for key in (LISTED, *STUDIES_OF)}
+    for key, entries in lists.items():
+        if not isinstance(entries, dict):
+            raise ConfigError(f"{file}: {key} has to be a mapping of profiles, not {entries!r:.80}")
+        for name, entry in entries.items():
+            if not isinstance(name, str) or not PROFILE_NAME.fullmatch(name):
+                raise ConfigError(
+                    f"{file}: {key} lists {name!r:.80}, which is no name of a profile; use small "
+                    "letters, digits, '.', '_' and '-', and begin with a letter or digit"
+                )
+            paths = {} if entry is None else entry
+            if not isinstance(paths, dict) or not all(isinstance(p, str) for p in paths.values()):
+                raise ConfigError(
+                    f"{file}: {key}.{name} has to be paths by name, such as `prompts: data/raw/x`, "
+                    f"not {entry!r:.80}"
+                )
+    return {
+        key: {name: dict(entry or {}) for name, entry in entries.items()}
+        for key, entries in lists.items()
+    }

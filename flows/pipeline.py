@@ -27,7 +27,7 @@ from components.errors import (
 from components.release.policies import check_fits, policy_file
 from components.shown import visible
 from components.watched import refuse_unwatched
-from components.workspace import POLICIES, STAGES, Workspace
+from components.workspace import CODE, POLICIES, STAGES, Workspace
 from flows.champion import bring_champion, champion_told
 from flows.environment import stage_environment
 
@@ -72,14 +72,14 @@ def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
             f"{workspace.profile_file} lacks {', '.join(lacking)}, which DVC watches; write "
             f"`{lacking[0]}: {'0' if lacking[0] == 'seed' else '{}'}` to take the defaults"
         )
-    listed = read_yaml(workspace.parameters).get("profiles") or {}
-    if workspace.profile not in listed:
+    listed = workspace.entry
+    if listed is None:
         raise ConfigError(
             f"profile {workspace.profile!r} is not listed in {workspace.parameters.name}; "
             f"`safereact add {workspace.profile}` lists it"
         )
     for key in ("checkpoints", "prompts"):
-        where = (listed[workspace.profile] or {}).get(key)
+        where = listed.get(key)
         if not where or not (workspace.root / where).exists():
             raise ConfigError(
                 f"{key} of profile {workspace.profile!r} in {workspace.parameters.name} is "
@@ -92,11 +92,20 @@ def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
 
 
 def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[str]:
-    """Return those of `stages` whose inputs, settings or outputs changed since DVC last ran them.
+    """Return those of `stages` whose code, inputs, settings or outputs changed since DVC last ran
+    them.
 
-    A stage that is not among them is up to date only as long as none before it runs.
+    A stage that is not among them is up to date only as long as none before it runs. The
+    fingerprints of the code are brought up to date first.
     """
-    targets = [f"{stage}@{workspace.profile}" for stage in stages]
+    if CODE in (stale := _stale(workspace, stages)):
+        run_stage(CODE, workspace, partial(logger.debug, "[%s] %s", CODE))
+        stale = _stale(workspace, stages)
+    return stale
+
+
+def _stale(workspace: Workspace, stages: Sequence[str]) -> set[str]:
+    targets = [CODE, *(f"{stage}@{workspace.profile}" for stage in stages)]
     answer = ask_dvc(workspace, "status", "--json", *targets)
     if answer.returncode != 0:
         raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
@@ -150,7 +159,8 @@ def run_stage(stage: str, workspace: Workspace, say: Say) -> None:
     """
     log = workspace.log(stage)
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = ["repro", "--single-item", f"{stage}@{workspace.profile}"]
+    target = stage if stage == CODE else f"{stage}@{workspace.profile}"
+    command = ["repro", "--single-item", target]
     lines: list[str] = []
     with log.open("w", encoding="utf-8") as file, _child(command, workspace.root) as child:
         for line in map(visible, child.stdout or ()):

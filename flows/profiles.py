@@ -10,11 +10,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from components.config import PROFILE_NAME, PromptField, Source, load_profile, read_yaml
+from components.config import PROFILE_NAME, PromptField, Source, load_profile
 from components.errors import ConfigError, DataError
 from components.records import Role
 from components.storage import write_text
-from components.workspace import Workspace
+from components.workspace import LISTED, Workspace, read_lists
 from flows.champion import keep_folder
 from flows.checkpoints import HUB_ID, complaint
 
@@ -95,7 +95,7 @@ def check_pair(workspace: Workspace, pair: Pair) -> None:
 
 def list_profiles(root: Path) -> list[Listing]:
     """Return the profiles in `profiles/` by name; a broken one shows its error's first line."""
-    listed = read_yaml(Workspace(root, "").parameters).get("profiles") or {}
+    listed = read_lists(Workspace(root, "").parameters)[LISTED]
     listings = []
     for path in sorted((root / "profiles").glob("*.yaml")):
         try:
@@ -156,7 +156,7 @@ def add_profile(
 def list_studied(workspace: Workspace, key: str) -> bool:
     """List the profile under `key`, the name of a study's list in `params.yaml`; return whether it
     was not there yet."""
-    listed = read_yaml(workspace.parameters).get(key) or {}
+    listed = read_lists(workspace.parameters)[key]
     if workspace.profile not in listed:
         _list(workspace, key, {})
     return workspace.profile not in listed

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from components import workspace as names
-from components.config import GuardJudge, load_profile, read_yaml
+from components.config import GuardJudge, load_profile
 from components.errors import ConfigError, StageError
 from components.provenance import untracked
 from components.records import Arm
@@ -102,8 +102,7 @@ def _experiment(workspace: Workspace, seed: int) -> str:
 def _inputs(workspace: Workspace) -> Iterator[str]:
     """Yield the files and folders that the profile's results depend on, code and profile aside."""
     profile = load_profile(workspace.profile_file)
-    listed = (read_yaml(workspace.parameters).get("profiles") or {})[workspace.profile]
-    yield from listed.values()
+    yield from (workspace.entry or {}).values()
     yield from (names.SUITES, names.CALIBRATION, names.POLICIES, names.OVERRIDES)
     yield str(workspace.champion)
     suites = used_suites(profile.prepare.suites, workspace.root / names.SUITES).values()

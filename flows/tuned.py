@@ -7,7 +7,7 @@ from io import StringIO
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from components.config import PROFILE_NAME, load_profile, read_yaml
+from components.config import PROFILE_NAME, load_profile
 from components.errors import ConfigError
 from components.storage import write_text
 from components.trials import Search
@@ -91,7 +91,7 @@ def _in_line(value: Any) -> Any:
 
 def next_steps(workspace: Workspace, name: str) -> str:
     """Return what was written, and the commands that list and run the profile `name`."""
-    watched = read_yaml(workspace.parameters)["profiles"][workspace.profile]
+    watched = workspace.entry or {}
     folders = " ".join(f"--{key} {watched[key]}" for key in ("checkpoints", "prompts"))
     return (
         f"written: profiles/{name}.yaml; now:\n"

@@ -15,9 +15,10 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from components.storage import digest_bytes, digest_file
+from components.fingerprints import digest_code
+from components.storage import digest_bytes
 
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_code(Path(__file__))
 # Who opens a turn, and what a verdict may be called: a colon or = stands behind.
 TURNS = (
     *("human", "human user", "user", "ai", "ai assistant", "assistant"),

@@ -15,10 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from components.evaluation.judges.lines import Lines
-from components.storage import digest_bytes, digest_file
+from components.fingerprints import digest_code
+from components.storage import digest_bytes
 
 QUOTED = "(quoted) "
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_code(Path(__file__))
 
 # What chat templates and tokenizers use as control tokens, whoever the judge is: ChatML and Llama 3
 # (<|…|>), DeepSeek (the same with wide bars), Llama 2, Mistral, Gemma, T5, BERT, thoughts, tools.
