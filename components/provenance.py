@@ -19,6 +19,11 @@ from pathlib import Path, PurePosixPath
 
 from components.storage import read_json, write_json
 
+# What tells git of another repository than the one it is asked about; a git hook sets some.
+OF_GIT = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX"),
+    *("GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+)
 PACKAGES = ("torch", "transformers", "peft", "mlflow", "prefect", "dvc", "great-expectations")
 
 
@@ -60,9 +65,11 @@ def _untracked(root: Path, place: PurePosixPath, known: Set[PurePosixPath]) -> l
 
 
 def _git(root: Path, *words: str) -> str | None:
+    environment = {name: value for name, value in os.environ.items() if name not in OF_GIT}
+    command = ["git", "-C", str(root), *words]
     try:
         answer = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+            command, capture_output=True, text=True, check=True, env=environment
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -6,7 +6,22 @@ import os
 import sys
 from pathlib import Path
 
+from components.provenance import OF_GIT
 from components.workspace import Workspace
+
+# What speaks of one repository. DVC runs an experiment in a copy, where it would be wrong.
+_OF_A_REPOSITORY = (
+    *("SAFEREACT_ROOT", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", *OF_GIT),
+    # With it `python -m components` would run the code of an editable install, another checkout's.
+    "PYTHONSAFEPATH",
+)
+# Places that libraries look up where the process works, when they are relative.
+_PLACES = (
+    *("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_XET_CACHE", "HF_ASSETS_CACHE"),
+    *("HF_TOKEN_PATH", "TORCH_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "TMPDIR"),
+    *("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -23,9 +38,18 @@ _QUIET = {
 
 
 def stage_environment() -> dict[str, str]:
-    """Return the environment of a stage: its `python` is this one, its output is not held back."""
+    """Return the environment of DVC and its stages: their `python` is this one, their output is not
+    held back, and they work in the repository that they are started in, perhaps a copy."""
+    inherited = {k: value for k, value in os.environ.items() if k not in _OF_A_REPOSITORY}
+    places = {
+        name: str(Path(inherited[name]).expanduser().absolute())
+        for name in _PLACES
+        if inherited.get(name)
+    }
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    return {**_QUIET, **os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    # DVC runs commands in the user's shell, which of a service's user lets nobody in.
+    own = {"PATH": path, "PYTHONUNBUFFERED": "1", "SHELL": "/bin/sh"}
+    return {**_QUIET, **inherited, **places, **own}
 
 
 def embed_prefect(root: Path) -> None:

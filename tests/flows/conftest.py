@@ -13,6 +13,7 @@ import pytest
 from components.config import read_yaml
 from components.workspace import Workspace
 from flows.champion import keep_folder
+from flows.environment import stage_environment
 
 ROOT = Path(__file__).parents[2]
 PROFILE = "demo"
@@ -20,14 +21,20 @@ PROFILE = "demo"
 WORK = """
 import os, sys, time
 from pathlib import Path
-from components.storage import atomic_folder
-from components.workspace import Workspace
+from components.chain import TABLE
+from components.storage import atomic_folder, write_text
+from components.workspace import Workspace, find_root, fingerprint_file
 from tests.releases import write_result
 
-stage, root = sys.argv[1], Path.cwd()
-word, _, rest = Path(f"behaviour/{stage}").read_text().strip().partition(" ")
-workspace = Workspace(root, sys.argv[2])
+stage, _, profile = os.environ["DVC_STAGE"].partition("@")
+workspace = Workspace(find_root(), profile)
+behaviour = Path(f"behaviour/{stage}").read_text().strip()
+word, _, rest = behaviour.partition(" ")
 print(f"working on {stage}", flush=True)
+if stage == "code":
+    for name in TABLE:
+        write_text(fingerprint_file(workspace.root, name), behaviour)
+    sys.exit()
 if word == "fail":
     print(f"{stage}: {rest}", file=sys.stderr)
     sys.exit(2 if "key" in rest else 1)
@@ -56,15 +63,15 @@ if stage == "prepare":
 
 @pytest.fixture(scope="session")
 def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository before anything ran."""
+    """The repository before anything ran but `code`."""
     root = tmp_path_factory.mktemp("repository")
     graph = read_yaml(ROOT / "dvc.yaml")
     (root / "behaviour").mkdir()
     for name, stage in graph["stages"].items():
         (root / "behaviour" / name).write_text("do")
-        inputs = [d for d in stage["do"]["deps"] if d.startswith(("data/", "artifacts/", "${"))]
-        stage["do"]["deps"] = [f"behaviour/{name}", *inputs]
-        stage["do"]["cmd"] = f"python work.py {name} ${{key}}"
+        body = stage.get("do", stage)
+        inputs = [d for d in body["deps"] if d.startswith(("data/", "artifacts/", "${"))]
+        body |= {"deps": [f"behaviour/{name}", *inputs], "cmd": "python work.py"}
     (root / "dvc.yaml").write_text(json.dumps(graph))
     (root / "work.py").write_text(WORK)
     (root / "own").mkdir()
@@ -86,6 +93,9 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / ".dvcignore", root)
     shutil.copy(ROOT / ".gitignore", root)
     subprocess.run(["git", "init", "-q", root], check=True)
+    ours = {**stage_environment(), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "dvc", "repro", "-q", "code"]
+    subprocess.run(command, cwd=root, env=ours, check=True)
     return root
 
 

@@ -26,7 +26,7 @@ def test_every_seed_has_its_rows_and_the_working_tree_stays(project: Workspace):
     assert [row[0] for row in rows[1:]] == ["| 4"] * 4 + ["| 5"] * 4
     assert all("n=" in row[2] or row[2] == "not measured" for row in rows[1:])
     assert git(project, "status", "--porcelain") == ""
-    assert not (project.root / "artifacts").exists()
+    assert not (project.root / "artifacts" / "demo").exists()
     assert safereact("seeds", "--profile", "demo", "--seeds", "4").returncode == 0  # once more
 
 
