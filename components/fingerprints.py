@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -18,10 +20,19 @@ from components.storage import digest_bytes, digest_file
 
 ROOT = Path(__file__).parents[1]
 _INIT = "__init__"
+_NO_INPUT = re.compile(r"^\.|~$|\.pyc?$")  # modules themselves, and what editors and systems leave
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """A module as it is on disk."""
+
+    digest: str  # of its code, and of a package's files beside it
+    names: frozenset[str]  # what it needs: its package, and what it imports, modules or not
 
 
 class Code:
-    """The modules below `root` as they are on disk now.
+    """The modules below `root` as they are on disk when they are first asked for.
 
     Modules are named as in an import statement, and one is in a closure where it is imported
     anywhere in another, in functions too, but for imports that only type checkers see. With it come
@@ -31,45 +42,48 @@ class Code:
     def __init__(self, root: Path = ROOT) -> None:
         """Take the packages that lie in `root`."""
         self._root = root
+        self._found: dict[str, _Module | None] = {}
 
     def closure(self, *modules: str, apart: Collection[str] = ()) -> list[str]:
         """Return `modules` and what they import, directly or not, by name; nothing of `apart`.
 
         Raises `ModuleNotFoundError` for one of `modules` that is not there.
         """
+        if missing := [name for name in modules if self._module(name) is None]:
+            raise ModuleNotFoundError(f"{', '.join(missing)} is not below {self._root}")
         found: set[str] = set()
-        waiting = list(modules)
-        for module in modules:
-            if self._file(module) is None:
-                raise ModuleNotFoundError(f"{module} is not below {self._root}")
+        waiting = set(modules)
         while waiting:
-            module = waiting.pop()
-            file = self._file(module)
-            if file is None or module in found or module in apart:
-                continue
-            found.add(module)
-            package = module if file.stem == _INIT else module.rpartition(".")[0]
-            waiting += [package, *_parsed(file.read_bytes(), package)[1]]
+            name = waiting.pop()
+            if (module := self._module(name)) and name not in apart:
+                found.add(name)
+                waiting |= module.names - found
         return sorted(found)
 
     def fingerprint(self, *modules: str, apart: Collection[str] = (), also: str = "") -> str:
         """Return the SHA-256 of the closure of `modules`, without `apart`, and of `also`."""
-        parts = [also]
-        for module in self.closure(*modules, apart=apart):
-            file = self._file(module)
-            assert file is not None, "it is in the closure"
-            parts += [module, digest_code(file)]
-            if file.stem == _INIT:
-                parts += _beside(file.parent)
-        return digest_bytes(json.dumps(parts).encode())
+        closure = self.closure(*modules, apart=apart)
+        code = [(name, module.digest) for name in closure if (module := self._module(name))]
+        return digest_bytes(json.dumps([also, code]).encode())
 
-    def _file(self, module: str) -> Path | None:
-        """Return the file of a module or package; None for what is no module of ours."""
-        place = self._root.joinpath(*module.split(".")) if module else self._root
-        for file in (place / f"{_INIT}.py", place.with_suffix(".py")):
-            if file.is_file() and module:
-                return file
-        return None
+    def _module(self, name: str) -> _Module | None:
+        """Return the module or package of a name; None where it is none of ours."""
+        if name not in self._found:
+            place = self._root.joinpath(*name.split("."))
+            files = (place / f"{_INIT}.py", place.with_name(f"{place.name}.py"))
+            file = next((file for file in files if file.is_file()), None)
+            self._found[name] = _read(name, file) if file else None
+        return self._found[name]
+
+
+def _read(name: str, file: Path) -> _Module:
+    parent = name.rpartition(".")[0]
+    package = name if file.stem == _INIT else parent
+    digest, imported = _parsed(file.read_bytes(), package)
+    beside = _beside(file.parent) if file.stem == _INIT else []
+    return _Module(
+        digest_bytes(json.dumps([digest, *beside]).encode()), imported | {parent or name}
+    )
 
 
 def digest_code(*places: Path) -> str:
@@ -89,7 +103,7 @@ def _beside(package: Path) -> list[str]:
     files = [
         file
         for file in sorted(package.rglob("*"))
-        if file.is_file() and file.suffix not in (".py", ".pyc") and _holder(file) == package
+        if file.is_file() and not _NO_INPUT.search(file.name) and _holder(file) == package
     ]
     return [text for f in files for text in (f.relative_to(package).as_posix(), digest_file(f))]
 

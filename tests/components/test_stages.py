@@ -7,10 +7,11 @@ import shutil
 import pytest
 
 from components import stages
+from components.chain import TABLE, Stage
 from components.config import Evaluate, load_profile
 from components.errors import StageError
 from components.results import Champion, Evidence, Models, PromptSet, SuiteSet
-from components.stages import TABLE, Stage, dependencies, run_stage
+from components.stages import dependencies, run_stage
 from components.workspace import STAGES, STUDIES, open_workspace
 from tests.releases import write_result
 
@@ -139,7 +140,7 @@ def test_what_decides_is_in_the_key_and_what_does_not_is_not(random_models, rand
     rubric = {"kind": "rubric", "model": "a-model"}
     judges = {"guard": guard, "rubric": rubric}
 
-    def key(seed=0, upstream=(random_prompts, random_models), rooms=("evaluation",), **changes):
+    def key(seed=0, upstream=(random_prompts, random_models), code="a", **changes):
         settings = {"judges": {name: {**one} for name, one in judges.items()}}
         for path, value in changes.items():
             *place, last = path.split("__")
@@ -147,7 +148,7 @@ def test_what_decides_is_in_the_key_and_what_does_not_is_not(random_models, rand
             for name in place:
                 part = part[name]
             part[last] = value
-        return dependencies([Evaluate.model_validate(settings)], seed, upstream, rooms=rooms)
+        return dependencies([Evaluate.model_validate(settings)], seed, upstream, code=code)
 
     same = key()
     # What an error's remedy asks for: whoever follows it keeps what was finished.
@@ -173,7 +174,7 @@ def test_what_decides_is_in_the_key_and_what_does_not_is_not(random_models, rand
         assert key(**{name: value}) != same, name
     assert key(seed=1) != same
     assert key(upstream=(random_prompts,)) != same
-    assert key(rooms=("training",)) != same
+    assert key(code="b") != same
 
 
 def test_missing_upstream_is_named(workspace):
