@@ -42,6 +42,7 @@ class Code:
     def __init__(self, root: Path = ROOT) -> None:
         """Take the packages that lie in `root`."""
         self._root = root
+        self._ours = {file.parent.name for file in root.glob(f"*/{_INIT}.py")}
         self._found: dict[str, _Module | None] = {}
 
     def closure(self, *modules: str, apart: Collection[str] = ()) -> list[str]:
@@ -68,6 +69,8 @@ class Code:
 
     def _module(self, name: str) -> _Module | None:
         """Return the module or package of a name; None where it is none of ours."""
+        if name.partition(".")[0] not in self._ours:
+            return None
         if name not in self._found:
             place = self._root.joinpath(*name.split("."))
             files = (place / f"{_INIT}.py", place.with_name(f"{place.name}.py"))
@@ -126,10 +129,12 @@ def _plain(node: object) -> object:
     """Return a syntax tree as lists of texts and numbers, without what has no effect."""
     if isinstance(node, ast.Constant):
         return [type(node.value).__name__, ascii(node.value)]
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 puts empty texts among the parts
+        return ["f", *(_plain(part) for part in node.values if getattr(part, "value", "x") != "")]
     if isinstance(node, ast.AST):
-        # What a version of Python added is left out where it is not used.
-        fields = [(n, value) for n, value in ast.iter_fields(node) if value not in (None, [])]
-        return [type(node).__name__, *([name, _plain(value)] for name, value in fields)]
+        fields = [(name, _plain(value)) for name, value in ast.iter_fields(node)]
+        # What a version of Python added is not there where it is not used.
+        return [type(node).__name__, *(field for field in fields if field[1] not in (None, []))]
     if isinstance(node, list):
         return [_plain(each) for each in _effective(node)]
     return node
