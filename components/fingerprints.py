@@ -42,7 +42,7 @@ class Code:
     def __init__(self, root: Path = ROOT) -> None:
         """Take the packages that lie in `root`."""
         self._root = root
-        self._ours = {file.parent.name for file in root.glob(f"*/{_INIT}.py")}
+        self._ours = {folder.name for folder in root.iterdir() if folder.is_dir()}
         self._found: dict[str, _Module | None] = {}
 
     def closure(self, *modules: str, apart: Collection[str] = ()) -> list[str]:

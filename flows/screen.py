@@ -31,8 +31,10 @@ from components.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
     from components.release.promotion import Standing
+    from flows.status import StageState
 
 _RUN_LOG = "flows"
+STYLES = {"up to date": "green", "running": "cyan"}  # of how a stage stands; else it wants a run
 
 
 class Progress(logging.Handler):
@@ -175,18 +177,24 @@ def gate_word(workspace: Workspace) -> str:
     return f"the gate said no to adapter {decision.adapter[:12]} ({decision.word}): {against}"
 
 
-def standings_table(name: str, standings: list[Standing]) -> Table:
-    """Return what champion and candidate are, with the restored model's figures."""
-    table = Table("alias", "version", "adapter", "figures", "since", title=name)
+def status_table(
+    workspace: Workspace, states: Iterable[StageState], standings: Iterable[Standing]
+) -> Table:
+    """Return how the stages of a profile stand, the gate's last word, and what champion and
+    candidate are, with the restored model's figures."""
+    table = Table("", "state", "", title=for_terminal(workspace.profile))
+    for state in states:
+        style = STYLES.get(state.state, "yellow")
+        table.add_row(state.stage, Text(state.state, style), for_terminal(state.why))
+    table.add_section()
+    table.add_row("decision", "", for_terminal(gate_word(workspace)))
     for standing in standings:
-        entry = standing.entry
-        since = (
-            for_terminal(f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}")
-            if entry
-            else ""
-        )
-        figures = "\n".join(_figures(standing.figures))
-        table.add_row(standing.alias, standing.version, standing.adapter[:12], figures, since)
+        told = [f"adapter {standing.adapter[:12]}", *_figures(standing.figures)]
+        if entry := standing.entry:
+            told.append(f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}")
+        version = f"version {standing.version}"
+        table.add_section()
+        table.add_row(standing.alias, version, "\n".join(map(for_terminal, told)))
     return table
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.storage import digest_folder, read_json
-from components.workspace import STAGES, Workspace
+from components.workspace import CODE, STAGES, Workspace
 from tests.chain import dvc, make_repository, run, safereact
 
 pytestmark = pytest.mark.random_order(disabled=True)
@@ -56,6 +56,70 @@ def test_dvc_agrees_and_git_sees_no_artifacts(root, accepted):
     shown = run(root, "git", "status", "--porcelain", "--untracked-files=all").stdout
     assert "dvc.lock" in shown
     assert "artifacts/" not in shown and "mlruns" not in shown and ".prefect" not in shown
+
+
+def test_dvc_alone_runs_nothing_after_a_run(root, accepted):
+    done = dvc(root, "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Running stage" not in done.stdout
+    assert done.stdout.count("didn't change, skipping") == len(STAGES) + 1
+
+
+def stale_by_code(root: Path) -> set[str]:
+    """Return what DVC would run now that it knows the code."""
+    done = dvc(root, "repro", CODE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {name.partition("@")[0] for name in json.loads(dvc(root, "status", "--json").stdout)}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "stages"),
+    [
+        ("components/results.py", "low=min(float(low), rate)", "low=rate", set(STAGES)),
+        ("components/evaluation/statistics.py", 'method="wilson"', 'method="beta"', {"evaluate"}),
+        ("components/lm/engines/in_process.py", '"""', '# a remark\n"""Another. ', set()),
+        ("components/evaluation/exports/inspect_log.py", "\n\n\n", "\n\n\nMORE = 1\n\n\n", set()),
+        ("flows/cli.py", "    app()", "    print(app())", set()),
+    ],
+)
+def test_code_makes_stale_what_it_decides(root, accepted, file, old, new, stages):
+    path = root / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    try:
+        told = json.loads(dvc(root, "status", "--json").stdout)
+        assert set(told) == (set() if file.startswith("flows") else {CODE})
+        assert stale_by_code(root) == stages
+    finally:
+        path.write_text(text)
+    assert stale_by_code(root) == set()
+
+
+def test_a_stage_does_not_run_other_code_than_dvc_knows(root, accepted):
+    before = outputs(root)
+    path = root / "components/records.py"
+    text = path.read_text()
+    path.write_text(f"{text}\nMORE = 1\n")  # after the stage `code` and before this one
+    done = dvc(root, "repro", "--single-item", "--force", "gate@mini")
+    path.write_text(text)
+    assert done.returncode != 0 and "artifacts/.code/gate is not the fingerprint" in done.stderr
+    assert dvc(root, "checkout").returncode == 0
+    assert outputs(root) == before
+
+
+@pytest.mark.parametrize("name", ["x; touch pwned; y", "$(touch pwned)", "../../flows", "x@y", "X"])
+def test_a_name_in_params_that_is_none_runs_nothing(root, accepted, name):
+    text = (root / "params.yaml").read_text()
+    listed = json.dumps({name: {"checkpoints": "prompts", "prompts": "prompts"}})
+    (root / "params.yaml").write_text(text.replace("attacked: {}", f"attacked: {listed}"))
+    try:
+        done = dvc(root, "repro")
+    finally:
+        (root / "params.yaml").write_text(text)
+    assert done.returncode != 0, done.stdout
+    assert "attacked lists" in done.stderr and "is no name of a profile" in done.stderr
+    assert not list(root.rglob("pwned")) and (root / "flows/cli.py").is_file()
 
 
 def test_nothing_of_the_outputs_names_this_machine(root, accepted):

@@ -47,26 +47,25 @@ def run(profile: Profile = "tiny") -> None:
 
 @app.command()
 def status(profile: ProfileOrNone = None) -> None:
-    """Show which stages are stale, the gate's last word, and who is champion."""
+    """Show how the stages stand, the gate's last word, and candidate and champion."""
     root = find_root()
     from components.release.promotion import status as standings_of
     from components.release.registry import Registry
     from flows.champion import champion_moved
-    from flows.pipeline import stale_stages
     from flows.profiles import list_profiles
-    from flows.screen import gate_word, standings_table
+    from flows.screen import status_table
+    from flows.status import running_command, stage_states
 
     listed = [listing.name for listing in list_profiles(root) if listing.listed]
     registry = Registry(root)
     for name in [profile] if profile else listed:
         workspace = open_workspace(name, root)
-        stale = stale_stages(workspace)
-        told = f"stale: {', '.join(sorted(stale))}" if stale else "clean"
-        console.print(f"{name}: {told}; {gate_word(workspace)}")
+        standings = standings_of(registry, registered_name(workspace))
+        console.print(status_table(workspace, stage_states(workspace), standings))
         if moved := champion_moved(workspace, registry):
             console.print(f"{name}: {moved}", style="yellow", highlight=False)
-        model = registered_name(workspace)
-        console.print(standings_table(model, standings_of(registry, model)))
+    if run := running_command(root):
+        console.print(f"running: {run}", highlight=False)
 
 
 @app.command()

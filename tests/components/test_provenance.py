@@ -44,6 +44,19 @@ def test_commit_and_changes(tmp_path):
     assert git_commit(tmp_path)[1] is True
 
 
+def test_git_is_asked_about_the_checkout_at_hand(tmp_path, monkeypatch):
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+        git(tmp_path / name, "init")
+        (tmp_path / name / "file").write_text(name)
+        git(tmp_path / name, "add", "file")
+        git(tmp_path / name, "commit", "-m", name)
+    commit = git(tmp_path / "mine", "rev-parse", "HEAD")
+    for name, place in (("GIT_DIR", ".git"), ("GIT_WORK_TREE", "."), ("GIT_INDEX_FILE", "gone")):
+        monkeypatch.setenv(name, str(tmp_path / "other" / place))
+    assert git_commit(tmp_path / "mine") == (commit, False)
+
+
 def test_what_a_clone_lacks_is_named_by_its_topmost_places(tmp_path):
     files = ("a/one", "a/two", "b/keep", "b/deep/er/x", "b/deep/y", "c/d/z", "e")
     for file in files:
