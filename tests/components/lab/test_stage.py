@@ -145,6 +145,11 @@ def spoil_no_template(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
 
 
+def spoil_template(folder: Path) -> None:
+    template = "{% for m in messages %}U: static{% endfor %}A:"
+    (folder / "chat_template.jinja").write_text(template)
+
+
 def spoil_no_tokenizer(folder: Path) -> None:
     for path in folder.glob("tokenizer*"):
         path.unlink()
@@ -167,6 +172,7 @@ def spoil_other_tokenizer(folder: Path) -> None:
         (spoil_missing_shard, r"lacks shards that its index names: model-2\.safetensors"),
         (spoil_adapter, "holds an adapter; merge it"),
         (spoil_no_template, "chat_template.jinja"),
+        (spoil_template, r"post-trained/chat_template\.jinja cannot be used"),
         (spoil_no_tokenizer, "no tokenizer that can be read"),
         (spoil_other_tokenizer, "has no embedding"),
     ],
