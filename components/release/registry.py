@@ -178,10 +178,9 @@ class Registry:
         from mlflow.artifacts import download_artifacts
 
         uri = f"models:/{version.name}/{version.number}"
-        # A name may hold what an address reads as its own, so the files are asked for by where
-        # they lie. Without a destination MLflow would answer with the store's own folder.
-        source = self._client.get_model_version_download_uri(version.name, version.number)
-        download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=self._address)
+        place = {"tracking_uri": self._address, "registry_uri": self._address}
+        # Without a destination MLflow would answer with the store's own folder.
+        download_artifacts(artifact_uri=uri, dst_path=str(folder), **place)
         adapter = folder / ADAPTER
         try:
             check_adapter_files(adapter)

@@ -31,7 +31,10 @@ def clear_errors(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except (MlflowException, SQLAlchemyError, ConnectionError, RequestException) as error:
-            raise RegistryError(disk_trouble(error) or _told(error)) from error
+            # A server's "Permission denied" is not the disk's.
+            refused = _status(error) in (401, 403)
+            told = None if refused else disk_trouble(error)
+            raise RegistryError(told or _told(error)) from error
 
     return wrapper
 

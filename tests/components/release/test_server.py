@@ -6,12 +6,16 @@ import itertools
 
 import pytest
 
+from components.errors import RegistryError
 from components.release.promotion import promote, pull, rollback, status
 from components.release.registration import register
 from components.release.registry import CANDIDATE, CHAMPION, Registry
+from components.release.studies import open_study
 from components.storage import digest_folder
 from tests.components.release.conftest import finished_profile
+from tests.components.release.test_studies import trial_run
 from tests.releases import write_all
+from tests.searches import rates
 
 _NUMBERS = itertools.count(1)
 
@@ -52,3 +56,85 @@ def test_an_adapter_goes_through_its_whole_life(workspace, registry, names, tmp_
     assert digest_folder(tmp_path / "pulled") == champion.adapter
     assert rollback(registry, name, by="bob", why="complaints").version == "1"
     assert registry.model(name).aliases == {CHAMPION: "1", CANDIDATE: "2"}
+
+
+def test_refused_credentials_are_told_as_such(workspace, registry, names, monkeypatch):
+    register(workspace, **names)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-wrong-one")
+    for use in (
+        lambda: register(workspace, **names),
+        lambda: promote(registry, names["name"], by="ann", why="first"),
+        lambda: status(registry, names["name"]),
+    ):
+        with pytest.raises(RegistryError, match=r"credentials.*MLFLOW_TRACKING_USERNAME") as caught:
+            use()
+        assert "a-wrong-one" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_who_may_only_read_is_told_so_and_changes_nothing(
+    workspace, registry, names, tracking_server, monkeypatch, tmp_path
+):
+    register(workspace, **names)
+    tracking_server.add_user("reader", "reads-only-12345")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "reader")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "reads-only-12345")
+    assert pull(registry, names["name"], CANDIDATE, tmp_path / "pulled") == "1"
+    with pytest.raises(RegistryError, match=r"forbids this to reader.*permission EDIT"):
+        promote(registry, names["name"], by="eve", why="first")
+    assert registry.model(names["name"]).aliases == {CANDIDATE: "1"}
+    assert registry.claims(registry.oldest_run(names["name"]), "ledger.") == {}
+
+
+def test_a_claim_is_won_once_and_kept(workspace, registry, names):
+    register(workspace, **names)
+    run = registry.oldest_run(names["name"])
+    assert registry.claim(run, "ledger.000001", "mine")
+    assert not registry.claim(run, "ledger.000001", "other")
+    assert registry.claims(run, "ledger.") == {"ledger.000001": "mine"}
+
+
+def test_a_search_has_its_runs(registry, names, tmp_path):
+    study = open_study(registry, registry.experiment(names["experiment"]), "demo", "k" * 64)
+    for trials in ([trial_run(0)], [trial_run(0), trial_run(1, failure="no memory")]):
+        study.add(trials)
+    (tmp_path / "trials.json").write_text("{}")
+    study.close(rates(2, 97), files=[tmp_path / "trials.json"], tags={"best_trial": "0"})
+    assert open_study(registry, study.experiment, "demo", "k" * 64) == study
+    runs = registry.runs(study.experiment, {"mlflow.parentRunId": study.id})
+    assert sorted(run.tags["trial"] for run in runs) == ["0", "1"]
+    assert not any(run.open for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("MLFLOW_TRACKING_URI", "http://me:se@cr/et@127.0.0.1:1", "does not answer|failed"),
+        ("MLFLOW_TRACKING_URI", "htp://me:secret@host", "allowed are addresses"),
+        ("MLFLOW_TRACKING_URI", "mlflow.internal:5000", "allowed are addresses"),
+        ("MLFLOW_TRACKING_URI", "file:///tmp/runs", "allowed are addresses"),
+        ("MLFLOW_REGISTRY_URI", "http://me:secret@other", "unset MLFLOW_REGISTRY_URI"),
+    ],
+)
+def test_an_address_that_is_none_is_told_without_its_password(
+    tmp_path, monkeypatch, variable, value, told
+):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(RegistryError, match=told) as caught:
+        Registry(tmp_path).find_model("any")
+    assert not any(part in str(caught.value) for part in ("secret", "cr/et", "me:"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_registries_of_one_process_do_not_meet(workspace, names, tmp_path, monkeypatch):
+    """MLflow keeps the store of a process in one place, whoever asked for it last."""
+    on_server = Registry(workspace.root)
+    on_server.experiment(names["experiment"])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    embedded = tmp_path / "embedded"
+    embedded.mkdir()
+    register(finished_profile(embedded), **names)
+    assert Registry(embedded).numbers(names["name"]) == ["1"]
+    assert on_server.find_model(names["name"]) is None
+    with pytest.raises(RegistryError, match="no registered model"):
+        promote(on_server, names["name"], by="ann", why="first")
+    assert Registry(embedded).runs(Registry(embedded).experiment(names["experiment"]), {})
