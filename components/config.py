@@ -37,6 +37,11 @@ Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
+# MLflow refuses slashes, colons and names that a path would change; its searches and addresses read
+# quotes, `@`, `#`, `?` and `%` as their own.
+RegisteredName = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=250, pattern=r"^\w[\w .+-]*$")
+]
 Name = Annotated[str, StringConstraints(pattern=rf"^{SUITE_NAME.pattern}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -868,8 +873,12 @@ class Report(Section):
 class Registration(Section):
     """Where an accepted adapter goes; the server's address comes from the environment."""
 
-    name: Text = Field(description="registered model's name in MLflow")
-    experiment: Text = Field("safereact", description="MLflow experiment")
+    name: RegisteredName = Field(
+        description="registered model's name in MLflow: letters, digits, `_`, `-`, `.`, `+`, blanks"
+    )
+    experiment: Annotated[Text, Field(max_length=250)] = Field(
+        "safereact", description="MLflow experiment"
+    )
 
 
 class Profile(Section):

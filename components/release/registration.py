@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from components import workspace as names
+from components.errors import RegistryError
 from components.release.card import summarise, write_card
 from components.release.champions import check_champion
 from components.release.entries import Measured
@@ -51,10 +53,31 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
         logged = registry.finished_model(home, identity) or _log_release(
             registry, home, release, name=name, root=workspace.root
         )
-        version = registry.create_version(name, logged, release.tags(), summarise(release))
+        made = registry.create_version(name, logged, release.tags(), summarise(release))
+        version = _first(registry, name, made, identity)
     if model is None or model.aliases.get(CANDIDATE) != version:
-        registry.set_alias(name, CANDIDATE, version)
-    return Registered(name, version, new=not known)
+        _make_candidate(registry, name, version)
+    return Registered(name, version, new=not known and made == version)
+
+
+def _first(registry: Registry, name: str, made: str, identity: Mapping[str, str]) -> str:
+    """Return the first version with this identity. Two calls at once make two, and the numbers tell
+    both which one stays; the later one is deleted by the call that made it."""
+    first = registry.numbers(name, identity)[0]
+    if made != first:
+        registry.delete_version(name, made)
+    return first
+
+
+def _make_candidate(registry: Registry, name: str, version: str) -> None:
+    """Let `candidate` point to a version; raises `RegistryError` where it does not stay there."""
+    registry.set_alias(name, CANDIDATE, version)
+    found = registry.model(name).aliases.get(CANDIDATE)
+    if found != version:
+        raise RegistryError(
+            f"version {version} of {name} is registered, but version {found} became {CANDIDATE} at "
+            "the same time; the same command again makes it the candidate"
+        )
 
 
 def _log_release(registry: Registry, home: str, release: Release, *, name: str, root: Path):

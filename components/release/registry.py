@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 from components.errors import EvidenceError, RegistryError
 from components.release.entries import LoggedModel, Measured, Model, Run, Version
 from components.release.lineage import check_adapter_files
-from components.release.registry_client import address_of, all_pages, client_of, set_up, tag_filter
+from components.release.registry_client import (
+    address_of,
+    all_pages,
+    client_of,
+    milliseconds,
+    set_up,
+    tag_filter,
+    unless_there,
+)
 from components.release.registry_errors import clear_errors
 from components.storage import digest_folder
 from components.workspace import ADAPTER, Workspace
@@ -202,7 +209,8 @@ class Registry:
         if found is not None:
             return found.experiment_id
         location = None if self._server else (self._store / "artifacts").as_uri()
-        return self._client.create_experiment(name, artifact_location=location)
+        unless_there(functools.partial(self._client.create_experiment, name, location))
+        return self.experiment(name)
 
     @clear_errors
     def finished_model(self, experiment: str, tags: Mapping[str, str]) -> LoggedModel | None:
@@ -267,7 +275,7 @@ class Registry:
         data = Dataset(measured.data, digest, "local", f'{{"uri": "{measured.source}"}}')
         use = InputTag("mlflow.data.context", "evaluation")
         self._client.log_inputs(run, datasets=[DatasetInput(data, [use])])
-        now = _milliseconds(None)
+        now = milliseconds(None)
         metrics = [
             Metric(key, value, now, 0, model, measured.data, digest)
             for key, value in measured.figures.items()
@@ -280,7 +288,7 @@ class Registry:
         self, experiment: str, title: str, tags: Mapping[str, str], begin: datetime | None = None
     ) -> str:
         """Return the id of a new run, which began now or at `begin`."""
-        start = _milliseconds(begin)
+        start = milliseconds(begin)
         return self._client.create_run(experiment, start, dict(tags), title).info.run_id
 
     @clear_errors
@@ -298,7 +306,7 @@ class Registry:
         """Write into a run what came of it, and close it, now or at `end`."""
         from mlflow.entities import Metric, Param, RunTag
 
-        stop = _milliseconds(end)
+        stop = milliseconds(end)
         self._client.log_batch(
             run,
             metrics=[Metric(key, value, stop, 0) for key, value in figures.items()],
@@ -315,7 +323,7 @@ class Registry:
     ) -> str:
         """Return the number of a new version of `name`, made from a logged model."""
         if self.find_model(name) is None:
-            self._client.create_registered_model(name)
+            unless_there(functools.partial(self._client.create_registered_model, name))
         version = self._client.create_model_version(
             name,
             source=f"models:/{logged.id}",
@@ -340,7 +348,3 @@ class Registry:
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of the registered model."""
         self._client.set_registered_model_tag(name, key, value)
-
-
-def _milliseconds(when: datetime | None) -> int:
-    return int(1000 * (when.timestamp() if when else time.time()))

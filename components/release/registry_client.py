@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -98,3 +100,19 @@ def all_pages(search: Callable[[str | None], PagedList[T]]) -> list[T]:
 def tag_filter(tags: Mapping[str, str]) -> list[str]:
     """Return the conditions of a search for what carries `tags`."""
     return [f"tags.{key} = '{value}'" for key, value in tags.items()]
+
+
+def unless_there(make: Callable[[], object]) -> None:
+    """Make something in MLflow that another call may have made at the same time."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        make()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def milliseconds(when: datetime | None) -> int:
+    """Return a moment, or this one, as MLflow counts: in milliseconds since 1970."""
+    return int(1000 * (when.timestamp() if when else time.time()))
