@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.corpus.readers import Row
+from components.corpus.rows import Row
 from components.corpus.sources import cell_text, check_columns
 from components.corpus.text import prompt_id
 from components.errors import DataError

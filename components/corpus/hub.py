@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.corpus.readers import Row
+from components.corpus.rows import Row
 from components.errors import DataError
 
 

@@ -3,6 +3,10 @@
 A row's number is what a person looks up: the line of a .jsonl or .csv file (of a quoted csv row:
 its last), the ordinal from 1 of a .parquet row. Every error is one `DataError` that names
 the source, the row and the remedy.
+
+A column's name is what is left of it without white space around it; a name that is there twice is
+refused in every format. Numbers keep a spelling that answers match: 0.00001 does not become 1e-05.
+Every format has the same bounds, so that no small file fills the memory.
 """
 
 from __future__ import annotations
@@ -11,17 +15,24 @@ import csv
 import json
 import logging
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from components.errors import DataError
+from components.corpus.parquet import read_parquet
+from components.corpus.rows import (
+    LONGEST_LINE,
+    MOST_BYTES,
+    TOO_GREAT,
+    ColumnError,
+    Row,
+    columns_of,
+    refuse,
+)
 
 log = logging.getLogger(__name__)
 
-Row = tuple[int, dict[str, Any]]
-
-# A prompt with its answer is a few kilobytes; a longer line is a file that lost its line ends.
-LONGEST_LINE = 1 << 20
+LONGEST_NUMBER = 1000  # characters
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -30,18 +41,20 @@ def read_file(path: Path, *, source: str) -> list[Row]:
 
     Raises `DataError` for a missing, empty, foreign or unreadable file, naming the row.
     """
-    readers = {".jsonl": _read_json_lines, ".csv": _read_csv, ".parquet": _read_parquet}
+    readers = {".jsonl": _read_json_lines, ".csv": _read_csv, ".parquet": read_parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        _refuse(source, path, None, f"is not one of {', '.join(readers)}; convert it")
+        refuse(source, path, None, f"is not one of {', '.join(readers)}; convert it")
+    if not path.exists():
+        refuse(source, path, None, "is missing; put the file there (`dvc pull`?) or mend `path`")
     if not path.is_file():
-        _refuse(source, path, None, "is missing; put the file there (`dvc pull`?) or mend `path`")
+        refuse(source, path, None, "is a folder or a device; name a file in `path`")
     try:
         rows = list(reader(path, source))
     except OSError as error:
-        _refuse(source, path, None, f"cannot be read: {error.strerror or error}")
+        refuse(source, path, None, f"cannot be read: {error.strerror or error}")
     if not rows:
-        _refuse(source, path, None, "holds no rows; fill it or remove the source")
+        refuse(source, path, None, "holds no rows; fill it or remove the source")
     log.info("%s: %d rows", source, len(rows))
     return rows
 
@@ -51,29 +64,38 @@ def _read_json_lines(path: Path, source: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(
+                line,
+                parse_float=_number,
+                parse_int=_whole_number,
+                parse_constant=_no_number,
+                object_pairs_hook=columns_of,
+            )
         except RecursionError:
-            _refuse(source, path, number, "is nested too deeply; keep one flat object a line")
+            refuse(source, path, number, "is nested too deeply; keep one flat object a line")
+        except ColumnError as error:
+            refuse(source, path, number, str(error))
         except ValueError as error:
-            _refuse(source, path, number, f"is not JSON ({error}); mend or remove the line")
+            refuse(source, path, number, f"is not JSON ({error}); mend or remove the line")
         if not isinstance(row, dict):
-            _refuse(source, path, number, f"is a {type(row).__name__}, not an object of columns")
+            refuse(source, path, number, f"is a {type(row).__name__}, not an object of columns")
         yield number, row
 
 
 def _read_csv(path: Path, source: str) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST_LINE)
     lines = csv.reader((line for _, line in _lines(path, source)), strict=True)
     header: list[str] | None = None
+    begun = 0  # the line before the row that is read
     try:
         for cells in lines:
+            begun = lines.line_num
             if not cells:
                 continue
             if header is None:
-                header = cells
-                if len(set(header)) < len(header):
-                    _refuse(source, path, lines.line_num, f"names a column twice: {header}")
+                header = list(columns_of([(name, None) for name in cells]))
             elif len(cells) != len(header):
-                _refuse(
+                refuse(
                     source,
                     path,
                     lines.line_num,
@@ -81,49 +103,52 @@ def _read_csv(path: Path, source: str) -> Iterator[Row]:
                 )
             else:
                 yield lines.line_num, dict(zip(header, cells, strict=True))
+    except ColumnError as error:
+        refuse(source, path, lines.line_num, str(error))
     except csv.Error as error:
-        _refuse(source, path, lines.line_num, f"is not CSV ({error}); mend or remove it")
+        told = f"is not CSV ({error}); is a quotation mark open? Mend or remove it"
+        refuse(source, path, begun + 1, told)
 
 
-def _read_parquet(path: Path, source: str) -> Iterator[Row]:
-    import pyarrow
-    from pyarrow import parquet
-
-    number = 0
+def _number(word: str) -> Decimal:
+    if len(word) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(word)} characters; give it as text")
     try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        _refuse(source, path, number + 1, f"is not Parquet ({error}); write the file again")
+        return Decimal(word)
+    except InvalidOperation:
+        raise ValueError(f"the number {word}; give it as text") from None
+
+
+def _whole_number(word: str) -> int:
+    _number(word)
+    return int(word)
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON; leave the cell empty, or give it as text")
 
 
 def _lines(path: Path, source: str) -> Iterator[tuple[int, str]]:
+    if path.stat().st_size > MOST_BYTES:
+        refuse(source, path, None, TOO_GREAT)
     with path.open("rb") as stream:
         number = 0
         while line := stream.readline(LONGEST_LINE + 1):
             number += 1
             if len(line) > LONGEST_LINE:
-                _refuse(
+                refuse(
                     source,
                     path,
                     number,
                     f"is longer than {LONGEST_LINE} bytes; put one row on each line",
                 )
             if number == 1 and line.startswith(_MARKS):
-                _refuse(
+                refuse(
                     source, path, 1, "starts with a byte order mark; save it as UTF-8 without one"
                 )
+            if b"\0" in line:
+                refuse(source, path, number, "holds a NUL byte; save it as UTF-8 text")
             try:
                 yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
-                _refuse(
-                    source, path, number, f"is not UTF-8 (byte {error.start}); save it as UTF-8"
-                )
-
-
-def _refuse(source: str, path: Path, row: int | None, what: str) -> NoReturn:
-    place = "" if row is None else f", row {row}"
-    raise DataError(f"source {source!r}: {path}{place} {what}")
+                refuse(source, path, number, f"is not UTF-8 (byte {error.start}); save it as UTF-8")

@@ -9,7 +9,8 @@ from pathlib import Path
 from components.config import Source
 from components.corpus.choices import letter_options
 from components.corpus.hub import read_hub
-from components.corpus.readers import Row, read_file
+from components.corpus.readers import read_file
+from components.corpus.rows import Row
 from components.corpus.sources import Candidate, map_rows, sample_rows, select_rows
 from components.corpus.text import prompt_id
 from components.errors import DataError

@@ -6,17 +6,19 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, get_args
 
 import numpy as np
 
 from components.config import PromptField
 from components.corpus.licences import canonical_licence
-from components.corpus.readers import Row
+from components.corpus.rows import Row
 from components.corpus.text import prompt_id, replace_surrogates
 from components.errors import DataError
 
 FIELDS: tuple[PromptField, ...] = get_args(PromptField)
+_MOST_PLACES = 30  # of a number that is written out
 _TEXTS = ("text", "answer", "thought", "response")
 
 
@@ -136,15 +138,26 @@ def _matched(value: str | None, pattern: re.Pattern[str] | None) -> str | None:
 
 
 def cell_text(value: Any, *, source: str, row: int, column: str) -> str | None:
-    """Return a cell as text, None for an empty one; raises `DataError` for what is no text."""
+    """Return a cell as text, None for an empty one; raises `DataError` for what is no text.
+
+    Numbers are written out: 0.00001, not 1e-05.
+    """
     if value is None or value != value:  # NaN, a table's empty cell
         return None
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int):
         return replace_surrogates(str(value)).strip()
+    if isinstance(value, float | Decimal) and abs(value) != float("inf"):
+        return _written_out(value)
     raise DataError(
         f"source {source!r}, row {row}: column {column!r} holds a {type(value).__name__}; "
         "give it as text"
     )
+
+
+def _written_out(number: float | Decimal) -> str:
+    if isinstance(number, float):
+        return np.format_float_positional(number, trim="0")
+    return f"{number:f}" if abs(number.adjusted()) <= _MOST_PLACES else str(number)
 
 
 def check_columns(rows: Sequence[Row], wanted: Iterable[str], *, source: str, setting: str) -> None:
@@ -161,4 +174,6 @@ def check_columns(rows: Sequence[Row], wanted: Iterable[str], *, source: str, se
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, Decimal):
+        value = float(value)
     return str(value).strip().casefold()
