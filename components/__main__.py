@@ -19,6 +19,7 @@ from components.environment import settle_environment
 from components.errors import ConfigError, SafeReActError
 from components.launcher import is_first
 from components.shown import Formatter
+from components.storage import keep_private
 from components.watched import refuse_unwatched
 from components.workspace import (
     CODE,
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     for noisy in ("httpx", "great_expectations", "matplotlib", "fontTools", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settle_environment()
+    os.umask(0o077)  # completions are nobody else's to read
     try:
         if options.stage == CODE:
             _fingerprint()
@@ -78,6 +80,8 @@ def _fingerprint() -> None:
 
 def _run(stage: str, name: str, into: Path | None) -> None:
     workspace = open_workspace(name)
+    for folder in workspace.private:
+        keep_private(folder)
     profile = load_profile(workspace.profile_file)
     from components.stages import check_code, run_process, run_stage
 

@@ -8,9 +8,10 @@ import math
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # The files of a checkpoint that decide what it does.
 CHECKPOINT_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+# Permissions: completions are nobody else's to read; what git tracks is for everybody.
+OWNER, EVERYBODY = 0o600, 0o644
 _CHUNK = 1 << 20
 # In the scratch of a resumable folder: what it belongs to, the results on their way, the old ones.
 _KEY, _WHOLE, _OLD = ".key", ".whole", ".old"
@@ -29,15 +32,18 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a scratch path beside `path` that becomes `path` on success and vanishes on failure."""
+def atomic_path(path: Path, *, mode: int = OWNER) -> Iterator[Path]:
+    """Yield a scratch path beside `path` that becomes `path` on success and vanishes on failure.
+
+    The file is its owner's alone unless `mode` says otherwise.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     scratch = Path(name)
     try:
         yield scratch
-        scratch.chmod(0o644)
+        scratch.chmod(mode)
         scratch.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)  # a write does not name its file
@@ -55,7 +61,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
+    scratch.mkdir(0o700)
     try:
         yield scratch
         shutil.rmtree(folder, ignore_errors=True)
@@ -81,13 +87,27 @@ def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
     _take_back(scratch, folder)
     if not mark.is_file() or mark.read_text(encoding="utf-8") != key:
         shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
+        scratch.mkdir(0o700)
         write_text(mark, key)
     for torn in scratch.glob(".*"):
         if torn != mark and torn.is_file():  # what a killed process was about to write
             torn.unlink()
     yield scratch
     _put_in_place(scratch, folder)
+
+
+def keep_private(folder: Path) -> None:
+    """Make `folder` with whatever is below it its owner's alone.
+
+    One that was made before and that everybody may read is closed, too; one that its owner has
+    opened to a group alone stays so.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(0o700, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid == os.getuid() and stat.S_IMODE(about.st_mode) & 0o007:
+        with suppress(PermissionError):  # of a file system that knows no permissions
+            folder.chmod(0o700)
 
 
 def discard(path: Path) -> None:
@@ -105,7 +125,7 @@ def _discarded(path: Path) -> Path:
 def _put_in_place(scratch: Path, folder: Path) -> None:
     """Replace `folder`, never there in part, by the results in `scratch`, and remove the rest."""
     whole = scratch / _WHOLE
-    whole.mkdir()
+    whole.mkdir(0o700)
     for path in list(scratch.iterdir()):
         if not path.name.startswith(".") and not _discarded(path).exists():
             path.replace(whole / path.name)
@@ -128,9 +148,9 @@ def _take_back(scratch: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, mode: int = OWNER) -> None:
     """Write `text` to `path`, wholly or not at all."""
-    with atomic_path(path) as scratch:
+    with atomic_path(path, mode=mode) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 

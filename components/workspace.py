@@ -166,6 +166,12 @@ class Workspace:
         return (self.run_lock.parent, self.root, *folders)
 
     @property
+    def private(self) -> tuple[Path, ...]:
+        """The folders that hold completions, logs and what was cached of them."""
+        results = (self.root / "artifacts", self.root / "data" / "prepared")
+        return (*results, self.root / ".dvc" / "cache", self.run_lock.parent)
+
+    @property
     def prefect_home(self) -> Path:
         """Folder of the embedded Prefect server."""
         return self.root / ".prefect"

@@ -12,6 +12,7 @@ import psutil
 from components.disk import check_writable
 from components.errors import SafeReActError, StageError
 from components.results import Decision
+from components.storage import keep_private
 from components.workspace import STAGES, Workspace
 from flows.champion import bring_champion
 from flows.environment import embed_prefect
@@ -38,6 +39,8 @@ def run_retrain(workspace: Workspace) -> Outcome:
     else:
         end_orphaned_servers()
     _check_stores(workspace)
+    if not server:
+        keep_private(Path(os.environ["PREFECT_HOME"]))
     from flows.retrain import retrain
     from flows.runs import end_lost_runs, of_this_process
 

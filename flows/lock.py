@@ -11,6 +11,7 @@ from pathlib import Path
 
 from components.disk import check_temporary, check_writable
 from components.errors import BusyError
+from components.storage import keep_private
 from components.workspace import Workspace
 from flows.supervisor import process_id
 
@@ -26,8 +27,9 @@ def one_run(root: Path, what: str) -> Iterator[None]:
     workspace = Workspace(root, "")
     check_temporary()
     check_writable(workspace.written)
+    for folder in workspace.private:
+        keep_private(folder)
     path = workspace.run_lock
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -190,6 +190,7 @@ def _child(
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
+        umask=0o077,  # DVC's cache, too, is its owner's alone
     )
     os.close(lifeline)
     with child:

@@ -13,7 +13,7 @@ from typing import Any
 from components.config import PROFILE_NAME, PromptField, Source, load_profile
 from components.errors import ConfigError, DataError
 from components.records import Role
-from components.storage import write_text
+from components.storage import EVERYBODY, write_text
 from components.workspace import LISTED, Workspace, read_lists
 from flows.champion import keep_folder
 from flows.checkpoints import HUB_ID, complaint
@@ -145,7 +145,7 @@ def add_profile(
     entry = {key: _from_root(path, workspace.root) for key, path in watched.items()}
     written = []
     if pair is not None:
-        write_text(workspace.profile_file, _dump(_document(workspace, pair)))
+        write_text(workspace.profile_file, _dump(_document(workspace, pair)), mode=EVERYBODY)
         written.append(workspace.profile_file)
     load_profile(workspace.profile_file)
     keep_folder(workspace.champion)
@@ -227,7 +227,7 @@ def _list(workspace: Workspace, key: str, entry: dict[str, str]) -> None:
     yaml = YAML()
     document = yaml.load(workspace.parameters.read_text(encoding="utf-8"))
     document.setdefault(key, {})[workspace.profile] = entry
-    write_text(workspace.parameters, _dump(document))
+    write_text(workspace.parameters, _dump(document), mode=EVERYBODY)
 
 
 def _dump(document: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.config import PROFILE_NAME, load_profile
 from components.errors import ConfigError
-from components.storage import write_text
+from components.storage import EVERYBODY, write_text
 from components.trials import Search
 from components.workspace import Workspace
 
@@ -64,7 +64,7 @@ def write_tuned(workspace: Workspace, target: Workspace, search: Search) -> None
             document[section] = {}
         document[section].update({key: _in_line(value) for key, value in settings.items()})
     yaml.dump(document, stream)
-    write_text(target.profile_file, stream.getvalue())
+    write_text(target.profile_file, stream.getvalue(), mode=EVERYBODY)
     load_profile(target.profile_file)
 
 

@@ -50,12 +50,12 @@ class Session:
         """What is on the terminal so far."""
         return self._output.decode(errors="replace")
 
-    def wait_for(self, seen: Callable[[], bool], seconds: float = 90) -> None:
+    def wait_for(self, seen: Callable[[], bool], seconds: float = 240) -> None:
         """Return once `seen` holds; fails where the command ends before."""
         latest = time.monotonic() + seconds
         while not seen():
-            assert self.process.poll() is None, self.output
-            assert time.monotonic() < latest, self.output
+            assert self.process.poll() is None, self.output[-1000:]
+            assert time.monotonic() < latest, self.output[-1000:]
             time.sleep(0.02)
 
     def press(self, key: bytes) -> None:

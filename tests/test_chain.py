@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_a_run_goes_through_to_the_registry(root, accepted):
         "artifacts/mini/report/report.html",
     ):
         assert (root / name).is_file(), name
+
+
+def test_nobody_else_can_read_what_the_run_has_written(root, accepted):
+    """Folders that nobody else can enter, and no file of results that they could read there."""
+    for name in ("artifacts", "data/prepared", "mlruns", ".prefect", ".dvc/cache", ".dvc/tmp"):
+        assert stat.S_IMODE((root / name).stat().st_mode) == 0o700, name
+    for name in ("artifacts", "data/prepared"):
+        for path in (root / name).rglob("*"):
+            assert path.is_dir() or not stat.S_IMODE(path.stat().st_mode) & 0o007, path
 
 
 def test_dvc_agrees_and_git_sees_no_artifacts(root, accepted):

@@ -19,7 +19,7 @@ from components.config import Section, explain, read_yaml
 from components.errors import ConfigError, EvidenceError
 from components.results import LONGEST, Decision, Override, RuleOutcome
 from components.shown import folded
-from components.storage import atomic_path
+from components.storage import EVERYBODY, atomic_path
 
 PAGE = "mlflow/overrides/README.md"
 
@@ -194,5 +194,5 @@ def _write(path: Path, override: Override) -> None:
         if (record["rule"], record["adapter"]) == same:
             del records[place]
     records.append(override.model_dump())
-    with atomic_path(path) as scratch, scratch.open("w", encoding="utf-8") as stream:
-        yaml.dump(document, stream)
+    with atomic_path(path, mode=EVERYBODY) as scratch, scratch.open("w", encoding="utf-8") as out:
+        yaml.dump(document, out)

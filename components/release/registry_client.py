@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from components.errors import RegistryError
 from components.release.registry_errors import without_secrets
+from components.storage import keep_private
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,7 +54,7 @@ def address_of(server: str | None, embedded: Path) -> str:
             "unset MLFLOW_REGISTRY_URI"
         )
     if not server:
-        embedded.mkdir(exist_ok=True)
+        keep_private(embedded)
         return f"sqlite:///{embedded / 'mlflow.db'}"
     scheme, separator, _ = server.partition("://")
     if not separator or scheme.partition("+")[0] not in _SCHEMES:

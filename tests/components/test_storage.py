@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import stat
 import sys
 from dataclasses import dataclass
 
@@ -53,6 +54,35 @@ def test_what_a_killed_process_left_is_removed_first(tmp_path):
         assert list(out.iterdir()) == []
         (out / "whole").write_text("x")
     assert [p.name for p in tmp_path.iterdir()] == ["stage"]
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_results_are_their_owner_s_alone_and_files_of_the_repository_everybody_s(tmp_path):
+    before = os.umask(0)
+    try:
+        storage.write_text(tmp_path / "rows", "x")
+        storage.write_text(tmp_path / "profile", "x", mode=storage.EVERYBODY)
+        with storage.atomic_folder(tmp_path / "stage") as out:
+            (out / "a").touch()
+        with storage.resumable_folder(tmp_path / "resumable", "key") as out:
+            (out / "a").touch()
+    finally:
+        os.umask(before)
+    modes = {path.name: mode(path) for path in tmp_path.iterdir()}
+    assert modes == {"rows": 0o600, "profile": 0o644, "stage": 0o700, "resumable": 0o700}
+
+
+@pytest.mark.parametrize(("made", "kept"), [(0o755, 0o700), (0o777, 0o700), (0o750, 0o750)])
+def test_a_folder_that_everybody_may_read_is_closed_and_a_group_s_is_not(tmp_path, made, kept):
+    folder = tmp_path / "artifacts"
+    storage.keep_private(folder)
+    assert mode(folder) == 0o700
+    folder.chmod(made)
+    storage.keep_private(folder)
+    assert mode(folder) == kept
 
 
 def killed_in(folder, key, name):
