@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PROFILE = "demo"
 # Every stage does what its file in behaviour/ says, which is one of its dependencies.
 WORK = """
-import os, sys, time
+import os, subprocess, sys, time
 from pathlib import Path
 from components.chain import TABLE
 from components.stages import code_of
@@ -45,6 +45,8 @@ if word == "crash":
 if word == "die":
     os.kill(os.getpid(), 9)
 if word == "sleep":
+    # Launchers such as torchrun put their processes into sessions of their own.
+    subprocess.Popen(["sleep", "60"], start_new_session=True)
     Path("sleeping").write_text(str(os.getpid()))
     with atomic_folder(workspace.stage(stage)):
         time.sleep(60)

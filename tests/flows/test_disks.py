@@ -61,6 +61,17 @@ def test_a_read_only_tree_is_told_of(own_home: Workspace, command):
         is_told(safereact(*COMMANDS[command], "--profile", PROFILE), "no permission to write")
 
 
+def test_a_profile_that_cannot_be_added_leaves_the_list_as_it_was(project: Workspace):
+    before = project.parameters.read_text()
+    project.root.joinpath("profiles", "mine.yaml").write_text(project.profile_file.read_text())
+    words = ("add", "mine", "--checkpoints", str(project.root / "own"), "--prompts")
+    with read_only(project.root):
+        is_told(safereact(*words, str(project.root / "own")), "no permission to write")
+    assert project.parameters.read_text() == before
+    done = safereact(*words, str(project.root / "own"))
+    assert done.returncode == 0, done.stderr
+
+
 def test_no_folder_for_temporary_files_is_told_of(own_home: Workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "small"))
     with full(tmp_path / "small"):
