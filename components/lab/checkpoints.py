@@ -6,10 +6,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from safetensors import safe_open
+
 from components.errors import ConfigError, ModelError
 from components.lm.architecture import check_supported, outline
 from components.lm.configuration import read_document, refusing
 from components.lm.loading import describe_checkpoint, fetch
+from components.lm.weights import header, read_weights, stored_weights, weight_files
 from components.results import ModelRef
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -75,6 +79,21 @@ def check_complete(folder: Path) -> None:
     model = outline(folder)
     check_supported(model)
     _check_tokenizer(folder, rows=model.config.vocab_size)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Return whether two checkpoints hold equal weights, however they are divided into files.
+
+    It reads no further than to the first that differs.
+    """
+    files = {name: path for path in weight_files(other) for name, _ in header(path)}
+    if stored_weights(one).keys() != files.keys():
+        return False
+    for name, tensor in read_weights(one):
+        with safe_open(files[name], framework="pt", backend="pread") as weights:
+            if not torch.equal(tensor.float(), weights.get_tensor(name).float()):
+                return False
+    return True
 
 
 def _check_tokenizer(folder: Path, *, rows: int) -> None:

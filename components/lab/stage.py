@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.config import Checkpoints, PostTrain, TinyModels
 from components.errors import ModelError
-from components.lab.checkpoints import describe
-from components.lm.loading import describe_checkpoint
+from components.lab.checkpoints import describe, same_weights
+from components.lm.loading import checkpoint_folder, describe_checkpoint
 from components.results import ModelRef, Models, PromptSet
 from components.workspace import BASE, POST_TRAINED
 
@@ -38,15 +38,18 @@ def models(
             describe_checkpoint(out / name, location=name, where="stage")
             for name in (BASE, POST_TRAINED)
         )
-    if base.digest == post.digest:
-        raise ModelError(
-            f"base {base.location!r} and post-trained {post.location!r} are the same checkpoint "
-            f"(digest {base.digest[:12]}); the base is the model before post-training"
-        )
     related = same_lineage(base, post)
+    result = Models(base=base, post_trained=post, lineage=lineage, same_lineage=related)
+    given = isinstance(section, Checkpoints)
+    folders = [checkpoint_folder(result, ref) for ref in (base, post) if given]
+    if base.digest == post.digest or (given and same_weights(*folders)):
+        raise ModelError(
+            f"base {base.location!r} and post-trained {post.location!r} are the same checkpoint: "
+            "all weights are equal; the base is the model before post-training"
+        )
     if not related:
         log.warning("the two models differ in architecture, size or tokenizer: no base teacher")
-    return Models(base=base, post_trained=post, lineage=lineage, same_lineage=related).save(out)
+    return result.save(out)
 
 
 def same_lineage(base: ModelRef, post_trained: ModelRef) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import ModelError
+from components.lm.completeness import check_finite, check_same
 from components.lm.configuration import read_document, refusing
-from components.lm.weights import ADAPTER_WEIGHTS, check_finite, check_same, header
+from components.lm.weights import ADAPTER_WEIGHTS, header
 
 if TYPE_CHECKING:
     from peft import PeftModel

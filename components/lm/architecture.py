@@ -13,10 +13,11 @@ from torch import nn
 from transformers.utils import logging as messages
 
 from components.errors import ModelError
+from components.lm.completeness import check_report
 from components.lm.configuration import model_class, read_config, refusing
 from components.lm.masks import PATHS, PROJECTIONS, projection_of, projections
 from components.lm.states import backbone
-from components.lm.weights import check_report, refuse_adapter, stored_weights
+from components.lm.weights import refuse_adapter, stored_weights
 from components.lm.wiring import mlp_readers
 
 if TYPE_CHECKING:

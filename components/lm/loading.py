@@ -19,17 +19,10 @@ from transformers import (
 from components.errors import ModelError
 from components.lm.architecture import outline, silenced
 from components.lm.chat import prompt_contract
+from components.lm.completeness import check_finite, check_loaded, check_report, check_tied
 from components.lm.configuration import read_config, refusing
 from components.lm.template_checks import check_template
-from components.lm.weights import (
-    check_finite,
-    check_loaded,
-    check_report,
-    digest_checkpoint,
-    read_weights,
-    refuse_adapter,
-    stored_weights,
-)
+from components.lm.weights import digest_checkpoint, read_weights, refuse_adapter, stored_weights
 from components.results import ModelRef, Models, PromptContract
 from components.storage import CHECKPOINT_FILES, read_json
 
@@ -84,7 +77,14 @@ def fetch(repository: str, revision: str | None) -> Path:
 
     patterns = [f"*{suffix}" for suffix in CHECKPOINT_FILES]
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=patterns,
+                ignore_patterns="consolidated*.safetensors",  # the same weights in another format
+            )
+        )
     except (OSError, ValueError) as error:
         raise ModelError(
             f"checkpoint {repository!r} is neither a local folder nor to be had from the hub "
@@ -116,6 +116,7 @@ def describe_checkpoint(
     model = outline(folder)
     with refusing(f"the weights in {folder} cannot be read"):
         check_finite(str(folder), read_weights(folder))
+        check_tied(folder, model)
     return ModelRef(
         location=location,
         where=where,

@@ -7,10 +7,8 @@ of weights beside them, such as another format of the same model, is left alone.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -23,9 +21,6 @@ from components.storage import CHECKPOINT_FILES, digest_folder
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _ADAPTER = ("adapter_config.json", ADAPTER_WEIGHTS, "adapter_model.bin")
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 _NAMED = 3  # keys that a message names
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _DISTRIBUTED = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
@@ -101,7 +96,7 @@ def _shards(folder: Path) -> list[Path]:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ModelError(
-            f"{folder} lacks shards that its index names: {_some(missing)}; download them again"
+            f"{folder} lacks shards that its index names: {some_of(missing)}; download them again"
         )
     if not isinstance(document.get("metadata"), dict):
         raise ModelError(f"{index} has no `metadata`, without which it is not read; add {{}}")
@@ -157,58 +152,7 @@ def header(path: Path) -> Iterator[tuple[str, Tensor]]:
             yield name, torch.empty(entry.get_shape(), dtype=_PLAIN[kind], device="meta")
 
 
-def check_report(what: str, report: Mapping[str, Any]) -> None:
-    """Raise `ModelError` unless transformers' loading `report` is without any complaint.
-
-    It would fill what is missing with random weights and leave out what it does not expect.
-    """
-    told = {
-        "missing from the files": report["missing_keys"],
-        "not the model's": report["unexpected_keys"],
-        "of another shape": [
-            f"{name} ({tuple(stored)} in the files, {tuple(own)} in the model)"
-            for name, stored, own in report["mismatched_keys"]
-        ],
-        "not to be converted": report.get("conversion_errors") or (),
-        "in error": report.get("error_msgs") or (),
-    }
-    wrong = [f"{len(keys)} {how}: {_some(keys)}" for how, keys in told.items() if keys]
-    if wrong:
-        raise ModelError(
-            f"{what}: the weights are not those that the settings beside them describe: "
-            f"{'; '.join(wrong)}; save the whole again with save_pretrained, or mend the settings"
-        )
-
-
-def check_same(what: str, stored: Mapping[str, Tensor], used: Mapping[str, Tensor]) -> None:
-    """Raise `ModelError` unless the `stored` tensors are those in use, by name and shape."""
-    shared = stored.keys() & used.keys()
-    unlike = [
-        (name, tuple(stored[name].shape), tuple(used[name].shape))
-        for name in shared
-        if stored[name].shape != used[name].shape
-    ]
-    missing, unexpected = used.keys() - shared, stored.keys() - shared
-    check_report(
-        what,
-        {"missing_keys": missing, "unexpected_keys": unexpected, "mismatched_keys": unlike},
-    )
-
-
-def check_loaded(what: str, model: PreTrainedModel) -> None:
-    """Raise `ModelError` where a loaded `model` has a weight that is not finite, or two matrices
-    where config.json says that input and output embeddings are one."""
-    check_finite(what, model.named_parameters())
-    head = model.get_output_embeddings()
-    tied = model.config.get_text_config().tie_word_embeddings
-    if tied and head is not None and head.weight is not model.get_input_embeddings().weight:
-        raise ModelError(
-            f"{what}: config.json ties input and output embeddings, and the files hold two that "
-            "differ; set tie_word_embeddings to what the model was trained with"
-        )
-
-
-def _some(keys: Iterable[object]) -> str:
+def some_of(keys: Iterable[object]) -> str:
     """Return the first few keys, one a line in a model's order of blocks."""
     names = sorted((str(key) for key in keys), key=_natural)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -219,29 +163,15 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def check_finite(what: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise `ModelError` naming the tensors that hold a NaN or an infinity."""
-    broken = Counter(
-        name for name, tensor in tensors if tensor.is_floating_point() and not _finite(tensor)
-    )
-    if broken:
-        raise ModelError(
-            f"{what}: {len(broken)} weights are not finite, such as {_some(broken)}; training "
-            "diverged or a file is damaged: give another checkpoint"
-        )
-
-
-def _finite(tensor: Tensor) -> bool:
-    # Minimum and maximum are NaN where an element is, and take no memory of their own.
-    return tensor.numel() == 0 or bool(torch.stack(tensor.aminmax()).isfinite().all())
-
-
-def read_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and values of every stored tensor, one in memory at a time."""
+def read_weights(
+    folder: Path, names: Collection[str] | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield name and values of every stored tensor, or of those in `names`, one at a time."""
     for path in weight_files(folder):
         with safe_open(path, framework="pt", backend="pread") as stored:
             for name in stored.keys():  # noqa: SIM118 - not a mapping
-                yield name, stored.get_tensor(name)
+                if names is None or name in names:
+                    yield name, stored.get_tensor(name)
 
 
 def digest_checkpoint(folder: Path) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from components.errors import TrainingError
+from components.errors import ModelError, TrainingError
 from components.launcher import is_first
-from components.lm.masks import PROJECTIONS, projections
+from components.lm.masks import PROJECTIONS, projection_of, projections
 from components.storage import atomic_folder, digest_folder, read_json, write_json
 from components.training.checkpoints import trained_weights
 from components.training.processes import wait_for
@@ -39,9 +39,8 @@ def add_lora(
     """Return `model` with a fresh LoRA on `modules` of the decoder blocks `layers`, 1 = first.
 
     Its first output is the model's own. `location` is what the adapter's file names as its base.
-    Raises `ModelError` for an architecture without these projections.
+    Raises `ModelError` for an architecture without these projections, or where PEFT finds others.
     """
-    projections(model)
     settings = LoraConfig(
         task_type="CAUSAL_LM",
         r=r,
@@ -54,9 +53,29 @@ def add_lora(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         adapted = cast(PeftModel, get_peft_model(model, settings))
+    _check_covered(model, modules, layers)
     # PEFT names the folder that the model came from, which differs by machine.
     adapted.peft_config["default"].base_model_name_or_path = location
     return adapted
+
+
+def _check_covered(model: PreTrainedModel, modules: Sequence[str], layers: Sequence[int]) -> None:
+    """Raise `ModelError` unless the adapter lies on the matrices that a mask would cover, alone."""
+    wanted = {
+        name
+        for name in projections(model)
+        if projection_of(name) in modules and int(name.split(".")[1]) + 1 in layers
+    }
+    covered = {
+        name.removeprefix("model.").removesuffix(".lora_A.default")
+        for name, _ in model.named_modules()
+        if name.endswith(".lora_A.default")
+    }
+    if covered != wanted:
+        raise ModelError(
+            f"{type(model).__name__} is not supported: the adapter and the masks cover different "
+            f"matrices, such as {min(covered ^ wanted)}; see docs/models.md"
+        )
 
 
 def trainable_parameters(model: PeftModel) -> int:

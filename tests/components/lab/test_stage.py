@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from components.config import Checkpoints, FineTune, PostTrain
 from components.errors import ConfigError, ModelError
@@ -111,6 +112,21 @@ def test_a_file_is_no_checkpoint(pair: Path, random_prompts) -> None:
 def test_the_same_checkpoint_twice_is_no_pair(pair: Path, random_prompts) -> None:
     shutil.copytree(pair / "base", pair / "copy")
     with pytest.raises(ModelError, match="'base' and post-trained 'copy' are the same checkpoint"):
+        run(pair, random_prompts, post_trained="copy")
+
+
+def test_the_same_weights_in_other_files_are_no_pair(pair: Path, random_prompts) -> None:
+    copy = shutil.copytree(pair / "base", pair / "copy")
+    weights = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    shards = {"a.safetensors": sorted(weights)[::2], "b.safetensors": sorted(weights)[1::2]}
+    for shard, names in shards.items():
+        save_file({name: weights[name] for name in names}, copy / shard)
+    places = {name: shard for shard, names in shards.items() for name in names}
+    index = json.dumps({"metadata": {}, "weight_map": places})
+    (copy / "model.safetensors.index.json").write_text(index)
+    (copy / "chat_template.jinja").write_text((copy / "chat_template.jinja").read_text() + " ")
+    with pytest.raises(ModelError, match="'copy' are the same checkpoint"):
         run(pair, random_prompts, post_trained="copy")
 
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from components.errors import ModelError
 from components.lm.adapters import attach_adapter
@@ -86,6 +87,70 @@ def test_an_adapter_of_another_model_is_refused(checkpoint, tmp_path):
     get_peft_model(wider, config).save_pretrained(tmp_path / "adapter")
     with pytest.raises(ModelError, match="does not fit this model"):
         attach_adapter(load_model(checkpoint), tmp_path / "adapter")
+
+
+@pytest.fixture
+def adapter(checkpoint, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=2, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
+    folder = tmp_path / "adapter"
+    get_peft_model(load_model(checkpoint), config).save_pretrained(folder)
+    return folder
+
+
+NAME = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda w: w.pop(NAME), f"1 missing from the files: {NAME}"),
+        (lambda w: w.update({NAME.replace("1", "7"): w[NAME] * 1}), "1 not the model's: .*s.7.mlp"),
+        (lambda w: w.update({NAME: w[NAME].fill_(float("nan"))}), f"not finite, such as {NAME}"),
+        (lambda w: w.update({NAME: w[NAME][:-1].contiguous()}), "does not fit this model"),
+        (lambda w: [w.update({"x." + k: w.pop(k)}) for k in [*w]], "12 missing.*12 not the model"),
+    ],
+)
+def test_an_adapter_is_taken_whole_or_not_at_all(checkpoint, adapter, spoil, told):
+    path = adapter / "adapter_model.safetensors"
+    weights = load_file(path)
+    spoil(weights)
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(ModelError, match=told):
+        attach_adapter(load_model(checkpoint), adapter)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"peft_type": "IA3"}, "peft_type is 'IA3'"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "code"}, "sets megatron_config"),
+        ({"target_modules": ["q_proj"]}, "6 not the model's"),
+        ({"layers_to_transform": [0], "layers_pattern": "layers"}, "8 not the model's"),
+        ({"r": 4}, "does not fit this model"),
+        ({"r": "many"}, "does not fit this model"),
+    ],
+)
+def test_settings_of_an_adapter_are_its_own(checkpoint, adapter, settings, told):
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    with pytest.raises(ModelError, match=told):
+        attach_adapter(load_model(checkpoint), adapter)
+
+
+def test_a_whole_adapter_is_put_on(checkpoint, adapter):
+    ids = torch.tensor([[5, 6, 7]])
+    plain, adapted = load_model(checkpoint), attach_adapter(load_model(checkpoint), adapter)
+    torch.testing.assert_close(adapted(ids).logits, plain(ids).logits)
+
+
+def test_two_embeddings_where_the_settings_know_one_are_refused(checkpoint):
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tie_word_embeddings": True}))
+    for use in (load_model, describe):
+        with pytest.raises(ModelError, match="ties input and output embeddings"):
+            use(checkpoint)
 
 
 def test_the_environment_names_the_device(monkeypatch):
