@@ -58,6 +58,7 @@ TABLE = {
             "gate",
             "components.release.stage:gate",
             ("prepare", "models", "train", "evaluate"),
+            settings=("prepare", "evaluate"),
             suites=True,
         ),
         Stage(

@@ -202,11 +202,15 @@ class SuiteSet(PromptSet):
 
     def named_suites(self) -> dict[str, tuple[SuiteSpec, list[Prompt]]]:
         """Return the named suites in order, each with its prompts in the table's order."""
-        rows = _read_prompts(self.folder / workspace.SUITE_PROMPTS) if self.suites else []
+        rows = self.suite_rows()
         return {
             name: (self.suites[name], [row for row in rows if row.source == name])
             for name in sorted(self.suites)
         }
+
+    def suite_rows(self) -> list[Prompt]:
+        """Return the prompts of all named suites in the table's order."""
+        return _read_prompts(self.folder / workspace.SUITE_PROMPTS) if self.suites else []
 
     def every_test(self) -> list[Prompt]:
         """Return all test prompts: the profile's own, then those of the named suites."""

@@ -45,6 +45,7 @@ SHELF = {
     "journal",
     "launcher",
     "measures",
+    "mismatches",
     "repeats",
     "rulings",
     "shown",
@@ -93,7 +94,9 @@ def test_imports_go_one_way(path: Path):
         assert not [name for name in ours if name[0] == "components" and name[1] in rooms]
         return
     allowed = SHELF | {"lm", parts[1]}
-    foreign = [n for n in ours if n[0] == "components" and len(n) > 1 and n[1] not in allowed]
+    # Whoever relies on a figure has it counted again, by the room that counted it.
+    others = [n for n in ours if n[0] == "components" and n[2:3] != ["recount"]]
+    foreign = [n for n in others if len(n) > 1 and n[1] not in allowed]
     assert not foreign, f"{name_of(path)} imports another room: {foreign}"
 
 

@@ -15,9 +15,8 @@ from components.evaluation.attacks import draw_attacked, put
 from components.evaluation.judges.opening import check_judge
 from components.lm.chat import opens_thought, split_completion
 from components.lm.engines.protocol import Engine, Request, collect
-from components.lm.generation import engine_of
 from components.records import AnyArm, Completion, Form, Prompt, Role
-from components.results import SuiteSpec
+from components.results import SuiteSet, SuiteSpec
 from components.rulings import digest_of_judge
 from components.storage import digest_bytes
 
@@ -156,6 +155,8 @@ class Exam:
         batch: int,
     ) -> list[Answer]:
         """Return what a model in memory, with an adapter or without, writes as `arm`."""
+        from components.lm.generation import engine_of
+
         return self.ask(
             arm,
             engine_of(model, tokenizer, batch=batch),
@@ -268,6 +269,18 @@ def _attacked(questions: Questions, attacks: Sequence[Form], budget: int, seed: 
         return questions
     drawn = draw_attacked(questions.prompts, budget, seed)
     return replace(questions, attacks=every, attacked=drawn)
+
+
+def test_exam(section: config.Evaluate, prompts: SuiteSet, seed: int) -> Exam:
+    """Return what all arms are asked: drawn test prompts of every role, and the named suites."""
+    return Exam.of(
+        section,
+        sample(prompts.own_test(), section.prompts, seed),
+        prompts.named_suites(),
+        seed=seed,
+        force_think=section.force_think,
+        attacks=section.attacks,
+    )
 
 
 def sample(rows: Sequence[Prompt], sizes: Mapping[Role, int], seed: int) -> list[Prompt]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from components import config
 from components.errors import EvidenceError
 from components.evaluation.arms import Checkpoint, open_checkpoint
-from components.evaluation.asking import Answer, Exam
+from components.evaluation.asking import Answer, Exam, test_exam
 from components.evaluation.judges.verdicts import KeptVerdicts
 from components.evaluation.judging import Jury
 from components.evaluation.metrics import counts_of, differences, rates
 from components.evaluation.rows import read_judged, write_judged
-from components.evaluation.stage import test_exam
 from components.evaluation.statistics import with_holm
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import engine_told

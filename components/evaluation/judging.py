@@ -15,8 +15,8 @@ from components.evaluation.judges.calibration import LabelledCase, calibrate, ca
 from components.evaluation.judges.opening import open_judge
 from components.evaluation.judges.protocol import Case, Judge, Ruling, rule_on
 from components.evaluation.judges.verdicts import KeptVerdicts, Remembered
+from components.evaluation.metrics import cut_figures
 from components.evaluation.rows import Row
-from components.lm.loading import free_memory
 from components.records import AnyArm, View
 from components.results import Calibration, CutFigure, Usage
 
@@ -41,16 +41,7 @@ class Judged:
     @property
     def cut(self) -> dict[str, dict[AnyArm, CutFigure]]:
         """Of every suite and arm the completions that the judge read without their middle."""
-        return {
-            suite: {
-                arm: CutFigure(
-                    count=sum(row.cut for row in rows if row.suite == suite),
-                    n=sum(row.suite == suite for row in rows),
-                )
-                for arm, rows in self.rows.items()
-            }
-            for suite in self.judges
-        }
+        return cut_figures(self.rows, self.judges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +115,8 @@ class Jury:
 
     def in_turn(self) -> Iterator[tuple[str, Judge]]:
         """Yield the judges, each by what the profile calls it; one is in memory at a time."""
+        from components.lm.loading import free_memory
+
         for called, judge in self.judges.items():
             yield called, judge
             judge.close()
@@ -173,7 +166,7 @@ def judged_rows(arm: AnyArm, answers: Sequence[Answer], judge: Judge) -> list[Ro
         (None if answer.completion.thought is None else next(rulings), next(rulings))
         for answer in answers
     ]
-    return [_row(arm, answer, *ruled) for answer, ruled in zip(answers, parts, strict=True)]
+    return [row_of(arm, answer, *ruled) for answer, ruled in zip(answers, parts, strict=True)]
 
 
 def _cases(answer: Answer) -> list[Case]:
@@ -186,7 +179,8 @@ def _cases(answer: Answer) -> list[Case]:
     return cases
 
 
-def _row(arm: AnyArm, answer: Answer, thought: Ruling | None, ruling: Ruling) -> Row:
+def row_of(arm: AnyArm, answer: Answer, thought: Ruling | None, ruling: Ruling) -> Row:
+    """Return the row of an answer with the rulings on its thought, if any, and on itself."""
     prompt, questions, completion = answer.prompt, answer.questions, answer.completion
     marks: Grade | None = None
     if questions.grader is not None and prompt.answer is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from components import measures
 from components.evaluation.rows import Row
 from components.evaluation.statistics import compare_pairs, rate_of
 from components.measures import Metric, is_compared
 from components.records import AnyArm, Outcome, Role, View
-from components.results import Difference, RateFigure
+from components.results import CutFigure, Difference, RateFigure
 
 # Of one arm: metric -> prompt id -> whether each of its samples counts. A completion that cannot
 # count either way, such as one without a thought for a thought's metric, is left out.
@@ -75,3 +75,19 @@ def _paired(
 ) -> list[tuple[tuple[bool, ...], tuple[bool, ...]]]:
     """Return both arms' samples of every prompt that both of them have."""
     return [(ours[prompt], theirs[prompt]) for prompt in sorted(ours.keys() & theirs.keys())]
+
+
+def cut_figures(
+    rows: Mapping[AnyArm, Sequence[Row]], suites: Iterable[str]
+) -> dict[str, dict[AnyArm, CutFigure]]:
+    """Return of every suite and arm the completions that the judge read without their middle."""
+    return {
+        suite: {
+            arm: CutFigure(
+                count=sum(row.cut for row in own if row.suite == suite),
+                n=sum(row.suite == suite for row in own),
+            )
+            for arm, own in rows.items()
+        }
+        for suite in suites
+    }

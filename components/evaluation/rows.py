@@ -37,6 +37,11 @@ class Row:
     correct: bool | None  # None: there is no reference answer
     correct_strict: bool | None
 
+    @property
+    def place(self) -> tuple[str, Form, str, int]:
+        """What of an arm's completions it is: suite, form, prompt and sample."""
+        return self.suite, self.form, self.prompt_id, self.sample
+
     def outcome(self, view: View) -> Outcome | None:
         """Return what one part of the completion did; None where there is no such part.
 

@@ -8,20 +8,16 @@ from typing import Any
 from components import config
 from components.errors import EvidenceError
 from components.evaluation.arms import ask_arms, check_adapter, meet
-from components.evaluation.asking import Exam, sample
+from components.evaluation.asking import Exam, test_exam
+from components.evaluation.figures import count_figures
 from components.evaluation.judges.calibration import read_cases
 from components.evaluation.judges.verdicts import KeptVerdicts
 from components.evaluation.judging import Judged, Jury
-from components.evaluation.lengths import length_shifts
-from components.evaluation.metrics import Counts, counts_of, differences, rates
 from components.evaluation.rows import write_judged
-from components.evaluation.statistics import with_holm
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import engine_told
-from components.records import AnyArm, Arm
+from components.records import Arm
 from components.results import (
-    COMPARISONS,
-    WITH_CHAMPION,
     Adapter,
     Champion,
     ChampionArm,
@@ -81,18 +77,13 @@ def evaluate(
 
 def _figures(judged: Judged, exam: Exam, confidence: float, seed: int) -> dict[str, Any]:
     """Return what the evidence says of the judged rows and of who judged them, by its keys."""
-    counts: dict[AnyArm, Counts] = {arm: counts_of(rows) for arm, rows in judged.rows.items()}
-    pairs = (*COMPARISONS, WITH_CHAMPION) if Arm.CHAMPION in counts else COMPARISONS
     return {
         "roles": exam.roles,
         "judges": judged.judges,
         "calibrations": judged.calibrations,
-        "cut": judged.cut,
         "usage": judged.usage,
         "confidence": confidence,
-        "rates": {arm: rates(counts[arm], confidence) for arm in Arm if arm in counts},
-        "differences": with_holm(differences(counts, pairs, exam.roles, confidence)),
-        "lengths": length_shifts(judged.rows, Arm.POST_TRAINED, confidence=confidence, seed=seed),
+        **count_figures(judged.rows, exam.roles, confidence=confidence, seed=seed),
     }
 
 
@@ -104,15 +95,3 @@ def _meet(
         told = "none was given" if champion is None else "one was given"
         raise EvidenceError(f"evaluate.champion is {section.champion}, and {told}")
     return meet(champion, adapter, models) if champion else None
-
-
-def test_exam(section: config.Evaluate, prompts: SuiteSet, seed: int) -> Exam:
-    """Return what all arms are asked: drawn test prompts of every role, and the named suites."""
-    return Exam.of(
-        section,
-        sample(prompts.own_test(), section.prompts, seed),
-        prompts.named_suites(),
-        seed=seed,
-        force_think=section.force_think,
-        attacks=section.attacks,
-    )

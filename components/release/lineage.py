@@ -18,9 +18,12 @@ from components.errors import EvidenceError
 from components.measures import Metric, in_order, is_compared
 from components.provenance import git_commit, versions
 from components.release.bindings import check_bindings, check_current, found_now
+from components.release.decision import check_follows, make_decision
 from components.release.gate import bindings
-from components.release.overrides import check_overrides
+from components.release.overrides import check_overrides, read_overrides
 from components.release.policies import policy_in_force
+from components.release.policy import Policy
+from components.release.recount import recount
 from components.results import (
     Adapter,
     Decision,
@@ -52,6 +55,7 @@ class Release:
     adapter: Adapter
     evidence: Evidence
     decision: Decision
+    policy: Policy
     report: Path | None  # None: no report, or one about another adapter
     outputs: dict[str, str]  # stage -> DVC hash of its folder
     commit: str | None
@@ -148,23 +152,37 @@ def gather_release(workspace: Workspace) -> Release:
     prompts = SuiteSet.load(workspace.stage("prepare"))
     adapter, evidence = results["train"], results["evaluate"]
     check_adapter_files(adapter.adapter)
-    policy = policy_in_force(workspace).digest
-    asked = load_profile(workspace.profile_file).evaluate
-    now = found_now(prompts, adapter, evidence, contract_in(adapter.adapter), policy, asked)
+    policy, profile = policy_in_force(workspace), load_profile(workspace.profile_file)
+    asked = profile.evaluate
+    now = found_now(prompts, adapter, evidence, contract_in(adapter.adapter), policy.digest, asked)
     check_current(decision, now)
-    check_bindings(
-        bindings(evidence, adapter, results["models"], prompts, now["adapter"], evidence.rows_now())
-    )
+    files, rows, models = now["adapter"], evidence.rows_now(), results["models"]
+    check_bindings(bindings(evidence, adapter, models, prompts, files, rows))
     check_overrides(decision, workspace.overrides.parent)
+    recount(
+        profile.prepare, asked, prompts, models, evidence, seed=profile.seed, root=workspace.root
+    )
+    again = make_decision(
+        policy,
+        read_overrides(workspace.overrides.parent),
+        prompts,
+        models,
+        adapter,
+        evidence,
+        adapter_files=files,
+        rows_file=rows,
+    )
+    check_follows(decision, again, where=str(decision.folder / Decision.FILE))
     commit, changed = git_commit(workspace.root)
     return Release(
         profile=workspace.profile,
         built_in=workspace.stage("models").relative_to(workspace.root).as_posix(),
         prompts=prompts,
-        models=results["models"],
+        models=models,
         adapter=adapter,
         evidence=evidence,
         decision=decision,
+        policy=policy,
         report=_report(workspace, decision),
         outputs=output_hashes(workspace),
         commit=commit,

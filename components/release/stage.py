@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 from components import config
-from components.release.gate import champion_behind, decide
-from components.release.overrides import apply_overrides, read_overrides
+from components.release.decision import make_decision
+from components.release.gate import bindings
+from components.release.overrides import read_overrides
 from components.release.policies import load_policy, policy_file
-from components.results import (
-    Adapter,
-    Conclusion,
-    Decision,
-    Evidence,
-    Models,
-    RuleOutcome,
-    SuiteSet,
-    Word,
-)
+from components.release.recount import recount
+from components.results import Adapter, Decision, Evidence, Models, SuiteSet
 from components.storage import digest_folder
 from components.workspace import OVERRIDES, POLICIES
 
@@ -28,61 +20,31 @@ log = logging.getLogger(__name__)
 
 def gate(
     section: config.Gate,
+    prepare: config.Prepare,
+    evaluate: config.Evaluate,
     prompts: SuiteSet,
     models: Models,
     adapter: Adapter,
     evidence: Evidence,
     *,
-    seed: int,  # noqa: ARG001 - nothing is drawn; every stage is called alike
+    seed: int,
     out: Path,
 ) -> Decision:
     """Write the decision into `out` and return it; a refusal is a decision, not an error.
 
-    The policy and the overrides are read below the working directory. Raises `ConfigError` for a
-    policy that is unknown, and for one and for overrides that are not valid.
+    The policy and the overrides are read below the working directory. Every figure is counted again
+    first, unless evidence, adapter, models and prompts do not belong together, which rejects
+    anyway. Raises `EvidenceError` for a figure that does not follow from the rows, and
+    `ConfigError` for a policy that is unknown, and for one and for overrides that are not valid.
     """
     policy = load_policy(policy_file(section.policy, Path(POLICIES)))
-    outcomes = decide(
-        policy,
-        evidence,
-        adapter,
-        models,
-        prompts,
-        adapter_files=digest_folder(adapter.adapter),
-        rows_file=evidence.rows_now(),
-    )
-    digest = Evidence.digest_of(evidence.folder)
-    outcomes, refused = apply_overrides(
-        outcomes,
-        read_overrides(Path(OVERRIDES)),
-        adapter=adapter.digest,
-        evidence=digest,
-        policy=policy.digest,
-    )
-    decision = Decision(
-        word=word_of(outcomes),
-        adapter=adapter.digest,
-        data=prompts.digest,
-        evidence=digest,
-        policy=policy.digest,
-        contract=adapter.contract,
-        judges=evidence.judges,
-        judge_settings=evidence.judge_settings,
-        champion=champion_behind(policy, evidence),
-        rules=outcomes,
-        reasons=tuple(outcome.why for outcome in outcomes if not outcome.stands),
-        refused=refused,
-    )
+    now = {"adapter_files": digest_folder(adapter.adapter), "rows_file": evidence.rows_now()}
+    if all(o.passed for o in bindings(evidence, adapter, models, prompts, *now.values())):
+        recount(prepare, evaluate, prompts, models, evidence, seed=seed, root=Path())
+    overrides = read_overrides(Path(OVERRIDES))
+    decision = make_decision(policy, overrides, prompts, models, adapter, evidence, **now)
     _tell(decision)
     return decision.save(out)
-
-
-def word_of(outcomes: Iterable[RuleOutcome]) -> Word:
-    """Return what follows from the outcomes: one that fails rejects, whatever the others say."""
-    against = {outcome.conclusion for outcome in outcomes if not outcome.stands}
-    if not against:
-        return Word.ACCEPTED
-    return Word.REJECTED if Conclusion.FAIL in against else Word.INCONCLUSIVE
 
 
 def _tell(decision: Decision) -> None:
