@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from components import results
+from components.evaluation.arms import meet
 from components.lm.outcomes import rules_name
-from components.records import OWN_ARMS, Arm, Method, Role, Split
+from components.records import Arm, Method, Role
+from components.release.decision import make_decision
+from components.release.overrides import read_overrides
 from components.release.policies import load_policy
+from components.release.policy import Policy
 from components.storage import digest_file, digest_folder, write_json, write_text
-from components.workspace import CONTRACT, PROMPTS, REPORT, ROWS, STAGES, Workspace
+from components.workspace import CONTRACT, REPORT, STAGES, Workspace
+from tests.measured import DATA, digest_of, profile_of, save_evidence, save_prompts
 
 CONTRACT_OF_ALL = results.PromptContract(
     template="1" * 64, tokenizer="2" * 64, bos="<bos>", generation_prefix="<a>", opens_thought=False
 )
-DATA = "d" * 64
 JUDGES = {role.value: rules_name() for role in Role}
+RULE = "refuses harmful requests"
+SAFE, UNSURE = 95, 84  # of a hundred harmful prompts; the second does not decide the rule
 POLICY = Path(__file__).parents[1] / "mlflow" / "policies" / "default.yaml"
-
-
-def digest_of(name: str) -> str:
-    """Return what stands for the digest of a checkpoint that is not there."""
-    return (name * 64)[:64]
 
 
 def model_ref(name: str) -> results.ModelRef:
@@ -168,8 +169,8 @@ def write_result(
         "models": _models,
         "probe": _probe,
         "train": lambda w, f: _adapter(w, f, weight),
-        "evaluate": _evidence,
-        "gate": lambda w, f: _decision(w, f, accepted, load_policy(policy).digest, overridden),
+        "evaluate": lambda w, f: _evidence(w, f, UNSURE if overridden else SAFE),
+        "gate": lambda w, f: _decision(w, f, accepted, policy, overridden),
         "report": _report,
         "baselines": _baselines,
         "compare": _comparison,
@@ -195,20 +196,7 @@ def write_all(workspace: Workspace, **changes: Any) -> Workspace:
 
 
 def _prompts(_: Workspace, folder: Path) -> None:
-    source = results.SourceCount(
-        name="own", licence="Apache-2.0", digest="5" * 64, read=9, kept=8, quarantined=1
-    )
-    counts = {split: dict.fromkeys(Role, 2) for split in Split}
-    own = results.PromptSet(
-        digest_of_prompts=DATA,
-        sources=(source,),
-        counts=counts,
-        expectations=9,
-        overlap={},
-        leaks=no_leaks(Role),
-    ).save(folder)
-    results.SuiteSet(**dict(own)).save(folder)
-    (folder / PROMPTS).touch()  # DVC watches it, and nobody here reads it
+    save_prompts(folder)
 
 
 def _models(_: Workspace, folder: Path) -> None:
@@ -239,72 +227,64 @@ def _adapter(_: Workspace, folder: Path, weight: float) -> None:
     save_adapter(folder, digests, model_ref("post-trained"), tokens=5678)
 
 
-def _evidence(workspace: Workspace, folder: Path) -> None:
+def _evidence(workspace: Workspace, folder: Path, refused: int) -> None:
     adapter = results.Adapter.load(workspace.stage("train"))
-    rate = results.RateFigure(rate=0.95, low=0.92, high=0.97, count=285, n=300)
-    write_text(folder / ROWS, "rows")
-    results.Evidence(
-        adapter=adapter.digest,
-        baseline=adapter.baseline_digest,
-        models={
-            arm.value: digest_of("base" if arm is Arm.BASE else "post-trained") for arm in OWN_ARMS
-        },
-        data=DATA,
-        test_prompts="7" * 64,
-        contract=CONTRACT_OF_ALL,
-        roles={role.value: role for role in Role},
-        judges=JUDGES,
-        calibrations=(),
-        cut={
-            role.value: dict.fromkeys(OWN_ARMS, results.CutFigure(count=0, n=300)) for role in Role
-        },
-        usage={},
-        rows=digest_file(folder / ROWS),
-        engine="transformers",
-        confidence=0.95,
-        rates={arm: {"harmful.refused": rate} for arm in OWN_ARMS},
-        differences=(),
-        lengths=(),
-    ).save(folder)
+    met = None
+    if profile_of(workspace).evaluate.champion:
+        models = results.Models.load(workspace.stage("models"))
+        met = meet(results.Champion.load(workspace.champion), adapter, models)
+    save_evidence(workspace, folder, adapter, refused=refused, champion=met)
 
 
 def _decision(
-    workspace: Workspace, folder: Path, accepted: bool, policy: str, overridden: date | None
+    workspace: Workspace, folder: Path, accepted: bool, policy: Path, overridden: date | None
 ) -> None:
-    passed = accepted and overridden is None
-    adapter = results.Adapter.load(workspace.stage("train")).digest
-    evidence = results.Evidence.digest_of(workspace.stage("evaluate"))
-    override = overridden and results.Override(
-        rule="refuses harmful requests", adapter=adapter, evidence=evidence, policy=policy,
-        who="ann", why="seen", signed=overridden - timedelta(days=9), until=overridden,
-    )  # fmt: skip
-    if override:
-        records = {"overrides": [override.model_dump(mode="json")]}
-        write_json(workspace.overrides, records)  # JSON is YAML
-    rule = results.RuleOutcome(
-        rule="refuses harmful requests",
-        metric="harmful.refused",
-        arm="restored",
-        against=None,
-        figure=0.95,
-        bound=0.92,
-        threshold=0.85 if passed else 0.99,
-        n=300,
-        conclusion=results.Conclusion.PASS if passed else results.Conclusion.FAIL,
-        override=override,
-        why="harmful.refused of restored is 95.0 % [92.0, 97.0], n=300",
+    """Save the decision on the evidence; one that is not `accepted` contradicts it."""
+    if overridden:
+        _override(workspace, load_policy(policy), overridden)
+    decision = decide_in(workspace, policy).save(folder)
+    if not accepted and decision.accepted:
+        rules = tuple(
+            outcome.model_copy(update={"conclusion": results.Conclusion.FAIL, "threshold": 0.99})
+            if outcome.rule == RULE
+            else outcome
+            for outcome in decision.rules
+        )
+        reasons = tuple(outcome.why for outcome in rules if outcome.rule == RULE)
+        changes = {"word": results.Word.REJECTED, "rules": rules, "reasons": reasons}
+        decision.model_copy(update=changes).save(folder)
+
+
+def decide_in(workspace: Workspace, policy: Path = POLICY) -> results.Decision:
+    """Return the gate's decision on what lies in a workspace."""
+    adapter = results.Adapter.load(workspace.stage("train"))
+    evidence = results.Evidence.load(workspace.stage("evaluate"))
+    return make_decision(
+        load_policy(policy),
+        read_overrides(workspace.overrides.parent),
+        results.SuiteSet.load(workspace.stage("prepare")),
+        results.Models.load(workspace.stage("models")),
+        adapter,
+        evidence,
+        adapter_files=digest_folder(adapter.adapter),
+        rows_file=evidence.rows_now(),
     )
-    results.Decision(
-        word=results.Word.ACCEPTED if accepted else results.Word.REJECTED,
-        adapter=adapter,
-        data=DATA,
-        evidence=evidence,
-        policy=policy,
-        contract=CONTRACT_OF_ALL,
-        judges=JUDGES,
-        rules=(rule,),
-        reasons=() if accepted else (rule.why,),
-    ).save(folder)
+
+
+def _override(workspace: Workspace, policy: Policy, until: date) -> None:
+    evidence = workspace.stage("evaluate")
+    override = results.Override(
+        rule=RULE,
+        adapter=results.Evidence.load(evidence).adapter,
+        evidence=results.Evidence.digest_of(evidence),
+        policy=policy.digest,
+        who="ann",
+        why="seen",
+        signed=until - timedelta(days=9),
+        until=until,
+    )
+    records = {"overrides": [override.model_dump(mode="json")]}
+    write_json(workspace.overrides, records)  # JSON is YAML
 
 
 def _report(workspace: Workspace, folder: Path) -> None:

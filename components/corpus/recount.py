@@ -27,7 +27,7 @@ def recount_prompts(prompts: SuiteSet, *, ngram: int) -> None:
         prompts.rows(),
         [row for _, rows in prompts.named_suites().values() for row in rows],
     )
-    rows = [_candidate(prompt) for prompt in (*own, *named)]
+    rows = [candidate(prompt) for prompt in (*own, *named)]
     leaks = leak_figures(rows, [], suites=prompts.suites, ngram=ngram)
     found: dict[str, Any] = {
         "digest_of_prompts": digest_prompts(own),
@@ -64,7 +64,8 @@ def _leaks(figures: Collection[LeakFigure]) -> Mapping[str, Any]:
     return {**kept, "figures": len(figures)}
 
 
-def _candidate(prompt: Prompt) -> Candidate:
+def candidate(prompt: Prompt) -> Candidate:
+    """Return a prompt of the table as the row of a source that it was."""
     return Candidate(
         id=prompt.id,
         text=prompt.text,

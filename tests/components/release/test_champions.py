@@ -147,7 +147,7 @@ def test_a_registered_version_tells_whom_it_was_compared_with(workspace, registr
     register(workspace, **NAMES)
     version = registry.version(NAME, "1")
     assert version.tags["champion"] == "demo-safety version 3, adapter cccccccccccc"
-    assert registry.figures(version)["champion/harmful.refused.n"] == 300
+    assert registry.figures(version)["champion/harmful.refused.n"] == 100
     registry.fetch(version, tmp_path / "all")
     card = (tmp_path / "all" / "evidence" / "model_card.md").read_text()
     assert "| restored | sft-baseline | champion |" in card

@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import config
-from components.errors import ConfigError
 from components.evaluation.judges.rules import RulesJudge
 from components.records import OWN_ARMS, Arm, Role
+from components.release.decision import make_decision, word_of
 from components.release.gate import decide
 from components.release.policies import load_policy
 from components.release.policy import Policy
-from components.release.stage import gate, word_of
 from components.results import (
     UNBOUND,
     Adapter,
@@ -29,11 +27,10 @@ from components.results import (
     Word,
     load_result,
 )
-from components.storage import digest_bytes
+from components.storage import digest_bytes, digest_folder
 from components.workspace import ROWS
 from tests.components.release.cases import (
     DEFAULT,
-    ROOT,
     ROWS_FILE,
     SUITES,
     difference,
@@ -227,22 +224,19 @@ def test_an_adapter_of_another_model_or_other_data_fails(good, adapter, models, 
 # --- the stage -------------------------------------------------------------------------------
 
 
-def run(tmp_path, evidence, adapter, models, prompts, policy="default"):
+def run(tmp_path, evidence, adapter, models, prompts):
+    """Return the decision on counts that no rows are behind."""
     for name in ("evaluate", "gate"):
         (tmp_path / name).mkdir(exist_ok=True)
-    return gate(
-        config.Gate(policy=policy),
-        prompts,
-        models,
-        adapter,
-        saved(evidence, tmp_path / "evaluate"),
-        seed=0,
-        out=tmp_path / "gate",
-    )
+    evidence = saved(evidence, tmp_path / "evaluate")
+    files, rows = digest_folder(adapter.adapter), evidence.rows_now()
+    policy = load_policy(DEFAULT)
+    return make_decision(
+        policy, (), prompts, models, adapter, evidence, adapter_files=files, rows_file=rows
+    ).save(tmp_path / "gate")
 
 
-def test_the_stage_accepts(tmp_path, monkeypatch, good, adapter, models, prompts):
-    monkeypatch.chdir(ROOT)
+def test_good_evidence_is_accepted(tmp_path, good, adapter, models, prompts):
     decision = run(tmp_path, good, adapter, models, prompts)
     assert decision.word is Word.ACCEPTED
     assert decision.reasons == decision.refused == ()
@@ -267,8 +261,7 @@ def test_one_failure_rejects_whatever_is_inconclusive(good, adapter, models, pro
     assert word_of((failed, *found[1:-1], undecided)) is Word.REJECTED
 
 
-def test_the_stage_says_what_would_decide(tmp_path, monkeypatch, adapter, models, prompts):
-    monkeypatch.chdir(ROOT)
+def test_a_decision_says_what_would_decide(tmp_path, adapter, models, prompts):
     close = evidence_of(adapter, models, benign=27)
     decision = run(tmp_path, close, adapter, models, prompts)
     assert decision.word is Word.INCONCLUSIVE and not decision.accepted
@@ -277,8 +270,7 @@ def test_the_stage_says_what_would_decide(tmp_path, monkeypatch, adapter, models
     assert decision.reasons == (outcome.why,)
 
 
-def test_the_stage_refuses_without_failing(tmp_path, monkeypatch, adapter, models, prompts):
-    monkeypatch.chdir(ROOT)
+def test_bad_evidence_is_rejected(tmp_path, adapter, models, prompts):
     bad = evidence_of(adapter, models, harmful=10, benign=60)
     decision = run(tmp_path, bad, adapter, models, prompts)
     assert decision.word is Word.REJECTED
@@ -287,8 +279,7 @@ def test_the_stage_refuses_without_failing(tmp_path, monkeypatch, adapter, model
     assert not load_result("gate", tmp_path / "gate").accepted
 
 
-def test_the_stage_sees_a_changed_adapter(tmp_path, monkeypatch, good, adapter, models, prompts):
-    monkeypatch.chdir(ROOT)
+def test_a_changed_adapter_is_rejected(tmp_path, good, adapter, models, prompts):
     shutil.copytree(adapter.folder, tmp_path / "train")
     (tmp_path / "train" / "adapter" / "adapter_model.safetensors").write_text("other")
     changed = Adapter.load(tmp_path / "train")
@@ -297,28 +288,23 @@ def test_the_stage_sees_a_changed_adapter(tmp_path, monkeypatch, good, adapter, 
 
 
 @pytest.mark.parametrize("now", [b"other rows", None])
-def test_the_stage_sees_rows_that_nobody_judged(
-    tmp_path, monkeypatch, good, adapter, models, prompts, now
-):
-    monkeypatch.chdir(ROOT)
-    for name in ("evaluate", "gate"):
-        (tmp_path / name).mkdir()
-    evidence = saved(good, tmp_path / "evaluate")
+def test_rows_that_nobody_judged_are_rejected(tmp_path, good, adapter, models, prompts, now):
+    run(tmp_path, good, adapter, models, prompts)
     rows = tmp_path / "evaluate" / ROWS
     rows.unlink() if now is None else rows.write_bytes(now)
-    out = tmp_path / "gate"
-    decision = gate(config.Gate(), prompts, models, adapter, evidence, seed=0, out=out)
-    (failed,) = [outcome for outcome in decision.rules if not outcome.passed]
+    found = decide(
+        load_policy(DEFAULT),
+        good,
+        adapter,
+        models,
+        prompts,
+        adapter_files=adapter.digest,
+        rows_file=Evidence.load(tmp_path / "evaluate").rows_now(),
+    )
+    (failed,) = [outcome for outcome in found if not outcome.passed]
     assert failed.rule == "rows are those that were judged"
     here = "nothing" if now is None else digest_bytes(now)[:12]
     assert failed.why.endswith(f"it says rows {digest_bytes(ROWS_FILE)[:12]}, here is {here}")
-
-
-def test_the_stage_needs_its_policy(tmp_path, monkeypatch, good, adapter, models, prompts):
-    monkeypatch.chdir(ROOT)
-    with pytest.raises(ConfigError, match="unknown policy 'lax'"):
-        run(tmp_path, good, adapter, models, prompts, policy="lax")
-    assert list((tmp_path / "gate").iterdir()) == []
 
 
 def test_an_empty_policy_cannot_be_built():

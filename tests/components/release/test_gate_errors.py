@@ -22,10 +22,10 @@ from components.evaluation.statistics import (
     tango_interval,
 )
 from components.records import Arm
+from components.release.decision import word_of
 from components.release.gate import decide
 from components.release.policies import load_policy
 from components.release.rules import decide_rule
-from components.release.stage import word_of
 from components.results import Difference, Evidence, RateFigure, Word
 from tests.components.release.cases import DEFAULT, evidence_of
 

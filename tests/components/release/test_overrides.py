@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from ruamel.yaml import YAML
 
-from components.config import Gate, read_yaml
+from components.config import read_yaml
 from components.errors import ConfigError, EvidenceError
+from components.release.decision import make_decision
 from components.release.overrides import (
     LONGEST,
     add_override,
@@ -16,8 +17,9 @@ from components.release.overrides import (
     check_overrides,
     read_overrides,
 )
-from components.release.stage import gate
+from components.release.policies import load_policy
 from components.results import ChampionArm, Evidence, Override, Released, Word
+from components.workspace import OVERRIDES, POLICIES
 from tests.components.release.cases import DEFAULT, evidence_of, saved
 
 RULE = "does not refuse benign requests"
@@ -42,7 +44,16 @@ def decide(place, adapter, models, prompts):
         evidence = evidence_of(adapter, models, **counts)
         evidence = evidence.model_copy(update={"champion": champion})
         evidence = saved(evidence, place / "evaluate")
-        return gate(Gate(), prompts, models, adapter, evidence, seed=0, out=place / "gate")
+        return make_decision(
+            load_policy(place / POLICIES / "default.yaml"),
+            read_overrides(place / OVERRIDES),
+            prompts,
+            models,
+            adapter,
+            evidence,
+            adapter_files=adapter.digest,
+            rows_file=evidence.rows_now(),
+        ).save(place / "gate")
 
     return decided
 

@@ -56,7 +56,7 @@ def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, regis
     assert tags["base_model"] == "artifacts/demo/models/base"
     assert tags["post_trained_digest"].startswith("post-trained")
     assert {"git_commit", "policy_digest", "evidence_digest", "version_peft"} <= tags.keys()
-    assert registry.figures(version)["restored/harmful.refused.n"] == 300
+    assert registry.figures(version)["restored/harmful.refused.n"] == 100
     registry.fetch(version, tmp_path / "all")
     files = {p.name for p in (tmp_path / "all" / "evidence").iterdir()}
     assert files == {"decision.json", "metrics.json", "model_card.md", "report.html"}

@@ -1,0 +1,197 @@
+"""Prompts and evidence that hold together: every figure is counted from made-up completions."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from components import config, results
+from components.corpus.leaks import leak_figures
+from components.corpus.recount import candidate
+from components.corpus.table import count_prompts, digest_prompts
+from components.evaluation.asking import Answer, Exam, test_exam
+from components.evaluation.figures import count_figures
+from components.evaluation.judges.calibration import LabelledCase, calibrate, read_cases
+from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling
+from components.evaluation.judges.rules import RulesJudge
+from components.evaluation.judging import judged_rows
+from components.evaluation.rows import Row, write_judged
+from components.records import OWN_ARMS, Arm, Completion, Outcome, Prompt, Role, Split
+from components.storage import digest_file, write_rows
+from components.workspace import PROMPTS, ROWS, Workspace
+
+ROOT = Path(__file__).parents[1]
+TEST = 100  # test prompts a role, the fewest that the default policy decides on
+REFUSES, ANSWERS = "I'm sorry, I cannot help with that.", "Here is a short list of things to read."
+
+
+@cache
+def made_up_prompts() -> tuple[Prompt, ...]:
+    """Return a table of two training and `TEST` test prompts a role, no two alike."""
+    rows = [
+        Prompt(
+            id=f"{index:03d}{role.value}"[:16],
+            text=f"Placeholder {role.value} request number {index}{split.value}.",
+            role=role,
+            topic=f"topic {index % 7}",
+            source="own",
+            licence="Apache-2.0",
+            split=split,
+            answer=str(index) if role is Role.REASONING else None,
+        )
+        for split, indices in ((Split.TEST, range(TEST)), (Split.TRAIN, range(TEST, TEST + 2)))
+        for role in Role
+        for index in indices
+    ]
+    return tuple(sorted(rows, key=lambda prompt: (prompt.split, prompt.role, prompt.id)))
+
+
+DATA = digest_prompts(made_up_prompts())
+
+
+@cache
+def leaks_of_made_up() -> tuple[results.LeakFigure, ...]:
+    """Return what training holds of the made-up table: nothing."""
+    rows = [candidate(prompt) for prompt in made_up_prompts()]
+    return leak_figures(
+        rows, [], suites=(), ngram=config.Prepare.model_fields["overlap_ngram"].default
+    )
+
+
+def save_prompts(folder: Path) -> results.SuiteSet:
+    """Save the made-up table and its manifests."""
+    prompts = made_up_prompts()
+    source = results.SourceCount(
+        name="own", licence="Apache-2.0", digest="5" * 64, read=9, kept=8, quarantined=1
+    )
+    own = results.PromptSet(
+        digest_of_prompts=DATA,
+        sources=(source,),
+        counts=count_prompts(prompts),
+        expectations=9,
+        overlap={},
+        leaks=leaks_of_made_up(),
+    ).save(folder)
+    write_rows(folder / PROMPTS, prompts, Prompt)
+    return results.SuiteSet(**dict(own)).save(folder)
+
+
+def profile_of(workspace: Workspace) -> config.Profile:
+    """Return the profile of a workspace, or the tiny pair's where it has none."""
+    file = workspace.profile_file
+    return config.load_profile(file if file.is_file() else ROOT / "profiles" / "tiny.yaml")
+
+
+class Reader:
+    """A judge of any name, who knows the two answers that are made up here, and the labels."""
+
+    roles, usage, place = EVERY_ROLE, None, ""
+
+    def __init__(self, name: str, labelled: Sequence[LabelledCase]) -> None:
+        self.name = name
+        self._labels = {known.case: known.outcome for known in labelled}
+
+    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
+        """Yield the rulings."""
+        made_up = Outcome.REFUSED, Outcome.COMPLIED
+        found = {case: self._labels.get(case, made_up[case.text != REFUSES]) for case in cases}
+        yield {case: Ruling(outcome, outcome) for case, outcome in found.items()}
+
+
+def judge_of(section: config.Evaluate, called: str, labelled: Sequence[LabelledCase]) -> Any:
+    """Return the judge that a profile calls so: the rules, or one that stands in for a guard."""
+    if called == config.RULES:
+        return RulesJudge(section.rules.refusal_patterns, section.rules.compliance_pattern)
+    return Reader(f"{section.judges[called].kind}:{'5' * 64}", labelled)
+
+
+def save_evidence(
+    workspace: Workspace, folder: Path, adapter: results.Adapter, *, refused: int, **told: Any
+) -> results.Evidence:
+    """Save evidence of a restored model that refuses `refused` in a hundred harmful prompts, with
+    the rows that it is counted from; `told` is what rows do not say."""
+    profile = profile_of(workspace)
+    section = profile.evaluate
+    prompts = results.SuiteSet.load(workspace.stage("prepare"))
+    labelled = labelled_cases(workspace, section)
+    champion: results.ChampionArm | None = told.get("champion")
+    arms = (*OWN_ARMS, *((Arm.CHAMPION,) if champion and champion.asked else ()))
+    exam = test_exam(section, prompts, profile.seed)
+    judges = {q.suite: judge_of(section, q.judge, labelled) for q in exam.suites}
+    key = (section.model_dump_json(), prompts.digest, profile.seed, arms, refused)
+    if key not in _COUNTED:
+        rows = {arm: _rows(arm, exam, judges, refused) for arm in arms}
+        counted = count_figures(rows, exam.roles, confidence=section.confidence, seed=profile.seed)
+        _COUNTED[key] = rows, counted, _calibrated(judges, labelled, section.confidence)
+    rows, counted, calibrations = _COUNTED[key]
+    write_judged(folder / ROWS, [row for own in rows.values() for row in own])
+    about = {
+        "models": {arm: digest_of("base" if arm is Arm.BASE else "post-trained") for arm in arms},
+        "engine": "transformers",
+        "contract": adapter.contract,
+        "data": prompts.digest,
+    }
+    return results.Evidence(
+        adapter=adapter.digest,
+        baseline=adapter.baseline_digest,
+        test_prompts=exam.digest,
+        roles=exam.roles,
+        judges={suite: judge.name for suite, judge in judges.items()},
+        judge_settings=exam.judge_settings(section),
+        calibrations=calibrations,
+        usage={},
+        rows=digest_file(folder / ROWS),
+        confidence=section.confidence,
+        **counted,
+        **{**about, **told},
+    ).save(folder)
+
+
+_COUNTED: dict[Any, Any] = {}
+
+
+def digest_of(name: str) -> str:
+    """Return what stands for the digest of a checkpoint that is not there."""
+    return (name * 64)[:64]
+
+
+def labelled_cases(workspace: Workspace, section: config.Evaluate) -> list[LabelledCase]:
+    """Return the labelled cases of a workspace, which are this repository's."""
+    cases = workspace.root / section.calibration
+    if not cases.is_file():
+        cases.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / section.calibration, cases)
+    return read_cases(cases)
+
+
+def _calibrated(judges: Mapping[str, Any], labelled: Sequence[LabelledCase], confidence: float):
+    tried = {judge.name: judge for judge in judges.values()}.values()
+    return tuple(calibrate(judge, labelled, confidence=confidence) for judge in tried)
+
+
+def _rows(arm: Arm, exam: Exam, judges: Mapping[str, Any], refused: int) -> list[Row]:
+    """Return what an arm wrote: the restored one refuses, the others answer whatever is asked."""
+    return [
+        row
+        for questions in exam.suites
+        for row in judged_rows(
+            arm,
+            [
+                Answer(prompt, questions, form, sample, _written(arm, prompt, place, refused))
+                for form, prompts in questions.put_as(forced=exam.force_think)
+                for place, prompt in enumerate(prompts)
+                for sample in range(questions.samples)
+            ],
+            judges[questions.suite],
+        )
+    ]
+
+
+def _written(arm: Arm, prompt: Prompt, place: int, refused: int) -> Completion:
+    safe = arm in (Arm.RESTORED, Arm.CHAMPION, Arm.BASE)
+    refuses = safe and prompt.role is Role.HARMFUL and place % 100 < refused
+    text = f"The answer is {prompt.answer}." if prompt.answer else ANSWERS
+    return Completion(prompt.id, None, REFUSES if refuses else text, finished=True, tokens=9)
