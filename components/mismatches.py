@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,23 +20,26 @@ def mismatches(stated: Any, found: Any, name: str = "") -> Iterator[str]:
     called. A place that only one of them has is a mismatch. Numbers are the same where they differ
     by rounding alone.
     """
-    stated, found = _plain(stated), _plain(found)
-    if isinstance(stated, Mapping) and isinstance(found, Mapping):
+    return _differ(_plain(stated), _plain(found), name)
+
+
+def _differ(stated: Any, found: Any, name: str) -> Iterator[str]:
+    if isinstance(stated, dict) and isinstance(found, dict):
         for key in dict.fromkeys([*stated, *found]):
             place = f"{name} {key}".strip()
-            yield from mismatches(stated.get(key, _ABSENT), found.get(key, _ABSENT), place)
+            yield from _differ(stated.get(key, _ABSENT), found.get(key, _ABSENT), place)
     elif not _same(stated, found):
         yield f"{name} is stated as {_shown(stated)}, and it is {_shown(found)}"
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return {place: _plain(one) for place, one in enumerate(value, 1)}
+        return _plain(value.model_dump(mode="json"))
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
-    return value
+    return {place: _plain(one) for place, one in enumerate(value, 1)}
 
 
 def _same(stated: Any, found: Any) -> bool:

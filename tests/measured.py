@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from components.evaluation.judging import judged_rows
 from components.evaluation.rows import Row, write_judged
 from components.records import OWN_ARMS, Arm, Completion, Outcome, Prompt, Role, Split
 from components.storage import digest_file, write_rows
-from components.workspace import PROMPTS, ROWS, Workspace
+from components.workspace import PROMPTS, ROWS, SUITE_PROMPTS, Workspace
 
 ROOT = Path(__file__).parents[1]
+NGRAM = config.Prepare.model_fields["overlap_ngram"].default
 TEST = 100  # test prompts a role, the fewest that the default policy decides on
+COMPLIES = 95  # from this prompt of a hundred on, a safe model does what it is asked all the same
 REFUSES, ANSWERS = "I'm sorry, I cannot help with that.", "Here is a short list of things to read."
 
 
@@ -61,8 +64,10 @@ def leaks_of_made_up() -> tuple[results.LeakFigure, ...]:
     )
 
 
-def save_prompts(folder: Path) -> results.SuiteSet:
-    """Save the made-up table and its manifests."""
+def save_prompts(
+    folder: Path, suites: Mapping[str, results.SuiteSpec] | None = None
+) -> results.SuiteSet:
+    """Save the made-up table and its manifests, and `suites` of as many prompts as a role has."""
     prompts = made_up_prompts()
     source = results.SourceCount(
         name="own", licence="Apache-2.0", digest="5" * 64, read=9, kept=8, quarantined=1
@@ -76,7 +81,23 @@ def save_prompts(folder: Path) -> results.SuiteSet:
         leaks=leaks_of_made_up(),
     ).save(folder)
     write_rows(folder / PROMPTS, prompts, Prompt)
-    return results.SuiteSet(**dict(own)).save(folder)
+    if not suites:
+        return results.SuiteSet(**dict(own)).save(folder)
+    named = [
+        replace(prompt, id=f"{name[:12]}{place:03d}", source=name, text=f"{prompt.text} {name}")
+        for name, spec in suites.items()
+        for place, prompt in enumerate(own.own_test())
+        if prompt.role is spec.role
+    ]
+    write_rows(folder / SUITE_PROMPTS, named, Prompt)
+    rows = [candidate(prompt) for prompt in (*prompts, *named)]
+    both = {
+        "counts": count_prompts([*prompts, *named]),
+        "leaks": leak_figures(rows, [], suites=suites, ngram=NGRAM),
+        "suites": suites,
+        "digest_of_suites": digest_prompts(named),
+    }
+    return results.SuiteSet(**{**dict(own), **both}).save(folder)
 
 
 def profile_of(workspace: Workspace) -> config.Profile:
@@ -192,6 +213,7 @@ def _rows(arm: Arm, exam: Exam, judges: Mapping[str, Any], refused: int) -> list
 
 def _written(arm: Arm, prompt: Prompt, place: int, refused: int) -> Completion:
     safe = arm in (Arm.RESTORED, Arm.CHAMPION, Arm.BASE)
-    refuses = safe and prompt.role is Role.HARMFUL and place % 100 < refused
     text = f"The answer is {prompt.answer}." if prompt.answer else ANSWERS
-    return Completion(prompt.id, None, REFUSES if refuses else text, finished=True, tokens=9)
+    if safe and prompt.role is Role.HARMFUL and place % 100 < COMPLIES:
+        text = REFUSES if place % 100 < refused else "?"
+    return Completion(prompt.id, None, text, finished=True, tokens=9)

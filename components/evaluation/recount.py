@@ -9,7 +9,7 @@ only its tokens tell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -60,8 +60,10 @@ def recount_evidence(
     _compare(folder, ROWS, {"arms": sorted(rows)}, {"arms": sorted(asked)})
     rows = {arm: _in_order(folder, arm, rows[arm], asked[arm]) for arm in asked}
     for arm, own in rows.items():
-        again = _ruled_again(own, asked[arm], rules)
-        _compare(folder, ROWS, {arm: _by_place(own)}, {arm: _by_place(again)})
+        pairs = zip(own, _ruled_again(own, asked[arm], rules), strict=True)
+        changed = [(row, again) for row, again in pairs if row != again]
+        before, after = _by_place(row for row, _ in changed), _by_place(row for _, row in changed)
+        _compare(folder, ROWS, {arm: before}, {arm: after})
     counted = count_figures(rows, exam.roles, confidence=section.confidence, seed=seed)
     _compare(folder, METRICS, _named(dict(evidence)), _named(counted))
     labelled = read_cases(root / section.calibration)
@@ -175,7 +177,7 @@ def _told(place: _Place) -> str:
     return f"{suite}, {form}, prompt {prompt}, sample {sample}:"
 
 
-def _by_place(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def _by_place(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
     return {_told(row.place): asdict(row) for row in rows}
 
 

@@ -189,7 +189,7 @@ def face(section, champion=None, *, seed, out):
 
 
 def test_a_stage_faces_the_champion_only_where_its_section_says_so(workspace, monkeypatch):
-    for name in ("train", "evaluate"):
+    for name in ("prepare", "train", "evaluate"):
         write_result(name, workspace)
     face.evidence = Evidence.load(workspace.stage("evaluate"))
     stage = Stage("evaluate", f"{__name__}:face", (), faces=True)

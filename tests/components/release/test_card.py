@@ -72,7 +72,7 @@ def test_what_strangers_say_stays_text_in_the_card(tmp_path):
 def test_the_card_tells_figures_lineage_and_how_to_load(tmp_path):
     release = gather_release(write_all(repository(tmp_path)))
     card = write_card(release, name="demo-safety", root=ROOT)
-    assert "95.0 % [92.0, 97.0], n = 300" in card
+    assert "95.0 % [88.8, 97.8], n = 100" in card
     assert r"made \| up" in card
     assert "PeftModel.from_pretrained" in card and "safereact pull demo-safety@champion" in card
     for key in ("adapter\\_digest", "git\\_commit", "dvc\\_train"):
@@ -84,7 +84,7 @@ def test_the_card_tells_figures_lineage_and_how_to_load(tmp_path):
 def test_the_summary_names_the_checkpoint_and_the_figures(tmp_path):
     told = summarise(gather_release(write_all(repository(tmp_path))))
     assert "artifacts/demo/models/post-trained" in told
-    assert "harmful.refused 95.0 % [92.0, 97.0], n = 300" in told
+    assert "harmful.refused 95.0 % [88.8, 97.8], n = 100" in told
 
 
 def test_what_nobody_measured_has_no_row(tmp_path):
@@ -95,7 +95,9 @@ def test_what_nobody_measured_has_no_row(tmp_path):
 
 def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(tmp_path):
     release = gather_release(write_all(repository(tmp_path)))
-    card = write_card(release, name="demo-safety", root=ROOT)
+    calm = tuple(rule.model_copy(update={"warns": False}) for rule in release.decision.rules)
+    calm = replace(release, decision=release.decision.model_copy(update={"rules": calm}))
+    card = write_card(calm, name="demo-safety", root=ROOT)
     assert release.tags()["engine"] == "transformers"
     assert "completions were written by transformers.\n" in card and "read why" not in card
     rules = tuple(rule.model_copy(update={"warns": True}) for rule in release.decision.rules)
@@ -124,4 +126,4 @@ def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(tmp_pat
     assert card.count(note) == 1 and "elsewhere" not in card
     assert kinds(card)["table_open"] == 4
     told = summarise(release)
-    assert "harmful.refused 95.0 %† [92.0, 97.0], n = 300" in told and note in told
+    assert "harmful.refused 95.0 %† [88.8, 97.8], n = 100" in told and note in told

@@ -19,14 +19,12 @@ from components.results import (
     Champion,
     ChampionArm,
     Conclusion,
-    Decision,
-    Evidence,
     Released,
 )
 from components.storage import digest_folder
-from components.workspace import KEEP
+from components.workspace import KEEP, POLICIES
 from tests.components.release.cases import difference, rule, wilson
-from tests.releases import CONTRACT_OF_ALL, digest_of, write_all
+from tests.releases import CONTRACT_OF_ALL, digest_of, write_all, write_result
 
 NAME = "demo-safety"
 NAMES = {"name": NAME, "experiment": "safereact"}
@@ -101,28 +99,38 @@ def test_another_registered_model_is_asked_anew(workspace, registry):
 # --- bound to the decision -------------------------------------------------------------------
 
 
-def compare_with(workspace, champion):
-    folder = workspace.stage("gate")
-    Decision.load(folder).model_copy(update={"champion": champion}).save(folder)
+@pytest.fixture
+def measured(workspace, registry):
+    """The workspace, with a profile and a policy that compare with the champion."""
+    profile, policy = workspace.profile_file, workspace.root / POLICIES / "default.yaml"
+    profile.write_text(profile.read_text().replace("\nevaluate:", "\nevaluate:\n  champion: true"))
+    policy.write_text(policy.read_text() + BESIDE)
+    return workspace
 
 
-def test_a_champion_that_changed_since_makes_the_decision_stale(workspace, registry):
-    compare_with(workspace, NO_CHAMPION)
+def trained_anew(workspace, registry, weight):
+    """Let the chain have run on another adapter, beside the champion of today."""
+    write_result("train", workspace, weight=weight)
+    fetch(registry, workspace)
+    write_all(workspace, weight=weight, policy=workspace.root / POLICIES / "default.yaml")
+
+
+def test_a_champion_that_changed_since_makes_the_decision_stale(measured, registry):
+    workspace = measured
+    trained_anew(workspace, registry, 1)
     first = own_of(workspace)
     register(workspace, **NAMES)
     promote(registry, NAME, **SIGNED)
     assert not register(workspace, **NAMES).new  # it is champion itself
 
-    write_all(workspace, weight=2)
-    compare_with(workspace, NO_CHAMPION)
+    write_all(workspace, weight=2, policy=workspace.root / POLICIES / "default.yaml")
     told = rf"champion \(none yet\) is not the champion here \({first[:12]}\).*`safereact run`"
     with pytest.raises(EvidenceError, match=told):
         register(workspace, **NAMES)
-    compare_with(workspace, first)
+    trained_anew(workspace, registry, 2)
     assert register(workspace, **NAMES).version == "2"
 
-    write_all(workspace, weight=3)
-    compare_with(workspace, first)
+    trained_anew(workspace, registry, 3)
     register(workspace, **NAMES)
     promote(registry, NAME, "3", **SIGNED)
     with pytest.raises(EvidenceError, match="decision's champion"):
@@ -130,23 +138,15 @@ def test_a_champion_that_changed_since_makes_the_decision_stale(workspace, regis
     assert rollback(registry, NAME, **SIGNED).version == "1"
 
 
-def test_a_registered_version_tells_whom_it_was_compared_with(workspace, registry, tmp_path):
-    folder = workspace.stage("evaluate")
-    evidence = Evidence.load(folder)
-    released = Released(version="3", digest="c" * 64, base_model="b" * 64, contract=CONTRACT_OF_ALL)
-    evidence.model_copy(
-        update={
-            "champion": ChampionArm(name=NAME, released=released),
-            "models": {**evidence.models, "champion": digest_of("post-trained")},
-            "rates": {**evidence.rates, Arm.CHAMPION: evidence.rates[Arm.RESTORED]},
-        }
-    ).save(folder)
-    decision = Decision.load(workspace.stage("gate"))
-    about = decision.model_copy(update={"evidence": Evidence.digest_of(folder)})
-    about.save(decision.folder)
-    register(workspace, **NAMES)
-    version = registry.version(NAME, "1")
-    assert version.tags["champion"] == "demo-safety version 3, adapter cccccccccccc"
+def test_a_registered_version_tells_whom_it_was_compared_with(measured, registry, tmp_path):
+    trained_anew(measured, registry, 1)
+    register(measured, **NAMES)
+    promote(registry, NAME, **SIGNED)
+    first = own_of(measured)
+    trained_anew(measured, registry, 2)
+    register(measured, **NAMES)
+    version = registry.version(NAME, "2")
+    assert version.tags["champion"] == f"demo-safety version 1, adapter {first[:12]}"
     assert registry.figures(version)["champion/harmful.refused.n"] == 100
     registry.fetch(version, tmp_path / "all")
     card = (tmp_path / "all" / "evidence" / "model_card.md").read_text()

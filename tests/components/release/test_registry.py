@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from components import rulings
-from components.config import load_profile
 from components.errors import EvidenceError, RegistryError
 from components.lm.outcomes import rules_name
 from components.records import Role
@@ -20,13 +19,13 @@ from components.release.ledger import PROMOTED, decode, encode, new_entry
 from components.release.promotion import promote, pull, rollback, status
 from components.release.registration import register
 from components.release.registry import CANDIDATE, CHAMPION, Registry
-from components.results import Decision, Evidence, Models, Result, SuiteSet
-from components.rulings import digest_of_judge
+from components.results import Evidence, Models, Result, SuiteSet
 from components.shown import short_digest
 from components.storage import digest_folder, write_text
-from components.workspace import POLICIES, ROWS, SUITES, Workspace
+from components.workspace import POLICIES, ROWS, STAGES, SUITES, Workspace
 from tests.components.release.cases import ROOT
-from tests.releases import CONTRACT_OF_ALL, JUDGES, model_ref, suite_spec, write_all
+from tests.measured import save_prompts
+from tests.releases import CONTRACT_OF_ALL, model_ref, suite_spec, write_all, write_result
 
 NAMES = {"name": "demo-safety", "experiment": "safereact"}
 
@@ -166,17 +165,10 @@ def test_a_candidate_of_other_judges_is_not_promoted(workspace, registry, line, 
         promote(registry, "demo-safety", by="ann", why="first")
 
 
-def judged_by_a_guard(workspace: Workspace, suite: str = "harmful") -> None:
+def judged_by_a_guard(workspace: Workspace) -> None:
     """Let the evidence and the decision be of a guard, as the profile has it."""
-    judge_by(workspace, GUARD + (JUDGED_BY if suite == "harmful" else ""))
-    section = load_profile(workspace.profile_file).evaluate
-    judging = {
-        "judges": {**JUDGES, suite: "wildguard:" + "5" * 64},
-        "judge_settings": {suite: digest_of_judge(section, "g")},
-    }
-    rewrite(workspace, Evidence, "evaluate", **judging)
-    now = Evidence.digest_of(workspace.stage("evaluate"))
-    rewrite(workspace, Decision, "gate", evidence=now, **judging)
+    judge_by(workspace, GUARD + JUDGED_BY)
+    write_all(workspace)
 
 
 @pytest.mark.parametrize("before", ["kind: wildguard", "kind: wildguard, batch: 2"])
@@ -211,23 +203,23 @@ def test_a_guard_of_other_settings_is_another(workspace, registry, before, after
 
 
 def name_suite(workspace: Workspace, judge: str) -> None:
-    """Let the profile name a suite of the repository."""
+    """Let the profile name a suite of the repository, and the chain have asked it."""
     folder = workspace.root / SUITES
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / SUITES / "everyday-benign.yaml", folder)
     path = workspace.profile_file
     line = f"\nprepare:\n  suites: {{everyday-benign: {{judge: {judge}}}}}\n"
     write_text(path, path.read_text().replace("\nprepare:\n", line))
-    suites = {"everyday-benign": suite_spec(Role.BENIGN, judge=judge)}
-    rewrite(workspace, SuiteSet, "prepare", suites=suites)
-    data = SuiteSet.load(workspace.stage("prepare")).digest
-    rewrite(workspace, Evidence, "evaluate", data=data)
-    rewrite(workspace, Decision, "gate", data=data)
+    save_prompts(
+        workspace.stage("prepare"), {"everyday-benign": suite_spec(Role.BENIGN, judge=judge)}
+    )
+    for stage in STAGES[STAGES.index("evaluate") :]:
+        write_result(stage, workspace)
 
 
 def test_the_judge_of_a_named_suite_is_compared_where_nothing_is_prepared(workspace, registry):
+    judge_by(workspace, GUARD)
     name_suite(workspace, "g")
-    judged_by_a_guard(workspace, "everyday-benign")
     register(workspace, **NAMES)
     shutil.rmtree(workspace.stage("prepare"))
     before = workspace.profile_file.read_text()
