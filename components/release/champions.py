@@ -15,6 +15,7 @@ from components.release.bindings import check_current
 from components.release.entries import Version
 from components.release.lineage import contract_in
 from components.release.registry import CHAMPION, Registry
+from components.release.verification import check_history, verify_version
 from components.results import NO_CHAMPION, Champion, Decision, PromptContract, Released
 from components.storage import atomic_folder, digest_folder
 from components.workspace import ADAPTER, KEEP
@@ -27,9 +28,11 @@ def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> 
     changed.
 
     `own` is the digest of the adapter that is to be compared with it, empty where there is none
-    yet. Raises `RegistryError` where MLflow fails or the version's files are not what was
-    registered.
+    yet. Raises `RegistryError` where MLflow fails, the alias is not where the history left it, or
+    the version cannot be relied on.
     """
+    if model := registry.find_model(name):
+        check_history(model)
     version = _champion(registry, name)
     digest = version.tags.get("adapter_digest") if version else None
     known = _known(folder)
@@ -80,7 +83,8 @@ def _stays(known: Champion, digest: str | None, own: str) -> bool:
 def _fetch(registry: Registry, version: Version, folder: Path) -> Released:
     """Bring a version's adapter into `folder` and return what it belongs to."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        adapter = registry.fetch(version, Path(scratch)).replace(folder / ADAPTER)
+        verified = verify_version(registry, version, Path(scratch))
+        adapter = verified.adapter.replace(folder / ADAPTER)
     return Released(
         version=version.number,
         digest=version.tags["adapter_digest"],

@@ -42,8 +42,13 @@ def make_decision(
     *,
     adapter_files: str,
     rows_file: str,
+    policy_digest: str = "",
 ) -> Decision:
-    """Return what follows from the evidence; the digests are those that `decide` takes."""
+    """Return what follows from the evidence; the first two digests are those that `decide` takes.
+
+    `policy_digest` is that of a policy which an earlier release wrote, else the policy's own.
+    """
+    policy_digest = policy_digest or policy.digest
     digest = Evidence.digest_of(evidence.folder)
     outcomes, refused = apply_overrides(
         decide(
@@ -58,14 +63,14 @@ def make_decision(
         overrides,
         adapter=adapter.digest,
         evidence=digest,
-        policy=policy.digest,
+        policy=policy_digest,
     )
     return Decision(
         word=word_of(outcomes),
         adapter=adapter.digest,
         data=prompts.digest,
         evidence=digest,
-        policy=policy.digest,
+        policy=policy_digest,
         contract=adapter.contract,
         judges=evidence.judges,
         judge_settings=evidence.judge_settings,

@@ -116,25 +116,34 @@ class Release:
 
     def metrics(self) -> list[str]:
         """Return the measured metrics that arms are compared in or that a rule is about."""
-        ruled = {rule.metric for rule in self.decision.rules}
-        measured = {metric for rates in self.evidence.rates.values() for metric in rates}
-        roles = self.evidence.roles
-        return in_order(
-            name
-            for name in measured
-            if name in ruled or is_compared(name, roles.get(Metric.parse(name).suite))
-        )
+        return told_metrics(self.decision, self.evidence)
 
     def figures(self) -> dict[str, float]:
         """Return the rates of `metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
-        figures: dict[str, float] = {}
-        for arm, rates in self.evidence.rates.items():
-            for metric in (metric for metric in self.metrics() if metric in rates):
-                rate = rates[metric]
-                key = f"{arm.value}/{metric}"
-                figures[key] = rate.rate
-                figures |= {f"{key}.low": rate.low, f"{key}.high": rate.high, f"{key}.n": rate.n}
-        return figures
+        return told_figures(self.decision, self.evidence)
+
+
+def told_metrics(decision: Decision, evidence: Evidence) -> list[str]:
+    """Return the measured metrics that arms are compared in or that a rule is about."""
+    ruled = {rule.metric for rule in decision.rules}
+    measured = {metric for rates in evidence.rates.values() for metric in rates}
+    return in_order(
+        name
+        for name in measured
+        if name in ruled or is_compared(name, evidence.roles.get(Metric.parse(name).suite))
+    )
+
+
+def told_figures(decision: Decision, evidence: Evidence) -> dict[str, float]:
+    """Return the rates of `told_metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
+    figures: dict[str, float] = {}
+    metrics = told_metrics(decision, evidence)
+    for arm, rates in evidence.rates.items():
+        for metric in (metric for metric in metrics if metric in rates):
+            rate, key = rates[metric], f"{arm.value}/{metric}"
+            figures[key] = rate.rate
+            figures |= {f"{key}.low": rate.low, f"{key}.high": rate.high, f"{key}.n": rate.n}
+    return figures
 
 
 def gather_release(workspace: Workspace) -> Release:

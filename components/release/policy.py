@@ -156,9 +156,14 @@ class Policy(Section):
         return any(rule.against is Arm.CHAMPION for rule in self.rules)
 
     @property
+    def content(self) -> bytes:
+        """All that decides, as JSON; the description and the file's layout do not."""
+        return self.model_dump_json(exclude={"description"}).encode()
+
+    @property
     def digest(self) -> str:
-        """SHA-256 over all that decides; the description and the file's layout do not."""
-        return digest_bytes(self.model_dump_json(exclude={"description"}).encode())
+        """SHA-256 over all that decides."""
+        return digest_bytes(self.content)
 
 
 def check_names(names: Iterable[str]) -> None:

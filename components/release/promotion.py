@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import workspace as names
-from components.errors import RegistryError, StageError
+from components.errors import RegistryError
 from components.release.bindings import check_current, found_beside
 from components.release.champions import check_champion
-from components.release.entries import Version
+from components.release.entries import Model, Version
 from components.release.ledger import (
     PROMOTED,
     ROLLED_BACK,
@@ -23,12 +23,13 @@ from components.release.ledger import (
     earlier_champions,
     new_entry,
 )
+from components.release.lineage import told_figures
 from components.release.moves import Ledger, follow, look_still, move
 from components.release.overrides import check_overrides
 from components.release.policies import policy_in_force
-from components.release.registry import CANDIDATE, CHAMPION, EVIDENCE, Registry
-from components.results import Decision
-from components.storage import digest_file
+from components.release.recount import recount_beside
+from components.release.registry import CANDIDATE, CHAMPION, Registry
+from components.release.verification import check_history, verify_version
 from components.workspace import Workspace
 
 
@@ -41,6 +42,7 @@ class Standing:
     adapter: str
     figures: dict[str, float]  # "arm/metric", with .low, .high and .n
     entry: Entry | None
+    problems: tuple[str, ...] = ()  # why it cannot be relied on
 
 
 def promote(
@@ -101,34 +103,50 @@ def _adapter(registry: Registry, name: str, number: str) -> str | None:
 
 
 def status(registry: Registry, name: str) -> list[Standing]:
-    """Return what `champion` and `candidate` point to, the champion first; none: empty."""
+    """Return what `champion` and `candidate` point to, the champion first; none: empty.
+
+    The figures are those of the version's own evidence; of one that cannot be relied on there are
+    none, and its problems say why.
+    """
     model = registry.find_model(name)
-    standings = []
-    for alias in (CHAMPION, CANDIDATE):
-        number = model.aliases.get(alias) if model else None
-        if model is None or number is None:
-            continue
-        version = registry.version(name, number)
-        moves = [e for e in decode(model.tags) if alias == CHAMPION and e.version == number]
-        standings.append(
-            Standing(
-                alias=alias,
-                version=number,
-                adapter=version.tags.get("adapter_digest", ""),
-                figures=registry.figures(version),
-                entry=moves[-1] if moves else None,
-            )
-        )
-    return standings
+    aliases = model.aliases if model else {}
+    pointed = [(a, aliases[a]) for a in (CHAMPION, CANDIDATE) if a in aliases]
+    return [_standing(registry, model, *one) for one in pointed if model]
+
+
+def _standing(registry: Registry, model: Model, alias: str, number: str) -> Standing:
+    version, problems = registry.version(model.name, number), []
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            verified = verify_version(registry, version, Path(scratch))
+            figures = told_figures(verified.decision, verified.evidence)
+        except RegistryError as error:
+            problems.append(str(error))
+    moves: list[Entry] = []
+    if alias == CHAMPION:
+        moves = [entry for entry in decode(model.tags) if entry.version == number]
+        try:
+            check_history(model)
+        except RegistryError as error:
+            problems.append(str(error))
+    return Standing(
+        alias=alias,
+        version=number,
+        adapter=version.tags.get("adapter_digest", ""),
+        figures=figures,
+        entry=moves[-1] if moves else None,
+        problems=tuple(problems),
+    )
 
 
 def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
     """Write the adapter that `alias` (or a version's number) names into `folder`, ready for PEFT;
     return the version's number.
 
-    The files are fetched beside `folder`, compared with the registered digest and moved there in
-    one step. Raises `RegistryError` for a folder that is not empty, an unknown name or alias, and
-    files that are not what was registered.
+    The files are fetched beside `folder`, verified and moved there in one step. Raises
+    `RegistryError` for a folder that is not empty, an unknown name or alias, an alias `champion`
+    that is not where the history left it, and a version that cannot be relied on.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RegistryError(f"{folder} is not an empty folder; give another, or empty it")
@@ -137,65 +155,38 @@ def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
     if number is None:
         known = ", ".join(sorted(model.aliases)) or "none"
         raise RegistryError(f"{name} has no alias {alias!r}; it has: {known}")
+    if alias == CHAMPION:
+        check_history(model)
     version = registry.version(name, number)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         # An empty folder is replaced by the rename itself.
-        registry.fetch(version, Path(scratch)).replace(folder)
+        verify_version(registry, version, Path(scratch)).adapter.replace(folder)
     return number
 
 
 def _verify(registry: Registry, version: Version, *, current: bool) -> None:
-    """Raise `RegistryError` unless the gate accepted exactly the files of this version, and
-    `EvidenceError` where an override has ended or was withdrawn or, with `current`, what the
-    decision is bound to has changed."""
-    what = f"{version.name} version {version.number}"
-    if version.tags.get("gate") != "accepted":
-        raise RegistryError(
-            f"{what} was not accepted by the gate (tag gate = {version.tags.get('gate')!r}); only "
-            "accepted adapters become champion"
-        )
+    """Raise `RegistryError` unless the version can be relied on, and `EvidenceError` where an
+    override has ended or was withdrawn or, with `current`, what the decision is bound to has
+    changed or, where the rows are here, the evidence does not follow from them."""
     with tempfile.TemporaryDirectory() as scratch:
-        registry.fetch(version, Path(scratch))
-        evidence = Path(scratch) / EVIDENCE
-        decision = _decision(evidence, what)
-        said, figures = Decision.digest_of(evidence), digest_file(evidence / names.METRICS)
-    for key, found in (
-        ("decision_digest", said),
-        ("adapter_digest", decision.adapter),
-        ("evidence_digest", decision.evidence),
-        ("evidence_digest", figures),
-    ):
-        if version.tags.get(key) != found:
-            raise RegistryError(
-                f"{key} of {what} is {version.tags.get(key)}, but its files say {found}; they were "
-                "changed after registration"
-            )
+        decision = verify_version(registry, version, Path(scratch)).decision
     check_overrides(decision, registry.root / names.OVERRIDES)
     if current:
-        workspace = Workspace(registry.root, _profile(version, what))
+        workspace = Workspace(registry.root, _profile(version))
         policy = policy_in_force(workspace).digest
         check_current(decision, {**found_beside(decision, workspace), "policy": policy})
         check_champion(registry, version.name, decision)
+        recount_beside(decision, workspace)
 
 
-def _profile(version: Version, what: str) -> str:
+def _profile(version: Version) -> str:
     """Return the profile whose policy a version is held to."""
     try:
         return version.tags["profile"]
     except KeyError:
         raise RegistryError(
-            f"{what} has no tag `profile`, so nobody knows which policy it is held to; only what "
+            f"{version.name} version {version.number} has no tag `profile`, so nobody knows which "
+            "policy it is held to; only what "
             "`safereact run` registered becomes champion"
         ) from None
-
-
-def _decision(folder: Path, what: str) -> Decision:
-    """Return the decision in a version's evidence, which must be an acceptance."""
-    try:
-        decision = Decision.load(folder)
-    except StageError as error:
-        raise RegistryError(f"{what} carries no decision that can be read: {error}") from error
-    if not decision.accepted:
-        raise RegistryError(f"{what} carries a decision that says {decision.word}")
-    return decision

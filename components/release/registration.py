@@ -16,6 +16,7 @@ from components.release.champions import check_champion
 from components.release.entries import Measured
 from components.release.lineage import Release, gather_release
 from components.release.registry import CANDIDATE, EVIDENCE, Registry
+from components.release.verification import CARD, OF_ALL, POLICY, evidence_tags, verify_version
 from components.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -44,16 +45,9 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
     tags = release.tags()
     identity = {key: tags[key] for key in ("adapter_digest", "evidence_digest", "decision_digest")}
     model = registry.find_model(name)
-    known = registry.numbers(name, identity) if model else []
-    if known:
-        version = known[0]
-    else:
-        log.info("registering adapter %s as %s", release.decision.adapter[:12], name)
-        home = registry.experiment(experiment)
-        logged = registry.finished_model(home, identity) or _log_release(
-            registry, home, release, name=name, root=workspace.root
-        )
-        made = registry.create_version(name, logged, release.tags(), summarise(release))
+    version = known = _registered(registry, name, identity) if model else None
+    if version is None:
+        made = _new_version(registry, release, identity, name=name, experiment=experiment)
         version = _first(registry, name, made, identity)
     if model is None or model.aliases.get(CANDIDATE) != version:
         _make_candidate(registry, name, version)
@@ -61,9 +55,9 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
 
 
 def _first(registry: Registry, name: str, made: str, identity: Mapping[str, str]) -> str:
-    """Return the first version with this identity. Two calls at once make two, and the numbers tell
+    """Return the first version with this identity that can be relied on. Two calls at once make two, and the numbers tell
     both which one stays; the later one is deleted by the call that made it."""
-    first = registry.numbers(name, identity)[0]
+    first = _registered(registry, name, identity) or made
     if made != first:
         registry.delete_version(name, made)
     return first
@@ -80,24 +74,66 @@ def _make_candidate(registry: Registry, name: str, version: str) -> None:
         )
 
 
-def _log_release(registry: Registry, home: str, release: Release, *, name: str, root: Path):
-    measured = Measured(
+def _registered(registry: Registry, name: str, identity: Mapping[str, str]) -> str | None:
+    """Return the oldest version with these tags that can be relied on; None: there is none."""
+    for number in registry.numbers(name, identity):
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                verify_version(registry, registry.version(name, number), Path(scratch))
+            except RegistryError as error:
+                log.warning("registered anew: %s", error)
+            else:
+                return number
+    return None
+
+
+def _new_version(
+    registry: Registry, release: Release, identity: dict[str, str], *, name: str, experiment: str
+) -> str:
+    log.info("registering adapter %s as %s", release.decision.adapter[:12], name)
+    home = registry.experiment(experiment)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch)
+        tags = release.tags() | _lay_out(release, files, name=name, root=registry.root)
+        # Of a call that was killed; its card may have told of another commit.
+        done = registry.finished_model(home, identity | {OF_ALL: tags[OF_ALL]})
+        logged = done or registry.log_model(
+            home,
+            files,
+            _measured(release, registry.root),
+            tags=tags,
+            parameters=release.parameters(),
+        )
+    return registry.create_version(name, logged, tags, summarise(release))
+
+
+def _measured(release: Release, root: Path) -> Measured:
+    return Measured(
         figures=release.figures(),
         data=release.profile,
         digest=release.decision.data,
         source=(release.prompts.folder / names.PROMPTS).relative_to(root).as_posix(),
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        files = Path(scratch)
-        shutil.copytree(release.adapter.adapter, files / names.ADAPTER)
-        evidence = files / EVIDENCE
-        evidence.mkdir()
-        shutil.copy(release.decision.folder / names.DECISION, evidence)
-        shutil.copy(release.evidence.folder / names.METRICS, evidence)
-        card = write_card(release, name=name, root=root)
-        (evidence / "model_card.md").write_text(card, encoding="utf-8")
-        if release.report:
-            shutil.copy(release.report, evidence)
-        return registry.log_model(
-            home, files, measured, tags=release.tags(), parameters=release.parameters()
-        )
+
+
+def _lay_out(release: Release, files: Path, *, name: str, root: Path) -> dict[str, str]:
+    """Write what a version holds into `files` and return the digests of its evidence as tags.
+
+    The evidence is all that its decision can be made again from, but for the rows.
+    """
+    shutil.copytree(release.adapter.adapter, files / names.ADAPTER)
+    evidence = files / EVIDENCE
+    evidence.mkdir()
+    for result in (
+        release.decision,
+        release.evidence,
+        release.adapter,
+        release.models,
+        release.prompts,
+    ):
+        shutil.copy(result.folder / result.FILE, evidence)
+    (evidence / POLICY).write_bytes(release.policy.content)
+    (evidence / CARD).write_text(write_card(release, name=name, root=root), encoding="utf-8")
+    if release.report:
+        shutil.copy(release.report, evidence)
+    return evidence_tags(evidence)

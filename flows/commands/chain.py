@@ -47,7 +47,8 @@ def run(profile: Profile = "tiny") -> None:
 
 @app.command()
 def status(profile: ProfileOrNone = None) -> None:
-    """Show how the stages stand, the gate's last word, and candidate and champion."""
+    """Show how the stages stand, the gate's last word, and candidate and champion; exit with 1
+    where a version that one of them names cannot be relied on."""
     root = find_root()
     from components.release.promotion import status as standings_of
     from components.release.registry import Registry
@@ -58,14 +59,20 @@ def status(profile: ProfileOrNone = None) -> None:
 
     listed = [listing.name for listing in list_profiles(root) if listing.listed]
     registry = Registry(root)
+    problems: list[str] = []
     for name in [profile] if profile else listed:
         workspace = open_workspace(name, root)
         standings = standings_of(registry, registered_name(workspace))
         console.print(status_table(workspace, stage_states(workspace), standings))
         if moved := champion_moved(workspace, registry):
             console.print(f"{name}: {moved}", style="yellow", highlight=False)
+        problems += [problem for standing in standings for problem in standing.problems]
     if run := running_command(root):
         console.print(f"running: {run}", highlight=False)
+    for problem in problems:
+        console.print(problem, style="red", highlight=False)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()
