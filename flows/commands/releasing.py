@@ -77,7 +77,7 @@ def pull(
     source: Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
 ) -> None:
-    """Bring a registered adapter back, digest checked, ready for PEFT."""
+    """Bring a registered adapter back, verified, ready for PEFT."""
     name, _, alias = source.partition("@")
     if not name or not alias:
         raise ConfigError(f"{source!r} is not NAME@ALIAS, such as tiny-safety@champion")
