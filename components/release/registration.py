@@ -45,18 +45,22 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
     tags = release.tags()
     identity = {key: tags[key] for key in ("adapter_digest", "evidence_digest", "decision_digest")}
     model = registry.find_model(name)
-    version = known = _registered(registry, name, identity) if model else None
+    version = _registered(registry, name, identity) if model else None
+    made = None
     if version is None:
         made = _new_version(registry, release, identity, name=name, experiment=experiment)
         version = _first(registry, name, made, identity)
     if model is None or model.aliases.get(CANDIDATE) != version:
         _make_candidate(registry, name, version)
-    return Registered(name, version, new=not known and made == version)
+    return Registered(name, version, new=made == version)
 
 
 def _first(registry: Registry, name: str, made: str, identity: Mapping[str, str]) -> str:
-    """Return the first version with this identity that can be relied on. Two calls at once make two, and the numbers tell
-    both which one stays; the later one is deleted by the call that made it."""
+    """Return the first version with this identity that can be relied on.
+
+    Two calls at once make two, and the numbers tell both which one stays; the later one is deleted
+    by the call that made it.
+    """
     first = _registered(registry, name, identity) or made
     if made != first:
         registry.delete_version(name, made)
