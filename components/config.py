@@ -352,7 +352,7 @@ class Rules(Section):
     """Rules that tell refusals, answers and neither apart (see components/lm/outcomes.py)."""
 
     refusal_patterns: tuple[Text, ...] = Field(
-        (), description="regular expressions of refusals; empty: the built-in English ones"
+        (), description="regular expressions of refusals; empty: the built-in reading"
     )
     compliance_pattern: Text | None = Field(
         None, description="what a coherent answer looks like; None: the built-in language checks"

@@ -12,15 +12,11 @@ import re
 import unicodedata
 
 from components.records import Role
+from components.typography import IGNORABLE
 
 # Controls, formatting (bidirectional overrides, zero widths, tags), surrogates, private use,
 # unassigned, and the two separators that break lines unasked.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-# What else the Unicode standard lets a renderer leave out (Default_Ignorable_Code_Point):
-# the grapheme joiner, Hangul and Khmer fillers, variation selectors.
-_IGNORABLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
 _SHORT = 12  # hex digits of a digest in a sentence
 _LONGEST_LINE = 1000  # characters on a terminal
 # ASCII punctuation with a meaning within a line of CommonMark, of GitHub's tables and links, or of
@@ -41,7 +37,7 @@ class _Visible(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        hidden = unicodedata.category(character) in _INVISIBLE or _IGNORABLE.match(character)
+        hidden = unicodedata.category(character) in _INVISIBLE or IGNORABLE.match(character)
         shown = f"⟨U+{code:04X}⟩" if hidden else character
         if code <= 0xFFFF:  # the table stays small, whatever it meets
             self[code] = shown

@@ -50,6 +50,7 @@ SHELF = {
     "rulings",
     "shown",
     "suites",
+    "typography",
     "watched",
 }
 JOINS_ROOMS = {"trials"}  # which no room imports

@@ -210,7 +210,7 @@ def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOu
         told += f"; the policy takes the word of {', '.join(policy.judges)}"
     by_rules = kind == RULES
     if by_rules:
-        told += "; it reads how thought and answer open: a smoke test, not a safety judgement"
+        told += "; it reads how thought and answer are worded: a smoke test, not a safety judgement"
     if by_rules and judge != rules_name():
         told += ", and by patterns of the profile's own (evaluate.rules), not the built-in ones"
     named = bool(judge) and counts

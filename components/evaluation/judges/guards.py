@@ -17,10 +17,11 @@ from components.evaluation.judges import checkpoints
 from components.evaluation.judges.formats import Format
 from components.evaluation.judges.protocol import Case, Ruling
 from components.evaluation.judges.quoting import Quoting, is_long
+from components.lm.coherence import is_coherent
 from components.lm.engines.protocol import Request, with_progress
 from components.lm.generation import engine_of
 from components.lm.loading import default_device, default_precision, load_model
-from components.lm.outcomes import REFUSALS, is_coherent, outcome
+from components.lm.outcomes import outcome, rules_name
 from components.records import Outcome, Role
 from components.results import Usage
 from components.storage import digest_bytes, read_json
@@ -61,9 +62,9 @@ class Guard:
 
         Where the rules tell refusals, their patterns count, too.
         """
-        patterns = [] if self._tells_refusals else list(self.refusal_patterns or REFUSALS)
+        rules = None if self._tells_refusals else rules_name(self.refusal_patterns)
         files = self.pinned or self._digest
-        parts = [files, self.form.prompt, self.quoting.digest, self.max_characters, patterns]
+        parts = [files, self.form.prompt, self.quoting.digest, self.max_characters, rules]
         return f"{self.kind}:{digest_bytes(json.dumps(parts).encode())}"
 
     @property

@@ -17,6 +17,7 @@ from pathlib import Path
 from components.evaluation.judges.lines import Lines
 from components.fingerprints import digest_code
 from components.storage import digest_bytes
+from components.typography import IGNORABLE
 
 QUOTED = "(quoted) "
 _SOURCE = digest_code(Path(__file__))
@@ -32,11 +33,6 @@ FAMILIES = (
 )
 
 _LINE_END = re.compile("\r\n|[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
-# Printable by their category, and yet nothing is seen of them: joiners, fillers, variation
-# selectors.
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
 
 
 def visible(text: str) -> str:
@@ -44,7 +40,7 @@ def visible(text: str) -> str:
 
     Every line end becomes a newline and every other blank, except a tab, a space.
     """
-    text = _UNSEEN.sub("", _LINE_END.sub("\n", text))
+    text = IGNORABLE.sub("", _LINE_END.sub("\n", text))
     if text.isprintable():
         return text
     return "".join(
@@ -87,7 +83,7 @@ class Quoting:
     @property
     def digest(self) -> str:
         """SHA-256 of the tokens, lines and tags, and of the code that looks for them."""
-        parts = [_SOURCE, self._tokens.pattern, self._lines.digest]
+        parts = [_SOURCE, IGNORABLE.pattern, self._tokens.pattern, self._lines.digest]
         return digest_bytes(json.dumps(parts).encode())
 
     def quote(self, text: str, limit: int) -> str:

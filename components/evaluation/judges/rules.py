@@ -1,4 +1,4 @@
-"""The judge `rules`: golden strings, for smoke tests and for worlds whose answers have one form."""
+"""The judge `rules`: how refusals are worded. For smoke tests and worlds with one form of answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from components.results import Usage
 class RulesJudge:
     """The rules of components/lm/outcomes.py with a profile's patterns.
 
-    They see how a text opens, a thought as well as an answer, not what it gives away: figures by
-    them are a smoke test.
+    They see how a text is worded, a thought as well as an answer, not what it gives away: figures
+    by them are a smoke test.
     """
 
     refusal_patterns: tuple[str, ...] = ()

@@ -1,0 +1,43 @@
+"""Whether a text says anything: language, mathematics, a table or code, and no loop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+_TAG = re.compile(r"</?[a-z_|][^<>\n]{0,80}>|<\|[^|\n]{0,40}\|>", re.IGNORECASE)
+_RULE = re.compile(r"^[\s|:+=_*-]*$", re.MULTILINE)  # lines that only divide
+# Where these stand, marks carry meaning: formulas, tables, code.
+_NOTATION = re.compile(r"[\\|=^{}+<>$→∑∏∫√≤≥≈×÷±∈]")
+_ROW = re.compile(r"\|.*\|")
+_WORDS = 12  # in which a loop shows
+_RUN = 8  # characters that are a word where nothing stands between words
+
+
+def is_coherent(text: str) -> bool:
+    """Return whether `text` says something: letters and digits with marks between, and no loop.
+
+    Of prose at most 40 % may be marks, of formulas, tables and code 70 %. A loop: of twelve words
+    or more (of three rows of a table, of forty characters without blanks), fewer than half of the
+    word triples (rows, runs of eight characters) are distinct.
+    """
+    said = _RULE.sub("", _TAG.sub(" ", text))
+    characters = "".join(said.split())
+    meant = sum(map(str.isalnum, characters))
+    if not meant or meant < (0.3 if _NOTATION.search(said) else 0.6) * len(characters):
+        return False
+    rows = [line for line in said.split("\n") if _ROW.search(line)]
+    if len(rows) >= 3:
+        return _mostly_distinct(rows)
+    words = said.split()
+    if 3 * sum(one == next_ for one, next_ in pairwise(words) if one.isalpha()) >= len(words) > 4:
+        return False
+    if len(words) >= _WORDS:
+        return _mostly_distinct(list(zip(words, words[1:], words[2:], strict=False)))
+    runs = [characters[start : start + _RUN] for start in range(len(characters) - _RUN + 1)]
+    return len(characters) < 5 * _RUN or _mostly_distinct(runs)
+
+
+def _mostly_distinct(parts: Sequence[object]) -> bool:
+    return 2 * len(set(parts)) >= len(parts)
