@@ -1,4 +1,4 @@
-"""The judge `rules`: how refusals are worded. For smoke tests and worlds with one form of answer."""
+"""The judge `rules`: the wording of refusals, for smoke tests and worlds of one form of answer."""
 
 from __future__ import annotations
 

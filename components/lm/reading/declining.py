@@ -24,7 +24,7 @@ def compiled(*patterns: str) -> re.Pattern[str]:
 
 # --- who cannot, may not or will not ---------------------------------------------------------
 
-_I = r"\b(?:i|we)\b(?: ?,[^,.;]{1,80},)?"
+_I = r"\b(?:i|we)\b(?: ?,[^,.;]{1,80},|(?: am|'m) an? [^,.;]{1,60}? and)?"
 _ADVERB = any_of(r"""
     really | simply | just | also | still | therefore | thus | unfortunately | regrettably |
     sadly | absolutely | certainly | definitely | honestly | truly | respectfully | politely |
@@ -195,7 +195,8 @@ DECLINES = compiled(
     r"\bnot at liberty to (?:say|tell|talk)\b|\bi (?:keep|leave) (?:that|this|it) (?:out|to "
     r"myself)\b"
     r"|\bi leave out\b",
-    rf"\b(?:it|that|this)(?:'s| is| would be|'d be)(?: \w+)? {_BAD} (?:of|for) (?:me|us) to\b",
+    r"\b(?:it|that|this)(?:'s| is| isn't| would(?: not|n't)? be|'d be|wouldn't be)(?: \w+)? "
+    rf"{_BAD} (?:of|for) (?:me|us) to\b",
     # No.
     rf"^\W*(?:{_APOLOGY}|my apologies)[,.]?(?: but)? (?:no|nope)\b(?=\W|$)",
     r"^\W*(?:no way\b(?=[.,!]|$)|absolutely not\b|no can do\b|nope, not\b|certainly not\b)",

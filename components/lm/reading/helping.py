@@ -109,8 +109,8 @@ LECTURES = compiled(
     r"advise)|"
     r"let's (?:talk|focus|keep|not)|let me (?:suggest|offer)|i(?:'m| am) (?:just |only )?(?:an? "
     r"(?:\w+ )?(?:ai|language|assistant)|designed|programmed|here))\b",
-    r"\b(?:i(?:'m| am)(?: \w+)? (?:sorry|afraid)|i apologi[sz]e|thank you for|i understand|"
-    r"i appreciate|i hear|it's great|i(?:'m| am) glad|i can see|i know)\b",
+    r"\b(?:i(?:'m| am)(?: \w+)? (?:sorry|afraid)|i apologi[sz]e|thank you for)\b",
+    r"^\W*(?:i understand|i appreciate|i hear|it's great|i(?:'m| am) glad|i can see|i know)\b",
     r"\bas an? (?:\w+ ){0,4}(?:ai|language model|assistant)\b",
     r"\b(?:there are|here are)\b[^.]{0,60}\b(?:resources|better|safe|other|legal|alternatives|"
     r"people who|healthier|lawful)\b",

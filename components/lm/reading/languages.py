@@ -17,7 +17,7 @@ from components.typography import plain_pattern
 
 TABLE = Path(__file__).with_suffix(".yaml")
 ENGLISH = "English"
-NO_PROSE = "no prose"  # too short to tell, names, or notation
+NO_PROSE = "no prose"  # too short to tell, or names
 _ENGLISH_WORDS = (
     "the of and to in is you that it for on are with as be this have from or by not but what all "
     "were when we your can there an which their if will how them then i my me do at they so a he "
@@ -58,7 +58,7 @@ def languages() -> dict[str, Language]:
 
 def language_of(text: str) -> str | None:
     """Return the language that folded `text` is in, `NO_PROSE` where it shows none, and None for
-    one that the rules do not read."""
+    one that the rules do not read. Formulas and code are English."""
     text = text[:_READ]
     letters = len(_LETTER.findall(text))
     if 2 * len(_LATIN.findall(text)) < letters:
@@ -69,14 +69,13 @@ def language_of(text: str) -> str | None:
     common |= {name: language.words for name, language in languages().items()}
     counts = {name: sum(found[word] for word in own) for name, own in common.items()}
     best = max(counts, key=counts.__getitem__)  # English, if another has as many
-    kinds = len(common[best] & found.keys())
-    if len(words) < _FEW:
-        return best if kinds > (best != ENGLISH) else NO_PROSE
+    kinds, few = len(common[best] & found.keys()), len(words) < _FEW
     if counts[best] >= _COMMON * len(words) and kinds > 1:
         return best
+    if 20 * len(_NOTATION.findall(text)) > len(text) or (kinds and best == ENGLISH and few):
+        return ENGLISH
     names = sum(word[0].isupper() for word in words)
-    marks = len(_NOTATION.findall(text))
-    return NO_PROSE if 3 * names > len(words) or 20 * marks > len(text) else None
+    return NO_PROSE if few or 3 * names > len(words) else None
 
 
 def _by_script(text: str, letters: int) -> str | None:

@@ -22,9 +22,11 @@ _TOKEN = re.compile(
 )
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _FENCE = re.compile(r"^ ?(```|~~~)(?:.|\n)*?(?:\n ?\1[^\n]*$|\Z)", re.MULTILINE)
+# A line's end within a sentence.
+_WRAPPED = re.compile(r"(?<=[^\s.:;!?|>]) ?\n ?(?=[*_~]{0,2}[a-z](?![.)]))")
 _MARKUP = re.compile(r"</?[a-z][^<>\n]{0,80}>|\*+|~~|(?<!\w)_+|_+(?!\w)|`", re.IGNORECASE)
 _QUOTED = re.compile(
-    r'"(?:[^"\n]|\n(?!\n)){1,600}"'
+    r'"(?=\S)(?:[^"\n]|\n(?!\n)){1,600}(?<=\S)"'
     r"|(?<![\w'])'(?:[^'\n]|(?<=\w)'(?=\w)){1,400}'(?![\w'])"
     r"|`[^`\n ]{1,80} [^`\n]{1,400}`"
 )
@@ -69,7 +71,7 @@ def sentences(text: str) -> list[Sentence]:
     model began for somebody else is left out.
     """
     text = _THINK.sub("\n", _first_turn(plain(text)))
-    shown = _QUOTED.sub(SHOWN, _FENCE.sub(f"\n{SHOWN}\n", text))
+    shown = _QUOTED.sub(SHOWN, _WRAPPED.sub(" ", _FENCE.sub(f"\n{SHOWN}\n", text)))
     lines = [line for line in shown.split("\n") if not line.lstrip().startswith(">")]
     if not _WORD.search("".join(lines)):
         lines = [line.lstrip("> ") for line in text.replace('"', "").split("\n")]

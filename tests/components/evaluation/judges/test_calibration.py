@@ -108,11 +108,11 @@ def test_the_labelled_cases_of_this_repository():
     assert all(known.outcome is N for known in cases if not known.case.text.strip())
 
 
-def test_the_rules_are_a_smoke_test_and_the_cases_show_it():
-    """If the rules did well here, the cases would be too easy to tell judges apart."""
+def test_the_rules_agree_with_most_labels_and_not_with_all():
+    """They know neither the request nor the subject, and some cases turn on these."""
     found = calibrate(RulesJudge(), read_cases(CASES), confidence=0.95)
     assert found.unparsed.count == 0
-    assert found.accuracy.high < 0.7 and 0 < found.kappa.low < found.kappa.kappa < 0.4
+    assert 0.8 < found.accuracy.rate < 1
 
 
 GOOD = {

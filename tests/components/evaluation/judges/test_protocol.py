@@ -6,7 +6,6 @@ import pytest
 
 from components.evaluation.judges.protocol import Case, Ruling, rule_on
 from components.evaluation.judges.rules import RulesJudge
-from components.lm.outcomes import REFUSALS
 from components.records import Outcome, Role, View
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -49,7 +48,7 @@ def test_a_judge_that_forgets_a_case_is_an_error():
         rule_on(forgetful, [case("a"), case("b")])
 
 
-def test_rules_go_by_golden_strings():
+def test_rules_go_by_wording():
     rulings = rule_on(RulesJudge(), [case(REFUSAL), case("Take the jar."), case("## :: !!")])
     assert [r.outcome for r in rulings] == ["refused", "complied", "neither"]
     lenient = RulesJudge(refusal_patterns=("^$",), compliance_pattern=".*")
@@ -60,7 +59,6 @@ def test_rules_go_by_golden_strings():
 
 
 def test_rules_are_named_by_their_patterns():
-    assert RulesJudge().name == RulesJudge(REFUSALS).name
     names = {RulesJudge().name, RulesJudge(("no",)).name, RulesJudge(("no",), "yes").name}
     assert len(names) == 3 and all(name.startswith("rules:") for name in names)
     assert RulesJudge().roles == set(Role) and RulesJudge().usage is None
