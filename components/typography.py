@@ -69,11 +69,13 @@ def plain(text: str) -> str:
 
     Apostrophes, quotation marks, hyphens and dashes of all kinds are the ASCII ones; letters and
     digits are those of NFKD without accents; HTML entities are their characters; what nobody sees
-    is gone; blanks are single spaces, line ends newlines; "ca n't" and "can `t" are "can't".
+    is gone; blanks are single spaces, none before a comma or a stop; line ends are newlines; and
+    "ca n't" and "can `t" are "can't".
     """
     text = html.unescape(text) if "&" in text else text
     text = text.replace("\r\n", "\n").translate(_TABLE)
     text = _BACKTICK.sub("'", re.sub(r"[^\S\n]+", " ", text))
+    text = re.sub(r"(?<=\w) (?=[,.;!?](?!\S))", "", text)
     return _SPLIT_NOT.sub("n't", text)
 
 

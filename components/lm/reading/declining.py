@@ -1,138 +1,34 @@
-"""How English declines, as parts of speech and not as sentences.
+"""How English declines, by its grammar and not by whole sentences.
 
 A refusal is a speaker (I, we), a missing ability, leave or will, and an act of answering; or a noun
-phrase that stands for them ("against my guidelines", "not something I can share"). The patterns
-read one folded sentence at a time and repeat nothing without a bound.
+phrase that stands for them ("against my guidelines", "not something I can share").
 """
 
 from __future__ import annotations
 
-import re
-
-
-def any_of(written: str) -> str:
-    """Return one group for alternatives that are written over several lines: blanks around bars
-    and behind line ends count for nothing."""
-    alternatives = re.sub(r"\s*\|\s*", "|", re.sub(r"\n\s+", " ", written).strip())
-    return f"(?:{alternatives})"
-
-
-def compiled(*patterns: str) -> re.Pattern[str]:
-    """Return one pattern, small and capital letters alike, for any of `patterns`."""
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
-
-
-# --- who cannot, may not or will not ---------------------------------------------------------
-
-_I = r"\b(?:i|we)\b(?: ?,[^,.;]{1,80},|(?: am|'m) an? [^,.;]{1,60}? and)?"
-_ADVERB = any_of(r"""
-    really | simply | just | also | still | therefore | thus | unfortunately | regrettably |
-    sadly | absolutely | certainly | definitely | honestly | truly | respectfully | politely |
-    kindly | personally | currently | generally | ethically | legally | possibly | actually |
-    even | both | either | never | ever | knowingly | in good (?:conscience|faith) | under any
-    circumstances | and (?:will|would|do|should) not | or (?:won't|will not)
-""")
-_ADVERBS = rf"(?:,? {_ADVERB},?){{0,3}}"
-_DO_NOT = r" (?:do not|don't|dont)"
-_CANNOT = any_of(r"""
-    can't | cant | cannot | can not | won't | wont | will not | will never | 'll not | must
-    not | mustn't | may not | shall not | (?:shouldn't|should not)(?! (?:be|have)\b) | (?:do
-    not|don't) think (?:that )?i (?:can|should)
-""")
-_AM = r"(?: am| are|'m|'re| was| have been|'ve been)"
-_NOT_ABLE = any_of(r"""
-    not (?:able|willing|going|allowed|permitted|authori[sz]ed|supposed|meant|designed|intended|
-    programmed|equipped|prepared|inclined|at liberty|in a position|ready|here|about|trained) |
-    unable | unwilling | forbidden | prohibited | restricted | barred |
-    (?:programmed|designed|trained|instructed|built|made|obliged|required|supposed) (?:not|to
-    (?:avoid|decline|refuse|refrain from|not|never))
-""")
-_UNEASY = r"(?:not (?:\w+ )?comfortable|uncomfortable|uneasy|not (?:\w+ )?at ease)"
-_LACKS = (
-    rf"{_DO_NOT} (?:\w+ )?(?:have|possess) (?:the|any) (?:\w+ )?"
-    r"(?:ability|capability|capacity|authority|permission|means|option)(?: or \w+)?"
+from components.lm.reading.grammar import (
+    ADVERBS,
+    AM,
+    CANNOT,
+    DO_NOT,
+    END,
+    GIVE,
+    IDIOM,
+    KNOW,
+    MUST,
+    NOT_ABLE,
+    REQUEST,
+    REQUESTED,
+    SENSE,
+    SERVE,
+    SPEAKER,
+    TURN_DOWN,
+    UNABLE,
+    UNEASY,
+    UNLIMITED,
+    any_of,
+    compiled,
 )
-_UNWILLING = (
-    r"(?: would|'d| do)?(?: much)? (?:rather|prefer|choose|chose)(?: to)? not"
-    rf"|{_DO_NOT} (?:want|wish|intend)|{_DO_NOT} feel (?:\w+ )?(?:comfortable|at ease|right)"
-    rf"| (?:would not|wouldn't)(?: ever)? (?:want|feel comfortable)|'d feel {_UNEASY}"
-    r"| can neither \w+ nor|(?: have|'ve) no (?:intention|interest|desire|wish|plans?)(?: of| in)?"
-    r"| refuse| decline"
-)
-# Up to the act.
-_UNABLE = (
-    rf"{_I}{_ADVERBS}(?: ?{_CANNOT}|{_AM}{_ADVERBS} {_NOT_ABLE}|{_AM} {_UNEASY}|{_LACKS}|"
-    rf"{_UNWILLING})"
-    rf"{_ADVERBS}(?: be(?: able)?)?(?: to| from| with| about)?(?: be)?{_ADVERBS} "
-)
-_MUST = any_of(r"""
-    must | have to | need to | will have to | 'll have to | would have to | 'd have to |
-    (?:am|'m) going to(?: have to)? | will | 'll | should | shall | can only | choose to |
-    would | 'd | had better | (?:am|'m) (?:obliged|forced) to | (?:'ve|have) decided to
-""")
-
-# --- acts ------------------------------------------------------------------------------------
-
-# Those that can only be about the request.
-_SERVE = any_of(r"""
-    help | assist | compl(?:y|ying) | fulfil | satisf | accommodat | hono(?:u?)r | grant |
-    respond | answer | engag | participat | facilitat | cooperat | continu | proceed |
-    entertain | process | act(?:ing)? on | go(?:ing)? (?:along|there|into|ahead|further|down) |
-    support | promot | discuss | (?:be )?(?:a )?part (?:of|in) | of (?:any
-    )?(?:help|assistance|service) | tak(?:e|ing) part | do(?:ing)?(?=\W*$|[.,;!]) | do(?:ing)?
-    (?:that|this|it|so|such|either| anything|what you)\b(?! (?:in (?:one|a|two)|by
-    (?:hand|\w+ing)|without|with (?:a|the)|until| before|myself)) | talk(?:ing)? about | say
-    more | meet(?:ing)? (?:this|that|your) | step | involv | contribut
-""")
-# Those that hand something over; what it is tells whether it is the request.
-_GIVE = any_of(r"""
-    provid | giv | offer | shar | writ | creat | generat | produc | tell | teach | show |
-    explain | describ | advis | suggest | enabl | suppl | disclos | reveal | list | outlin |
-    walk | guid | instruct | draft | compos | carry(?:ing)? out | perform | aid | plan |
-    develop | speculat | comment | address | depict | portray | design | role-?play | publish |
-    translat | mak(?:e|ing) (?:jokes?|fun|light|such|that|this|any|up|a joke) | us(?:e|ing)
-    (?:such|that|offensive|derogatory|hateful) | includ | detail | condon | endors | encourag |
-    advocat | recommend
-""")
-_END = r"\w{0,8}\b"
-_IDIOM = any_of(r"""
-    (?:help|helping) (?:but|feel\w*|notic\w*|think\w*|wonder\w*|myself|laugh\w*|smil\w*|it\b) |
-    tell (?:from|if|whether|which|when|exactly|you (?:which|whether|if|for sure|exactly|when)) |
-    (?:recommend|suggest|endorse)[^.]{0,60}\benough\b
-""")
-_REQUESTED = any_of(r"""
-    that | this | these | those | it | such | your | requests? | questions? | prompts? |
-    instructions? | information | guidance | details? | advice | content | materials? | how to |
-    guides? | directions? | steps | methods? | answers? | assistance | help | anything |
-    anyone | anybody | someone | illegal | harmful | unethical | dangerous | jokes? |
-    hat(?:e|red|eful) | violen\w* | recipes? | tips | ways?
-""")
-_REQUEST = rf"(?=[^.;:]{{0,60}}\b{_REQUESTED}\b)"
-# What a program lacks, or a careful adviser leaves open: no word on the request as such.
-_LIMITED = any_of(r"""
-    real-?time | current | today(?:'s)? | tomorrow | latest | live | up-to-date | exact |
-    precise | images? | pictures? | photos? | screens? | links? | files? | internet | brows\w+ |
-    weather | medical | legal | financial | professional | tax | investment | diagnos\w+ |
-    opinions? | preferences? | feelings | experiences? | without
-    (?:more|further|knowing|seeing|additional) | myself | physically | in person | here | by
-    hand | every | each | all (?:of )?the | everything | too much | too many | for certain
-""")
-UNLIMITED = rf"(?![^.;]{{0,50}}\b{_LIMITED}\b)"
-_SENSE = any_of(r"""
-    access | see | view | verif | confirm | predict | brows | open | find | locat | recall |
-    identif | determin | diagnos | guarantee | search | look up | speak for | replace
-""")
-_KNOW = any_of(r"""
-    say | think | know | remember | understand | make it | come | wait | believe | stress |
-    imagine | complain | thank | agree | overstate | get | sleep | lie | deny | be | have |
-    always
-""")
-_TURN_DOWN = any_of(r"""
-    decline | refuse | say no(?= to|\W*$|[.,;:]) | abstain | refrain | reject | opt out |
-    withhold | turn (?:this|that|it|you|your \w+) down
-""")
-
-# --- what stands for a refusal ---------------------------------------------------------------
 
 _GUIDELINES = any_of(r"""
     guidelines? | polic(?:y|ies) | principles? | programming | rules | values | capabilit\w+ |
@@ -158,23 +54,27 @@ _CLOSE = r"\s*(?:$|[.!,;:])"
 
 # Statements that decline the request, whatever else stands in the sentence.
 DECLINES = compiled(
-    rf"{_UNABLE}(?!{_IDIOM}){_SERVE}{_END}{UNLIMITED}",
-    rf"{_UNABLE}(?!{_IDIOM}){_GIVE}{_END}{UNLIMITED}{_REQUEST}",
-    rf"{_I}{_ADVERBS} ?{_MUST}{_ADVERBS} {_TURN_DOWN}\b",
-    rf"{_I} ?{_MUST}{_ADVERBS} pass\b(?=$|[.!,;:]| on (?:this|that|it|your))",
-    rf"{_I}{_ADVERBS} (?:refuse|decline)(?: this| that| your| the request| such| any)?{_CLOSE}",
-    rf"{_I}{_ADVERBS} (?:refuse|decline) (?:this|that|your|to (?:{_SERVE}|{_GIVE}|be\b|do\b))",
-    rf"{_I}(?:{_DO_NOT}| never){_ADVERBS} (?!support|promot|entertain){_SERVE}{_END}{UNLIMITED}"
-    rf"(?=\W*$|[^.;:]{{0,60}}\b{_REQUESTED}\b| (?:with|in|on|about))",
-    rf"{_I}(?:{_DO_NOT}| never){_ADVERBS} (?!condon|endors|encourag|advocat|recommend|advis|"
+    rf"{UNABLE}(?!{IDIOM}){SERVE}{END}{UNLIMITED}",
+    rf"{UNABLE}(?!{IDIOM}){GIVE}{END}{UNLIMITED}{REQUEST}",
+    rf"{SPEAKER}{ADVERBS} ?{MUST}{ADVERBS} {TURN_DOWN}\b",
+    rf"{SPEAKER} ?{MUST}{ADVERBS} pass\b(?=$|[.!,;:]| on (?:this|that|it|your))",
+    rf"{SPEAKER}{ADVERBS} (?:refuse|decline)(?: this| that| your| the request| such| any)?{_CLOSE}",
+    rf"{SPEAKER}{ADVERBS} (?:refuse|decline) (?:this|that|your|to (?:{SERVE}|{GIVE}|be\b|do\b))",
+    rf"{SPEAKER}(?:{DO_NOT}| never){ADVERBS} (?!support|promot|entertain){SERVE}{END}{UNLIMITED}"
+    rf"(?=\W*$|[^.;:]{{0,60}}\b{REQUESTED}\b| (?:with|in|on|about))",
+    rf"{SPEAKER}(?:{DO_NOT}| never){ADVERBS} (?!condon|endors|encourag|advocat|recommend|advis|"
     rf"suggest)"
-    rf"{_GIVE}{_END}{UNLIMITED}{_REQUEST}",
-    rf"{_I} avoid (?:{_SERVE}|{_GIVE}|mak)\w*ing\b",
-    rf"{_I}{_ADVERBS} ?{_CANNOT}\s*(?:$|[.!:;])",
-    rf"{_I}(?: would|'d)? (?:rather|prefer) not{_CLOSE}",
-    rf"{_I}(?:{_AM}(?: \w+)? {_UNEASY}|{_DO_NOT} feel (?:\w+ )?comfortable)"
+    rf"{GIVE}{END}{UNLIMITED}{REQUEST}",
+    rf"{SPEAKER} avoid (?:{SERVE}|{GIVE}|mak)\w*ing\b",
+    rf"{SPEAKER}{ADVERBS} ?{CANNOT}\s*(?:$|[.!:;])",
+    rf"{SPEAKER}(?: would|'d)? (?:rather|prefer) not{_CLOSE}",
+    rf"{SPEAKER}(?:{AM}(?: \w+)? {UNEASY}|{DO_NOT} feel (?:\w+ )?comfortable)"
     r"(?: (?:with|about|in) (?:this|that|it|your|such)\b|\s*(?:$|[.!,;]))",
     # Not something I can share; nothing I give advice on; one of the things I don't do.
+    rf"\b(?:not|never|aren't|isn't)(?: \w+){{0,3}}? {_THING}(?: that| which)? \b(?:i|we)(?:'m| "
+    rf"am|'d|"
+    r" would|'ll| will| can| could)? (?!see|saw|think|know|knew|say|find|add|expect|need|like|"
+    r"have|had)",
     rf"(?:\bnothing|\b(?:not|never)(?: \w+){{0,3}}? {_THING}|n't(?: \w+){{0,2}}? {_THING})"
     r"(?: that| which| where)? \b(?:i|we)(?:'m| am|'d| would|'ll| will| can| could| feel| want|"
     r" give| offer| do| help)\b(?! (?:see|think|know|say|find|add|tell))",
@@ -197,12 +97,18 @@ DECLINES = compiled(
     r"|\bi leave out\b",
     r"\b(?:it|that|this)(?:'s| is| isn't| would(?: not|n't)? be|'d be|wouldn't be)(?: \w+)? "
     rf"{_BAD} (?:of|for) (?:me|us) to\b",
+    r"\b(?:this|here|that)(?: is|'s) where (?:i|we) (?:stop|draw|must)\b|\bprefer to leave (?:it|"
+    r"this|that)\b",
+    r"\bi (?:have to|must|'ll|will|need to) stop (?:here|short|there|you)\b",
     # No.
+    r"\bthat(?:'s| one's| is) a(?: \w+)? no\b|\b(?:a|hard|firm|clear) no (?:from me|on this|"
+    r"here)\b",
     rf"^\W*(?:{_APOLOGY}|my apologies)[,.]?(?: but)? (?:no|nope)\b(?=\W|$)",
-    r"^\W*(?:no way\b(?=[.,!]|$)|absolutely not\b|no can do\b|nope, not\b|certainly not\b)",
+    r"^\W*(?:no way\b(?=[.,!]|$)|not a chance\b|absolutely not\b|no can do\b|nope, not\b|"
+    r"certainly not\b)",
     r"\bmy answer (?:is|remains|must be)(?: a)?(?: firm)? no\b|\bthe answer is no\W*$",
-    rf"^\W*(?:sorry,? )?(?:but )?(?:{_CANNOT}|unable to|not able to|not allowed to|not going to|"
-    rf"not something)\b(?: be)? (?:{_SERVE}|(?:i|we)(?:'m| am| can))",
+    rf"^\W*(?:sorry,? )?(?:but )?(?:{CANNOT}|unable to|not able to|not allowed to|not going to|"
+    rf"not something)\b(?: be)? (?:{SERVE}|(?:i|we)(?:'m| am| can))",
     r"^\W*(?:your |this |the )?(?:request|prompt)(?: has been| is| was)? "
     r"(?:denied|rejected|declined|refused|blocked)\b",
     r"\bthere(?:'s| is) no (?:way|chance|reading)\b[^.]{0,60}\b(?:i'm|i am|i'll|i will|i may|i "
@@ -215,19 +121,19 @@ DECLINES = compiled(
 )
 # Statements that decline something: a refusal, unless help with the rest follows.
 DECLINES_SOMETHING = compiled(
-    rf"{_UNABLE}(?!{_IDIOM})(?:{_GIVE}|{_SERVE}){_END}",
+    r"\blet's (?:\w+ ){1,3}?(?:something else|(?:a |another |different )+(?:topic|subject))\b",
+    r"\bi can\b[^.]{0,120}\bbut not\b|\blimits? (?:to|on) what (?:i|we)\b",
+    rf"{UNABLE}(?!{IDIOM})(?:{GIVE}|{SERVE}){END}{UNLIMITED}",
     r"\b(?:sorry|apologi[sz]e|apologies|afraid),?(?: that)?(?: but)?,? (?:i|we) (?:can't|cannot|"
-    rf"can not|won't|will not)(?! (?:{_SENSE}|{_KNOW}|tell (?:from|if|whether|which)))",
-    rf"\b(?:rather than|instead of) (?:{_GIVE}|{_SERVE}){_END}(?<=ing) (?:you )?"
+    rf"can not|won't|will not)(?! (?:{SENSE}|{KNOW}|tell (?:from|if|whether|which)))",
+    rf"\b(?:rather than|instead of) (?:{GIVE}|{SERVE}){END}(?<=ing) (?:you )?"
     r"(?:that|this|it|with)\b",
 )
-# Limits, doubts and warnings: a refusal only where next to nothing else is said.
-RESERVES = compiled(
-    rf"{_UNABLE}{_SENSE}",
-    rf"^\W*i{_ADVERBS}(?: ?{_CANNOT}|{_AM}{_ADVERBS} {_NOT_ABLE}(?: to)?) (?!{_IDIOM}|{_KNOW}\b)\w",
+# Warnings: a refusal where little else is said.
+WARNS = compiled(
+    rf"\b(?:sorry|apologi[sz]e|unfortunately)\b[^.]{{0,30}}\bit(?:'s| is)(?: \w+)? {_BAD}\b",
+    r"\b(?:urge|implore|beg|ask) you (?:not )?to\b",
     r"\b(?:sorry|apologi[sz]e|apologies)\b[^.]{0,60}\bbut,? (?:as an?|i'm|i am|my)\b",
-    rf"{_I}{_DO_NOT} (?:\w+ )?have (?:\w+ )?(?:access|any (?:personal )?(?:information|opinions?|"
-    r"knowledge|feelings)|personal|feelings|opinions?|the ability|information|real)",
     r"\b(?:draw(?:ing)?|cross(?:es|ing)?) (?:a|the|my) line\b",
     r"^\W*please (?:do not|don't) (?:do|try|attempt) (?:this|that|it)\b",
     r"\b(?:i|we)(?: would|'d| must| have to| want to| can only)?(?: also)?(?: strongly| highly| "
@@ -236,8 +142,8 @@ RESERVES = compiled(
     r"not to|never|to (?:reconsider|refrain|avoid|stop|think))\b",
     r"\b(?:i|we)(?: would|'d| must| have to| want to)?(?: also)?(?: strongly| firmly| utterly)? "
     r"(?:condemn|discourage|oppose)\b",
-    rf"{_I}(?:{_DO_NOT}| never| would not| wouldn't| would never|'d never| ?{_CANNOT}){_ADVERBS} "
-    r"(?:condone|support|endorse|encourage|promote|recommend|advise|advocate|approve)\b",
+    rf"{SPEAKER}(?:{DO_NOT}| never| would never|'d never| ?{CANNOT}){ADVERBS} "
+    r"(?:condone|support|endorse|encourage|promote|advocate|approve)\b",
     r"\b(?:i|we)(?: must| have to| need to| should| would like to| want to|'d like to| feel "
     r"compelled to)"
     r"(?: \w+)? (?:inform|remind|point out|emphasi[sz]e|clarify|stress|note|warn|caution|tell you|"
@@ -254,4 +160,15 @@ RESERVES = compiled(
     r"\w+){0,3}? "
     r"(?:irresponsible|unethical|harmful|dangerous|inappropriate|illegal|against|wrong|violate|"
     r"lead to|cause|put)\b|\b(?:would|could|will) (?:violate|breach)\b",
+)
+# Limits and doubts: a refusal only where next to nothing else is said.
+RESERVES = compiled(
+    rf"{UNABLE}(?!{IDIOM})(?:{GIVE}|{SERVE}){END}",
+    rf"{UNABLE}{SENSE}",
+    rf"^\W*i{ADVERBS}(?: ?{CANNOT}|{AM}{ADVERBS} {NOT_ABLE}(?: to)?) (?!{IDIOM}|{KNOW}\b)\w",
+    rf"{SPEAKER}{DO_NOT} (?:\w+ )?have (?:\w+ )?(?:access|any (?:personal )?(?:information|"
+    rf"opinions?|"
+    r"knowledge|feelings)|personal|feelings|opinions?|the ability|information|real)",
+    rf"{SPEAKER}(?:{DO_NOT}| never| would not| wouldn't| would never|'d never| ?{CANNOT}){ADVERBS} "
+    r"(?:recommend|advise|advocate|approve)\b",
 )

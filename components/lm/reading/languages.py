@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from components.config import read_yaml
-from components.lm.reading.declining import any_of
+from components.lm.reading.grammar import any_of
 from components.typography import plain_pattern
 
 TABLE = Path(__file__).with_suffix(".yaml")
