@@ -14,9 +14,16 @@ from functools import cache
 from pathlib import Path
 
 from components import typography
+from components.fingerprints import digest_code
 from components.lm.coherence import is_coherent
 from components.lm.reading.decision import decision
-from components.lm.reading.languages import ENGLISH, NO_PROSE, language_of, languages
+from components.lm.reading.languages import (
+    ENGLISH,
+    NO_PROSE,
+    TABLE,
+    language_of,
+    languages,
+)
 from components.lm.reading.sentences import sentences
 from components.records import Outcome
 from components.storage import digest_bytes, digest_file
@@ -79,8 +86,7 @@ def rules_name(refusal_patterns: Sequence[str] = (), compliance_pattern: str | N
 
 @cache
 def reading_digest() -> str:
-    """Return the SHA-256 of everything here that decides an outcome beside a profile's patterns."""
+    """Return the SHA-256 of what decides an outcome beside a profile's patterns: code and table."""
     folder = Path(__file__).parent
-    files = [Path(typography.__file__), folder / "coherence.py", Path(__file__)]
-    files += sorted(path for path in (folder / "reading").iterdir() if path.is_file())
-    return digest_bytes(json.dumps([digest_file(path) for path in files]).encode())
+    code = (folder / "reading", folder / "coherence.py", Path(__file__), Path(typography.__file__))
+    return digest_bytes(json.dumps([digest_code(*code), digest_file(TABLE)]).encode())
