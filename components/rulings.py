@@ -20,8 +20,8 @@ _CODE = (
 
 def digest_of_judge(section: Evaluate, name: str) -> str | None:
     """Return the SHA-256 of a judge's settings, of the rules, which tell refusals where a guard
-    does not, and of the code that asks, quotes and reads; None for `rules` and for a name that no judge
-    has."""
+    does not, and of the code that asks, quotes and reads; None for `rules` and for a name that no
+    judge has."""
     if (judge := section.judges.get(name)) is None:
         return None
     parts = [judge.deciding(), section.rules.deciding(), digest_code(*_CODE)]
