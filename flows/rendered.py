@@ -12,7 +12,7 @@ from components.records import Form, Prompt, Role, Split
 from components.shown import for_terminal
 from components.suites import Suite
 from components.workspace import BASE, POST_TRAINED, Workspace
-from flows.checkpoints import Wanted, complaint
+from flows.checkpoints import Wanted
 from flows.findings import Finding, State
 
 if TYPE_CHECKING:
@@ -34,37 +34,36 @@ _ROOM = 4096  # tokens of an example
 def check_rendered(
     profile: Profile, suites: Mapping[str, Suite], wanted: list[Wanted], workspace: Workspace
 ) -> Iterator[Finding]:
-    """Yield whether the templates of the checkpoints that are here can be used, what is suspicious
-    about them, and a prompt of the last checkpoint in each form of the profile.
+    """Yield what is suspicious about the templates of the checkpoints that are here, and a prompt
+    of the last checkpoint in each form of the profile.
 
     A pair that the stage `models` builds is shown once it is built.
     """
+    from components.lm.template_checks import check_template
+
     folders = {f"models.{one.key}": one.folder() for one in wanted}
     if not any(key in folders for key in ("models.base", "models.post_trained")):
         built = workspace.stage("models")
         folders |= {f"models, {name}": built / name for name in (BASE, POST_TRAINED)}
     tokenizer = None
     for subject, folder in folders.items():
-        if folder is None or not folder.is_dir() or complaint(folder) is not None:
-            continue
-        tokenizer = None
-        try:
-            tokenizer, told = _examined(folder)
-        except SafeReActError as error:
-            what, _, remedy = str(error).rpartition("; ")
-            yield Finding(subject, State.MISSING, what or str(error), remedy if what else "")
-        else:
+        tokenizer = None if folder is None or not folder.is_dir() else _tokenizer(folder)
+        if tokenizer is not None:
+            told = check_template(tokenizer)
             yield from (Finding(subject, State.WARNING, for_terminal(line)) for line in told)
     if tokenizer is not None:
         yield from _shown(tokenizer, _forms(profile, suites), profile.seed)
 
 
-def _examined(folder: Path) -> tuple[PreTrainedTokenizerBase, list[str]]:
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
+    """Return the tokenizer in `folder`; None where it cannot be used, which `check_checkpoints`
+    tells."""
     from components.lm.loading import load_tokenizer
-    from components.lm.template_checks import check_template
 
-    tokenizer = load_tokenizer(folder)
-    return tokenizer, check_template(tokenizer)
+    try:
+        return load_tokenizer(folder)
+    except SafeReActError:
+        return None
 
 
 def _forms(profile: Profile, suites: Mapping[str, Suite]) -> list[Form]:

@@ -10,6 +10,7 @@ from components.config import Checkpoints, Profile, load_profile
 from components.records import Form
 from components.workspace import Workspace
 from flows.checkpoints import wanted_checkpoints
+from flows.doctor import check_checkpoints
 from flows.findings import Finding, State
 from flows.rendered import check_rendered
 from tests.checkpoints import TEMPLATE, write_checkpoint
@@ -57,7 +58,8 @@ def test_a_form_that_the_template_cannot_write_is_missing(profile, project):
 
 def test_a_template_that_cannot_be_used_is_missing_and_shows_no_prompt(profile, project):
     findings = shown(profile, project, "{% for m in messages %}U: static{% endfor %}A:")
-    (lacking,) = [finding for finding in findings if finding.state is State.MISSING]
+    assert not any(finding.subject.startswith("prompt") for finding in findings)
+    found = check_checkpoints(wanted_checkpoints(profile, project.root))
+    (lacking,) = [finding for finding in found if finding.state is State.MISSING]
     assert lacking.subject == "models.post_trained"
     assert "chat_template.jinja" in lacking.told and lacking.remedy
-    assert not any(finding.subject.startswith("prompt") for finding in findings)
