@@ -18,7 +18,7 @@ from flows.environment import stage_environment
 ROOT = Path(__file__).parents[2]
 PROFILE = "demo"
 # Every stage does what its file in behaviour/ says, which is one of its dependencies.
-WORK = """
+WORK = r"""
 import os, subprocess, sys, time
 from pathlib import Path
 from components.chain import TABLE
