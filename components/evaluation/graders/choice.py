@@ -7,7 +7,8 @@ import re
 from components.evaluation.graders.results import Text
 from components.evaluation.graders.spelling import fold
 
-_LETTER = r"(?<![A-Za-z0-9'])[A-Ja-j](?![A-Za-z0-9']|-[A-Za-z])"
+_APART, _ENDED = r"(?<![A-Za-z0-9])(?<![A-Za-z]')", r"(?![A-Za-z0-9]|['-][A-Za-z])"
+_LETTER = rf"{_APART}[A-Ja-j]{_ENDED}"
 _COMMAND = re.compile(
     r"\\(?:text|math|mathbf|mathrm|textbf|textit|textrm|textsf|mathbb|bm|boldsymbol|mbox|boxed|fbox)"
     r"(?:rm|bf|it|sf)?(?![A-Za-z])|\\[()\[\],;:! ]|[{}$*_`]|\\quad|\\left|\\right"
@@ -32,13 +33,14 @@ _DENIED_AFTER = re.compile(
     re.IGNORECASE,
 )
 _DENIED_BEFORE = re.compile(
-    rf"(?:\b(?:not|never|nor|neither|except|reject(?:s|ed)?|exclud(?:e|es|ed|ing)|"
+    rf"(?:\b(?:not|never|nor|neither|except(?: for)?|(?:all|every\w*|any\w*) but|"
+    rf"reject(?:s|ed)?|exclud(?:e|es|ed|ing)|"
     rf"eliminat(?:e|es|ed|ing)|rul(?:e|es|ed|ing) out|"
     rf"cannot be|instead of|rather than)|n't(?: be)?)"
     rf"(?:\s+(?:the\s+)?(?:option|choice|answer|letter))?{_OPEN}$",
     re.IGNORECASE,
 )
-_CAPITAL = re.compile(r"(?<![A-Za-z0-9'\\])[A-J](?![A-Za-z0-9']|-[a-z])")
+_CAPITAL = re.compile(rf"(?<!\\){_APART}[A-J]{_ENDED}")
 # Small letters are options in brackets and behind the word.
 _SMALL = re.compile(
     r"[(\[]\s*([a-j])\s*[)\]]|\b(?:option|choice|answer(?:\s+is)?:?)\s+[\"']?([a-j])\b(?!\s+[a-z])",

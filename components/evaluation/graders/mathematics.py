@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from components.evaluation.graders.numbers import InBase, exact
-from components.evaluation.graders.relations import assigned, interval
+from components.evaluation.graders.relations import assigned, interval, subject
 from components.evaluation.graders.results import Text, last_mathematics
 from components.evaluation.graders.runs import last_run
 from components.evaluation.graders.spelling import fold, tidy
@@ -200,7 +200,8 @@ def _same_equations(found: Relation, wanted: Relation) -> bool:
         return True
     one, other = interval(found), interval(wanted)
     if one is not None or other is not None:
-        return one is not None and other is not None and _same(one, other)
+        named_alike = subject(found) == subject(wanted)
+        return named_alike and one is not None and other is not None and _same(one, other)
     named, expected = assigned(found), assigned(wanted)
     if expected is not None and expected[0]:
         if named is not None and named[0].replace(" ", "") == expected[0].replace(" ", ""):

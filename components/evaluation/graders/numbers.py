@@ -30,7 +30,7 @@ _FORMS = [
         rf"{_SIGN}(?P<ten>10)\s*\^\s*\{{\s*(?P<exponent>[+-]?\d+)\s*\}}",
         rf"{_SIGN}(?P<decimal>{_DECIMAL})[eE](?P<exponent>[+-]?\d+)",
         rf"{_SIGN}(?P<fixed>(?:{_WHOLE})?\.\d*)"
-        r"(?:\\(?:overline|bar|overbar)\s*\{\s*(?P<bar>\d+)\s*\}|\((?P<bracket>\d+)\))",
+        r"(?:\\(?:overline|bar|overbar|dot)\s*\{\s*(?P<bar>\d+)\s*\}|\((?P<bracket>\d+)\))",
         rf"{_SIGN}(?P<fixed>(?:{_WHOLE})?\.\d*?)(?P<period>\d+?)(?:(?P=period)){{2,}}\s*\.\.\.",
         # Thousands parted by points are a number where there are two of them, or a comma behind.
         rf"{_SIGN}(?P<european>\d{{1,3}}(?:\.\d{{3}}){{2,}}(?:,\d+)?|\d{{1,3}}(?:\.\d{{3}})+,\d+)",
@@ -38,7 +38,7 @@ _FORMS = [
 ]
 _IN_A_BASE = re.compile(
     r"\(?\s*(?P<digits>[0-9A-Za-z]+)\s*\)?\s*"
-    r"(?:_\s*\{?\s*(?P<base>\d{1,2})\s*\}?|_\s*\{\s*\\text\{\s*(?P<name>[a-z]+)\s*\}\s*\}"
+    r"(?:_\s*\{?\s*(?P<base>\d{1,2})\s*\}?|_\s*\{?\s*\\text\{\s*(?P<name>[a-z]+)\s*\}\s*\}?"
     r"|,?\s*(?:\\text\{\s*)?(?:in )?base\s*-?(?:\s*\})?\s*(?P<told>\d{1,2}))"
 )
 _NAMED_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,

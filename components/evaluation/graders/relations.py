@@ -38,8 +38,7 @@ def interval(relation: Relation) -> Group | None:
         sides, signs = relation.sides[::-1], relation.signs[::-1]
     else:
         return None
-    places = [i for i, side in enumerate(sides) if _SYMBOL.fullmatch(side)]
-    places = [i for i in places if sides[i] not in ("\\infty", "\\pi", "e")]
+    places = [i for i, side in enumerate(sides) if _is_symbol(side)]
     if len(places) != 1 or len(sides) > 3 or (len(sides) == 3 and places != [1]):
         return None
     (place,) = places
@@ -48,3 +47,13 @@ def interval(relation: Relation) -> Group | None:
     opening = "[" if place > 0 and signs[place - 1] in ("le", "ge") else "("
     closing = "]" if place < len(signs) and signs[place] in ("le", "ge") else ")"
     return group(opening + closing, [lower, upper], DEEPEST)
+
+
+def subject(relation: Relation) -> str:
+    """Return the symbol that an inequality bounds; an empty text where there is not just one."""
+    found = [side for side in relation.sides if _is_symbol(side)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _is_symbol(side: str) -> bool:
+    return side not in ("\\infty", "\\pi", "e") and _SYMBOL.fullmatch(side) is not None

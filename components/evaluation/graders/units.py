@@ -34,7 +34,7 @@ _CODES = re.compile(
 )
 # Atomic, so that long words cannot be parted in many ways.
 _UNIT = re.compile(
-    r"(?P<number>[-+(]?\s*[\d.\\].*?[\d.})]|[-+]?\d)(?P<gap>\s*+-?\s*+)"
+    r"(?P<number>[-+]?\d|[-+(]?\s*[\d.\\].*?[\d.})])(?P<gap>\s*+-?\s*+)"
     r"(?P<unit>(?>(?>\\text\{[^{}0-9]*\}|[^\W\d_]++)(?>\s*\^\s*\{\s*-?\d\s*\})?|\\cdot|[\s/·.%-])++)"
 )
 _LONGEST = 200  # characters of a number with its unit
