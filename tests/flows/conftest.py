@@ -56,11 +56,14 @@ write_result(stage, workspace, accepted=word != "reject", weight=weight)
 # What a stage `prepare` does besides where training repeats prompts of the suite `harmful`.
 LEAK = """
 if stage == "prepare":
-    from components.results import SuiteSet
-    from tests.releases import leak, no_leaks
+    from components.results import RateFigure, SuiteSet
     prompts = SuiteSet.load(workspace.stage(stage))
-    rest = no_leaks(("borderline", "benign", "reasoning"))
-    leaks = (leak("harmful", "run", 3, dropped=5), leak("harmful", "copy"), *rest)
+    found = {"before": RateFigure.of(3, 100, 0.95), "dropped": 5}
+    leaks = tuple(
+        figure.model_copy(update=found)
+        if (figure.suite, figure.measure) == ("harmful", "run") else figure
+        for figure in prompts.leaks
+    )
     prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
 """
 
@@ -134,7 +137,7 @@ def leak_into_training(workspace: Workspace) -> str:
     """Let training repeat prompts of the suite `harmful`; return what is told of it."""
     work = workspace.root / "work.py"
     work.write_text(work.read_text() + LEAK)
-    return "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped"
+    return "† harmful: training as it came repeated 3 of 100 prompts; 5 training rows were dropped"
 
 
 def safereact(*words: str) -> subprocess.CompletedProcess[str]:

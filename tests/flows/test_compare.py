@@ -33,7 +33,7 @@ def test_every_method_has_its_row_and_its_cost(project: Workspace):
     named = {row[0]: row for row in rows[1:]}
     arms = ["base", "post-trained", "restored (safereact-base)", "sft-baseline", "sft"]
     assert list(named) == arms
-    assert named["sft"][1] == "95.0 % [92.0, 97.0], n=300"
+    assert named["sft"][1] == "95.0 % [88.8, 97.8], n=100"
     assert named["sft"][-3:] == ["7", "1,234", "321"]
     assert named["restored (safereact-base)"][-3:] == ["", "5,678", ""]
     assert "safereact-pruned: left out, it cannot teach" in done.stdout
