@@ -76,14 +76,18 @@ def wanted_checkpoints(profile: Profile, root: Path) -> list[Wanted]:
 
 def complaint(place: Path) -> str | None:
     """Return what is wrong with a checkpoint that is there; None where it can be used."""
-    if place.is_file():
-        return None if place.suffix == ".gguf" else f"{place.name} is not a folder"
+    if place.is_file() and place.suffix != ".gguf":
+        return f"{place.name} is not a folder"
     from components.lab.checkpoints import check_complete
+    from components.lab.gguf import check_gguf
     from components.lm.loading import load_tokenizer
 
     try:
-        check_complete(place)
-        load_tokenizer(place)
+        if place.is_file():
+            check_gguf(place)
+        else:
+            check_complete(place)
+            load_tokenizer(place)
     except (ModelError, StageError) as error:
         return str(error)
     except OSError as error:

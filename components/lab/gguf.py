@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
+from gguf import GGUFReader
 from tokenizers import pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from components.errors import ModelError
 from components.lm.architecture import check_supported, silenced
@@ -20,6 +21,7 @@ from components.lm.configuration import refusing
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_UNREADABLE = "{path} cannot be read as a GGUF checkpoint"
 _SMOLLM = "smollm"  # the one pre-tokenizer in use here that transformers takes for GPT-2's
 
 
@@ -30,9 +32,8 @@ def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     cut short, lacks weights, or is of an architecture or tokenizer that transformers cannot read
     or this project does not support.
     """
-    if not path.is_file():
-        raise ModelError(f"{path} is missing; put the GGUF file there or change the profile")
-    what = f"{path} cannot be read as a GGUF checkpoint"
+    check_gguf(path)
+    what = _UNREADABLE.format(path=path)
     with silenced(), refusing(what), _alone(path) as folder:
         splitting = _pre_tokenizer(path)
         tokenizer = AutoTokenizer.from_pretrained(
@@ -49,10 +50,47 @@ def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         quantised, report = loaded
         check_report(what, report)
         check_loaded(what, quantised)
-        check_supported(quantised)
     if splitting == _SMOLLM:
         _split_digits(tokenizer)
     return _plain_model(quantised), _plain_tokenizer(tokenizer)
+
+
+def check_gguf(path: Path) -> None:
+    """Raise `ModelError` unless the header of a GGUF file tells a whole model that is supported.
+
+    No weights are read. transformers leaves out tensors that it does not know, so what the header
+    lists is counted against the model.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; put the GGUF file there or change the profile")
+    with silenced(), refusing(_UNREADABLE.format(path=path)), _alone(path) as folder:
+        reader = GGUFReader(path)
+        _check_blocks(path, reader)
+        config = AutoConfig.from_pretrained(
+            folder, gguf_file=path.name, local_files_only=True, trust_remote_code=False
+        )
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
+        tensors = [t for t in reader.tensors if not t.name.startswith("rope_")]
+    check_supported(model)
+    stored = sum(int(tensor.n_elements) for tensor in tensors)
+    expected = sum(weight.numel() for weight in model.parameters())
+    if stored != expected:
+        raise ModelError(
+            f"{path} holds {stored} weights in {len(tensors)} tensors, and the "
+            f"{type(model).__name__} that it describes has {expected}; download it again, or give "
+            "the checkpoint that it was made from"
+        )
+
+
+def _check_blocks(path: Path, reader: GGUFReader) -> None:
+    """Raise `ModelError` for more blocks than tensors: each is built before it is compared."""
+    for name, field in reader.fields.items():
+        if name.endswith(".block_count") and int(field.contents()) > len(reader.tensors):
+            raise ModelError(
+                f"{path}: {name} is {field.contents()}, and the file has {len(reader.tensors)} "
+                "tensors; download it again"
+            )
 
 
 @contextmanager
@@ -66,8 +104,6 @@ def _alone(path: Path) -> Iterator[Path]:
 
 def _pre_tokenizer(path: Path) -> str | None:
     """Return the name by which the file calls its tokenizer's splitting of text."""
-    from gguf import GGUFReader
-
     field = GGUFReader(path).get_field("tokenizer.ggml.pre")
     return None if field is None else str(field.contents())
 

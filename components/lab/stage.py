@@ -40,9 +40,7 @@ def models(
         )
     related = same_lineage(base, post)
     result = Models(base=base, post_trained=post, lineage=lineage, same_lineage=related)
-    given = isinstance(section, Checkpoints)
-    folders = [checkpoint_folder(result, ref) for ref in (base, post) if given]
-    if base.digest == post.digest or (given and same_weights(*folders)):
+    if base.digest == post.digest or (isinstance(section, Checkpoints) and _equal(result)):
         raise ModelError(
             f"base {base.location!r} and post-trained {post.location!r} are the same checkpoint: "
             "all weights are equal; the base is the model before post-training"
@@ -50,6 +48,12 @@ def models(
     if not related:
         log.warning("the two models differ in architecture, size or tokenizer: no base teacher")
     return result.save(out)
+
+
+def _equal(models: Models) -> bool:
+    """Return whether the weights of two located checkpoints are equal."""
+    base, post = (checkpoint_folder(models, ref) for ref in (models.base, models.post_trained))
+    return same_weights(base, post)
 
 
 def same_lineage(base: ModelRef, post_trained: ModelRef) -> bool:

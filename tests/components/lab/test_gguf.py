@@ -11,6 +11,7 @@ import torch
 from components.errors import ModelError
 from components.lab.gguf import read_gguf
 from components.lm.loading import load_model, load_tokenizer
+from flows.checkpoints import complaint
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['content'] }}<|im_end|>{% endfor %}"
@@ -53,13 +54,15 @@ def rotated(weight: np.ndarray, heads: int) -> np.ndarray:
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows, columns))
 
 
-def write_gguf(path: Path, model, *, architecture: str = "llama") -> None:
+def write_gguf(
+    path: Path, model, *, architecture: str = "llama", tensors=None, blocks: int = LAYERS
+) -> None:
     """Write `model` and a byte-level tokenizer as a GGUF file in single precision."""
     from gguf import GGUFWriter, TokenType
 
     writer = GGUFWriter(path, architecture)
     writer.add_name("Somebody's model")
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(blocks)
     writer.add_context_length(128)
     writer.add_embedding_length(HIDDEN)
     writer.add_feed_forward_length(64)
@@ -80,7 +83,7 @@ def write_gguf(path: Path, model, *, architecture: str = "llama") -> None:
     writer.add_unk_token_id(0)
     writer.add_pad_token_id(2)
     writer.add_chat_template(TEMPLATE)
-    for name, tensor in gguf_tensors(model).items():
+    for name, tensor in (tensors or gguf_tensors)(model).items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -176,6 +179,50 @@ def test_file_cut_short_is_refused(tmp_path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ModelError, match="cannot be read as a GGUF checkpoint"):
         read_gguf(path)
+
+
+def without(tensors: dict) -> None:
+    del tensors["blk.1.ffn_down.weight"]
+
+
+def with_another(tensors: dict) -> None:
+    tensors["blk.1.odd.weight"] = np.ones((32, 32), np.float32)
+
+
+def with_a_wider(tensors: dict) -> None:
+    tensors["blk.1.ffn_down.weight"] = np.ones((32, 128), np.float32)
+
+
+def with_a_nan(tensors: dict) -> None:
+    tensors["output_norm.weight"] = np.full(32, np.nan, np.float32)
+
+
+@pytest.mark.parametrize("spoil", [without, with_another, with_a_wider, with_a_nan])
+def test_file_with_other_weights_is_refused(tmp_path: Path, spoil) -> None:
+    def spoilt(model):
+        tensors = gguf_tensors(model)
+        spoil(tensors)
+        return tensors
+
+    path = tmp_path / "model.gguf"
+    write_gguf(path, llama(), tensors=spoilt)
+    with pytest.raises(ModelError, match="not finite" if spoil is with_a_nan else "holds .* weigh"):
+        read_gguf(path)
+    assert (complaint(path) is None) == (spoil is with_a_nan)  # no header tells it
+
+
+def test_endless_blocks_are_refused_before_they_are_built(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", llama(), blocks=2**31)
+    with pytest.raises(ModelError, match=r"llama\.block_count is 2147483648"):
+        read_gguf(tmp_path / "model.gguf")
+
+
+def test_what_lies_beside_the_file_is_not_read(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", llama())
+    for name in ("adapter_config.json", "config.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text('{"auto_map": {"AutoConfig": "c.C"}, "model_type": "mine"}')
+    model, tokenizer = read_gguf(tmp_path / "model.gguf")
+    assert type(model).__name__ == "LlamaForCausalLM" and tokenizer.eos_token == "<|im_end|>"
 
 
 def test_unknown_architecture_is_refused(tmp_path: Path) -> None:
