@@ -19,6 +19,7 @@ from components.release.entries import LoggedModel, Measured, Model, Run, Versio
 from components.release.lineage import check_adapter_files
 from components.release.registry_client import (
     address_of,
+    again,
     all_pages,
     client_of,
     milliseconds,
@@ -140,11 +141,10 @@ class Registry:
 
     @clear_errors
     def claim(self, run: str, key: str, value: str) -> bool:
-        """Write a parameter of a run unless it has a value; return whether `value` is the one it
-        has now.
+        """Write a parameter of a run unless it has a value; return whether it now has this one.
 
         MLflow never changes a parameter, and its database allows one a key: of several callers at
-        once, on whatever machines, one succeeds. Nothing else in MLflow is written like that.
+        once, on whatever machines, one succeeds.
         """
         from mlflow.exceptions import MlflowException
 
@@ -274,7 +274,7 @@ class Registry:
         digest = measured.digest[:36]  # as much as MLflow keeps
         data = Dataset(measured.data, digest, "local", f'{{"uri": "{measured.source}"}}')
         use = InputTag("mlflow.data.context", "evaluation")
-        self._client.log_inputs(run, datasets=[DatasetInput(data, [use])])
+        again(lambda: self._client.log_inputs(run, datasets=[DatasetInput(data, [use])]))
         now = milliseconds(None)
         metrics = [
             Metric(key, value, now, 0, model, measured.data, digest)

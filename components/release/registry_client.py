@@ -114,6 +114,18 @@ def unless_there(make: Callable[[], object]) -> None:
             raise
 
 
+def again(call: Callable[[], object]) -> None:
+    """Make a call that may be repeated a second time where the first fails: of two at once that
+    write one data set MLflow lets one fail."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import IntegrityError
+
+    try:
+        call()
+    except (MlflowException, IntegrityError):
+        call()
+
+
 def milliseconds(when: datetime | None) -> int:
     """Return a moment, or this one, as MLflow counts: in milliseconds since 1970."""
     return int(1000 * (when.timestamp() if when else time.time()))

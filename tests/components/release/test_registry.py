@@ -9,8 +9,12 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from components import rulings
+from components.config import Registration
 from components.errors import EvidenceError, RegistryError
 from components.lm.outcomes import rules_name
 from components.records import Role
@@ -580,3 +584,22 @@ def test_a_server_that_is_down_is_one_clear_message(workspace, monkeypatch):
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert register(workspace, **NAMES).new
+
+
+@settings(deadline=None)  # the first example imports MLflow
+@given(st.text(max_size=12) | st.text("ab./: _-@'", max_size=6))
+def test_a_name_that_mlflow_refuses_is_found_in_the_profile(name):
+    from mlflow.utils.validation import _validate_model_name
+
+    try:
+        kept = Registration(name=name).name
+    except ValidationError:
+        return
+    _validate_model_name(kept)
+    assert not set(kept) & set("'\"@#?%")
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", ".", "..", " ", "a@b", "it's", "x" * 251])
+def test_these_names_are_refused(name):
+    with pytest.raises(ValidationError):
+        Registration(name=name)

@@ -1,0 +1,71 @@
+"""Promotions, rollbacks and registrations by several processes at the same moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+from components.errors import RegistryError
+from components.workspace import Workspace
+
+RACERS = 6
+_barrier: Barrier
+
+
+@contextmanager
+def racers(environment: Mapping[str, str]) -> Iterator[ProcessPoolExecutor]:
+    """Yield processes that begin what they are told only when all of them are ready."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "components.release.registration"])
+    with ProcessPoolExecutor(
+        RACERS, context, _begin, (context.Barrier(RACERS), dict(environment))
+    ) as pool:
+        yield pool
+
+
+def _begin(barrier: Barrier, environment: dict[str, str]) -> None:
+    global _barrier
+    _barrier = barrier
+    os.environ.update(environment)
+
+
+def promote_at_once(root: Path, name: str, version: str, by: str) -> str | None:
+    """Return why the promotion was refused, None where it was not."""
+    from components.release.promotion import promote
+    from components.release.registry import Registry
+
+    registry = Registry(root)
+    _barrier.wait(120)
+    try:
+        promote(registry, name, version, by=by, why="race")
+    except RegistryError as error:
+        return str(error)
+    return None
+
+
+def rollback_at_once(root: Path, name: str, by: str) -> str | None:
+    """Return why the rollback was refused, None where it was not."""
+    from components.release.promotion import rollback
+    from components.release.registry import Registry
+
+    registry = Registry(root)
+    _barrier.wait(120)
+    try:
+        rollback(registry, name, by=by, why="race")
+    except RegistryError as error:
+        return str(error)
+    return None
+
+
+def register_at_once(workspace: Workspace, names: dict[str, str]) -> tuple[str, bool]:
+    """Return the version and whether this call made it."""
+    from components.release.registration import register
+
+    _barrier.wait(120)
+    registered = register(workspace, **names)
+    return registered.version, registered.new
