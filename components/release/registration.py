@@ -48,7 +48,10 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
     version = _registered(registry, name, identity) if model else None
     made = None
     if version is None:
-        made = _new_version(registry, release, identity, name=name, experiment=experiment)
+        damaged = bool(model and registry.numbers(name, identity))
+        made = _new_version(
+            registry, release, identity, name=name, experiment=experiment, anew=damaged
+        )
         version = _first(registry, name, made, identity)
     if model is None or model.aliases.get(CANDIDATE) != version:
         _make_candidate(registry, name, version)
@@ -61,7 +64,12 @@ def _first(registry: Registry, name: str, made: str, identity: Mapping[str, str]
     Two calls at once make two, and the numbers tell both which one stays; the later one is deleted
     by the call that made it.
     """
-    first = _registered(registry, name, identity) or made
+    first = _registered(registry, name, identity)
+    if first is None:
+        raise RegistryError(
+            f"version {made} of {name} was registered, and the store gives back something other "
+            "than it was given; look at its files, and run the same command again"
+        )
     if made != first:
         registry.delete_version(name, made)
     return first
@@ -92,8 +100,16 @@ def _registered(registry: Registry, name: str, identity: Mapping[str, str]) -> s
 
 
 def _new_version(
-    registry: Registry, release: Release, identity: dict[str, str], *, name: str, experiment: str
+    registry: Registry,
+    release: Release,
+    identity: dict[str, str],
+    *,
+    name: str,
+    experiment: str,
+    anew: bool,
 ) -> str:
+    """Return the number of a new version, made of what a killed call had finished, unless `anew`:
+    then that is what a version that cannot be relied on is made of."""
     log.info("registering adapter %s as %s", release.decision.adapter[:12], name)
     home = registry.experiment(experiment)
     with tempfile.TemporaryDirectory() as scratch:
@@ -101,6 +117,7 @@ def _new_version(
         tags = release.tags() | _lay_out(release, files, name=name, root=registry.root)
         # Of a call that was killed; its card may have told of another commit.
         done = registry.finished_model(home, identity | {OF_ALL: tags[OF_ALL]})
+        done = None if anew else done
         logged = done or registry.log_model(
             home,
             files,
