@@ -18,23 +18,28 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
 from components.storage import read_json, write_json
+from components.workspace import DECIDING
 
 # What tells git of another repository than the one it is asked about; a git hook sets some.
 OF_GIT = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX"),
     *("GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
 )
+_COMPILED = "__pycache__"
 PACKAGES = ("torch", "transformers", "peft", "mlflow", "prefect", "dvc", "great-expectations")
 
 
 def git_commit(root: Path) -> tuple[str | None, bool]:
-    """Return the commit of the checkout at `root` and whether tracked files differ from it.
+    """Return the commit of the checkout at `root`, and whether something that decides results may
+    differ from it: a tracked file that does, or one that git does not track.
 
     The commit is None outside a git checkout or before the first commit.
     """
     commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return None, False
     changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return commit, bool(changed)
+    return commit, changed != "" or bool(untracked(root, DECIDING))
 
 
 def untracked(root: Path, paths: Iterable[str]) -> list[str]:
@@ -60,7 +65,7 @@ def _untracked(root: Path, place: PurePosixPath, known: Set[PurePosixPath]) -> l
         return [str(above[-1] if above else place)]
     if not (root / place).is_dir():
         return []
-    inside = sorted(child.name for child in (root / place).iterdir())
+    inside = sorted(child.name for child in (root / place).iterdir() if child.name != _COMPILED)
     return [lost for name in inside for lost in _untracked(root, place / name, known)]
 
 

@@ -79,6 +79,11 @@ POLICIES = "mlflow/policies"  # an input, below the root where stages run
 OVERRIDES = "mlflow/overrides"  # another
 DECISION = "decision.json"
 REPORT = "report.html"
+# What decides results and is git's to keep, not DVC's.
+DECIDING = (
+    *("components", "dvc.yaml", "params.yaml", "profiles", "mlflow/model_card.md.j2"),
+    *(POLICIES, OVERRIDES, SUITES, CALIBRATION, EMBEDDED),
+)
 
 
 def fingerprint_file(root: Path, stage: str) -> Path:

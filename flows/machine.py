@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ from platform import python_version
 import psutil
 
 from components.launcher import VARIABLE, named_launcher
-from components.provenance import git_commit
-from components.workspace import Workspace
+from components.provenance import git_commit, untracked
+from components.workspace import DECIDING, Workspace
 from flows.findings import Finding, State
 
 DISTRIBUTION = "safereact-ops"
@@ -87,6 +88,9 @@ def check_repository(workspace: Workspace) -> Iterator[Finding]:
     elif git_commit(root)[0] is None:
         told = "no commit here, so results cannot name the code they come from"
         yield Finding("git", State.WARNING, told, "git init, then commit")
+    elif lost := untracked(root, DECIDING):
+        told = f"no commit holds {', '.join(lost)}, which decide results"
+        yield Finding("git", State.WARNING, told, f"git add {' '.join(map(shlex.quote, lost))}")
     else:
         yield Finding("git", State.OK, "a checkout with commits")
     if (root / ".dvc").is_dir():

@@ -100,10 +100,10 @@ def _experiment(workspace: Workspace, seed: int) -> str:
 
 
 def _inputs(workspace: Workspace) -> Iterator[str]:
-    """Yield the files and folders that the profile's results depend on, code and profile aside."""
+    """Yield the files and folders that the profile's results depend on, the profile aside."""
     profile = load_profile(workspace.profile_file)
     yield from (workspace.entry or {}).values()
-    yield from (names.SUITES, names.CALIBRATION, names.POLICIES, names.OVERRIDES)
+    yield from ("components", names.SUITES, names.CALIBRATION, names.POLICIES, names.OVERRIDES)
     yield str(workspace.champion)
     suites = used_suites(profile.prepare.suites, workspace.root / names.SUITES).values()
     paths = [

@@ -6,7 +6,7 @@ and the prompt contract are compared with those the gate saw.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from components import workspace as names
 from components.config import load_profile, read_yaml
 from components.errors import EvidenceError
 from components.measures import Metric, in_order, is_compared
-from components.provenance import git_commit, versions
+from components.provenance import git_commit, untracked, versions
 from components.release.bindings import check_bindings, check_current, found_now
 from components.release.decision import check_follows, make_decision
 from components.release.gate import bindings
@@ -41,6 +41,7 @@ from components.workspace import Workspace
 
 # What an adapter's folder may hold. Anything else, pickled weights above all, is refused.
 ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors", names.CONTRACT})
+_NAMED = 20  # a tag holds some thousand characters
 _READ = ("models", "train", "evaluate", "gate")
 
 
@@ -59,7 +60,8 @@ class Release:
     report: Path | None  # None: no report, or one about another adapter
     outputs: dict[str, str]  # stage -> DVC hash of its folder
     commit: str | None
-    changed: bool  # tracked files differed from the commit
+    changed: bool  # what decides results differed from the commit
+    untracked: tuple[str, ...]  # what of it git did not track
 
     def tags(self) -> dict[str, str]:
         """Return the lineage as MLflow tags."""
@@ -78,6 +80,7 @@ class Release:
             "champion": str(self.evidence.champion or "not measured"),
             "git_commit": self.commit or "none",
             "git_changed": str(self.changed).lower(),
+            "git_untracked": _names(self.untracked) or "none",
         }
         tags |= {f"dvc_{stage}": md5 for stage, md5 in self.outputs.items()}
         for role, ref in (("base", self.models.base), ("post_trained", self.models.post_trained)):
@@ -196,7 +199,14 @@ def gather_release(workspace: Workspace) -> Release:
         outputs=output_hashes(workspace),
         commit=commit,
         changed=changed,
+        untracked=tuple(untracked(workspace.root, names.DECIDING)),
     )
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return the first of the names with commas between, and how many there are beyond."""
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])
 
 
 def check_adapter_files(folder: Path) -> None:

@@ -40,6 +40,21 @@ def test_commit_and_changes(tmp_path):
     assert git_commit(tmp_path) == (git(tmp_path, "rev-parse", "HEAD"), False)
     (tmp_path / "untracked").write_text("1")
     assert git_commit(tmp_path)[1] is False
+    for place in ("mlflow/policies", "mlflow/overrides", "profiles", "data/suites", "components"):
+        file = tmp_path / place / "mine.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text("1")
+        assert git_commit(tmp_path)[1] is True, place
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-m", place)
+        assert git_commit(tmp_path)[1] is False
+    (tmp_path / ".gitignore").write_text("*.yaml\n")
+    (tmp_path / "mlflow/overrides/more.yaml").write_text("1")  # ignored, and it decides
+    assert git_commit(tmp_path)[1] is True
+    (tmp_path / "mlflow/overrides/more.yaml").unlink()
+    (tmp_path / "components/__pycache__").mkdir()
+    (tmp_path / "components/__pycache__/a.pyc").write_text("1")
+    assert git_commit(tmp_path)[1] is False
     (tmp_path / "a").write_text("2")
     assert git_commit(tmp_path)[1] is True
 
