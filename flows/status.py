@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -130,7 +131,8 @@ def _read(
     targets = [f"{stage}@{workspace.profile}" for stage in stages]
     for _ in range(_TRIES):
         try:
-            with TemporaryDirectory() as own, Repo(str(workspace.root)) as repo:
+            # DVC reads and writes paths relative to where it is asked.
+            with TemporaryDirectory() as own, chdir(workspace.root), Repo() as repo:
                 repo.tmp_dir = own
                 repo.lock = make_lock(str(Path(own) / "lock"), tmp_dir=own)
                 told = repo.status(targets=targets)
