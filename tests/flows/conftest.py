@@ -119,7 +119,7 @@ def project(
 ) -> Workspace:
     """A fresh copy of the repository, whose child processes find these packages."""
     root = tmp_path / "repository"
-    shutil.copytree(empty_project, root)
+    shutil.copytree(empty_project, root, symlinks=True)
     for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
