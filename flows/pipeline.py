@@ -26,6 +26,7 @@ from components.errors import (
 )
 from components.release.policies import check_fits, policy_file
 from components.shown import visible
+from components.storage import OWNER
 from components.watched import refuse_unwatched
 from components.workspace import CODE, POLICIES, STAGES, Workspace
 from flows.champion import bring_champion, champion_told
@@ -159,6 +160,7 @@ def run_stage(stage: str, workspace: Workspace, say: Say) -> None:
     """
     log = workspace.log(stage)
     log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch(OWNER)
     target = stage if stage == CODE else f"{stage}@{workspace.profile}"
     command = ["repro", "--single-item", target]
     lines: list[str] = []

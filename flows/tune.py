@@ -17,6 +17,7 @@ from components.records import Arm
 from components.release.registry import Registry
 from components.release.studies import StudyRun, TrialRun, open_study
 from components.shown import Formatter
+from components.storage import OWNER
 from components.trials import Bench, Search, open_bench, open_examiner
 from components.workspace import PARETO, STAGES, STUDY, Workspace
 from flows.lock import one_run
@@ -183,6 +184,7 @@ def _emptied(folder: Path) -> Iterator[Path]:
 def _details(path: Path) -> Iterator[None]:
     """Send what the rooms log, and the libraries' warnings, to a file instead of the screen."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(OWNER)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(Formatter("%(message)s"))
     loggers = [logging.getLogger(name) for name in ("components", "py.warnings")]
