@@ -35,7 +35,7 @@ print(f"working on {stage}", flush=True)
 if stage == "code":
     for name, row in TABLE.items():
         own = behaviour if rest else code_of(row)
-        write_text(fingerprint_file(workspace.root, name), f"{own}\\n")
+        write_text(fingerprint_file(workspace.root, name), own + chr(10))
     sys.exit()
 if word == "fail":
     print(f"{stage}: {rest}", file=sys.stderr)
