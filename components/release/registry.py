@@ -337,7 +337,7 @@ class Registry:
     @clear_errors
     def set_alias(self, name: str, alias: str, number: str) -> None:
         """Let `alias` point to the version `number`."""
-        self._client.set_registered_model_alias(name, alias, number)
+        again(lambda: self._client.set_registered_model_alias(name, alias, number))
 
     @clear_errors
     def delete_version(self, name: str, number: str) -> None:
@@ -347,4 +347,4 @@ class Registry:
     @clear_errors
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of the registered model."""
-        self._client.set_registered_model_tag(name, key, value)
+        again(lambda: self._client.set_registered_model_tag(name, key, value))

@@ -116,7 +116,7 @@ def unless_there(make: Callable[[], object]) -> None:
 
 def again(call: Callable[[], object]) -> None:
     """Make a call that may be repeated a second time where the first fails: of two at once that
-    write one data set MLflow lets one fail."""
+    write one data set, tag or alias for the first time MLflow lets one fail."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import IntegrityError
 
