@@ -43,21 +43,24 @@ class ThoughtFormat:
 
 
 def _tags(name: str) -> ThoughtFormat:
-    return ThoughtFormat(f"<{name}>", f"</{name}>")
+    """Return the format of tags; a model that spells them out may put blanks within."""
+    blanks = rf"\s{{0,2}}{name}\s{{0,2}}"
+    return ThoughtFormat(f"<{name}>", f"</{name}>", _open=f"<{blanks}>", _close=rf"<\s?/{blanks}>")
 
 
 THINK = _tags("think")
-_FINAL = r"<\|channel\|>\s*final(?:[^<]|<\|constrain\|>)*<\|message\|>"
-# The format of gpt-oss: a turn is messages in channels, of which only `final` is the answer.
+_ROLE, _SETTINGS = r"(?:<\|start\|>\s*assistant[^<]*)?", r"(?:[^<]|<\|constrain\|>)*<\|message\|>"
+# What the user, or a tool, gets to see: `final`, and `commentary` that nothing follows.
+_FINAL = rf"<\|channel\|>\s*(?:final|commentary(?![\s\S]*<\|channel\|>)){_SETTINGS}"
+# The format of gpt-oss: a turn is messages in channels, of which the last is the answer.
 HARMONY = ThoughtFormat(
     "<|channel|>analysis<|message|>",
     "<|end|><|start|>assistant<|channel|>final<|message|>",
     blank="",
     alone="<|channel|>final<|message|>",
     sign="<|channel|>",
-    _open=r"(?:<\|start\|>\s*assistant\s*)?"
-    r"<\|channel\|>\s*(?:analysis|commentary)[^<]*<\|message\|>",
-    _close=rf"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?{_FINAL}",
+    _open=rf"{_ROLE}(?!{_FINAL})<\|channel\|>\s*(?:analysis|commentary){_SETTINGS}",
+    _close=rf"(?:<\|(?:end|call)\|>\s*)?{_ROLE}{_FINAL}",
 )
 FORMATS = (
     THINK,
@@ -76,13 +79,25 @@ FORMATS = (
     ThoughtFormat("<|channel>thought", "<channel|>"),  # Gemma 4
     ThoughtFormat("<|think|>", "<|/think|>"),
     *map(_tags, ("thinking", "thought", "Thought", "reasoning", "reason", "scratchpad")),
-    ThoughtFormat("## Thinking", "## Final Response", prose=True),  # HuatuoGPT-o1
-    ThoughtFormat("Here is my thought process:", "Here is my response:", prose=True),  # Granite 3.2
+    ThoughtFormat(  # HuatuoGPT-o1
+        "## Thinking",
+        "## Final Response",
+        prose=True,
+        _open=r"#{1,4} ?Thinking\b",
+        _close=r"#{1,4} ?Final Response\b",
+    ),
+    ThoughtFormat(  # Granite 3.2
+        "Here is my thought process:",
+        "Here is my response:",
+        prose=True,
+        _open=r"Here(?: is|['’]s) my thought process:",
+        _close=r"Here(?: is|['’]s) my response:",
+    ),
 )
 # What models put around an answer: those of the first kind wherever it begins with them, those of
 # the second behind a thought only.
 SPECIAL = (
-    (rf"(?:{_FINAL})?", r"<\|(?:end|return)\|>"),
+    (rf"(?:{_ROLE}{_FINAL})?", r"<\|(?:end|return|call)\|>"),
     (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),
     (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),
 )

@@ -23,6 +23,8 @@ _QUOTED = re.compile(r"(?:^|[^\w.!?)\]}>”’])(?:`{1,3}|[\"'“‘«「])$", r
 _QUOTES = tuple("`\"'”’»」")
 _BLANK = re.compile(r"\s*")
 _FENCE = re.compile(r"^\s*```\s*$", re.MULTILINE)
+# What some models write before they open a thought: one plain line, or a sentence in its line.
+_PREAMBLE = re.compile(r"\s*(?:<\|\w+\|>)?[^`<>{}\n:]{1,100}(?:\n|[.!?…])\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,20 @@ def split_text(text: str, own: ThoughtFormat, *, opened: bool, finished: bool) -
     """Return the parts of what a model wrote whose own thoughts are in the format `own`.
 
     `opened`: the prompt has opened the thought. A text that begins with another format's mark is
-    in that format. A thought that was cut off has no answer; one that the prompt opened and the
-    model never closed before it ended its turn is none. A closing mark without an opening one ends
-    a thought that the prompt opened, unless it is only spoken of.
+    in that format. One line before a thought that the model opens itself belongs to neither part.
+    A thought that was cut off has no answer; one that the prompt opened and the model never closed
+    before it ended its turn is none. A closing mark without an opening one ends a thought that the
+    prompt opened, unless it is only spoken of, and so does one of another format.
     """
     begun = _begun(text, own, finished=finished)
+    if begun is None and not opened:
+        begun = _begun_late(text, own, finished=finished)
     form, start = begun or (own if opened else _unopened(text, own), 0)
     if form is None:
         return Parts(None, _answer(text, 0, SPECIAL), closed=True)
     close = _close(text, form, start, finished=finished)
+    if close is None and (other := _unopened(text, form)):
+        close = _close(text, other, start, finished=finished)
     if close:
         thought = _thought(text, form, start, close.start())
         return Parts(thought, _answer(text, close.end(), (*SPECIAL, *TAGGED)), closed=True)
@@ -65,6 +72,19 @@ def _begun(text: str, own: ThoughtFormat, *, finished: bool) -> tuple[ThoughtFor
     return unnamed_format(text, start, finished=finished)
 
 
+def _begun_late(
+    text: str, own: ThoughtFormat, *, finished: bool
+) -> tuple[ThoughtFormat, int] | None:
+    """Return as `_begun` does for a text whose thought begins behind one line, and has an answer
+    or was cut off."""
+    found = None if own.prose else own.opens.search(text)
+    if found is None or not _PREAMBLE.fullmatch(text, 0, found.start()):
+        return None
+    close = _close(text, own, found.end(), finished=finished)
+    answered = close is not None and _skip(text, close.end()) < len(text)
+    return (own, found.end()) if answered or not (close or finished) else None
+
+
 def _unopened(text: str, own: ThoughtFormat) -> ThoughtFormat | None:
     """Return the format whose closing mark comes first in a text that opened no thought."""
     firsts = []
@@ -80,9 +100,9 @@ def _unopened(text: str, own: ThoughtFormat) -> ThoughtFormat | None:
 def _close(text: str, form: ThoughtFormat, start: int, *, finished: bool) -> re.Match[str] | None:
     """Return the mark that closes the thought which begins at `start`; None for none.
 
-    Of several, one that is only spoken of gives way to a later one. An empty thought goes on to
-    the next mark that has something behind it, and a thought that is opened anew at once to its
-    own.
+    Of several, one that is only spoken of gives way to a later one, and one behind which the
+    thought is gone on with to the one that ends that. A thought that is opened anew at once goes
+    on to its own.
     """
     closes = list(_unquoted(text, form, start))
     opens = [m.start() for m in form.opens.finditer(text, start) if not _quoted(text, m)]
@@ -115,19 +135,27 @@ def _chosen(
     `opens` are the places of opening marks: each behind `start` belongs to the closing mark that
     follows, where another one follows that.
     """
-    opened, passed = 0, bisect_left(opens, start)
+    opened, passed, chosen = 0, bisect_left(opens, start), None
     for number in range(first, len(closes)):
         close = closes[number]
         while passed < len(opens) and opens[passed] < close.start():
             opened, passed = opened + 1, passed + 1
+        last = finished and _skip(text, close.end()) == len(text)
         if opened:
             opened -= 1
-        elif not _in_prose(text, close):
-            empty = _skip(text, start) == close.start()
-            last = finished and _skip(text, close.end()) == len(text)
-            if not (empty if number == first else last):
-                return number
-    return first
+        elif _in_prose(text, close) or (last and number != first):
+            continue
+        elif chosen is None or _goes_on(text, closes[chosen].end(), close):
+            chosen = number
+    return first if chosen is None else chosen
+
+
+def _goes_on(text: str, start: int, close: re.Match[str]) -> bool:
+    """Return whether what stands between a closing mark and a further one is a thought, too, and
+    not an answer that speaks of the mark: in a sentence, or in a block of code."""
+    before = text[start : close.start()]
+    within = before[-1:] == " " and before.rstrip(" ")[-1:] not in tuple("\n.!?:>")
+    return not within and before.count("```") % 2 == 0
 
 
 def _unquoted(text: str, form: ThoughtFormat, start: int) -> Iterator[re.Match[str]]:
@@ -160,7 +188,8 @@ def _in_prose(text: str, mark: re.Match[str]) -> bool:
     after = text[mark.end() : mark.end() + 2]
     within = len(before) == 2 and before[1] == " " and before[0] not in ".!?:> \n\t"
     punctuated = after[:1] in tuple(".,;:?!)") and not after[1:].strip()
-    return within and (punctuated or (after[:1] == " " and after[1:].islower()))
+    put_in = before[-1:] in tuple("([{*_") and after[:1] in tuple(")]}*_")
+    return put_in or (within and (punctuated or (after[:1] == " " and after[1:].islower())))
 
 
 def _thought(text: str, form: ThoughtFormat, start: int, stop: int) -> range:
