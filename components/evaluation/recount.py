@@ -20,10 +20,10 @@ import pyarrow
 from components import config
 from components.errors import EvidenceError
 from components.evaluation.asking import Answer, Exam, Questions, test_exam
+from components.evaluation.calibrations import calibration_again
 from components.evaluation.figures import count_figures
 from components.evaluation.judges.calibration import read_cases
 from components.evaluation.judges.protocol import Judge, Ruling
-from components.evaluation.judges.recount import calibration_again
 from components.evaluation.judges.rules import RulesJudge
 from components.evaluation.judging import judged_rows, row_of
 from components.evaluation.rows import Row, read_judged

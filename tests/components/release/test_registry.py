@@ -62,7 +62,8 @@ def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, regis
     assert registry.figures(version)["restored/harmful.refused.n"] == 100
     registry.fetch(version, tmp_path / "all")
     files = {p.name for p in (tmp_path / "all" / "evidence").iterdir()}
-    assert files == {"decision.json", "metrics.json", "model_card.md", "report.html"}
+    results = {"decision.json", "metrics.json", "models.json", "policy.json", "suites.json"}
+    assert files == {*results, "train.json", "model_card.md", "report.html"}
 
 
 def test_registers_the_same_adapter_once(workspace, registry):
@@ -244,7 +245,7 @@ def test_other_code_of_the_judges_makes_another_guard(workspace, registry, tmp_p
     judged_by_a_guard(workspace)
     register(workspace, **NAMES)
     (tmp_path / "quoting.py").write_text("# mended")
-    monkeypatch.setattr(rulings, "_CODE", tmp_path)
+    monkeypatch.setattr(rulings, "_CODE", (tmp_path,))
     with pytest.raises(EvidenceError, match=r"judge of harmful \(wildguard:5{12}\) is not"):
         promote(registry, "demo-safety", by="ann", why="first")
 
