@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.corpus.parquet import as_written
 from components.corpus.rows import Row
 from components.errors import DataError
 
@@ -32,7 +33,11 @@ def read_hub(name: str, *, revision: str, subset: str | None, split: str, source
             "is run; write its rows to a .jsonl, .csv or .parquet file and give that as `path`"
         )
     table = _load(folder, subset, split, what)
-    rows = [(number, dict(row)) for number, row in enumerate(table, start=1)]
+    kinds = {field.name: field.type for field in table.features.arrow_schema}
+    rows = [
+        (number, {name: as_written(cell, kinds[name]) for name, cell in row.items()})
+        for number, row in enumerate(table, start=1)
+    ]
     if not rows:
         raise DataError(f"source {source!r}: hub data set {name!r} holds no rows in {split!r}")
     return rows

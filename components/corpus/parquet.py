@@ -95,10 +95,20 @@ def _is_text(kind: Any) -> bool:
 
 def _cells(column: Any) -> list[Any]:
     """Return the cells of an Arrow array; numbers of single precision as they are written."""
+    return [as_written(cell, column.type) for cell in column.to_pylist()]
+
+
+def as_written(cell: Any, kind: Any) -> Any:
+    """Return a cell of an Arrow type with its numbers of single precision as they are written:
+    0.1, not 0.10000000149011612. They may lie in lists and mappings."""
     from pyarrow import types
 
-    cells = column.to_pylist()
-    if not (types.is_float32(column.type) or types.is_float16(column.type)):
-        return cells
-    single = np.float32 if types.is_float32(column.type) else np.float16
-    return [None if cell is None else Decimal(str(single(cell))) for cell in cells]
+    if types.is_float32(kind) or types.is_float16(kind):
+        single = np.float32 if types.is_float32(kind) else np.float16
+        return None if cell is None else Decimal(str(single(cell)))
+    if types.is_struct(kind) and isinstance(cell, dict):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        return {field.name: as_written(cell.get(field.name), field.type) for field in fields}
+    if (types.is_list(kind) or types.is_large_list(kind)) and isinstance(cell, list):
+        return [as_written(item, kind.value_type) for item in cell]
+    return cell

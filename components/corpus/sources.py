@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,8 @@ from components.corpus.licences import canonical_licence
 from components.corpus.rows import Row
 from components.corpus.text import prompt_id, replace_surrogates
 from components.errors import DataError
+
+log = logging.getLogger(__name__)
 
 FIELDS: tuple[PromptField, ...] = get_args(PromptField)
 _MOST_PLACES = 30  # of a number that is written out
@@ -87,6 +90,7 @@ def map_rows(
     names = {field: columns.get(field, field) for field in FIELDS}
     required: list[PromptField] = ["text"] if role else ["text", "role"]
     check_columns(rows, [names[field] for field in required], source=source, setting="columns")
+    _tell_lookalikes(rows, names, source=source)
     dropped = re.compile(drop, re.DOTALL) if drop else None
     compiled = {field: re.compile(pattern, re.DOTALL) for field, pattern in patterns.items()}
     candidates = []
@@ -101,6 +105,20 @@ def map_rows(
             _candidate(values, source=source, licence=licence, role=role, split=split, row=number)
         )
     return candidates
+
+
+def _tell_lookalikes(rows: Sequence[Row], names: Mapping[PromptField, str], *, source: str) -> None:
+    """Warn of columns that are left out because they differ from a field's in capitals alone."""
+    known = {column for _, row in rows for column in row}
+    for field, column in names.items():
+        alike = {other for other in known if other.casefold() == column.casefold()}
+        if column not in known and alike:
+            log.warning(
+                "source %r: column %r is not read as %s; name it under `columns` if it is that",
+                source,
+                min(alike),
+                field,
+            )
 
 
 def _candidate(

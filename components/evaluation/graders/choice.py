@@ -19,7 +19,10 @@ _FIRST = re.compile(
     rf"({_LETTER})",
     re.IGNORECASE,
 )
-_ENDS = re.compile(r"\s*(?:$|[.):;,\]>\"'-]|because\b|since\b)")
+_ENDS = re.compile(
+    r"\s*(?:$|[.):;,\]>\"'—-]|\((?!\s*(?:or|and)\b)|because\b|since\b"
+    r"|rather than\b|instead of\b|not\b)"
+)
 _ANOTHER = re.compile(
     rf"{_CLOSED}(?:[,/&]|\bor\b|\band\b){_OPEN}(?:(?:option|choice)\s+)?{_LETTER}{_CLOSED}(?:$|[.,;)])"
     rf"|{_CLOSED}(?:[,/&]|\bor\b|\band\b){_OPEN}(?:(?:option|choice)\s+)?(?-i:(?<![A-Za-z0-9'])[A-J]"
@@ -36,7 +39,7 @@ _DENIED_BEFORE = re.compile(
     rf"(?:\b(?:not|never|nor|neither|except(?: for)?|(?:all|every\w*|any\w*) but|"
     rf"reject(?:s|ed)?|exclud(?:e|es|ed|ing)|"
     rf"eliminat(?:e|es|ed|ing)|rul(?:e|es|ed|ing) out|"
-    rf"cannot be|instead of|rather than)|n't(?: be)?)"
+    rf"(?:cannot|not|n't) (?:be|choose|pick|select)|none of|instead of|rather than)|n't(?: be)?)"
     rf"(?:\s+(?:the\s+)?(?:option|choice|answer|letter))?{_OPEN}$",
     re.IGNORECASE,
 )
@@ -44,6 +47,17 @@ _CAPITAL = re.compile(rf"(?<!\\){_APART}[A-J]{_ENDED}")
 # Small letters are options in brackets and behind the word.
 _SMALL = re.compile(
     r"[(\[]\s*([a-j])\s*[)\]]|\b(?:option|choice|answer(?:\s+is)?:?)\s+[\"']?([a-j])\b(?!\s+[a-z])",
+)
+# A letter that is a part of a name, a quantity or a formula is no option.
+_NAMED_BEFORE = re.compile(
+    r"(?:\b(?:vitamin|hepatitis|influenza|protein|cytochrome|immunoglobulin|streptococcus|complex|"
+    r"factor|type|group|class|grade(?: of)?|stage|plan|point|angle|carbon|the)\s\(?"
+    r"|\d\s?(?:°\s?)?|[+^]\s*)\Z",
+    re.IGNORECASE,
+)
+_NAMED_AFTER = re.compile(r"\+|\#|\s(?:virus|programming|language)\b|[ ]?[+^]")
+_BETWEEN = re.compile(
+    r"[\s)(\]\[\"']*(?:[,/&]|\bor\b|\band\b|,\s*(?:or|and)\b)[\s)(\]\[\"']*", re.I
 )
 # The article and the pronoun are letters that stand alone, too.
 _WORD = re.compile(r"\s+(?!is\b|was\b|because\b|since\b|and\b|or\b)[a-z0-9]")
@@ -65,7 +79,8 @@ def ends_on_option(answer: str, letter: str) -> bool:
     text = Text.of(answer)
     for content in reversed(text.last_boxes):
         options = _standing(content) if not _FORMULA.search(_plain(content)) else []
-        if (named := _named(content) or (options[-1] if options else None)) is not None:
+        one = options[-1] if len(set(options)) == 1 else ""
+        if (named := _named(content) or (one if options else None)) is not None:
             return len(text.last_boxes) == 1 and named == letter.strip()
     found = _standing(text.without_boxes)
     if not found and (whole := re.fullmatch(rf"\W*({_LETTER})\W*", _plain(text.without_boxes))):
@@ -90,7 +105,8 @@ def _named(statement: str) -> str | None:
 
 
 def _standing(text: str) -> list[str]:
-    """Return the letters that stand alone and are not denied, in order."""
+    """Return the letters that stand alone and are not denied, in order; an empty text for several
+    that are named together, as `B or C`."""
     text = _plain(text)
     found = [
         (match.start(), match[0], match.end())
@@ -101,9 +117,18 @@ def _standing(text: str) -> list[str]:
         (match.start(), (match[1] or match[2]).upper(), match.end())
         for match in _SMALL.finditer(text)
     ]
+    together: list[tuple[int, str, int]] = []
+    for start, letter, end in sorted(found):
+        if _NAMED_BEFORE.search(text[max(start - 60, 0) : start]) or _NAMED_AFTER.match(text, end):
+            continue
+        if together and _BETWEEN.fullmatch(text[together[-1][2] : start]):
+            begun, other, _ = together.pop()
+            together.append((begun, letter if letter == other else "", end))
+        else:
+            together.append((start, letter, end))
     return [
         letter
-        for start, letter, end in sorted(found)
+        for start, letter, end in together
         if not _DENIED_BEFORE.search(text[max(start - 60, 0) : start])
         and not _DENIED_AFTER.match(text, end)
     ]

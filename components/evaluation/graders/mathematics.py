@@ -6,9 +6,17 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from components.evaluation.graders.numbers import InBase, exact
+from components.evaluation.graders.denials import left_open, undenied
+from components.evaluation.graders.intervals import merged
+from components.evaluation.graders.numbers import (
+    NOT_WORKED_OUT,
+    InBase,
+    exact,
+    fraction,
+    is_quotient,
+)
 from components.evaluation.graders.relations import assigned, interval, subject
-from components.evaluation.graders.results import Text, last_mathematics
+from components.evaluation.graders.results import Text, first_part, last_mathematics
 from components.evaluation.graders.runs import last_run
 from components.evaluation.graders.spelling import fold, tidy
 from components.evaluation.graders.units import changes_number, different_units
@@ -27,12 +35,7 @@ from components.evaluation.graders.values import (
 from components.evaluation.graders.worker import equal
 
 _WHOLE = 300  # characters: a longer text is no result as a whole
-_NOT_WORKED_OUT = re.compile(
-    r"[\d)}!]\s*(?:[-+/]|\\times|\\cdot|\\div)\s*(?:[\d({]|\\(?!text))|\)\s*\("
-)
 _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,.])")
-_FIRST_FORMULA = re.compile(r"(?:\$([^$]+)\$|\\\((.+?)\\\))(.*)", re.DOTALL)
-_BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({\\])")
 
 
 def states_reference(answer: str, reference: str) -> bool:
@@ -42,7 +45,7 @@ def states_reference(answer: str, reference: str) -> bool:
     if not stated or matches(" , ".join(stated), reference):
         return bool(stated)
     phrase = len(stated) == 1 and stated[0] not in text.last_boxes
-    return phrase and _begins_with(stated[0], reference)
+    return phrase and _begins_with(undenied(stated[0]), reference)
 
 
 def ends_on_reference(answer: str, reference: str) -> bool:
@@ -55,11 +58,13 @@ def ends_on_reference(answer: str, reference: str) -> bool:
         several = isinstance(read(reference), Group) and len(text.boxes) > len(text.last_boxes)
         every = " , ".join(dict.fromkeys(box.content for box in text.boxes))
         return several and matches(every, reference)
-    if len(text.text.strip()) <= _WHOLE and matches(text.text, reference):
+    told = undenied(text.text)
+    if len(told.strip()) <= _WHOLE and matches(told, reference):
         return True
     expected = read(reference)
-    formula = last_mathematics(text.text)
-    number, end = last_run(text.text)
+    formula = last_mathematics(told)
+    number, end = last_run(told)
+    number = left_open(told, end) or number
     if formula is not None and (end <= formula[1] or not isinstance(expected, Number)):
         return matches(formula[0], reference)
     return matches(number, reference)
@@ -71,15 +76,23 @@ def matches(stated: str, reference: str) -> bool:
         return False
     wanted = _reference(reference)
     found = read(stated)
+    if tidy(stated) != tidy(reference) and _not_divided(tidy(stated), wanted):
+        return False
     if wanted is None or found is None:
         return bool(stated.strip()) and fold(stated).split() == fold(reference).split()
-    if _same(found, wanted):
-        return True
-    if not isinstance(wanted, Number) or not isinstance(found, Group):
+    if isinstance(wanted, Number) and isinstance(found, Group):
+        comma = _DECIMAL_COMMA.sub(r"\1.\2", fold(stated))
+        pointed = number_of(tidy(comma)) if comma != fold(stated) else None
+        if pointed is not None:
+            return _same(pointed, wanted)
+    return _same(found, wanted)
+
+
+def _not_divided(text: str, wanted: Value | None) -> bool:
+    """Return whether a whole number is asked for, and a quotient is stated."""
+    if not isinstance(wanted, Number) or not is_quotient(text):
         return False
-    comma = _DECIMAL_COMMA.sub(r"\1.\2", fold(stated))
-    pointed = number_of(tidy(comma)) if comma != fold(stated) else None
-    return pointed is not None and _same(pointed, wanted)
+    return (wanted.value * wanted.factor).denominator == 1
 
 
 @lru_cache(maxsize=4096)
@@ -89,14 +102,9 @@ def _reference(reference: str) -> Value | None:
 
 def _begins_with(stated: str, reference: str) -> bool:
     """Return whether a statement is the reference and words without digits, as in `5 of them`."""
-    formula = _FIRST_FORMULA.match(stated.strip())
-    if formula is not None:
-        rest = formula[3]
-        first = formula[1] or formula[2]
-    else:
-        first, _, rest = _BOLD.sub("", stated).strip().partition(" ")
-        if exact(tidy(first).rstrip("%,:;")) is None:
-            return False
+    first, rest, is_formula = first_part(stated)
+    if not is_formula and exact(tidy(first).rstrip("%,:;")) is None:
+        return False
     if any(character.isdigit() for character in rest) or changes_number(rest):
         return False
     return matches(first.rstrip(",:;"), reference)
@@ -116,7 +124,7 @@ def _same(found: Value, wanted: Value) -> bool:
     one, other = _latex(found), _latex(wanted)
     if one == other:
         return True
-    if isinstance(wanted, Number) and _NOT_WORKED_OUT.search(one):
+    if isinstance(wanted, Number) and NOT_WORKED_OUT.search(one):
         return False
     return equal(one, other)
 
@@ -137,8 +145,10 @@ def _same_number(found: Number, wanted: Number) -> bool:
 def _same_digits(found: Value, wanted: Value) -> bool:
     """Return whether two numbers of a base have the same digits and base; the answer may leave the
     base out. A number that is only rewritten in another base was not worked out."""
+    if isinstance(wanted, InBase) and wanted.base == 10 and isinstance(found, Number | InBase):
+        return _in_ten(found) == _in_ten(wanted) is not None
     if not isinstance(wanted, InBase):
-        return False
+        return isinstance(wanted, Number) and _in_ten(found) == wanted.value
     if isinstance(found, Number):
         return str(found.value) == wanted.digits
     if isinstance(found, Expression):
@@ -146,12 +156,21 @@ def _same_digits(found: Value, wanted: Value) -> bool:
     return found == wanted
 
 
+def _in_ten(value: Value) -> Fraction | None:
+    if isinstance(value, InBase):
+        return Fraction(int(value.digits)) if value.base == 10 else None
+    return value.value if isinstance(value, Number) else None
+
+
 def _same_group(found: Value, wanted: Value) -> bool:
     if not isinstance(found, Group) or not isinstance(wanted, Group):
         group, other = (found, wanted) if isinstance(found, Group) else (wanted, found)
         assert isinstance(group, Group)
-        items = _distinct(group.items) if group.kind in ("set", "list") else group.items
-        return len(items) == 1 and group.kind in ("set", "list") and _same(items[0], other)
+        return group.kind in ("set", "list") and all(_same(item, other) for item in group.items)
+    if "union" in (found.kind, wanted.kind):
+        simple, expected = merged(found), merged(wanted)
+        if (simple, expected) != (found, wanted):
+            return _same(simple, expected)
     if found.kind in UNORDERED and wanted.kind in UNORDERED:
         if "union" in (found.kind, wanted.kind) and found.kind != wanted.kind:
             return False
@@ -183,12 +202,13 @@ def _same_relation(found: Value, wanted: Value) -> bool:
     assert isinstance(relation, Relation)
     if isinstance(other, Group) and other.kind in INTERVALS:
         span = interval(relation)
-        return span is not None and _same(span, other)
+        if span is not None:
+            return _same(span, other)
     named = assigned(relation)
     if named is None or (relation is wanted and not named[0]):
         return False
     last = read(named[1])
-    if last is None or isinstance(last, Relation):
+    if last is None or isinstance(last, Relation) or _not_divided(named[1], other):
         return False
     return _same(last, other) if relation is found else _same(other, last)
 
@@ -223,13 +243,6 @@ def _words_of(value: Value) -> str:
 
 def _latex(value: Value) -> str:
     if isinstance(value, Number):
-        return _fraction(value.value * value.factor)
+        return fraction(value.value * value.factor)
     assert isinstance(value, Expression)
     return value.latex.replace("%", "")
-
-
-def _fraction(number: Fraction) -> str:
-    sign = "-" if number < 0 else ""
-    if number.denominator == 1:
-        return f"{number}"
-    return rf"{sign}\frac{{{abs(number.numerator)}}}{{{number.denominator}}}"

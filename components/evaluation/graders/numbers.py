@@ -10,8 +10,8 @@ _LONGEST = 1000  # digits
 _GREATEST_EXPONENT = 1000
 _SPACE_OR_MARK = r"[ '_]"
 _WHOLE = (
-    rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d{{1,2}}(?:,\d{{2}})+,\d{{3}}"
-    rf"|\d{{1,3}}(?:{_SPACE_OR_MARK}\d{{3}})+(?!\d)|\d+)"
+    rf"(?:(?!0)\d{{1,3}}(?:,\d{{3}})+|(?!0)\d{{1,2}}(?:,\d{{2}})+,\d{{3}}"
+    rf"|(?!0)\d{{1,3}}(?:{_SPACE_OR_MARK}\d{{3}})+(?!\d)|\d+)"
 )
 _DECIMAL = rf"(?:{_WHOLE}(?:\.\d*)?|\.\d+)"
 _SIGN = r"(?P<sign>[+-]?)\s*"
@@ -40,6 +40,13 @@ _IN_A_BASE = re.compile(
     r"\(?\s*(?P<digits>[0-9A-Za-z]+)\s*\)?\s*"
     r"(?:_\s*\{?\s*(?P<base>\d{1,2})\s*\}?|_\s*\{?\s*\\text\{\s*(?P<name>[a-z]+)\s*\}\s*\}?"
     r"|,?\s*(?:\\text\{\s*)?(?:in )?base\s*-?(?:\s*\})?\s*(?P<told>\d{1,2}))"
+)
+NOT_WORKED_OUT = re.compile(
+    r"[\d)}!]\s*(?:[-+/]|\\times|\\cdot|\\div)\s*(?:[\d({]|\\(?!text))|\)\s*\("
+)
+# 10/2 is 5 no more than 2 + 3 is; 5/1 is as good as 5.
+_QUOTIENT = re.compile(
+    r"-?\(?\d+\)?\s*/\s*\(?(?!1\b)\d+\)?|-?\\frac\s*\{-?\d+\}\s*\{(?!1\})-?\d+\}"
 )
 _NAMED_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
                 "nine": 9, "ten": 10, "twelve": 12, "sixteen": 16}  # fmt: skip
@@ -109,3 +116,16 @@ def _repeating(fixed: str, again: str) -> Fraction:
     places = len(fixed.partition(".")[2])
     period = Fraction(int(again), 10 ** len(again) - 1)
     return (_decimal(fixed) if fixed.strip(".") else Fraction(0)) + period / 10**places
+
+
+def is_quotient(text: str) -> bool:
+    """Return whether a tidy text is a fraction of two whole numbers, other than of 1."""
+    return _QUOTIENT.fullmatch(text.strip()) is not None
+
+
+def fraction(number: Fraction) -> str:
+    """Return a number as LaTeX."""
+    sign = "-" if number < 0 else ""
+    if number.denominator == 1:
+        return f"{number}"
+    return rf"{sign}\frac{{{abs(number.numerator)}}}{{{number.denominator}}}"

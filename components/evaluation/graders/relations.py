@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from components.evaluation.graders.values import DEEPEST, NAME, ONLY_TEXT, Group, Relation, group
+from components.evaluation.graders.values import DEEPEST, NAME, Group, Relation, group
+from components.evaluation.graders.words import ONLY_TEXT
 
 _SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?")
 

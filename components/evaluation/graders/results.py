@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from components.evaluation.graders.denials import DENIED_BOX
 from components.evaluation.graders.spelling import fold
 
 LONGEST = 8000  # characters that are read; an answer is at its end
 _NEAR_THE_END = 2000  # characters in which a phrase may state the result
 
+_TAG = re.compile(r"</?(?:answer|final_answer|b|strong|p|br)\s*/?>", re.IGNORECASE)
 _BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|[{}]", re.DOTALL)
 _STATES = re.compile(r"\banswer\b[*_]*(?:\s*\}\s*)?\s*(?:is\b\s*:?|:)[*_]*|####", re.IGNORECASE)
 # "The answer is correct" tells of a result that was stated before.
@@ -33,6 +35,9 @@ _JOINED = re.compile(
     r"(?:[\s$,;.&]|\\[()\[\],;!]|\\(?:text|mathrm|quad|qquad)\b|[{}]|\band\b|\bor\b"
     r"|\b[a-zA-Z](?:_\w)?\s*=)*"
 )
+_FIRST_FORMULA = re.compile(r"(?:\$([^$]+)\$|\\\((.+?)\\\))(.*)", re.DOTALL)
+_REASON = re.compile(r"\b(?:because|since)\b")
+_BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({\\])")
 _EMPHASIS = "*_` \t"
 
 
@@ -56,7 +61,7 @@ class Text:
     @classmethod
     def of(cls, answer: str) -> Text:
         """Return the end of an answer as it is read."""
-        text = fold(answer[-LONGEST:])
+        text = _TAG.sub(" ", fold(answer[-LONGEST:]))
         boxes: list[Box] = []
         opened: list[tuple[bool, int, int]] = []  # whether a box, start, start of the content
         for match in _BOX_OR_BRACE.finditer(text):
@@ -67,6 +72,7 @@ class Text:
                 if is_box:
                     boxes = [box for box in boxes if box.start < start]
                     boxes.append(Box(start, match.end(), text[inner : match.start()].strip()))
+        boxes = [box for box in boxes if not DENIED_BOX.search(text[: box.start][-20:])]
         unclosed = [start for is_box, start, _ in opened if is_box]
         if unclosed:
             text = text[: unclosed[0]]
@@ -122,6 +128,17 @@ class Text:
         if block is not None:
             return (block[1] or block[2]).strip()
         return _SENTENCE_END.split(text.strip(), maxsplit=1)[0].strip(_EMPHASIS)
+
+
+def first_part(statement: str) -> tuple[str, str, bool]:
+    """Return the formula or word that a statement begins with, what is behind it up to a reason,
+    and whether it is a formula."""
+    formula = _FIRST_FORMULA.match(statement.strip())
+    if formula is not None:
+        first, rest = formula[1] or formula[2], formula[3]
+    else:
+        first, _, rest = _BOLD.sub("", statement).strip().partition(" ")
+    return first, _REASON.split(rest, maxsplit=1)[0], formula is not None
 
 
 def last_mathematics(text: str) -> tuple[str, int] | None:

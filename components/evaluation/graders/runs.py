@@ -9,9 +9,8 @@ _NO_NUMBER = re.compile(
     r"(?<![A-Za-z\\^_])(?:(?:[A-Za-z]{2,}|(?<=\d )[A-Za-z])\^\{?-?\d\}?|[A-Za-z]{2,}\d+(?![\d.]))"
 )
 # Pieces of a formula, from its end: numbers, operators, brackets, commands and lone letters.
-_NUMBER = r"\d(?:[\d.,:'/_]*\d)?"
 _TOKEN = re.compile(
-    r"(?P<mixed>\d(?:[\d.,:'/_]*\d)?)|(?P<word>[A-Za-z][A-Za-z0-9]*)|(?P<other>[^\W\d_]+)"
+    r"(?P<mixed>(?:(?<![\w.)\]])\.)?\d(?:[\d.,:'/_]*\d)?)|(?P<word>[A-Za-z][A-Za-z0-9]*)|(?P<other>[^\W\d_]+)"
     r"|(?P<command>\\[A-Za-z]+)|(?P<operator>[-+*/^=<>×÷·√π±≤≥≠≈%!°|_]|\\[,!;%$])"
     r"|(?P<open>[({\[])|(?P<close>[)}\]])|(?P<space>[ \t]+)|(?P<stop>.)",
     re.DOTALL,

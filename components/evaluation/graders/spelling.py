@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from components.evaluation.graders.layout import laid_out
+
 # Punctuation that NFKC leaves alone. A dash that is as long as a minus is one; an em dash is not.
 _CHARACTERS = {
     **dict.fromkeys("−‐‑‒–﹣－", "-"),
@@ -38,7 +40,7 @@ _SYMBOLS = {
     "÷": r"\div ", "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "⩽": r"\le ",
     "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "≃": r"\approx ",
     "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ", "∅": r"\emptyset ", "θ": r"\theta ",
-    "ℝ": r"\mathbb{R}", "°": r"^\circ ",
+    "ℝ": r"\mathbb{R}", "∨": r"\or ", "°": r"^\circ ",
 }  # fmt: skip
 _SYMBOL = re.compile("|".join(map(re.escape, _SYMBOLS)))
 # What a command or an ASCII spelling becomes; in this order.
@@ -52,9 +54,24 @@ _SPELLINGS = [
         (r"(?<=\d)\{,\}(?=\d)", "."),
         (r"\\[!]|\\phantom\{[^{}]*\}", ""),
         (r"(?<!\\)\\[,:; ]|~|\\q?quad(?![A-Za-z])", " "),
-        (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:d|t|c|s|nice)frac(?![A-Za-z])", r"\\frac"),
+        (
+            r"\\mathbb\s*R(?![A-Za-z])|\\Bbb\s*\{?R\}?|\\R(?![A-Za-z])|\\(?:mathbf|mathrm)\{R\}(?=\s*$)",
+            r"\\mathbb{R}",
+        ),
+        (
+            r"\\(?:mathrm|text|operatorname)\s*\{(ln|log|sin|cos|tan|exp|lim|gcd|max|min)\}",
+            r"\\\1 ",
+        ),
+        (r"\\log\s*_\s*\{?\s*e\s*\}?(?![A-Za-z])", r"\\ln "),
+        (r"\\(?:mathrm|text)\s*\{e\}(?=\s*\^)", "e"),
+        (r"(?<=\d)\s*\\mathrm\s*\{i\}", "i"),
+        (r"\\(?:text|math)[a-z]{0,6}\s*\{\s*(\w+)\s*\}(?=\s*_)", r"\1"),
+        (r"\\(?:lor|vee)(?![A-Za-z])|(?<=[\d}])\s*或\s*|\s+或\s+", r" \\or "),
+        (r"(?<=[\d}])\s*和\s*|\s+和\s+", " , "),
         (r"\\(?:d|t)binom(?![A-Za-z])", r"\\binom"),
         (r"\\(?:text|math)(?:rm|bf|it|sf|tt|normal|up)?\s*\{|\\(?:mbox|hbox)\s*\{", r"\\text{"),
+        (r"\\text\{\s*\}", " "),
         (r"\\(?:boldsymbol|bm|pmb)\s*\{", "{"),
         (r"\\(?:leqslant|leq|leqq)(?![A-Za-z])|<=", r"\\le "),
         (r"\\(?:geqslant|geq|geqq)(?![A-Za-z])|>=", r"\\ge "),
@@ -87,7 +104,7 @@ _SPELLINGS = [
 ]
 # `\text{and}` and `and` part the elements of a list, as a comma does.
 _AND = re.compile(
-    r",?\s*(?:\\text\{\s*,?\s*(and|or)\s*\}|(?<![A-Za-z\\{])(and|or)(?![A-Za-z}]))\s*"
+    r",?\s*(?:\\text\{\s*,?\s*(and|or|und|oder)\s*\}|(?<![A-Za-z\\{])(and|or|und|oder)(?![A-Za-z}]))\s*"
 )
 _EMPHASIS = "*_`\"' \t\n"
 
@@ -120,7 +137,8 @@ def _folded(character: str) -> str:
         return str(unicodedata.decimal(character))
     if category in ("Zs", "Zl", "Zp"):
         return " "
-    if category in ("Cf", "Cs"):
+    # What cannot be seen, and check marks and emoji.
+    if category in ("Cf", "Cs") or character == "\ufe0f" or (category == "So" and character > "☀"):
         return ""
     # Full-width letters and signs, and the letters of mathematical alphabets.
     if "\uff01" <= character <= "\uffee" or "\U0001d400" <= character <= "\U0001d7ff":
@@ -137,5 +155,8 @@ def tidy(text: str) -> str:
     text = _SYMBOL.sub(lambda match: _SYMBOLS[match[0]], text)
     for pattern, spelling in _SPELLINGS:
         text = pattern.sub(spelling, text)
-    text = _AND.sub(lambda match: " \\or " if "or" in (match[1], match[2]) else " , ", text)
+    text = laid_out(text)
+    text = _AND.sub(
+        lambda match: " \\or " if {"or", "oder"} & {match[1], match[2]} else " , ", text
+    )
     return text.strip(_EMPHASIS)

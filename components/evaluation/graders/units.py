@@ -37,6 +37,9 @@ _UNIT = re.compile(
     r"(?P<number>[-+]?\d|[-+(]?\s*[\d.\\].*?[\d.})])(?P<gap>\s*+-?\s*+)"
     r"(?P<unit>(?>(?>\\text\{[^{}0-9]*\}|[^\W\d_]++)(?>\s*\^\s*\{\s*-?\d\s*\})?|\\cdot|[\s/·.%-])++)"
 )
+_UNIT_BEHIND = re.compile(
+    r"(.*[\d})A-Za-z])\s*\\text\{\s*([^{}\d]*)\}(?:\s*\^\s*\{\s*-?\d\s*\})?", re.DOTALL
+)
 _LONGEST = 200  # characters of a number with its unit
 _RAISED_WORD = re.compile(r"\^\s*\{\s*(\\text\{\s*(?:st|nd|rd|th)\s*\})\s*\}")
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -54,7 +57,7 @@ def without_unit(text: str) -> tuple[str, Fraction, str]:
         return text, Fraction(1), ""
     bare = _CODES.sub("", _RAISED_WORD.sub(r"\1", text))
     found = _UNIT.fullmatch(bare)
-    if found is None:
+    if found is None or ".." in found["unit"]:
         return bare, Fraction(1), ""
     words = _LETTERS.findall(found["unit"].replace("\\text", " ").replace("\\cdot", " "))
     percent = "%" in found["unit"] or bool(_PERCENT & {word.lower() for word in words})
@@ -76,6 +79,16 @@ def without_unit(text: str) -> tuple[str, Fraction, str]:
     if attached and words[0] in _ATTACHED:
         return text, Fraction(1), ""
     return found["number"].strip(), factor, " ".join(words)
+
+
+def before_unit(text: str) -> str | None:
+    r"""Return the expression before words in `\text`, as of `2\pi\text{ cm}`; None where there are
+    no digits in it, or the words change it."""
+    found = _UNIT_BEHIND.fullmatch(text)
+    if found is None or re.search(r"\d|\\pi", found[1]) is None:
+        return None
+    words = {word.lower() for word in _LETTERS.findall(found[2])}
+    return None if words & _CHANGE_IT.union(_SCALES) else found[1]
 
 
 def different_units(one: str, other: str) -> bool:

@@ -14,10 +14,10 @@ from fractions import Fraction
 from components.evaluation.graders.brackets import signs, split
 from components.evaluation.graders.numbers import InBase, exact, in_base
 from components.evaluation.graders.spelling import tidy
-from components.evaluation.graders.units import number_words, without_unit
+from components.evaluation.graders.units import before_unit, number_words, without_unit
+from components.evaluation.graders.words import ALL_REALS, LONG_WORD, folded_words
 
-LONGEST = 2000  # characters of a result
-DEEPEST = 8  # brackets in brackets
+LONGEST, DEEPEST = 2000, 8  # characters of a result; brackets in brackets
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +68,25 @@ _RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|equiv)(?![A-Za-z])|[<>=]")
 _OR = re.compile(r"\\or(?![A-Za-z])")
 _COMMA = re.compile(r"[,;]")
 _CUP = re.compile(r"\\cup(?![A-Za-z])")
-_COLON = re.compile(r":")
+_COLON = re.compile(r":|\\colon(?![A-Za-z])|\s*\\text\{\s*to\s*\}\s*|\s+to\s+")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
 NAME = re.compile(
-    r"(?:\\[A-Za-z]+\s*)?(?:[A-Za-z]|\\[A-Za-z]+|\\text\{[^{}]*\}|[A-Z]{2,4})"
+    r"(?:\\[A-Za-z]+\s*)?(?:[A-Za-z]|\\overline\{[A-Z]{2}\}|\|[A-Za-z]\||\\[A-Za-z]+|\\text\{[^{}]*\}|[A-Z]{2,4})"
     r"(?:\s*_\s*(?:\w|\{[^{}]*\}|\\text\{[^{}]*\}))?'*\s*(?:\(.{1,20}\))?"
 )
+_FULL_STOP = re.compile(r"(?<!\.)\.\Z")
 _LABEL = re.compile(r"\A(?:\\text\{\s*)?[A-Za-z][A-Za-z ]{2,40}:\s*\}?\s*")
 _HEDGE = re.compile(
     r"\A(?:\\approx|\\text\{\s*(?:approximately|about|exactly|roughly)\s*\}"
     r"|(?:approximately|about|exactly|roughly)\b)\s*"
 )
-ONLY_TEXT = re.compile(r"(?:\\text\{[^{}]*\}|[^\W\d_]|[\s.,'!?-])+")
-_LONG_WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{4,}|\\text\{[^{}]*[^\W\d_]{2,}")
+_BUILT = re.compile(r"\\mid(?![A-Za-z])|[|:]")
+_MEMBER = re.compile(r"\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?")
 _UNREADABLE = re.compile(
     r"\d\s+\d|\d\s*_|\d\.\d*\.|\.\.|'|(?<![\d.])\.(?!\d)|[^\x00-\x7f]|[?@#&\"]|\\text|\\or\b"
 )
 _ALL_TEXT = re.compile(r"\\text\{([^{}]*\d[^{}]*|\s*\(?[A-Za-z]\)?\s*)\}")
-_SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "dne", "true", "both", "none"})
-_SAME = {
-    "does not exist": "dne", "undefined": "undefined", "no solutions": "no solution",
-    "there is no solution": "no solution", "there are no solutions": "no solution",
-    "no real solutions": "no real solution", "empty set": "no solution",
-    "the empty set": "no solution",
-}  # fmt: skip
 
 
 def read(text: str) -> Value | None:
@@ -103,14 +97,25 @@ def read(text: str) -> Value | None:
 
 
 def _read(text: str, depth: int) -> Value | None:
-    text = _HEDGE.sub(
-        "", _LABEL.sub("", text.strip().rstrip(".").strip(), count=1), count=1
-    ).strip()
+    text = _FULL_STOP.sub("", text.strip()).strip()
+    text = _HEDGE.sub("", _LABEL.sub("", text, count=1), count=1).strip()
     if not text or depth == 0:
         return None
     if (inner := _ALL_TEXT.fullmatch(text)) is not None:
         return _read(inner[1], depth - 1)
-    for reader in (_number, _matrix, _union, _chain, _listed, _bracketed, _ratio, _words):
+    if ALL_REALS.fullmatch(text):
+        return group("()", ("-\\infty", "\\infty"), depth)
+    for reader in (
+        _number,
+        _matrix,
+        _union,
+        _chain,
+        _listed,
+        _bracketed,
+        _ratio,
+        _measured,
+        _words,
+    ):
         found = reader(text, depth)
         if found is not None:
             return found
@@ -120,7 +125,7 @@ def _read(text: str, depth: int) -> Value | None:
 def number_of(text: str) -> Number | InBase | None:
     """Return the number that a tidy text is, its unit aside; None where it is none."""
     if (based := in_base(text)) is not None:
-        return Number(Fraction(int(based.digits))) if based.base == 10 else based
+        return based
     if (plain := exact(text)) is not None:
         return Number(plain)
     if (word := number_words(text)) is not None:
@@ -194,8 +199,13 @@ def _bracketed(text: str, depth: int) -> Value | None:
         opening, closing, inner = "{", "}", text[2:-2]
         if not inner.strip():
             return Words("no solution")
+    if text[0] == "]" or text[-1] == "[":  # ]1, 2[ without its ends
+        opening, closing = opening.replace("]", "("), closing.replace("[", ")")
     if opening not in "([{" or closing not in ")]}" or len(text) < 2:
         return None
+    built = split(inner, _BUILT) if text.startswith("\\{") else None
+    if built is not None and len(built) == 2 and _MEMBER.fullmatch(built[0]):
+        return _read(built[1], depth - 1)
     parts = split(inner, _COMMA)
     if parts is None:
         return None
@@ -221,15 +231,16 @@ def _ratio(text: str, depth: int) -> Value | None:
     return Group("ratio", (*found.items, Words(half[1].lower())))
 
 
+def _measured(text: str, depth: int) -> Value | None:
+    """Return the expression before a unit, as of `2\\pi\\text{ cm}`."""
+    before = before_unit(text) or ""
+    value = None if LONG_WORD.search(before) else _read(before, depth - 1)
+    return value if isinstance(value, Expression) else None
+
+
 def _words(text: str, _: int) -> Value | None:
-    if text in ("\\emptyset", "\\emptyset "):
-        return Words("no solution")
-    worded = _LONG_WORD.search(text) or text.casefold() in _SHORT_WORDS
-    if not worded and not (ONLY_TEXT.fullmatch(text) and "\\text" in text):
-        return None
-    bare = re.sub(r"\\text\{([^{}]*)\}", r"\1", text)
-    folded = " ".join(re.sub(r"[.,!?'\"]", "", bare).casefold().split())
-    return Words(_SAME.get(folded, folded)) if folded else None
+    found = folded_words(text)
+    return Words(found) if found else None
 
 
 def group(kind: str, parts: Sequence[str], depth: int) -> Group | None:

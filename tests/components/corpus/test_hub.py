@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -96,6 +97,15 @@ def test_an_uncached_pin_is_an_error_and_not_another_revision(cache: Path, subse
     assert f"`hf download {NAME} --repo-type dataset --revision {NEW}`" in message
     assert "give its file as `path`" in message
     assert find_snapshot(NAME, NEW) is None and find_snapshot(NAME, OLD) == snapshot.resolve()
+
+
+def test_numbers_of_single_precision_are_read_as_they_are_written(cache: Path):
+    card = "---\ndataset_info:\n  features:\n  - name: text\n    dtype: string\n  - name: answer\n"
+    rows = '{"text": "one", "answer": 0.1}\n{"text": "two", "answer": null}\n'
+    files = {"README.md": f"{card}    dtype: float32\n---\n", "data/test.jsonl": rows}
+    write_commit(cache, NAME, OLD, files)
+    found = read_hub(NAME, revision=OLD, subset=None, split="test", source="mine")
+    assert [row["answer"] for _, row in found] == [Decimal("0.1"), None]
 
 
 def test_parquet_is_read_as_well(cache: Path):

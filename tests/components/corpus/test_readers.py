@@ -148,6 +148,13 @@ def test_numbers_of_every_format_are_written_out(tmp_path: Path):
         table = {"text": ["a", "b", "c"], "answer": np.array([0.1, 12.0, np.nan], dtype=kind)}
         parquet.write_table(pa.table(table), tmp_path / "a.parquet")
         assert [row.answer for row in candidates(tmp_path / "a.parquet")] == ["0.1", "12.0", None]
+    options = pa.array(
+        [{"right": 0.1, "wrong": [0.3, None]}],
+        pa.struct([("right", pa.float32()), ("wrong", pa.list_(pa.float32()))]),
+    )
+    parquet.write_table(pa.table({"options": options}), tmp_path / "a.parquet")
+    ((_, row),) = read_file(tmp_path / "a.parquet", source="mine")
+    assert row["options"] == {"right": Decimal("0.1"), "wrong": [Decimal("0.3"), None]}
     table = {"text": ["a"], "answer": [Decimal("0.000010")]}
     parquet.write_table(pa.table(table), tmp_path / "a.parquet")
     assert candidates(tmp_path / "a.parquet")[0].answer == "0.000010"

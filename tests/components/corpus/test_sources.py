@@ -64,6 +64,13 @@ def test_numbers_are_text_and_empty_cells_are_nothing():
     assert (one.answer, one.thought, one.response) == ("18", None, None)
 
 
+@pytest.mark.parametrize("columns", [{}, {"answer": "Answer"}])
+def test_a_column_that_differs_in_capitals_is_told(caplog: pytest.LogCaptureFixture, columns: dict):
+    (one,) = mapped([{"text": "a", "Answer": "5", "note": "b"}], columns=columns)
+    assert one.answer == ("5" if columns else None)
+    assert ("'Answer'" in caplog.text) is (not columns)
+
+
 def test_a_pattern_without_a_match_leaves_the_field_empty():
     (one,) = mapped([{"text": "a", "answer": "no mark"}], patterns={"answer": "#### (.+)"})
     assert one.answer is None
