@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from components.errors import ModelError
 from components.lm.template_process import TODAY
 from components.lm.templates import (
+    ANSWER,
     MARKS_KEY,
     QUESTION,
     encode,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _TOKEN = re.compile(r"<[|｜][^\s<>]{1,40}[|｜]>|<(?:start|end)_of_turn>|\[/?INST\]")
+# What some templates change or cut though they keep a short text: tabs, line ends, length.
+_LONG = f"\t1.\tfirst\r\n\t2.\tsecond\n\n\n{QUESTION}\n" * 500
 _SIDES = re.compile(
     r"/|(?<![a-z])(begin|start|open|end|stop|close|prefix|suffix)(_?of)?(?![a-z])", re.IGNORECASE
 )
@@ -36,11 +39,14 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
     Raises `ModelError`, which names the file, where the template cannot be used: it cannot be
     parsed, fails, does not end, or does not hold the user's text; it begins with two BOS; it ends
-    an assistant's turn with what is no token; it marks thoughts in a way that is not read.
+    a prompt with the end of a turn; it ends an assistant's turn with what is no token; it marks
+    thoughts in a way that is not read.
     """
     turns_of(tokenizer)
+    render(tokenizer, [_LONG], generation=True, cached=True)
     return [
         *_check_start(tokenizer),
+        *_check_lead(tokenizer),
         *_check_end(tokenizer),
         *_check_thoughts(tokenizer),
         *_check_tokens(tokenizer),
@@ -60,6 +66,34 @@ def _check_start(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
         yield (
             f"the template begins no prompt with {tokenizer.bos_token!r}, which the tokenizer puts "
             "before other texts; prompts are put without it, as chat servers do"
+        )
+
+
+def _check_lead(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """Yield a sentence where a prompt does not lead to the answer as a dialogue does."""
+    thoughts = turns_of(tokenizer).thoughts
+    prompt = render(tokenizer, [QUESTION], generation=True, cached=True)
+    lead = prompt[prompt.rindex(QUESTION) + len(QUESTION) :].strip()
+    try:
+        dialogue = render(tokenizer, [QUESTION, ANSWER], generation=False, cached=True)
+    except ModelError:  # it writes no such turn
+        return
+    asked = dialogue.rindex(QUESTION, 0, dialogue.rindex(ANSWER)) + len(QUESTION)
+    before = dialogue[asked : dialogue.rindex(ANSWER)].strip()
+    end = end_of_turn(tokenizer)
+    if end is not None and lead != before and encode(tokenizer, lead)[-1:] == [end]:
+        raise ModelError(
+            f"the chat template in {template_place(tokenizer)} ends a prompt with "
+            f"{tokenizer.convert_ids_to_tokens(end)!r}, which ends a turn, so the model would be "
+            "asked to go on behind its answer; let add_generation_prompt open the assistant's turn"
+        )
+    marks = (thoughts.begins + thoughts.ends, thoughts.opening, thoughts.alone)
+    rests = ["", *(mark.strip() for mark in marks)]
+    longer, shorter = (lead, before) if len(lead) > len(before) else (before, lead)
+    if longer.removeprefix(shorter).strip() not in rests:
+        yield (
+            f"a prompt leads to the answer by {lead!r:.80} and a dialogue by {before!r:.80}: the "
+            "model may answer otherwise than it was trained to"
         )
 
 

@@ -187,6 +187,7 @@ def test_a_forced_thought_is_in_the_models_own_marks(name):
 def test_a_turns_end_ends_completions_and_is_what_training_writes(tmp_path):
     """A base model's tokenizer ends a text otherwise than the template ends a turn."""
     real("chatml-base").save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": 256}')
     tokenizer = load_tokenizer(tmp_path)
     ends = checkpoint_end_tokens(tmp_path, tokenizer)
@@ -213,6 +214,11 @@ BROKEN = {
     "reads what is not there": "{{ messages[7].content.x }}",
     "drops the text": "{% for m in messages %}U: static{% endfor %}A:",
     "drops the end of the text": "{{ messages[0].content[:20] }}",
+    "drops the end of a long text": "{{ messages[0].content[:10000] }}",
+    "drops long texts": "{% set x = messages[0].content %}{{ x if x | length < 999 else 'x' }}",
+    "changes tabs": "{{ messages[0].content | replace('\t', ' ') }}",
+    "ends a prompt with the end of a turn": CHATML + "<|im_end|>",
+    "opens no turn of the assistant": CHATML.partition("{% if")[0],
     "drops a line": "{{ messages[0].content.split('\n')[0] }}",
     "drops inner blanks": "{{ messages[0].content.split() | join(' ') }}",
     "changes case": "{{ messages[0].content | lower }}",
@@ -309,11 +315,11 @@ def test_a_tokenizer_that_cannot_be_read_is_one_error(tmp_path, file, broken):
         load_tokenizer(tmp_path)
 
 
-def test_a_template_that_cuts_long_texts_is_found_where_it_does():
-    tokenizer = tokenizer_of(CHATML.replace("m['content'] }}", "m['content'][:200] }}"))
+def test_a_template_that_cuts_very_long_texts_is_found_where_it_does():
+    tokenizer = tokenizer_of(CHATML.replace("m['content'] }}", "m['content'][:90000] }}"))
     check_template(tokenizer)
     with pytest.raises(ModelError, match="the user's turn"):
-        chat.render_prompt(tokenizer, "x" * 201)
+        chat.render_prompt(tokenizer, "x" * 90_001)
 
 
 def test_a_template_that_drops_earlier_turns_is_found_where_they_are_used():
@@ -429,6 +435,8 @@ def test_marks_that_nobody_knows_are_told_and_can_be_named(tmp_path: Path):
     [
         (CHATML.replace("<|im_end|>", "").replace("<|im_start|>", "### "), "no token behind"),
         (CHATML.replace("im_start", "turn"), "<|turn|>"),
+        (CHATML.replace("<|im_start|>assistant", "<|im_start|>user"), "leads to the answer by"),
+        (CHATML.replace("{{ m['content']", "{{ m['content'] }}{{ m['content']"), "leads to the"),
     ],
 )
 def test_what_is_only_suspicious_is_told(template, told):
