@@ -80,14 +80,12 @@ def complaint(place: Path) -> str | None:
         return f"{place.name} is not a folder"
     from components.lab.checkpoints import check_complete
     from components.lab.gguf import check_gguf
-    from components.lm.loading import load_tokenizer
 
     try:
         if place.is_file():
             check_gguf(place)
         else:
             check_complete(place)
-            load_tokenizer(place)
     except (ModelError, StageError) as error:
         return str(error)
     except OSError as error:

@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 from components.errors import ConfigError, ModelError
 from components.lm.architecture import check_supported, outline
-from components.lm.configuration import read_document, refusing
-from components.lm.loading import describe_checkpoint, fetch
+from components.lm.configuration import read_document
+from components.lm.loading import describe_checkpoint, fetch, load_tokenizer
 from components.lm.weights import header, read_weights, stored_weights, weight_files
 from components.results import ModelRef
 
@@ -99,14 +99,10 @@ def same_weights(one: Path, other: Path) -> bool:
 def _check_tokenizer(folder: Path, *, rows: int) -> None:
     """Raise `ModelError` where more tokens are defined than the model has embeddings for."""
     path = folder / "tokenizer.json"
-    if not path.exists() and not path.is_symlink():
-        return
-    document = read_document(path)
-    with refusing(f"{path} is no tokenizer"):
-        words = document["model"]["vocab"]
-        numbers = list(words.values()) if isinstance(words, dict) else [len(words) - 1]
-        numbers += [token["id"] for token in document.get("added_tokens") or ()]
-        highest = max(map(int, numbers), default=-1)
+    if path.exists() or path.is_symlink():
+        read_document(path)
+    # As it is read, since other files beside this one add tokens.
+    highest = max(load_tokenizer(folder).get_vocab().values(), default=-1)
     if highest >= rows:
         raise ModelError(
             f"{folder}: the tokenizer's token {highest} has no embedding (the model has {rows}); "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,25 @@ def check_tied(folder: Path, model: PreTrainedModel) -> None:
         if {name, source} <= stored.keys() and not torch.equal(stored[name], stored[source]):
             raise ModelError(str(folder) + _UNTIED)
     model.tie_weights()
+
+
+def check_values(what: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise `ModelError` naming the tensors of a checkpoint that are not finite, or matrices of
+    nothing but zeros, as a failed gathering or merge leaves them."""
+    empty = []
+
+    def seen() -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in tensors:
+            if tensor.dim() > 1 and tensor.is_floating_point() and not tensor.any():
+                empty.append(name)
+            yield name, tensor
+
+    check_finite(what, seen())
+    if empty:
+        raise ModelError(
+            f"{what}: {len(empty)} weights hold nothing but zeros, such as {some_of(empty)}; they "
+            "were lost when the model was saved or merged: give another checkpoint"
+        )
 
 
 def check_finite(what: str, tensors: Iterable[tuple[str, Tensor]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,10 @@ from typing import Any
 
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from components.errors import ModelError, SafeReActError
 
@@ -78,8 +82,8 @@ def read_config(folder: Path) -> PreTrainedConfig:
     """Return the configuration of the causal language model in `folder`.
 
     Its attention is torch's own, `eager` where config.json asks for that. Raises `ModelError`
-    where the settings are broken, quantised, of a model that transformers does not know, need code
-    from the checkpoint, or name a kernel or file elsewhere.
+    where the settings are broken, quantised, of a model that transformers does not know or of two,
+    need code from the checkpoint, or name a kernel or file elsewhere.
     """
     path = folder / CONFIG
     document = read_document(path)
@@ -92,6 +96,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
             f"{path}: model_type {config.model_type!r} is no causal language model; give a "
             "checkpoint of one"
         )
+    _check_class(path, config)
     _check_generation(folder)
     eager = getattr(config, "_attn_implementation", None) == "eager"
     config._attn_implementation = "eager" if eager else None
@@ -101,6 +106,20 @@ def read_config(folder: Path) -> PreTrainedConfig:
 def model_class(config: PreTrainedConfig) -> Any:
     """Return transformers' class of the causal language models of `config`."""
     return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+
+
+def _check_class(path: Path, config: PreTrainedConfig) -> None:
+    """Raise `ModelError` where `architectures` names the class of another model than model_type.
+
+    Weights of many models fit into those of another, which computes something else with them.
+    """
+    own, named = model_class(config).__name__, config.architectures
+    others = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()} & {*map(str, named or ())}
+    if others and own not in others:
+        raise ModelError(
+            f"{path}: architectures is {named!r:.80} and model_type {config.model_type!r}, which "
+            f"is that of {own}; set both to what the model was trained with"
+        )
 
 
 def _check_settings(path: Path, document: dict[str, Any]) -> None:
@@ -128,6 +147,8 @@ def _check_settings(path: Path, document: dict[str, Any]) -> None:
             )
         if name in _ELSEWHERE and value:
             raise ModelError(f"{path}: {where} is {value!r}, which is not followed; remove the key")
+        if type(value) is float and math.isnan(value):
+            raise ModelError(f"{path}: {where} is NaN, with which the model computes nothing else")
         if type(value) is int and not -_MOST <= value <= _MOST and _COUNTED.search(key):
             raise ModelError(f"{path}: {where} is {value}; at most {_MOST} can be right")
 

@@ -19,7 +19,7 @@ from transformers import (
 from components.errors import ModelError
 from components.lm.architecture import outline, silenced
 from components.lm.chat import prompt_contract
-from components.lm.completeness import check_finite, check_loaded, check_report, check_tied
+from components.lm.completeness import check_loaded, check_report, check_tied, check_values
 from components.lm.configuration import read_config, refusing
 from components.lm.template_checks import check_template
 from components.lm.weights import digest_checkpoint, read_weights, refuse_adapter, stored_weights
@@ -115,7 +115,7 @@ def describe_checkpoint(
     """
     model = outline(folder)
     with refusing(f"the weights in {folder} cannot be read"):
-        check_finite(str(folder), read_weights(folder))
+        check_values(str(folder), read_weights(folder))
         check_tied(folder, model)
     return ModelRef(
         location=location,
@@ -149,7 +149,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # tokenizers raises Exception itself for a file that is broken
-        raise ModelError(f"{folder} has no tokenizer that can be read: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{folder} has no tokenizer that can be read: {reason:.512}") from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no end-of-sequence token")
     check_template(tokenizer)

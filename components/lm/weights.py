@@ -29,7 +29,7 @@ _PLAIN = {
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
-    # Buffers only; as a weight each would be of another shape or name.
+    # Buffers only.
     "I64": torch.int64,
     "BOOL": torch.bool,
 }
@@ -144,7 +144,7 @@ def header(path: Path) -> Iterator[tuple[str, Tensor]]:
         for name in stored.keys():  # noqa: SIM118 - not a mapping
             entry = stored.get_slice(name)
             kind = str(entry.get_dtype())
-            if kind not in _PLAIN:
+            if kind not in _PLAIN or (name.endswith(".weight") and kind in ("I64", "BOOL")):
                 raise ModelError(
                     f"{path}: {name} is stored as {kind}, so the weights are quantised; masks and "
                     "adapters need plain ones: give the checkpoint in bfloat16"

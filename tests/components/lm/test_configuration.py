@@ -134,6 +134,11 @@ BROKEN = {
     "wider": (changed(intermediate_size=128), "9 of another shape: model.layers.0.mlp.down_proj"),
     "one layer more": (changed(num_hidden_layers=4), "9 missing.*model.layers.3.input_layernorm"),
     "one layer fewer": (changed(num_hidden_layers=2), "9 not the model's: model.layers.2.input"),
+    "of two models": (
+        changed(model_type="mistral", architectures=["LlamaForCausalLM"]),
+        "architectures is .*LlamaForCausalLM.* and model_type 'mistral'",
+    ),
+    "no number": (changed(rms_norm_eps=float("nan")), "rms_norm_eps is NaN"),
     "odd dtype": (changed(dtype="float3"), "describes no model that can be built"),
     "gptq": (changed(quantization_config={"quant_method": "gptq", "bits": 4}), "quantised.*gptq"),
     "bnb": (changed(quantization_config={"quant_method": "bitsandbytes"}), "quantised"),
@@ -177,6 +182,11 @@ BROKEN = {
         weights(lambda w: w.update({DOWN: w[DOWN].char()})),
         f"{DOWN} is stored as I8, so the weights are quantised",
     ),
+    "whole numbers": (
+        weights(lambda w: w.update({DOWN: w[DOWN].long()})),
+        f"{DOWN} is stored as I64",
+    ),
+    "never written": (weights(lambda w: w[DOWN].zero_()), f"nothing but zeros.*{DOWN}"),
     "nan": (weights(lambda w: w[DOWN].view(-1)[7].fill_(float("nan"))), f"not finite.*{DOWN}"),
     "inf": (weights(lambda w: w[DOWN].view(-1)[0].fill_(float("-inf"))), f"not finite.*{DOWN}"),
     "shard outside": (indexed({DOWN: "../x.safetensors"}), r"the shard '\.\./x.safetensors'"),
@@ -202,7 +212,15 @@ BROKEN = {
     "stray weights": (written("adapter_model.safetensors", b""), "adapter_model.safetensors.*besi"),
     "tokenizer list": (written("tokenizer.json", []), "a JSON list"),
     "tokenizer": (written("tokenizer.json", b"{"), "tokenizer.json cannot be read as JSON"),
-    "tokenizer empty": (written("tokenizer.json", {}), "tokenizer.json is no tokenizer"),
+    "tokenizer empty": (written("tokenizer.json", {}), "has no tokenizer that can be read"),
+    "more tokens": (
+        written("added_tokens.json", {"<|later|>": 75}),
+        "token 75 has no embedding",
+    ),
+    "no tokenizer": (
+        lambda f: [path.unlink() for path in f.glob("tokenizer*")],
+        "has no tokenizer that can be read",
+    ),
     "tokenizer hangs": (dangling("tokenizer.json"), "a link to .*elsewhere"),
 }
 
@@ -215,15 +233,31 @@ def test_a_broken_checkpoint_is_one_message_wherever_it_is_met(checkpoint, damag
         check_complete(checkpoint)
         describe_checkpoint(checkpoint, location="mine", where="local")
     assert "\n" not in str(error.value) and len(str(error.value)) < 1500
-    if damage not in ("nan", "inf"):  # not in the headers
+    if damage not in ("nan", "inf", "never written"):  # not in the headers
         assert complaint(checkpoint) == str(error.value)
-    if "tokenizer" not in damage:
+    if damage not in ("more tokens", "never written") and "tokenizer" not in damage:
         with pytest.raises(ModelError):
             load_model(checkpoint)
     assert read_shape(checkpoint) is None or read_shape(checkpoint).layers
 
 
+def in_the_hub_cache(folder):
+    blobs = folder.parent / "blobs"
+    blobs.mkdir()
+    for number, path in enumerate([*folder.iterdir()]):
+        path.rename(blobs / str(number))
+        path.symlink_to(f"../blobs/{number}")
+
+
 SENSIBLE = {
+    "hub cache": in_the_hub_cache,
+    "one class of several": changed(architectures=["OwnModel", "LlamaForCausalLM"]),
+    "a class of nobody": changed(architectures=["LLaMAForCausalLM"]),
+    "sampling": changed("generation_config.json", temperature=0.9, top_p=0.6),
+    "a folder of the maker's": lambda f: (
+        (f / "original").mkdir()
+        or shutil.copy(f / "model.safetensors", f / "original" / "consolidated.00.safetensors")
+    ),
     "flash": changed(_attn_implementation="flash_attention_2"),
     "eager": changed(attn_implementation="eager"),
     "generated": changed("generation_config.json", eos_token_id=[2, 3]),
@@ -244,7 +278,8 @@ def test_what_is_not_broken_is_loaded_and_counted_once(checkpoint, change):
     model = load_model(checkpoint)
     assert before.parameters == after.parameters == sum(p.numel() for p in model.parameters())
     assert model.config._attn_implementation == ("eager" if change == "eager" else "sdpa")
-    assert (before.digest == after.digest) == (change == "other formats beside it")
+    same = ("other formats beside it", "hub cache", "a folder of the maker's")
+    assert (before.digest == after.digest) == (change in same)
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(10**13), 10**13) | st.floats() | st.text()
