@@ -51,7 +51,7 @@ _SMALL = re.compile(
 # A letter that is a part of a name, a quantity or a formula is no option.
 _NAMED_BEFORE = re.compile(
     r"(?:\b(?:vitamin|hepatitis|influenza|protein|cytochrome|immunoglobulin|streptococcus|complex|"
-    r"factor|type|group|class|grade(?: of)?|stage|plan|point|angle|carbon|the)\s\(?"
+    r"factor|type|group|class|grade(?: of)?|stage|plan|point|angle|carbon)\s\(?"
     r"|\d\s?(?:°\s?)?|[+^]\s*)\Z",
     re.IGNORECASE,
 )

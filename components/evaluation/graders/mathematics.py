@@ -208,7 +208,8 @@ def _same_relation(found: Value, wanted: Value) -> bool:
     if named is None or (relation is wanted and not named[0]):
         return False
     last = read(named[1])
-    if last is None or isinstance(last, Relation) or _not_divided(named[1], other):
+    undone = bool(named[0]) and _not_divided(named[1], other)
+    if last is None or isinstance(last, Relation) or undone:
         return False
     return _same(last, other) if relation is found else _same(other, last)
 

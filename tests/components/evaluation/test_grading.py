@@ -174,6 +174,7 @@ BOXED = [  # content of a box, reference, whether they mean the same
     ("5,5", "5", False),
     ("\\frac{10}{2}", "5", False),
     ("x = 10/2", "5", False),
+    ("5 = \\frac{15}{3}", "5", True),
     ("\\frac{5}{1}", "5", True),
     ("5...", "5", False),
     ("0.333...", "1/3", True),
@@ -523,6 +524,7 @@ CHOSEN = [
 HINTED = [
     "C is right, vitamin B is not",
     "C, because A and D are wrong.",
+    "So the C option",
     "C",
     "(C)",
     "I think it is C",
