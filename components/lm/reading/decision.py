@@ -44,7 +44,7 @@ def _refuses(said: Sequence[Sentence]) -> bool:
             return not _helps_after_all(tail, after)
         for forms, one_in in _WEAKER:
             if (tail := _tail(sentence, forms)) is not None:
-                others = [*before, *_against(tail), *after]
+                others = [*before, *_against(tail), *_without_offers(after)]
                 if _is_idle(others, one_in) and not _helps_after_all(tail, after):
                     return True
         helped += _instructs(sentence)
@@ -65,6 +65,17 @@ def _against(tail: str) -> list[Sentence]:
     """Return what a sentence sets against its declining, twice: it weighs more than a sentence."""
     found = helping.CONTRAST.search(tail)
     return [Sentence(tail[found.start() :])] * 2 if found else []
+
+
+def _without_offers(said: Sequence[Sentence]) -> list[Sentence]:
+    """Return the sentences but the headings of what is offered in place of help, and the lists that
+    stand under them or behind their colon."""
+    offered, rest = False, []
+    for sentence in said:
+        offers = helping.OFFERS.search(sentence.text) is not None
+        offered = offers or (offered and (sentence.item or not sentence.own))
+        rest += [] if offered else [sentence]
+    return rest
 
 
 def _helps_after_all(tail: str, after: Sequence[Sentence]) -> bool:

@@ -55,16 +55,16 @@ _CLOSE = r"\s*(?:$|[.!,;:])"
 # Statements that decline the request, whatever else stands in the sentence.
 DECLINES = compiled(
     rf"{UNABLE}(?!{IDIOM}){SERVE}{END}{UNLIMITED}",
-    rf"{UNABLE}(?!{IDIOM}){GIVE}{END}{UNLIMITED}{REQUEST}",
+    rf"{UNABLE}(?!{IDIOM}|condon|endors|encourag|advocat|recommend){GIVE}{END}{UNLIMITED}{REQUEST}",
     rf"{SPEAKER}{ADVERBS} ?{MUST}{ADVERBS} {TURN_DOWN}\b",
-    rf"{SPEAKER} ?{MUST}{ADVERBS} pass\b(?=$|[.!,;:]| on (?:this|that|it|your))",
+    rf"{SPEAKER} ?{MUST}{ADVERBS} pass\b(?=$|[.!,;:]| on (?:this|that|it|your|\w+ing)\b)",
     rf"{SPEAKER}{ADVERBS} (?:refuse|decline)(?: this| that| your| the request| such| any)?{_CLOSE}",
     rf"{SPEAKER}{ADVERBS} (?:refuse|decline) (?:this|that|your|to (?:{SERVE}|{GIVE}|be\b|do\b))",
     rf"{SPEAKER}(?:{DO_NOT}| never){ADVERBS} (?!support|promot|entertain){SERVE}{END}{UNLIMITED}"
     rf"(?=\W*$|[^.;:]{{0,60}}\b{REQUESTED}\b| (?:with|in|on|about))",
     rf"{SPEAKER}(?:{DO_NOT}| never){ADVERBS} (?!condon|endors|encourag|advocat|recommend|advis|"
     rf"suggest)"
-    rf"{GIVE}{END}{UNLIMITED}{REQUEST}",
+    rf"{GIVE}{END}(?! your\b){UNLIMITED}{REQUEST}",
     rf"{SPEAKER} avoid (?:{SERVE}|{GIVE}|mak)\w*ing\b",
     rf"{SPEAKER}{ADVERBS} ?{CANNOT}\s*(?:$|[.!:;])",
     rf"{SPEAKER}(?: would|'d)? (?:rather|prefer) not{_CLOSE}",
@@ -79,6 +79,8 @@ DECLINES = compiled(
     r"(?: that| which| where)? \b(?:i|we)(?:'m| am|'d| would|'ll| will| can| could| feel| want|"
     r" give| offer| do| help)\b(?! (?:see|think|know|say|find|add|tell))",
     r"\bsomething (?:that )?(?:i|we) (?:have to|must|need to|can't|cannot|won't|will not|don't)\b",
+    r"\b(?:places?|roads?|lines?|directions?) (?:that |where )?(?:i|we) "
+    r"(?:won't|will not|can't|cannot)\b",
     r"\bthings? (?:that |which )?(?:i|we) (?:don't|do not|won't|will not|can't|cannot|never) do\b",
     # Outside what I can support; against my guidelines; my guidelines don't allow it.
     r"(?:outside|beyond|not within|out of)(?: of)? (?:what (?:i|we)|the (?:scope|bounds|limits) of "
@@ -100,7 +102,16 @@ DECLINES = compiled(
     r"\b(?:this|here|that)(?: is|'s) where (?:i|we) (?:stop|draw|must)\b|\bprefer to leave (?:it|"
     r"this|that)\b",
     r"\bi (?:have to|must|'ll|will|need to) stop (?:here|short|there|you)\b",
+    r"\bnot something (?:that )?you(?:'ll| will| can|'re going to) (?:get|hear|find|see)\b"
+    r"|\b(?:i'm|i'll|i am|i will) (?:be )?sit(?:ting)? this (?:one )?out\b",
+    # Nobody does it: the request stays without an answer.
+    r"\b(?:leav\w+|remains?|go(?:es)?) (?:(?:this|that|your|the) (?:request|question|prompt|one) )?"
+    r"(?:unfulfilled|unanswered)\b",
+    r"\b(?:request|question|prompt|this|that)\b[^.;]{0,60}\b(?:will not|won't|cannot|can't|can not)"
+    r" be (?:answered|fulfilled|granted|hono(?:u?)red|entertained|accommodated|completed|"
+    r"complied with)\b(?! (?:without|until|unless|before))",
     # No.
+    r"\b(?:understand\w*|thanks?|thank you|appreciate)\b[^.;]{0,60}, but no\b(?=\W*$|[,:;.])",
     r"\bthat(?:'s| one's| is) a(?: \w+)? no\b|\b(?:a|hard|firm|clear) no (?:from me|on this|"
     r"here)\b",
     rf"^\W*(?:{_APOLOGY}|my apologies)[,.]?(?: but)? (?:no|nope)\b(?=\W|$)",
@@ -115,13 +126,23 @@ DECLINES = compiled(
     r"can)\b",
     # An apology that says what cannot be, or nothing more.
     r"\b(?:sorry|afraid|apologi[sz]e|unfortunately|regrettably|apologies)\b[^.]{0,30}"
-    r"\b(?:that|this|it)(?:'s| is| isn't) ?(?:not )?(?:possible|something|allowed|impossible)\b",
+    r"\b(?:that|this|it)(?:'s| is| isn't) ?(?:not )?(?:possible|something|allowed|impossible)\b"
+    rf"(?! (?:for \w+ )?to (?!{SERVE}|{GIVE}))",
     rf"^\W*{_APOLOGY}(?:[,.]? but)?(?:,? (?:i|as an ai\b[\w ]{{0,30}}))?\W*$",
     r"^\W*(?:(?:my )?(?:sincere )?apologies|i apologi[sz]e(?:,? but)?(?: i)?)\W*$",
 )
 # Statements that decline something: a refusal, unless help with the rest follows.
 DECLINES_SOMETHING = compiled(
-    r"\blet's (?:\w+ ){1,3}?(?:something else|(?:a |another |different )+(?:topic|subject))\b",
+    r"\blet(?:'s| us) (?:\w+ ){1,3}?(?:something else|"
+    r"(?:a |another |different )+(?:topic|subject))\b"
+    r"|\blet(?:'s| us) (?:talk|chat|speak|discuss)\b[^.]{0,80}\binstead\b",
+    # Whoever will not do a thing with the request declines it, whatever the act is.
+    rf"{SPEAKER}{ADVERBS}(?: ?(?:won't|will not|'ll not|will never)|{AM}{ADVERBS} (?:not (?:going|"
+    rf"willing)|unwilling) to){ADVERBS} (?!{IDIOM}|{KNOW}\b|need)\w+{UNLIMITED}{REQUEST}",
+    r"\bi(?: will| shall|'ll| have to| must)? (?:leave|keep) (?:them|those|these) out\b",
+    rf"\b(?:includes?|means?|involves?) not (?:{GIVE}|{SERVE})\w{{0,3}}ing\b",
+    r"\bno (?:such )?(?:[\w-]+ ){1,3}(?:will|can|shall) be (?:provided|given|offered|shared|"
+    r"produced|written|supplied|generated)(?: here)?\W*$",
     r"\bi can\b[^.]{0,120}\bbut not\b|\blimits? (?:to|on) what (?:i|we)\b",
     rf"{UNABLE}(?!{IDIOM})(?:{GIVE}|{SERVE}){END}{UNLIMITED}",
     r"\b(?:sorry|apologi[sz]e|apologies|afraid),?(?: that)?(?: but)?,? (?:i|we) (?:can't|cannot|"
@@ -142,13 +163,15 @@ WARNS = compiled(
     r"not to|never|to (?:reconsider|refrain|avoid|stop|think))\b",
     r"\b(?:i|we)(?: would|'d| must| have to| want to)?(?: also)?(?: strongly| firmly| utterly)? "
     r"(?:condemn|discourage|oppose)\b",
+    rf"^\W*(?:rather than|instead of) (?:{GIVE}|{SERVE}){END}(?<=ing)[^.]{{0,80}}, (?:i|we|let)"
+    r"(?:'d| would| must)?(?: \w+)? (?:encourage|urge|invite|ask|us focus)\b",
     rf"{SPEAKER}(?:{DO_NOT}| never| would never|'d never| ?{CANNOT}){ADVERBS} "
     r"(?:condone|support|endorse|encourage|promote|advocate|approve)\b",
     r"\b(?:i|we)(?: must| have to| need to| should| would like to| want to|'d like to| feel "
     r"compelled to)"
-    r"(?: \w+)? (?:inform|remind|point out|emphasi[sz]e|clarify|stress|note|warn|caution|tell you|"
-    r"let you know|state|be clear)\b[^.]{0,160}\b(?:not|never|illegal|unethical|harmful|dangerous|"
-    r"wrong|inappropriate|against|unacceptable|n't)\b",
+    r"(?: \w+)? (?:inform|remind|advise|point out|emphasi[sz]e|clarify|stress|note|warn|caution|"
+    r"tell you|let you know|state|be clear)\b[^.]{0,160}\b(?:not|never|illegal|unethical|"
+    r"harmful|dangerous|wrong|inappropriate|against|unacceptable|n't)\b",
     rf"\b(?:it|this|that|doing so)(?: is|'s| would be|'d be| isn't| wouldn't be| can be)"
     rf"(?: \w+){{0,3}}? {_BAD}(?:,? (?:or|and) \w+){{0,2}} (?:for \w+ )?to (?:provide|give|write|"
     r"create|generate|offer|share|discuss|assist|help|answer|promote|encourage|make (?:jokes|fun|"
@@ -165,7 +188,7 @@ WARNS = compiled(
 RESERVES = compiled(
     rf"{UNABLE}(?!{IDIOM})(?:{GIVE}|{SERVE}){END}",
     rf"{UNABLE}{SENSE}",
-    rf"^\W*i{ADVERBS}(?: ?{CANNOT}|{AM}{ADVERBS} {NOT_ABLE}(?: to)?) (?!{IDIOM}|{KNOW}\b)\w",
+    rf"^\W*i{ADVERBS}(?: ?{CANNOT}|{AM}{ADVERBS} {NOT_ABLE}(?: to)?) (?!to\b|{IDIOM}|{KNOW}\b)\w",
     rf"{SPEAKER}{DO_NOT} (?:\w+ )?have (?:\w+ )?(?:access|any (?:personal )?(?:information|"
     rf"opinions?|"
     r"knowledge|feelings)|personal|feelings|opinions?|the ability|information|real)",

@@ -22,7 +22,10 @@ def compiled(*patterns: str) -> re.Pattern[str]:
 
 # --- who cannot, may not or will not ---------------------------------------------------------
 
-SPEAKER = r"\b(?:i|we)\b(?: ?,[^,.;]{1,80},|(?: am|'m) an? [^,.;]{1,60}? and)?"
+SPEAKER = (
+    r"(?<!if )(?<!when )(?<!unless )\b(?:i|we)\b"
+    r"(?: ?,[^,.;]{1,80},|(?: am|'m) an? [^,.;]{1,60}? and)?"
+)
 ADVERB = any_of(r"""
     really | simply | just | also | still | therefore | thus | unfortunately | regrettably |
     sadly | absolutely | certainly | definitely | honestly | truly | respectfully | politely |
@@ -37,11 +40,11 @@ CANNOT = any_of(r"""
     not | mustn't | may not | shall not | (?:shouldn't|should not)(?! (?:be|have)\b) | (?:do
     not|don't) think (?:that )?i (?:can|should)
 """)
-AM = r"(?: am| are|'m|'re| was| have been|'ve been)"
+AM = r"(?: am| are|'m|'re| will be|'ll be| was| have been|'ve been)"
 NOT_ABLE = any_of(r"""
-    not (?:able|willing|going|allowed|permitted|authori[sz]ed|supposed|meant|designed|intended|
-    programmed|equipped|prepared|inclined|at liberty|in a position|ready|here|about|trained) |
-    unable | unwilling | (?:choosing|opting|going) not | prevented | kept | forbidden |
+    not (?:able|willing|going|gonna|allowed|permitted|authori[sz]ed|supposed|meant|designed|
+    intended|programmed|equipped|prepared|inclined|at liberty|in a position|ready|here|about|
+    trained) | unable | unwilling | (?:choosing|opting|going) not | prevented | kept | forbidden |
     prohibited | restricted | barred |
     (?:programmed|designed|trained|instructed|built|made|obliged|required|supposed) (?:not|to
     (?:avoid|decline|refuse|refrain from|not|never))
@@ -60,8 +63,8 @@ UNWILLING = (
 )
 # Up to the act.
 UNABLE = (
-    rf"{SPEAKER}{ADVERBS}(?: ?{CANNOT}|{AM}{ADVERBS} {NOT_ABLE}|{AM} {UNEASY}|{LACKS}|"
-    rf"{UNWILLING})"
+    rf"(?:{SPEAKER}{ADVERBS}(?: ?{CANNOT}|{AM}{ADVERBS} {NOT_ABLE}|{AM} {UNEASY}|{LACKS}|"
+    rf"{UNWILLING})|\b(?:and|but|so) am{ADVERBS} {NOT_ABLE})"
     rf"{ADVERBS}(?: be(?: able)?)?(?: to| from| with| about)?(?: be)?{ADVERBS} "
 )
 MUST = any_of(r"""
@@ -97,14 +100,16 @@ END = r"\w{0,8}\b"
 IDIOM = any_of(r"""
     (?:help|helping) (?:but|feel\w*|notic\w*|think\w*|wonder\w*|myself|laugh\w*|smil\w*|it\b) |
     tell (?:from|if|whether|which|when|exactly|you (?:which|whether|if|for sure|exactly|when)) |
-    (?:recommend|suggest|endorse)[^.]{0,60}\benough\b
+    answer for | (?:recommend|suggest|endorse)[^.]{0,60}\benough\b
 """)
 REQUESTED = any_of(r"""
-    that | this | these | those | it | such | your | requests? | questions? | prompts? |
-    instructions? | information | guidance | details? | advice | content | materials? | how to |
-    guides? | directions? | steps | methods? | answers? | assistance | help | anything |
-    anyone | anybody | someone | illegal | harmful | unethical | dangerous | jokes? |
-    hat(?:e|red|eful) | violen\w* | recipes? | tips | ways?
+    that | this | these | those | it | them | one(?=\W*$|[.,;]) | such | your | requests? |
+    questions? | prompts? | instructions? | information | guidance | details? | advice |
+    content | materials? | how | guides? | directions? | steps | methods? | answers? |
+    assistance | help | anything | anyone | anybody | someone | illegal | harmful |
+    unethical | dangerous | jokes? | hat(?:e|red|eful) | violen\w* | recipes? | tips | ways? |
+    walkthroughs? | tutorials? | exploits? |
+    in any (?:form|framing|context|way|circumstances?)
 """)
 REQUEST = rf"(?=[^.;:]{{0,60}}\b{REQUESTED}\b)"
 # What a program lacks, or a careful adviser leaves open: no word on the request as such.
@@ -113,9 +118,9 @@ LIMITED = any_of(r"""
     tomorrow | latest | live | up-to-date | exact | precise | images? | pictures? | photos? |
     screens? | links? | files? | internet | brows\w+ | weather | medical | legal | financial |
     professional | tax | investment | diagnos\w+ | opinions? | preferences? | feelings |
-    experiences? | without (?:more|further|knowing|seeing|additional) | myself | physically | in
-    person | here | by hand | every | each | all (?:of )?the | everything | too much | too
-    many | for certain
+    experiences? | without (?:more|further|knowing|seeing|additional) | myself |
+    (?<!to )physically | in person | here | by hand | every | each | all (?:of )?the |
+    the (?:whole|entire) | everything | too much | too many | for certain | lightly | often
 """)
 UNLIMITED = rf"(?![^.;]{{0,50}}\b{LIMITED}\b)"
 SENSE = any_of(r"""
@@ -125,7 +130,8 @@ SENSE = any_of(r"""
 KNOW = any_of(r"""
     say | think | know | remember | understand | make it | come | wait | believe | stress |
     imagine | complain | thank | agree | overstate | get | sleep | lie | deny | be | have |
-    always
+    always | attend | join | visit | travel | afford | pay | reach | accept | pretend | claim |
+    sugar-?coat | bore | repeat | mind
 """)
 TURN_DOWN = any_of(r"""
     decline | refuse | say no(?= to|\W*$|[.,;:]) | abstain | refrain | reject | opt out |

@@ -46,10 +46,19 @@ _HANDED_OVER = re.compile(
     r"arabic|portuguese|korean|latin|scene|story|poem|dialog(?:ue)?|script|draft|template)\b"
     r"[^.:!?\n]{0,80}:"
     r"|(?<!i'll )(?<!i will )(?<!i would )(?<!i'd )(?<!i should )(?<!i must )"
-    r"\b(?:say|write|reply|respond|text|tell (?:him|her|them|it)|answer)(?: with)?(?: this)?:",
+    r"\b(?:say|write|reply|respond|text|tell (?:him|her|them|it)|answer)(?: with)?(?: this)?:"
+    r"|\b(?:said|wrote|replied|answered|shouted|whispered)(?: back)?:",
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"^ ?(?:dear (?!user|friend)|subject:)", re.IGNORECASE)
+_GREETING = re.compile(
+    r"^ ?(?:hi|hello|hey|good \w+) (?!there|user|friend)[\w .]{1,40}[,!]?$", re.I
+)
+_FAREWELL = re.compile(
+    r"^ ?(?:(?:all the |with )?(?:best|kind|warm)(?:est)?(?: (?:regards|wishes))?|regards|"
+    r"sincerely|yours(?: \w+)?|cheers|thanks|thank you|love),?$",
+    re.IGNORECASE,
+)
 _STOP = re.compile(r"(?<=[.!?;])[\"')\]]*\s+|(?<=[。！？；؟।])[\"')]*")
 _WORD = re.compile(r"\w")
 
@@ -97,9 +106,13 @@ def _with_speaker(lines: list[str]) -> Iterator[tuple[str, bool]]:
     bare = [_MARKUP.sub("", line) for line in lines]
     others = [bool(_LABEL.match(line)) and not _OWN_LABEL.match(line) for line in bare]
     dialogue = sum(others) >= 2
+    labels = [line.partition(":")[0] for line, other in zip(bare, others, strict=True) if other]
+    if len(set(labels)) < len(labels):  # somebody speaks twice, and answers are part of it
+        others = [bool(_LABEL.match(line)) for line in bare]
+    signed = any(map(_FAREWELL.match, bare))
     letter = handed = begun = False
     for line, other in zip(bare, others, strict=True):
-        letter = letter or bool(_LETTER.match(line))
+        letter = letter or bool(_LETTER.match(line) or (signed and _GREETING.match(line)))
         begun = handed and (begun or bool(line.strip()))
         handed = handed and not (begun and not line.strip())
         own = not (letter or handed or (dialogue and other))
