@@ -22,6 +22,7 @@ from components.lm.templates import (
     turns_of,
 )
 from components.lm.thought_formats import MARK, SPEAKS_OF_THOUGHT, reads
+from components.storage import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,6 +46,7 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     turns_of(tokenizer)
     render(tokenizer, [_LONG], generation=True, cached=True)
     return [
+        *_check_places(tokenizer),
         *_check_start(tokenizer),
         *_check_lead(tokenizer),
         *_check_end(tokenizer),
@@ -52,6 +54,19 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> list[str]:
         *_check_tokens(tokenizer),
         *_check_date(tokenizer),
     ]
+
+
+def _check_places(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """Yield a sentence for each file that holds another template than the one in use."""
+    folder = Path(tokenizer.name_or_path)
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        stored = read_json(folder / name) if (folder / name).is_file() else {}
+        other = stored.get("chat_template") if isinstance(stored, dict) else None
+        if isinstance(other, str) and other.strip() != str(tokenizer.chat_template).strip():
+            yield (
+                f"{folder / name} holds another template than {template_place(tokenizer)}, which "
+                "is the one in use; remove the one that the model was not trained with"
+            )
 
 
 def _check_start(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:

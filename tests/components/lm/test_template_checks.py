@@ -441,3 +441,14 @@ def test_marks_that_nobody_knows_are_told_and_can_be_named(tmp_path: Path):
 )
 def test_what_is_only_suspicious_is_told(template, told):
     assert any(told in line for line in check_template(tokenizer_of(template)))
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.json"])
+def test_a_second_template_is_told(tmp_path, name):
+    real("chatml").save_pretrained(tmp_path)
+    file = tmp_path / name
+    stored = json.loads(file.read_text()) if file.exists() else {}
+    for template, differs in ((CHATML, False), (PHI, True)):
+        file.write_text(json.dumps({**stored, "chat_template": template}))
+        told = check_template(load_tokenizer(tmp_path))
+        assert any(f"{file} holds another template" in line for line in told) is differs
