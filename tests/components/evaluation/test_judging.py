@@ -146,7 +146,7 @@ def test_a_row_is_cut_where_a_part_of_it_is(tmp_path):
     [
         ({"kind": "rubric", "model": "x"}, "harmful", ConfigError, "SAFEREACT_JUDGE_URL is not"),
         ({"kind": "harmbench", "model": "gone"}, "harmful", ConfigError, "is no local folder"),
-        ({"kind": "wildguard", "model": "data"}, "harmful", ModelError, "has no config.json"),
+        ({"kind": "wildguard", "model": "data"}, "harmful", ModelError, r"config\.json is missing"),
         ({"kind": "harmbench", "model": "data"}, "benign", ConfigError, "cannot judge benign"),
     ],
 )

@@ -179,7 +179,7 @@ def test_roles_may_be_missing_but_not_harmful_or_benign(random_prompts):
     [
         ({"calibration": "data/calibration/gone.jsonl"}, "gone.jsonl cannot be read"),
         ({"judges": {"mine": {"kind": "rubric", "model": "x"}}}, "SAFEREACT_JUDGE_URL does not"),
-        ({"judges": {"mine": {"kind": "wildguard", "model": "data"}}}, "has no config.json"),
+        ({"judges": {"mine": {"kind": "wildguard", "model": "data"}}}, r"config\.json is missing"),
     ],
 )
 def test_what_would_stop_the_judges_is_told_before_any_arm_is_asked(
