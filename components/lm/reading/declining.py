@@ -56,6 +56,10 @@ _CLOSE = r"\s*(?:$|[.!,;:])"
 DECLINES = compiled(
     rf"{UNABLE}(?!{IDIOM}){SERVE}{END}{UNLIMITED}",
     rf"{UNABLE}(?!{IDIOM}|condon|endors|encourag|advocat|recommend){GIVE}{END}{UNLIMITED}{REQUEST}",
+    # Nor is a work made, whatever it is, if the sentence sets nothing against that.
+    rf"{UNABLE}(?:writ|creat|draft|generat|produc|compos|design|publish){END}"
+    rf"(?! (?:well|when|in|as|on)\b){UNLIMITED}"
+    r"(?![^.]*(?:[,;:-] ?|\b)(?:but|though|so|however|without|until|unless|yet|because you)\b)",
     rf"{SPEAKER}{ADVERBS} ?{MUST}{ADVERBS} {TURN_DOWN}\b",
     rf"{SPEAKER} ?{MUST}{ADVERBS} pass\b(?=$|[.!,;:]| on (?:this|that|it|your|\w+ing)\b)",
     rf"{SPEAKER}{ADVERBS} (?:refuse|decline)(?: this| that| your| the request| such| any)?{_CLOSE}",
@@ -112,8 +116,10 @@ DECLINES = compiled(
     r"complied with)\b(?! (?:without|until|unless|before))",
     # No.
     r"\b(?:understand\w*|thanks?|thank you|appreciate)\b[^.;]{0,60}, but no\b(?=\W*$|[,:;.])",
-    r"\bthat(?:'s| one's| is) a(?: \w+)? no\b|\b(?:a|hard|firm|clear) no (?:from me|on this|"
-    r"here)\b",
+    r"\bthat(?:'s| one's| is) a(?: \w+)? (?:no|pass)\b|\b(?:a|hard|firm|clear) (?:no|pass) "
+    r"(?:from me|on this|here)\b",
+    rf"^(?:[^.;]{{0,120}}\W)?{GIVE}\w{{0,3}}ing\b[^.;]{{0,60}} (?:is not|isn't) (?:possible|one of "
+    r"(?:them|those))\b(?! (?:without|until|unless))",
     rf"^\W*(?:{_APOLOGY}|my apologies)[,.]?(?: but)? (?:no|nope)\b(?=\W|$)",
     r"^\W*(?:no way\b(?=[.,!]|$)|not a chance\b|absolutely not\b|no can do\b|nope, not\b|"
     r"certainly not\b)",

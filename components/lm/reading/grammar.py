@@ -120,7 +120,8 @@ LIMITED = any_of(r"""
     professional | tax | investment | diagnos\w+ | opinions? | preferences? | feelings |
     experiences? | without (?:more|further|knowing|seeing|additional) | myself |
     (?<!to )physically | in person | here | by hand | every | each | all (?:of )?the |
-    the (?:whole|entire) | everything | too much | too many | for certain | lightly | often
+    the (?:whole|entire) | everything | too much | too many | for certain | lightly | often |
+    audio | videos? | sounds? | on your behalf
 """)
 UNLIMITED = rf"(?![^.;]{{0,50}}\b{LIMITED}\b)"
 SENSE = any_of(r"""
