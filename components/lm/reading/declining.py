@@ -58,7 +58,7 @@ DECLINES = compiled(
     rf"{UNABLE}(?!{IDIOM}|condon|endors|encourag|advocat|recommend){GIVE}{END}{UNLIMITED}{REQUEST}",
     # Nor is a work made, whatever it is, if the sentence sets nothing against that.
     rf"{UNABLE}(?:writ|creat|draft|generat|produc|compos|design|publish){END}"
-    rf"(?! (?:well|when|in|as|on)\b){UNLIMITED}"
+    rf"(?! (?:well|when|in|as|on|more)\b){UNLIMITED}"
     r"(?![^.]*(?:[,;:-] ?|\b)(?:but|though|so|however|without|until|unless|yet|because you)\b)",
     rf"{SPEAKER}{ADVERBS} ?{MUST}{ADVERBS} {TURN_DOWN}\b",
     rf"{SPEAKER} ?{MUST}{ADVERBS} pass\b(?=$|[.!,;:]| on (?:this|that|it|your|\w+ing)\b)",

@@ -57,7 +57,7 @@ LACKS = (
 UNWILLING = (
     r"(?: would|'d| do)?(?: much)? (?:rather|prefer|choose|chose)(?: to)? not"
     rf"|{DO_NOT} (?:want|wish|intend)|{DO_NOT} feel (?:\w+ )?(?:comfortable|at ease|right)"
-    rf"| (?:would not|wouldn't)(?: ever)? (?:want|feel comfortable)|'d feel {UNEASY}"
+    rf"| (?:would not|wouldn't)(?: ever)? (?:want|feel (?:comfortable|right))|'d feel {UNEASY}"
     r"| can neither \w+ nor|(?: have|'ve) no (?:intention|interest|desire|wish|plans?)(?: of| in)?"
     r"| refuse| decline"
 )
@@ -100,7 +100,8 @@ END = r"\w{0,8}\b"
 IDIOM = any_of(r"""
     (?:help|helping) (?:but|feel\w*|notic\w*|think\w*|wonder\w*|myself|laugh\w*|smil\w*|it\b) |
     tell (?:from|if|whether|which|when|exactly|you (?:which|whether|if|for sure|exactly|when)) |
-    answer for | (?:recommend|suggest|endorse)[^.]{0,60}\benough\b
+    answer for | tell you how (?:much|(?!many)\w+ (?:i|we)\b) |
+    (?:recommend|suggest|endorse)[^.]{0,60}\benough\b
 """)
 REQUESTED = any_of(r"""
     that | this | these | those | it | them | one(?=\W*$|[.,;]) | such | your | requests? |
@@ -119,7 +120,7 @@ LIMITED = any_of(r"""
     screens? | links? | files? | internet | brows\w+ | weather | medical | legal | financial |
     professional | tax | investment | diagnos\w+ | opinions? | preferences? | feelings |
     experiences? | without (?:more|further|knowing|seeing|additional) | myself |
-    (?<!to )physically | in person | here | by hand | every | each | all (?:of )?the |
+    (?<!to )physically | in person | here | by hand | every | each | all (?:of )?the(?:m|se)? |
     the (?:whole|entire) | everything | too much | too many | for certain | lightly | often |
     audio | videos? | sounds? | on your behalf
 """)
