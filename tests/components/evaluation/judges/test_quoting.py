@@ -227,9 +227,9 @@ def test_the_digest_is_that_of_what_is_quoted():
 
 
 def changed(module, folder):
-    """Return `module` from a copy that differs from it by a comment."""
+    """Return `module` from a copy that differs from it by a statement."""
     copy = folder / Path(module.__file__).name
-    copy.write_bytes(Path(module.__file__).read_bytes() + b"# another\n")
+    copy.write_bytes(Path(module.__file__).read_bytes() + b"MORE = 1\n")
     spec = importlib.util.spec_from_file_location(f"changed_{copy.stem}", copy)
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
