@@ -33,6 +33,8 @@ def settle_environment() -> None:
         os.environ.setdefault(name, value)
     # PEFT 0.21 asks transformers 5 for a name that goes away with transformers 6.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    # transformers 5.24 renames the argument to one that 5.23 does not know.
+    warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
     _keep_freed_memory()
 
 
