@@ -14,6 +14,7 @@ from platform import python_version
 
 import psutil
 
+from components.errors import RegistryError
 from components.launcher import VARIABLE, named_launcher
 from components.provenance import git_commit, untracked
 from components.workspace import DECIDING, Workspace
@@ -104,8 +105,28 @@ def check_repository(workspace: Workspace) -> Iterator[Finding]:
 
 def check_servers(workspace: Workspace) -> Iterator[Finding]:
     """Yield whether the servers that the environment names answer, else their embedded stores."""
-    yield _server("mlflow", "MLFLOW_TRACKING_URI", workspace.tracking_store)
+    mlflow = _server("mlflow", "MLFLOW_TRACKING_URI", workspace.tracking_store)
+    asked = mlflow.state is State.OK and os.environ.get("MLFLOW_TRACKING_URI")
+    yield (_refusal_of_registry(workspace) or mlflow) if asked else mlflow
     yield _server("prefect", "PREFECT_API_URL", workspace.prefect_home)
+
+
+def _refusal_of_registry(workspace: Workspace) -> Finding | None:
+    """Return why the registry could not be used, asked as a run would; None where it can be.
+
+    A server's /health asks for no password. A database is not opened, since that might make it.
+    """
+    from components.release.registry import Registry
+    from components.release.registry_client import address_of
+
+    try:
+        address = address_of(os.environ["MLFLOW_TRACKING_URI"], workspace.tracking_store)
+        if address.startswith("http"):
+            Registry(workspace.root).find_model("doctor")
+    except RegistryError as error:
+        what, _, remedy = str(error).partition("; ")
+        return Finding("mlflow", State.MISSING, what, remedy)
+    return None
 
 
 def _server(subject: str, variable: str, store: Path) -> Finding:

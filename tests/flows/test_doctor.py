@@ -233,6 +233,13 @@ def test_a_server_that_does_not(whole, server, monkeypatch):
     assert "ConnectError" in prefect.told
 
 
+@pytest.mark.parametrize("address", ["localhost:5000", "file:///store", "htp://host"])
+def test_an_address_that_the_registry_refuses_is_not_ok(whole, monkeypatch, address):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    mlflow = next(machine.check_servers(whole))
+    assert mlflow.state is State.MISSING and "sqlite://" in mlflow.told + mlflow.remedy
+
+
 def test_what_cannot_be_read_or_written(whole: Workspace, profile: Profile):
     path = whole.root / "data" / "embedded" / "tiny" / "train.jsonl"
     path.chmod(0)

@@ -12,6 +12,8 @@ from components.release.registration import register
 from components.release.registry import CANDIDATE, CHAMPION, Registry
 from components.release.studies import open_study
 from components.storage import digest_folder
+from flows.findings import State
+from flows.machine import check_servers
 from tests.components.release.conftest import finished_profile
 from tests.components.release.test_studies import trial_run
 from tests.releases import write_all
@@ -69,6 +71,14 @@ def test_refused_credentials_are_told_as_such(workspace, registry, names, monkey
         with pytest.raises(RegistryError, match=r"credentials.*MLFLOW_TRACKING_USERNAME") as caught:
             use()
         assert "a-wrong-one" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_doctor_asks_as_a_run_would(workspace, registry, monkeypatch):
+    assert next(check_servers(workspace)).state is State.OK
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-wrong-one")
+    finding = next(check_servers(workspace))
+    assert finding.state is State.MISSING and "MLFLOW_TRACKING_USERNAME" in finding.remedy
+    assert "a-wrong-one" not in finding.told + finding.remedy
 
 
 def test_who_may_only_read_is_told_so_and_changes_nothing(
