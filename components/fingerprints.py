@@ -27,7 +27,7 @@ _NO_INPUT = re.compile(r"^\.|~$|\.pyc?$")  # modules themselves, and what editor
 class _Module:
     """A module as it is on disk."""
 
-    digest: str  # of its code, and of a package's files beside it
+    digest: str  # of its code, and of the files beside it, where it can read them
     names: frozenset[str]  # what it needs: its package, and what it imports, modules or not
 
 
@@ -36,7 +36,8 @@ class Code:
 
     Modules are named as in an import statement, and one is in a closure where it is imported
     anywhere in another, in functions too, but for imports that only type checkers see. With it come
-    the packages that hold it, and whatever they hold beside modules: templates count byte for byte.
+    the packages that hold it. Of a module that uses `__file__` what its package holds beside
+    modules counts, too: templates byte for byte.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
@@ -83,7 +84,8 @@ def _read(name: str, file: Path) -> _Module:
     parent = name.rpartition(".")[0]
     package = name if file.stem == _INIT else parent
     digest, imported = _parsed(file.read_bytes(), package)
-    beside = _beside(file.parent) if file.stem == _INIT else []
+    # Only a module that knows where it lies can read what lies beside it.
+    beside = _beside(file.parent) if b"__file__" in file.read_bytes() else []
     return _Module(
         digest_bytes(json.dumps([digest, *beside]).encode()), imported | {parent or name}
     )
