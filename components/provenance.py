@@ -63,7 +63,7 @@ def _untracked(root: Path, place: PurePosixPath, known: Set[PurePosixPath]) -> l
     if place not in known:
         above = [folder for folder in place.parents[:-1] if folder not in known]
         return [str(above[-1] if above else place)]
-    if not (root / place).is_dir():
+    if not (root / place).is_dir() or (root / place).is_symlink():  # git tracks the link
         return []
     inside = sorted(child.name for child in (root / place).iterdir() if child.name != _COMPILED)
     return [lost for name in inside for lost in _untracked(root, place / name, known)]

@@ -133,7 +133,7 @@ def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: 
     prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
     table = methods_table(workspace, comparison).splitlines()
     (row,) = (line for line in table if line.startswith("| base |"))
-    assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(MARK) == 1
+    assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(MARK) == 2
     assert [line for line in table if line.startswith(MARK)] == [
         "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
         "for it; none is repeated in what was trained on."
