@@ -58,7 +58,6 @@ Name = Annotated[str | None, typer.Argument(help="Registered model; else that of
 ProfileOrNone = Annotated[str | None, typer.Option("--profile", help="A file in profiles/.")]
 By = Annotated[str, typer.Option(help="Who decides.")]
 Why = Annotated[str, typer.Option(help="Why, in a sentence.")]
-FolderOption = Annotated[Path | None, typer.Option(file_okay=False)]
 FileOption = Annotated[Path | None, typer.Option(dir_okay=False)]
 
 
