@@ -117,7 +117,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with (
-            pytest.raises(InterruptionError, match=r"no room for .*finished before is kept"),
+            pytest.raises(InterruptionError, match=r"no room for .*what was finished is kept"),
             FinishedRequests(path) as finished,
         ):
             engine = finished.resume(Counted(tmp_path / "log"), "a")
