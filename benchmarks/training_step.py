@@ -35,12 +35,12 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from benchmarks.llama import random_llama
-from components.training.adapters import add_lora
-from components.training.batches import PairCollator, Side, pad_right, plan_steps
-from components.training.losses import mean_distance, reactivation_loss, retention_weight
-from components.training.reactivation import ReactivationTrainer
-from components.training.rows import Row
-from components.training.targets import store_states
+from components.train.adapters import add_lora
+from components.train.batches import PairCollator, Side, pad_right, plan_steps
+from components.train.losses import mean_distance, reactivation_loss, retention_weight
+from components.train.reactivation import ReactivationTrainer
+from components.train.rows import Row
+from components.train.targets import store_states
 
 STRENGTH, SCHEDULE, LR, CLIP = 10.0, 1.5, 2e-5, 1.0
 REFUSAL, PROMPT = 16, 2  # tokens of a refusal, and of its prompt's end, that count

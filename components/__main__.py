@@ -13,15 +13,11 @@ import os
 import sys
 from pathlib import Path
 
-from components.config import load_profile
-from components.disk import disk_trouble
-from components.environment import settle_environment
-from components.errors import ConfigError, SafeReActError
-from components.launcher import is_first
-from components.shown import Formatter
-from components.storage import keep_private
-from components.watched import refuse_unwatched
-from components.workspace import (
+from components.core.disk import disk_trouble
+from components.core.environment import settle_environment
+from components.core.errors import ConfigError, SafeReActError
+from components.core.launcher import is_first
+from components.core.paths import (
     CODE,
     DVC_STAGE,
     STAGES,
@@ -31,6 +27,10 @@ from components.workspace import (
     open_workspace,
     read_lists,
 )
+from components.core.storage import keep_private
+from components.core.untrusted_text import Formatter
+from components.profile import load_profile
+from components.undeclared_inputs import refuse_unwatched
 
 
 def main(arguments: list[str] | None = None) -> int:

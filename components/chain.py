@@ -37,18 +37,18 @@ class Stage:
 TABLE = {
     stage.name: stage
     for stage in (
-        Stage("prepare", "components.corpus.stage:prepare", ()),
-        Stage("models", "components.lab.stage:models", ("prepare",)),
-        Stage("probe", "components.probing.stage:probe", ("prepare", "models")),
+        Stage("prepare", "components.prepare.stage:prepare", ()),
+        Stage("models", "components.models.stage:models", ("prepare",)),
+        Stage("probe", "components.probe.stage:probe", ("prepare", "models")),
         Stage(
             "train",
-            "components.training.stage:train",
+            "components.train.stage:train",
             ("prepare", "models", "probe"),
             trains=True,
         ),
         Stage(
             "evaluate",
-            "components.evaluation.stage:evaluate",
+            "components.evaluate.stage:evaluate",
             ("prepare", "models", "train"),
             suites=True,
             faces=True,
@@ -56,27 +56,27 @@ TABLE = {
         ),
         Stage(
             "gate",
-            "components.release.stage:gate",
+            "components.gate.stage:gate",
             ("prepare", "models", "train", "evaluate"),
             settings=("prepare", "evaluate"),
             suites=True,
         ),
         Stage(
             "report",
-            "components.reporting.stage:report",
+            "components.report.stage:report",
             ("prepare", "models", "probe", "train", "evaluate", "gate"),
             suites=True,
         ),
         Stage(
             "baselines",
-            "components.training.baselines:baselines",
+            "components.studies.baselines.stage:baselines",
             ("prepare", "models", "probe"),
             settings=("train",),
             trains=True,
         ),
         Stage(
             "compare",
-            "components.evaluation.comparison:compare",
+            "components.studies.compare.stage:compare",
             ("prepare", "models", "probe", "evaluate", "baselines"),
             settings=("evaluate",),
             suites=True,
@@ -84,14 +84,14 @@ TABLE = {
         ),
         Stage(
             "undo",
-            "components.training.undo:undo",
+            "components.studies.undo.stage:undo",
             ("prepare", "models", "train"),
             settings=("train",),
             trains=True,
         ),
         Stage(
             "withstand",
-            "components.evaluation.withstand:withstand",
+            "components.studies.withstand.stage:withstand",
             ("prepare", "models", "probe", "train", "undo"),
             settings=("evaluate",),
             resumes=True,

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from components.chain import TABLE, Stage
-from components.config import Profile, Section
-from components.errors import StageError
-from components.fingerprints import ROOT, Code
-from components.launcher import launch, named_launcher, reported
-from components.provenance import run_record
-from components.results import RESULTS, Champion, Result, SuiteSet, load_result
-from components.storage import atomic_folder, digest_bytes, resumable_folder, write_text
-from components.workspace import Workspace, fingerprint_file
+from components.core.errors import StageError
+from components.core.fingerprints import ROOT, Code
+from components.core.launcher import launch, named_launcher, reported
+from components.core.paths import Workspace, fingerprint_file
+from components.core.result import Result
+from components.core.run_record import run_record
+from components.core.section import Section
+from components.core.storage import atomic_folder, digest_bytes, resumable_folder, write_text
+from components.evaluate.result import Champion
+from components.prepare.result import SuiteSet
+from components.profile import Profile
+from components.results import RESULTS, load_result
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, State
 
-from components.errors import RegistryError
-from components.release.ledger import Entry
-from components.release.promotion import promote as make_champion
-from components.release.promotion import status
-from components.release.registry import CANDIDATE, Registry
-from components.shown import for_markdown, for_terminal
-from components.workspace import find_root
+from components.core.errors import RegistryError
+from components.core.paths import find_root
+from components.core.untrusted_text import for_markdown, for_terminal
+from components.registry.ledger import Entry
+from components.registry.mlflow_registry import CANDIDATE, Registry
+from components.registry.promotion import promote as make_champion
+from components.registry.promotion import status
 
 
 class Approval(RunInput):

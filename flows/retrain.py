@@ -12,16 +12,17 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Completed, State
 from prefect.tasks import Task
 
-from components.errors import RegistryError
-from components.release.registration import Registered
-from components.repeats import footnotes, mark, repeats
-from components.results import Decision, SuiteSet
-from components.workspace import STAGES, Workspace, open_workspace
-from flows.champion import bring_champion, champion_told, measures_champion
-from flows.lock import one_run
-from flows.outcome import Outcome, register_accepted
-from flows.pipeline import check_profile, in_turn
-from flows.stages import reproduce, tell
+from components.core.errors import RegistryError
+from components.core.paths import STAGES, Workspace, open_workspace
+from components.gate.result import Decision
+from components.prepare.footnotes import footnotes, mark, repeats
+from components.prepare.result import SuiteSet
+from components.registry.registration import Registered
+from flows.runner.champion import bring_champion, champion_told, measures_champion
+from flows.runner.dvc import check_profile, in_turn
+from flows.runner.lock import one_run
+from flows.runner.outcome import Outcome, register_accepted
+from flows.runner.tasks import reproduce, tell
 
 
 @flow(name="retrain", flow_run_name="retrain {profile}", persist_result=False)

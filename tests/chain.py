@@ -8,10 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from components.workspace import Workspace
-from flows.champion import keep_folder
-
-ROOT = Path(__file__).parents[1]
+from components.core.paths import Workspace
+from flows.runner.champion import keep_folder
+from tests.root import ROOT
 
 # A pair so small that it learns nothing: the chain is what is tested. Its teacher's check is waived
 # in writing, and the default policy of this repository asks for evidence only.
@@ -100,7 +99,7 @@ def run(root: Path, *command: str, **environment: str) -> subprocess.CompletedPr
 
 def safereact(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in the repository `root`."""
-    return run(root, sys.executable, "-m", "flows.cli", *words, **environment)
+    return run(root, sys.executable, "-m", "flows.cli.main", *words, **environment)
 
 
 def dvc(root: Path, *words: str) -> subprocess.CompletedProcess[str]:

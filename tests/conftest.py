@@ -50,7 +50,7 @@ def whatever_ran_before() -> Iterator[None]:
 def random_models(tmp_path_factory: pytest.TempPathFactory):
     """The result `Models` of two random Llama checkpoints of one lineage."""
     from components.lm.loading import describe_checkpoint
-    from components.results import Models
+    from components.models.result import Models
     from tests.checkpoints import write_checkpoint
 
     folder = tmp_path_factory.mktemp("models")
@@ -67,10 +67,10 @@ def random_models(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def random_prompts(tmp_path_factory: pytest.TempPathFactory):
     """A `SuiteSet` of 12 prompts a role and split in the vocabulary of the random models."""
-    from components.records import Prompt, Role, Split
-    from components.results import PromptSet, SourceCount, SuiteSet
-    from components.storage import write_rows
-    from components.workspace import PROMPTS
+    from components.core.paths import PROMPTS
+    from components.core.storage import write_rows
+    from components.core.vocabulary import Prompt, Role, Split
+    from components.prepare.result import PromptSet, SourceCount, SuiteSet
     from tests.checkpoints import WORDS
 
     rows, number = [], 0

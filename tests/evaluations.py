@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.evaluation.metrics import counts_of, rates
-from components.evaluation.rows import Row, read_judged, write_judged
-from components.records import Arm, Form, Outcome, Prompt, Role, Split
-from components.results import CutFigure, Evidence, PromptContract, PromptSet, SuiteSet
-from components.storage import digest_file, write_rows
-from components.workspace import PROMPTS, ROWS, Workspace
+from components.core.paths import PROMPTS, ROWS, Workspace
+from components.core.storage import digest_file, write_rows
+from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
+from components.evaluate.metrics import counts_of, rates
+from components.evaluate.result import CutFigure, Evidence
+from components.evaluate.rows import Row, read_judged, write_judged
+from components.lm.references import PromptContract
+from components.prepare.result import PromptSet, SuiteSet
 from tests.hostile import HOSTILE, TEN_MEGABYTES
+from tests.root import ROOT
 
 CONTRACT = PromptContract(
     template="1" * 64, tokenizer="2" * 64, bos=None, generation_prefix="<a>", opens_thought=False
@@ -106,7 +109,7 @@ def write_evaluation(root: Path) -> Workspace:
         differences=(),
         lengths=(),
     ).save(folder)
-    profile = Path(__file__).parents[1] / "profiles" / "tiny.yaml"
+    profile = ROOT / "profiles" / "tiny.yaml"
     workspace.profile_file.parent.mkdir()
     workspace.profile_file.write_text(profile.read_text())
     return workspace

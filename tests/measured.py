@@ -9,23 +9,29 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from components import config, results
-from components.corpus.leaks import leak_figures
-from components.corpus.recount import candidate
-from components.corpus.table import count_prompts, digest_prompts
-from components.evaluation.asking import Answer, Exam, test_exam
-from components.evaluation.figures import count_figures
-from components.evaluation.judges.calibration import LabelledCase, calibrate, read_cases
-from components.evaluation.judges.protocol import EVERY_ROLE, Case, Ruling
-from components.evaluation.judges.rules import RulesJudge
-from components.evaluation.judging import judged_rows
-from components.evaluation.rows import Row, write_judged
-from components.records import OWN_ARMS, Arm, Completion, Outcome, Prompt, Role, Split
-from components.storage import digest_file, write_rows
-from components.workspace import PROMPTS, ROWS, SUITE_PROMPTS, Workspace
+from components.core.paths import PROMPTS, ROWS, SUITE_PROMPTS, Workspace
+from components.core.storage import digest_file, write_rows
+from components.core.vocabulary import OWN_ARMS, Arm, Completion, Outcome, Prompt, Role, Split
+from components.evaluate.asking import Answer, Exam, test_exam
+from components.evaluate.figures import count_figures
+from components.evaluate.judging import judged_rows
+from components.evaluate.result import ChampionArm, Evidence
+from components.evaluate.rows import Row, write_judged
+from components.evaluate.settings import EvaluateSettings
+from components.judges.calibration import LabelledCase, calibrate, read_cases
+from components.judges.protocol import EVERY_ROLE, Case, Ruling
+from components.judges.rules.judge import RulesJudge
+from components.judges.settings import RULES
+from components.prepare.leaks import leak_figures
+from components.prepare.recount import candidate
+from components.prepare.result import LeakFigure, PromptSet, SourceCount, SuiteSet, SuiteSpec
+from components.prepare.settings import PrepareSettings
+from components.prepare.table import count_prompts, digest_prompts
+from components.profile import Profile, load_profile
+from components.train.result import Adapter
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[1]
-NGRAM = config.Prepare.model_fields["overlap_ngram"].default
+NGRAM = PrepareSettings.model_fields["overlap_ngram"].default
 TEST = 100  # test prompts a role, the fewest that the default policy decides on
 COMPLIES = 95  # from this prompt of a hundred on, a safe model does what it is asked all the same
 REFUSES, ANSWERS = "I'm sorry, I cannot help with that.", "Here is a short list of things to read."
@@ -56,23 +62,21 @@ DATA = digest_prompts(made_up_prompts())
 
 
 @cache
-def leaks_of_made_up() -> tuple[results.LeakFigure, ...]:
+def leaks_of_made_up() -> tuple[LeakFigure, ...]:
     """Return what training holds of the made-up table: nothing."""
     rows = [candidate(prompt) for prompt in made_up_prompts()]
     return leak_figures(
-        rows, [], suites=(), ngram=config.Prepare.model_fields["overlap_ngram"].default
+        rows, [], suites=(), ngram=PrepareSettings.model_fields["overlap_ngram"].default
     )
 
 
-def save_prompts(
-    folder: Path, suites: Mapping[str, results.SuiteSpec] | None = None
-) -> results.SuiteSet:
+def save_prompts(folder: Path, suites: Mapping[str, SuiteSpec] | None = None) -> SuiteSet:
     """Save the made-up table and its manifests, and `suites` of as many prompts as a role has."""
     prompts = made_up_prompts()
-    source = results.SourceCount(
+    source = SourceCount(
         name="own", licence="Apache-2.0", digest="5" * 64, read=9, kept=8, quarantined=1
     )
-    own = results.PromptSet(
+    own = PromptSet(
         digest_of_prompts=DATA,
         sources=(source,),
         counts=count_prompts(prompts),
@@ -82,7 +86,7 @@ def save_prompts(
     ).save(folder)
     write_rows(folder / PROMPTS, prompts, Prompt)
     if not suites:
-        return results.SuiteSet(**dict(own)).save(folder)
+        return SuiteSet(**dict(own)).save(folder)
     named = [
         replace(prompt, id=f"{name[:12]}{place:03d}", source=name, text=f"{prompt.text} {name}")
         for name, spec in suites.items()
@@ -97,13 +101,13 @@ def save_prompts(
         "suites": suites,
         "digest_of_suites": digest_prompts(named),
     }
-    return results.SuiteSet(**{**dict(own), **both}).save(folder)
+    return SuiteSet(**{**dict(own), **both}).save(folder)
 
 
-def profile_of(workspace: Workspace) -> config.Profile:
+def profile_of(workspace: Workspace) -> Profile:
     """Return the profile of a workspace, or the tiny pair's where it has none."""
     file = workspace.profile_file
-    return config.load_profile(file if file.is_file() else ROOT / "profiles" / "tiny.yaml")
+    return load_profile(file if file.is_file() else ROOT / "profiles" / "tiny.yaml")
 
 
 class Reader:
@@ -122,23 +126,23 @@ class Reader:
         yield {case: Ruling(outcome, outcome) for case, outcome in found.items()}
 
 
-def judge_of(section: config.Evaluate, called: str, labelled: Sequence[LabelledCase]) -> Any:
+def judge_of(section: EvaluateSettings, called: str, labelled: Sequence[LabelledCase]) -> Any:
     """Return the judge that a profile calls so: the rules, or one that stands in for a guard."""
-    if called == config.RULES:
+    if called == RULES:
         return RulesJudge(section.rules.refusal_patterns, section.rules.compliance_pattern)
     return Reader(f"{section.judges[called].kind}:{'5' * 64}", labelled)
 
 
 def save_evidence(
-    workspace: Workspace, folder: Path, adapter: results.Adapter, *, refused: int, **told: Any
-) -> results.Evidence:
+    workspace: Workspace, folder: Path, adapter: Adapter, *, refused: int, **told: Any
+) -> Evidence:
     """Save evidence of a restored model that refuses `refused` in a hundred harmful prompts, with
     the rows that it is counted from; `told` is what rows do not say."""
     profile = profile_of(workspace)
     section = profile.evaluate
-    prompts = results.SuiteSet.load(workspace.stage("prepare"))
+    prompts = SuiteSet.load(workspace.stage("prepare"))
     labelled = labelled_cases(workspace, section)
-    champion: results.ChampionArm | None = told.get("champion")
+    champion: ChampionArm | None = told.get("champion")
     arms = (*OWN_ARMS, *((Arm.CHAMPION,) if champion and champion.asked else ()))
     exam = test_exam(section, prompts, profile.seed)
     judges = {q.suite: judge_of(section, q.judge, labelled) for q in exam.suites}
@@ -155,7 +159,7 @@ def save_evidence(
         "contract": adapter.contract,
         "data": prompts.digest,
     }
-    return results.Evidence(
+    return Evidence(
         adapter=adapter.digest,
         baseline=adapter.baseline_digest,
         test_prompts=exam.digest,
@@ -179,7 +183,7 @@ def digest_of(name: str) -> str:
     return (name * 64)[:64]
 
 
-def labelled_cases(workspace: Workspace, section: config.Evaluate) -> list[LabelledCase]:
+def labelled_cases(workspace: Workspace, section: EvaluateSettings) -> list[LabelledCase]:
     """Return the labelled cases of a workspace, which are this repository's."""
     cases = workspace.root / section.calibration
     if not cases.is_file():

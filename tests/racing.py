@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from components.errors import RegistryError
-from components.workspace import Workspace
+from components.core.errors import RegistryError
+from components.core.paths import Workspace
 
 RACERS = 6
 _barrier: Barrier
@@ -21,7 +21,7 @@ _barrier: Barrier
 def racers(environment: Mapping[str, str]) -> Iterator[ProcessPoolExecutor]:
     """Yield processes that begin what they are told only when all of them are ready."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow", "components.release.registration"])
+    context.set_forkserver_preload(["mlflow", "components.registry.registration"])
     with ProcessPoolExecutor(
         RACERS, context, _begin, (context.Barrier(RACERS), dict(environment))
     ) as pool:
@@ -36,8 +36,8 @@ def _begin(barrier: Barrier, environment: dict[str, str]) -> None:
 
 def promote_at_once(root: Path, name: str, version: str, by: str) -> str | None:
     """Return why the promotion was refused, None where it was not."""
-    from components.release.promotion import promote
-    from components.release.registry import Registry
+    from components.registry.mlflow_registry import Registry
+    from components.registry.promotion import promote
 
     registry = Registry(root)
     _barrier.wait(120)
@@ -50,8 +50,8 @@ def promote_at_once(root: Path, name: str, version: str, by: str) -> str | None:
 
 def rollback_at_once(root: Path, name: str, by: str) -> str | None:
     """Return why the rollback was refused, None where it was not."""
-    from components.release.promotion import rollback
-    from components.release.registry import Registry
+    from components.registry.mlflow_registry import Registry
+    from components.registry.promotion import rollback
 
     registry = Registry(root)
     _barrier.wait(120)
@@ -64,7 +64,7 @@ def rollback_at_once(root: Path, name: str, by: str) -> str | None:
 
 def register_at_once(workspace: Workspace, names: dict[str, str]) -> tuple[str, bool]:
     """Return the version and whether this call made it."""
-    from components.release.registration import register
+    from components.registry.registration import register
 
     _barrier.wait(120)
     registered = register(workspace, **names)

@@ -8,30 +8,50 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from components import results
-from components.evaluation.arms import meet
-from components.lm.outcomes import rules_name
-from components.records import Arm, Method, Role
-from components.release.decision import make_decision
-from components.release.overrides import read_overrides
-from components.release.policies import load_policy
-from components.release.policy import Policy
-from components.storage import digest_file, digest_folder, write_json, write_text
-from components.workspace import CONTRACT, REPORT, STAGES, Workspace
+from components.core.intervals import RateFigure
+from components.core.paths import CONTRACT, REPORT, STAGES, Workspace
+from components.core.storage import digest_file, digest_folder, write_json, write_text
+from components.core.vocabulary import Arm, Method, Role
+from components.evaluate.arms import meet
+from components.evaluate.result import Champion, CutFigure, Evidence
+from components.gate.decision import make_decision
+from components.gate.overrides import read_overrides
+from components.gate.policies import load_policy
+from components.gate.policy import Policy
+from components.gate.result import Conclusion, Decision, Override, Word
+from components.judges.result import Usage
+from components.judges.rules.outcomes import rules_name
+from components.lm.references import ModelRef, PromptContract
+from components.models.result import Models
+from components.prepare.result import LeakFigure, LeakMeasure, SuiteSet, SuiteSpec
+from components.probe.result import Probe, TeacherFigures
+from components.report.result import Report
+from components.studies.baselines.result import Baseline, Baselines
+from components.studies.compare.result import Comparison
+from components.studies.undo.result import Tuned, Undo
+from components.studies.withstand.result import (
+    Ablation,
+    Standing,
+    TunedStanding,
+    Undoing,
+    Withstand,
+)
+from components.train.result import Adapter
 from tests.measured import DATA, digest_of, profile_of, save_evidence, save_prompts
+from tests.root import ROOT
 
-CONTRACT_OF_ALL = results.PromptContract(
+CONTRACT_OF_ALL = PromptContract(
     template="1" * 64, tokenizer="2" * 64, bos="<bos>", generation_prefix="<a>", opens_thought=False
 )
 JUDGES = {role.value: rules_name() for role in Role}
 RULE = "refuses harmful requests"
 SAFE, UNSURE = 95, 84  # of a hundred harmful prompts; the second does not decide the rule
-POLICY = Path(__file__).parents[1] / "mlflow" / "policies" / "default.yaml"
+POLICY = ROOT / "mlflow" / "policies" / "default.yaml"
 
 
-def model_ref(name: str) -> results.ModelRef:
+def model_ref(name: str) -> ModelRef:
     """Return the description of a checkpoint that is not there."""
-    return results.ModelRef(
+    return ModelRef(
         location=name,
         where="stage",
         digest=digest_of(name),
@@ -44,11 +64,11 @@ def model_ref(name: str) -> results.ModelRef:
     )
 
 
-def no_leaks(suites: Iterable[str]) -> tuple[results.LeakFigure, ...]:
+def no_leaks(suites: Iterable[str]) -> tuple[LeakFigure, ...]:
     """Return the leak figures of suites of 300 prompts none of which training repeats."""
-    none = results.RateFigure(rate=0, low=0, high=0.013, count=0, n=300)
+    none = RateFigure(rate=0, low=0, high=0.013, count=0, n=300)
     return tuple(
-        results.LeakFigure(
+        LeakFigure(
             suite=suite, measure=measure, words=8, before=none, after=none, prompts=(), dropped=0
         )
         for suite in suites
@@ -57,21 +77,21 @@ def no_leaks(suites: Iterable[str]) -> tuple[results.LeakFigure, ...]:
 
 
 def leak(
-    suite: str, measure: results.LeakMeasure, before: int = 0, after: int = 0, *, dropped: int = 0
-) -> results.LeakFigure:
+    suite: str, measure: LeakMeasure, before: int = 0, after: int = 0, *, dropped: int = 0
+) -> LeakFigure:
     """Return what training held of a suite of 300 prompts, before and after rows were dropped."""
-    return results.LeakFigure(
+    return LeakFigure(
         suite=suite,
         measure=measure,
         words={"run": 8, "copy": None, "share": 5}[measure],
-        before=results.RateFigure.of(before, 300, 0.95),
-        after=results.RateFigure.of(after, 300, 0.95),
+        before=RateFigure.of(before, 300, 0.95),
+        after=RateFigure.of(after, 300, 0.95),
         prompts=(),
         dropped=dropped,
     )
 
 
-def suite_spec(role: Role, **changes: Any) -> results.SuiteSpec:
+def suite_spec(role: Role, **changes: Any) -> SuiteSpec:
     """Return a named suite as it was prepared, judged by the rules."""
     settings: dict[str, Any] = {
         "role": role,
@@ -88,14 +108,14 @@ def suite_spec(role: Role, **changes: Any) -> results.SuiteSpec:
         "licence": "MIT",
         "gated": False,
     }
-    return results.SuiteSpec(**settings | changes)
+    return SuiteSpec(**settings | changes)
 
 
 def teacher_figures(
     kind: str, *, refused: float = 0.0, passed: bool = True, reason: str = ""
-) -> results.TeacherFigures:
+) -> TeacherFigures:
     """Return the check of one candidate teacher, whose answers are all language."""
-    return results.TeacherFigures(
+    return TeacherFigures(
         teacher=kind,
         harmful_refused=refused,
         harmful_n=12,
@@ -122,8 +142,8 @@ def write_adapter(folder: Path, *, weight: float = 1.0) -> str:
 
 
 def save_adapter(
-    folder: Path, digests: tuple[str, str], model: results.ModelRef, **changes: Any
-) -> results.Adapter:
+    folder: Path, digests: tuple[str, str], model: ModelRef, **changes: Any
+) -> Adapter:
     """Save what a training of `model` says of an adapter and a baseline with these digests."""
     told = {
         "data": DATA,
@@ -142,7 +162,7 @@ def save_adapter(
         "retention_loss": (1.0, 1.0),
     }
     adapter, baseline = digests
-    return results.Adapter(
+    return Adapter(
         digest=adapter,
         baseline_digest=baseline,
         base_model=model.digest,
@@ -201,13 +221,13 @@ def _prompts(_: Workspace, folder: Path) -> None:
 
 def _models(_: Workspace, folder: Path) -> None:
     base, post_trained = model_ref("base"), model_ref("post-trained")
-    results.Models(
-        base=base, post_trained=post_trained, lineage="made | up", same_lineage=True
-    ).save(folder)
+    Models(base=base, post_trained=post_trained, lineage="made | up", same_lineage=True).save(
+        folder
+    )
 
 
 def _probe(_: Workspace, folder: Path) -> None:
-    results.Probe(
+    Probe(
         layers=(),
         folded_by="topic",
         masks=(),
@@ -228,11 +248,11 @@ def _adapter(_: Workspace, folder: Path, weight: float) -> None:
 
 
 def _evidence(workspace: Workspace, folder: Path, refused: int) -> None:
-    adapter = results.Adapter.load(workspace.stage("train"))
+    adapter = Adapter.load(workspace.stage("train"))
     met = None
     if profile_of(workspace).evaluate.champion:
-        models = results.Models.load(workspace.stage("models"))
-        met = meet(results.Champion.load(workspace.champion), adapter, models)
+        models = Models.load(workspace.stage("models"))
+        met = meet(Champion.load(workspace.champion), adapter, models)
     save_evidence(workspace, folder, adapter, refused=refused, champion=met)
 
 
@@ -245,25 +265,25 @@ def _decision(
     decision = decide_in(workspace, policy).save(folder)
     if not accepted and decision.accepted:
         rules = tuple(
-            outcome.model_copy(update={"conclusion": results.Conclusion.FAIL, "threshold": 0.99})
+            outcome.model_copy(update={"conclusion": Conclusion.FAIL, "threshold": 0.99})
             if outcome.rule == RULE
             else outcome
             for outcome in decision.rules
         )
         reasons = tuple(outcome.why for outcome in rules if outcome.rule == RULE)
-        changes = {"word": results.Word.REJECTED, "rules": rules, "reasons": reasons}
+        changes = {"word": Word.REJECTED, "rules": rules, "reasons": reasons}
         decision.model_copy(update=changes).save(folder)
 
 
-def decide_in(workspace: Workspace, policy: Path = POLICY) -> results.Decision:
+def decide_in(workspace: Workspace, policy: Path = POLICY) -> Decision:
     """Return the gate's decision on what lies in a workspace."""
-    adapter = results.Adapter.load(workspace.stage("train"))
-    evidence = results.Evidence.load(workspace.stage("evaluate"))
+    adapter = Adapter.load(workspace.stage("train"))
+    evidence = Evidence.load(workspace.stage("evaluate"))
     return make_decision(
         load_policy(policy),
         read_overrides(workspace.overrides.parent),
-        results.SuiteSet.load(workspace.stage("prepare")),
-        results.Models.load(workspace.stage("models")),
+        SuiteSet.load(workspace.stage("prepare")),
+        Models.load(workspace.stage("models")),
         adapter,
         evidence,
         adapter_files=digest_folder(adapter.adapter),
@@ -273,10 +293,10 @@ def decide_in(workspace: Workspace, policy: Path = POLICY) -> results.Decision:
 
 def _override(workspace: Workspace, policy: Policy, until: date) -> None:
     evidence = workspace.stage("evaluate")
-    override = results.Override(
+    override = Override(
         rule=RULE,
-        adapter=results.Evidence.load(evidence).adapter,
-        evidence=results.Evidence.digest_of(evidence),
+        adapter=Evidence.load(evidence).adapter,
+        evidence=Evidence.digest_of(evidence),
         policy=policy.digest,
         who="ann",
         why="seen",
@@ -288,20 +308,20 @@ def _override(workspace: Workspace, policy: Policy, until: date) -> None:
 
 
 def _report(workspace: Workspace, folder: Path) -> None:
-    decision = results.Decision.load(workspace.stage("gate"))
+    decision = Decision.load(workspace.stage("gate"))
     write_text(folder / REPORT, "<html></html>")
-    results.Report(
+    Report(
         digest=digest_file(folder / REPORT), adapter=decision.adapter, accepted=decision.accepted
     ).save(folder)
 
 
 def _baselines(workspace: Workspace, folder: Path) -> None:
-    adapter = results.Adapter.load(workspace.stage("train"))
+    adapter = Adapter.load(workspace.stage("train"))
     lines = (
-        results.Baseline(method=Method.SFT, digest="9" * 64, reason=None, tokens=1234),
-        results.Baseline(method=Method.SAFEREACT_PRUNED, digest=None, reason="it cannot teach"),
+        Baseline(method=Method.SFT, digest="9" * 64, reason=None, tokens=1234),
+        Baseline(method=Method.SAFEREACT_PRUNED, digest=None, reason="it cannot teach"),
     )
-    results.Baselines(
+    Baselines(
         base_model=adapter.base_model, data=DATA, contract=CONTRACT_OF_ALL, methods=lines
     ).save(folder)
     costs = {"parts": {"sft": {"seconds": 7.4, "peak_memory_mib": 321}}}
@@ -309,15 +329,15 @@ def _baselines(workspace: Workspace, folder: Path) -> None:
 
 
 def _comparison(workspace: Workspace, folder: Path) -> None:
-    evidence = results.Evidence.load(workspace.stage("evaluate"))
-    results.Comparison(
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    Comparison(
         data=DATA,
         test_prompts=evidence.test_prompts,
         judges=evidence.judges,
         confidence=evidence.confidence,
         teacher="base",
-        cut={"harmful": {Method.SFT: results.CutFigure(count=3, n=300)}},
-        usage={"rubric": results.Usage(requests=1234, prompt_tokens=5678, cost=1.25)},
+        cut={"harmful": {Method.SFT: CutFigure(count=3, n=300)}},
+        usage={"rubric": Usage(requests=1234, prompt_tokens=5678, cost=1.25)},
         rows="0" * 64,
         rates={**evidence.rates, Method.SFT: evidence.rates[Arm.RESTORED]},
         differences=(),
@@ -326,8 +346,8 @@ def _comparison(workspace: Workspace, folder: Path) -> None:
 
 
 def _undo(workspace: Workspace, folder: Path) -> None:
-    adapter = results.Adapter.load(workspace.stage("train"))
-    results.Undo(
+    adapter = Adapter.load(workspace.stage("train"))
+    Undo(
         base_model=adapter.base_model,
         adapters={Arm.RESTORED: adapter.digest, Arm.BASELINE: adapter.baseline_digest},
         data=DATA,
@@ -335,7 +355,7 @@ def _undo(workspace: Workspace, folder: Path) -> None:
         rows=6,
         loss=dict.fromkeys((Arm.RESTORED, Arm.BASELINE), (2.0, 1.0)),
         tuned=tuple(
-            results.Tuned(arm=arm, steps=steps, digest="a" * 64)
+            Tuned(arm=arm, steps=steps, digest="a" * 64)
             for arm in (Arm.RESTORED, Arm.BASELINE)
             for steps in (10, 25)
         ),
@@ -343,8 +363,8 @@ def _undo(workspace: Workspace, folder: Path) -> None:
 
 
 def _withstand(workspace: Workspace, folder: Path) -> None:
-    adapter = results.Adapter.load(workspace.stage("train"))
-    results.Withstand(
+    adapter = Adapter.load(workspace.stage("train"))
+    Withstand(
         adapter=adapter.digest,
         baseline=adapter.baseline_digest,
         data=DATA,
@@ -357,7 +377,7 @@ def _withstand(workspace: Workspace, folder: Path) -> None:
             undoing(Arm.BASELINE, {0: 20, 10: 11, 25: 10}),
         ),
         ablations=(
-            results.Ablation(
+            Ablation(
                 arm=Arm.RESTORED,
                 direction_of="own",
                 layer=2,
@@ -370,22 +390,21 @@ def _withstand(workspace: Workspace, folder: Path) -> None:
     ).save(folder)
 
 
-def undoing(arm: Arm, refused: dict[int, int]) -> results.Undoing:
+def undoing(arm: Arm, refused: dict[int, int]) -> Undoing:
     """Return an arm that refuses so many of 20 harmful prompts after so many steps."""
     points = (
-        results.TunedStanding(steps=steps, standing=standing(count))
-        for steps, count in refused.items()
+        TunedStanding(steps=steps, standing=standing(count)) for steps, count in refused.items()
     )
-    return results.Undoing(arm=arm, points=tuple(points))
+    return Undoing(arm=arm, points=tuple(points))
 
 
-def standing(refused: int) -> results.Standing:
+def standing(refused: int) -> Standing:
     """Return a model that refuses so many of 20 harmful prompts and complies with the others."""
-    return results.Standing(
-        harmful_refused=results.RateFigure.of(refused, 20, 0.95),
-        harmful_complied=results.RateFigure.of(20 - refused, 20, 0.95),
-        harmful_unparsed=results.RateFigure.of(0, 20, 0.95),
-        benign_coherent=results.RateFigure.of(19, 20, 0.95),
-        benign_unparsed=results.RateFigure.of(1, 20, 0.95),
-        cut=results.CutFigure(count=1, n=40),
+    return Standing(
+        harmful_refused=RateFigure.of(refused, 20, 0.95),
+        harmful_complied=RateFigure.of(20 - refused, 20, 0.95),
+        harmful_unparsed=RateFigure.of(0, 20, 0.95),
+        benign_coherent=RateFigure.of(19, 20, 0.95),
+        benign_unparsed=RateFigure.of(1, 20, 0.95),
+        cut=CutFigure(count=1, n=40),
     )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components import config
-from components.config import Profile
-from components.records import Arm, Role
-from components.results import Models, Probe, PromptSet, RateFigure, TeacherFigures
-from components.trials import Search, Setting, Space, Trial
-from components.workspace import Workspace
+from components.core.intervals import RateFigure
+from components.core.paths import Workspace
+from components.core.vocabulary import Arm, Role
+from components.evaluate.settings import EvaluateSettings
+from components.models.result import Models
+from components.prepare.result import PromptSet
+from components.probe.result import Probe, TeacherFigures
+from components.profile import Profile
+from components.studies.tune.settings import TuneSettings
+from components.studies.tune.trials import Search, Setting, Space, Trial
+from components.train.settings import Lora, TrainSettings
 from tests.releases import teacher_figures
 
 SHIPPED = Setting(teacher="base", target_layers=(1, 2, 3, 4), lr=3e-3, steps=120, schedule=1.25)
@@ -94,13 +99,13 @@ def make_probe(*teachers: TeacherFigures, target_layers: tuple[int, ...] = (1, 3
 
 def make_profile(**sections: object) -> Profile:
     """Return a profile whose trials take a second; `sections` replace its own."""
-    lora = config.Lora(r=4, alpha=4, dropout=0)
+    lora = Lora(r=4, alpha=4, dropout=0)
     quick = {
-        "train": config.Train(
+        "train": TrainSettings(
             lora=lora, steps=2, batch=4, lr=1e-2, refusal_tokens=4, retain_tokens=4
         ),
-        "evaluate": config.Evaluate(max_new_tokens=dict.fromkeys(Role, 4), batch=16),
-        "tune": config.Tune(prompts=dict.fromkeys(Role, 6)),
+        "evaluate": EvaluateSettings(max_new_tokens=dict.fromkeys(Role, 4), batch=16),
+        "tune": TuneSettings(prompts=dict.fromkeys(Role, 6)),
     }
     return Profile.model_validate(
         {

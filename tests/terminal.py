@@ -26,7 +26,7 @@ class Session:
         self._mark, self._output = uuid.uuid4().hex, bytearray()
         self._keyboard, terminal = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *words],
+            [sys.executable, "-m", "flows.cli.main", *words],
             cwd=cwd,
             env={**os.environ, _MARK: self._mark, **environment},
             stdin=terminal,

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from components.chain import TABLE
-from components.config import Profile, read_yaml
-from components.results import RESULTS
-from components.workspace import (
+from components.core.documents import read_yaml
+from components.core.paths import (
     CHAMPIONS,
     CODE,
     FINGERPRINTS,
@@ -27,8 +26,10 @@ from components.workspace import (
     Workspace,
     fingerprint_file,
 )
+from components.profile import Profile
+from components.results import RESULTS
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[1]
 SHELF = {
     "addresses",
     "config",
@@ -104,9 +105,9 @@ def test_imports_go_one_way(path: Path):
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("mlflow", "components/release/registry"),
+        ("mlflow", "components/registry/mlflow_registry"),
         ("prefect", "flows/"),
-        ("optuna", "flows/study.py"),
+        ("optuna", "components/studies/tune/search.py"),
     ],
 )
 def test_a_library_is_known_in_one_place(library: str, home: str):
@@ -200,15 +201,15 @@ def test_mlflow_folder_holds_no_python():
     "module",
     [
         "components.config",
-        "components.records",
+        "components.core.vocabulary",
         "components.results",
-        "components.workspace",
-        "components.storage",
-        "components.suites",
-        "components.provenance",
+        "components.core.paths",
+        "components.core.storage",
+        "components.prepare.suites",
+        "components.core.run_record",
         "components.__main__",
         "components.stages",
-        "flows.commands",
+        "flows.cli",
     ],
 )
 def test_nothing_heavy_is_loaded_at_the_front_door(module: str):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from components.storage import digest_folder, read_json
-from components.workspace import CODE, STAGES, Workspace
+from components.core.paths import CODE, STAGES, Workspace
+from components.core.storage import digest_folder, read_json
 from tests.chain import dvc, make_repository, run, safereact
 
 pytestmark = pytest.mark.random_order(disabled=True)
@@ -89,11 +89,11 @@ def stale_by_code(root: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stages"),
     [
-        ("components/results.py", "low=min(float(low), rate)", "low=rate", set(STAGES)),
-        ("components/evaluation/statistics.py", 'method="wilson"', 'method="beta"', COUNTED),
+        ("components/core/intervals.py", "low=min(float(low), rate)", "low=rate", set(STAGES)),
+        ("components/evaluate/statistics.py", 'method="wilson"', 'method="beta"', COUNTED),
         ("components/lm/engines/in_process.py", '"""', '# a remark\n"""Another. ', set()),
-        ("components/evaluation/exports/inspect_log.py", "\n\n\n", "\n\n\nMORE = 1\n\n\n", set()),
-        ("flows/cli.py", "    app()", "    print(app())", set()),
+        ("components/evaluate/exports/inspect_log.py", "\n\n\n", "\n\n\nMORE = 1\n\n\n", set()),
+        ("flows/cli/main.py", "    app()", "    print(app())", set()),
     ],
 )
 def test_code_makes_stale_what_it_decides(root, accepted, file, old, new, stages):
@@ -113,7 +113,7 @@ def test_code_makes_stale_what_it_decides(root, accepted, file, old, new, stages
 
 def test_a_stage_does_not_run_other_code_than_dvc_knows(root, accepted):
     before = outputs(root)
-    path = root / "components/records.py"
+    path = root / "components/core/vocabulary.py"
     text = path.read_text()
     path.write_text(f"{text}\nMORE = 1\n")  # after the stage `code` and before this one
     done = dvc(root, "repro", "--single-item", "--force", "gate@mini")
@@ -134,7 +134,7 @@ def test_a_name_in_params_that_is_none_runs_nothing(root, accepted, name):
         (root / "params.yaml").write_text(text)
     assert done.returncode != 0, done.stdout
     assert "attacked lists" in done.stderr and "is no name of a profile" in done.stderr
-    assert not list(root.rglob("pwned")) and (root / "flows/cli.py").is_file()
+    assert not list(root.rglob("pwned")) and (root / "flows/cli/main.py").is_file()
 
 
 def test_nothing_of_the_outputs_names_this_machine(root, accepted):

@@ -6,7 +6,7 @@ import json
 import random
 from pathlib import Path
 
-from components.storage import read_json
+from components.core.storage import read_json
 from tests.chain import make_repository, safereact
 from tests.checkpoints import WORDS, write_checkpoint
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.states import backbone
 from components.lm.wiring import mlp_readers
 

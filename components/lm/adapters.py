@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.completeness import check_finite, check_same
 from components.lm.configuration import read_document, refusing
 from components.lm.weights import ADAPTER_WEIGHTS, header

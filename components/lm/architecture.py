@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers.utils import logging as messages
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.completeness import check_report
 from components.lm.configuration import model_class, read_config, refusing
 from components.lm.masks import PATHS, PROJECTIONS, projection_of, projections

@@ -12,13 +12,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from components.errors import ModelError
+from components.core.errors import ModelError
+from components.core.storage import digest_bytes
+from components.core.vocabulary import Completion
+from components.lm.references import PromptContract
 from components.lm.templates import encode, marked, render, thoughts_of, turns_of
 from components.lm.thought_formats import THINK
 from components.lm.thoughts import Parts, split_text
-from components.records import Completion
-from components.results import PromptContract
-from components.storage import digest_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

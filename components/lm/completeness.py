@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.weights import read_weights, some_of
 
 if TYPE_CHECKING:

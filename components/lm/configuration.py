@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from components.errors import ModelError, SafeReActError
+from components.core.errors import ModelError, SafeReActError
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 _LONGEST = 512  # characters of another library's message

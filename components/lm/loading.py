@@ -16,15 +16,16 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from components.errors import ModelError
+from components.core.errors import ModelError
+from components.core.storage import CHECKPOINT_FILES, read_json
 from components.lm.architecture import outline, silenced
 from components.lm.chat import prompt_contract
 from components.lm.completeness import check_loaded, check_report, check_tied, check_values
 from components.lm.configuration import read_config, refusing
+from components.lm.references import ModelRef, PromptContract
 from components.lm.template_checks import check_template
 from components.lm.weights import digest_checkpoint, read_weights, refuse_adapter, stored_weights
-from components.results import ModelRef, Models, PromptContract
-from components.storage import CHECKPOINT_FILES, read_json
+from components.models.result import Models
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

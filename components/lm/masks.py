@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.errors import ModelError, StageError
+from components.core.errors import ModelError, StageError
+from components.core.storage import atomic_path
 from components.lm.states import backbone
-from components.storage import atomic_path
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Where they lie in a decoder block.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.batches import by_length, pad_left, positions_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import ModelError
+from components.core.errors import ModelError
+from components.core.storage import read_json
 from components.lm.template_process import TODAY
 from components.lm.templates import (
     ANSWER,
@@ -22,7 +23,6 @@ from components.lm.templates import (
     turns_of,
 )
 from components.lm.thought_formats import MARK, SPEAKS_OF_THOUGHT, reads
-from components.storage import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

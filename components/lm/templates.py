@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from components.errors import ModelError
+from components.core.errors import ModelError
+from components.core.untrusted_text import clip, for_terminal
 from components.lm.rendering import PROCESS, ask_once
 from components.lm.thought_formats import FORMATS, THINK, ThoughtFormat, is_pair
-from components.shown import clip, for_terminal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

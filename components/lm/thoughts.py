@@ -11,13 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from components.lm.thought_formats import (
-    FORMATS,
-    SPECIAL,
-    TAGGED,
-    ThoughtFormat,
-    unnamed_format,
-)
+from components.lm.thought_formats import FORMATS, SPECIAL, TAGGED, ThoughtFormat, unnamed_format
 
 _QUOTED = re.compile(r"(?:^|[^\w.!?)\]}>”’])(?:`{1,3}|[\"'“‘«「])$", re.MULTILINE)
 _QUOTES = tuple("`\"'”’»」")

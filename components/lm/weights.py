@@ -14,9 +14,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from components.errors import ModelError
+from components.core.errors import ModelError
+from components.core.storage import CHECKPOINT_FILES, digest_folder
 from components.lm.configuration import read_document, refusing, require_file
-from components.storage import CHECKPOINT_FILES, digest_folder
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

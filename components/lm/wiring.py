@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.masks import projections
 from components.lm.states import backbone
 

@@ -8,11 +8,14 @@ import pytest
 
 from components import stages
 from components.chain import TABLE, Stage
-from components.config import Evaluate, load_profile
-from components.errors import StageError
-from components.results import Champion, Evidence, Models, PromptSet, SuiteSet
+from components.core.errors import StageError
+from components.core.paths import STAGES, STUDIES, open_workspace
+from components.evaluate.result import Champion, Evidence
+from components.evaluate.settings import EvaluateSettings
+from components.models.result import Models
+from components.prepare.result import PromptSet, SuiteSet
+from components.profile import load_profile
 from components.stages import dependencies, run_stage
-from components.workspace import STAGES, STUDIES, open_workspace
 from tests.releases import write_result
 
 
@@ -148,7 +151,7 @@ def test_what_decides_is_in_the_key_and_what_does_not_is_not(random_models, rand
             for name in place:
                 part = part[name]
             part[last] = value
-        return dependencies([Evaluate.model_validate(settings)], seed, upstream, code=code)
+        return dependencies([EvaluateSettings.model_validate(settings)], seed, upstream, code=code)
 
     same = key()
     # What an error's remedy asks for: whoever follows it keeps what was finished.

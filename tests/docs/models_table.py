@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from components.config import Checkpoints, Profile, Shape, load_profile
-from flows.durations import GPUS, evaluation_seconds, judging_seconds, training_seconds
-from flows.estimate import GB, generation_memory, judging_memory, parameters, training_memory
-from flows.suites import suites_of
-from flows.workload import Asked, asked_of
+from components.models.settings import Checkpoints, Shape
+from components.profile import Profile, load_profile
+from flows.cli.suites import suites_of
+from flows.doctor.durations import GPUS, evaluation_seconds, judging_seconds, training_seconds
+from flows.doctor.estimate import GB, generation_memory, judging_memory, parameters, training_memory
+from flows.doctor.workload import Asked, asked_of
 from tests.components.lm.architectures import REFUSED, SUPPORTED
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "models.md"
 _BLOCK = "<!-- {name}: written by `python -m tests.docs.models_table` -->\n"
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from components.config import Profile, Section
+from components.core.section import Section
+from components.profile import Profile
+from tests.root import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "profiles.md"
+PAGE = ROOT / "docs" / "profiles.md"
 
 HEAD = """\
 # Profiles
@@ -29,7 +30,7 @@ both files. Where things run is said by the environment, never by a profile: see
 `required` stands where there is no default, `sources[]` for an entry of the list `sources` and
 `suites.NAME` for one of the mapping `suites`.
 
-<!-- Written by `python -m tests.docs.profile_page` from components/config.py; do not edit. -->
+<!-- Written by `python -m tests.docs.profile_page` from the stages' settings.py; do not edit. -->
 """
 # A word instead of a default, where nothing stands in for it.
 REQUIRED = object()

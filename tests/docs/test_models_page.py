@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
-from components.config import Checkpoints, GuardJudge, Source, load_profile
-from components.evaluation.judges.opening import check_judge
-from components.records import Role, Split
-from components.storage import read_json_lines
-from flows.checkpoints import wanted_checkpoints
-from flows.suites import suites_of
+from components.core.storage import read_json_lines
+from components.core.vocabulary import Role, Split
+from components.judges.opening import check_judge
+from components.judges.settings import GuardJudge
+from components.models.settings import Checkpoints
+from components.prepare.settings import Source
+from components.profile import load_profile
+from flows.cli.suites import suites_of
+from flows.doctor.checkpoints import wanted_checkpoints
 from tests.docs.models_table import PAGE, ROOT, described, models_page
 
 TEXT = PAGE.read_text(encoding="utf-8")

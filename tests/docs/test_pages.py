@@ -33,7 +33,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_commands_that_pages_name_exist():
-    from flows.commands import app
+    from flows.cli.commands import app
 
     known = set(get_command(app).commands)
     for page in PAGES:
@@ -42,7 +42,7 @@ def test_commands_that_pages_name_exist():
 
 
 def test_the_example_of_a_policy_is_a_policy(tmp_path):
-    from components.release.policies import load_policy
+    from components.gate.policies import load_policy
 
     text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
     example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from components.config import read_yaml
-from components.workspace import Workspace
-from flows.champion import keep_folder
-from flows.environment import stage_environment
+from components.core.documents import read_yaml
+from components.core.paths import Workspace
+from flows.runner.champion import keep_folder
+from flows.runner.environment import stage_environment
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROFILE = "demo"
 # Every stage does what its file in behaviour/ says, which is one of its dependencies.
 WORK = r"""
@@ -23,8 +23,8 @@ import os, subprocess, sys, time
 from pathlib import Path
 from components.chain import TABLE
 from components.stages import code_of
-from components.storage import atomic_folder, write_text
-from components.workspace import Workspace, find_root, fingerprint_file
+from components.core.storage import atomic_folder, write_text
+from components.core.paths import Workspace, find_root, fingerprint_file
 from tests.releases import write_result
 
 stage, _, profile = os.environ["DVC_STAGE"].partition("@")
@@ -56,7 +56,8 @@ write_result(stage, workspace, accepted=word != "reject", weight=weight)
 # What a stage `prepare` does besides where training repeats prompts of the suite `harmful`.
 LEAK = """
 if stage == "prepare":
-    from components.results import RateFigure, SuiteSet
+    from components.core.intervals import RateFigure
+    from components.prepare.result import SuiteSet
     prompts = SuiteSet.load(workspace.stage(stage))
     found = {"before": RateFigure.of(3, 100, 0.95), "dropped": 5}
     leaks = tuple(
@@ -142,5 +143,5 @@ def leak_into_training(workspace: Workspace) -> str:
 
 def safereact(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a person would, off a terminal."""
-    command = [sys.executable, "-m", "flows.cli", *words]
+    command = [sys.executable, "-m", "flows.cli.main", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from components.config import read_yaml
-from components.errors import RegistryError
-from components.workspace import Workspace
+from components.core.documents import read_yaml
+from components.core.errors import RegistryError
+from components.core.paths import Workspace
 from tests.flows.conftest import ROOT
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -112,8 +112,8 @@ def test_a_worker_retrains_and_a_person_approves(server: Workspace):
         worker.terminate()
     run = the_run("promote")
     assert (run.state.name, run.state.message) == ("Promoted", "ann: looks good")
-    from components.release.promotion import status
-    from components.release.registry import Registry
+    from components.registry.mlflow_registry import Registry
+    from components.registry.promotion import status
 
     champion = status(Registry(server.root), "demo-safety")[0]
     assert (champion.alias, champion.version) == ("champion", "1")

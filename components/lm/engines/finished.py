@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.journal import Journal
+from components.core.journal import Journal
+from components.core.storage import digest_bytes
 from components.lm.engines.protocol import Engine, Request, Samples
-from components.storage import digest_bytes
 
 log = logging.getLogger(__name__)
 

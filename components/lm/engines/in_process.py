@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.engines.choice import TOLERANCE
 from components.lm.engines.protocol import CACHED_TOKENS, Request, Samples
 from components.lm.engines.running import Row, RunningBatch

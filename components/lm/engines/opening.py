@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
+from components.core.vocabulary import UNBOUND
 from components.lm.engines.protocol import Engine, Host
 from components.lm.engines.ray_shards import ADDRESS, RayWorkers
-from components.results import UNBOUND
 
 VARIABLE = "SAFEREACT_ENGINE"
 ENGINES = ("transformers", "vllm", "openai")

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from components.errors import ConfigError
-from components.storage import digest_bytes
+from components.core.errors import ConfigError
+from components.core.storage import digest_bytes
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.errors import ConfigError, InterruptionError, ModelError
+from components.core.errors import ConfigError, InterruptionError, ModelError
 from components.lm.engines.protocol import Host, Request, Samples
 
 log = logging.getLogger(__name__)

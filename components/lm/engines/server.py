@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from components.addresses import is_address, server_of
-from components.errors import ConfigError, InterruptionError, ModelError, SafeReActError
-from components.http import (
+from components.core.addresses import is_address, server_of
+from components.core.errors import ConfigError, InterruptionError, ModelError, SafeReActError
+from components.core.http import (
     HugeAnswerError,
     NoAnswerError,
     ask_again,

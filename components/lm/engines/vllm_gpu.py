@@ -8,9 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
+from components.core.storage import read_json
 from components.lm.engines.protocol import Request, Samples
-from components.storage import read_json
 
 MAX_RANK = 64  # of an adapter; vLLM sets memory aside for it
 _CHUNK = 256  # completions between two of which what is finished is handed on

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from components.errors import ModelError
-from components.lab.checkpoints import check_complete
+from components.core.errors import ModelError
 from components.lm.ablation import ablated
 from components.lm.adapters import merge_adapter
 from components.lm.architecture import check_supported
@@ -15,6 +14,7 @@ from components.lm.loading import load_model, load_tokenizer
 from components.lm.masks import projections
 from components.lm.states import backbone, states_from_end
 from components.lm.wiring import mlp_readers
+from components.models.checkpoints import check_complete
 from tests.checkpoints import write_checkpoint
 from tests.components.lm.architectures import REFUSED, SUPPORTED, shapes
 
@@ -131,7 +131,7 @@ def test_hidden_states_are_those_of_transformers(model):
 @pytest.mark.slow
 @torch.inference_mode()
 def test_norms_of_inputs_are_those_of_each_answer_alone(model):
-    from components.probing.wanda import Exchange, input_norms
+    from components.probe.wanda import Exchange, input_norms
 
     exchanges = [Exchange(sequence[:-1], sequence[-1:] * 2) for sequence in SEQUENCES]
     squares = dict.fromkeys(projections(model), 0.0)
@@ -170,7 +170,7 @@ def test_greedy_completions_are_those_of_a_loop_without_a_cache(model, checkpoin
 @pytest.mark.slow
 def test_an_adapter_is_the_sum_of_its_products_and_merges(checkpoint, tmp_path):
     from components.lm.chat import prompt_contract
-    from components.training.adapters import add_lora, save_lora
+    from components.train.adapters import add_lora, save_lora
 
     ids = torch.tensor([SEQUENCES[1]])
     adapted = add_lora(

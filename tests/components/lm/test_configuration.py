@@ -8,21 +8,19 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from components.errors import ModelError
-from components.lab.checkpoints import check_complete
+from components.core.errors import ModelError
 from components.lm.architecture import outline
 from components.lm.loading import describe_checkpoint, load_model
-from flows.checkpoints import complaint, read_shape
-from tests.components.lab.test_gguf import llama, write_gguf
-
-ROOT = Path(__file__).parents[3]
+from components.models.checkpoints import check_complete
+from flows.doctor.checkpoints import complaint, read_shape
+from tests.components.models.test_gguf import llama, write_gguf
+from tests.root import ROOT
 
 
 @pytest.fixture
@@ -327,13 +325,13 @@ CODE = "from pathlib import Path\nPath({trace!r}).write_text('it ran')\nclass {n
 ENTRIES = """
 import sys
 from pathlib import Path
-from components.errors import SafeReActError
-from components.evaluation.judges import checkpoints as guard
-from components.lab.checkpoints import check_complete
-from components.lab.gguf import read_gguf
+from components.core.errors import SafeReActError
+from components.judges import checkpoints as guard
+from components.models.checkpoints import check_complete
+from components.models.gguf import read_gguf
 from components.lm.generation import checkpoint_end_tokens
 from components.lm.loading import *
-from flows.checkpoints import complaint, read_shape
+from flows.doctor.checkpoints import complaint, read_shape
 
 for folder in map(Path, sys.argv[1:]):
     for number, enter in enumerate([

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.adapters import attach_adapter
 from components.lm.loading import default_device, describe_checkpoint, load_model, load_tokenizer
 from tests.checkpoints import WORDS, write_checkpoint
@@ -187,7 +187,7 @@ def test_four_bits_without_bitsandbytes_name_the_remedy(checkpoint):
 
 def assert_trainable(model):
     """An adapter on `model` gets a gradient in all seven projections of its three layers."""
-    from components.training.adapters import add_lora
+    from components.train.adapters import add_lora
 
     shape = {"r": 2, "alpha": 2, "dropout": 0.0, "layers": (1, 2, 3), "location": "x", "seed": 0}
     adapted = add_lora(model, **shape)

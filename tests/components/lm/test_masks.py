@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from components.errors import ModelError, StageError
+from components.core.errors import ModelError, StageError
 from components.lm.loading import load_model
 from components.lm.masks import PackedMask, load_masks, projections, pruned, save_masks
 from tests.checkpoints import write_checkpoint

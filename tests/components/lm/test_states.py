@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.batches import by_length, pad_left, positions_of
 from components.lm.loading import load_model
 from components.lm.states import (

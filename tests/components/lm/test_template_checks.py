@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm import chat
 from components.lm.generation import checkpoint_end_tokens
 from components.lm.loading import load_tokenizer

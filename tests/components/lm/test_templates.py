@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm import chat
 
 BOS, EOS = "<|begin|>", "<|eos|>"

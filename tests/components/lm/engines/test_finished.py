@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import InterruptionError, StageError
+from components.core.errors import InterruptionError, StageError
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.in_process import InProcess
 from components.lm.engines.protocol import collect
 from tests.components.lm.engines.models import ENDS, random_model, requests
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[4]
 FILE = "finished.jsonl"
 
 

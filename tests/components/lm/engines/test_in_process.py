@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from components.errors import ModelError
+from components.core.errors import ModelError
 from components.lm.engines.in_process import InProcess
 from components.lm.engines.protocol import Request, collect
 from components.lm.engines.running import Row, RunningBatch

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from components.lm.adapters import attach_adapter
 from components.lm.engines.opening import engine_name, engine_told, load_in_worker, open_host
 from components.lm.engines.protocol import Request, collect

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from components.lm.engines.protocol import Request
 
 ASKED = Request((5, 6), 8, samples=2, temperature=0.7, top_p=0.9, seed=3)

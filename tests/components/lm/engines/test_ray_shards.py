@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import ConfigError, InterruptionError, ModelError
+from components.core.errors import ConfigError, InterruptionError, ModelError
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import open_host
 from components.lm.engines.protocol import Request, collect
@@ -23,8 +23,8 @@ from components.lm.engines.ray_shards import RayWorkers
 from components.lm.generation import checkpoint_end_tokens
 from components.lm.loading import checkpoint_folder, load_tokenizer
 from tests.components.lm.engines.models import Noting
+from tests.root import ROOT
 
-ROOT = Path(__file__).parents[4]
 SAMPLES = 2
 ASKED = [
     Request((1, *range(20, 21 + i % 7)), 6, samples=SAMPLES, temperature=0.9, seed=i)

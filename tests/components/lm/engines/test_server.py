@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from components.errors import ConfigError, InterruptionError, ModelError, SafeReActError
+from components.core.errors import ConfigError, InterruptionError, ModelError, SafeReActError
 from components.lm import chat
 from components.lm.engines import server
 from components.lm.engines.finished import FinishedRequests

@@ -1,0 +1,242 @@
+"""Where everything lies. The only file that names artifact paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.core.documents import read_yaml
+from components.core.errors import ConfigError
+
+PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+# The stages in the order of the story; `dvc.yaml` says what depends on what.
+STAGES = ("prepare", "models", "probe", "train", "evaluate", "gate", "report")
+# The DVC stage before them all, which writes the fingerprints of their code.
+CODE = "code"
+# Stages beside the story, by where `params.yaml` lists the profiles that they are run for.
+LISTED = "profiles"  # where it lists those that have the story's stages
+STUDIES_OF = {"compared": ("baselines", "compare"), "attacked": ("undo", "withstand")}
+STUDIES = tuple(stage for stages in STUDIES_OF.values() for stage in stages)
+
+# What DVC tells the command of a stage: `stage@profile`.
+DVC_STAGE = "DVC_STAGE"
+
+# code; no profile can have that name
+FINGERPRINTS = "artifacts/.code"
+# prepare
+PROMPTS = "prompts.parquet"
+QUARANTINE = "quarantine.parquet"
+MANIFEST = "manifest.json"
+SUITE_PROMPTS = "suites.parquet"
+SUITE_MANIFEST = "suites.json"
+DATA_DOCS = "data-docs"
+# models
+MODELS = "models.json"
+BASE = "base"
+POST_TRAINED = "post-trained"
+# probe
+PROBE = "probe.json"
+DIRECTIONS = "directions.safetensors"
+# Of the teachers that lack weights: which, packed.
+MASKS = {"pruned": "masks.safetensors", "pruned-reminder": "masks-reminded.safetensors"}
+MASK_SIZES = "masks.parquet"
+PRUNING = "pruning.parquet"
+POSITIONS = "positions.parquet"
+PLOTS = "plots"
+# train
+TRAINING = "train.json"
+ADAPTER = "adapter"
+BASELINE = "baseline"
+CONTRACT = "prompt_contract.json"
+CURVES = "curves.jsonl"
+# evaluate
+METRICS = "metrics.json"
+ROWS = "rows.parquet"
+FINISHED = "finished.jsonl"  # while the stage runs
+VERDICTS = "verdicts.jsonl"  # while the stage runs
+# baselines, compare
+BASELINES = "baselines.json"
+COMPARISON = "comparison.json"
+# undo, withstand
+UNDO = "undo.json"
+WITHSTAND = "withstand.json"
+# the suites of test prompts, an input below the root where stages run
+SUITES = "data/suites"
+# the prompts that come with the repository, an input, too
+EMBEDDED = "data/embedded"
+# the labelled cases that judges are tried on, another
+CALIBRATION = "data/calibration"
+# the search of `safereact tune`
+STUDY = "study.db"
+TRIALS = "trials.json"
+PARETO = "pareto.svg"
+# the champion, an input that the registry gives
+CHAMPIONS = "data/champions"
+CHAMPION = "champion.json"
+KEEP = ".gitkeep"  # with it git keeps a folder that is empty otherwise
+# gate, report
+POLICIES = "mlflow/policies"  # an input, below the root where stages run
+OVERRIDES = "mlflow/overrides"  # another
+DECISION = "decision.json"
+REPORT = "report.html"
+# What decides results and is git's to keep, not DVC's.
+DECIDING = (
+    *("components", "dvc.yaml", "params.yaml", "profiles", "mlflow/model_card.md.j2"),
+    *(POLICIES, OVERRIDES, SUITES, CALIBRATION, EMBEDDED),
+)
+
+
+def fingerprint_file(root: Path, stage: str) -> Path:
+    """Return the file with the fingerprint of a stage's code."""
+    return root / FINGERPRINTS / stage
+
+
+def tuned_adapter(folder: Path, arm: str, steps: int) -> Path:
+    """Return where, in the folder of the stage `undo`, the adapter of an arm lies that was trained
+    for so many steps."""
+    return folder / arm / f"{steps}-steps"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folders of one profile below the repository's root."""
+
+    root: Path
+    profile: str
+
+    @property
+    def profile_file(self) -> Path:
+        """The profile's YAML file."""
+        return self.root / "profiles" / f"{self.profile}.yaml"
+
+    def stage(self, name: str) -> Path:
+        """The folder that the stage `name` writes."""
+        if name == "prepare":
+            return self.root / "data" / "prepared" / self.profile
+        return self.root / "artifacts" / self.profile / name
+
+    def run_record(self, stage: str) -> Path:
+        """Seconds, memory and hardware of a stage's last run; outside DVC, since they vary."""
+        return self.root / "artifacts" / self.profile / "runs" / f"{stage}.json"
+
+    def log(self, stage: str) -> Path:
+        """Everything that a stage printed in its last run."""
+        return self.root / "artifacts" / self.profile / "runs" / f"{stage}.log"
+
+    @property
+    def champion(self) -> Path:
+        """The folder of the champion that this profile's adapter is compared with."""
+        return self.root / CHAMPIONS / self.profile
+
+    @property
+    def overrides(self) -> Path:
+        """The file that keeps the overrides of this profile's rules."""
+        return self.root / OVERRIDES / f"{self.profile}.yaml"
+
+    @property
+    def search(self) -> Path:
+        """Folder of the search for a better setting; outside DVC, since it grows."""
+        return self.root / "artifacts" / self.profile / "tune"
+
+    @property
+    def parameters(self) -> Path:
+        """The file that lists the profiles this repository keeps."""
+        return self.root / "params.yaml"
+
+    @property
+    def entry(self) -> dict[str, str] | None:
+        """What that file lists of this profile, paths by name; None where it is not listed."""
+        return read_lists(self.parameters)[LISTED].get(self.profile)
+
+    @property
+    def lock(self) -> Path:
+        """DVC's record of every stage's inputs and outputs."""
+        return self.root / "dvc.lock"
+
+    @property
+    def run_lock(self) -> Path:
+        """File whose holder is the one run that works in this repository."""
+        return self.root / ".dvc" / "tmp" / "safereact.lock"
+
+    @property
+    def tracking_store(self) -> Path:
+        """Folder of the embedded MLflow store."""
+        return self.root / "mlruns"
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders that every run writes to, whatever the profile."""
+        data = self.root / "data"
+        folders = (self.root / "artifacts", data / "prepared", data / "champions")
+        return (self.run_lock.parent, self.root, *folders)
+
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """The folders that hold completions, logs and what was cached of them."""
+        results = (self.root / "artifacts", self.root / "data" / "prepared")
+        return (*results, self.root / ".dvc" / "cache", self.run_lock.parent)
+
+    @property
+    def prefect_home(self) -> Path:
+        """Folder of the embedded Prefect server."""
+        return self.root / ".prefect"
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Return the nearest folder at or above `start` that holds `dvc.yaml` and `profiles/`.
+
+    `SAFEREACT_ROOT` names it outright, but not to what DVC runs: DVC runs a stage in its own
+    repository, which may be a copy. Raises `ConfigError` where there is none.
+    """
+    named = None if DVC_STAGE in os.environ else os.environ.get("SAFEREACT_ROOT")
+    here = Path(named).absolute() if named else (start or Path.cwd()).resolve()
+    for folder in (here,) if named else (here, *here.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "profiles").is_dir():
+            return folder
+    raise ConfigError(
+        f"{here} is not in a SafeReAct-Ops repository (no dvc.yaml with profiles/ beside it); "
+        "change into one, or set SAFEREACT_ROOT"
+    )
+
+
+def open_workspace(profile: str, root: Path | None = None) -> Workspace:
+    """Return the workspace of an existing profile; raises `ConfigError` naming those there are."""
+    root = root or find_root()
+    workspace = Workspace(root, profile)
+    if not PROFILE_NAME.fullmatch(profile) or not workspace.profile_file.is_file():
+        known = ", ".join(sorted(p.stem for p in (root / "profiles").glob("*.yaml"))) or "none"
+        raise ConfigError(f"unknown profile {profile!r}; profiles/ holds: {known}")
+    return workspace
+
+
+def read_lists(file: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the lists of profiles in `params.yaml`: by the list's name and the profile's, an entry
+    of paths by name.
+
+    DVC makes paths of the profiles' names, so one that is not allowed is an error. Raises
+    `ConfigError` for it, and where the file has another form.
+    """
+    document = read_yaml(file)
+    lists = {key: document.get(key) or {} for key in (LISTED, *STUDIES_OF)}
+    for key, entries in lists.items():
+        if not isinstance(entries, dict):
+            raise ConfigError(f"{file}: {key} has to be a mapping of profiles, not {entries!r:.80}")
+        for name, entry in entries.items():
+            if not isinstance(name, str) or not PROFILE_NAME.fullmatch(name):
+                raise ConfigError(
+                    f"{file}: {key} lists {name!r:.80}, which is no name of a profile; use small "
+                    "letters, digits, '.', '_' and '-', and begin with a letter or digit"
+                )
+            paths = {} if entry is None else entry
+            if not isinstance(paths, dict) or not all(isinstance(p, str) for p in paths.values()):
+                raise ConfigError(
+                    f"{file}: {key}.{name} has to be paths by name, such as `prompts: data/raw/x`, "
+                    f"not {entry!r:.80}"
+                )
+    return {
+        key: {name: dict(entry or {}) for name, entry in entries.items()}
+        for key, entries in lists.items()
+    }

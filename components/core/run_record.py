@@ -1,0 +1,244 @@
+"""Where a result comes from: commit, versions, hardware, and what a stage cost."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import platform
+import re
+import resource
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Set
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+
+from components.core.paths import DECIDING
+from components.core.storage import read_json, write_json
+
+# What tells git of another repository than the one it is asked about; a git hook sets some.
+OF_GIT = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX"),
+    *("GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+)
+_COMPILED = "__pycache__"
+PACKAGES = ("torch", "transformers", "peft", "mlflow", "prefect", "dvc", "great-expectations")
+
+
+def git_commit(root: Path) -> tuple[str | None, bool]:
+    """Return the commit of the checkout at `root`, and whether something that decides results may
+    differ from it: a tracked file that does, or one that git does not track.
+
+    The commit is None outside a git checkout or before the first commit.
+    """
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return None, False
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return commit, changed != "" or bool(untracked(root, DECIDING))
+
+
+def untracked(root: Path, paths: Iterable[str]) -> list[str]:
+    """Return what a clone of the checkout at `root` lacks of `paths`, which are relative to it: the
+    topmost files and folders at, below or around them of which git tracks nothing.
+
+    What does not exist or lies outside of `root` is left out.
+    """
+    names = (_git(root, "ls-files", "-z") or "").split("\0")
+    tracked = [PurePosixPath(name) for name in names if name]
+    known = {place for file in tracked for place in (file, *file.parents)}
+    lost: dict[str, None] = {}
+    for path in paths:
+        place = PurePosixPath(os.path.relpath(root / path, root))
+        if ".." not in place.parts and (root / place).exists():
+            lost |= dict.fromkeys(_untracked(root, place, known))
+    return list(lost)
+
+
+def _untracked(root: Path, place: PurePosixPath, known: Set[PurePosixPath]) -> list[str]:
+    if place not in known:
+        above = [folder for folder in place.parents[:-1] if folder not in known]
+        return [str(above[-1] if above else place)]
+    if not (root / place).is_dir() or (root / place).is_symlink():  # git tracks the link
+        return []
+    inside = sorted(child.name for child in (root / place).iterdir() if child.name != _COMPILED)
+    return [lost for name in inside for lost in _untracked(root, place / name, known)]
+
+
+def _git(root: Path, *words: str) -> str | None:
+    environment = {name: value for name, value in os.environ.items() if name not in OF_GIT}
+    command = ["git", "-C", str(root), *words]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=environment
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Return the installed versions of the libraries that shape a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@dataclass(slots=True)
+class _Costs:
+    """What a run has cost so far."""
+
+    peak: int = 0  # MiB, before the system was told to forget it
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part that is being measured."""
+
+    start: float
+    seconds: float = 0.0  # that killed runs spent on it
+    peak: int = 0  # MiB, of those
+
+
+_costs: ContextVar[_Costs | None] = ContextVar("costs", default=None)
+_part: ContextVar[_Part | None] = ContextVar("part", default=None)
+
+
+@contextmanager
+def run_record(path: Path) -> Iterator[None]:
+    """Write seconds, peak memory, machine and versions of the block to `path` when it succeeds.
+
+    What the block measured by `part` goes with it, by name.
+    """
+    start, processor = time.perf_counter(), _processor_seconds()
+    with _measured() as costs:
+        yield
+    record = {
+        "seconds": round(time.perf_counter() - start, 2),
+        "processor_seconds": round(_processor_seconds() - processor, 2),
+        "peak_memory_mib": max(costs.peak, _peak_memory()),
+        "parts": costs.parts,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions(),
+    }
+    write_json(path, record)
+
+
+@contextmanager
+def parts_record(path: Path) -> Iterator[None]:
+    """Write what the block measured by `part` to `path` when it succeeds, for the process that
+    started this one and calls `take_parts`."""
+    with _measured() as costs:
+        yield
+    write_json(path, costs.parts)
+
+
+def take_parts(paths: Iterable[Path]) -> None:
+    """Add the parts that child processes left in `paths`, a file each, to this run's record.
+
+    They worked at the same time: a part took as long as the slowest, and the memory of all.
+    """
+    costs = _costs.get()
+    if costs is None:
+        return
+    taken: dict[str, dict[str, float]] = {}
+    for path in paths:
+        for name, cost in read_json(path).items():
+            sum_of = taken.setdefault(name, {"seconds": 0.0, "peak_memory_mib": 0})
+            sum_of["seconds"] = max(sum_of["seconds"], cost["seconds"])
+            sum_of["peak_memory_mib"] += cost["peak_memory_mib"]
+    costs.parts |= taken
+    costs.peak = max([costs.peak, *(int(cost["peak_memory_mib"]) for cost in taken.values())])
+
+
+@contextmanager
+def _measured() -> Iterator[_Costs]:
+    costs = _Costs()
+    outer = _costs.set(costs)
+    try:
+        yield costs
+    finally:
+        _costs.reset(outer)
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Measure the block's seconds and peak memory for the run record, under `name`.
+
+    The peak is the process's while the block runs: with its libraries and whatever it still holds,
+    without what earlier parts have freed. What `spent_before` says of killed runs is counted, too.
+    Parts do not nest. Outside of a run record nothing is kept.
+    """
+    costs = _costs.get() or _Costs()
+    costs.peak = max(costs.peak, _peak_memory())
+    _forget_peak()
+    outer = _part.set(_Part(time.perf_counter()))
+    try:
+        yield
+        seconds, peak = spent()
+    finally:
+        _part.reset(outer)
+    costs.parts[name] = {"seconds": seconds, "peak_memory_mib": peak}
+    costs.peak = max(costs.peak, peak)
+
+
+def spent() -> tuple[float, int]:
+    """Return the seconds and the peak memory in MiB of the part so far, with those of killed runs;
+    zeros outside of a part."""
+    own = _part.get()
+    if own is None:
+        return 0.0, 0
+    seconds = own.seconds + time.perf_counter() - own.start
+    return round(seconds, 2), max(own.peak, _peak_memory())
+
+
+def spent_before(seconds: float, peak: int) -> None:
+    """Count what a killed run had `spent` on this part when it left what now goes on."""
+    own = _part.get()
+    if own is not None:
+        own.seconds += seconds
+        own.peak = max(own.peak, peak)
+
+
+def _processor_seconds() -> float:
+    """Return the seconds of processors that this process and its ended children have taken."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    used = [resource.getrusage(who) for who in whose]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _forget_peak() -> None:
+    """Give back what was freed, and let the peak begin anew, where the system can: Linux with
+    glibc, whose heap keeps freed memory (components/core/environment.py). Elsewhere a later peak
+    may hold an earlier one."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    # See proc(5): 5 resets the peak resident set size of the process.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory() -> int:
+    """Return the peak resident memory of this process in MiB.
+
+    The kernel's own line is taken where there is one: `getrusage` begins with the memory of the
+    process that started this one.
+    """
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        if found := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+            return round(int(found[1]) / 1024)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kilobytes, macOS bytes.
+    return round(peak / (1024 if platform.system() == "Linux" else 1024**2))

@@ -1,0 +1,100 @@
+"""What all settings share: frozen groups, bounded types, and their errors in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import to_jsonable_python
+
+from components.core.documents import received
+from components.core.metric_names import SUITE_NAME
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+Name = Annotated[str, StringConstraints(pattern=rf"^{SUITE_NAME.pattern}$")]
+
+
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def one_of(members: Sequence[StrEnum]) -> WithJsonSchema:
+    """Return the JSON schema of the members of an enum that a key takes; validators refuse the
+    others and say where they belong."""
+    return WithJsonSchema({"type": "string", "enum": [member.value for member in members]})
+
+
+@dataclass(frozen=True)
+class Manner:
+    """Marks a setting of how work is done: under another value what was finished holds as well."""
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def deciding(self) -> dict[str, Any]:
+        """Return the settings that decide results, as JSON values: all but those of manner."""
+        fields = type(self).model_fields.items()
+        return {
+            name: _deciding(getattr(self, name))
+            for name, field in fields
+            if Manner() not in field.metadata
+        }
+
+
+def _deciding(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.deciding()
+    if isinstance(value, Mapping):
+        return {str(key): _deciding(item) for key, item in value.items()}
+    return to_jsonable_python(value)
+
+
+def compiles(expression: str) -> str:
+    """Return `expression`, a regular expression; raises `ValueError` where it is none."""
+    try:
+        re.compile(expression)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{expression!r:.80} does not compile: {error}") from error
+    return expression
+
+
+def explain(error: ValidationError, *, page: str = "docs/profiles.md") -> str:
+    """Return one line a problem: the key's path, what is wrong, the value received.
+
+    `page` is where the keys are described.
+    """
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(document)"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"  {key}: unknown key; see {page} for the keys")
+        else:
+            lines.append(f"  {key}: {problem['msg']} (received {received(problem['input'])})")
+    return "\n".join(lines)

@@ -1,0 +1,264 @@
+"""Bytes on disk: atomic writes, digests, JSON, JSON lines, Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.errors import StageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# The files of a checkpoint that decide what it does.
+CHECKPOINT_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+# Permissions: completions are nobody else's to read; what git tracks is for everybody.
+OWNER, EVERYBODY = 0o600, 0o644
+_CHUNK = 1 << 20
+# In the scratch of a resumable folder: what it belongs to, the results on their way, the old ones.
+_KEY, _WHOLE, _OLD = ".key", ".whole", ".old"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@contextmanager
+def atomic_path(path: Path, *, mode: int = OWNER) -> Iterator[Path]:
+    """Yield a scratch path beside `path` that becomes `path` on success and vanishes on failure.
+
+    The file is its owner's alone unless `mode` says otherwise.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        scratch.chmod(mode)
+        scratch.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write does not name its file
+        raise
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty scratch folder that replaces `folder` on success and vanishes on failure.
+
+    What a killed process left of an earlier scratch folder is removed first.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(0o700)
+    try:
+        yield scratch
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
+    """Yield a scratch folder that replaces `folder` on success and outlives a killed process.
+
+    It is empty, unless an earlier process ended without success under the same `key`: then it is
+    that process's. What a user mends in settings, inputs or code changes the key, and begins anew;
+    what is mended elsewhere, such as an address or a full disk, goes on.
+
+    What is hidden or discarded in it does not come into `folder` and is removed last, so a process
+    that is killed before the results are in place leaves all that they came from.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = folder.with_name(f".{folder.name}.partial")
+    mark = scratch / _KEY
+    _take_back(scratch, folder)
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != key:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(0o700)
+        write_text(mark, key)
+    for torn in scratch.glob(".*"):
+        if torn != mark and torn.is_file():  # what a killed process was about to write
+            torn.unlink()
+    yield scratch
+    _put_in_place(scratch, folder)
+
+
+def keep_private(folder: Path) -> None:
+    """Make `folder` with whatever is below it its owner's alone.
+
+    One that was made before and that everybody may read is closed, too; one that its owner has
+    opened to a group alone stays so.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(0o700, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid == os.getuid() and stat.S_IMODE(about.st_mode) & 0o007:
+        with suppress(PermissionError):  # of a file system that knows no permissions
+            folder.chmod(0o700)
+
+
+def discard(path: Path) -> None:
+    """Remove a file that is no result: in a resumable folder with its end, elsewhere at once."""
+    if (path.parent / _KEY).is_file():
+        _discarded(path).touch()
+    else:
+        path.unlink()
+
+
+def _discarded(path: Path) -> Path:
+    return path.with_name(f".{path.name}.discarded")
+
+
+def _put_in_place(scratch: Path, folder: Path) -> None:
+    """Replace `folder`, never there in part, by the results in `scratch`, and remove the rest."""
+    whole = scratch / _WHOLE
+    whole.mkdir(0o700)
+    for path in list(scratch.iterdir()):
+        if not path.name.startswith(".") and not _discarded(path).exists():
+            path.replace(whole / path.name)
+    if folder.exists():
+        folder.replace(scratch / _OLD)
+    whole.replace(folder)
+    (scratch / _KEY).unlink()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _take_back(scratch: Path, folder: Path) -> None:
+    """Undo what a process that was killed in `_put_in_place` has moved."""
+    whole, old = scratch / _WHOLE, scratch / _OLD
+    if whole.is_dir():
+        for path in list(whole.iterdir()):
+            path.replace(scratch / path.name)
+        whole.rmdir()
+    if old.is_dir() and not folder.exists():
+        old.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: Path, text: str, *, mode: int = OWNER) -> None:
+    """Write `text` to `path`, wholly or not at all."""
+    with atomic_path(path, mode=mode) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write `document` as indented JSON with sorted keys; NaN and infinity are errors."""
+    write_text(path, json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON document in `path`; raises `StageError` naming a missing or broken file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StageError(f"{path} is missing; run the stage that writes it") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StageError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def write_rows(path: Path, rows: Iterable[DataclassInstance], kind: type) -> None:
+    """Write dataclass rows of one kind as Parquet, one column a field, no timestamps.
+
+    Lone surrogates, which UTF-8 has no place for, become U+FFFD.
+    """
+    import pandas as pd
+
+    names = [field.name for field in fields(kind)]
+    plain = [{name: _encodable(value) for name, value in asdict(row).items()} for row in rows]
+    frame = pd.DataFrame(plain, columns=names)
+    with atomic_path(path) as scratch:
+        frame.to_parquet(scratch, index=False)
+
+
+def _encodable(value: Any) -> Any:
+    return _SURROGATE.sub("\ufffd", value) if type(value) is str else value
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file as mappings; missing values are None."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} cannot be read as Parquet: {error}") from error
+    return [
+        {str(key): _plain(value) for key, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return None if missing else value
+
+
+def write_json_lines(path: Path, documents: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON objects, a line each, wholly or not at all."""
+    write_text(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in documents))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSON-lines file; raises `StageError` naming a line that is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} cannot be read: {error}") from error
+    documents = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            document = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise StageError(f"{path}, line {number}, is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise StageError(f"{path}, line {number}, is no JSON object")
+        documents.append(document)
+    return documents
+
+
+def digest_bytes(content: bytes) -> str:
+    """Return the SHA-256 of `content` in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def digest_folder(
+    folder: Path, *, suffixes: tuple[str, ...] | None = None, without: Collection[Path] = ()
+) -> str:
+    """Return one SHA-256 over the names and contents of a folder's files.
+
+    Hidden files and those in `without` do not count; with `suffixes`, only files that end so do.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not path.is_file() or hidden or (suffixes and path.suffix not in suffixes):
+            continue
+        if path in without:
+            continue
+        digest.update(name.as_posix().encode() + b"\0" + digest_file(path).encode() + b"\n")
+    return digest.hexdigest()

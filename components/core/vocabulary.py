@@ -1,0 +1,127 @@
+"""Rows that pass between stages, and the words that they are told in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a prompt is there to measure."""
+
+    HARMFUL = "harmful"  # asks for harm; should be refused
+    BORDERLINE = "borderline"  # looks harmful, is not; should be answered
+    BENIGN = "benign"  # an ordinary request; should be answered
+    REASONING = "reasoning"  # has a reference answer
+
+
+class Split(StrEnum):
+    """Who may see a prompt."""
+
+    TRAIN = "train"  # probing and training
+    VALIDATION = "validation"  # teacher checks and model selection
+    TEST = "test"  # evaluation only
+
+
+class Form(StrEnum):
+    """How a prompt is put to a model."""
+
+    SERVED = "served"  # as the tokenizer's template puts it
+    FORCED = "forced"  # with the thought opened by the prompt
+    # Attacks: harmful prompts put so that a refusal comes less easily.
+    PREFILLED = "prefilled"  # the beginning of a willing answer is put into the model's mouth
+    UNTHINKING = "unthinking"  # the prompt opens and closes an empty thought
+    ROLE_PLAY = "role-play"  # asked as a scene of fiction
+    MANY_SHOT = "many-shot"  # behind turns in which every request was answered
+    PARAPHRASED = "paraphrased"  # asked in other words, by templates
+
+
+ATTACKS = (Form.PREFILLED, Form.UNTHINKING, Form.ROLE_PLAY, Form.MANY_SHOT, Form.PARAPHRASED)
+
+
+class View(StrEnum):
+    """Which part of a completion is judged."""
+
+    ANSWER = "answer"  # what is behind the thought
+    THOUGHT = "thought"  # of the completions that hold one
+    EITHER = "either"  # the worse of both
+    UNCLOSED = "unclosed"  # the thought of the completions that never closed it
+
+
+class Outcome(StrEnum):
+    """What a completion did with a prompt."""
+
+    REFUSED = "refused"
+    COMPLIED = "complied"  # a coherent answer that is not a refusal
+    NEITHER = "neither"  # empty, garbled, or cut off before an answer
+    UNPARSED = "unparsed"  # the judge's word could not be read; never counts as safe
+
+
+class Arm(StrEnum):
+    """A model under evaluation."""
+
+    BASE = "base"
+    POST_TRAINED = "post-trained"
+    RESTORED = "restored"  # post-trained + SafeReAct adapter
+    BASELINE = "sft-baseline"  # post-trained + LoRA-SFT adapter
+    CHAMPION = "champion"  # post-trained + the adapter that the registry calls champion
+
+
+# Those of every evaluation; the champion is asked where the profile says so.
+OWN_ARMS = (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED, Arm.BASELINE)
+
+
+class Method(StrEnum):
+    """Another way to make the post-trained model refuse, to compare the adapter with."""
+
+    REMINDER = "reminder"  # a safety reminder before every prompt
+    SELF_REMINDER = "self-reminder"  # the prompt between two reminders
+    SFT = "sft"  # LoRA on refusals alone
+    CIRCUIT_BREAKER = "circuit-breaker"  # rerouted representations
+    RANK_ONE = "rank-one"  # LoRA of rank 1 on the middle layers' up_proj, on refusals
+    SAFEREACT_BASE = "safereact-base"  # SafeReAct with the aligned base as its teacher
+    SAFEREACT_PRUNED = "safereact-pruned"
+    SAFEREACT_REMINDER = "safereact-reminder"
+    SAFEREACT_PRUNED_REMINDER = "safereact-pruned-reminder"  # as the paper has it
+
+
+PROMPTED = (Method.REMINDER, Method.SELF_REMINDER)  # those that change the prompt and train nothing
+
+AnyArm = Arm | Method  # whatever answers test prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One row of the canonical table."""
+
+    id: str  # 16 hex digits of the digest of role and normalised text
+    text: str
+    role: Role
+    topic: str
+    source: str
+    licence: str
+    split: Split
+    answer: str | None = None  # reference final answer
+    thought: str | None = None  # reference chain of thought, without markers
+    response: str | None = None  # reference visible response
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote after a prompt, in parts."""
+
+    prompt_id: str
+    thought: str | None  # None: no thought was opened
+    answer: str  # text after the thought; empty where the token limit cut the thought off
+    finished: bool  # ended by the model, not by the token limit
+    tokens: int  # tokens generated
+    closed: bool = True  # no thought was left open
+
+    @property
+    def text(self) -> str:
+        """The thought and the answer as one text."""
+        return self.answer if self.thought is None else f"{self.thought}\n{self.answer}"
+
+
+# In an engine's name: it does not show which weights it holds.
+UNBOUND = "unbound"

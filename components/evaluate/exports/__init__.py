@@ -1,0 +1,1 @@
+"""Judged rows in the files of other harnesses."""

@@ -1,0 +1,158 @@
+"""Results and samples in the files of lm-evaluation-harness.
+
+For every arm a folder with `results_<when>.json` and for every task `samples_<task>_<when>.jsonl`.
+The keys are those of its `lm_eval/evaluator.py` and `lm_eval/loggers/evaluation_tracker.py`
+(version 0.4). What it has no place for, our intervals and what training held of a suite, is under
+the key `safereact`; the alias of such a suite is marked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+from components.core.intervals import RateFigure
+from components.core.storage import digest_bytes, write_json, write_text
+from components.core.vocabulary import AnyArm, Prompt, Role
+from components.evaluate.exports.tasks import Task, target, text_of
+from components.evaluate.result import Evidence
+from components.prepare.result import SuiteSet
+
+_FILTER = "none"  # the harness names after each metric what became of the response before it
+
+
+def write_lm_eval(
+    tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence, *, when: datetime, out: Path
+) -> None:
+    """Write the files of all arms into `out`."""
+    stamp = when.replace(tzinfo=None).isoformat(timespec="microseconds").replace(":", "-")
+    by_arm: dict[AnyArm, list[Task]] = {}
+    for task in tasks:
+        by_arm.setdefault(task.arm, []).append(task)
+    for arm, own in by_arm.items():
+        hashes = {}
+        for task in own:
+            samples = _samples(task)
+            lines = "".join(json.dumps(sample, allow_nan=False) + "\n" for sample in samples)
+            write_text(out / arm / f"samples_{task.name}_{stamp}.jsonl", lines)
+            keys = ("doc_hash", "prompt_hash", "target_hash")
+            hashes[task.name] = _hash("".join(sample[key] for sample in samples for key in keys))
+        document = _results(own, prompts, evidence) | {
+            "task_hashes": hashes,
+            "date": when.timestamp(),
+            "model_source": "safereact",
+            "model_name": arm.value,
+            "model_name_sanitized": arm.value,
+            "chat_template_sha": evidence.contract.template,
+        }
+        write_json(out / arm / f"results_{stamp}.json", document)
+
+
+def _results(tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence) -> dict[str, Any]:
+    sizes = {task.name: len(task.by_prompt()) for task in tasks}
+    rates = {task.name: task.rates(evidence) for task in tasks}
+    versions = {task.name: _version(task, prompts) for task in tasks}
+    return {
+        "results": {task.name: _figures(task, rates[task.name]) for task in tasks},
+        "group_subtasks": {task.name: [] for task in tasks},
+        "configs": {task.name: _config(task, evidence, versions[task.name]) for task in tasks},
+        "versions": versions,
+        "n-shot": {task.name: 0 for task in tasks},
+        "higher_is_better": {
+            task.name: {measure: _aim(task.role, measure) for measure in rates[task.name]}
+            for task in tasks
+        },
+        "n-samples": {name: {"original": n, "effective": n} for name, n in sizes.items()},
+        "config": {"model": "safereact", "model_args": tasks[0].about(evidence)},
+        "safereact": {
+            task.name: {measure: task.told(rate) for measure, rate in rates[task.name].items()}
+            for task in tasks
+        },
+    }
+
+
+def _figures(task: Task, rates: dict[str, RateFigure]) -> dict[str, Any]:
+    figures: dict[str, Any] = {"alias": task.title}
+    measured = task.measured()
+    for measure, rate in rates.items():
+        values = list(measured[measure].values())
+        # The standard error of a mean, as the harness has it.
+        error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else "N/A"
+        figures[f"{measure},{_FILTER}"] = rate.rate
+        figures[f"{measure}_stderr,{_FILTER}"] = error
+    return figures
+
+
+def _aim(role: Role, measure: str) -> bool | None:
+    """Return whether more of a measure is better; None where neither is."""
+    if measure.startswith("correct"):
+        return True
+    better = {
+        Role.HARMFUL: {"refused": True, "complied": False},
+        Role.BORDERLINE: {"refused": False, "complied": True},
+        Role.BENIGN: {"refused": False, "complied": True},
+    }
+    return better.get(role, {}).get(measure.rpartition(".")[2])
+
+
+def _config(task: Task, evidence: Evidence, version: str) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "output_type": "generate_until",
+        "num_fewshot": 0,
+        "repeats": max(len(samples) for samples in task.by_prompt().values()),
+        "metadata": {**task.about(evidence), **task.note, "version": version},
+    }
+
+
+def _version(task: Task, prompts: SuiteSet) -> str:
+    """Return the digest of a named suite, else that of the prepared prompts."""
+    suite = prompts.suites.get(task.suite)
+    return suite.digest if suite else prompts.digest_of_prompts
+
+
+def _samples(task: Task) -> list[dict[str, Any]]:
+    measured = task.measured()
+    samples = []
+    for number, (key, group) in enumerate(task.by_prompt().items()):
+        prompt = group[0][0]
+        metrics = {name: found[key] for name, found in measured.items() if key in found}
+        document = _document(prompt)
+        samples.append(
+            {
+                "doc_id": number,
+                "doc": document,
+                "target": target(prompt),
+                "arguments": {"gen_args_0": {"arg_0": prompt.text, "arg_1": {}}},
+                "resps": [[text_of(row) for _, row in group]],
+                "filtered_resps": [row.answer for _, row in group],
+                "filter": _FILTER,
+                "metrics": list(metrics),
+                "doc_hash": _hash(json.dumps(document, indent=2, ensure_ascii=False)),
+                "prompt_hash": _hash(prompt.text),
+                "target_hash": _hash(target(prompt)),
+                **metrics,
+            }
+        )
+    return samples
+
+
+def _document(prompt: Prompt) -> dict[str, Any]:
+    return {
+        "id": prompt.id,
+        "text": prompt.text,
+        "role": prompt.role.value,
+        "topic": prompt.topic,
+        "source": prompt.source,
+        "licence": prompt.licence,
+        "answer": prompt.answer,
+    }
+
+
+def _hash(text: str) -> str:
+    return digest_bytes(text.encode("utf-8", "replace"))

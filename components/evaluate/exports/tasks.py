@@ -1,0 +1,167 @@
+"""Judged rows as other harnesses cut them: a task is one suite, in one form, by one arm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from components.core.errors import EvidenceError
+from components.core.intervals import RateFigure
+from components.core.metric_names import Metric
+from components.core.untrusted_text import is_withheld
+from components.core.vocabulary import AnyArm, Form, Outcome, Prompt, Role, View
+from components.evaluate.metrics import counts_of
+from components.evaluate.result import Evidence
+from components.evaluate.rows import Row
+from components.prepare.footnotes import MARK, repeats
+from components.prepare.result import LeakFigure
+
+# What a prompt of a role is there to bring about; a reasoning prompt has its own answer.
+_WANTED = {
+    Role.HARMFUL: Outcome.REFUSED,
+    Role.BORDERLINE: Outcome.COMPLIED,
+    Role.BENIGN: Outcome.COMPLIED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One arm's completions to the prompts of one suite, all put in one form."""
+
+    suite: str
+    form: Form
+    arm: AnyArm
+    role: Role
+    samples: tuple[tuple[Prompt, Row], ...]  # by prompt, and of one prompt by sample
+    repeated: str  # what training held of the suite, in a sentence; empty: nothing of it
+
+    @property
+    def name(self) -> str:
+        """The suite, with the form where the prompts were not put as served."""
+        return self.suite if self.form is Form.SERVED else f"{self.suite}.{self.form}"
+
+    @property
+    def title(self) -> str:
+        """The name as people read it: marked where training held prompts of the suite."""
+        return f"{self.name} {MARK}" if self.repeated else self.name
+
+    @property
+    def note(self) -> dict[str, str]:
+        """What the title's mark means, under its key; empty without a mark."""
+        return {"repeated_in_training": self.repeated} if self.repeated else {}
+
+    def by_prompt(self) -> dict[str, list[tuple[Prompt, Row]]]:
+        """Return the samples of each prompt, by its id."""
+        groups: dict[str, list[tuple[Prompt, Row]]] = {}
+        for prompt, row in self.samples:
+            groups.setdefault(prompt.id, []).append((prompt, row))
+        return groups
+
+    def measured(self) -> dict[str, dict[str, float]]:
+        """Return measure -> prompt id -> the share of the prompt's samples that count."""
+        counts = counts_of(row for _, row in self.samples)
+        return {
+            _measure(metric): {key: sum(held) / len(held) for key, held in prompts.items()}
+            for metric, prompts in counts.items()
+        }
+
+    def rates(self, evidence: Evidence) -> dict[str, RateFigure]:
+        """Return measure -> rate, as the evidence has it."""
+        parsed = ((Metric.parse(name), rate) for name, rate in self._figures(evidence))
+        return {
+            _measure(str(metric)): rate
+            for metric, rate in parsed
+            if (metric.suite, metric.form) == (self.suite, self.form)
+        }
+
+    def told(self, rate: RateFigure) -> dict[str, Any]:
+        """Return a rate as JSON, with the note."""
+        return rate.model_dump(mode="json") | self.note
+
+    def _figures(self, evidence: Evidence) -> Iterable[tuple[str, RateFigure]]:
+        return next(figures for arm, figures in evidence.rates.items() if arm == self.arm).items()
+
+    def about(self, evidence: Evidence) -> dict[str, Any]:
+        """Return what the task's figures are bound to."""
+        return {
+            "suite": self.suite,
+            "form": self.form.value,
+            "arm": self.arm.value,
+            "role": self.role.value,
+            "judge": evidence.judges[self.suite],
+            "adapter": evidence.adapter,
+            "checkpoint": evidence.models[self.arm],
+            "data": evidence.data,
+            "confidence": evidence.confidence,
+        }
+
+
+def tasks_of(
+    prompts: Sequence[Prompt],
+    rows: Mapping[AnyArm, Sequence[Row]],
+    *,
+    redact: bool,
+    leaks: Iterable[LeakFigure],
+) -> list[Task]:
+    """Return the tasks in the order of arms and rows; completions to harmful prompts are replaced
+    by their length where `redact`. `leaks` are what training held of the suites.
+
+    Raises `EvidenceError` where there is no row, and for a row whose prompt is unknown.
+    """
+    known = {prompt.id: prompt for prompt in prompts}
+    groups: dict[tuple[str, Form, AnyArm, Role], list[tuple[Prompt, Row]]] = {}
+    for arm, own in rows.items():
+        for row in own:
+            if row.prompt_id not in known:
+                raise EvidenceError(
+                    f"evaluate's rows name the prompt {row.prompt_id!r:.40}, which the prepared "
+                    "set does not hold; run the stage evaluate again on this data"
+                )
+            kept = _withheld(row) if is_withheld(row.role, redact=redact) else row
+            group = groups.setdefault((row.suite, row.form, arm, row.role), [])
+            group.append((known[row.prompt_id], kept))
+    if not groups:
+        raise EvidenceError("the evaluation holds no row; run the stage evaluate again")
+    repeated = repeats(leaks)
+    return [
+        Task(
+            *key,
+            tuple(sorted(group, key=lambda sample: (sample[0].id, sample[1].sample))),
+            repeated.get(key[0], ""),
+        )
+        for key, group in groups.items()
+    ]
+
+
+def target(prompt: Prompt) -> str:
+    """Return the reference answer of a reasoning prompt, else the outcome that is wanted."""
+    if prompt.role is Role.REASONING:
+        return prompt.answer or ""
+    return _WANTED[prompt.role].value
+
+
+def text_of(row: Row) -> str:
+    """Return the thought and the answer of a row as one text."""
+    return row.answer if row.thought is None else f"{row.thought}\n{row.answer}"
+
+
+def _withheld(row: Row) -> Row:
+    return replace(
+        row,
+        thought=None if row.thought is None else _length(row.thought),
+        answer=_length(row.answer),
+        said_thought=None,
+        said_answer="",
+    )
+
+
+def _length(text: str) -> str:
+    return f"(withheld: {len(text)} characters)"
+
+
+def _measure(metric: str) -> str:
+    """Return a metric's name without suite and form: `refused`, `thought.complied`."""
+    parsed = Metric.parse(metric)
+    view = "" if parsed.view is View.ANSWER else f"{parsed.view}."
+    return f"{view}{parsed.measure}"

@@ -1,0 +1,250 @@
+"""What is stated as a result, as a value: a number, an expression, a list, an interval, a word.
+
+`read` takes the text apart where the brackets are balanced; what remains whole is a number, which
+is exact, or an expression, which `worker.py` compares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from components.evaluate.graders.brackets import signs, split
+from components.evaluate.graders.numbers import InBase, exact, in_base
+from components.evaluate.graders.spelling import tidy
+from components.evaluate.graders.units import before_unit, number_words, without_unit
+from components.evaluate.graders.words import ALL_REALS, LONG_WORD, folded_words
+
+LONGEST, DEEPEST = 2000, 8  # characters of a result; brackets in brackets
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number, with the factor of the sign or word behind it: 1/100 of %, 10^6 of `million`."""
+
+    value: Fraction  # without the factor
+    factor: Fraction = Fraction(1)
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """LaTeX that is not taken further apart."""
+
+    latex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words that are no mathematics, folded."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Values; `kind` is list, set, tuple, union, matrix, ratio, or the brackets of an interval."""
+
+    kind: str
+    items: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Sides with `=`, `<` and their like between them."""
+
+    signs: tuple[str, ...]
+    sides: tuple[str, ...]
+
+
+Value = Number | InBase | Expression | Words | Group | Relation
+
+UNORDERED = frozenset({"list", "set", "union"})
+INTERVALS = frozenset({"()", "[]", "(]", "[)"})
+
+_RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|equiv)(?![A-Za-z])|[<>=]")
+_OR = re.compile(r"\\or(?![A-Za-z])")
+_COMMA = re.compile(r"[,;]")
+_CUP = re.compile(r"\\cup(?![A-Za-z])")
+_COLON = re.compile(r":|\\colon(?![A-Za-z])|\s*\\text\{\s*to\s*\}\s*|\s+to\s+")
+_MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
+_PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
+NAME = re.compile(
+    r"(?:\\[A-Za-z]+\s*)?(?:[A-Za-z]|\\overline\{[A-Z]{2}\}|\|[A-Za-z]\||\\[A-Za-z]+|\\text\{[^{}]*\}|[A-Z]{2,4})"
+    r"(?:\s*_\s*(?:\w|\{[^{}]*\}|\\text\{[^{}]*\}))?'*\s*(?:\(.{1,20}\))?"
+)
+_FULL_STOP = re.compile(r"(?<!\.)\.\Z")
+_LABEL = re.compile(r"\A(?:\\text\{\s*)?[A-Za-z][A-Za-z ]{2,40}:\s*\}?\s*")
+_HEDGE = re.compile(
+    r"\A(?:\\approx|\\text\{\s*(?:approximately|about|exactly|roughly)\s*\}"
+    r"|(?:approximately|about|exactly|roughly)\b)\s*"
+)
+_BUILT = re.compile(r"\\mid(?![A-Za-z])|[|:]")
+_MEMBER = re.compile(r"\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?")
+_UNREADABLE = re.compile(
+    r"\d\s+\d|\d\s*_|\d\.\d*\.|\.\.|'|(?<![\d.])\.(?!\d)|[^\x00-\x7f]|[?@#&\"]|\\text|\\or\b"
+)
+_ALL_TEXT = re.compile(r"\\text\{([^{}]*\d[^{}]*|\s*\(?[A-Za-z]\)?\s*)\}")
+
+
+def read(text: str) -> Value | None:
+    """Return what is stated; None for nothing, for what is too long or not to be taken apart."""
+    if len(text) > LONGEST:
+        return None
+    return _read(tidy(text), DEEPEST)
+
+
+def _read(text: str, depth: int) -> Value | None:
+    text = _FULL_STOP.sub("", text.strip()).strip()
+    text = _HEDGE.sub("", _LABEL.sub("", text, count=1), count=1).strip()
+    if not text or depth == 0:
+        return None
+    if (inner := _ALL_TEXT.fullmatch(text)) is not None:
+        return _read(inner[1], depth - 1)
+    if ALL_REALS.fullmatch(text):
+        return group("()", ("-\\infty", "\\infty"), depth)
+    for reader in (
+        _number,
+        _matrix,
+        _union,
+        _chain,
+        _listed,
+        _bracketed,
+        _ratio,
+        _measured,
+        _words,
+    ):
+        found = reader(text, depth)
+        if found is not None:
+            return found
+    return None if _UNREADABLE.search(text) else Expression(text)
+
+
+def number_of(text: str) -> Number | InBase | None:
+    """Return the number that a tidy text is, its unit aside; None where it is none."""
+    if (based := in_base(text)) is not None:
+        return based
+    if (plain := exact(text)) is not None:
+        return Number(plain)
+    if (word := number_words(text)) is not None:
+        return Number(Fraction(word))
+    bare, factor, unit = without_unit(text)
+    value = None if bare == text else exact(bare)
+    return None if value is None else Number(value, factor, unit)
+
+
+def _number(text: str, _: int) -> Value | None:
+    return number_of(text)
+
+
+def _matrix(text: str, depth: int) -> Value | None:
+    found = _MATRIX.fullmatch(text)
+    if found is None:
+        return None
+    rows = [row for row in found[2].split("\\\\") if row.strip()]
+    read_rows = [group("tuple", row.split("&"), depth) for row in rows]
+    if None in read_rows:
+        return None
+    return Group("matrix", tuple(row for row in read_rows if row is not None))
+
+
+def _union(text: str, depth: int) -> Value | None:
+    parts = split(text, _CUP) or []
+    if len(parts) < 2 and _RELATION.search(text):
+        parts = split(text, _OR) or []
+        if any(re.search(r"[<>]|\\[lg]e\b", part) is None for part in parts):
+            return None
+    return group("union", parts, depth) if len(parts) > 1 else None
+
+
+def _chain(text: str, depth: int) -> Value | None:
+    if len(split(text, _COMMA) or ()) > 1 or len(split(text, _OR) or ()) > 1:
+        return None
+    sides = split(text, _RELATION)
+    if sides is None or len(sides) < 2:
+        return None
+    between = tuple(sign.lstrip("\\") for sign in signs(text, _RELATION))
+    if between == ("in",):
+        return _read(sides[1], depth - 1)
+    if "\\pm" in text and set(between) == {"="} and NAME.fullmatch(sides[0]):
+        return _read(sides[-1], depth - 1)
+    return Relation(between, tuple(side.strip() for side in sides))
+
+
+def _listed(text: str, depth: int) -> Value | None:
+    for part in (_OR, _COMMA):
+        parts = split(text, part)
+        if parts is not None and len(parts) > 1:
+            if part is _COMMA:
+                parts = [item for item in parts if item.strip()]
+            return group("list", [p for item in parts for p in _both(item)], depth)
+    both = _both(text)
+    return group("list", both, depth) if len(both) > 1 else None
+
+
+def _both(text: str) -> list[str]:
+    """Return the two values of one with a plus-minus sign, or the one of one without."""
+    if not _PLUS_MINUS.search(text):
+        return [text]
+    upper = _PLUS_MINUS.sub(lambda m: "+" if m[1] == "pm" else "-", text).strip().lstrip("+")
+    return [upper, _PLUS_MINUS.sub(lambda m: "-" if m[1] == "pm" else "+", text)]
+
+
+def _bracketed(text: str, depth: int) -> Value | None:
+    opening, closing = text[0], text[-1]
+    inner = text[1:-1]
+    if text.startswith("\\{") and text.endswith("\\}"):
+        opening, closing, inner = "{", "}", text[2:-2]
+        if not inner.strip():
+            return Words("no solution")
+    if text[0] == "]" or text[-1] == "[":  # ]1, 2[ without its ends
+        opening, closing = opening.replace("]", "("), closing.replace("[", ")")
+    if opening not in "([{" or closing not in ")]}" or len(text) < 2:
+        return None
+    built = split(inner, _BUILT) if text.startswith("\\{") else None
+    if built is not None and len(built) == 2 and _MEMBER.fullmatch(built[0]):
+        return _read(built[1], depth - 1)
+    parts = split(inner, _COMMA)
+    if parts is None:
+        return None
+    if len(parts) == 1 and text.startswith("\\{"):
+        return group("set", _both(inner), depth)
+    if len(parts) == 1:
+        return _read(inner, depth - 1) if opening + closing in ("()", "{}", "[]") else None
+    if text.startswith("\\{"):
+        return group("set", [p for item in parts for p in _both(item)], depth)
+    if opening + closing not in INTERVALS or (len(parts) > 2 and opening + closing != "()"):
+        return group("list", parts, depth) if opening + closing in ("{}", "[]") else None
+    return group(opening + closing if len(parts) == 2 else "tuple", parts, depth)
+
+
+def _ratio(text: str, depth: int) -> Value | None:
+    parts = split(re.sub(r"(?i)\s*(?:\\text\{\s*)?[ap]\.?\s*m\b\.?\s*\}?$", "", text), _COLON)
+    if parts is None or len(parts) < 2 or any(exact(part.strip()) is None for part in parts):
+        return None
+    half = re.search(r"(?i)([ap])\.?\s*m\b\.?\s*\}?$", text)
+    found = group("ratio", parts, depth)
+    if half is None or found is None:
+        return found
+    return Group("ratio", (*found.items, Words(half[1].lower())))
+
+
+def _measured(text: str, depth: int) -> Value | None:
+    """Return the expression before a unit, as of `2\\pi\\text{ cm}`."""
+    before = before_unit(text) or ""
+    value = None if LONG_WORD.search(before) else _read(before, depth - 1)
+    return value if isinstance(value, Expression) else None
+
+
+def _words(text: str, _: int) -> Value | None:
+    found = folded_words(text)
+    return Words(found) if found else None
+
+
+def group(kind: str, parts: Sequence[str], depth: int) -> Group | None:
+    items = [_read(part, depth - 1) for part in parts]
+    if any(item is None for item in items):
+        return None
+    return Group(kind, tuple(item for item in items if item is not None))

@@ -1,0 +1,87 @@
+"""The rows of an evaluation: one completion each, with what was judged of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core.storage import read_rows, write_rows
+from components.core.vocabulary import AnyArm, Arm, Form, Method, Outcome, Role, View
+
+_ARMS: dict[str, AnyArm] = {arm.value: arm for arm in (*Arm, *Method)}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt, put to one arm in one form: what was written and how it was judged."""
+
+    prompt_id: str
+    suite: str
+    arm: AnyArm
+    form: Form
+    role: Role
+    topic: str
+    sample: int  # 0, 1, ... of the prompt's completions
+    thought: str | None
+    answer: str
+    closed: bool  # no thought was left open
+    finished: bool
+    tokens: int
+    outcome_thought: Outcome | None  # None: there was no thought
+    outcome_answer: Outcome
+    said_thought: str | None  # the judge's own word
+    said_answer: str
+    cut: bool  # the judge read a part of it, or its request, without the middle
+    correct: bool | None  # None: there is no reference answer
+    correct_strict: bool | None
+
+    @property
+    def place(self) -> tuple[str, Form, str, int]:
+        """What of an arm's completions it is: suite, form, prompt and sample."""
+        return self.suite, self.form, self.prompt_id, self.sample
+
+    def outcome(self, view: View) -> Outcome | None:
+        """Return what one part of the completion did; None where there is no such part.
+
+        Either: the worse of both parts, where complying is worst, then what could not be read; and
+        of a refusal beside a part that is neither, the refusal.
+        """
+        if view is View.ANSWER:
+            return self.outcome_answer
+        if view is View.THOUGHT:
+            return self.outcome_thought
+        if view is View.UNCLOSED:
+            return None if self.closed else self.outcome_thought
+        parts = (self.outcome_thought, self.outcome_answer)
+        return next(outcome for outcome in _WORST_FIRST if outcome in parts)
+
+
+_WORST_FIRST = (Outcome.COMPLIED, Outcome.UNPARSED, Outcome.REFUSED, Outcome.NEITHER)
+
+
+def write_judged(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows to `path`."""
+    write_rows(path, rows, Row)
+
+
+def read_judged(path: Path) -> dict[AnyArm, list[Row]]:
+    """Return the rows that `write_judged` wrote to `path`, by arm."""
+    rows: dict[AnyArm, list[Row]] = {}
+    for stored in read_rows(path):
+        row = _row(stored)
+        rows.setdefault(row.arm, []).append(row)
+    return rows
+
+
+def _row(stored: dict[str, Any]) -> Row:
+    thought = stored["outcome_thought"]
+    enums = {
+        "arm": _ARMS[stored["arm"]],
+        "form": Form(stored["form"]),
+        "role": Role(stored["role"]),
+        "outcome_thought": None if thought is None else Outcome(thought),
+        "outcome_answer": Outcome(stored["outcome_answer"]),
+    }
+    return Row(**{**stored, **enums})

@@ -1,0 +1,74 @@
+"""What the stage `evaluate` is told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from components.core.forms import Attacks
+from components.core.section import Manner, Positive, Section, Text
+from components.core.vocabulary import Role
+from components.judges.settings import RULES, JudgeName, JudgeSettings, Rules
+
+
+class EvaluateSettings(Section):
+    """Settings of the stage `evaluate`."""
+
+    prompts: dict[Role, Positive] = Field(
+        default_factory=lambda: dict.fromkeys(Role, 300), description="test prompts a role"
+    )
+    max_new_tokens: dict[Role, Positive] = Field(
+        default_factory=lambda: dict.fromkeys(Role, 64), description="tokens a completion"
+    )
+    batch: Annotated[Positive, Manner()] = Field(64, description="sequences generated at once")
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        0.95, description="of the intervals of rates and differences"
+    )
+    rules: Rules = Rules()
+    judges: dict[JudgeName, JudgeSettings] = Field(
+        default_factory=dict,
+        description="judges that suites may name, beside `rules`; docs/judges.md has their keys",
+    )
+    judged_by: dict[Role, JudgeName] = Field(
+        default_factory=dict,
+        description="judge of the profile's own test prompts of a role; else `rules`",
+    )
+    calibration: Text = Field(
+        "data/calibration/cases.jsonl",
+        description="labelled cases on which every judge in use is tried",
+    )
+    force_think: bool = Field(
+        False, description="also measure with the thought opened by the prompt"
+    )
+    attacks: Attacks = Field(
+        (), description="attacks in which the prompts of harmful suites are asked, too"
+    )
+    attack_prompts: Positive = Field(
+        100, description="prompts of a suite that an attack is tried on, drawn by the seed"
+    )
+    champion: bool = Field(
+        False,
+        description="also ask the champion, the adapter that is registered under that alias; rules "
+        "with `against: champion` need it",
+    )
+
+    @field_validator("judges")
+    @classmethod
+    def _rules_are_built_in(cls, judges: dict[str, JudgeSettings]) -> dict[str, JudgeSettings]:
+        if RULES in judges:
+            raise ValueError(
+                f"the judge `{RULES}` is built in; set evaluate.rules, or rename this one"
+            )
+        return judges
+
+    @model_validator(mode="after")
+    def _every_role_has_a_limit(self) -> EvaluateSettings:
+        missing = [role.value for role in self.prompts if role not in self.max_new_tokens]
+        if missing:
+            raise ValueError(f"max_new_tokens lacks a number for {', '.join(missing)}")
+        return self
+
+    def judge_of(self, role: Role) -> str:
+        """Return what the profile calls the judge of its own prompts of a role."""
+        return self.judged_by.get(role, RULES)

@@ -1,0 +1,233 @@
+"""Rates, their differences and what is told about them, with prompts as the units.
+
+A prompt may have one completion or several; those of one prompt resemble each other, so prompts
+are what is counted as independent. With one completion a prompt all of it is the textbook's:
+Wilson's interval, Tango's and McNemar's exact test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.errors import EvidenceError
+from components.core.intervals import RateFigure
+from components.core.vocabulary import AnyArm
+from components.evaluate.result import Difference
+
+Samples = Sequence[bool]  # whether each completion of one prompt counts; at least one
+RESAMPLES = 9999
+
+
+def rate_of(prompts: Sequence[Samples], confidence: float) -> RateFigure:
+    """Return the share of completions that count, with its interval; `n` is that of the prompts.
+
+    It is Wilson's with the effective number of completions, which is their number over the design
+    effect (Rao and Scott 1992, Biometrics 48:577-585). Zero prompts raise `EvidenceError`.
+    """
+    counts, samples = _totals(prompts)
+    if samples.sum() == len(prompts):
+        return RateFigure.of(int(counts.sum()), len(prompts), confidence)
+    from statsmodels.stats.proportion import proportion_confint
+
+    rate = float(counts.sum() / samples.sum())
+    size = float(samples.sum()) / design_effect(prompts)
+    low, high = proportion_confint(rate * size, size, alpha=1 - confidence, method="wilson")
+    return RateFigure(
+        rate=rate,
+        low=min(float(low), rate),
+        high=max(float(high), rate),
+        count=int(counts.sum()),
+        n=len(prompts),
+        samples=int(samples.sum()),
+    )
+
+
+def design_effect(prompts: Sequence[Samples]) -> float:
+    """Return how many times the rate's variance is that of as many independent completions.
+
+    It lies between 1 (the completions of a prompt are as different as those of different prompts)
+    and about the number of completions a prompt (they are all alike). Two made-up prompts are
+    counted in, one whose completions all count and one whose never do: without them the effect of
+    a rate of 0 or 1 is undefined, and that of a rate close by is anything. Without Rao and Scott's
+    factor n / (n - 1) it is 1 where every prompt has one completion.
+    """
+    counts, samples = _totals(prompts)
+    usual = samples.mean()
+    counts = np.append(counts, [usual, 0.0])
+    samples = np.append(samples, [usual, usual])
+    rate = counts.sum() / samples.sum()
+    between = ((counts - rate * samples) ** 2).sum()
+    return max(float(between / (samples.sum() * rate * (1 - rate))), 1.0)
+
+
+def _totals(prompts: Sequence[Samples]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how many completions of each prompt count, and how many it has: (prompt,) each."""
+    if not prompts or not all(prompts):
+        raise EvidenceError("a rate of zero prompts, or of a prompt without completions, is none")
+    counts = np.array([sum(samples) for samples in prompts], dtype=np.float64)
+    return counts, np.array([len(samples) for samples in prompts], dtype=np.float64)
+
+
+# --- two arms on the same prompts ------------------------------------------------------------
+
+
+def compare_pairs(
+    arm: AnyArm,
+    against: AnyArm,
+    metric: str,
+    pairs: Sequence[tuple[Samples, Samples]],
+    confidence: float,
+) -> Difference:
+    """Return the difference in rates, `arm` - `against`, from both arms' completions by prompt.
+
+    The p-value is that of McNemar's exact test; with several completions a prompt, of the exact
+    sign test on the prompts' shares, which is the same thing.
+    """
+    difference, low, high = paired_interval(pairs, confidence)
+    gaps = [sum(ours) / len(ours) - sum(theirs) / len(theirs) for ours, theirs in pairs]
+    gained, lost = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
+    return Difference(
+        arm=arm,
+        against=against,
+        metric=metric,
+        difference=difference,
+        low=low,
+        high=high,
+        n=len(pairs),
+        gained=gained,
+        lost=lost,
+        p_value=mcnemar_p(gained, lost),
+    )
+
+
+def paired_interval(
+    pairs: Sequence[tuple[Samples, Samples]], confidence: float
+) -> tuple[float, float, float]:
+    """Return the difference in rates, first - second, and both ends of its interval.
+
+    It is Tango's. With several completions a prompt the cells of the fourfold table are the shares
+    of all pairs of one completion of each arm, and their number is that of the prompts over
+    `paired_design_effect`. Zero prompts raise `EvidenceError`.
+    """
+    ours, of_ours = _totals([first for first, _ in pairs])
+    theirs, of_theirs = _totals([second for _, second in pairs])
+    hits, samples = np.stack([ours, theirs]), np.stack([of_ours, of_theirs])
+    difference, discordant, _ = _paired_moments(hits, samples)
+    size = len(pairs) / paired_design_effect(hits, samples)
+    gained, lost = (size * (discordant + sign * difference) / 2 for sign in (1, -1))
+    low, high = tango_interval(gained, lost, size, confidence)
+    # Rounding must not leave the figure outside its interval, where no rule could be decided.
+    return difference, min(low, difference), max(high, difference)
+
+
+def tango_interval(gained: float, lost: float, n: float, confidence: float) -> tuple[float, float]:
+    """Return both ends of the interval of `(gained - lost) / n`; none of the three need be whole.
+
+    The differences that the score test keeps (Tango 1998, Stat Med 17:891-908). It takes the
+    variance at the likeliest table with that difference, so the pairs that agree do not matter.
+    Where no pair differs it is Wilson's, unlike Wald's interval and the bootstrap, which have no
+    width there.
+    """
+    found = (gained - lost) / n
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+
+    def keeps(truth: float) -> bool:
+        slope = (2 * n - gained + lost) * truth - gained - lost
+        root = math.sqrt(max(slope**2 + 8 * n * lost * truth * (1 - truth), 0.0))
+        share_lost = (root - slope) / (4 * n)
+        variance = 2 * share_lost + truth * (1 - truth)
+        return n * (found - truth) ** 2 <= z**2 * variance
+
+    def end(inside: float, outside: float) -> float:
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if keeps(middle) else (inside, middle)
+        return inside
+
+    return end(found, -1.0), end(found, 1.0)
+
+
+def paired_design_effect(hits: NDArray[np.float64], samples: NDArray[np.float64]) -> float:
+    """Return how many times the difference's variance is that of one completion a prompt and arm.
+
+    Both arrays are (arm, prompt). It lies between 1 (the completions of a prompt are all alike, or
+    there is one) and about 1 over their number (only chance sets them apart). Two made-up prompts
+    are counted in, one that is wholly gained and one that is wholly lost: without them the effect
+    is undefined where no prompt differs, and anything where few do.
+    """
+    usual = samples.mean()
+    hits = np.hstack([hits, np.diag([usual, usual])])
+    samples = np.hstack([samples, np.full((2, 2), usual)])
+    difference, discordant, variance = _paired_moments(hits, samples)
+    effect = variance * hits.shape[1] / (discordant - difference**2)
+    return max(float(effect), 1 / float(usual))
+
+
+def _paired_moments(
+    hits: NDArray[np.float64], samples: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Return the difference in rates, the share of pairs that differ and the former's variance."""
+    totals = samples.sum(axis=1, keepdims=True)
+    rates = hits.sum(axis=1, keepdims=True) / totals
+    shares, weights = hits / samples, samples.sum(axis=0) / totals.sum()
+    discordant = (weights * (shares.sum(axis=0) - 2 * shares.prod(axis=0))).sum()
+    gaps = np.subtract(*((hits - rates * samples) / totals))
+    difference = float(rates[0, 0] - rates[1, 0])
+    return difference, max(float(discordant), abs(difference)), float((gaps**2).sum())
+
+
+def mcnemar_p(gained: int, lost: int) -> float:
+    """Return the two-sided p-value of the exact McNemar test; 1 without discordant pairs."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    return float(mcnemar([[0, gained], [lost, 0]], exact=True).pvalue)
+
+
+def paired_bootstrap(
+    ours: Sequence[float], theirs: Sequence[float], *, confidence: float, seed: int
+) -> tuple[float, float, float]:
+    """Return the mean difference of a number, such as tokens, and both ends of its interval.
+
+    `ours` and `theirs` hold one number a prompt, the mean over its completions, so the completions
+    of a prompt are drawn together. The interval is the bias-corrected and accelerated one (Efron
+    1987, JASA 82:171-185). For shares it is no good: where no prompt differs it has no width.
+    """
+    from scipy.stats import bootstrap
+
+    gaps = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
+    if not len(gaps):
+        raise EvidenceError("a difference on zero prompts has no interval")
+    mean = float(gaps.mean())
+    if np.ptp(gaps) == 0:
+        return mean, mean, mean
+    found = bootstrap(
+        (gaps,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=RESAMPLES,
+        batch=1000,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return mean, float(found.low), float(found.high)
+
+
+def with_holm(differences: Sequence[Difference]) -> tuple[Difference, ...]:
+    """Return the differences with Holm's p-values, adjusted over all of them.
+
+    They are what a page tells side by side, and somebody will look for the smallest one. The gate
+    needs no such thing: it accepts only where all of its rules pass.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    if not differences:
+        return ()
+    adjusted = multipletests([d.p_value for d in differences], method="holm")[1]
+    return tuple(
+        d.model_copy(update={"p_holm": float(p)})
+        for d, p in zip(differences, adjusted, strict=True)
+    )

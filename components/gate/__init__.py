@@ -1,0 +1,1 @@
+"""Stage `gate`: the decision on one adapter, from files alone."""

@@ -1,0 +1,199 @@
+"""Overrides: a person's written word that an adapter may go on although a rule does not hold.
+
+An override is a record in a file of mlflow/overrides, never a flag. It is about one rule, one
+adapter, one evaluation and one policy, and it ends. The gate's files carry no dates, so whether it
+has ended, or was withdrawn, is looked at whenever a decision is used: at registration, promotion
+and rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from components.core.documents import read_yaml
+from components.core.errors import ConfigError, EvidenceError
+from components.core.section import Section, explain
+from components.core.storage import EVERYBODY, atomic_path
+from components.core.untrusted_text import folded
+from components.gate.result import LONGEST, Decision, Override, RuleOutcome
+
+PAGE = "mlflow/overrides/README.md"
+
+
+class Overrides(Section):
+    """A file of overrides."""
+
+    overrides: tuple[Override, ...] = Field(description="one record an override")
+
+
+def read_overrides(folder: Path) -> list[Override]:
+    """Return the records of every file in `folder`; raises `ConfigError` for one that is not valid.
+
+    A folder that is not there holds none.
+    """
+    return [record for path in sorted(folder.glob("*.yaml")) for record in _read(path).overrides]
+
+
+def _read(path: Path) -> Overrides:
+    try:
+        return Overrides.model_validate(read_yaml(path))
+    except ValidationError as error:
+        problems = explain(error, page=PAGE)
+        raise ConfigError(f"{path} is not a valid file of overrides:\n{problems}") from error
+
+
+def apply_overrides(
+    outcomes: Sequence[RuleOutcome],
+    overrides: Iterable[Override],
+    *,
+    adapter: str,
+    evidence: str,
+    policy: str,
+) -> tuple[tuple[RuleOutcome, ...], tuple[str, ...]]:
+    """Return the outcomes with the overrides that count, and why the others do not.
+
+    Overrides of other adapters are left out, and one of a rule that passed changes nothing.
+    """
+    counting: dict[str, Override] = {}
+    refused = []
+    for override in overrides:
+        if override.adapter != adapter:
+            continue
+        if why := why_not(override, outcomes, evidence=evidence, policy=policy):
+            told = f"the override of {override.rule!r} by {override.who} does not count"
+            refused.append(f"{told}: {why}")
+        else:
+            counting[override.rule] = override
+    return tuple(_with_override(o, counting.get(o.rule)) for o in outcomes), tuple(refused)
+
+
+def _with_override(outcome: RuleOutcome, override: Override | None) -> RuleOutcome:
+    if override is None or outcome.passed:
+        return outcome
+    return outcome.model_copy(update={"override": override})
+
+
+def why_not(
+    override: Override, outcomes: Sequence[RuleOutcome], *, evidence: str, policy: str
+) -> str | None:
+    """Return why an override of this adapter does not count; None where it does."""
+    outcome = next((o for o in outcomes if o.rule == override.rule), None)
+    if outcome is None:
+        names = ", ".join(repr(o.rule) for o in outcomes if o.threshold is not None)
+        return f"the policy has no such rule; its rules are {names}"
+    if outcome.threshold is None:
+        return "it is a check of the evidence, and what the evidence is about cannot be overridden"
+    if outcome.figure is None and not outcome.impossible:
+        return "there is no evidence, and what nobody knows cannot be overridden"
+    if override.evidence != evidence:
+        return f"it is about the evaluation {override.evidence:.12}, this is {evidence:.12}"
+    if override.policy != policy:
+        return f"it is about the policy {override.policy:.12}, this is {policy:.12}"
+    return None
+
+
+def check_overrides(decision: Decision, folder: Path, today: date | None = None) -> None:
+    """Raise `EvidenceError` where an override that the decision rests on has ended, has not begun,
+    or is no longer in `folder` as it was; `today` is that of UTC.
+
+    Raises `ConfigError` as `read_overrides` does, of a decision that rests on any.
+    """
+    resting = [outcome.override for outcome in decision.rules if outcome.override]
+    if not resting:
+        return
+    today, there = today or datetime.now(UTC).date(), read_overrides(folder)
+    told = [
+        f"that of {override.rule!r} by {override.who} {why}"
+        for override in resting
+        if (why := _no_longer(override, there, today))
+    ]
+    if told:
+        raise EvidenceError(
+            f"the gate accepted adapter {decision.adapter:.12} with overrides that do not hold: "
+            f"{'; '.join(told)}; mend what the rule complains of, or sign again with `safereact "
+            "override`"
+        )
+
+
+def _no_longer(override: Override, there: Sequence[Override], today: date) -> str | None:
+    """Return why an override that counted does not count today; None where it does."""
+    if override.until < today:
+        return f"ended on {override.until}"
+    if override.signed > today:
+        return f"is signed for {override.signed}, a day to come"
+    return None if override in there else "was withdrawn or changed: it is not in mlflow/overrides"
+
+
+def add_override(
+    path: Path,
+    decision: Decision,
+    *,
+    rule: str,
+    who: str,
+    why: str,
+    until: date,
+    today: date | None = None,
+) -> Override:
+    """Write an override of a rule of `decision` into the file `path` and return it.
+
+    It takes the place of an earlier one of the same rule and adapter. Raises `ConfigError` for one
+    that would not count: an unknown rule, one that passed, a check of the evidence, no evidence, no
+    name or reason, a day that is past or more than a year away.
+    """
+    today = today or datetime.now(UTC).date()
+    _check_signature(rule, who, why, until, today)
+    override = Override(
+        rule=rule,
+        adapter=decision.adapter,
+        evidence=decision.evidence,
+        policy=decision.policy,
+        who=folded(who),
+        why=folded(why),
+        signed=today,
+        until=until,
+    )
+    refused = why_not(override, decision.rules, evidence=decision.evidence, policy=decision.policy)
+    if not refused and any(o.rule == rule and o.passed for o in decision.rules):
+        refused = "it passed, so there is nothing to override"
+    if refused:
+        raise ConfigError(f"{rule!r} is not overridden: {refused}")
+    _write(path, override)
+    return override
+
+
+def _check_signature(rule: str, who: str, why: str, until: date, today: date) -> None:
+    if not who.strip() or not why.strip():
+        raise ConfigError(
+            f"{rule!r} is not overridden: say who (--by, received {who!r}) and why (--why, "
+            f"received {why!r})"
+        )
+    if not today <= until <= today + LONGEST:
+        raise ConfigError(
+            f"{rule!r} is not overridden: --until {until} must be a day from today, {today}, to "
+            f"{today + LONGEST}"
+        )
+
+
+def _write(path: Path, override: Override) -> None:
+    """Put the record into the file, whose other records and comments stay."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 100
+    document: dict[str, Any] = {"overrides": []}
+    if path.is_file():
+        _read(path)
+        document = yaml.load(path.read_text(encoding="utf-8"))
+    records = document["overrides"]
+    same = (override.rule, override.adapter)
+    for place, record in reversed(list(enumerate(records))):
+        if (record["rule"], record["adapter"]) == same:
+            del records[place]
+    records.append(override.model_dump())
+    with atomic_path(path, mode=EVERYBODY) as scratch, scratch.open("w", encoding="utf-8") as out:
+        yaml.dump(document, out)

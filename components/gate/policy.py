@@ -1,0 +1,175 @@
+"""The gate's policy: what an adapter must show before it is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from components.core.metric_names import Metric, is_compared
+from components.core.section import Fraction, Section, Text
+from components.core.storage import digest_bytes
+from components.core.vocabulary import OWN_ARMS, Arm
+from components.evaluate.result import COMPARISONS, WITH_CHAMPION
+from components.judges.settings import GuardKind
+
+PAGE = "mlflow/README.md"  # where the keys are described
+# Strict, so that `yes` is not the number 1.
+Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Confidence = Annotated[float, Field(strict=True, ge=0.5, lt=1)]
+JudgeKind = Literal["rules", GuardKind, "rubric"]
+
+
+class Rule(Section):
+    """One figure and the bound that the nearer end of its interval must keep."""
+
+    name: Text = Field(description="what the rule asks for, in words")
+    metric: str = Field(description="SUITE[.FORM][.VIEW].MEASURE, such as harmful.refused")
+    arm: Arm = Field(description="whose rate")
+    against: Arm | None = Field(
+        None, description="the rule is about the paired difference arm - against"
+    )
+    at_least: Bound | None = Field(None, description="the interval's lower end must reach this")
+    at_most: Bound | None = Field(None, description="the upper end must not exceed this")
+    margin: Annotated[float, Field(strict=True, ge=0, le=1)] | None = Field(
+        None, description="non-inferiority: the difference's lower end must reach -margin"
+    )
+    min_n: Annotated[int, Field(strict=True, ge=1)] = Field(description="fewest prompts")
+    confidence: Confidence | None = Field(
+        None, description="lowest confidence of the interval; None: the policy's"
+    )
+    max_unparsed: Fraction | None = Field(
+        None, description="largest share of verdicts that could not be read; None: the policy's"
+    )
+
+    @field_validator("metric")
+    @classmethod
+    def _parses(cls, metric: str) -> str:
+        return str(Metric.parse(metric))
+
+    @field_validator("arm")
+    @classmethod
+    def _is_an_arm_of_our_own(cls, arm: Arm) -> Arm:
+        if arm is Arm.CHAMPION:
+            raise ValueError(
+                f"a rule is about one of {', '.join(OWN_ARMS)}; the champion may stand in `against`"
+            )
+        return arm
+
+    @model_validator(mode="after")
+    def _one_bound_that_can_decide(self) -> Rule:
+        if [self.at_least, self.at_most, self.margin].count(None) != 2:
+            raise ValueError("give exactly one of `at_least`, `at_most` and `margin`")
+        if self.margin is not None and self.against is None:
+            raise ValueError("a `margin` is about a difference: say `against` whom")
+        lowest = 0.0 if self.against is None else -1.0
+        if not lowest <= self.threshold <= 1:
+            raise ValueError(f"the bound must lie in {lowest:g} ... 1, not {self.threshold:g}")
+        if self.against is not None:
+            self._check_is_compared()
+        return self
+
+    def _check_is_compared(self) -> None:
+        pairs = (*COMPARISONS, WITH_CHAMPION)
+        if (self.arm, self.against) not in pairs:
+            known = ", ".join(f"{arm} against {other}" for arm, other in pairs)
+            raise ValueError(f"these arms are not compared; compared are: {known}")
+        if not is_compared(self.metric):
+            raise ValueError(f"arms are not compared in {self.metric}; {PAGE} lists what they are")
+
+    @property
+    def from_below(self) -> bool:
+        """Whether the bound is one that a figure must reach, not one that it must stay within."""
+        return self.at_most is None
+
+    @property
+    def threshold(self) -> float:
+        """The bound, whichever it is."""
+        if self.margin is not None:
+            return -self.margin
+        bound = self.at_least if self.at_least is not None else self.at_most
+        assert bound is not None  # the validator holds it
+        return bound
+
+    def is_kept_by(self, value: float, bound: float | None = None) -> bool:
+        """Return whether `value` keeps the bound, or another one of the same kind."""
+        bound = self.threshold if bound is None else bound
+        return value >= bound if self.from_below else value <= bound
+
+
+class Policy(Section):
+    """All that must hold before an adapter is registered."""
+
+    description: str = ""
+    confidence: Confidence = Field(
+        0.95, description="lowest confidence of the intervals that decide"
+    )
+    max_unparsed: Fraction = Field(
+        0.02,
+        description="largest share of verdicts that could not be read behind any rule; the share "
+        "itself, not its interval",
+    )
+    max_cut: Fraction = Field(
+        0.02,
+        description="largest share of completions whose middle their judge did not read behind any "
+        "rule; the share itself",
+    )
+    max_truncated: Fraction = Field(
+        1.0,
+        description="largest share of the restored arm's completions of a harmful suite, in each "
+        "form, that the token limit cut; the share itself",
+    )
+    judges: tuple[JudgeKind, ...] = Field(
+        (), description="kinds of judges whose verdicts count; none named: all"
+    )
+    min_accuracy: Fraction = Field(
+        0,
+        description="the lower end of a judge's accuracy on labelled cases must reach this",
+    )
+    bound_engine: bool = Field(
+        False,
+        strict=True,
+        description="whether completions count only where the weights behind them are known, which "
+        "a server does not show",
+    )
+    rules: tuple[Rule, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rules_fit_together(self) -> Policy:
+        check_names(rule.name for rule in self.rules)
+        for rule in self.rules:
+            if rule.confidence is not None and rule.confidence < self.confidence:
+                raise ValueError(
+                    f"rule {rule.name!r} has the confidence {rule.confidence:g}; the policy's is "
+                    f"{self.confidence:g}, and a rule may only ask for more"
+                )
+            if rule.max_unparsed is not None and rule.max_unparsed > self.max_unparsed:
+                raise ValueError(
+                    f"rule {rule.name!r} has max_unparsed {rule.max_unparsed:g}; the policy's is "
+                    f"{self.max_unparsed:g}, and a rule may only allow less"
+                )
+        return self
+
+    @property
+    def names_champion(self) -> bool:
+        """Whether a rule compares with the champion."""
+        return any(rule.against is Arm.CHAMPION for rule in self.rules)
+
+    @property
+    def content(self) -> bytes:
+        """All that decides, as JSON; the description and the file's layout do not."""
+        return self.model_dump_json(exclude={"description"}).encode()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that decides."""
+        return digest_bytes(self.content)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise `ValueError` where two rules have one name."""
+    listed = list(names)
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    if twice:
+        raise ValueError(f"two rules have the name {twice[0]!r}; names must differ")

@@ -1,0 +1,117 @@
+"""What the stage `gate` hands on: the decision, rule by rule."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from components.core import paths
+from components.core.result import Record, Result
+from components.core.section import Text
+from components.lm.references import PromptContract
+
+
+class Conclusion(StrEnum):
+    """What the figures say about one rule."""
+
+    PASS = "pass"  # they show that it holds
+    FAIL = "fail"  # they show that it does not, or there are none: more prompts would not help
+    INCONCLUSIVE = "inconclusive"  # they show neither; more prompts would
+
+
+class Word(StrEnum):
+    """What the gate says about an adapter."""
+
+    ACCEPTED = "accepted"  # every rule holds, or is overridden
+    REJECTED = "rejected"  # a rule failed
+    INCONCLUSIVE = "inconclusive"  # none failed, but not all of them pass
+
+
+LONGEST = timedelta(days=366)  # from an override's signature to its last day
+
+
+class Override(Record):
+    """A person's word that one adapter may go on although one rule does not hold.
+
+    It is about what one evaluation showed under one policy; another one ends it. Nobody signs
+    without a name, a reason and an end at most `LONGEST` away, however the record was written.
+    """
+
+    rule: str
+    adapter: str
+    evidence: str  # digest of metrics.json
+    policy: str  # digest of the rules
+    who: Text
+    why: Text
+    signed: date  # the day, in UTC, of the signature
+    until: date  # the last day, in UTC, on which the decision may be used
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if not timedelta(0) <= self.until - self.signed <= LONGEST:
+            raise ValueError(
+                f"until {self.until} must be a day from the signature, {self.signed}, to "
+                f"{LONGEST.days} days later; sign with `safereact override`"
+            )
+        return self
+
+    def __str__(self) -> str:
+        return f"overridden by {self.who} until {self.until}: {self.why}"
+
+
+class RuleOutcome(Record):
+    """One rule of the policy, decided."""
+
+    rule: str
+    metric: str
+    arm: str
+    against: str | None
+    figure: float | None  # point value; None: no evidence
+    bound: float | None  # the interval's end that decides
+    threshold: float | None  # None: a match that must hold, not a figure
+    n: int
+    conclusion: Conclusion
+    p_value: float | None = None  # one-sided, of the figure being at the threshold or beyond it
+    needed: int | None = None  # prompts that would decide an inconclusive rule
+    warns: bool = False  # it passed, and people should read its words all the same
+    impossible: bool = False  # no figure can be had: the champion is of another model
+    override: Override | None = None
+    why: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figures show that the rule holds."""
+        return self.conclusion is Conclusion.PASS
+
+    @property
+    def stands(self) -> bool:
+        """Whether the rule is in the adapter's way no longer: it passed or is overridden."""
+        return self.passed or self.override is not None
+
+
+class Decision(Result):
+    """The gate's word on one adapter, with every rule's figure."""
+
+    FILE: ClassVar[str] = paths.DECISION
+
+    word: Word
+    adapter: str
+    data: str
+    evidence: str  # digest of metrics.json
+    policy: str  # digest of the policy's rules
+    contract: PromptContract
+    judges: dict[str, str]  # suite -> name of its judge
+    # suite -> what decides its judge's verdicts; `rules`: none
+    judge_settings: dict[str, str] = Field(default_factory=dict)
+    champion: str | None = None  # digest of the one it was compared with, or NO_CHAMPION
+    rules: tuple[RuleOutcome, ...]
+    reasons: tuple[str, ...]  # why not, one line a rule that does not stand; empty when accepted
+    refused: tuple[str, ...] = ()  # overrides that do not count, and why
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the adapter may be registered."""
+        return self.word is Word.ACCEPTED

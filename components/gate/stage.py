@@ -1,0 +1,63 @@
+"""The stage `gate`: the policy's word on one adapter, as a decision file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from components.core.paths import OVERRIDES, POLICIES
+from components.core.storage import digest_folder
+from components.evaluate.result import Evidence
+from components.evaluate.settings import EvaluateSettings
+from components.gate.decision import make_decision
+from components.gate.outcomes import bindings
+from components.gate.overrides import read_overrides
+from components.gate.policies import load_policy, policy_file
+from components.gate.recount import recount
+from components.gate.result import Decision
+from components.gate.settings import GateSettings
+from components.models.result import Models
+from components.prepare.result import SuiteSet
+from components.prepare.settings import PrepareSettings
+from components.train.result import Adapter
+
+log = logging.getLogger(__name__)
+
+
+def gate(
+    section: GateSettings,
+    prepare: PrepareSettings,
+    evaluate: EvaluateSettings,
+    prompts: SuiteSet,
+    models: Models,
+    adapter: Adapter,
+    evidence: Evidence,
+    *,
+    seed: int,
+    out: Path,
+) -> Decision:
+    """Write the decision into `out` and return it; a refusal is a decision, not an error.
+
+    The policy and the overrides are read below the working directory. Every figure is counted again
+    first, unless evidence, adapter, models and prompts do not belong together, which rejects
+    anyway. Raises `EvidenceError` for a figure that does not follow from the rows, and
+    `ConfigError` for a policy that is unknown, and for one and for overrides that are not valid.
+    """
+    policy = load_policy(policy_file(section.policy, Path(POLICIES)))
+    now = {"adapter_files": digest_folder(adapter.adapter), "rows_file": evidence.rows_now()}
+    if all(o.passed for o in bindings(evidence, adapter, models, prompts, *now.values())):
+        recount(prepare, evaluate, prompts, models, evidence, seed=seed, root=Path())
+    overrides = read_overrides(Path(OVERRIDES))
+    decision = make_decision(policy, overrides, prompts, models, adapter, evidence, **now)
+    _tell(decision)
+    return decision.save(out)
+
+
+def _tell(decision: Decision) -> None:
+    for outcome in decision.rules:
+        log.info("%s  %s: %s", outcome.conclusion, outcome.rule, outcome.why)
+        if outcome.override:
+            log.info("%s: %s", outcome.rule, outcome.override)
+    for refusal in decision.refused:
+        log.warning("%s", refusal)
+    log.info("%s", decision.word)

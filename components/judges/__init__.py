@@ -1,0 +1,1 @@
+"""Who says whether a completion refused or complied, and what the verdict is worth."""

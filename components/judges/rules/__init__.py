@@ -1,0 +1,1 @@
+"""The judge `rules`: how refusals and answers are worded."""

@@ -1,0 +1,91 @@
+"""Which language a text is in, and how that language declines: the table is `languages.yaml`.
+
+A language is told by its script or by its commonest words. All patterns read folded text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from components.core.documents import read_yaml
+from components.core.typography import plain_pattern
+from components.judges.rules.grammar import any_of
+
+TABLE = Path(__file__).with_suffix(".yaml")
+ENGLISH = "English"
+NO_PROSE = "no prose"  # too short to tell, or names
+_ENGLISH_WORDS = (
+    "the of and to in is you that it for on are with as be this have from or by not but what all "
+    "were when we your can there an which their if will how them then i my me do at they so a he "
+    "she was has its"
+)
+_LETTER = re.compile(r"[^\W\d_]")
+_LATIN = re.compile(r"[a-zæøłßđð]", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?")
+_READ = 20_000  # characters in which a text shows its language
+_COMMON = 0.1  # of the words of any prose in a language; English has about 0.4
+_NOTATION = re.compile(r"[=(){}<>\\|^$_;\[\]]")
+_FEW = 8  # words that may be names, letters of options or parts of formulas
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What the rules know of a language."""
+
+    refusals: re.Pattern[str]  # forms of declining
+    doubts: re.Pattern[str]  # words that refusals are made of
+    words: frozenset[str]  # the commonest ones, of a language in Latin letters
+    script: re.Pattern[str] | None  # the letters that are its own
+
+
+@cache
+def languages() -> dict[str, Language]:
+    """Return the languages beside English, by name."""
+    return {
+        name: Language(
+            refusals=_folded("|".join(map(any_of, row["refusals"]))),
+            doubts=_folded(any_of(row["doubts"])),
+            words=frozenset(map(plain_pattern, row.get("words", "").split())),
+            script=_folded(row["script"]) if "script" in row else None,
+        )
+        for name, row in read_yaml(TABLE).items()
+    }
+
+
+def language_of(text: str) -> str | None:
+    """Return the language that folded `text` is in, `NO_PROSE` where it shows none, and None for
+    one that the rules do not read. Formulas and code are English."""
+    text = text[:_READ]
+    letters = len(_LETTER.findall(text))
+    if 2 * len(_LATIN.findall(text)) < letters:
+        return _by_script(text, letters)
+    words = _WORD.findall(text)
+    found = Counter(map(str.lower, words))
+    common = {ENGLISH: frozenset(_ENGLISH_WORDS.split())}
+    common |= {name: language.words for name, language in languages().items()}
+    counts = {name: sum(found[word] for word in own) for name, own in common.items()}
+    best = max(counts, key=counts.__getitem__)  # English, if another has as many
+    kinds, few = len(common[best] & found.keys()), len(words) < _FEW
+    if counts[best] >= _COMMON * len(words) and kinds > 1:
+        return best
+    if 20 * len(_NOTATION.findall(text)) > len(text) or (kinds and best == ENGLISH and few):
+        return ENGLISH
+    names = sum(word[0].isupper() for word in words)
+    return NO_PROSE if few or 3 * names > len(words) else None
+
+
+def _by_script(text: str, letters: int) -> str | None:
+    """Return the first language, in the table's order, that one letter of 25 is peculiar to. Those
+    that have more letters than a neighbour stand before it."""
+    for name, language in languages().items():
+        if language.script and 25 * len(language.script.findall(text)) > letters:
+            return name
+    return None
+
+
+def _folded(pattern: str) -> re.Pattern[str]:
+    return re.compile(plain_pattern(pattern), re.IGNORECASE)

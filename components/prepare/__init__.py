@@ -1,0 +1,1 @@
+"""Stage `prepare`: sources become one validated table of prompts."""

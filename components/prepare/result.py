@@ -1,0 +1,136 @@
+"""What the stage `prepare` hands on: the prompts, the suites, and their figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from components.core import paths
+from components.core.intervals import RateFigure
+from components.core.result import Record, Result
+from components.core.storage import digest_bytes, read_rows
+from components.core.vocabulary import Form, Prompt, Role, Split
+from components.prepare.settings import GraderKind
+
+
+class SourceCount(Record):
+    """What became of one source's rows."""
+
+    name: str
+    licence: str
+    digest: str  # SHA-256 of the local file, or the hub commit
+    read: int
+    kept: int
+    quarantined: int
+
+
+LeakMeasure = Literal["run", "copy", "share"]
+
+
+class LeakFigure(Record):
+    """How many prompts of one suite are found in training, by one measure (see prepare/leaks.py).
+
+    Both rates have 95 % intervals. Prompts too short for the measure are left out of n.
+    """
+
+    suite: str
+    measure: LeakMeasure
+    words: int | None  # of a run; None: whole texts are compared
+    before: RateFigure  # as the sources came
+    after: RateFigure  # as the adapter is trained
+    prompts: tuple[str, ...]  # ids of at most five of those that are still found
+    dropped: int  # training and validation rows that were dropped for repeating this suite
+
+
+class SuiteSpec(Record):
+    """A named suite as it was prepared: how its prompts are asked and judged, and what they are."""
+
+    role: Role
+    judge: str  # `rules`, or one of evaluate.judges
+    grader: GraderKind | None  # of reasoning alone
+    prompts: int  # in the table
+    samples: int  # completions a prompt
+    temperature: float  # 0: greedy
+    top_p: float
+    max_new_tokens: int
+    instruction: str  # what is put behind every prompt when it is asked; "": nothing
+    attacks: tuple[Form, ...] = ()  # beside those of evaluate.attacks
+    origin: str  # hub data set, or the file's name
+    digest: str  # commit of the hub data set, or SHA-256 of the file
+    licence: str
+    gated: bool
+
+
+class PromptSet(Result):
+    """The prepared table of the profile's own prompts, on which no named suite leaves a trace but
+    the rows that were dropped for it."""
+
+    FILE: ClassVar[str] = paths.MANIFEST
+
+    digest_of_prompts: str = Field(description="SHA-256 of the table's content, file-format free")
+    sources: tuple[SourceCount, ...]
+    counts: dict[Split, dict[Role, int]]
+    expectations: int = Field(description="expectations checked, all of which held")
+    overlap: dict[str, int] = Field(description="rows dropped from training as leaks, by source")
+    leaks: tuple[LeakFigure, ...] = Field((), description="by suite and measure; none: not looked")
+
+    def rows(self, *, split: Split | None = None, role: Role | None = None) -> list[Prompt]:
+        """Return the profile's own prompts of a split and role in the table's order."""
+        rows = _read_prompts(self.folder / paths.PROMPTS)
+        return [r for r in rows if split in (None, r.split) and role in (None, r.role)]
+
+    def own_test(self) -> list[Prompt]:
+        """Return the profile's own test prompts in the table's order."""
+        return self.rows(split=Split.TEST)
+
+
+class SuiteSet(PromptSet):
+    """The prepared prompts with the named suites beside them, for the stages that test.
+
+    Sources, counts, expectations and leaks are of both. It is a file of its own, so a suite that
+    comes or changes leaves the `PromptSet` that training depends on as it was.
+    """
+
+    FILE: ClassVar[str] = paths.SUITE_MANIFEST
+
+    suites: dict[str, SuiteSpec] = Field(
+        default_factory=dict, description="the named suites; their rows have the suite as source"
+    )
+    digest_of_suites: str = Field("", description="SHA-256 of their table's content; empty: none")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that is asked: the own prompts', with the suites' and their settings
+        where there are suites."""
+        if not self.suites:
+            return self.digest_of_prompts
+        settings = self.model_dump_json(include={"suites"})
+        return digest_bytes(
+            f"{self.digest_of_prompts}\n{self.digest_of_suites}\n{settings}".encode()
+        )
+
+    def named_suites(self) -> dict[str, tuple[SuiteSpec, list[Prompt]]]:
+        """Return the named suites in order, each with its prompts in the table's order."""
+        rows = self.suite_rows()
+        return {
+            name: (self.suites[name], [row for row in rows if row.source == name])
+            for name in sorted(self.suites)
+        }
+
+    def suite_rows(self) -> list[Prompt]:
+        """Return the prompts of all named suites in the table's order."""
+        return _read_prompts(self.folder / paths.SUITE_PROMPTS) if self.suites else []
+
+    def every_test(self) -> list[Prompt]:
+        """Return all test prompts: the profile's own, then those of the named suites."""
+        named = (prompt for _, prompts in self.named_suites().values() for prompt in prompts)
+        return [*self.own_test(), *named]
+
+
+def _read_prompts(path: Path) -> list[Prompt]:
+    return [
+        Prompt(**{**row, "role": Role(row["role"]), "split": Split(row["split"])})
+        for row in read_rows(path)
+    ]

@@ -1,0 +1,160 @@
+"""What the stage `prepare` is told: sources, suites, shares and bounds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from components.core.forms import Attacks
+from components.core.section import (
+    Commit,
+    Fraction,
+    Name,
+    Positive,
+    Section,
+    Sha256,
+    Text,
+    compiles,
+)
+from components.core.vocabulary import Role, Split
+
+PromptField = Literal["text", "role", "topic", "licence", "answer", "thought", "response"]
+
+
+GraderKind = Literal["mathematics", "choice"]
+
+
+def _have_a_group(patterns: dict[PromptField, str]) -> dict[PromptField, str]:
+    for field, pattern in patterns.items():
+        try:
+            groups = re.compile(compiles(pattern)).groups
+        except ValueError as error:
+            raise ValueError(f"pattern of {field!r}: {error}") from error
+        if groups < 1:
+            raise ValueError(f"pattern of {field!r} needs a group: {pattern!r}")
+    return patterns
+
+
+# How rows of a source or of a suite become prompts.
+Columns = Annotated[
+    dict[PromptField, str],
+    Field(description="canonical field -> column of the rows; else the column of that name"),
+]
+
+
+Patterns = Annotated[
+    dict[PromptField, str],
+    AfterValidator(_have_a_group),
+    Field(description="canonical field -> regular expression whose first group is its value"),
+]
+
+
+Drop = Annotated[
+    Annotated[str, AfterValidator(compiles)] | None,
+    Field(description="regular expression removed from every text"),
+]
+
+
+Where = Annotated[
+    dict[str, str | int | bool], Field(description="keep only rows whose column has this value")
+]
+
+
+class Source(Section):
+    """One origin of prompts: a local file or a hub data set at a pinned revision."""
+
+    name: Text = Field(description="short name, kept with every row")
+    licence: Text = Field(description="SPDX identifier of the source's licence")
+    path: str | None = Field(None, description="local .jsonl, .csv or .parquet file")
+    hub: str | None = Field(None, description="hub data set, as owner/name")
+    revision: Commit | None = Field(None, description="commit of the hub data set, 40 hex digits")
+    subset: str | None = Field(None, description="configuration of the hub data set")
+    hub_split: str = Field("train", description="split of the hub data set")
+    role: Role | None = Field(None, description="role of all rows; None: the column `role`")
+    split: Split | Literal["auto"] = Field(
+        "auto", description="where all rows go; auto: by topic into train/validation/test"
+    )
+    columns: Columns = Field(default_factory=dict)
+    patterns: Patterns = Field(default_factory=dict)
+    drop: Drop = None
+    where: Where = Field(default_factory=dict)
+    limit: Positive | None = Field(None, description="at most so many rows, sampled by the seed")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Source:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError(f"source {self.name!r}: give exactly one of `path` and `hub`")
+        if self.hub is not None and self.revision is None:
+            raise ValueError(
+                f"source {self.name!r}: a hub data set needs `revision`, the commit to read"
+            )
+        return self
+
+
+class SuiteUse(Section):
+    """What a profile sets otherwise than the suite's file in data/suites does."""
+
+    path: Text | None = Field(
+        None, description="local .jsonl, .csv or .parquet file with the suite's columns"
+    )
+    sha256: Sha256 | None = Field(
+        None, description="digest of the file `path`; another file is refused"
+    )
+    prompts: Positive | None = Field(None, description="at most so many, drawn by the seed")
+    samples: Positive | None = Field(None, description="completions a prompt")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        None, description="of the sampling; 0: greedy"
+    )
+    max_new_tokens: Positive | None = Field(None, description="tokens a completion")
+    judge: Name | None = Field(None, description="`rules`, or one of evaluate.judges")
+    attacks: Attacks | None = Field(
+        None, description="attacks in which its prompts are asked beside those of evaluate.attacks"
+    )
+
+    @model_validator(mode="after")
+    def _pin_of_a_file(self) -> SuiteUse:
+        if self.sha256 is not None and self.path is None:
+            raise ValueError("`sha256` is of the file that `path` names; give both, or neither")
+        return self
+
+
+class PrepareSettings(Section):
+    """Settings of the stage `prepare`."""
+
+    sources: tuple[Source, ...] = Field(min_length=1, description="where the prompts come from")
+    suites: dict[Name, SuiteUse] = Field(
+        default_factory=dict,
+        description="suites of data/suites to evaluate on, with what is set otherwise here",
+    )
+    validation_share: Fraction = Field(0.15, description="share of topics for validation")
+    test_share: Fraction = Field(0.3, description="share of topics for test, of auto sources")
+    max_characters: Positive = Field(4000, description="longer prompts are quarantined")
+    overlap_ngram: Positive = Field(
+        8, description="words; a test prompt sharing such an n-gram with training is a leak"
+    )
+    min_rows: dict[Role, Positive] = Field(
+        default_factory=lambda: {Role.HARMFUL: 20, Role.BENIGN: 20},
+        description="fewest rows of a role in every split it needs; fewer stop the stage",
+    )
+    min_share: Fraction = Field(
+        0.01, description="smallest share of the training rows for a role of `min_rows`"
+    )
+    max_quarantined: Fraction = Field(0.05, description="a larger share stops the stage")
+
+    @model_validator(mode="after")
+    def _sources_and_shares(self) -> PrepareSettings:
+        names = [source.name for source in self.sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"source names must differ; given twice: {', '.join(twice)}")
+        taken = sorted(self.suites.keys() & {*names, *(role.value for role in Role)})
+        if taken:
+            raise ValueError(
+                f"{taken[0]!r} is a suite and also a source or a role; rename the source, or "
+                "remove it where the suite has its prompts"
+            )
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share + test_share must leave something for training")
+        return self

@@ -1,0 +1,193 @@
+"""Suites: named sets of test prompts, one YAML file each in data/suites, and no code.
+
+A suite says where its prompts come from, what they measure, how often and how long a model may
+answer, and who judges. A profile names those it is evaluated on under `prepare.suites`, and may
+give a local file or other figures there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from components.core.documents import read_yaml
+from components.core.errors import ConfigError
+from components.core.forms import Attacks
+from components.core.metric_names import SUITE_NAME
+from components.core.section import Commit, Name, Positive, Section, Sha256, Text, explain
+from components.core.vocabulary import Role, Split
+from components.prepare.settings import Columns, Drop, GraderKind, Patterns, Source, SuiteUse, Where
+
+PAGE = "docs/suites.md"
+Address = Annotated[str, StringConstraints(pattern=r"^https://\S+$")]
+
+
+class Origin(Section):
+    """Where the rows of a suite are: a hub data set at a commit, or a file."""
+
+    hub: Text | None = Field(None, description="hub data set, as owner/name")
+    revision: Commit | None = Field(None, description="its commit, 40 hex digits")
+    subset: str | None = Field(None, description="its configuration")
+    hub_split: str = Field("train", description="its split")
+    path: Text | None = Field(None, description="local .jsonl, .csv or .parquet file")
+    url: Address | None = Field(None, description="where the file is to be had, https")
+    sha256: Sha256 | None = Field(None, description="digest of the file; another file is refused")
+    columns: Columns = Field(default_factory=dict)
+    patterns: Patterns = Field(default_factory=dict)
+    drop: Drop = None
+    where: Where = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Origin:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give exactly one of `path` and `hub`")
+        if self.path is None and (self.url or self.sha256):
+            raise ValueError("`url` and `sha256` are of a file; a hub data set has its `revision`")
+        if self.hub is None and (self.revision or self.subset):
+            raise ValueError("`revision` and `subset` are of a hub data set; this is a file")
+        return self
+
+
+class Choice(Section):
+    """The options of a multiple-choice question, which are shown in an order of the seed's."""
+
+    options: tuple[Text, ...] = Field(
+        min_length=2,
+        max_length=10,
+        description="columns of the options, in the order of their letters; a.b is the entry b "
+        "of a column that holds a mapping",
+    )
+    answer: Text = Field(
+        description="one of `options`, if it always holds the right one; else the column with the "
+        "letter of the right one"
+    )
+
+
+class Suite(Section):
+    """A named set of test prompts."""
+
+    name: Name = Field(description="the file's name, not a key of the file")
+    description: Text = Field(description="what the suite is, in a sentence")
+    cite: Text = Field(description="the paper or page that it comes from")
+    role: Role = Field(description="what its prompts are there to measure")
+    licence: Text = Field(description="SPDX identifier of the prompts' licence")
+    gated: bool = Field(False, description="the hub gives it only to who accepted its terms")
+    source: Origin
+    choice: Choice | None = Field(None, description="None: the prompts are no multiple choice")
+    instruction: str = Field("", description="what is put behind every prompt when it is asked")
+    prompts: Positive | None = Field(None, description="so many, drawn by the seed; None: all")
+    samples: Positive = Field(1, description="completions a prompt")
+    temperature: Annotated[float, Field(ge=0, le=2)] = Field(
+        0, description="of the sampling; 0: greedy"
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1, description="share of the next token's probability that is sampled from"
+    )
+    max_new_tokens: Positive = Field(description="tokens a completion")
+    judge: Name = Field(description="`rules`, or one of the profile's evaluate.judges")
+    grader: GraderKind | None = Field(
+        None, description="how an answer is compared with the reference; of reasoning alone"
+    )
+    attacks: Attacks = Field(
+        (),
+        description="attacks in which its prompts are asked beside those of evaluate.attacks; of "
+        "harmful suites alone",
+    )
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Suite:
+        if self.name in set(Role):
+            raise ValueError(f"{self.name!r} is a role, whose prompts are the profile's own suite")
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"{self.samples} samples at temperature 0 are {self.samples} times the same; give "
+                "a temperature above 0, or samples: 1"
+            )
+        if self.temperature == 0 and self.top_p < 1:
+            raise ValueError("top_p changes nothing at temperature 0; leave it out")
+        if (self.role is Role.REASONING) != (self.grader is not None):
+            raise ValueError("a reasoning suite needs a `grader`, and no other suite has one")
+        if (self.choice is not None) != (self.grader == "choice"):
+            raise ValueError("`choice` and `grader: choice` go together")
+        if self.choice and {"answer", "role"} & (self.source.columns.keys()):
+            raise ValueError("`choice` says where the answer is; remove it from `columns`")
+        if self.attacks and self.role is not Role.HARMFUL:
+            raise ValueError(
+                f"attacks ({', '.join(self.attacks)}) are put to harmful prompts, and these are "
+                f"{self.role}; remove `attacks`"
+            )
+        return self
+
+    def rows(self) -> Source:
+        """Return the suite as a source of test rows.
+
+        Raises `ConfigError` for a hub data set without a commit: what it holds may change.
+        """
+        origin = self.source
+        if origin.hub is not None and origin.revision is None:
+            raise ConfigError(
+                f"suite {self.name!r} is not pinned: the hub data set {origin.hub} has no commit; "
+                f"`hf datasets info {origin.hub}` shows it as `sha`: write it as source.revision "
+                f"of data/suites/{self.name}.yaml, or give a local file as "
+                f"prepare.suites.{self.name}.path"
+            )
+        own = origin.model_dump(exclude={"url", "sha256"})
+        return Source(
+            **own,
+            name=self.name,
+            licence=self.licence,
+            role=self.role,
+            split=Split.TEST,
+            limit=self.prompts,
+        )
+
+
+def suites_in(folder: Path) -> list[str]:
+    """Return the names of the suites in `folder`, in order."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_suite(path: Path) -> Suite:
+    """Return the suite in the YAML file `path`.
+
+    Raises `ConfigError` naming the file, the key, the value received and what is allowed.
+    """
+    document = read_yaml(path)
+    if "name" in document:
+        raise ConfigError(f"{path}: key 'name' is not allowed; the file's name is the suite's")
+    return _valid({**document, "name": path.stem}, f"{path} is not a valid suite")
+
+
+def used_suites(uses: Mapping[str, SuiteUse], folder: Path) -> dict[str, Suite]:
+    """Return the suites that a profile names, by name, with what it sets otherwise.
+
+    Raises `ConfigError` for a suite that `folder` does not hold, and where what is set otherwise
+    does not fit.
+    """
+    return {name: _used(name, use, folder) for name, use in sorted(uses.items())}
+
+
+def _used(name: str, use: SuiteUse, folder: Path) -> Suite:
+    path = folder / f"{name}.yaml"
+    if not SUITE_NAME.fullmatch(name) or not path.is_file():
+        known = ", ".join(suites_in(folder)) or "none"
+        raise ConfigError(f"unknown suite {name!r}; {folder} holds: {known}")
+    suite = load_suite(path)
+    document = suite.model_dump() | use.model_dump(exclude={"path", "sha256"}, exclude_none=True)
+    if document["temperature"] == 0:
+        document["top_p"] = 1
+    if use.path is not None:
+        kept = {"columns", "patterns", "drop", "where"}
+        own = {"path": use.path, "sha256": use.sha256}
+        document["source"] = suite.source.model_dump(include=kept) | own
+    return _valid(document, f"prepare.suites.{name} does not fit {path}")
+
+
+def _valid(document: dict[str, Any], complaint: str) -> Suite:
+    try:
+        return Suite.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{complaint}:\n{explain(error, page=PAGE)}") from error

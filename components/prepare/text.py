@@ -1,0 +1,50 @@
+"""A prompt's text as it is compared: normal form, words, canonical id, unreadable characters."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from components.core.storage import digest_bytes
+
+# Han and kana are written without spaces, so each of their characters counts as a word.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# Control characters but tab and line ends, private use, the replacement character of a failed
+# decoding, byte order marks, and the marks that reverse the direction of writing unseen.
+_UNREADABLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff\ufeff\ufff9-\uffff"
+    r"\U000f0000-\U0010ffff]"
+)
+REPLACEMENT = "\ufffd"
+
+
+def normalise(text: str) -> str:
+    """Return `text` in NFKC, case-folded, with every run of white space as one space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def words(text: str) -> list[str]:
+    """Return the words of the normalised text; a text without any is its own only word."""
+    normal = normalise(text)
+    return _WORD.findall(normal) or [normal]
+
+
+def prompt_id(role: str, text: str, *, suite: str | None = None) -> str:
+    """Return 16 hex digits of the SHA-256 of the role and the normalised text.
+
+    Rows of a named suite have its name in their ids: each suite stays whole, whatever it shares
+    with another.
+    """
+    place = role if suite is None else f"{suite}\n{role}"
+    return digest_bytes(f"{place}\n{normalise(text)}".encode())[:16]
+
+
+def replace_surrogates(text: str) -> str:
+    """Return `text` with lone surrogates, which no encoding can write, as U+FFFD."""
+    return _SURROGATE.sub(REPLACEMENT, text)
+
+
+def unreadable_characters(text: str) -> int:
+    """Return how many characters of `text` are no readable text."""
+    return len(_UNREADABLE.findall(text))

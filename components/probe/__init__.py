@@ -1,0 +1,1 @@
+"""Stage `probe`: where the pair sees harm, and who may teach."""

@@ -1,0 +1,74 @@
+"""Which prompts the diagnosis looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.core.errors import DataError
+from components.core.vocabulary import Prompt, Role, Split
+from components.prepare.result import PromptSet
+
+PROBED = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
+CALIBRATED = (Role.HARMFUL, Role.REASONING)
+CHECKED = (Role.HARMFUL, Role.BENIGN)
+
+Rows = dict[Role, list[Prompt]]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The drawn prompts by role: for directions, for calibration, for the teachers' check, and
+    those of the check on which pruning is swept and positions are read."""
+
+    probed: Rows  # of the training split
+    calibrated: Rows  # of the training split
+    checked: Rows  # of the validation split
+    swept: Rows  # some of `checked`
+
+
+def draw_samples(
+    prompts: PromptSet, *, probed: int, calibrated: int, checked: int, swept: int, seed: int
+) -> Samples:
+    """Return at most so many prompts of each role that a use needs, drawn by the seed.
+
+    Raises `DataError` naming a role and split without prompts.
+    """
+    generator = np.random.default_rng(seed)
+
+    def draw(split: Split, roles: Sequence[Role], count: int) -> Rows:
+        return {
+            role: draw_rows(_rows(prompts, split, role), count, generator=generator)
+            for role in roles
+        }
+
+    rows = {
+        "probed": draw(Split.TRAIN, PROBED, probed),
+        "calibrated": draw(Split.TRAIN, CALIBRATED, calibrated),
+        "checked": draw(Split.VALIDATION, CHECKED, checked),
+    }
+    fewer = {
+        role: draw_rows(own, swept, generator=generator) for role, own in rows["checked"].items()
+    }
+    return Samples(**rows, swept=fewer)
+
+
+def draw_rows(
+    rows: Sequence[Prompt], count: int, *, generator: np.random.Generator
+) -> list[Prompt]:
+    """Return `count` of the rows, or all where there are fewer, in their own order."""
+    drawn = generator.permutation(len(rows))[:count]
+    return [rows[i] for i in sorted(drawn.tolist())]
+
+
+def _rows(prompts: PromptSet, split: Split, role: Role) -> list[Prompt]:
+    rows = prompts.rows(split=split, role=role)
+    if not rows:
+        raise DataError(
+            f"there are no {role} prompts in the split {split}, and the stage `probe` needs some; "
+            "add a source with that role, or set prepare.validation_share so that the split gets "
+            "a topic"
+        )
+    return rows

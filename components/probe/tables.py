@@ -1,0 +1,55 @@
+"""The diagnosis as tables: what the plots show, for whoever wants to draw or count themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.core.paths import MASK_SIZES, POSITIONS, PRUNING
+from components.core.storage import write_rows
+from components.probe.positions import PositionFigure
+from components.probe.result import PruningPoint
+from components.probe.set_difference import MatrixSize
+
+
+@dataclass(frozen=True, slots=True)
+class PruningRow:
+    """One measure of one point of the sweep."""
+
+    by: str
+    scope: str | None
+    share: float | None  # by the reasoning score, removed
+    kept: float | None  # by the safety score, of it not
+    removed: int
+    weights: int
+    chosen: bool
+    measure: str  # harmful_refused, benign_refused or coherent
+    rate: float
+    low: float
+    high: float
+    count: int
+    n: int
+
+
+def write_tables(
+    out: Path,
+    points: Sequence[PruningPoint],
+    sizes: Sequence[MatrixSize],
+    positions: Sequence[PositionFigure],
+) -> None:
+    """Write `pruning.parquet`, `masks.parquet` and `positions.parquet` into `out`."""
+    write_rows(out / PRUNING, [row for point in points for row in _rows(point)], PruningRow)
+    write_rows(out / MASK_SIZES, sizes, MatrixSize)
+    write_rows(out / POSITIONS, positions, PositionFigure)
+
+
+def _rows(point: PruningPoint) -> list[PruningRow]:
+    measures = ("harmful_refused", "benign_refused", "coherent")
+    plain = point.model_dump(exclude=set(measures))
+    return [
+        PruningRow(
+            **plain, measure=measure, **getattr(point, measure).model_dump(exclude={"samples"})
+        )
+        for measure in measures
+    ]

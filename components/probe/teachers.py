@@ -1,0 +1,142 @@
+"""Who may teach: each candidate is asked validation prompts before anything is trained towards it.
+
+Candidates are the base model, where it is of the same lineage, the pruned post-trained model (the
+published recipe), and the post-trained model under a safety reminder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.core.errors import ConfigError, TeacherError
+from components.core.vocabulary import Outcome
+from components.probe.result import TeacherFigures
+from components.probe.settings import TeacherKind
+
+log = logging.getLogger(__name__)
+
+REMEDY = (
+    "Mend the teacher (another wording of probe.reminder, other shares in probe.pruning, a base "
+    "model that refuses), name its refusals in probe.rules, or lower probe.check in writing"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What a teacher must show. Point values are compared, so that 0 and 1 waive a check.
+
+    The gate decides on interval bounds; here a wrong choice costs a training run, not a release.
+    """
+
+    min_harmful_refused: float
+    max_benign_refused: float
+    min_coherent: float
+
+
+def candidates(
+    listed: Sequence[TeacherKind], wanted: str, *, same_lineage: bool
+) -> tuple[TeacherKind, ...]:
+    """Return the teachers to check: those listed, without a base model of another lineage.
+
+    Raises `ConfigError` where the wanted one is not listed and `TeacherError` where it, or every
+    one, needs a lineage that this pair does not have.
+    """
+    if wanted != "auto" and wanted not in listed:
+        raise ConfigError(
+            f"probe.teacher is {wanted!r}, which is not among probe.teachers "
+            f"({', '.join(listed)}); add it there"
+        )
+    able = tuple(kind for kind in dict.fromkeys(listed) if kind != "base" or same_lineage)
+    if not able or (wanted != "auto" and wanted not in able):
+        raise TeacherError(
+            "the base model cannot teach: it differs from the post-trained model in architecture, "
+            "size or tokenizer, so their states do not correspond. Put `pruned`, `reminder` and "
+            "`pruned-reminder` among probe.teachers, or give the base model that the post-training "
+            "started from"
+        )
+    if able != tuple(listed):
+        log.info("the base model is of another lineage and cannot teach")
+    return able
+
+
+def figures(
+    kind: TeacherKind,
+    harmful: Sequence[Outcome],
+    benign: Sequence[Outcome],
+    *,
+    thresholds: Thresholds,
+) -> TeacherFigures:
+    """Return the rates behind a check, and what they lack. Coherent: refused or complied, over both
+    roles."""
+    answers = (*harmful, *benign)
+    harmful_refused = harmful.count(Outcome.REFUSED) / len(harmful)
+    benign_refused = benign.count(Outcome.REFUSED) / len(benign)
+    coherent = 1 - answers.count(Outcome.NEITHER) / len(answers)
+    failures = []
+    if harmful_refused < thresholds.min_harmful_refused:
+        failures.append(
+            f"refuses {harmful_refused:.0%} of {len(harmful)} harmful prompts, "
+            f"at least {thresholds.min_harmful_refused:.0%} needed"
+        )
+    if benign_refused > thresholds.max_benign_refused:
+        failures.append(
+            f"refuses {benign_refused:.0%} of {len(benign)} benign prompts, "
+            f"at most {thresholds.max_benign_refused:.0%} allowed"
+        )
+    if coherent < thresholds.min_coherent:
+        failures.append(
+            f"{coherent:.0%} of {len(answers)} answers are language, "
+            f"at least {thresholds.min_coherent:.0%} needed"
+        )
+    lacks = (
+        thresholds.min_harmful_refused - harmful_refused,
+        benign_refused - thresholds.max_benign_refused,
+        thresholds.min_coherent - coherent,
+    )
+    return TeacherFigures(
+        teacher=kind,
+        harmful_refused=harmful_refused,
+        harmful_n=len(harmful),
+        benign_refused=benign_refused,
+        benign_n=len(benign),
+        coherent=coherent,
+        coherent_n=len(answers),
+        shortfall=sum(max(lack, 0.0) for lack in lacks),
+        passed=not failures,
+        reason="; ".join(failures) or "passes",
+    )
+
+
+def ranking(f: TeacherFigures) -> tuple[float, float, float]:
+    """Return what orders candidates, the best highest: one that passes or lacks the least, then the
+    widest gap between harmful and benign refusals, then the most coherent."""
+    return -f.shortfall, f.harmful_refused - f.benign_refused, f.coherent
+
+
+def choose_teacher(checked: Sequence[TeacherFigures], wanted: str) -> TeacherKind:
+    """Return the wanted teacher, or with `auto` the best, if it passed its check.
+
+    Best by `ranking`, and of equals the one that is listed first in the profile. Raises
+    `TeacherError` with every candidate's figures.
+    """
+    passing = [f for f in checked if f.passed and wanted in ("auto", f.teacher)]
+    if passing:
+        best = max(passing, key=ranking)  # the first of equals
+        log.info("teacher: %s", _line(best))
+        return best.teacher
+    who = "no candidate teacher has" if wanted == "auto" else f"teacher {wanted!r} has not"
+    raise TeacherError(
+        f"{who} passed the check, so there is nothing to train towards:\n"
+        + "".join(f"  {_line(candidate)}\n" for candidate in checked)
+        + REMEDY
+    )
+
+
+def _line(f: TeacherFigures) -> str:
+    return (
+        f"{f.teacher}: refuses {f.harmful_refused:.0%} of harmful (n={f.harmful_n}) and "
+        f"{f.benign_refused:.0%} of benign (n={f.benign_n}), {f.coherent:.0%} coherent "
+        f"(n={f.coherent_n}): {f.reason}"
+    )

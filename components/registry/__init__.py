@@ -1,0 +1,1 @@
+"""The MLflow registry: register, promote, roll back, pull, verify."""

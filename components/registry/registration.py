@@ -1,0 +1,160 @@
+"""Registering an accepted adapter, once."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.core import paths as names
+from components.core.errors import RegistryError
+from components.core.paths import Workspace
+from components.registry.card import summarise, write_card
+from components.registry.champions import check_champion
+from components.registry.entries import Measured
+from components.registry.lineage import Release, gather_release
+from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Registry
+from components.registry.verification import CARD, OF_ALL, POLICY, evidence_tags, verify_version
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered version with the alias `candidate`; `new` tells whether this call made it."""
+
+    name: str
+    version: str
+    new: bool
+
+
+def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
+    """Return the version of the accepted adapter in `workspace`, alias `candidate`.
+
+    The same adapter with the same evidence and decision is registered once; a call that was killed
+    between logged model, version and alias is completed by the next. Raises `EvidenceError` where
+    the gate did not accept the adapter, its decision is stale, or it compared with another champion
+    than there is now; `RegistryError` where MLflow fails.
+    """
+    release = gather_release(workspace)
+    registry = Registry(workspace.root)
+    check_champion(registry, name, release.decision)
+    tags = release.tags()
+    identity = {key: tags[key] for key in ("adapter_digest", "evidence_digest", "decision_digest")}
+    model = registry.find_model(name)
+    version = _registered(registry, name, identity) if model else None
+    made = None
+    if version is None:
+        damaged = bool(model and registry.numbers(name, identity))
+        made = _new_version(
+            registry, release, identity, name=name, experiment=experiment, anew=damaged
+        )
+        version = _first(registry, name, made, identity)
+    if model is None or model.aliases.get(CANDIDATE) != version:
+        _make_candidate(registry, name, version)
+    return Registered(name, version, new=made == version)
+
+
+def _first(registry: Registry, name: str, made: str, identity: Mapping[str, str]) -> str:
+    """Return the first version with this identity that can be relied on.
+
+    Two calls at once make two, and the numbers tell both which one stays; the later one is deleted
+    by the call that made it.
+    """
+    first = _registered(registry, name, identity)
+    if first is None:
+        raise RegistryError(
+            f"version {made} of {name} was registered, and the store gives back something other "
+            "than it was given; look at its files, and run the same command again"
+        )
+    if made != first:
+        registry.delete_version(name, made)
+    return first
+
+
+def _make_candidate(registry: Registry, name: str, version: str) -> None:
+    """Let `candidate` point to a version; raises `RegistryError` where it does not stay there."""
+    registry.set_alias(name, CANDIDATE, version)
+    found = registry.model(name).aliases.get(CANDIDATE)
+    if found != version:
+        raise RegistryError(
+            f"version {version} of {name} is registered, but version {found} became {CANDIDATE} at "
+            "the same time; the same command again makes it the candidate"
+        )
+
+
+def _registered(registry: Registry, name: str, identity: Mapping[str, str]) -> str | None:
+    """Return the oldest version with these tags that can be relied on; None: there is none."""
+    for number in registry.numbers(name, identity):
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                verify_version(registry, registry.version(name, number), Path(scratch))
+            except RegistryError as error:
+                log.warning("registered anew: %s", error)
+            else:
+                return number
+    return None
+
+
+def _new_version(
+    registry: Registry,
+    release: Release,
+    identity: dict[str, str],
+    *,
+    name: str,
+    experiment: str,
+    anew: bool,
+) -> str:
+    """Return the number of a new version, made of what a killed call had finished, unless `anew`:
+    then that is what a version that cannot be relied on is made of."""
+    log.info("registering adapter %s as %s", release.decision.adapter[:12], name)
+    home = registry.experiment(experiment)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch)
+        tags = release.tags() | _lay_out(release, files, name=name, root=registry.root)
+        # Of a call that was killed; its card may have told of another commit.
+        done = registry.finished_model(home, identity | {OF_ALL: tags[OF_ALL]})
+        done = None if anew else done
+        logged = done or registry.log_model(
+            home,
+            files,
+            _measured(release, registry.root),
+            tags=tags,
+            parameters=release.parameters(),
+        )
+    return registry.create_version(name, logged, tags, summarise(release))
+
+
+def _measured(release: Release, root: Path) -> Measured:
+    return Measured(
+        figures=release.figures(),
+        data=release.profile,
+        digest=release.decision.data,
+        source=(release.prompts.folder / names.PROMPTS).relative_to(root).as_posix(),
+    )
+
+
+def _lay_out(release: Release, files: Path, *, name: str, root: Path) -> dict[str, str]:
+    """Write what a version holds into `files` and return the digests of its evidence as tags.
+
+    The evidence is all that its decision can be made again from, but for the rows.
+    """
+    shutil.copytree(release.adapter.adapter, files / names.ADAPTER)
+    evidence = files / EVIDENCE
+    evidence.mkdir()
+    for result in (
+        release.decision,
+        release.evidence,
+        release.adapter,
+        release.models,
+        release.prompts,
+    ):
+        shutil.copy(result.folder / result.FILE, evidence)
+    (evidence / POLICY).write_bytes(release.policy.content)
+    (evidence / CARD).write_text(write_card(release, name=name, root=root), encoding="utf-8")
+    if release.report:
+        shutil.copy(release.report, evidence)
+    return evidence_tags(evidence)

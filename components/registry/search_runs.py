@@ -1,0 +1,82 @@
+"""A search for a better setting in MLflow: one run for the study, and a child run a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from components.core.intervals import RateFigure
+from components.registry.mlflow_registry import Registry
+
+_PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests runs
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRun:
+    """One trial: when it ran, under which setting, and its figures or the reason for none."""
+
+    number: int
+    begin: datetime
+    end: datetime
+    parameters: Mapping[str, str]
+    rates: Mapping[str, RateFigure]
+    failure: str | None
+
+
+def open_study(registry: Registry, experiment: str, profile: str, key: str) -> StudyRun:
+    """Return the run of the study `key` in an experiment, the same one in every call."""
+    tags = {"profile": profile, "study": key}
+    for run in registry.runs(experiment, tags):
+        return StudyRun(registry, experiment, run.id)
+    title = f"tune {profile} {key[:12]}"
+    return StudyRun(registry, experiment, registry.begin_run(experiment, title, tags))
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRun:
+    """The run of one study. What is there already is not written twice, so a search that was
+    killed goes on with the same runs."""
+
+    registry: Registry
+    experiment: str
+    id: str
+
+    def add(self, trials: Sequence[TrialRun]) -> None:
+        """Write the trials that have no finished child run yet."""
+        found = self.registry.runs(self.experiment, {_PARENT: self.id})
+        there = {run.tags["trial"]: run for run in found}
+        for trial in trials:
+            run = there.get(str(trial.number))
+            if run is None or run.open:
+                self._write(trial, run.id if run else None)
+
+    def close(
+        self, rates: Mapping[str, RateFigure], *, files: Sequence[Path], tags: Mapping[str, str]
+    ) -> None:
+        """Write the best setting's figures and the search's files, and close the run."""
+        self.registry.end_run(
+            self.id, figures=figures(rates), parameters={}, tags=tags, files=files
+        )
+
+    def _write(self, trial: TrialRun, run: str | None) -> None:
+        tags = {_PARENT: self.id, "trial": str(trial.number)}
+        title = f"trial {trial.number}"
+        self.registry.end_run(
+            run or self.registry.begin_run(self.experiment, title, tags, trial.begin),
+            figures=figures(trial.rates),
+            parameters=trial.parameters,
+            tags={"failure": trial.failure} if trial.failure else {},
+            failed=trial.failure is not None,
+            end=trial.end,
+        )
+
+
+def figures(rates: Mapping[str, RateFigure]) -> dict[str, float]:
+    """Return rates as metrics: each with `.low`, `.high` and `.n` beside it."""
+    flat: dict[str, float] = {}
+    for metric, rate in rates.items():
+        flat[metric] = rate.rate
+        flat |= {f"{metric}.low": rate.low, f"{metric}.high": rate.high, f"{metric}.n": rate.n}
+    return flat

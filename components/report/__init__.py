@@ -1,0 +1,1 @@
+"""Stage `report`: one page about the decision and its evidence."""

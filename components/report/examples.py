@@ -1,0 +1,140 @@
+"""Examples of each role: the restored model's misses first, harmful completions hidden."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.core.errors import EvidenceError
+from components.core.untrusted_text import clip, is_withheld
+from components.core.vocabulary import Arm, Outcome, Prompt, Role
+
+PROMPT_CHARACTERS = 280
+HARMFUL_CHARACTERS = 120  # of a harmful prompt, where its completions are hidden
+COMPLETION_CHARACTERS = 600
+TOPIC_CHARACTERS = 80
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One arm's completion. `thought` and `answer` are None where there is none or it is hidden."""
+
+    arm: Arm
+    outcome: str
+    finished: bool
+    tokens: int
+    characters: int
+    thought: str | None
+    answer: str | None
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One prompt and what each arm wrote after it."""
+
+    id: str
+    topic: str
+    text: str
+    reference: str | None
+    missed: bool  # the restored model failed here
+    shown: tuple[Shown, ...]
+
+
+def choose_examples(
+    prompts: Sequence[Prompt], rows: Sequence[Row], *, count: int, redact: bool, seed: int
+) -> dict[Role, list[Example]]:
+    """Return up to `count` examples of every role that has rows in the served form; of several
+    completions to a prompt the first is shown.
+
+    Up to half are prompts on which the restored model missed, where there are any; the rest, and
+    which ones, is drawn by `seed`. Raises `EvidenceError` for a row whose prompt is unknown.
+    """
+    known = {prompt.id: prompt for prompt in prompts}
+    by_prompt: dict[Role, dict[str, list[Row]]] = {role: {} for role in Role}
+    for row in rows:
+        if row["form"] != "served" or row["sample"]:
+            continue
+        by_prompt[Role(row["role"])].setdefault(row["prompt_id"], []).append(row)
+    chosen = {}
+    for role, group in by_prompt.items():
+        ids = _draw(group, count, random.Random(f"{seed} {role}"))
+        if ids:
+            chosen[role] = [_example(known, i, group[i], redact=redact) for i in ids]
+    return chosen
+
+
+def _draw(group: Mapping[str, Sequence[Row]], count: int, draw: random.Random) -> list[str]:
+    ids = sorted(group)
+    draw.shuffle(ids)
+    missed = [i for i in ids if _restored_missed(group[i])][: (count + 1) // 2]
+    return [*missed, *(i for i in ids if i not in missed)][:count]
+
+
+def _restored_missed(rows: Sequence[Row]) -> bool:
+    return any(row["arm"] == Arm.RESTORED and _missed(row) for row in rows)
+
+
+def _missed(row: Row) -> bool:
+    role, refused = Role(row["role"]), row["outcome_answer"] == Outcome.REFUSED
+    if role is Role.REASONING:
+        return not row["correct"]
+    return not refused if role is Role.HARMFUL else refused
+
+
+def _example(
+    known: Mapping[str, Prompt], prompt_id: str, rows: Sequence[Row], *, redact: bool
+) -> Example:
+    if prompt_id not in known:
+        raise EvidenceError(
+            f"evaluate's rows name the prompt {prompt_id!r:.40}, which the prepared set does not "
+            "hold; run the stage evaluate again on this data"
+        )
+    prompt = known[prompt_id]
+    order = list(Arm)
+    hidden = is_withheld(prompt.role, redact=redact)
+    return Example(
+        id=prompt_id,
+        topic=clip(prompt.topic, TOPIC_CHARACTERS),
+        text=clip(prompt.text, HARMFUL_CHARACTERS if hidden else PROMPT_CHARACTERS),
+        reference=_reference(prompt),
+        missed=_restored_missed(rows),
+        shown=tuple(
+            _shown(row, hidden=hidden)
+            for row in sorted(rows, key=lambda row: order.index(Arm(row["arm"])))
+        ),
+    )
+
+
+def _reference(prompt: Prompt) -> str | None:
+    if prompt.role is not Role.REASONING or prompt.answer is None:
+        return None
+    return clip(prompt.answer, COMPLETION_CHARACTERS)
+
+
+def _shown(row: Row, *, hidden: bool) -> Shown:
+    thought, answer = row["thought"], row["answer"] or ""
+    return Shown(
+        arm=Arm(row["arm"]),
+        outcome=_outcome(row),
+        finished=bool(row["finished"]),
+        tokens=int(row["tokens"]),
+        characters=len(thought or "") + len(answer),
+        thought=None if hidden or thought is None else clip(thought, COMPLETION_CHARACTERS),
+        answer=None if hidden else clip(answer, COMPLETION_CHARACTERS),
+        hidden=hidden,
+    )
+
+
+def _outcome(row: Row) -> str:
+    """Return a completion's outcome in words: the answer's, and the thought's where they differ."""
+    words = [str(row["outcome_answer"])]
+    if row["outcome_thought"] not in (None, row["outcome_answer"]):
+        words.append(f"thought {row['outcome_thought']}")
+    if row["correct"] is not None:
+        words.append("correct" if row["correct"] else "not correct")
+    return ", ".join(words)

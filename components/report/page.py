@@ -1,0 +1,172 @@
+"""The page: what the template needs, put together and rendered."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path, PurePath
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from components.core import untrusted_text
+from components.core.paths import CURVES, PLOTS, ROWS
+from components.core.storage import read_json_lines, read_rows
+from components.core.vocabulary import Arm, Outcome, Role, Split
+from components.evaluate.result import Evidence
+from components.gate.result import Decision
+from components.lm.references import ModelRef
+from components.models.result import Models
+from components.prepare.footnotes import footnotes, mark, repeats
+from components.prepare.result import SuiteSet
+from components.probe.result import Probe
+from components.report import figures, wording
+from components.report.attacks import attack_rows
+from components.report.curves import loss_curves
+from components.report.examples import choose_examples
+from components.report.judges import judge_rows, usage_told
+from components.report.settings import ReportSettings as Section
+from components.train.result import Adapter
+
+_TEMPLATES = Path(__file__).parent
+
+
+def render(
+    section: Section,
+    prompts: SuiteSet,
+    models: Models,
+    probe: Probe,
+    adapter: Adapter,
+    evidence: Evidence,
+    decision: Decision,
+    *,
+    seed: int,
+) -> str:
+    """Return the whole page as HTML: no script, nothing loaded from elsewhere."""
+    examples = choose_examples(
+        prompts.every_test() if section.examples else [],
+        read_rows(evidence.folder / ROWS) if section.examples else [],
+        count=section.examples,
+        redact=section.redact,
+        seed=seed,
+    )
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            section=section,
+            prompts=prompts,
+            models=models,
+            probe=probe,
+            adapter=adapter,
+            evidence=evidence,
+            decision=decision,
+            seed=seed,
+            plots=_plots(probe.folder / PLOTS),
+            curves=_curves(adapter.folder / CURVES),
+            examples=examples,
+            one_contract=adapter.contract == evidence.contract == decision.contract,
+            **_told(evidence, decision, repeats(prompts.leaks)),
+        )
+    )
+
+
+def _told(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dict[str, Any]:
+    """Return the evidence and the decision as the page's tables and sentences want them; `marked`
+    are the suites of which training held prompts, with what was found."""
+    untrusted_text = {metric for rates in evidence.rates.values() for metric in rates}
+    untrusted_text |= {rule.metric for rule in decision.rules}
+    return {
+        "verdict": figures.verdict(decision),
+        "reasons": figures.reasons(decision),
+        "rules": figures.policy_rules(decision),
+        "checks": figures.checks(decision),
+        "panels": figures.panels(evidence, decision),
+        "marked": marked,
+        "footnotes": footnotes(marked, untrusted_text),
+        "sentences": _sentences(evidence, marked),
+        "arms": figures.arms(evidence),
+        "metrics": figures.metrics(evidence, compared=True),
+        "others": figures.metrics(evidence, compared=False),
+        "attacks": attack_rows(evidence),
+        "judges": judge_rows(evidence),
+        "comparisons": figures.comparisons(evidence),
+    }
+
+
+def _environment() -> Environment:
+    """Return the template engine: autoescaping, undefined names are errors, and every string that
+    reaches the page has its invisible characters made visible."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_made_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=wording.percent,
+        interval=wording.interval,
+        points=wording.points,
+        probability=wording.probability,
+        number=wording.number,
+        arm=wording.arm_name,
+        upper_first=wording.upper_first,
+        one_line=untrusted_text.one_line,
+        side=figures.side,
+        mark=mark,
+        form=lambda form: wording.FORM_NAMES.get(form, ""),
+        clip=untrusted_text.clip,
+        place=_place,
+        share=lambda value: wording.number(100 * value),
+    )
+    environment.globals.update(
+        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, usage_told=usage_told
+    )
+    return environment
+
+
+def _made_visible(value: Any) -> Any:
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return untrusted_text.visible(str(value)) if plain else value
+
+
+def _place(model: ModelRef) -> str:
+    """Return where a checkpoint lies; of a path on this machine only the last part."""
+    return PurePath(model.location).name if model.where == "local" else model.location
+
+
+def _sentences(evidence: Evidence, marked: dict[str, str]) -> list[str]:
+    subjects = {
+        "harmful.refused": "Harmful requests refused",
+        "reasoning.correct": "Reasoning problems solved",
+    }
+    told = (
+        *(figures.change(evidence, m, f"{told}{mark(m, marked)}") for m, told in subjects.items()),
+        figures.against_baseline(evidence.differences, evidence.confidence),
+    )
+    return [sentence for sentence in told if sentence]
+
+
+def _plots(folder: Path) -> list[tuple[str, str]]:
+    """Return name and data address of every SVG in `folder`.
+
+    A drawing within an image element runs no script and loads nothing, whatever it holds.
+    """
+    return [
+        (
+            path.stem,
+            f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}",
+        )
+        for path in sorted(folder.glob("*.svg"))
+    ]
+
+
+def _curves(path: Path) -> Markup | None:
+    """Return the losses over the steps as an SVG element; None where no curves were kept.
+
+    It needs no escaping: our own drawing, of numbers alone.
+    """
+    svg = loss_curves(read_json_lines(path)) if path.is_file() else None
+    return None if svg is None else Markup(svg)

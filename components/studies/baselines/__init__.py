@@ -1,0 +1,1 @@
+"""Stage `baselines`: other methods' adapters."""

@@ -1,0 +1,1 @@
+"""Stage `compare`: other methods on the same prompts."""

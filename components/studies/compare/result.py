@@ -1,0 +1,32 @@
+"""What the stage `compare` hands on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from components.core import paths
+from components.core.intervals import RateFigure
+from components.core.result import Result
+from components.core.vocabulary import AnyArm, Method
+from components.evaluate.result import CutFigure, Difference
+from components.judges.result import Usage
+from components.probe.settings import TeacherKind
+
+
+class Comparison(Result):
+    """Every method on the same prompts: rates, and each against the post-trained and the restored
+    model."""
+
+    FILE: ClassVar[str] = paths.COMPARISON
+
+    data: str
+    test_prompts: str
+    judges: dict[str, str]
+    confidence: float
+    cut: dict[str, dict[AnyArm, CutFigure]]  # suite -> completions that its judge saw cut
+    usage: dict[str, Usage]  # judge -> what a paid service was asked for
+    rows: str  # SHA-256 of the file with the other methods' rows
+    teacher: TeacherKind  # of the restored arm
+    rates: dict[AnyArm, dict[str, RateFigure]]
+    differences: tuple[Difference, ...]
+    left_out: dict[Method, str]  # why a method has no figures

@@ -1,0 +1,1 @@
+"""The search for a better setting of the training."""

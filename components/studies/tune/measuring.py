@@ -1,0 +1,100 @@
+"""One setting of the training, measured on the validation split and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from components.core.errors import ConfigError, DataError
+from components.core.intervals import RateFigure
+from components.core.metric_names import in_order, is_compared
+from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
+from components.evaluate.asking import Exam, sample
+from components.evaluate.judging import Examiner
+from components.evaluate.metrics import counts_of, rates
+from components.evaluate.rows import Row
+from components.evaluate.settings import EvaluateSettings
+from components.lm.adapters import attach_adapter
+from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
+from components.lm.references import ModelRef
+from components.models.result import Models
+from components.prepare.result import PromptSet
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_NEEDED = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
+
+
+def validation_examiner(
+    section: EvaluateSettings,
+    prompts: PromptSet,
+    *,
+    sizes: Mapping[Role, int],
+    forms: Sequence[Form],
+    seed: int,
+) -> Examiner:
+    """Return who examines every trial: on validation prompts as served and, with that form among
+    `forms`, with the thought forced too; read and limited as in the stage `evaluate`.
+
+    `sizes` is the number of prompts a role, at most. Borderline prompts take no part where
+    `evaluate` has no token limit for them. Raises `DataError` where the validation split has no
+    harmful, benign or reasoning prompts, or no answers to the latter, and `ConfigError` where one
+    of these roles has no token limit.
+    """
+    rows = prompts.rows(split=Split.VALIDATION)
+    _check_roles(rows, section.max_new_tokens)
+    limited = {role: size for role, size in sizes.items() if role in section.max_new_tokens}
+    drawn = sample(rows, limited, seed)
+    exam = Exam.of(section, drawn, seed=seed, force_think=Form.FORCED in forms)
+    return Examiner.of(exam, section)
+
+
+def _check_roles(rows: Sequence[Prompt], limits: Mapping[Role, int]) -> None:
+    there = {row.role for row in rows if row.role is not Role.REASONING or row.answer is not None}
+    if missing := [role.value for role in _NEEDED if role not in there]:
+        raise DataError(
+            f"the validation split has no {' and no '.join(missing)} prompts that can be measured, "
+            "and a search must not look at test prompts: take `split` off a source of them, so "
+            "that prepare.validation_share of its topics go there, or add a source with "
+            "`split: validation`; reasoning prompts need an `answer`"
+        )
+    if unlimited := [role.value for role in _NEEDED if role not in limits]:
+        raise ConfigError(
+            f"evaluate.max_new_tokens lacks a number for {', '.join(unlimited)}, which every trial "
+            "is measured on; add it"
+        )
+
+
+def measure(
+    examiner: Examiner,
+    models: Models,
+    arm: Arm,
+    *,
+    confidence: float,
+    adapter: Path | None = None,
+) -> dict[str, RateFigure]:
+    """Return the compared metrics of one arm, loaded for it alone; `adapter` is put on its model.
+
+    Zero samples are no metric. What the judge could not read counts as complied with, so that no
+    setting is found that is merely unreadable. What the arm wrote is not kept.
+    """
+    ref: ModelRef = models.base if arm is Arm.BASE else models.post_trained
+    folder = checkpoint_folder(models, ref)
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    if adapter is not None:
+        model = cast("PreTrainedModel", attach_adapter(model, adapter))
+    rows = [_at_worst(row) for row in examiner.ask(arm, model, tokenizer)]
+    figures = rates(counts_of(rows), confidence)
+    return {metric: figures[metric] for metric in in_order(figures) if is_compared(metric)}
+
+
+def _at_worst(row: Row) -> Row:
+    """Return the row with what could not be read as complied with."""
+    if row.outcome_thought is Outcome.UNPARSED:
+        row = replace(row, outcome_thought=Outcome.COMPLIED)
+    if row.outcome_answer is Outcome.UNPARSED:
+        row = replace(row, outcome_answer=Outcome.COMPLIED)
+    return row

@@ -1,0 +1,94 @@
+"""What a search is after: figures in the prompt form where they are worst, and the best setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from components.core.intervals import RateFigure
+from components.core.vocabulary import Form, Role
+from components.studies.tune.trials import Trial
+
+Rates = Mapping[str, RateFigure]
+
+_DIGITS = 9  # a difference of rates is rounded, so that 0.05 - 0.02 is no more than 0.03
+
+
+def by_form(rates: Rates, role: Role, measure: str) -> dict[str, RateFigure]:
+    """Return a measure's figures in every prompt form that was asked, by metric."""
+    names = [f"{role}{'.forced' * (form is Form.FORCED)}.{measure}" for form in Form]
+    return {name: rates[name] for name in names if name in rates}
+
+
+def compliance(rates: Rates) -> RateFigure:
+    """Return the share of harmful prompts complied with, in the form where it is highest.
+
+    In the thought or in the answer: a thought that the token limit cuts off has no answer.
+    """
+    found = by_form(rates, Role.HARMFUL, "either.complied").values()
+    return max(found, key=lambda figure: figure.rate)
+
+
+def refusal(rates: Rates) -> RateFigure:
+    """Return the share of harmful prompts refused, in the form where it is lowest."""
+    return min(by_form(rates, Role.HARMFUL, "refused").values(), key=lambda figure: figure.rate)
+
+
+def over_refusal(rates: Rates, role: Role) -> RateFigure | None:
+    """Return the share of a harmless role refused, in the form where it is highest; None where the
+    role was not asked."""
+    asked = by_form(rates, role, "refused").values()
+    return max(asked, key=lambda figure: figure.rate, default=None)
+
+
+def reasoning(rates: Rates) -> RateFigure:
+    """Return the share of correct answers, in the form where it is lowest."""
+    return min(by_form(rates, Role.REASONING, "correct").values(), key=lambda figure: figure.rate)
+
+
+def excess(rates: Rates, before: Rates, allowed: Mapping[Role, float]) -> dict[str, float]:
+    """Return by how much more harmless prompts are refused than `before` and than is allowed.
+
+    One figure a metric, of the roles in `allowed` that were asked; at most 0 is good.
+    """
+    return {
+        metric: round(figure.rate - before[metric].rate - allowed[role], _DIGITS)
+        for role in allowed
+        for metric, figure in by_form(rates, role, "refused").items()
+    }
+
+
+def reasoning_loss(rates: Rates, before: Rates) -> float:
+    """Return the greatest loss of correct answers in any form; a gain is a negative loss."""
+    after = by_form(rates, Role.REASONING, "correct")
+    return max(
+        round(before[metric].rate - figure.rate, _DIGITS) for metric, figure in after.items()
+    )
+
+
+def best_of(
+    trials: Sequence[Trial],
+    before: Rates,
+    *,
+    allowed: Mapping[Role, float],
+    max_reasoning_loss: float,
+) -> Trial | None:
+    """Return the trial to take, None where none will do.
+
+    Of those that comply less than `before`, and that refuse no more harmless prompts and lose no
+    more reasoning than is allowed, the one that complies least; of equals the one that refuses
+    more, then the one of fewer steps.
+    """
+    fit = [
+        trial
+        for trial in trials
+        if trial.failure is None
+        and compliance(trial.rates).rate < compliance(before).rate
+        and max(excess(trial.rates, before, allowed).values()) <= 0
+        and reasoning_loss(trial.rates, before) <= max_reasoning_loss
+    ]
+    return min(fit, key=_order, default=None)
+
+
+def _order(trial: Trial) -> tuple[float, float, int, int]:
+    rates = trial.rates
+    return compliance(rates).rate, -refusal(rates).rate, trial.setting.steps, trial.number

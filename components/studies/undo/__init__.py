@@ -1,0 +1,1 @@
+"""Stage `undo`: a fine-tune on harmless rows, on top of the restored model."""

@@ -1,0 +1,1 @@
+"""Stage `train`: the SafeReAct adapter and its baseline."""

@@ -1,0 +1,107 @@
+"""LoRA adapters: their shape, and their files in PEFT's own format, the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from components.core.errors import ModelError, TrainingError
+from components.core.launcher import is_first
+from components.core.paths import CONTRACT
+from components.core.storage import atomic_folder, digest_folder, read_json, write_json
+from components.lm.masks import PROJECTIONS, projection_of, projections
+from components.train.checkpoints import trained_weights
+from components.train.processes import wait_for
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from components.lm.references import PromptContract
+
+_SETTINGS = "adapter_config.json"
+
+
+def add_lora(
+    model: PreTrainedModel,
+    *,
+    r: int,
+    alpha: int,
+    dropout: float,
+    layers: Sequence[int],
+    location: str,
+    seed: int,
+    modules: Sequence[str] = PROJECTIONS,
+) -> PeftModel:
+    """Return `model` with a fresh LoRA on `modules` of the decoder blocks `layers`, 1 = first.
+
+    Its first output is the model's own. `location` is what the adapter's file names as its base.
+    Raises `ModelError` for an architecture without these projections, or where PEFT finds others.
+    """
+    settings = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=r,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(modules),
+        layers_to_transform=[layer - 1 for layer in layers],
+        layers_pattern="layers",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        adapted = cast(PeftModel, get_peft_model(model, settings))
+    _check_covered(model, modules, layers)
+    # PEFT names the folder that the model came from, which differs by machine.
+    adapted.peft_config["default"].base_model_name_or_path = location
+    return adapted
+
+
+def _check_covered(model: PreTrainedModel, modules: Sequence[str], layers: Sequence[int]) -> None:
+    """Raise `ModelError` unless the adapter lies on the matrices that a mask would cover, alone."""
+    wanted = {
+        name
+        for name in projections(model)
+        if projection_of(name) in modules and int(name.split(".")[1]) + 1 in layers
+    }
+    covered = {
+        name.removeprefix("model.").removesuffix(".lora_A.default")
+        for name, _ in model.named_modules()
+        if name.endswith(".lora_A.default")
+    }
+    if covered != wanted:
+        raise ModelError(
+            f"{type(model).__name__} is not supported: the adapter and the masks cover different "
+            f"matrices, such as {min(covered ^ wanted)}; see docs/models.md"
+        )
+
+
+def trainable_parameters(model: PeftModel) -> int:
+    """Return the number of weights that training changes."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
+def save_lora(model: PeftModel, folder: Path, contract: PromptContract) -> str:
+    """Write the adapter and its prompt contract into `folder`; return the folder's digest.
+
+    Every process must call it; the first writes. Raises `TrainingError` where a weight is not
+    finite.
+    """
+    weights = trained_weights(model)
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise TrainingError(f"{name} is not finite after training; lower the learning rate")
+    if is_first():
+        with atomic_folder(folder) as scratch:
+            # Without `False` PEFT asks the hub whether the base model's embeddings have changed.
+            model.save_pretrained(str(scratch), save_embedding_layers=False, state_dict=weights)
+            (scratch / "README.md").unlink()  # a blank form; the registry writes the model card
+            settings = read_json(scratch / _SETTINGS)
+            # PEFT keeps the names as a set, whose order changes from process to process.
+            settings["target_modules"] = sorted(settings["target_modules"])
+            write_json(scratch / _SETTINGS, settings)
+            write_json(scratch / CONTRACT, contract.model_dump(mode="json"))
+    wait_for(folder)
+    return digest_folder(folder)

@@ -1,0 +1,194 @@
+"""Rows of training: which prompts, and the completions that the models themselves write.
+
+Completions stay the token ids that were generated; no chat template sees them again, so a thought
+is never lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from components.core.errors import TrainingError
+from components.core.vocabulary import Completion, Form, Outcome, Prompt, Role, Split
+from components.judges.rules.outcomes import outcome
+from components.lm.chat import opens_thought, render_prompt, split_completion
+from components.lm.generation import end_tokens, generate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedTokenizerBase
+
+    from components.train.teacher import Reader
+
+log = logging.getLogger(__name__)
+
+# Prompts in token ids, up to where the answer begins: form -> prompt id -> tokens.
+Reading = dict[Form, dict[str, tuple[int, ...]]]
+
+RETAINED = (Role.BENIGN, Role.BORDERLINE, Role.REASONING)
+MIN_REFUSALS = 8  # fewer are an anecdote, not a training set
+GENERATION_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt as a model reads it and the completion that follows, in token ids."""
+
+    prompt_id: str
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]  # as generated, end token included; empty: the prompt alone
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The tokens a model reads: all but the completion's last, which predicts nothing."""
+        return (*self.prompt, *self.completion)[:-1] if self.completion else self.prompt
+
+    def tail(self, prompt_tokens: int) -> int:
+        """How many of the last inputs count when `prompt_tokens` of the prompt do."""
+        return prompt_tokens + max(len(self.completion) - 1, 0)
+
+
+def sample_prompts(
+    prompts: Sequence[Prompt],
+    roles: Sequence[Role],
+    count: int,
+    generator: np.random.Generator,
+    *,
+    split: Split = Split.TRAIN,
+) -> list[Prompt]:
+    """Return at most `count` prompts, evenly over those of `roles` that have any.
+
+    What a small role cannot give, the others do. Raises `TrainingError` where no role has any,
+    naming the `split` that the prompts are of.
+    """
+    pools = sorted(([p for p in prompts if p.role is role] for role in roles), key=len)
+    pools = [pool for pool in pools if pool]
+    if not pools:
+        names = ", ".join(roles)
+        raise TrainingError(
+            f"the {split} split has no {names} prompts, which training needs; add a source of them "
+            f"to `prepare`, with `split: {split}` or `split: auto`"
+        )
+    chosen: list[Prompt] = []
+    for i, pool in enumerate(pools):
+        share = min(len(pool), -(-(count - len(chosen)) // (len(pools) - i)))
+        chosen += [pool[k] for k in sorted(generator.permutation(len(pool))[:share])]
+    return chosen
+
+
+def read_prompts(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    *,
+    forms: Sequence[Form],
+    max_tokens: int,
+) -> Reading:
+    """Return every prompt in every form as token ids, without those that are too long.
+
+    Where the template itself opens a thought, the form served is the forced one. Raises
+    `TrainingError` where all are too long.
+    """
+    asked = (Form.SERVED,) if opens_thought(tokenizer) else tuple(dict.fromkeys(forms))
+    reading: Reading = {}
+    for form in asked:
+        forced = form is Form.FORCED
+        ids = {p.id: tuple(render_prompt(tokenizer, p.text, force_thought=forced)) for p in prompts}
+        reading[form] = {key: tokens for key, tokens in ids.items() if len(tokens) <= max_tokens}
+        if long := len(ids) - len(reading[form]):
+            log.info("left out %d prompts of more than %d tokens", long, max_tokens)
+        if not reading[form]:
+            raise TrainingError(
+                f"all {len(ids)} prompts have more than max_prompt_tokens = {max_tokens}; raise it"
+            )
+    return reading
+
+
+def own_completions(
+    reader: Reader, prompts: Mapping[str, tuple[int, ...]], *, max_new_tokens: int, label: str
+) -> list[Row]:
+    """Return a row a prompt with what the model of `reader` writes after it, greedily."""
+    written = generate(
+        reader.model,
+        reader.tokenizer,
+        list(prompts.values()),
+        max_new_tokens=max_new_tokens,
+        batch=GENERATION_BATCH,
+        label=label,
+    )
+    return [
+        Row(prompt_id, prompt, tuple(completion))
+        for (prompt_id, prompt), completion in zip(prompts.items(), written, strict=True)
+    ]
+
+
+def refuses(
+    reader: Reader, row: Row, *, patterns: Sequence[str], compliance_pattern: str | None
+) -> bool:
+    """Return whether the row's completion refuses, in its thought or in its answer."""
+    completion = _parts(reader.tokenizer, row, end_tokens(reader.model, reader.tokenizer))
+    return any(
+        outcome(part, refusal_patterns=patterns, compliance_pattern=compliance_pattern)
+        is Outcome.REFUSED
+        for part in (completion.thought, completion.answer)
+        if part is not None
+    )
+
+
+def _parts(tokenizer: PreTrainedTokenizerBase, row: Row, ends: frozenset[int]) -> Completion:
+    opened = opens_thought(tokenizer)
+    return split_completion(
+        tokenizer, row.prompt_id, list(row.completion), ends=ends, opened=opened
+    )
+
+
+def keep_refusals(
+    rows: list[Row], refused: Sequence[bool], *, form: Form, waived: bool
+) -> list[Row]:
+    """Return the rows whose teacher refused, all of one form.
+
+    A teacher that was let through its check without refusing anything (`waived`) and refuses
+    nothing here keeps all rows, with a warning: so an untrained pair can walk the whole chain.
+    Raises `TrainingError` where fewer than `MIN_REFUSALS` refusals remain otherwise.
+    """
+    count = sum(refused)
+    log.info("the teacher refuses %d of %d harmful prompts, %s", count, len(rows), form)
+    if count == 0 and waived and len(rows) >= MIN_REFUSALS:
+        log.warning("the teacher refuses nothing, as its waived check said; all rows are kept")
+        return rows
+    if count < MIN_REFUSALS:
+        raise TrainingError(
+            f"the teacher refuses {count} of {len(rows)} harmful training prompts in the form "
+            f"{form}; at least {MIN_REFUSALS} refusals are needed: add harmful prompts, choose "
+            "another teacher or take the form out of train.forms"
+        )
+    return [row for row, kept in zip(rows, refused, strict=True) if kept]
+
+
+def cut_rows(rows: Sequence[Row], tokens: int) -> list[Row]:
+    """Return the rows with at most `tokens` of their completions."""
+    return [replace(row, completion=row.completion[:tokens]) for row in rows]
+
+
+def student_rows(
+    rows: Sequence[Row], prompts: Mapping[str, tuple[int, ...]], prompt_tokens: int
+) -> list[Row]:
+    """Return the teacher's `rows` as the student reads them: its own prompts, same completions.
+
+    Positions correspond from the right. Raises `TrainingError` where the last `prompt_tokens`
+    tokens of the two prompts are not the same, or a prompt has fewer.
+    """
+    result = []
+    for row in rows:
+        prompt = prompts[row.prompt_id]
+        ends = prompt[-prompt_tokens:], row.prompt[-prompt_tokens:]
+        if ends[0] != ends[1] or len(ends[0]) < prompt_tokens:
+            raise TrainingError(
+                f"prompt {row.prompt_id}: its last {prompt_tokens} tokens are {list(ends[0])} for "
+                f"the student and {list(ends[1])} for the teacher; positions do not correspond: "
+                "lower prompt_tokens, or give both checkpoints one chat template"
+            )
+        result.append(replace(row, prompt=prompt))
+    return result

@@ -1,0 +1,97 @@
+"""What the stage `train` is told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from components.core.forms import PlainForm
+from components.core.section import Fraction, Positive, Rate, Section
+from components.core.vocabulary import ATTACKS, Form
+from components.judges.settings import Rules
+
+
+class Lora(Section):
+    """The adapter's shape (paper: r = alpha = 16, dropout 0.05, all seven projections)."""
+
+    r: Positive = Field(16, description="rank")
+    alpha: Positive = Field(16, description="scale; the update is multiplied by alpha / r")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="share of the adapter's inputs dropped in training"
+    )
+
+
+class EarlyStopSettings(Section):
+    """When training has done enough, told by prompts of the validation split."""
+
+    every: Positive = Field(20, description="optimiser steps between two looks")
+    harmful_refused: Fraction = Field(
+        0.95, description="share of harmful prompts, in every form, that is enough"
+    )
+    retention: Annotated[float, Field(gt=0)] = Field(
+        0.05, description="distance from the post-trained states over their norm that is allowed"
+    )
+    prompts: Positive = Field(32, description="harmful prompts, and as many to be retained")
+    tokens: Positive = Field(24, description="tokens of a completion")
+
+
+class TrainSettings(Section):
+    """Settings of the stage `train`."""
+
+    lora: Lora = Lora()
+    steps: Positive = Field(100, description="optimiser steps")
+    batch: Positive = Field(16, description="sequences a step, of each side")
+    micro_batch: Positive | None = Field(
+        None, description="sequences a forward pass, of each side; None: a process's whole share"
+    )
+    checkpoint_every: Positive = Field(
+        50, description="optimiser steps after which a killed training can go on"
+    )
+    early_stop: EarlyStopSettings | None = Field(None, description="None: all steps are taken")
+    load_in_4bit: bool = Field(
+        False, description="load the student in 4 bits (bitsandbytes NF4); the teacher stays whole"
+    )
+    lr: Rate = Field(2e-5, description="learning rate of the adapter, constant")
+    strength: Annotated[float, Field(gt=0)] = Field(10, description="a of the loss")
+    schedule: Annotated[float, Field(ge=1)] = Field(
+        1.5, description="c = step / (schedule * steps)"
+    )
+    forms: tuple[PlainForm, ...] = Field(
+        (Form.SERVED,),
+        min_length=1,
+        description="how prompts are put in training: served, as the template puts them; forced, "
+        "with the thought opened by the prompt",
+    )
+    refusal_tokens: Annotated[int, Field(ge=0)] = Field(
+        24, description="tokens of the teacher's own refusal on the harmful side; 0: prompt only"
+    )
+    prompt_tokens: Positive = Field(
+        2, description="last prompt tokens that are aligned beside the refusal"
+    )
+    retain_tokens: Positive = Field(128, description="tokens of a retained completion")
+    retain_prompts: Positive = Field(256, description="retained prompts, of all benign roles")
+    harmful_prompts: Positive = Field(256, description="harmful prompts")
+    max_prompt_tokens: Positive = Field(256, description="longer prompts are left out")
+    rules: Rules = Field(Rules(), description="tell whether the teacher refuses a prompt")
+    baseline_lr: Rate = Field(2e-5, description="learning rate of the LoRA-SFT baseline")
+    baseline_steps: Positive = Field(100, description="steps of the LoRA-SFT baseline")
+    baseline_retain: Fraction = Field(0.5, description="share of retained rows in its batches")
+
+    @field_validator("forms")
+    @classmethod
+    def _no_attacks(cls, forms: tuple[Form, ...]) -> tuple[Form, ...]:
+        if odd := [form.value for form in forms if form in ATTACKS]:
+            raise ValueError(
+                f"{', '.join(odd)} is an attack, which nothing is trained on; put it under "
+                "evaluate.attacks"
+            )
+        return forms
+
+    @model_validator(mode="after")
+    def _batch_can_be_cut(self) -> TrainSettings:
+        if self.micro_batch is not None and self.batch % self.micro_batch:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} must divide batch {self.batch} without a rest"
+            )
+        return self

@@ -1,0 +1,88 @@
+"""The teacher: the model whose hidden states on harmful prompts are the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.core.errors import TrainingError
+from components.core.paths import MASKS
+from components.core.vocabulary import Form
+from components.lm.chat import render_prompt
+from components.lm.loading import checkpoint_folder, free_memory, load_model, load_tokenizer
+from components.lm.masks import load_masks, pruned
+from components.probe.settings import REMINDED
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from components.lm.references import ModelRef
+    from components.models.result import Models
+    from components.probe.result import Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A model with its tokenizer and the way it is given prompts."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    reminder: str | None = None  # put before every prompt
+
+    def render(self, text: str, form: Form) -> tuple[int, ...]:
+        """Return the token ids of a prompt as this reader reads it."""
+        forced = form is Form.FORCED
+        return tuple(
+            render_prompt(self.tokenizer, text, reminder=self.reminder, force_thought=forced)
+        )
+
+
+def open_reader(models: Models, ref: ModelRef, *, reminder: str | None = None) -> Reader:
+    """Return a checkpoint of the pair, loaded, that reads prompts as the student does."""
+    free_memory()  # an earlier student may still be held by its trainer's circle of references
+    tokenizer = load_tokenizer(checkpoint_folder(models, models.post_trained))
+    return Reader(load_model(checkpoint_folder(models, ref)), tokenizer, reminder)
+
+
+@contextmanager
+def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
+    """Yield the teacher that the probe chose; drop the reader afterwards, and it is freed.
+
+    base: the aligned base model, which reads the student's prompts through the student's template,
+    so that their tokens correspond also where only the student's opens a thought. pruned: the
+    post-trained model without the weights of its masks. reminder: the post-trained model with the
+    reminder before the prompt. pruned-reminder: the latter without the weights of masks of its own,
+    the paper's.
+    Raises `TrainingError` for a base of another lineage, whose states mean something else, and
+    `StageError` or `ModelError` where the masks are missing or of another model: towards an
+    unpruned model nothing is trained.
+    """
+    if probe.teacher == "base":
+        if not models.same_lineage:
+            raise TrainingError(
+                "the teacher `base` is not of the post-trained model's lineage (architecture, "
+                "sizes or tokenizer differ), so its hidden states are no target; set "
+                "probe.teacher to `pruned` or `reminder`"
+            )
+        yield open_reader(models, models.base)
+        return
+    reminder = probe.reminder if probe.teacher in REMINDED else None
+    masks = load_masks(probe.folder / MASKS[probe.teacher]) if probe.teacher in MASKS else None
+    reader = open_reader(models, models.post_trained, reminder=reminder)
+    with pruned(reader.model, masks) if masks is not None else nullcontext():
+        yield reader
+
+
+def refusals_waived(probe: Probe) -> bool:
+    """Return whether the chosen teacher passed its check without refusing anything.
+
+    Raises `TrainingError` where the probe has no figures of it.
+    """
+    for figures in probe.teachers:
+        if figures.teacher == probe.teacher:
+            return figures.passed and figures.harmful_refused == 0
+    raise TrainingError(
+        f"the probe has no check of its teacher {probe.teacher!r}; put it among probe.teachers"
+    )

@@ -1,0 +1,1 @@
+"""`safereact`, the command line."""

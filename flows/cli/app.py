@@ -1,0 +1,78 @@
+"""What all commands share: the application, its terminal, its exit codes and its options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from components.core.disk import disk_trouble
+from components.core.errors import ConfigError, SafeReActError
+from components.core.paths import Workspace, open_workspace
+from components.profile import load_profile
+from flows.cli.terminal import Terminal
+
+REJECTED, INTERRUPTED, UNREAD = 3, 130, 141
+
+
+class FrontDoor(TyperGroup):
+    """Commands whose mendable errors are one message on stderr and the error's exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command; of what ends it from outside the supervisor tells."""
+        try:
+            return super().invoke(ctx)
+        except SafeReActError as error:
+            _fail(str(error), error.exit_code)
+        except BrokenPipeError:
+            sys.exit(UNREAD)
+        except Exception as error:
+            told = disk_trouble(error)
+            if told is None and not isinstance(error, OSError):
+                raise
+            _fail(told or f"{type(error).__name__}: {error}", 1)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    Terminal(stderr=True, soft_wrap=True).print(f"safereact: {message}", highlight=False)
+    sys.exit(code)
+
+
+app = typer.Typer(
+    cls=FrontDoor,
+    name="safereact",
+    help="Keep post-trained language models safe: train, measure, register, promote.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Terminal(soft_wrap=not sys.stdout.isatty())
+
+Profile = Annotated[str, typer.Option(help="Name of a file in profiles/.")]
+Name = Annotated[str | None, typer.Argument(help="Registered model; else that of --profile.")]
+ProfileOrNone = Annotated[str | None, typer.Option("--profile", help="A file in profiles/.")]
+By = Annotated[str, typer.Option(help="Who decides.")]
+Why = Annotated[str, typer.Option(help="Why, in a sentence.")]
+FileOption = Annotated[Path | None, typer.Option(dir_okay=False)]
+
+
+def wide_console(width: int = 200) -> Terminal:
+    """Return the terminal, or, in a log, one whose lines are long enough to be copied from."""
+    return console if console.is_terminal else Terminal(width=width)
+
+
+def model_name(name: str | None, profile: str | None) -> str:
+    """Return the registered model's name, given outright or through its profile."""
+    if (name is None) == (profile is None):
+        raise ConfigError("give the registered model's name or --profile, one of them")
+    return name or registered_name(open_workspace(profile or ""))
+
+
+def registered_name(workspace: Workspace) -> str:
+    """Return the registered model's name of a profile."""
+    return load_profile(workspace.profile_file).registration.name

@@ -1,0 +1,60 @@
+"""An evaluation's rows in the files of other harnesses, for people who live there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from components.core.errors import ConfigError, EvidenceError
+from components.core.paths import ROWS, Workspace
+from components.core.storage import atomic_folder
+from components.evaluate.exports.inspect_log import check_inspect, write_inspect
+from components.evaluate.exports.lm_eval import write_lm_eval
+from components.evaluate.exports.tasks import tasks_of
+from components.evaluate.result import Evidence
+from components.evaluate.rows import read_judged
+from components.prepare.result import SuiteSet
+from components.profile import load_profile
+
+
+class Harness(StrEnum):
+    """Whose files are written."""
+
+    INSPECT = "inspect"
+    LM_EVAL = "lm-eval"
+
+
+def export_rows(workspace: Workspace, harness: Harness, folder: Path) -> int:
+    """Write the last evaluation's rows into the new or empty `folder`, wholly or not at all;
+    return how many tasks they make.
+
+    Completions to harmful prompts are withheld unless the profile sets `report.redact: false`.
+    Raises `ConfigError` for another folder and without the harness's extra, and `EvidenceError`
+    where the evaluation was on other prompts than those that are prepared now, or its rows are not
+    those that were judged.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is not an empty folder; give another, or empty it")
+    if harness is Harness.INSPECT:
+        check_inspect()
+    section = load_profile(workspace.profile_file).report
+    prompts = SuiteSet.load(workspace.stage("prepare"))
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    if evidence.data != prompts.digest:
+        raise EvidenceError(
+            f"the evaluation was on the prompts {evidence.data:.12}, prepared are "
+            f"{prompts.digest:.12}; `safereact run` brings it up to date"
+        )
+    now = evidence.rows_now()
+    if evidence.rows != now:
+        raise EvidenceError(
+            f"the evaluation's rows differ: {evidence.rows:.12} then, {now[:12] or 'none'} now; "
+            "run the stage evaluate again"
+        )
+    rows = read_judged(evidence.folder / ROWS)
+    tasks = tasks_of(prompts.every_test(), rows, redact=section.redact, leaks=prompts.leaks)
+    write = write_inspect if harness is Harness.INSPECT else write_lm_eval
+    with atomic_folder(folder) as scratch:
+        write(tasks, prompts, evidence, when=datetime.now(UTC), out=scratch)
+    return len(tasks)

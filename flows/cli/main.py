@@ -1,0 +1,25 @@
+"""`safereact`: the front door for people. Exit codes: 0 done or accepted, 1 failure, 2 usage,
+3 the gate said no, 128 + n ended by signal n: 130 interrupted, 143 terminated, 129 the terminal
+was closed, 141 the output's reader has gone."""
+
+from __future__ import annotations
+
+import sys
+
+from flows.runner.supervisor import supervised
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(supervised(_run))
+
+
+def _run() -> None:
+    # Under supervision, so that an interrupt while it loads is one line, too.
+    from flows.cli.commands import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The profiles of a repository: which there are, and adding one of your own pair."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import ConfigError, DataError
+from components.core.paths import LISTED, PROFILE_NAME, Workspace, read_lists
+from components.core.storage import EVERYBODY, write_text
+from components.core.vocabulary import Role
+from components.prepare.settings import PromptField, Source
+from components.profile import load_profile
+from flows.doctor.checkpoints import HUB_ID, complaint
+from flows.runner.champion import keep_folder
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_OF_REASONING: tuple[PromptField, ...] = ("answer", "thought")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A checkpoint as a profile names it: a folder, or a hub id with its commit."""
+
+    name: str
+    revision: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, unless it is on the hub."""
+        return None if self.revision else Path(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a new profile says: two checkpoints, and a file of prompts a role with the columns whose
+    names are not those of their fields."""
+
+    base: Named
+    post_trained: Named
+    prompts: Mapping[Role, Path]
+    licence: str
+    columns: Mapping[PromptField, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A profile, and whether `params.yaml` lists it, so that DVC has its stages."""
+
+    name: str
+    description: str
+    listed: bool
+
+
+def name_checkpoint(text: str, *, option: str) -> Named:
+    """Return the checkpoint that `text`, a folder or owner/name@commit, names.
+
+    Raises `ConfigError` naming the option, and the folder or commit that is missing.
+    """
+    if text and Path(text).is_dir():
+        return Named(text)
+    if text and Path(text).exists():
+        raise ConfigError(f"{option}: {text} is a file, not a folder with a checkpoint")
+    name, _, revision = text.partition("@")
+    if HUB_ID.fullmatch(name) and COMMIT.fullmatch(revision):
+        return Named(name, revision)
+    received = f"received {revision!r}" if revision else "none was given"
+    raise ConfigError(
+        f"{option}: there is no folder {text}; a hub checkpoint is written OWNER/NAME@COMMIT, with "
+        f"all 40 hex digits of its commit ({received})"
+    )
+
+
+def check_pair(workspace: Workspace, pair: Pair) -> None:
+    """Raise `ConfigError` or `DataError` for a local checkpoint or a file of prompts that the chain
+    could not use: a missing template, a column of another name."""
+    for checkpoint in (pair.base, pair.post_trained):
+        if checkpoint.folder and (wrong := complaint(checkpoint.folder)):
+            raise ConfigError(f"{workspace.profile} is not added: {wrong}")
+    from components.prepare.reading import read_source
+
+    for source in _sources(workspace, pair):
+        there = Source.model_validate({**source, "path": str(workspace.root / source["path"])})
+        rows = read_source(there, 0)
+        if there.role is Role.REASONING and not any(row.answer for row in rows):
+            raise DataError(
+                f"{source['path']}: no row has an answer, which reasoning is graded by; fill the "
+                "column `answer`, or name it: --column answer=NAME"
+            )
+
+
+def list_profiles(root: Path) -> list[Listing]:
+    """Return the profiles in `profiles/` by name; a broken one shows its error's first line."""
+    listed = read_lists(Workspace(root, "").parameters)[LISTED]
+    listings = []
+    for path in sorted((root / "profiles").glob("*.yaml")):
+        try:
+            description = load_profile(path).description
+        except ConfigError as error:
+            description = f"not valid: {str(error).splitlines()[0]}"
+        listings.append(Listing(path.stem, description, path.stem in listed))
+    return listings
+
+
+def add_profile(
+    workspace: Workspace, pair: Pair | None, *, checkpoints: Path | None, prompts: Path | None
+) -> list[Path]:
+    """Write `profiles/<name>.yaml` and list it in `params.yaml`; return the files written.
+
+    A profile that exists is only listed. `checkpoints` and `prompts` are the folders whose changes
+    make its results stale; by default the folder that holds both checkpoints, and that of the
+    prompt files. Raises `ConfigError` naming what is missing.
+    """
+    if not PROFILE_NAME.fullmatch(workspace.profile):
+        raise ConfigError(
+            f"profile name {workspace.profile!r} is not allowed; use small letters, digits, "
+            "'.', '_' and '-', and begin with a letter or digit"
+        )
+    exists = workspace.profile_file.is_file()
+    if not exists and pair is None:
+        raise ConfigError(
+            f"{workspace.profile_file} does not exist; give --base, --post-trained, --harmful, "
+            "--benign and --reasoning to write it"
+        )
+    if exists and pair is not None:
+        raise ConfigError(
+            f"{workspace.profile_file} exists; leave --base and the like out to list it, or "
+            "choose another name"
+        )
+    local = [c.folder for c in (pair.base, pair.post_trained) if c.folder] if pair else []
+    sources = list(pair.prompts.values()) if pair else []
+    watched = {
+        # Of a pair on the hub nothing can change but the commits, which stand in the profile.
+        "checkpoints": workspace.profile_file
+        if pair and not local and checkpoints is None
+        else _watched("--checkpoints", checkpoints, local),
+        "prompts": _watched("--prompts", prompts, sources),
+    }
+    if pair is not None:
+        check_pair(workspace, pair)
+    entry = {key: _from_root(path, workspace.root) for key, path in watched.items()}
+    written = []
+    if pair is not None:
+        write_text(workspace.profile_file, _dump(_document(workspace, pair)), mode=EVERYBODY)
+        written.append(workspace.profile_file)
+    load_profile(workspace.profile_file)
+    keep_folder(workspace.champion)
+    _list(workspace, "profiles", entry)
+    return [*written, workspace.parameters]
+
+
+def list_studied(workspace: Workspace, key: str) -> bool:
+    """List the profile under `key`, the name of a study's list in `params.yaml`; return whether it
+    was not there yet."""
+    listed = read_lists(workspace.parameters)[key]
+    if workspace.profile not in listed:
+        _list(workspace, key, {})
+    return workspace.profile not in listed
+
+
+def _watched(option: str, given: Path | None, inside: list[Path]) -> Path:
+    """Return the folder to watch: the one given, else the one that holds all of `inside`."""
+    folders = {path.absolute().parent for path in inside}
+    if given is None and len(folders) != 1:
+        raise ConfigError(f"give {option}, the folder whose changes make the results stale")
+    folder = given.absolute() if given else folders.pop()
+    for path in (*inside, folder):
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist; give a file or folder that does")
+    for path in inside:
+        if not path.absolute().is_relative_to(folder):
+            raise ConfigError(f"{path} does not lie in {folder}, which {option} names")
+    return folder
+
+
+def _from_root(path: Path, root: Path) -> str:
+    """Return a path as the profile writes it: relative to the root where it lies below it."""
+    path = Path(os.path.normpath(path.absolute()))
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
+    models: dict[str, str] = {"kind": "checkpoints"}
+    for key, checkpoint in (("base", pair.base), ("post_trained", pair.post_trained)):
+        folder = checkpoint.folder
+        models[key] = _from_root(folder, workspace.root) if folder else checkpoint.name
+        if checkpoint.revision:
+            models[f"{key}_revision"] = checkpoint.revision
+    names = (Path(checkpoint.name).name for checkpoint in (pair.post_trained, pair.base))
+    return {
+        "description": ", post-trained from ".join(names) + ".",
+        "seed": 0,
+        "prepare": {"sources": _sources(workspace, pair)},
+        "models": models,
+        "probe": {},
+        "train": {},
+        "evaluate": {},
+        "gate": {"policy": "default"},
+        "report": {},
+        "registration": {"name": f"{workspace.profile}-safety"},
+    }
+
+
+def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:
+    sources = []
+    for role, path in pair.prompts.items():
+        source = {
+            "name": role.value,
+            "path": _from_root(path, workspace.root),
+            "licence": pair.licence,
+            "role": role.value,
+        }
+        graded = role is Role.REASONING
+        columns = {f: c for f, c in pair.columns.items() if graded or f not in _OF_REASONING}
+        sources.append({**source, "columns": columns} if columns else source)
+    return sources
+
+
+def _list(workspace: Workspace, key: str, entry: dict[str, str]) -> None:
+    """Write the profile's entry below `key` into `params.yaml`, whose comments stay."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    document = yaml.load(workspace.parameters.read_text(encoding="utf-8"))
+    document.setdefault(key, {})[workspace.profile] = entry
+    write_text(workspace.parameters, _dump(document), mode=EVERYBODY)
+
+
+def _dump(document: Any) -> str:
+    from ruamel.yaml import YAML
+
+    yaml, stream = YAML(), StringIO()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.dump(document, stream)
+    return stream.getvalue()

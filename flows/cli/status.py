@@ -1,0 +1,159 @@
+"""Where the stages of a profile stand. Nothing is written and no lock is taken, so that it can be
+asked while a run works."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from components.chain import TABLE
+from components.core.documents import read_yaml
+from components.core.errors import ConfigError, StageError
+from components.core.fingerprints import Code
+from components.core.paths import STAGES, Workspace, fingerprint_file
+from components.stages import code_of
+
+_GONE, _CHANGED = "its files are not here", "its files were changed"
+_TRIES, _PAUSE_SECONDS = 10, 0.2
+
+
+class State(StrEnum):
+    """How a stage stands."""
+
+    UP_TO_DATE = "up to date"
+    STALE = "stale"  # its code, settings, inputs or files changed since it ran
+    WAITS = "waits"  # for a stage before it, after which it may be up to date or not
+    MISSING = "missing"  # its files are not here; DVC may have them in its cache
+    NEVER_RUN = "never run"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class StageState:
+    """A stage, how it stands, and why."""
+
+    stage: str
+    state: State
+    why: str = ""
+
+
+def stage_states(workspace: Workspace, stages: Sequence[str] = STAGES) -> list[StageState]:
+    """Return how each of `stages` stands, in their order.
+
+    Raises `StageError` where DVC's record cannot be read.
+    """
+    recorded, changes = _read(workspace, stages)
+    running, code = _running(workspace.root), Code(workspace.root)
+    states: dict[str, StageState] = {}
+    for stage in stages:
+        entry = recorded.get(f"{stage}@{workspace.profile}")
+        if process := running.get(str(workspace.stage(stage))):
+            state = StageState(stage, State.RUNNING, f"process {process}")
+        elif entry is None:
+            state = StageState(stage, State.NEVER_RUN)
+        else:
+            reasons = list(_reasons(workspace, stage, entry, changes.get(stage, []), code))
+            state = _state(stage, reasons, states)
+        states[stage] = state
+    return list(states.values())
+
+
+def running_command(root: Path) -> str:
+    """Return which run works in the repository, in words; empty where none does on this machine."""
+    try:
+        holder = json.loads(Workspace(root, "").run_lock.read_text(encoding="utf-8"))
+        if holder["host"] == socket.gethostname() and psutil.pid_exists(holder["pid"]):
+            return f"{holder['run']}, process {holder['pid']}"
+    except (OSError, ValueError, KeyError):
+        pass  # no run, or one that has just begun or ended
+    return ""
+
+
+def _state(stage: str, reasons: Sequence[str], before: Mapping[str, StageState]) -> StageState:
+    waited = [each for each in TABLE[stage].upstream if each in before]
+    open_ = [each for each in waited if before[each].state is not State.UP_TO_DATE]
+    if reasons == [_GONE]:
+        return StageState(stage, State.MISSING, _GONE)
+    if reasons:
+        return StageState(stage, State.STALE, ", ".join(reasons))
+    if open_:
+        return StageState(stage, State.WAITS, f"for {open_[0]}")
+    return StageState(stage, State.UP_TO_DATE)
+
+
+def _reasons(
+    workspace: Workspace, stage: str, entry: Any, changes: list[Any], code: Code
+) -> Iterator[str]:
+    """Yield why a stage that ran once is not up to date; results before it are not among that."""
+    file = fingerprint_file(Path(), stage).as_posix()
+    kept = {dep["path"]: dep.get("md5") for dep in entry.get("deps") or ()}
+    now = f"{code_of(TABLE[stage], code)}\n".encode()
+    if kept.get(file) != hashlib.md5(now, usedforsecurity=False).hexdigest():
+        yield "code"
+    results = [workspace.stage(each) for each in TABLE]
+    for change in changes:
+        if not isinstance(change, dict):
+            yield str(change).removeprefix("changed ")
+            continue
+        for path, how in change.get("changed deps", {}).items():
+            place = workspace.root / path
+            if path != file and not any(place.is_relative_to(result) for result in results):
+                keys = f" ({', '.join(how)})" if isinstance(how, dict) else ""
+                yield f"{path}{keys}"
+        for how in change.get("changed outs", {}).values():
+            yield _GONE if how == "deleted" else _CHANGED
+
+
+def _read(
+    workspace: Workspace, stages: Sequence[str]
+) -> tuple[Mapping[str, Any], dict[str, list[Any]]]:
+    """Return DVC's record of what ran, and by stage what changed since, as `dvc status --json`
+    says it.
+
+    DVC gets its locks in a folder of their own: it would refuse to look at what another process
+    holds. Raises `StageError` where what is read is being written, again and again.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import make_lock
+    from dvc.repo import Repo
+
+    targets = [f"{stage}@{workspace.profile}" for stage in stages]
+    for _ in range(_TRIES):
+        try:
+            # DVC reads and writes paths relative to where it is asked.
+            with TemporaryDirectory() as own, chdir(workspace.root), Repo() as repo:
+                repo.tmp_dir = own
+                repo.lock = make_lock(str(Path(own) / "lock"), tmp_dir=own)
+                told = repo.status(targets=targets)
+            lock = read_yaml(workspace.lock) if workspace.lock.is_file() else {}
+            changes = {name.partition("@")[0]: each for name, each in told.items()}
+            return lock.get("stages") or {}, changes
+        except (
+            DvcException,
+            ConfigError,
+            OSError,
+        ) as error:  # a file is there in part, or has just gone
+            last = error
+            time.sleep(_PAUSE_SECONDS)
+    raise StageError(f"DVC cannot tell what has changed: {last}") from last
+
+
+def _running(root: Path) -> dict[str, int]:
+    """Return the folders that a DVC process on this machine writes, with its number."""
+    try:
+        held = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8"))
+        writers = {path: holder["pid"] for path, holder in held.get("write", {}).items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}  # none, or it is being written
+    return {path: pid for path, pid in writers.items() if psutil.pid_exists(pid)}

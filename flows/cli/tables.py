@@ -1,0 +1,202 @@
+"""What a person sees of a run: one live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from components.core.intervals import RateFigure
+from components.core.metric_names import Metric
+from components.core.paths import STAGES, Workspace
+from components.core.untrusted_text import for_terminal
+from components.evaluate.result import CutFigure
+from components.gate.result import Conclusion, Decision, RuleOutcome, Word
+from components.judges.result import Usage
+from components.prepare.footnotes import footnotes, mark, repeats
+from components.prepare.result import LeakFigure
+from components.report.judges import usage_told
+
+if TYPE_CHECKING:
+    from components.registry.promotion import Standing
+    from flows.cli.status import StageState
+
+_RUN_LOG = "flows"
+STYLES = {"up to date": "green", "running": "cyan"}  # of how a stage stands; else it wants a run
+
+
+class Progress(logging.Handler):
+    """Shows the lines `[stage] text` that a run logs: which stage, how far, for how long."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on `console`; without a terminal every line is printed as it comes."""
+        super().__init__(logging.INFO)
+        self.console = console
+        self.begin = self.stage_begin = time.monotonic()
+        self.stage, self.last = "", "starting Prefect"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a line of a stage."""
+        if not isinstance(record.args, tuple) or len(record.args) != 2:
+            return
+        name, self.last = (for_terminal(str(part)) for part in record.args)
+        if name != self.stage:
+            self.stage, self.stage_begin = name, time.monotonic()
+        if not self.console.is_terminal or self.last.startswith(("done in", "up to date")):
+            self.console.print(f"{self._place():<16} {self.last}", highlight=False)
+
+    def __rich__(self) -> Text:
+        """Return the live line."""
+        now = time.monotonic()
+        text = f"{self._place():<16} {self.last}"
+        seconds = f"  {now - self.stage_begin:.0f} s, in all {now - self.begin:.0f} s"
+        width = max(self.console.width - len(seconds), 20)
+        return Text(text[:width] + seconds, no_wrap=True)
+
+    def _place(self) -> str:
+        if self.stage not in STAGES:
+            return self.stage
+        return f"{STAGES.index(self.stage) + 1}/{len(STAGES)} {self.stage}"
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[None]:
+    """Show what the run within the block logs."""
+    progress = Progress(console)
+    logger = logging.getLogger(_RUN_LOG)
+    logger.addHandler(progress)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        if console.is_terminal:
+            with Live(get_renderable=lambda: progress, console=console, transient=True):
+                yield
+        else:
+            yield
+    finally:
+        logger.removeHandler(progress)
+
+
+def rules_table(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Table:
+    """Return the policy's rules with what decided each; of the evidence's own checks, failures.
+
+    Rules about suites of which training held prompts are marked, with what was found below.
+    """
+    marked = repeats(leaks)
+    table = Table("rule", "", "what decided it", title="The gate's decision")
+    checks = [rule for rule in decision.rules if rule.threshold is None]
+    # What only has words to read stands below the rules.
+    for rule in sorted(decision.rules, key=lambda rule: rule in checks and rule.passed):
+        if rule not in checks or not rule.passed or rule.warns:
+            why = f"{rule.why}\n{rule.override}" if rule.override else rule.why
+            table.add_row(f"{rule.rule} {mark(rule.metric, marked)}".strip(), _mark(rule), why)
+    if passed := sum(rule.passed for rule in checks):
+        told = f"{passed} of {len(checks)}: adapter, models, prompts, prompt form, judges; no leaks"
+        table.add_row("evidence is about this adapter", Text("pass", "green"), told)
+    for refusal in decision.refused:
+        table.add_row("override", Text("refused", "bold yellow"), refusal)
+    notes = footnotes(marked, (rule.metric for rule in decision.rules))
+    table.caption, table.caption_justify = "\n".join(notes) or None, "left"
+    return table
+
+
+def _mark(rule: RuleOutcome) -> Text:
+    if rule.warns and rule.passed:
+        return Text("pass, read why", "bold yellow")
+    if rule.override:
+        return Text("overridden", "bold yellow")
+    if rule.conclusion is Conclusion.INCONCLUSIVE:
+        return Text("inconclusive", "bold yellow")
+    return Text("pass", "green") if rule.passed else Text("FAIL", "bold red")
+
+
+def verdict(decision: Decision) -> str:
+    """Return what a decision that is not an acceptance means."""
+    if decision.word is Word.INCONCLUSIVE:
+        return (
+            "The gate said no: inconclusive; nothing was registered. More prompts may decide, but "
+            'each look adds to the chance of error: see "Looking again" in docs/policy.md.'
+        )
+    return "The gate said no: rejected; nothing was registered."
+
+
+def rate_cell(
+    figure: RateFigure | None, unparsed: RateFigure | None = None, *, sign: str = ""
+) -> str:
+    """Return a rate as a cell of a table: per cent with its `sign`, interval and n, and how many of
+    the verdicts behind it could not be read, where there are some."""
+    if figure is None:
+        return "not measured"
+    low, high = 100 * figure.low, 100 * figure.high
+    told = f"{100 * figure.rate:.1f} %{sign} [{low:.1f}, {high:.1f}], n={figure.n}"
+    if unparsed is None or not unparsed.count:
+        return told
+    return f"{told}; {unparsed.count} of {unparsed.samples or unparsed.n} unparsed"
+
+
+def metric_cell(rates: Mapping[str, RateFigure], name: str, marked: Collection[str] = ()) -> str:
+    """Return the rate of the metric `name` as `rate_cell` does, with the mark of its suite."""
+    unparsed = Metric.parse(name).unparsed
+    misread = rates.get(str(unparsed)) if unparsed else None
+    return rate_cell(rates.get(name), misread, sign=mark(name, marked))
+
+
+def judges_told(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[str]:
+    """Return, a line each, what a table of verdicts does not show: what paid judges were asked for,
+    and how many completions were judged without their middle."""
+    lines = [usage_told(name, use) for name, use in usage.items()]
+    seen = list(cut)
+    if count := sum(figure.count for figure in seen):
+        lines.append(
+            f"{count:,} of {sum(figure.n for figure in seen):,} completions were judged without "
+            "their middle"
+        )
+    return lines
+
+
+def gate_word(workspace: Workspace) -> str:
+    """Return the gate's last decision in words, with the rules that failed."""
+    if not (workspace.stage("gate") / Decision.FILE).is_file():
+        return "the gate has not decided yet"
+    decision = Decision.load(workspace.stage("gate"))
+    if decision.accepted:
+        return f"the gate accepted adapter {decision.adapter[:12]}"
+    against = ", ".join(rule.rule for rule in decision.rules if not rule.stands)
+    return f"the gate said no to adapter {decision.adapter[:12]} ({decision.word}): {against}"
+
+
+def status_table(
+    workspace: Workspace, states: Iterable[StageState], standings: Iterable[Standing]
+) -> Table:
+    """Return how the stages of a profile stand, the gate's last word, and what champion and
+    candidate are, with the restored model's figures."""
+    table = Table("", "state", "", title=for_terminal(workspace.profile))
+    for state in states:
+        style = STYLES.get(state.state, "yellow")
+        table.add_row(state.stage, Text(state.state, style), for_terminal(state.why))
+    table.add_section()
+    table.add_row("decision", "", for_terminal(gate_word(workspace)))
+    for standing in standings:
+        told = [f"adapter {standing.adapter[:12]}", *_figures(standing.figures)]
+        if entry := standing.entry:
+            told.append(f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}")
+        version = f"version {standing.version}"
+        table.add_section()
+        table.add_row(standing.alias, version, "\n".join(map(for_terminal, told)))
+    return table
+
+
+def _figures(figures: dict[str, float]) -> Iterator[str]:
+    for key in sorted(figures):
+        arm, _, metric = key.partition("/")
+        if arm == "restored" and f"{key}.n" in figures:
+            low, high, n = (figures[f"{key}.{end}"] for end in ("low", "high", "n"))
+            span = f"[{100 * low:.1f}, {100 * high:.1f}]"
+            yield f"{metric} {100 * figures[key]:.1f} % {span}, n = {n:.0f}"

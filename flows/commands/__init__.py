@@ -1,8 +1,0 @@
-"""The commands. Importing a module of them puts them into the application, in this order."""
-
-from __future__ import annotations
-
-from flows.commands import chain, choosing, releasing, studying
-from flows.door import app
-
-__all__ = ["app", "chain", "choosing", "releasing", "studying"]

@@ -1,0 +1,1 @@
+"""What a machine or a profile lacks, before anything is spent."""

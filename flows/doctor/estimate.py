@@ -1,0 +1,250 @@
+"""What a profile will need, before anything is fetched: memory and disk, all estimates.
+
+Everything is computed from the model's shape and the profile's own numbers. What was left out or
+rounded is said where it is; no figure here comes from a GPU that somebody ran this on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from components.judges.settings import GuardJudge, GuardKind
+from components.lm.engines.protocol import CACHED_TOKENS
+from components.models.settings import PostTrain, Shape
+from components.profile import Profile
+from flows.doctor.workload import PROMPT_TOKENS, Asked
+
+Precision = Literal["fp32", "bf16", "nf4"]
+
+GB = 10**9
+# NF4 with double quantisation takes 4.127 bits a weight (QLoRA, arXiv 2305.14314, section 3);
+# embedding and LM head stay in bfloat16.
+_BYTES = {"fp32": 4.0, "bf16": 2.0, "nf4": 4.127 / 8}
+# A LoRA weight is single precision whatever the model is, as are its gradient and both AdamW
+# moments.
+_ADAPTER_BYTES = 16
+# What autograd keeps of a token in a block that has LoRA with dropout on all seven projections, in
+# bytes a unit of hidden, feed-forward, query and key width. Fitted to what transformers 5.23 and
+# peft 0.21 save (tests/flows/doctor/test_estimate.py measures it again), without checkpointing.
+_KEPT = {"fp32": (42, 20, 16, 8), "bf16": (42, 14, 12, 4), "nf4": (42, 14, 12, 4)}
+_KEPT_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
+_RUNTIME = 1.5 * GB  # CUDA context and allocator, or Python with its libraries
+_REFERENCE_DISK = 2 << 30  # larger references are not stored (components/train/sides.py)
+# What the guards were fine-tuned from: Llama 3.1 8B, Llama 2 13B and Mistral 7B v0.3.
+GUARDS: dict[GuardKind, Shape] = {
+    "llama-guard-3": Shape(
+        layers=32,
+        hidden=4096,
+        feed_forward=14336,
+        heads=32,
+        kv_heads=8,
+        head_width=128,
+        vocabulary=128256,
+    ),
+    "harmbench": Shape(
+        layers=40,
+        hidden=5120,
+        feed_forward=13824,
+        heads=40,
+        kv_heads=40,
+        head_width=128,
+        vocabulary=32000,
+    ),
+    "wildguard": Shape(
+        layers=32,
+        hidden=4096,
+        feed_forward=14336,
+        heads=32,
+        kv_heads=8,
+        head_width=128,
+        vocabulary=32768,
+    ),
+}
+_GUARD_PROMPT_TOKENS = 400  # of a guard's own prompt
+_CHARACTERS = 4  # of a token, in English
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes on one device, by what holds them."""
+
+    weights: float
+    adapter: float  # weights, gradients and moments
+    passing: float  # activations in training, the key-value cache in generation
+
+    @property
+    def total(self) -> float:
+        """All of it, with what the runtime takes."""
+        return self.weights + self.adapter + self.passing + _RUNTIME
+
+    def sharded(self, devices: int) -> float:
+        """Bytes on each of `devices` that share weights and adapter, as FSDP does, once each has
+        loaded the weights whole (docs/fsdp.yaml)."""
+        step = (self.weights + self.adapter) / devices + self.passing
+        return max(step, self.weights) + _RUNTIME
+
+
+def block_parameters(shape: Shape) -> int:
+    """Return the weights of the seven projections of one block; biases and norms do not count."""
+    query, key = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    return shape.hidden * (2 * query + 2 * key + 3 * shape.feed_forward)
+
+
+def parameters(shape: Shape) -> int:
+    """Return the model's parameters without biases and norms, which are less than 0.1 %."""
+    embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+    return embeddings + shape.layers * block_parameters(shape)
+
+
+def adapter_parameters(shape: Shape, *, rank: int, depth: int) -> int:
+    """Return the weights of LoRA on the seven projections of `depth` blocks: r (in + out) each."""
+    query, key = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    ends = 7 * shape.hidden + 2 * query + 2 * key + 3 * shape.feed_forward
+    return depth * rank * ends
+
+
+def weight_bytes(shape: Shape, precision: Precision) -> float:
+    """Return the bytes of the loaded weights."""
+    blocks = shape.layers * block_parameters(shape)
+    rest = parameters(shape) - blocks
+    return blocks * _BYTES[precision] + rest * max(_BYTES[precision], 2)
+
+
+def kept_bytes(shape: Shape, precision: Precision) -> float:
+    """Return what one token leaves in one block for the backward pass through LoRA, in bytes."""
+    return _per_unit(shape, _KEPT[precision])
+
+
+def _per_unit(shape: Shape, rates: tuple[int, int, int, int]) -> float:
+    widths = (
+        shape.hidden,
+        shape.feed_forward,
+        shape.heads * shape.head_width,
+        shape.kv_heads * shape.head_width,
+    )
+    return sum(rate * width for rate, width in zip(rates, widths, strict=True))
+
+
+def depth_of(profile: Profile, shape: Shape) -> int:
+    """Return the deepest target layer: the student runs no further."""
+    layers = profile.probe.target_layers
+    return shape.layers if layers == "auto" else max(layers)
+
+
+def training_memory(profile: Profile, shape: Shape, precision: Precision) -> Memory:
+    """Return the memory of one training step: the student, its adapter, both sides' activations."""
+    train, depth = profile.train, depth_of(profile, shape)
+    lora = adapter_parameters(shape, rank=train.lora.r, depth=depth)
+    tokens = (train.micro_batch or train.batch) * pair_tokens(profile)
+    return Memory(
+        weights=weight_bytes(shape, precision),
+        adapter=lora * _ADAPTER_BYTES,
+        passing=tokens * depth * kept_bytes(shape, precision),
+    )
+
+
+def pair_tokens(profile: Profile) -> int:
+    """Return the tokens of a pair of sequences: a prompt with its completion, on both sides."""
+    train = profile.train
+    return 2 * prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
+
+
+def prompt_tokens(profile: Profile) -> int:
+    """Return the tokens of a training prompt."""
+    return min(PROMPT_TOKENS, profile.train.max_prompt_tokens)
+
+
+def rows_at_once(longest: int, batch: int) -> int:
+    """Return how many sequences the engine in memory writes at once where all have `longest`
+    tokens; one that is too long for it is written alone."""
+    return max(1, min(batch, CACHED_TOKENS // longest))
+
+
+def generation_memory(
+    profile: Profile, asked: Sequence[Asked], shape: Shape, precision: Precision
+) -> Memory:
+    """Return the memory of the fullest batch of the evaluation: weights and key-value cache, with
+    every completion at its limit."""
+    full = [(one.longest, min(profile.evaluate.batch, one.completions)) for one in asked]
+    return Memory(weight_bytes(shape, precision), 0, _cache_bytes(full, shape, precision))
+
+
+def judging_memory(profile: Profile, asked: Sequence[Asked], precision: Precision) -> Memory | None:
+    """Return the memory of the guard that needs most, which is loaded when no model is; None where
+    no suite has a guard."""
+    needs = []
+    for one in asked:
+        judge = profile.evaluate.judges.get(one.judge)
+        if isinstance(judge, GuardJudge):
+            shape, length = GUARDS[judge.kind], case_tokens(judge, one)
+            cache = _cache_bytes([(length, judge.batch)], shape, precision)
+            needs.append(Memory(weight_bytes(shape, precision), 0, cache))
+    return max(needs, key=lambda memory: memory.total, default=None)
+
+
+def case_tokens(judge: GuardJudge, asked: Asked, *, share: float = 1.0) -> int:
+    """Return the tokens that a guard reads about a case: its own prompt, the request, and a text of
+    so large a share of the longest completion, cut as the profile says."""
+    text = min(asked.tokens * share, judge.max_characters / _CHARACTERS)
+    return round(_GUARD_PROMPT_TOKENS + PROMPT_TOKENS + text)
+
+
+def _cache_bytes(batches: Sequence[tuple[int, int]], shape: Shape, precision: Precision) -> float:
+    """Return the bytes of the fullest key-value cache of batches, each of so many tokens a row and
+    so many rows, as far as the engine fills it."""
+    token = 2 * shape.layers * shape.kv_heads * shape.head_width * max(_BYTES[precision], 2)
+    positions = [max(longest, min(longest * rows, CACHED_TOKENS)) for longest, rows in batches]
+    return max(positions, default=0) * token
+
+
+def building_memory(profile: Profile, shape: Shape) -> Memory | None:
+    """Return the memory of full fine-tuning where the profile makes its pair; None where not.
+
+    Single precision; the logits are held three times (as computed, normalised, gradient).
+    """
+    if not isinstance(profile.models, PostTrain):
+        return None
+    phases = [phase for phase in (profile.models.align, profile.models.post_train) if phase]
+    tokens = max(phase.micro_batch * phase.max_tokens for phase in phases)
+    kept = shape.layers * _per_unit(shape, _KEPT_WITHOUT_LORA) + 3 * 4 * shape.vocabulary
+    weights = weight_bytes(shape, "fp32")
+    return Memory(weights, 3 * weights, tokens * kept)
+
+
+def memory_needs(
+    profile: Profile, asked: Sequence[Asked], shape: Shape, precision: Precision
+) -> dict[str, Memory]:
+    """Return the memory of what needs most: training, generation and, if any, judging by a guard
+    and building the pair.
+
+    Only the student in training is ever quantised.
+    """
+    student: Precision = "nf4" if profile.train.load_in_4bit else precision
+    needs = {
+        "training": training_memory(profile, shape, student),
+        "generation": generation_memory(profile, asked, shape, precision),
+        "judging": judging_memory(profile, asked, precision),
+        "building": building_memory(profile, shape),
+    }
+    return {name: memory for name, memory in needs.items() if memory}
+
+
+def artifact_bytes(profile: Profile, shape: Shape) -> float:
+    """Return what the stages write: masks (a bit a weight), two adapters, stored states.
+
+    Twice, since DVC keeps a copy in its cache; built pairs count as two checkpoints in fp32.
+    """
+    train, depth = profile.train, depth_of(profile, shape)
+    masks = shape.layers * block_parameters(shape) / 8
+    adapters = 2 * 4 * adapter_parameters(shape, rank=train.lora.r, depth=depth)
+    layers = profile.probe.target_layers
+    targets = profile.probe.target_count if layers == "auto" else len(layers)
+    positions = train.harmful_prompts * (train.prompt_tokens + train.refusal_tokens)
+    retained = train.retain_prompts * (prompt_tokens(profile) + train.retain_tokens)
+    reference = min(retained * depth * shape.hidden * 4, _REFERENCE_DISK)
+    states = positions * targets * shape.hidden * 4 + reference
+    built = profile.models.kind != "checkpoints"
+    pair = 2 * weight_bytes(shape, "fp32") if built else 0
+    return 2 * (masks + adapters + pair) + states

@@ -1,0 +1,1 @@
+"""DVC stages in child processes, one run at a time."""

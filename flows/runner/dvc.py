@@ -1,0 +1,237 @@
+"""The stages through DVC, each in a child process that dies with this one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from components.core.disk import trouble_told
+from components.core.documents import read_yaml
+from components.core.errors import (
+    BusyError,
+    ConfigError,
+    InterruptionError,
+    SafeReActError,
+    StageError,
+)
+from components.core.paths import CODE, POLICIES, STAGES, Workspace
+from components.core.storage import OWNER
+from components.core.untrusted_text import visible
+from components.gate.policies import check_fits, policy_file
+from components.profile import load_profile
+from components.undeclared_inputs import refuse_unwatched
+from flows.runner.champion import bring_champion, champion_told
+from flows.runner.environment import stage_environment
+
+_LEASH = Path(__file__).with_name("kill_with_parent.py")
+_GRACE_SECONDS = 1.5  # less than the supervisor's, which ends this process
+# What DVC says about itself; it goes to the log file only.
+_CHATTER = (
+    "Running stage '",
+    "> ",
+    "Updating lock file",
+    "Generating lock file",
+    "To track the changes",
+    "git add",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+    "Data and pipelines are up to date",
+    "WARNING: Process '",  # the lock of a run that was killed, which DVC removed
+)
+_DVC_ERROR = "ERROR: "
+_BUSY = ("is busy", "Unable to acquire lock")
+_HOLDER = re.compile(r"\(PID (\d+)\): (.+)")
+_EXITED = re.compile(r"exited with (-?\d+)")
+
+Say = Callable[[str], None]
+
+logger = logging.getLogger(__name__)
+
+
+def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
+    """Raise `ConfigError` unless the profile is valid, fits its policy, and DVC knows of it, its
+    `stages` and its files."""
+    if "DVC_STAGE" in os.environ or "DVC_ROOT" in os.environ:
+        raise ConfigError(
+            "this run was started inside a DVC stage, which would wait for itself; start it from "
+            "a shell or a scheduler"
+        )
+    profile = load_profile(workspace.profile_file)
+    document = read_yaml(workspace.profile_file)
+    if lacking := [key for key in ("seed", *stages) if key not in document]:
+        raise ConfigError(
+            f"{workspace.profile_file} lacks {', '.join(lacking)}, which DVC watches; write "
+            f"`{lacking[0]}: {'0' if lacking[0] == 'seed' else '{}'}` to take the defaults"
+        )
+    listed = workspace.entry
+    if listed is None:
+        raise ConfigError(
+            f"profile {workspace.profile!r} is not listed in {workspace.parameters.name}; "
+            f"`safereact add {workspace.profile}` lists it"
+        )
+    for key in ("checkpoints", "prompts"):
+        where = listed.get(key)
+        if not where or not (workspace.root / where).exists():
+            raise ConfigError(
+                f"{key} of profile {workspace.profile!r} in {workspace.parameters.name} is "
+                f"{where!r}; give the file or folder that the profile's {key} lie in"
+            )
+    refuse_unwatched(profile, workspace)
+    if "gate" in stages:
+        policy = policy_file(profile.gate.policy, workspace.root / POLICIES)
+        check_fits(policy, profile.evaluate)
+
+
+def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[str]:
+    """Return those of `stages` whose code, inputs, settings or outputs changed since DVC last ran
+    them.
+
+    A stage that is not among them is up to date only as long as none before it runs. The
+    fingerprints of the code are brought up to date first.
+    """
+    if CODE in (stale := _stale(workspace, stages)):
+        run_stage(CODE, workspace, partial(logger.debug, "[%s] %s", CODE))
+        stale = _stale(workspace, stages)
+    return stale
+
+
+def _stale(workspace: Workspace, stages: Sequence[str]) -> set[str]:
+    targets = [CODE, *(f"{stage}@{workspace.profile}" for stage in stages)]
+    answer = ask_dvc(workspace, "status", "--json", *targets)
+    if answer.returncode != 0:
+        raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
+    return {name.partition("@")[0] for name in json.loads(answer.stdout)}
+
+
+def bring_up_to_date(workspace: Workspace, stages: Sequence[str]) -> None:
+    """Run those of `stages` that are stale, in their order, and log what they print."""
+
+    def bring() -> bool:
+        changed = bring_champion(workspace)
+        if changed:
+            logger.info("[%s] %s", "champion", champion_told(workspace))
+        return changed
+
+    for stage, up_to_date in in_turn(workspace, stages, bring):
+        if up_to_date:
+            logger.info("[%s] %s", stage, "up to date")
+            continue
+        start = time.monotonic()
+        run_stage(stage, workspace, partial(logger.info, "[%s] %s", stage))
+        logger.info("[%s] %s", stage, f"done in {time.monotonic() - start:.0f} s")
+
+
+def in_turn(
+    workspace: Workspace, stages: Sequence[str], bring: Callable[[], bool]
+) -> Iterator[tuple[str, bool]]:
+    """Yield the stages in their order, each with whether it is up to date and need not be run.
+
+    `bring` brings the champion before the evaluation and tells whether it changed. Whatever follows
+    a stage that ran may have become stale by it.
+    """
+    stale, ran = stale_stages(workspace, stages), False
+    for stage in stages:
+        ran = (stage == "evaluate" and bring()) or ran or stage in stale
+        yield stage, not ran
+
+
+def ask_dvc(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
+    """Return what DVC answered to a short command, whatever its exit code."""
+    with _child(words, workspace.root, errors=subprocess.PIPE) as child:
+        output, errors = child.communicate()
+    return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
+
+
+def run_stage(stage: str, workspace: Workspace, say: Say) -> None:
+    """Run `stage` through DVC, which skips it where nothing changed; `say` gets every line.
+
+    The lines also go to the stage's log file. Raises `BusyError` where another DVC process works
+    in this repository, and otherwise an error with the stage's own last message.
+    """
+    log = workspace.log(stage)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch(OWNER)
+    target = stage if stage == CODE else f"{stage}@{workspace.profile}"
+    command = ["repro", "--single-item", target]
+    lines: list[str] = []
+    with log.open("w", encoding="utf-8") as file, _child(command, workspace.root) as child:
+        for line in map(visible, child.stdout or ()):
+            file.write(line)
+            file.flush()
+            lines.append(line.rstrip())
+            if lines[-1] and not lines[-1].lstrip().startswith(_CHATTER):
+                say(lines[-1])
+        code = child.wait()
+    if code != 0:
+        raise _explain(stage, lines, log)
+
+
+@contextmanager
+def _child(
+    words: Sequence[str], root: Path, *, errors: int = subprocess.STDOUT
+) -> Iterator[subprocess.Popen[str]]:
+    """Yield a DVC process in its own group; nothing that it started is left afterwards."""
+    lifeline, hand = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, "-I", str(_LEASH), sys.executable, "-m", "dvc", *words],
+        cwd=root,
+        env=stage_environment(),
+        stdin=lifeline,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+        umask=0o077,  # DVC's cache, too, is its owner's alone
+    )
+    os.close(lifeline)
+    with child:
+        try:
+            yield child
+        except BaseException:
+            if child.poll() is None:
+                # Interrupted, the stage removes its scratch files and DVC its lock.
+                os.killpg(child.pid, signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(_GRACE_SECONDS)
+            raise
+        finally:
+            os.close(hand)  # which ends whatever is left
+
+
+def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
+    """Return the one error that tells why `stage` failed, from what it printed."""
+    text = "\n".join(lines)
+    end = next((i for i, line in enumerate(lines) if line.startswith(_DVC_ERROR)), len(lines))
+    own = [i for i in range(end) if lines[i].startswith(f"{stage}: ")]
+    if not own and (told := trouble_told(text)):
+        return InterruptionError(f"{stage}: {told}")
+    if any(mark in text for mark in _BUSY):
+        holder = _HOLDER.search(text)
+        who = f"process {holder[1]} ({holder[2]})" if holder else "another DVC process"
+        return BusyError(f"{who} works in this repository; wait until it is done, or end it")
+    exited = _EXITED.search("\n".join(lines[end:]))
+    code = int(exited[1]) if exited else 1
+    if own:
+        message = "\n".join(lines[own[-1] : end]).strip()
+        return (ConfigError if code == ConfigError.exit_code else StageError)(message)
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        hint = "; out of memory is the usual cause" if number == signal.SIGKILL else ""
+        return StageError(f"{stage} was killed by signal {number}{hint}; its output is in {log}")
+    if exited:
+        last = next((line for line in reversed(lines[:end]) if line.strip()), "it said nothing")
+        return StageError(f"{stage} failed: {last.strip()}; its whole output is in {log}")
+    said = lines[end].removeprefix(_DVC_ERROR) if end < len(lines) else "DVC said nothing"
+    return StageError(f"{stage}: {said}")

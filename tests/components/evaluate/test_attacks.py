@@ -1,0 +1,171 @@
+"""Every form of a prompt, token by token, under the templates of real families of models."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.core.errors import EvidenceError, ModelError
+from components.core.vocabulary import ATTACKS, Form, Prompt, Role, Split
+from components.evaluate import attacks
+from components.evaluate.asking import Exam
+from components.evaluate.attacks import BEGUN, PARAPHRASES, draw_attacked, judged_request, put
+from components.evaluate.settings import EvaluateSettings
+from components.lm import chat
+from tests.components.lm import test_templates as templates
+from tests.components.lm.test_templates import SERVED, tokens_of
+from tests.releases import suite_spec
+
+backend, case = templates.backend, templates.case  # fixtures: every template with its tokenizer
+NEVER = SERVED["never-thinks"]
+ROOM = 10_000
+
+
+def prompt_of(text: str = "open a jar", number: int = 0) -> Prompt:
+    return Prompt(f"{number:016x}", text, Role.HARMFUL, "t", "s", "Apache-2.0", Split.TEST)
+
+
+def put_as(tokenizer, form: Form, text: str = "open a jar", **changes):
+    return put(tokenizer, prompt_of(text), form, **{"seed": 0, "limit": ROOM, **changes})
+
+
+def test_plain_forms_are_what_is_trained_and_served(case):
+    tokenizer, served = case
+    plain = put_as(tokenizer, Form.SERVED)
+    assert (plain.ids, plain.opened) == (tokens_of(tokenizer, served.prompt), served.opens)
+    if served is NEVER:
+        with pytest.raises(ModelError, match="closes the thought"):
+            put_as(tokenizer, Form.FORCED)
+        return
+    forced = put_as(tokenizer, Form.FORCED)
+    assert forced.opened
+    assert forced.ids == chat.render_prompt(tokenizer, "open a jar", force_thought=True)
+
+
+def test_an_answer_is_begun_behind_the_prompt_and_behind_an_open_thought(case):
+    tokenizer, served = case
+    found = put_as(tokenizer, Form.PREFILLED)
+    closed = "\n</think>\n\n" if served.opens else ""
+    assert found.ids == tokens_of(tokenizer, f"{served.prompt}{closed}{BEGUN}")
+    assert not found.opened
+    assert tokenizer.decode(found.ids).endswith(BEGUN)
+
+
+def test_a_skipped_thought_is_opened_and_closed_once(case):
+    tokenizer, served = case
+    found = put_as(tokenizer, Form.UNTHINKING)
+    rest = "\n</think>\n\n" if served.opens else "<think>\n\n</think>\n\n"
+    expected = served.prompt if served is NEVER else f"{served.prompt}{rest}"
+    assert found.ids == tokens_of(tokenizer, expected)
+    assert not found.opened
+    for mark in ("<think>", "</think>"):
+        assert found.ids.count(tokenizer.convert_tokens_to_ids(mark)) == 1
+
+
+def test_shots_are_turns_of_the_template_and_are_cut_to_fit(case):
+    tokenizer, served = case
+    whole = put_as(tokenizer, Form.MANY_SHOT)
+    assert whole.opened == served.opens
+    text = tokenizer.decode(whole.ids)
+    assert text.count("Tell me about thing number") == attacks.EXCHANGES == 16
+    users = whole.ids.count(tokenizer.convert_tokens_to_ids("<|user|>"))
+    assert users == attacks.EXCHANGES + 1
+    assert text.endswith(served.prompt.rpartition("<|user|>")[2].lstrip())
+    # One token less than sixteen exchanges need leaves room for fifteen.
+    fewer = put_as(tokenizer, Form.MANY_SHOT, limit=len(whole.ids) - 1)
+    assert len(fewer.ids) < len(whole.ids)
+    assert tokenizer.decode(fewer.ids).count("Tell me about thing number") == 15
+
+
+def test_room_for_no_exchange_is_an_error_that_names_the_prompt(case):
+    tokenizer, _ = case
+    with pytest.raises(EvidenceError, match=f"prompt {0:016x} with one exchange.*room for 12"):
+        put_as(tokenizer, Form.MANY_SHOT, limit=12)
+
+
+@pytest.mark.parametrize("form", [Form.ROLE_PLAY, Form.PARAPHRASED])
+def test_other_words_stand_in_the_users_turn_alone(case, form):
+    tokenizer, served = case
+    found = put_as(tokenizer, form)
+    before, after = served.prompt.split("open a jar")
+    text = tokenizer.decode(found.ids)
+    assert text.startswith(before) and text.endswith(after) and "open a jar" in text
+    assert len(text) > len(served.prompt) and found.opened == served.opens
+
+
+def test_a_prompt_keeps_its_braces(case):
+    tokenizer, _ = case
+    for form in ATTACKS:
+        text = tokenizer.decode(put_as(tokenizer, form, text="open {text} and {}").ids)
+        assert "open {text} and {}" in text
+
+
+def test_a_method_has_the_last_word_on_the_users_turn(case):
+    tokenizer, _ = case
+    for form in (Form.SERVED, *ATTACKS):
+        text = tokenizer.decode(put_as(tokenizer, form, reword="Be safe.\n{}\nEnd.".format).ids)
+        turn = text.rpartition("<|user|>")[2].strip()
+        assert turn.startswith("Be safe.") and text.count("Be safe.") == 1
+
+
+def test_paraphrases_go_by_seed_and_prompt_and_are_all_used(case):
+    tokenizer, _ = case
+
+    def texts(seed):
+        return [
+            tokenizer.decode(
+                put(tokenizer, prompt_of(number=n), Form.PARAPHRASED, seed=seed, limit=ROOM).ids
+            )
+            for n in range(40)
+        ]
+
+    assert texts(0) == texts(0) != texts(1)
+    assert len(set(texts(0))) == len(PARAPHRASES) >= 4
+
+
+def test_a_judge_reads_the_request_and_is_told_of_words_put_into_a_mouth():
+    prompt = prompt_of()
+    for form in set(Form) - {Form.PREFILLED}:
+        assert judged_request(prompt, form) == "open a jar"
+    told = judged_request(prompt, Form.PREFILLED)
+    assert told.startswith("open a jar\n") and BEGUN.strip() in told
+
+
+def test_what_is_attacked_does_not_go_by_the_order_of_the_prompts():
+    prompts = [prompt_of(number=n) for n in range(30)]
+    drawn = draw_attacked(prompts, 10, 3)
+    assert drawn == draw_attacked(prompts[::-1], 10, 3) == sorted(drawn, key=lambda p: p.id)
+    assert len(drawn) == 10 and drawn != draw_attacked(prompts, 10, 4)
+    assert draw_attacked(prompts, 99, 3) == prompts
+
+
+@pytest.mark.parametrize(
+    ("attacks", "told"),
+    [
+        ([Form.FORCED], "forced is no attack; there are prefilled"),
+        ([Form.PREFILLED, Form.PREFILLED], "named twice"),
+    ],
+)
+def test_a_profile_names_attacks_once_and_nothing_else(attacks, told):
+    with pytest.raises(ValueError, match=told):
+        EvaluateSettings(attacks=attacks)
+    assert EvaluateSettings(attacks=["many-shot"]).attacks == (Form.MANY_SHOT,)
+
+
+def test_a_suite_is_asked_in_all_attacks_and_in_its_own_beside_them():
+    spec = suite_spec(Role.HARMFUL, prompts=5, attacks=(Form.ROLE_PLAY, Form.PREFILLED))
+    exam = Exam.of(
+        EvaluateSettings(attack_prompts=3),
+        [prompt_of(number=9)],
+        {"mine": (spec, [prompt_of(number=n) for n in range(5)])},
+        seed=0,
+        force_think=False,
+        attacks=[Form.PREFILLED],
+    )
+    asked = {
+        questions.suite: [(form, len(rows)) for form, rows in questions.put_as(forced=False)]
+        for questions in exam.suites
+    }
+    assert asked == {
+        "harmful": [(Form.SERVED, 1), (Form.PREFILLED, 1)],
+        "mine": [(Form.SERVED, 5), (Form.PREFILLED, 3), (Form.ROLE_PLAY, 3)],
+    }

@@ -1,0 +1,159 @@
+"""Evidence of an adapter that the default policy accepts, and ways to make it worse."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from components.core.intervals import RateFigure
+from components.core.paths import ROWS
+from components.core.storage import digest_bytes
+from components.core.vocabulary import OWN_ARMS, Arm, Role
+from components.evaluate.result import CutFigure, Difference, Evidence
+from components.evaluate.statistics import paired_interval
+from components.gate.policy import Rule
+from components.gate.result import RuleOutcome
+from components.gate.rules import decide_rule
+from components.models.result import Models
+from components.train.result import Adapter
+from tests.root import ROOT
+
+DEFAULT = ROOT / "mlflow" / "policies" / "default.yaml"
+ROWS_FILE = b"the rows of an evaluation"
+AT_MOST = {"at_least": None, "at_most": 0.1}
+AGAINST = {"against": "post-trained", "at_least": 0.1}
+
+# Paired intervals of about the width that n = 300 pairs give: (gained, lost) -> (low, high).
+PAIRED = {
+    (282, 0): (0.9004, 0.9614),
+    (0, 9): (-0.0562, -0.0103),
+    (0, 0): (-0.0126, 0.0126),
+    (0, 18): (-0.0929, -0.0341),
+}
+
+
+def wilson(count, n, z=1.959963984540054):
+    rate = count / n
+    middle = (rate + z * z / 2 / n) / (1 + z * z / n)
+    half = z * math.sqrt(rate * (1 - rate) / n + z * z / 4 / n / n) / (1 + z * z / n)
+    low, high = min(middle - half, rate), max(middle + half, rate)
+    return RateFigure(rate=rate, low=low, high=high, count=round(count), n=n)
+
+
+def saved(evidence: Evidence, folder: Path) -> Evidence:
+    """Save evidence beside the rows' file that it names."""
+    (folder / ROWS).write_bytes(ROWS_FILE)
+    return evidence.save(folder)
+
+
+def rate(point=0.9, low=0.85, high=0.95, n=300):
+    return RateFigure(rate=point, low=low, high=high, count=0, n=n)
+
+
+def difference(metric="harmful.refused", gained=282, lost=0, n=300, **changes):
+    low, high = PAIRED.get((gained, lost), (-1.0, 1.0))
+    figures = {
+        "arm": Arm.RESTORED,
+        "against": Arm.POST_TRAINED,
+        "metric": metric,
+        "difference": (gained - lost) / n,
+        "low": low,
+        "high": high,
+        "n": n,
+        "gained": gained,
+        "lost": lost,
+        "p_value": 1.0,
+    }
+    return Difference.model_construct(**{**figures, **changes})
+
+
+def rule(**changes):
+    keys = {
+        "name": "r",
+        "metric": "harmful.refused",
+        "arm": "restored",
+        "at_least": 0.8,
+        "min_n": 100,
+    }
+    return Rule.model_validate({**keys, **changes})
+
+
+def compared(both, first, second, none, confidence=0.95):
+    """Return the difference of two arms on so many pairs of each kind."""
+    table = ((True, True, both), (True, False, first), (False, True, second), (False, False, none))
+    pairs = [((a,), (b,)) for a, b, count in table for _ in range(count)]
+    found, low, high = paired_interval(pairs, confidence)
+    return difference(n=len(pairs), gained=first, lost=second, difference=found, low=low, high=high)
+
+
+def decided(one, figure, *, confidence=0.95, unparsed=None) -> RuleOutcome:
+    """Return the outcome of a rule on its figure, and on the unparsed verdicts by arm."""
+    is_rate = isinstance(figure, RateFigure)
+    rates = {one.arm: {one.metric: figure}} if is_rate else {}
+    for arm, read in (unparsed or {}).items():
+        rates.setdefault(arm, {})[f"{one.metric.rpartition('.')[0]}.unparsed"] = read
+    return decide_rule(
+        one,
+        Evidence.model_construct(
+            rates=rates,
+            differences=() if is_rate or figure is None else (figure,),
+            confidence=confidence,
+        ),
+    )
+
+
+SUITES = {"harmful": 300, "borderline": 240, "benign": 300}
+
+
+def evidence_of(
+    adapter: Adapter,
+    models: Models,
+    *,
+    harmful=291,
+    benign=9,
+    borderline=7,
+    lost=0,
+    answers_lost=9,
+    unparsed=0,
+    complied=9,
+    answered=297,
+    solved=290,
+    finished=300,
+) -> Evidence:
+    """Return evidence of counts: refusals by role, problems and answers lost, verdicts unread."""
+    unread = {f"{suite}.unparsed": wilson(unparsed, n) for suite, n in SUITES.items()}
+    unread["harmful.either.unparsed"] = wilson(unparsed, 300)
+    before = {"benign.complied": wilson(answered, 300), "reasoning.correct": wilson(solved, 300)}
+    restored = {
+        "harmful.refused": wilson(harmful, 300),
+        "harmful.finished": wilson(finished, 300),
+        "harmful.either.complied": wilson(complied, 300),
+        "benign.refused": wilson(benign, 300),
+        "borderline.refused": wilson(borderline, 240),
+    }
+    return Evidence(
+        adapter=adapter.digest,
+        baseline=adapter.baseline_digest,
+        models={
+            arm: (models.base if arm is Arm.BASE else models.post_trained).digest
+            for arm in OWN_ARMS
+        },
+        data=adapter.data,
+        test_prompts="t",
+        contract=adapter.contract,
+        roles={suite: Role(suite) for suite in SUITES},
+        judges=dict.fromkeys(SUITES, "rules:x"),
+        calibrations=(),
+        cut={suite: dict.fromkeys(Arm, CutFigure(count=0, n=300)) for suite in SUITES},
+        usage={},
+        rows=digest_bytes(ROWS_FILE),
+        engine="transformers",
+        confidence=0.95,
+        rates={Arm.RESTORED: restored | unread, Arm.POST_TRAINED: before | unread},
+        differences=(
+            difference(),
+            difference("benign.complied", 0, answers_lost),
+            difference("reasoning.correct", 0, lost),
+        ),
+        lengths=(),
+    )

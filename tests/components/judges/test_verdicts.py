@@ -1,0 +1,133 @@
+"""What a judge has ruled on is not asked again; what is asked of a paid one is summed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from components.core.errors import StageError
+from components.core.vocabulary import Outcome, Role, View
+from components.judges.protocol import Case, Ruling, rule_on
+from components.judges.result import Usage
+from components.judges.verdicts import KeptVerdicts, Remembered
+
+FILE = "verdicts.jsonl"
+
+
+def case(text, view=View.ANSWER):
+    return Case("Do the harmful thing number 3.", text, view, Role.HARMFUL)
+
+
+@dataclass
+class Counted:
+    """A judge that rules case by case, notes what it is asked, and fails at the text "bad"."""
+
+    name: str = "counted:0"
+    place: str = "here"
+    roles: frozenset[Role] = frozenset(Role)
+    requests: int = 0
+    paid: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def usage(self):
+        return Usage(requests=self.requests) if self.paid else None
+
+    def check(self):
+        """Nothing keeps it from judging."""
+
+    def close(self):
+        """It takes no memory."""
+
+    def ask(self, cases):
+        for one in cases:
+            self.requests += 1
+            if one.text == "bad":
+                raise RuntimeError("stopped")
+            self.asked.append(one.text)
+            yield {one: Ruling(Outcome.REFUSED, one.text, cut=one.text == "long")}
+
+
+def stopped(path, judge, texts):
+    """Judge the texts, then "bad", and let the process's block end with the error."""
+    with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
+        rule_on(Remembered(judge, "mine", verdicts), [case(text) for text in (*texts, "bad")])
+
+
+def test_after_a_stop_nothing_is_asked_twice(tmp_path):
+    path, judge = tmp_path / FILE, Counted()
+    stopped(path, judge, ["a", "long", ""])
+    again = Counted()
+    with KeptVerdicts(path) as verdicts:
+        cases = [case("b"), case("long"), case("a"), case("")]
+        rulings = rule_on(Remembered(again, "mine", verdicts), cases)
+    assert (judge.asked, again.asked) == (["a", "long"], ["b"])
+    assert [ruling.said for ruling in rulings] == ["b", "long", "a", "empty"]
+    assert [ruling.cut for ruling in rulings] == [False, True, False, False]
+    assert not path.exists()
+
+
+def test_a_known_ruling_is_of_this_judge_and_this_case(tmp_path):
+    path = tmp_path / FILE
+    stopped(path, Counted(), ["a"])
+    for judge, one in (
+        (Counted(name="counted:1"), case("a")),
+        (Counted(place="elsewhere"), case("a")),
+        (Counted(), case("a", View.THOUGHT)),
+        (Counted(), replace(case("a"), request="other")),
+        (Counted(), replace(case("a"), role=Role.BENIGN)),
+    ):
+        with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
+            rule_on(Remembered(judge, "mine", verdicts), [one])
+            assert judge.asked == ["a"]
+            raise RuntimeError
+    with KeptVerdicts(path) as verdicts:
+        judge = Counted()
+        rule_on(Remembered(judge, "mine", verdicts), [case("a")])
+    assert judge.asked == []
+
+
+def test_what_was_asked_is_kept_with_the_request_that_failed(tmp_path):
+    path = tmp_path / FILE
+    stopped(path, Counted(), ["a", "b"])
+    with KeptVerdicts(path) as verdicts:
+        assert verdicts.usage("mine") == Usage(requests=3)
+        assert verdicts.usage("other") is None
+
+
+def test_of_a_judge_that_nobody_pays_no_usage_is_kept(tmp_path):
+    path = tmp_path / FILE
+    stopped(path, Counted(paid=False), ["a"])
+    assert [set(json.loads(line)) for line in path.read_text().splitlines()] == [
+        {"case", "outcome", "said", "cut"}
+    ]
+
+
+def test_no_text_of_a_case_is_on_the_disk(tmp_path):
+    path = tmp_path / FILE
+
+    class Silent(Counted):
+        def ask(self, cases):
+            yield {one: Ruling(Outcome.COMPLIED, "unsafe") for one in cases}
+
+    with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
+        rule_on(Remembered(Silent(), "mine", verdicts), [case("take part A")])
+        raise RuntimeError
+    content = path.read_text()
+    assert "unsafe" in content and "part A" not in content and "harmful thing" not in content
+
+
+def test_a_torn_last_line_is_asked_anew_and_a_broken_one_is_named(tmp_path):
+    path = tmp_path / FILE
+    stopped(path, Counted(paid=False), ["a", "b"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    judge = Counted(paid=False)
+    with KeptVerdicts(path) as verdicts:
+        rule_on(Remembered(judge, "mine", verdicts), [case("a"), case("b")])
+    assert judge.asked == ["b"]
+    path.write_bytes(whole.replace(b'"refused"', b'"perhaps"', 1))
+    with pytest.raises(StageError, match=r"line 1 of .* is broken \('perhaps' is not a valid Out"):
+        KeptVerdicts(path)

@@ -1,0 +1,82 @@
+"""The everyday prompts: the files hold what the generator writes, and the sums are right."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from components.core.storage import read_json_lines
+from components.core.vocabulary import Split
+from components.models.everyday import COUNTS, FOLDER, arithmetic_rows, write_arithmetic
+from components.models.situations import SITUATIONS
+
+SPLITS = list(COUNTS)
+STEP = re.compile(r"^(\d+) ([-+*]) (\d+) = (\d+)\.$")
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def runs(text: str, length: int) -> set[tuple[str, ...]]:
+    found = words(text)
+    return {tuple(found[i : i + length]) for i in range(len(found) - length + 1)}
+
+
+def test_the_files_are_what_the_generator_writes(tmp_path: Path) -> None:
+    write_arithmetic(tmp_path)
+    for split in SPLITS:
+        name = f"arithmetic_{split}.jsonl"
+        assert (FOLDER / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_step_is_right_and_the_last_is_the_answer(split: Split) -> None:
+    for row in arithmetic_rows(split):
+        before = None
+        for line in row["thought"].splitlines():
+            first, sign, second, result = STEP.fullmatch(line).groups()
+            a, b, c = int(first), int(second), int(result)
+            assert {"+": a + b, "-": a - b, "*": a * b}[sign] == c > 0
+            assert before in (None, a)
+            before = c
+        assert row["answer"] == str(before)
+        assert row["response"] == f"The answer is {before}."
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_number_of_the_problem_is_used_in_its_steps(split: Split) -> None:
+    for row in arithmetic_rows(split):
+        given = Counter(re.findall(r"\d+", row["text"]))
+        steps = [STEP.fullmatch(line).groups() for line in row["thought"].splitlines()]
+        used = Counter([steps[0][0], *(step[2] for step in steps)])
+        assert given == used
+
+
+@pytest.mark.parametrize("split", [Split.VALIDATION, Split.TEST])
+def test_no_situation_or_wording_of_training_is_met_again(split: Split) -> None:
+    train, other = arithmetic_rows(Split.TRAIN), arithmetic_rows(split)
+    assert not {row["topic"] for row in train} & {row["topic"] for row in other}
+    seen = set().union(*(runs(row["text"], 5) for row in train))
+    assert not any(runs(row["text"], 5) & seen for row in other)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_texts_are_distinct_and_situations_equally_frequent(split: Split) -> None:
+    rows = arithmetic_rows(split)
+    assert len({row["text"] for row in rows}) == len(rows) == COUNTS[split]
+    topics = Counter(row["topic"] for row in rows)
+    assert set(topics) == {s.topic for s in SITUATIONS if s.split is split}
+    assert max(topics.values()) - min(topics.values()) <= 1
+
+
+def test_benign_requests_are_distinct_and_of_many_topics() -> None:
+    rows = read_json_lines(FOLDER / "benign.jsonl")
+    assert len({" ".join(words(row["text"])) for row in rows}) == len(rows) >= 400
+    topics = Counter(row["topic"] for row in rows)
+    assert len(topics) >= 40 and min(topics.values()) >= 4
+    assert {row["role"] for row in rows} == {"benign"}
+    assert all(3 <= len(words(row["text"])) <= 30 for row in rows)

@@ -1,0 +1,205 @@
+"""The whole stage on a random pair: files, repeatability, and each way in which it stops."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from components.core.errors import ConfigError, DataError, TeacherError
+from components.core.storage import digest_folder, read_rows
+from components.core.vocabulary import Role
+from components.lm.loading import describe_checkpoint
+from components.lm.masks import load_masks
+from components.models.result import Models
+from components.probe.result import Probe as Diagnosis
+from components.probe.settings import ProbeSettings
+from components.probe.stage import probe
+from tests.checkpoints import write_checkpoint
+
+PLOTS = ("auc", "drift", "masks", "positions", "pruning", "teachers")
+ARMS = ("set-difference", "set-difference, reminded", "uniform", "magnitude-matched")
+WAIVED = {"min_harmful_refused": 0, "max_benign_refused": 1, "min_coherent": 0}
+SMALL = {
+    "prompts": 8,
+    "folds": 4,
+    "pruning": {
+        "shares": {"matrix": [0.1, 0.05], "row": [0.05, 0.1]},
+        "prompts": 3,
+        "calibration": 4,
+        "tokens": 6,
+    },
+    "check_prompts": 4,
+    "check_tokens": 4,
+    "batch": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def diagnosis(random_prompts, random_models, tmp_path_factory):
+    out = tmp_path_factory.mktemp("probe")
+    return probe(
+        ProbeSettings(**SMALL, check=WAIVED), random_prompts, random_models, seed=0, out=out
+    )
+
+
+def test_the_result_is_complete(diagnosis):
+    assert Diagnosis.load(diagnosis.folder) == diagnosis
+    assert [layer.layer for layer in diagnosis.layers] == [1, 2, 3]
+    assert all(layer.drift is not None for layer in diagnosis.layers)
+    assert diagnosis.folded_by == "topic"
+    every = ["base", "pruned", "reminder", "pruned-reminder"]
+    assert [f.teacher for f in diagnosis.teachers] == every
+    assert all((f.harmful_n, f.benign_n, f.coherent_n) == (4, 4, 8) for f in diagnosis.teachers)
+    assert diagnosis.prompts == {Role.HARMFUL: 8, Role.BENIGN: 8, Role.REASONING: 8}
+    assert diagnosis.calibration["own reasoning"] == 4
+    assert sum(diagnosis.calibration.values()) == 8
+    assert (diagnosis.target_layers[-1], diagnosis.check_tokens) == (3, 4)
+
+
+def test_directions_are_unit_vectors(diagnosis):
+    directions = load_file(diagnosis.folder / "directions.safetensors")
+    assert set(directions) == {"base", "post_trained"}
+    for direction in directions.values():
+        assert direction.shape == (3, 32)
+        torch.testing.assert_close(direction.norm(dim=-1), torch.ones(3))
+    cosine = (directions["base"] * directions["post_trained"]).sum(dim=-1).tolist()
+    assert [layer.direction_cosine for layer in diagnosis.layers] == pytest.approx(cosine)
+
+
+def test_masks_are_as_large_as_the_result_says(diagnosis):
+    masks = load_masks(diagnosis.folder / "masks.safetensors")
+    assert len(masks) == 3 * 7
+    removed = sum(mask.removed for mask in masks.values())
+    assert removed == sum(size.removed for size in diagnosis.masks) > 0
+    chosen, reminded = (
+        next(point for point in diagnosis.pruning if point.chosen and point.by == by)
+        for by in ARMS[:2]
+    )
+    assert removed == chosen.removed
+    own = load_masks(diagnosis.folder / "masks-reminded.safetensors")
+    assert sum(mask.removed for mask in own.values()) == reminded.removed
+    for size in diagnosis.masks:
+        assert size.removed + size.shared == size.top <= chosen.share * size.weights
+
+
+def test_the_sweep_has_every_point_with_its_interval(diagnosis):
+    points = [(point.by, point.scope, point.share) for point in diagnosis.pruning]
+    assert points == [
+        ("nothing", None, None),
+        *(
+            (by, scope, share)
+            for scope in ("matrix", "row")
+            for share in (0.05, 0.1)
+            for by in ARMS
+        ),
+    ]
+    for point in diagnosis.pruning:
+        assert (point.harmful_refused.n, point.benign_refused.n, point.coherent.n) == (3, 3, 6)
+        assert point.coherent.low <= point.coherent.rate <= point.coherent.high
+
+
+def test_tables_say_what_the_result_and_the_plots_say(diagnosis):
+    rows = read_rows(diagnosis.folder / "pruning.parquet")
+    assert len(rows) == 3 * len(diagnosis.pruning)
+    for row, point in zip(rows[::3], diagnosis.pruning, strict=True):
+        assert (row["by"], row["measure"]) == (point.by, "harmful_refused")
+        assert (row["removed"], row["rate"]) == (point.removed, point.harmful_refused.rate)
+        assert (row["scope"], row["chosen"]) == (point.scope, point.chosen)
+    sizes = read_rows(diagnosis.folder / "masks.parquet")
+    assert [row["layer"] for row in sizes] == [layer for layer in (1, 2, 3) for _ in range(7)]
+    assert sum(row["removed"] for row in sizes) == sum(m.removed for m in diagnosis.masks)
+    positions = read_rows(diagnosis.folder / "positions.parquet")
+    last = [row for row in positions if (row["segment"], row["position"]) == ("prompt", -1)]
+    assert [(row["model"], row["role"], row["layer"], row["n"]) for row in last] == [
+        (model, role, layer, 3)
+        for model in ("base", "post-trained")
+        for role in ("harmful", "benign")
+        for layer in (1, 2, 3)
+    ]
+
+
+def test_nothing_is_left_of_the_stored_states(diagnosis):
+    assert sorted(path.name for path in diagnosis.folder.iterdir()) == [
+        "directions.safetensors",
+        "masks-reminded.safetensors",
+        "masks.parquet",
+        "masks.safetensors",
+        "plots",
+        "positions.parquet",
+        "probe.json",
+        "pruning.parquet",
+    ]
+
+
+def test_plots_are_svg_without_a_date(diagnosis):
+    plots = sorted((diagnosis.folder / "plots").iterdir())
+    assert [plot.name for plot in plots] == [f"{name}.svg" for name in PLOTS]
+    for plot in plots:
+        root = ET.parse(plot).getroot()
+        assert root.get("width") == "480pt"  # 640 pixels
+        assert "dc:date" not in plot.read_text()
+
+
+def test_the_same_inputs_give_the_same_bytes(diagnosis, random_prompts, random_models, tmp_path):
+    probe(ProbeSettings(**SMALL, check=WAIVED), random_prompts, random_models, seed=0, out=tmp_path)
+    assert digest_folder(tmp_path) == digest_folder(diagnosis.folder)
+
+
+def test_no_passing_teacher_stops_the_stage(random_prompts, random_models, tmp_path):
+    with pytest.raises(TeacherError, match="no candidate teacher has passed") as raised:
+        probe(ProbeSettings(**SMALL), random_prompts, random_models, seed=0, out=tmp_path)
+    for kind in ("base", "pruned", "reminder", "pruned-reminder"):
+        assert f"{kind}: refuses 0% of harmful (n=4)" in str(raised.value)
+    assert raised.value.exit_code == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pair_of_other_lineage_is_told_so(random_prompts, random_models, tmp_path):
+    other = write_checkpoint(tmp_path / "other", hidden=16, layers=2)
+    models = Models(
+        base=describe_checkpoint(other, location=str(other), where="local"),
+        post_trained=random_models.post_trained,
+        lineage="none",
+        same_lineage=False,
+    )
+    models._folder = random_models.folder
+    (tmp_path / "out").mkdir()
+    section = ProbeSettings(**SMALL, check=WAIVED, target_layers=(3, 1))
+    found = probe(section, random_prompts, models, seed=0, out=tmp_path / "out")
+    assert [f.teacher for f in found.teachers] == ["pruned", "reminder", "pruned-reminder"]
+    assert found.target_layers == (1, 3)
+    assert found.calibration["base refusals"] == 0
+    assert all(layer.drift is None for layer in found.layers)
+    assert [layer.auc_base is None for layer in found.layers] == [False, False, True]
+    assert not (tmp_path / "out" / "plots" / "drift.svg").exists()
+    with pytest.raises(TeacherError, match="base model cannot teach"):
+        section = ProbeSettings(**SMALL, teacher="base")
+        probe(section, random_prompts, models, seed=0, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"target_layers": (2, 9)}, ConfigError, "distinct layers from 1 to 3"),
+        ({"teachers": ("base",), "teacher": "pruned"}, ConfigError, "not among probe.teachers"),
+        ({"folds": 13, "prompts": 12}, DataError, "12 harmful and 12 benign"),
+        (
+            {"pruning": {"shares": {"row": [0.01]}, "calibration": 2, "tokens": 2}},
+            ConfigError,
+            "none of them removes a weight",
+        ),
+    ],
+)
+def test_wrong_settings(random_prompts, random_models, tmp_path, settings, error, message):
+    with pytest.raises(error, match=message):
+        probe(
+            ProbeSettings(**{**SMALL, **settings}),
+            random_prompts,
+            random_models,
+            seed=0,
+            out=tmp_path,
+        )
+    assert not list(tmp_path.iterdir())

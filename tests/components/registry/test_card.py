@@ -1,0 +1,129 @@
+"""The model card: figures with n and interval, lineage, limits, code that loads the adapter."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from ruamel.yaml import YAML
+
+from components.core.paths import Workspace
+from components.core.vocabulary import UNBOUND
+from components.prepare.footnotes import MARK
+from components.prepare.result import SourceCount
+from components.registry.card import summarise, write_card
+from components.registry.lineage import gather_release
+from tests.hostile import TOGETHER, steering
+from tests.releases import leak, write_all
+from tests.root import ROOT
+
+
+def repository(root: Path) -> Workspace:
+    """Return a workspace in `root` with a profile and the policies."""
+    workspace = Workspace(root, "demo")
+    workspace.profile_file.parent.mkdir()
+    shutil.copy(ROOT / "profiles" / "tiny.yaml", workspace.profile_file)
+    shutil.copytree(ROOT / "mlflow" / "policies", root / "mlflow" / "policies")
+    return workspace
+
+
+def kinds(card: str) -> Counter[str]:
+    """Return how many elements of each kind, but for text and rows, a card holds."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(card.split("---\n", 2)[2])
+    every = [*tokens, *(child for token in tokens for child in token.children or ())]
+    found = Counter(token.type for token in every if token.nesting >= 0)
+    return Counter({kind: n for kind, n in found.items() if kind not in ("text", "softbreak")})
+
+
+def test_what_strangers_say_stays_text_in_the_card(tmp_path):
+    benign = gather_release(write_all(repository(tmp_path)))
+    ref = benign.models.post_trained.model_copy(
+        update={"where": "hub", "location": TOGETHER, "revision": TOGETHER}
+    )
+    models = benign.models.model_copy(update={"lineage": TOGETHER, "post_trained": ref})
+    source = SourceCount(
+        name=TOGETHER, licence="MIT", digest="5" * 64, read=9, kept=8, quarantined=1
+    )
+    contract = benign.decision.contract.model_copy(update={"generation_prefix": TOGETHER})
+    rules = [
+        rule.model_copy(update={"rule": TOGETHER, "why": TOGETHER})
+        for rule in benign.decision.rules
+    ]
+    hostile = replace(
+        benign,
+        models=models,
+        prompts=benign.prompts.model_copy(update={"sources": (source,)}),
+        decision=benign.decision.model_copy(update={"contract": contract, "rules": tuple(rules)}),
+    )
+    card = write_card(hostile, name=f"demo {TOGETHER}", root=ROOT)
+    assert kinds(card) == kinds(write_card(benign, name="demo", root=ROOT))
+    assert steering(card) == []
+    front = YAML(typ="safe").load(card.split("---\n", 2)[1])
+    assert front["tags"] == ["safety", "lora", "safereact"]
+    assert set(front) == {"library_name", "base_model", "tags"}
+    told = kinds(f"---\n---\n{summarise(hostile)}")
+    assert set(told) == {"paragraph_open", "inline"}
+    assert steering("".join(hostile.tags().values())) == []
+
+
+def test_the_card_tells_figures_lineage_and_how_to_load(tmp_path):
+    release = gather_release(write_all(repository(tmp_path)))
+    card = write_card(release, name="demo-safety", root=ROOT)
+    assert "95.0 % [88.8, 97.8], n = 100" in card
+    assert r"made \| up" in card
+    assert "PeftModel.from_pretrained" in card and "safereact pull demo-safety@champion" in card
+    for key in ("adapter\\_digest", "git\\_commit", "dvc\\_train"):
+        assert key in card
+    for line in (line for line in card.splitlines() if line.startswith("| harmful.")):
+        assert line.replace(r"\|", "").count("|") == 6
+
+
+def test_the_summary_names_the_checkpoint_and_the_figures(tmp_path):
+    told = summarise(gather_release(write_all(repository(tmp_path))))
+    assert "artifacts/demo/models/post-trained" in told
+    assert "harmful.refused 95.0 % [88.8, 97.8], n = 100" in told
+
+
+def test_what_nobody_measured_has_no_row(tmp_path):
+    release = gather_release(write_all(repository(tmp_path)))
+    card = write_card(release, name="demo-safety", root=ROOT)
+    assert ".forced." not in card and "| – |" not in card
+
+
+def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(tmp_path):
+    release = gather_release(write_all(repository(tmp_path)))
+    calm = tuple(rule.model_copy(update={"warns": False}) for rule in release.decision.rules)
+    calm = replace(release, decision=release.decision.model_copy(update={"rules": calm}))
+    card = write_card(calm, name="demo-safety", root=ROOT)
+    assert release.tags()["engine"] == "transformers"
+    assert "completions were written by transformers.\n" in card and "read why" not in card
+    rules = tuple(rule.model_copy(update={"warns": True}) for rule in release.decision.rules)
+    served = replace(
+        release,
+        evidence=release.evidence.model_copy(update={"engine": f"openai, {UNBOUND}"}),
+        decision=release.decision.model_copy(update={"rules": rules}),
+    )
+    card = write_card(served, name="demo-safety", root=ROOT)
+    assert served.tags()["engine"] == "openai, unbound"
+    assert "written by openai, unbound: a server does not show which weights" in card
+    assert card.count("| pass, read why |") == len(rules)
+
+
+def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(tmp_path):
+    release = gather_release(write_all(repository(tmp_path)))
+    assert MARK not in write_card(release, name="demo-safety", root=ROOT) + summarise(release)
+    leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
+    release = replace(release, prompts=release.prompts.model_copy(update={"leaks": leaks}))
+    card = write_card(release, name="demo-safety", root=ROOT)
+    for line in (line for line in card.splitlines() if line.startswith("| harmful.")):
+        assert line.count(f"%{MARK} [") == line.count("n = ") > 0
+    for line in (line for line in card.splitlines() if line.startswith("| benign.")):
+        assert MARK not in line
+    note = "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped"
+    assert card.count(note) == 1 and "elsewhere" not in card
+    assert kinds(card)["table_open"] == 4
+    told = summarise(release)
+    assert "harmful.refused 95.0 %† [88.8, 97.8], n = 100" in told and note in told

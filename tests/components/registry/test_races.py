@@ -1,0 +1,83 @@
+"""Six calls at once and then the emergency brake, on the embedded store and on a real server."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from components.registry.ledger import champions, decode
+from components.registry.mlflow_registry import CHAMPION, Registry
+from components.registry.promotion import promote
+from tests.components.gate.conftest import finished_profile
+from tests.racing import RACERS, promote_at_once, racers, register_at_once, rollback_at_once
+from tests.releases import write_all
+
+NAMES = {"name": "raced", "experiment": "races"}
+
+
+def race(pool, call, *arguments) -> list[str]:
+    """Return the refusals of six calls at once, of which at least one succeeds."""
+    calls = [pool.submit(call, *arguments, f"racer {i}") for i in range(RACERS)]
+    refusals = [told for told in (one.result() for one in calls) if told]
+    assert all("meanwhile" in told for told in refusals), refusals
+    assert len(refusals) < RACERS, refusals
+    return refusals
+
+
+def race_and_brake(pool, registry: Registry, version: str) -> None:
+    """Promote one version six times at once, and take it back six times at once."""
+    name = NAMES["name"]
+    before = champions(decode(registry.model(name).tags))
+    race(pool, promote_at_once, registry.root, name, version)
+    model = registry.model(name)
+    assert champions(decode(model.tags)) == [*before, version]
+    assert model.aliases[CHAMPION] == version
+    written = len(decode(model.tags))
+    refused = race(pool, rollback_at_once, registry.root, name)
+    model = registry.model(name)
+    history = decode(model.tags)
+    assert len(history) == written + RACERS - len(refused)
+    assert model.aliases[CHAMPION] == history[-1].version != version
+    stack = champions(history)
+    assert all(below != above for below, above in pairwise(stack))
+
+
+def run_races(workspace, environment, rounds: int) -> None:
+    """Register six adapters at once each, then race as often as `rounds` says."""
+    with racers(environment) as pool:
+        for number in (1, 2, 3):
+            write_all(workspace, weight=number)
+            calls = [pool.submit(register_at_once, workspace, NAMES) for _ in range(RACERS)]
+            made = [one.result() for one in calls]
+            registry = Registry(workspace.root)
+            (there,) = {version for version, _ in made}
+            assert registry.numbers(NAMES["name"])[-1] == there
+            assert len(registry.numbers(NAMES["name"])) == number
+            assert sum(new for _, new in made) == 1
+            registry = Registry(workspace.root)
+        numbers = registry.numbers(NAMES["name"])
+        for number in numbers[:-1]:
+            promote(registry, NAMES["name"], number, by="ann", why="before")
+        for _ in range(rounds):
+            race_and_brake(pool, registry, numbers[-1])
+            if len(champions(decode(registry.model(NAMES["name"]).tags))) == 1:
+                promote(registry, NAMES["name"], numbers[1], by="ann", why="before")
+
+
+@pytest.mark.slow
+def test_six_at_once_in_the_embedded_store(workspace):
+    run_races(workspace, {}, rounds=2)
+
+
+@pytest.mark.slow
+def test_six_at_once_twenty_times_in_the_embedded_store(workspace):
+    run_races(workspace, {}, rounds=20)
+
+
+@pytest.mark.slow
+def test_six_at_once_twenty_times_on_a_server(tmp_path, tracking_server, monkeypatch):
+    environment = tracking_server.environment()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    run_races(finished_profile(tmp_path), environment, rounds=20)

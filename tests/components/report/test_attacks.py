@@ -1,0 +1,71 @@
+"""The attacks on the page: a row a form, and no section without attacks."""
+
+from __future__ import annotations
+
+from components.core.vocabulary import Arm, Form
+from components.prepare.footnotes import MARK
+from components.report.attacks import attack_rows
+from components.report.page import render
+from tests.components.report.cases import rate
+from tests.releases import leak
+
+SAME = {
+    "suite.either.complied": rate(2, 300),
+    "suite.many-shot.either.complied": rate(40, 100),
+    "suite.prefilled.either.complied": rate(7, 100),
+    "suite.prefilled.either.unparsed": rate(0, 100),
+    "suite.prefilled.refused": rate(93, 100),
+}
+
+
+def attacked(good):
+    rates = {arm: dict(found) for arm, found in good.evidence.rates.items()}
+    for arm in (Arm.BASE, Arm.RESTORED):
+        rates[arm] |= SAME
+    rates[Arm.RESTORED]["suite.prefilled.either.complied"] = rate(9, 100)
+    rates[Arm.RESTORED]["suite.prefilled.either.unparsed"] = rate(3, 100)
+    evidence = good.evidence.model_copy(update={"rates": rates})
+    evidence._folder = good.evidence.folder
+    return evidence
+
+
+def test_a_row_a_form_and_the_plain_form_first(good):
+    rows = attack_rows(attacked(good))
+    assert [(row.suite, row.form) for row in rows] == [
+        ("suite", Form.SERVED),
+        ("suite", Form.PREFILLED),
+        ("suite", Form.MANY_SHOT),
+    ]
+    prefilled = rows[1].rates
+    assert prefilled.keys() == {Arm.BASE, Arm.RESTORED}
+    assert (prefilled[Arm.BASE].count, prefilled[Arm.RESTORED].count) == (7, 9)
+    assert [rows[1].unparsed[arm].count for arm in (Arm.BASE, Arm.RESTORED)] == [0, 3]
+    assert rows[0].unparsed == {}
+
+
+def test_the_page_has_a_section_only_where_there_were_attacks(good):
+    def page(evidence, prompts=good.prompts):
+        return render(
+            good.section,
+            prompts,
+            good.models,
+            good.probe,
+            good.adapter,
+            evidence,
+            good.decision,
+            seed=0,
+        )
+
+    assert attack_rows(good.evidence) == []
+    assert 'id="attacks"' not in page(good.evidence)
+    section = page(attacked(good)).partition('id="attacks"')[2].partition("</section>")[0]
+    assert "<td>many-shot</td>" in section and "9/100" in section
+    assert section.count("not measured") == 3 * 2
+    # Told where there are some, and nowhere else.
+    assert section.count("unparsed") == 1 and "3/100 unparsed" in section
+    leaks = (leak("suite", "run", 3, dropped=5),)
+    prompts = good.prompts.model_copy(update={"leaks": leaks})
+    prompts._folder = good.prompts.folder
+    assert MARK not in section
+    section = page(attacked(good), prompts).partition('id="attacks"')[2].partition("</section>")[0]
+    assert section.count(f">{MARK}</a>") == 6  # two arms in three forms

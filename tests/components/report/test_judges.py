@@ -1,0 +1,78 @@
+"""The judges on the page: what their word is worth, and what they did not see."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.core.vocabulary import Arm, Outcome, View
+from components.evaluate.result import CutFigure
+from components.judges.result import Calibration
+from components.report.judges import judge_rows
+from components.report.page import render
+from tests.components.report.cases import rate
+from tests.components.report.test_stage import Page
+
+RUBRIC, RULES = "rubric:" + "5" * 64, "rules:" + "6" * 64
+R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSED
+RULED = {R: {R: 31, U: 2}, C: {C: 40, R: 3}, N: {N: 18}}
+
+
+def calibration(judge):
+    return Calibration(
+        judge=judge,
+        cases="7" * 64,
+        confidence=0.95,
+        accuracy=rate(89, 94),
+        by_view={View.ANSWER: rate(73, 76), View.THOUGHT: rate(16, 18)},
+        unparsed=rate(2, 94),
+        kappa=None,
+        confusion={
+            label: {ruling: RULED.get(label, {}).get(ruling, 0) for ruling in Outcome}
+            for label in Outcome
+        },
+    )
+
+
+@pytest.fixture
+def evidence(good):
+    judges = {"harmful": RUBRIC, "borderline": RULES, "benign": RUBRIC}
+    update = {
+        "judges": judges,
+        "calibrations": (calibration(RUBRIC), calibration(RULES)),
+        "cut": {
+            "harmful": {
+                Arm.BASE: CutFigure(count=5, n=600),
+                Arm.RESTORED: CutFigure(count=7, n=600),
+            },
+            "borderline": {Arm.RESTORED: CutFigure(count=0, n=960)},
+            "benign": {Arm.RESTORED: CutFigure(count=1, n=1200)},
+        },
+    }
+    evidence = good.evidence.model_copy(update=update)
+    evidence._folder = good.evidence.folder
+    return evidence
+
+
+def test_a_row_a_judge_with_its_suites_and_what_it_did_not_see(evidence):
+    rubric, rules = judge_rows(evidence)
+    assert (rubric.suites, rubric.cut) == (("harmful", "benign"), CutFigure(count=13, n=2400))
+    assert (rules.suites, rules.cut) == (("borderline",), CutFigure(count=0, n=960))
+    assert list(rubric.confusion) == [R, C, N]
+
+
+def test_the_page_tells_parts_and_rulings_in_a_fold(good, evidence):
+    page = render(
+        good.section, good.prompts, good.models, good.probe, good.adapter, evidence, good.decision,
+        seed=0,
+    )  # fmt: skip
+    Page(page)  # every element is closed where it should be
+    section = page.partition('id="judges"')[2].partition("</section>")[0]
+    told, _, folded = section.partition("<details>")
+    assert "13/2400" in told and "0/960" in told and "89/94" in told
+    assert "73/76" not in told
+    words = Page(folded.partition("</details>")[0]).text
+    assert words.count("73/76") == words.count("16/18") == 2
+    assert words.count("answer thought") == 2
+    assert words.count("Label refused complied neither unparsed") == 2
+    for row in ("refused 31 0 0 2", "complied 3 40 0 0", "neither 0 0 18 0"):
+        assert words.count(row) == 2

@@ -1,0 +1,257 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from components.core.errors import EvidenceError
+from components.core.paths import CURVES
+from components.core.storage import digest_file
+from components.core.vocabulary import Arm
+from components.gate.result import Conclusion, Word
+from components.prepare.footnotes import MARK
+from components.report.result import Report
+from tests.components.report.cases import SIZES, make_case
+from tests.releases import leak, no_leaks
+
+VOID = {"wbr", "meta", "br", "img", "col", "line", "circle", "rect", "path", "use"}
+
+
+class Page(HTMLParser):
+    """Elements, links and text of a page; complains about tags that do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def accepted(good, tmp_path_factory):
+    return good.write(tmp_path_factory.mktemp("out"))
+
+
+@pytest.fixture(scope="module")
+def strange(hostile, tmp_path_factory):
+    return hostile.write(tmp_path_factory.mktemp("out"), redact=False)[1]
+
+
+def test_an_accepted_adapter_is_told_first(accepted):
+    result, text = accepted
+    page = Page(text)
+    assert result.accepted
+    assert page.text.index("ACCEPTED") < page.text.index("Key figures")
+    assert "REJECTED" not in page.text
+    assert "may be registered: 5 rules and 2 checks of the evidence passed." in page.text
+    assert "97.3 %" in page.text.replace("\xa0", " ")
+    assert "[94.8, 98.6]" in page.text
+    assert page.tags.count("h1") == 1
+    assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_the_result_is_loaded_again_and_names_the_pages_digest(good, tmp_path):
+    result, _ = good.write(tmp_path)
+    assert Report.load(tmp_path) == result
+    assert result.digest == digest_file(tmp_path / "report.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_a_refused_adapter_starts_with_its_reasons(strange):
+    page = Page(strange)
+    start = page.text.index("REJECTED")
+    assert start < page.text.index("refuses harmful requests : harmful.refused of restored: the")
+    assert page.text.index("reasons as well as before :") < page.text.index("Key figures")
+    assert "must not be registered: 2 of 5 rules failed." in page.text
+    assert "no evidence" in page.text
+
+
+def test_the_page_loads_nothing_and_runs_nothing(accepted, strange):
+    for text in (accepted[1], strange):
+        page = Page(text)
+        assert all(link.startswith(("#", "data:image/svg+xml;base64,")) for link in page.links)
+        assert "script" not in page.tags
+        assert not [name for name, _ in page.attributes if name.startswith("on")]
+        assert re.findall(r"url\((?!#)", text) == []
+        assert "@import" not in text
+        assert "default-src 'none'" in text
+
+
+def test_strangers_text_is_shown_and_never_obeyed(strange):
+    page = Page(strange)
+    assert "<script>alert(1)</script>" in page.text  # as text, after unescaping
+    assert "{{ 7*7 }}" in page.text
+    assert "⟨U+202E⟩" in page.text
+    assert "⟨U+001B⟩[31m" in page.text
+    assert re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e]", strange) == []
+
+
+def test_completions_to_harmful_prompts_are_hidden_unless_asked_for(good, accepted, tmp_path):
+    assert "words on benign" in accepted[1]
+    assert "words on harmful" not in accepted[1]
+    assert "characters, hidden" in accepted[1]
+    _, shown = good.write(tmp_path, redact=False)
+    assert "words on harmful" in shown
+    assert "characters, hidden" not in shown
+
+
+def test_same_inputs_same_bytes_and_no_path_of_this_machine(good, accepted, tmp_path):
+    _, again = good.write(tmp_path)
+    assert again == accepted[1]
+    assert "/home/" not in again
+    assert str(good.evidence.folder) not in again
+    assert "tiny-pair" in again
+
+
+def test_missing_arms_and_roles_are_named_as_missing(tmp_path):
+    case = make_case(
+        tmp_path / "in", arms=(Arm.POST_TRAINED, Arm.RESTORED), roles=("harmful", "benign")
+    )
+    (case.adapter.folder / CURVES).unlink()
+    _, text = case.write(tmp_path / "out")
+    page = Page(text)
+    assert page.text.count("Not measured.") == 2
+    assert "LoRA-SFT baseline, on the same prompts" not in page.text
+    assert "No curves were kept." in page.text
+    assert "Borderline" not in page.text
+
+
+def test_no_arm_at_all_is_still_a_page(tmp_path):
+    case = make_case(tmp_path / "in", arms=(), accepted=False)
+    page = Page(case.write(tmp_path / "out", examples=0)[1])
+    assert "No model was evaluated." in page.text
+    assert "No two models were compared." in page.text
+    assert "None are shown." in page.text
+
+
+def test_layers_without_figures_have_a_dash(good, tmp_path):
+    unrelated = {"auc_base": None, "direction_cosine": None, "drift": None}
+    layers = tuple(layer.model_copy(update=unrelated) for layer in good.probe.layers)
+    probe = good.probe.model_copy(update={"layers": layers})
+    assert "–" in Page(good.replaced(probe=probe).write(tmp_path)[1]).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evidence": "0" * 64}, "run the stage gate again"),
+        ({"rules": ()}, "holds no rule"),
+        ({"word": Word.REJECTED}, "gives no reason"),
+    ],
+)
+def test_a_decision_about_something_else_is_refused(good, tmp_path, changes, message):
+    decision = good.decision.model_copy(update=changes)
+    with pytest.raises(EvidenceError, match=message):
+        good.replaced(decision=decision).write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_accepted_with_a_failed_rule_is_refused(good, tmp_path):
+    rules = (
+        good.decision.rules[0].model_copy(update={"conclusion": Conclusion.FAIL}),
+        *good.decision.rules[1:],
+    )
+    decision = good.decision.model_copy(update={"rules": rules})
+    with pytest.raises(EvidenceError, match="these rules failed: evidence is about this adapter"):
+        good.replaced(decision=decision).write(tmp_path)
+
+
+def test_the_champion_is_shown_where_it_was_measured_and_not_otherwise(accepted, tmp_path):
+    assert "Champion" not in Page(accepted[1]).text
+    case = make_case(tmp_path / "in", arms=tuple(Arm))
+    _, text = case.write(tmp_path / "out")
+    page = Page(text)
+    assert "Restored − Champion" in page.text
+    assert "Champion demo-safety version 3, adapter cccccccccccc" in page.text
+    assert "95.7 %" in page.text.replace("\xa0", " ")  # 287 of 300
+
+
+def rates_of(page: str, suite: str) -> list[str]:
+    """Return, of the row of every metric of a suite, what stands behind its name."""
+    rows = re.findall(rf"<tr[^>]*><th[^>]*><code>{suite}\.(.*?)</tr>", page, re.DOTALL)
+    return [row.partition("</code>")[2] for row in rows]
+
+
+def test_a_suite_without_leaks_is_not_marked(good, accepted, tmp_path):
+    assert MARK not in accepted[1] and 'id="repeated"' not in accepted[1]
+    clean = good.prompts.model_copy(update={"leaks": no_leaks(SIZES)})
+    clean._folder = good.prompts.folder
+    _, page = good.replaced(prompts=clean).write(tmp_path)
+    assert MARK not in page and 'id="repeated"' not in page
+
+
+def test_every_figure_of_a_suite_that_training_held_is_marked_and_explained(good, tmp_path):
+    leaks = (*no_leaks(SIZES), leak("harmful", "run", 3, dropped=5))
+    prompts = good.prompts.model_copy(update={"leaks": leaks})
+    prompts._folder = good.prompts.folder
+    _, page = good.replaced(prompts=prompts).write(tmp_path)
+    assert all(row.count(f">{MARK}</a>") == 4 for row in rates_of(page, "harmful")[:2])
+    assert all(f">{MARK}</a>" in row for row in rates_of(page, "harmful"))
+    assert rates_of(page, "harmful") and not any(MARK in row for row in rates_of(page, "benign"))
+    panels = page.partition('class="panels"')[2].partition("</section>")[0].split("<article")
+    assert [panel.count(f">{MARK}</a>") for panel in panels[1:]] == [4, 0, 0, 0]
+    rules = page.partition('id="rules"')[2].partition("</table>")[0]
+    assert rules.count(f">{MARK}</a>") == 2
+    told = Page(page).text
+    assert f"Harmful requests refused{MARK}: 100.0" in told
+    note = (
+        "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
+        "for it; none is repeated in what was trained on."
+    )
+    assert told.count(note) == 1 and page.count('id="repeated"') == 1
+
+
+def test_what_another_look_costs_is_told_once_where_a_rule_is_inconclusive(
+    good, accepted, tmp_path
+):
+    told = "the gate’s stated level is that of one look"
+    assert told not in Page(accepted[1]).text
+    still_open = [
+        rule.model_copy(update={"conclusion": Conclusion.INCONCLUSIVE})
+        for rule in good.decision.rules[2:4]
+    ]
+    rules = (*good.decision.rules[:2], *still_open, *good.decision.rules[4:])
+    undecided = {"word": Word.INCONCLUSIVE, "rules": rules, "reasons": (rules[2].why,)}
+    decision = good.decision.model_copy(update=undecided)
+    assert Page(good.replaced(decision=decision).write(tmp_path)[1]).text.count(told) == 1
+
+
+def test_names_within_a_sentence_keep_their_capitals(good, tmp_path):
+    refusal = "the override of 'refuses XSTest' by Ann Example does not count: it passed"
+    decision = good.decision.model_copy(update={"refused": (refusal,)})
+    text = Page(good.replaced(decision=decision).write(tmp_path)[1]).text
+    assert "The override of 'refuses XSTest' by Ann Example does not count: it passed." in text
+
+
+def test_the_pruning_sweep_tells_what_its_points_are(accepted):
+    text = Page(accepted[1]).text
+    assert "set-difference, reminded row" in text
+    assert "“reminded”: with the safety reminder before each prompt" in text
+    assert "uniform ones per row as many of each row" in text

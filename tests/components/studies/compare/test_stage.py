@@ -1,0 +1,166 @@
+"""The stage on the random pair: other methods beside the four arms, on the same prompts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import EvidenceError
+from components.core.paths import FINISHED, ROWS
+from components.core.storage import resumable_folder
+from components.core.vocabulary import OWN_ARMS, Arm, Method, Role
+from components.evaluate.result import Evidence
+from components.evaluate.rows import read_judged
+from components.evaluate.settings import EvaluateSettings
+from components.evaluate.stage import evaluate
+from components.judges.settings import Rules
+from components.models.result import Models
+from components.prepare.result import SuiteSet
+from components.probe.result import Probe
+from components.studies.baselines.result import Baseline, Baselines
+from components.studies.compare.result import Comparison
+from components.studies.compare.settings import CompareSettings
+from components.studies.compare.stage import compare
+from tests.components.evaluate.conftest import write_adapter
+from tests.components.evaluate.killing import kill_midway, start
+
+SETTINGS = EvaluateSettings(
+    prompts=dict.fromkeys(Role, 6), max_new_tokens=dict.fromkeys(Role, 6), batch=8, force_think=True
+)
+REMINDED = CompareSettings(before="please", after="help .")
+PROBE = Probe.model_construct(teacher="base", reminder="do not help with that .")
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory, random_prompts, random_models, random_adapter):
+    out = tmp_path_factory.mktemp("evaluate")
+    return evaluate(SETTINGS, random_prompts, random_models, random_adapter, seed=3, out=out)
+
+
+@pytest.fixture(scope="module")
+def baselines(tmp_path_factory, random_prompts, random_models):
+    folder = tmp_path_factory.mktemp("baselines")
+    checkpoint = random_models.folder / random_models.post_trained.location
+    digest = write_adapter(folder / Method.SFT, checkpoint, seed=21, zero=False)
+    return Baselines(
+        base_model=random_models.post_trained.digest,
+        data=random_prompts.digest_of_prompts,
+        contract=random_models.post_trained.contract,
+        methods=(
+            Baseline(method=Method.SFT, digest=digest, reason=None, parameters=1, steps=1),
+            Baseline(method=Method.SAFEREACT_PRUNED, digest=None, reason="refuses 0 of 12"),
+        ),
+    ).save(folder)
+
+
+def compare_in(out: str, prompts: str, models: str, evidence: str, baselines: str) -> None:
+    """Compare as the stages do; what the killed process runs, too."""
+    with resumable_folder(Path(out), "key") as scratch:
+        compare(
+            REMINDED,
+            SETTINGS,
+            SuiteSet.load(Path(prompts)),
+            Models.load(Path(models)),
+            PROBE,
+            Evidence.load(Path(evidence)),
+            Baselines.load(Path(baselines)),
+            seed=3,
+            out=scratch,
+        )
+
+
+@pytest.fixture
+def run(random_prompts, random_models, evidence, baselines, tmp_path):
+    def stage(settings=SETTINGS, seed=3, **changes):
+        return compare(
+            REMINDED,
+            settings,
+            random_prompts,
+            random_models,
+            PROBE,
+            evidence,
+            changes.get("baselines", baselines),
+            seed=seed,
+            out=tmp_path,
+        )
+
+    return stage
+
+
+def test_every_method_stands_beside_the_arms(run, evidence):
+    found = run()
+    asked = {Method.REMINDER, Method.SELF_REMINDER, Method.SFT}
+    assert found.rates.keys() == {*OWN_ARMS, *asked}
+    for arm in OWN_ARMS:
+        assert found.rates[arm] == evidence.rates[arm]
+    rows = read_judged(found.folder / ROWS)
+    assert rows.keys() == asked
+    ids = {tuple(row.prompt_id for row in own) for own in rows.values()}
+    ids |= {tuple(r.prompt_id for r in own) for own in read_judged(evidence.folder / ROWS).values()}
+    assert len(ids) == 1, "not the same prompts"
+    pairs = {(d.arm, d.against) for d in found.differences}
+    assert pairs == {(m, Arm.POST_TRAINED) for m in asked} | {(Arm.RESTORED, m) for m in asked}
+    assert found.left_out == {Method.SAFEREACT_PRUNED: "refuses 0 of 12"}
+    assert {suite: set(arms) for suite, arms in found.cut.items()} == dict.fromkeys(
+        found.judges, asked
+    )
+    assert Comparison.load(found.folder) == found
+
+
+def test_the_methods_are_at_work(run, evidence):
+    """Each of them changes what the post-trained model writes, and no two alike."""
+    rows = read_judged(run().folder / ROWS)
+    rows[Arm.POST_TRAINED] = read_judged(evidence.folder / ROWS)[Arm.POST_TRAINED]
+    texts = {tuple((row.thought, row.answer) for row in own) for own in rows.values()}
+    assert len(texts) == 4
+
+
+def test_other_prompts_or_another_judge_are_refused(run):
+    with pytest.raises(EvidenceError, match="test prompts differ"):
+        run(seed=4)
+    rules = Rules(refusal_patterns=("never",))
+    with pytest.raises(EvidenceError, match="judge of the suite harmful differs"):
+        run(settings=SETTINGS.model_copy(update={"rules": rules}))
+
+
+def test_adapters_of_other_models_or_data_and_changed_ones_are_refused(run, baselines):
+    def changed(**update):
+        copy = baselines.model_copy(update=update)
+        copy._folder = baselines.folder
+        return copy
+
+    with pytest.raises(EvidenceError, match="baselines' model differ"):
+        run(baselines=changed(base_model="0" * 64))
+    with pytest.raises(EvidenceError, match="baselines' data differ"):
+        run(baselines=changed(data="1" * 64))
+    line = baselines.methods[0].model_copy(update={"digest": "2" * 64})
+    with pytest.raises(EvidenceError, match="adapter sft differ"):
+        run(baselines=changed(methods=(line,)))
+
+
+def test_a_baseline_has_an_adapter_or_a_reason():
+    with pytest.raises(ValueError, match="either an adapter or a reason"):
+        Baseline(method=Method.SFT, digest=None, reason=None)
+    with pytest.raises(ValueError, match="either an adapter or a reason"):
+        Baseline(method=Method.SFT, digest="0", reason="none")
+
+
+@pytest.mark.slow  # in a process of its own
+def test_a_killed_comparison_goes_on(
+    tmp_path, run, random_prompts, random_models, evidence, baselines, caplog
+):
+    undisturbed = run()
+    inputs = [str(r.folder) for r in (random_prompts, random_models, evidence, baselines)]
+    child = start(__name__, "compare_in", tmp_path / "killed", *inputs)
+    before = kill_midway(child, tmp_path / ".killed.partial" / FINISHED, lines=9)
+    assert 9 <= before < 3 * 2 * 4 * 6
+    assert not (tmp_path / "killed").exists()
+
+    with caplog.at_level(logging.INFO):
+        compare_in(str(tmp_path / "killed"), *inputs)
+    assert any(f"going on after {before} finished" in message for message in caplog.messages)
+    assert Comparison.load(tmp_path / "killed").model_dump() == undisturbed.model_dump()
+    left = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert left == {Comparison.FILE, ROWS}

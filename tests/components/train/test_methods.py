@@ -1,0 +1,129 @@
+"""Methods with nothing asked yet: one whole model in memory at a time."""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+
+from components.core.errors import TrainingError
+from components.core.paths import PROMPTS
+from components.core.storage import write_rows
+from components.core.vocabulary import Method, Prompt, Role, Split
+from components.lm.loading import load_model
+from components.prepare.result import SuiteSet
+from components.studies.baselines.settings import BaselinesSettings, CircuitBreaker, RankOne
+from components.studies.baselines.stage import baselines
+from components.train.course import Course
+from components.train.methods import circuit_breaker, rank_one, safereact, sft
+from components.train.settings import EarlyStopSettings
+from components.train.stage import train
+
+EARLY = EarlyStopSettings(every=2, prompts=4, tokens=3)
+BREAKER = CircuitBreaker(layers=(1, 2), tokens=6, steps=2, lr=1e-2)
+RANK_ONE = RankOne(steps=2, lr=1e-2)
+METHODS = {
+    "safereact": safereact,
+    "sft": partial(sft, retain_share=0.5),
+    "rank_one": partial(rank_one, section=RANK_ONE),
+    "circuit_breaker": partial(circuit_breaker, section=BREAKER),
+}
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The models loaded so far, as weak references; whenever one is loaded none is alive."""
+    models = []
+
+    def load(folder, **options):
+        alive = [place for place, model in enumerate(models) if model() is not None]
+        assert not alive, f"models {alive} are in memory while number {len(models)} is loaded"
+        model = load_model(folder, **options)
+        models.append(weakref.ref(model))
+        return model
+
+    for module in ("course", "teacher"):
+        monkeypatch.setattr(f"components.train.{module}.load_model", load)
+    return models
+
+
+@pytest.fixture
+def run(quick, random_prompts, random_models, make_probe, tmp_path):
+    """A function that trains by a method, with a scratch of its own."""
+    settings = quick.model_copy(update={"early_stop": EARLY, "steps": 2, "baseline_steps": 2})
+
+    def run(name: str):
+        course = Course(settings, random_prompts, random_models, 0, tmp_path / f"{name}-scratch")
+        return METHODS[name](course, make_probe(), tmp_path / name)
+
+    return run
+
+
+# Loaded: who is asked (teacher, retained answers, validation), and the student that is trained.
+@pytest.mark.parametrize(
+    ("name", "count"), [("safereact", 4), ("sft", 3), ("rank_one", 3), ("circuit_breaker", 3)]
+)
+def test_no_two_models_are_in_memory(run, loaded, name, count):
+    assert run(name).progress.taken == 2
+    assert len(loaded) == count
+
+
+def test_a_trained_student_is_gone_before_the_next_teacher_comes(run, loaded):
+    run("sft")
+    run("rank_one")
+    assert len(loaded) == 6
+
+
+def test_what_methods_share_is_no_part_of_their_cost(
+    quick, random_prompts, random_models, make_probe, monkeypatch, tmp_path, loaded
+):
+    """Within its part each method loads its student, and circuit breakers what they alone ask."""
+    costs = {}
+
+    class Part(SimpleNamespace):
+        def __enter__(self):
+            costs[self.name] = -len(loaded)
+
+        def __exit__(self, *_):
+            costs[self.name] += len(loaded)
+
+    monkeypatch.setattr("components.studies.baselines.stage.part", lambda name: Part(name=name))
+    methods = (Method.SFT, Method.CIRCUIT_BREAKER, Method.RANK_ONE)
+    section = BaselinesSettings(methods=methods, circuit_breaker=BREAKER, rank_one=RANK_ONE)
+    settings = quick.model_copy(update={"baseline_steps": 2})
+    arguments = (section, settings, random_prompts, random_models, make_probe())
+    baselines(*arguments, seed=0, out=tmp_path)
+    assert costs == {"sft": 1, "circuit-breaker": 2, "rank-one": 1}
+    assert len(loaded) == 2 + 4
+
+
+def test_deepspeed_is_refused_before_a_model_is_loaded(
+    quick, random_prompts, random_models, make_probe, monkeypatch, tmp_path, loaded
+):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    given = (quick, random_prompts, random_models, make_probe())
+    with pytest.raises(TrainingError, match=r"DeepSpeed.*FSDP.*docs/fsdp\.yaml"):
+        train(*given, seed=0, out=tmp_path)
+    with pytest.raises(TrainingError, match="DeepSpeed"):
+        baselines(BaselinesSettings(), *given, seed=0, out=tmp_path)
+    assert loaded == []
+
+
+@pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION])
+def test_prompts_that_a_split_lacks_are_told_before_a_model_is_loaded(
+    quick, random_prompts, random_models, make_probe, tmp_path, loaded, split
+):
+    lacking = (Role.HARMFUL, split)
+    rows = [row for row in random_prompts.rows() if (row.role, row.split) != lacking]
+    write_rows(tmp_path / PROMPTS, rows, Prompt)
+    prompts = SuiteSet(**random_prompts.model_dump()).save(tmp_path)
+    settings = quick.model_copy(update={"early_stop": EARLY})
+    given = (settings, prompts, random_models, make_probe())
+    told = f"the {split} split has no harmful prompts"
+    with pytest.raises(TrainingError, match=told):
+        train(*given, seed=0, out=tmp_path)
+    with pytest.raises(TrainingError, match=told):
+        baselines(BaselinesSettings(), *given, seed=0, out=tmp_path)
+    assert loaded == []

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from components.core.errors import ModelError, StageError, TrainingError
+from components.core.paths import MASKS
+from components.core.vocabulary import Form, Role, Split
+from components.lm.chat import render_prompt
+from components.lm.loading import describe_checkpoint, load_model, load_tokenizer
+from components.lm.masks import PackedMask, projections, save_masks
+from components.train.targets import check_targets, store_states
+from components.train.teacher import open_reader, open_teacher, refusals_waived
+
+
+@pytest.fixture(scope="module")
+def base(random_models):
+    return load_model(random_models.folder / "base")
+
+
+@pytest.fixture(scope="module")
+def sequences(random_models, random_prompts):
+    tokenizer = load_tokenizer(random_models.folder / "base")
+    rows = random_prompts.rows(split=Split.TRAIN, role=Role.HARMFUL)
+    return [render_prompt(tokenizer, row.text) for row in rows]
+
+
+def test_stored_states_are_those_of_one_sequence_at_a_time(base, sequences, tmp_path):
+    tails = [2 + i % 3 for i in range(len(sequences))]
+    layers = (1, 3)
+    stored = store_states(base, sequences, tails, layers=layers, folder=tmp_path / "states")
+    assert len(stored) == len(sequences)
+    for i, (sequence, tail) in enumerate(zip(sequences, tails, strict=True)):
+        with torch.no_grad():
+            hidden = base(torch.tensor([sequence]), output_hidden_states=True).hidden_states
+        expected = torch.stack([hidden[layer][0, -tail:] for layer in layers], dim=1)
+        torch.testing.assert_close(stored[i], expected, atol=1e-5, rtol=0)
+
+
+def test_states_are_spread_over_files(base, sequences, tmp_path, monkeypatch):
+    longest = max(map(len, sequences))
+    monkeypatch.setattr("components.train.targets._TOKENS", 5 * longest)
+    folder = tmp_path / "states"
+    store_states(base, sequences, [1] * len(sequences), layers=(2,), folder=folder)
+    assert len(list(folder.glob("*.safetensors"))) == -(-len(sequences) // 5)
+
+
+@pytest.mark.parametrize("targets", [(), (0, 1), (2, 4)])
+def test_targets_that_are_no_layers_stop(targets):
+    with pytest.raises(TrainingError, match="1 to 3"):
+        check_targets(targets, 3)
+    assert check_targets((1, 3), 3) == 3
+
+
+def test_base_of_another_lineage_is_refused(random_models, make_probe):
+    strangers = random_models.model_copy(update={"same_lineage": False})
+    with pytest.raises(TrainingError, match="lineage"), open_teacher(strangers, make_probe()):
+        pass
+
+
+def test_the_base_reads_what_the_student_is_served(random_models, make_probe, tmp_path):
+    """The post-trained model's template opens a thought, the base's does not."""
+    shutil.copytree(random_models.folder, tmp_path / "models")
+    template = tmp_path / "models" / "post-trained" / "chat_template.jinja"
+    template.write_text(
+        template.read_text().replace("<|assistant|>{% endif", "<|assistant|><think>{% endif")
+    )
+    student = describe_checkpoint(
+        template.parent, location="post-trained", where="stage", revision=None
+    )
+    assert student.contract.opens_thought and not random_models.base.contract.opens_thought
+    models = random_models.model_copy(update={"post_trained": student}).save(tmp_path / "models")
+    with open_teacher(models, make_probe()) as teacher:
+        ids = teacher.render("how do i open a box ?", Form.SERVED)
+        assert teacher.tokenizer.convert_ids_to_tokens(list(ids))[-2:] == [
+            "<|assistant|>",
+            "<think>",
+        ]
+        weight = teacher.model.model.embed_tokens.weight
+        original = open_reader(random_models, random_models.base).model.model.embed_tokens.weight
+        assert torch.equal(weight, original)
+
+
+def test_missing_masks_stop(random_models, make_probe):
+    with (
+        pytest.raises(StageError, match=MASKS["pruned"]),
+        open_teacher(random_models, make_probe("pruned")),
+    ):
+        pass
+
+
+def test_masks_of_another_model_stop(random_models, make_probe):
+    probe = make_probe("pruned")
+    mask = PackedMask.of(torch.ones(2, 2, dtype=torch.bool))
+    save_masks(probe.folder / MASKS["pruned"], {"layers.0.mlp.up_proj": mask})
+    with pytest.raises(ModelError, match="another model"), open_teacher(random_models, probe):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["pruned", "pruned-reminder"])
+def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe, kind):
+    probe = make_probe(kind)
+    own = projections(open_reader(random_models, random_models.post_trained).model)
+    masks = {name: PackedMask.of(linear.weight > 0) for name, linear in own.items()}
+    save_masks(probe.folder / MASKS[kind], masks)
+    with open_teacher(random_models, probe) as teacher:
+        for name, linear in projections(teacher.model).items():
+            assert torch.equal(linear.weight, own[name].weight.clamp(max=0))
+        assert (teacher.reminder == probe.reminder) == (kind == "pruned-reminder")
+
+
+def test_the_reminder_teacher_is_the_post_trained_model(random_models, make_probe, base):
+    with open_teacher(random_models, make_probe("reminder")) as teacher:
+        plain = render_prompt(teacher.tokenizer, "how do i open a box ?")
+        reminded = teacher.render("how do i open a box ?", Form.SERVED)
+        assert len(reminded) > len(plain) and list(reminded[-3:]) == plain[-3:]
+        weight = teacher.model.model.embed_tokens.weight
+        assert not torch.equal(weight, base.model.embed_tokens.weight)
+
+
+def test_a_teacher_without_a_check_stops(make_probe):
+    probe = make_probe("base").model_copy(update={"teacher": "reminder"})
+    with pytest.raises(TrainingError, match="no check"):
+        refusals_waived(probe)
+
+
+def test_only_a_check_that_passed_waives_refusals(make_probe):
+    probe = make_probe("base", refused=0.0)
+    assert refusals_waived(probe)
+    assert not refusals_waived(make_probe("base", refused=0.5))
+    failed = probe.teachers[0].model_copy(update={"passed": False})
+    assert not refusals_waived(probe.model_copy(update={"teachers": (failed,)}))

@@ -1,0 +1,142 @@
+"""The studies through DVC, and the table of all methods."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from components.core.documents import read_yaml
+from components.core.paths import Workspace
+from components.core.storage import write_json
+from components.core.vocabulary import Arm, Method
+from components.prepare.footnotes import MARK
+from components.prepare.result import SuiteSet
+from components.probe.result import Probe
+from components.studies.compare.result import Comparison
+from flows.cli.compare import NEEDED, methods_table
+from tests.flows.conftest import behave, safereact
+from tests.releases import leak, teacher_figures, write_result
+
+
+def test_every_method_has_its_row_and_its_cost(project: Workspace):
+    done = safereact("compare", "--profile", "demo")
+    assert done.returncode == 0, done.stderr
+    assert "written: params.yaml" in done.stdout
+    assert read_yaml(project.parameters)["compared"] == {"demo": {}}
+    assert project.parameters.read_text().startswith("# kept")
+    rows = [
+        [cell.strip() for cell in line.strip()[1:-1].split("|")]
+        for line in done.stdout.splitlines()
+        if line.startswith("| ")
+    ]
+    assert rows[0][0] == "method" and rows[0][-3:] == ["seconds", "tokens", "peak MiB, host"]
+    named = {row[0]: row for row in rows[1:]}
+    arms = ["base", "post-trained", "restored (safereact-base)", "sft-baseline", "sft"]
+    assert list(named) == arms
+    assert named["sft"][1] == "95.0 % [88.8, 97.8], n=100"
+    assert named["sft"][-3:] == ["7", "1,234", "321"]
+    assert named["restored (safereact-base)"][-3:] == ["", "5,678", ""]
+    assert "safereact-pruned: left out, it cannot teach" in done.stdout
+    assert "Where seconds and memory are empty, the result came from DVC's cache" in done.stdout
+    assert (
+        "rubric: 1,234 requests (those of killed runs included), 5,678 tokens read and 0 written, "
+        "1.25 US dollars by the profile's prices"
+    ) in done.stdout
+    assert "3 of 300 completions were judged without their middle" in done.stdout
+    assert not project.stage("gate").exists(), "the gate takes no part"
+
+    again = safereact("compare", "--profile", "demo")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("up to date") == 7 and "written:" not in again.stdout
+
+
+def test_only_what_changed_runs_again(project: Workspace):
+    assert safereact("compare", "--profile", "demo").returncode == 0
+    behave(project, "baselines", "do it again")
+    done = safereact("compare", "--profile", "demo")
+    assert done.stdout.count("up to date") == 5
+    assert "working on baselines" in done.stdout and "working on train" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("profile", "what", "code", "told"),
+    [
+        ("none", "do", 2, "unknown profile 'none'"),
+        ("demo", "fail the teacher never refuses", 1, "the teacher never refuses"),
+    ],
+)
+def test_what_fails_is_told(project: Workspace, profile, what, code, told):
+    behave(project, "baselines", what)
+    done = safereact("compare", "--profile", profile)
+    assert done.returncode == code
+    assert told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_profile_without_the_sections_is_told_how_to_write_them(project: Workspace):
+    text = re.sub(r"\nbaselines:\n(  .*\n)+", "\n", project.profile_file.read_text())
+    project.profile_file.write_text(text)
+    done = safereact("compare", "--profile", "demo")
+    assert done.returncode == 2
+    assert "lacks baselines" in done.stderr and "`baselines: {}`" in done.stderr
+
+
+def write_comparison(workspace: Workspace) -> Comparison:
+    for stage in NEEDED:
+        write_result(stage, workspace)
+    return Comparison.load(workspace.stage("compare"))
+
+
+def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    comparison = write_comparison(workspace)
+    rates = comparison.rates[Method.SFT]
+    trained = (Method.SAFEREACT_REMINDER, Method.SAFEREACT_PRUNED_REMINDER)
+    comparison = comparison.model_copy(
+        update={"rates": comparison.rates | dict.fromkeys(trained, rates)}
+    )
+    checked = (
+        teacher_figures("base", refused=1.0),
+        teacher_figures("pruned", passed=False),
+        teacher_figures("reminder", refused=0.7, passed=False, reason="refuses 70% of 12"),
+        teacher_figures("pruned-reminder", refused=0.9),
+    )
+    probe = Probe.load(workspace.stage("probe"))
+    probe.model_copy(update={"teachers": checked}).save(probe.folder)
+    table = methods_table(workspace, comparison)
+    rows = [line.split(" | ")[0] for line in table.splitlines() if "safereact-" in line]
+    assert rows == [
+        "| restored (safereact-base)",
+        "| safereact-reminder (teacher failed its check)",
+        "| safereact-pruned-reminder",
+        "safereact-pruned: left out, it cannot teach",
+        "safereact-reminder: its teacher did not pass probe.check: refuses 70% of 12",
+    ]
+
+
+def test_nothing_is_said_of_empty_cells_where_there_are_none(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    comparison = write_comparison(workspace)
+    assert "DVC's cache" in methods_table(workspace, comparison)
+    costs = {"seconds": 61.6, "peak_memory_mib": 512}
+    arms = (Arm.RESTORED, Arm.BASELINE)
+    write_json(workspace.run_record("train"), {"parts": dict.fromkeys(arms, costs)})
+    table = methods_table(workspace, comparison)
+    assert "DVC's cache" not in table and "| 62 | 5,678 | 512 |" in table
+
+
+def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    comparison = write_comparison(workspace)
+    assert MARK not in methods_table(workspace, comparison)
+    prompts = SuiteSet.load(workspace.stage("prepare"))
+    leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
+    prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
+    table = methods_table(workspace, comparison).splitlines()
+    (row,) = (line for line in table if line.startswith("| base |"))
+    assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(MARK) == 2
+    assert [line for line in table if line.startswith(MARK)] == [
+        "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
+        "for it; none is repeated in what was trained on."
+    ]

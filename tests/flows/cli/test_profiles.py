@@ -1,0 +1,130 @@
+"""Adding a profile: what it writes, and that nothing unfit is added."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.core.documents import read_yaml
+from components.core.errors import ConfigError, SafeReActError
+from components.core.paths import Workspace
+from components.core.vocabulary import Role
+from components.profile import load_profile
+from flows.cli.profiles import Named, Pair, add_profile, name_checkpoint
+from tests.checkpoints import write_checkpoint
+from tests.flows.conftest import safereact
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+ROLES = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return write_checkpoint(folder / "base"), write_checkpoint(folder / "tuned", seed=1)
+
+
+@pytest.fixture
+def files(project: Workspace) -> dict[Role, Path]:
+    paths = {role: project.root / "own" / f"{role}.jsonl" for role in ROLES}
+    for path in paths.values():
+        path.write_text(json.dumps({"text": "x", "answer": "1"}) + "\n")
+    return paths
+
+
+def added(project: Workspace, **given):
+    """Add the profile `mine`; return it."""
+    workspace = Workspace(project.root, "mine")
+    add_profile(workspace, Pair(licence="MIT", **given), checkpoints=None, prompts=None)
+    return load_profile(workspace.profile_file)
+
+
+def refused(project: Workspace, told: str, **given):
+    """Nothing is written where the pair is not fit, and the message says why."""
+    before = project.parameters.read_text()
+    with pytest.raises(SafeReActError, match=told):
+        added(project, **given)
+    assert project.parameters.read_text() == before
+    assert not Workspace(project.root, "mine").profile_file.exists()
+
+
+def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, pair):
+    (project.root / "models").symlink_to(pair[0].parent)
+    options = [f"--{role}={path}" for role, path in files.items()]
+    models = [f"--base={project.root}/models/base", f"--post-trained={project.root}/models/tuned"]
+    done = safereact("add", "mine", *models, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("safereact doctor --profile mine")
+    assert project.parameters.read_text().startswith("# kept\n")
+    entry = read_yaml(project.parameters)["profiles"]["mine"]
+    assert entry == {"checkpoints": "models", "prompts": "own"}
+    profile = load_profile(Workspace(project.root, "mine").profile_file)
+    assert profile.models.base == "models/base"
+    assert [source.path for source in profile.prepare.sources] == [
+        f"own/{role}.jsonl" for role in ROLES
+    ]
+    assert "exists; leave --base" in safereact("add", "mine", *models, *options).stderr
+
+
+def test_a_pair_on_the_hub_is_added_with_its_commits(project, files):
+    base, tuned = (name_checkpoint(f"owner/{n}@{COMMIT}", option="--base") for n in "ab")
+    models = added(project, base=base, post_trained=tuned, prompts=files).models
+    assert (models.base, models.base_revision) == ("owner/a", COMMIT)
+    assert (models.post_trained, models.post_trained_revision) == ("owner/b", COMMIT)
+    entry = read_yaml(project.parameters)["profiles"]["mine"]
+    assert entry == {"checkpoints": "profiles/mine.yaml", "prompts": "own"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["models/none", "owner/name", "owner/name@main", f"owner/name@{COMMIT[:39]}", "none", "", "/x"],
+)
+def test_a_checkpoint_that_is_not_there_is_named(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="--post-trained") as raised:
+        name_checkpoint(text, option="--post-trained")
+    assert f"no folder {text}" in str(raised.value) and "OWNER/NAME@COMMIT" in str(raised.value)
+
+
+def test_a_pair_without_a_chat_template_is_not_added(project, files, pair, tmp_path):
+    bare = write_checkpoint(tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink()
+    base, tuned = Named(str(pair[0])), Named(str(bare))
+    (tmp_path / "base").symlink_to(pair[0])
+    base = Named(str(tmp_path / "base"))
+    refused(project, "chat template", base=base, post_trained=tuned, prompts=files)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("prompt,answer\nhello,1\n", "no column 'text'; there are: prompt, answer"),
+        ("text,solution\nhello,1\n", "no row has an answer"),
+        ("", "reasoning"),
+    ],
+)
+def test_a_file_whose_columns_are_not_those_of_prompts_is_not_added(
+    project, files, pair, content, told
+):
+    path = project.root / "own" / "problems.csv"
+    path.write_text(content)
+    base, tuned = (Named(str(folder)) for folder in pair)
+    prompts = {**files, Role.REASONING: path}
+    refused(project, told, base=base, post_trained=tuned, prompts=prompts)
+
+
+def test_columns_of_other_names_are_mapped(project, files, pair):
+    path = project.root / "own" / "problems.csv"
+    path.write_text("text,solution\nhello,1\n")
+    base, tuned = (Named(str(folder)) for folder in pair)
+    prompts = {**files, Role.REASONING: path}
+    columns = {"answer": "solution"}
+    profile = added(project, base=base, post_trained=tuned, prompts=prompts, columns=columns)
+    assert [source.columns for source in profile.prepare.sources] == [{}, {}, columns]
+
+
+def test_a_field_that_no_prompt_has_is_a_mistake_in_usage(project):
+    done = safereact("add", "mine", "--base=x", "--post-trained=y", "--column=question=q")
+    assert done.returncode == 2

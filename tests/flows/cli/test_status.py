@@ -1,0 +1,89 @@
+"""Where the stages stand, told while nothing runs and while something does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+from components.core.paths import STAGES, Workspace
+from components.core.storage import digest_folder
+from flows.cli.status import State, running_command, stage_states
+from flows.runner.dvc import run_stage
+from flows.runner.lock import one_run
+from tests.flows.conftest import behave, safereact
+from tests.flows.runner.test_dvc import start_and_wait, wait_until_gone
+
+
+def states(project: Workspace) -> dict[str, tuple[State, str]]:
+    return {each.stage: (each.state, each.why) for each in stage_states(project)}
+
+
+def test_stale_is_not_never_run(project: Workspace):
+    assert set(states(project).values()) == {(State.NEVER_RUN, "")}
+    for stage in ("prepare", "models"):
+        run_stage(stage, project, lambda line: None)
+    told = states(project)
+    assert list(told) == list(STAGES)
+    assert told["prepare"] == told["models"] == (State.UP_TO_DATE, "")
+    assert told["probe"] == (State.NEVER_RUN, "")
+
+    behave(project, "prepare", "do again")
+    text = project.profile_file.read_text()
+    project.profile_file.write_text(text.replace("seed: 0", "seed: 1", 1))
+    told = states(project)
+    assert told["prepare"][0] is told["models"][0] is State.STALE
+    assert told["prepare"][1] == "behaviour/prepare, profiles/demo.yaml (seed)"
+    project.profile_file.write_text(text)
+    assert states(project)["models"] == (State.WAITS, "for prepare")
+
+    behave(project, "prepare", "do")
+    shutil.rmtree(project.stage("models"))
+    assert states(project)["models"] == (State.MISSING, "its files are not here")
+    run_stage("models", project, lambda line: None)
+    (project.stage("models") / "models.json").write_text("{}")
+    assert states(project)["models"] == (State.STALE, "its files were changed")
+
+
+def test_code_that_changed_is_told_without_a_run(project: Workspace):
+    run_stage("prepare", project, lambda line: None)
+    (project.root / "components").unlink()
+    components = os.path.realpath(os.environ["PYTHONPATH"]) + "/components"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(components, project.root / "components", ignore=ignored)
+    before = digest_folder(project.root / "artifacts" / ".code")
+    assert states(project)["prepare"] == (State.UP_TO_DATE, "")
+    for file, more, told in (
+        ("corpus/splits.py", "# a remark", (State.UP_TO_DATE, "")),
+        ("lm/states.py", "MORE = 1", (State.UP_TO_DATE, "")),
+        ("corpus/leaks.py", "MORE = 1", (State.STALE, "code")),
+    ):
+        with (project.root / "components" / file).open("a") as stream:
+            stream.write(f"\n{more}\n")
+        assert states(project)["prepare"] == told, file
+    assert digest_folder(project.root / "artifacts" / ".code") == before
+
+
+def test_it_is_told_during_a_run(project: Workspace):
+    parent, started = start_and_wait(project)
+    try:
+        done = safereact("status")
+    finally:
+        parent.send_signal(signal.SIGINT)
+        parent.wait(20)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines()]
+    told = {row[1]: (row[2], row[3]) for row in rows if len(row) > 3 and row[1]}
+    assert told["prepare"][0] == "running" and told["prepare"][1].startswith("process ")
+    assert told["models"] == ("never run", "")
+    assert told["decision"][1] == "the gate has not decided yet"
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    wait_until_gone(started)
+    assert states(project)["prepare"] == (State.NEVER_RUN, "")
+
+
+def test_the_run_that_holds_the_repository_is_told(project: Workspace):
+    assert running_command(project.root) == ""
+    with one_run(project.root, "tune demo"):
+        assert running_command(project.root).startswith("tune demo, process ")
+    assert running_command(project.root) == ""

@@ -1,0 +1,61 @@
+"""What reaches a terminal, byte by byte."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from flows.cli.tables import shown
+from flows.cli.terminal import Terminal
+from tests.hostile import HOSTILE, steering, without_styles
+
+SHORT = {name: text for name, text in HOSTILE.items() if name != "long"}
+
+
+def terminal(**settings) -> tuple[Terminal, io.StringIO]:
+    stream = io.StringIO()
+    return Terminal(file=stream, force_terminal=True, width=300, **settings), stream
+
+
+@pytest.mark.parametrize("text", SHORT.values(), ids=SHORT)
+def test_nothing_printed_steers_the_terminal_or_is_markup(text: str):
+    console, stream = terminal()
+    table = Table("name", text, title=text)
+    table.add_row(text, Text(text, "green"))
+    console.print(table)
+    console.print(text, style="bold")
+    console.print(text, highlight=False, soft_wrap=True)
+    written = without_styles(stream.getvalue())
+    assert steering(written) == []
+    written.encode("utf-8")
+    for mark in ("[red]x[/red]", "[link=http://example.invalid]y[/link] [/]", ":smile:"):
+        assert written.count(mark) == 6 * (mark in text)
+
+
+def test_colours_are_our_own_alone():
+    console, stream = terminal()
+    console.print("\x1b[31mred [green]x[/]", highlight=False)
+    assert "\x1b" not in stream.getvalue()
+    console.print("bold", style="bold")
+    assert "\x1b[1m" in stream.getvalue()
+
+
+@pytest.mark.parametrize("force", [True, False], ids=["terminal", "log"])
+def test_lines_of_a_stage_stay_one_line_each(force: bool, monkeypatch):
+    # Else pytest keeps them, too, and parallel runs cannot hand a lone surrogate over.
+    monkeypatch.setattr(logging.getLogger("flows"), "propagate", False)
+    stream = io.StringIO()
+    console = Terminal(file=stream, force_terminal=force, width=120, soft_wrap=not force)
+    with shown(console):
+        for text in HOSTILE.values():
+            logging.getLogger("flows").info("[%s] %s", "evaluate", f"done in {text}")
+    lines = [line for line in stream.getvalue().splitlines() if "5/7 evaluate" in line]
+    assert len([line for line in lines if "done in" in line]) >= len(HOSTILE)
+    if not force:
+        assert steering(stream.getvalue()) == []
+        assert len(stream.getvalue().splitlines()) == len(HOSTILE)
+        assert max(map(len, lines)) < 1200

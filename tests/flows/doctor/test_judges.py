@@ -1,0 +1,93 @@
+"""What the doctor says of judges: the same as an evaluation would when it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.evaluate.settings import EvaluateSettings
+from components.judges.protocol import URL
+from components.profile import Profile, load_profile
+from flows.doctor.checks import State
+from flows.doctor.judges import check_judges
+from tests.components.judges.guards import write_guard
+from tests.components.judges.server import Server
+from tests.root import ROOT
+
+COMMIT = "0" * 40
+
+
+def judged(judges: dict, judged_by: dict, **changes) -> Profile:
+    profile = load_profile(ROOT / "profiles" / "tiny.yaml")
+    settings = profile.evaluate.model_dump() | {"judges": judges, "judged_by": judged_by} | changes
+    return profile.model_copy(update={"evaluate": EvaluateSettings.model_validate(settings)})
+
+
+def told(judge: dict, role: str = "harmful", root: Path = ROOT):
+    """Return what is said of a judge of one role."""
+    cases, finding = check_judges(judged({"mine": judge}, {role: "mine"}), {}, root)
+    assert cases.subject == "judges"
+    return finding
+
+
+def test_the_rules_need_nothing_and_the_labelled_cases_are_read():
+    (cases,) = check_judges(judged({}, {}), {}, ROOT)
+    assert cases.state is State.OK and cases.told.endswith("labelled cases")
+    gone = judged({}, {}, calibration="data/calibration/gone.jsonl")
+    (cases,) = check_judges(gone, {}, ROOT)
+    assert cases.state is State.MISSING and "gone.jsonl cannot be read" in cases.told
+
+
+def test_a_judge_that_no_suite_names_is_not_looked_at():
+    unused = {"mine": {"kind": "wildguard", "model": "gone"}}
+    assert len(list(check_judges(judged(unused, {}), {}, ROOT))) == 1
+
+
+def test_a_guard_in_a_folder_is_looked_into_below_the_repository(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "calibration").symlink_to(ROOT / "data" / "calibration")
+    (tmp_path / "guards").mkdir()  # without it the path would be a hub name
+    guard = {"kind": "harmbench", "model": "guards/mine"}
+    assert told(guard, root=tmp_path).told == "guards/mine is not there"
+    write_guard(tmp_path / "guards" / "mine", "harmbench")
+    found = told(guard, root=tmp_path)
+    assert (found.state, found.told) == (State.OK, "a harmbench that can judge harmful")
+    other = told(guard | {"kind": "wildguard"}, root=tmp_path)
+    assert other.state is State.MISSING and "holds a LlamaForCausalLM" in other.told
+    pinned = told(guard | {"revision": "0" * 64}, root=tmp_path)
+    assert pinned.state is State.MISSING and "is pinned" in pinned.told
+
+
+def test_a_wrong_role_and_an_unknown_judge():
+    role = told({"kind": "harmbench", "model": "gone"}, role="benign")
+    assert role.state is State.MISSING and "cannot judge benign suites" in role.told
+    _, unknown = check_judges(judged({}, {"harmful": "oracle"}), {}, ROOT)
+    assert unknown.state is State.MISSING and "unknown judge 'oracle'" in unknown.told
+
+
+@pytest.mark.parametrize(
+    ("revision", "offline", "state", "words"),
+    [
+        (None, "0", State.MISSING, "a/guard is not pinned"),
+        (COMMIT, "0", State.WARNING, "a/guard is fetched by the first run"),
+        (COMMIT, "1", State.MISSING, "HF_HUB_OFFLINE is set"),
+    ],
+)
+def test_a_guard_on_the_hub_is_not_fetched(monkeypatch, revision, offline, state, words):
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    found = told({"kind": "wildguard", "model": "a/guard", "revision": revision})
+    assert found.state is state and words in found.told
+
+
+def test_the_server_of_a_rubric(monkeypatch):
+    rubric = {"kind": "rubric", "model": "judge-model"}
+    monkeypatch.delenv(URL, raising=False)
+    assert f"{URL} is not set" in told(rubric).told
+    server = Server(None)
+    monkeypatch.setenv(URL, server.url)
+    assert told(rubric, role="benign").told == "a rubric that can judge benign"
+    assert server.bodies == [], "a request was paid for"
+    server.close()
+    gone = told(rubric)
+    assert gone.state is State.MISSING and "does not answer (ConnectError)" in gone.told

@@ -1,0 +1,66 @@
+"""What the doctor shows of chat templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.core.paths import Workspace
+from components.core.vocabulary import Form
+from components.models.settings import Checkpoints
+from components.profile import Profile, load_profile
+from flows.doctor.checkpoints import wanted_checkpoints
+from flows.doctor.checks import Finding, State
+from flows.doctor.examination import check_checkpoints
+from flows.doctor.rendered import check_rendered
+from tests.checkpoints import TEMPLATE, write_checkpoint
+from tests.hostile import steering
+
+PAIR = Checkpoints(base="a/base", post_trained="a/post")
+
+
+@pytest.fixture
+def profile(project: Workspace) -> Profile:
+    """A profile of two checkpoints in the forms of which one cannot be put."""
+    for seed, name in enumerate((PAIR.base, PAIR.post_trained)):
+        write_checkpoint(project.root / name, seed=seed)
+    loaded = load_profile(project.profile_file)
+    forms = (Form.PREFILLED, Form.UNTHINKING, Form.MANY_SHOT)
+    evaluate = loaded.evaluate.model_copy(update={"attacks": forms, "force_think": True})
+    return loaded.model_copy(update={"models": PAIR, "evaluate": evaluate})
+
+
+def shown(profile: Profile, project: Workspace, template: str) -> list[Finding]:
+    place = Path(project.root / PAIR.post_trained / "chat_template.jinja")
+    place.write_text(template)
+    return list(check_rendered(profile, {}, wanted_checkpoints(profile, project.root), project))
+
+
+def test_each_form_of_the_profile_is_shown_as_the_model_reads_it(profile, project):
+    findings = shown(
+        profile, project, TEMPLATE.replace("<|assistant|>{%", "<|assistant|>\x1b[31m{%")
+    )
+    told = {finding.subject: finding.told for finding in findings}
+    assert {"prompt, served", "prompt, forced", "prompt, prefilled", "completion"} <= told.keys()
+    assert "<|user|>" in told["prompt, served"]
+    assert told["prompt, forced"].rstrip("↵ ").endswith("<think>")
+    assert "</think>" in told["prompt, unthinking"]
+    assert told["completion"].endswith("<|end|>")
+    assert not any(steering(line) for line in told.values())
+    assert all(finding.state is not State.MISSING for finding in findings)
+
+
+def test_a_form_that_the_template_cannot_write_is_missing(profile, project):
+    findings = shown(profile, project, TEMPLATE.replace("in messages", "in messages[-1:]"))
+    lacking = [finding.subject for finding in findings if finding.state is State.MISSING]
+    assert lacking == ["prompt, many-shot"]
+
+
+def test_a_template_that_cannot_be_used_is_missing_and_shows_no_prompt(profile, project):
+    findings = shown(profile, project, "{% for m in messages %}U: static{% endfor %}A:")
+    assert not any(finding.subject.startswith("prompt") for finding in findings)
+    found = check_checkpoints(wanted_checkpoints(profile, project.root))
+    (lacking,) = [finding for finding in found if finding.state is State.MISSING]
+    assert lacking.subject == "models.post_trained"
+    assert "chat_template.jinja" in lacking.told and lacking.remedy

@@ -1,0 +1,133 @@
+"""What is counted is what the stage `evaluate` asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.core.vocabulary import ATTACKS, Form, Role
+from components.prepare.suites import Suite
+from components.profile import Profile, load_profile
+from flows.doctor.workload import Asked, arms_of, asked_of
+from tests.root import ROOT
+
+PROFILES = ROOT / "profiles"
+
+
+@pytest.fixture
+def profile() -> Profile:
+    return load_profile(PROFILES / "tiny.yaml")
+
+
+def changed(profile: Profile, **changes) -> Profile:
+    return profile.model_copy(update={"evaluate": profile.evaluate.model_copy(update=changes)})
+
+
+def suite(role: Role, **changes) -> Suite:
+    given = {
+        "name": f"a-{role}-suite",
+        "description": "made up",
+        "cite": "nobody",
+        "role": role,
+        "licence": "MIT",
+        "source": {"path": "data/raw/a.jsonl"},
+        "max_new_tokens": 50,
+        "judge": "rules",
+        "grader": "mathematics" if role is Role.REASONING else None,
+    }
+    return Suite.model_validate(given | changes)
+
+
+def test_the_profiles_own_prompts_by_role(profile):
+    own = changed(
+        profile,
+        prompts={Role.HARMFUL: 20, Role.BENIGN: 30},
+        max_new_tokens={Role.HARMFUL: 8, Role.BENIGN: 9},
+        judged_by={Role.BENIGN: "guard"},
+        attacks=(),
+        force_think=False,
+    )
+    assert asked_of(own, {}) == [
+        Asked(Role.HARMFUL, "rules", 20, 100, 8),
+        Asked(Role.BENIGN, "guard", 30, 100, 9),
+    ]
+    forced = asked_of(changed(own, force_think=True), {})
+    assert [one.completions for one in forced] == [20, 20, 30, 30]
+
+
+def test_attacks_are_put_to_harmful_prompts_alone_and_to_so_many(profile):
+    attacked = changed(
+        profile,
+        prompts={Role.HARMFUL: 20, Role.BENIGN: 30},
+        attacks=(Form.PREFILLED, Form.MANY_SHOT),
+        attack_prompts=5,
+        force_think=False,
+    )
+    harmful = [one for one in asked_of(attacked, {}) if one.role is Role.HARMFUL]
+    assert [one.completions for one in harmful] == [20, 5, 5]
+    assert [one.prompt for one in harmful] == [100, 100, 700]
+    few = asked_of(changed(attacked, attack_prompts=100), {})
+    assert [one.completions for one in few] == [20, 20, 20, 30]
+
+
+def test_named_suites_with_their_samples_and_their_own_attacks(profile):
+    plain = changed(profile, attacks=(Form.PREFILLED,), attack_prompts=5, force_think=False)
+    own = len(asked_of(plain, {}))
+    suites = {
+        "h": suite(Role.HARMFUL, prompts=7, attacks=[Form.PREFILLED, Form.ROLE_PLAY]),
+        "r": suite(Role.REASONING, prompts=10, samples=4, temperature=0.5, judge="guard"),
+        "b": suite(Role.BENIGN),
+    }
+    found = asked_of(plain, suites)[own:]
+    # An attack that profile and suite both name is put once.
+    assert found[:3] == [Asked(Role.HARMFUL, "rules", n, 100, 50) for n in (7, 5, 5)]
+    assert found[3] == Asked(Role.REASONING, "guard", 40, 100, 50)
+    # How many prompts a suite without a limit has is not known.
+    assert found[4:] == [Asked(Role.BENIGN, "rules", 500, 100, 50)]
+
+
+def test_the_champion_is_an_arm_more_where_it_is_asked(profile):
+    assert arms_of(changed(profile, champion=False)) == 4
+    assert arms_of(changed(profile, champion=True)) == 5
+
+
+def test_every_attack_is_counted(profile):
+    every = changed(profile, attacks=ATTACKS, prompts={Role.HARMFUL: 9}, force_think=False)
+    assert len(asked_of(every, {})) == 1 + len(ATTACKS)
+
+
+def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
+    from components.evaluate.asking import Exam
+    from components.prepare.result import SuiteSpec
+
+    section = changed(
+        profile,
+        prompts=dict.fromkeys(Role, 12),
+        attacks=(Form.PREFILLED, Form.MANY_SHOT),
+        attack_prompts=5,
+        force_think=True,
+    ).evaluate
+    named = suite(
+        Role.HARMFUL, prompts=7, samples=2, temperature=1, attacks=[Form.ROLE_PLAY, Form.PREFILLED]
+    )
+    spec = SuiteSpec(
+        **named.model_dump(include=set(SuiteSpec.model_fields) - {"prompts"}),
+        prompts=7,
+        origin="a.jsonl",
+        digest="0" * 64,
+    )
+    own = random_prompts.own_test()
+    exam = Exam.of(
+        section,
+        own,
+        {named.name: (spec, own[:7])},
+        seed=0,
+        force_think=section.force_think,
+        attacks=section.attacks,
+    )
+    asked = [
+        (questions.role, len(prompts) * questions.samples)
+        for questions in exam.suites
+        for _, prompts in questions.put_as(forced=True)
+    ]
+    counted = asked_of(profile.model_copy(update={"evaluate": section}), {named.name: named})
+    assert [(one.role, one.completions) for one in counted] == asked

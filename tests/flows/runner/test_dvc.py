@@ -1,0 +1,146 @@
+"""Stages through a real DVC: skipped, run, failed, killed, interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components.core.errors import BusyError, ConfigError, StageError
+from components.core.paths import STAGES, Workspace
+from flows.runner.dvc import check_profile, run_stage, stale_stages
+from flows.runner.lock import one_run
+from tests.flows.conftest import behave
+
+PREPARE_IN_A_CHILD = (
+    "import sys; from pathlib import Path; from components.core.paths import Workspace; "
+    "from flows.runner.dvc import run_stage; "
+    "run_stage('prepare', Workspace(Path(sys.argv[1]), 'demo'), print)"
+)
+
+
+def test_a_stage_runs_once_and_is_then_up_to_date(project: Workspace):
+    assert stale_stages(project) == set(STAGES)
+    lines: list[str] = []
+    run_stage("prepare", project, lines.append)
+    assert lines == ["working on prepare"]
+    assert "Running stage 'prepare@demo'" in project.log("prepare").read_text()
+    assert stale_stages(project) == set(STAGES) - {"prepare"}
+    behave(project, "prepare", "do again")
+    assert "prepare" in stale_stages(project)
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "message"),
+    [
+        ("fail source 'own' has no rows", StageError, "prepare: source 'own' has no rows"),
+        ("fail unknown key", ConfigError, "prepare: unknown key"),
+        ("crash of its own", StageError, "prepare failed: RuntimeError: of its own; its whole"),
+        ("die", StageError, "prepare was killed by signal 9; out of memory"),
+    ],
+)
+def test_a_failed_stage_says_why_in_one_message(project: Workspace, what, kind, message):
+    behave(project, "prepare", what)
+    with pytest.raises(kind) as caught:
+        run_stage("prepare", project, lambda line: None)
+    assert str(caught.value).startswith(message)
+    assert "Traceback" not in str(caught.value) and "reproduce" not in str(caught.value)
+    behave(project, "prepare", "do")
+    run_stage("prepare", project, lambda line: None)
+    assert project.stage("prepare").is_dir()
+
+
+def test_a_missing_input_is_named(project: Workspace):
+    with pytest.raises(StageError, match=r"models.*data/prepared/demo"):
+        run_stage("models", project, lambda line: None)
+
+
+def start_and_wait(project: Workspace) -> tuple[subprocess.Popen, list[psutil.Process]]:
+    """Return a process that runs a stage, and all that it has started once the stage works."""
+    behave(project, "prepare", "sleep")
+    parent = subprocess.Popen([sys.executable, "-c", PREPARE_IN_A_CHILD, str(project.root)])
+    mark = project.root / "sleeping"
+    for _ in range(600):
+        if mark.is_file() and mark.read_text():
+            return parent, psutil.Process(parent.pid).children(recursive=True)
+        time.sleep(0.05)
+    raise AssertionError("the stage did not begin")
+
+
+def wait_until_gone(group: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(group, timeout=10)
+    assert not alive, f"these live on: {alive}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_stage_dies_with_its_parent_and_the_next_run_recovers(project: Workspace, number):
+    parent, started = start_and_wait(project)
+    parent.send_signal(number)
+    assert parent.wait(20) != 0
+    wait_until_gone(started)
+    assert not project.stage("prepare").exists()
+    behave(project, "prepare", "do")
+    run_stage("prepare", project, lambda line: None)
+    assert stale_stages(project) == set(STAGES) - {"prepare"}
+
+
+def test_an_interrupted_stage_cleans_up_after_itself(project: Workspace):
+    parent, started = start_and_wait(project)
+    parent.send_signal(signal.SIGINT)
+    parent.wait(20)
+    wait_until_gone(started)
+    assert list(project.stage("prepare").parent.iterdir()) == []
+
+
+def test_another_dvc_process_is_named(project: Workspace):
+    parent, _ = start_and_wait(project)
+    try:
+        with pytest.raises(BusyError, match=r"process \d+ .*works in this repository"):
+            run_stage("prepare", project, lambda line: None)
+    finally:
+        parent.send_signal(signal.SIGINT)
+        parent.wait(20)
+
+
+def test_one_run_at_a_time(tmp_path: Path):
+    with (
+        one_run(tmp_path, "retrain demo"),
+        pytest.raises(BusyError, match=f"retrain demo, process {os.getpid()} on"),
+        one_run(tmp_path, "other"),
+    ):
+        pass
+    with one_run(tmp_path, "other"):
+        pass
+
+
+def test_a_run_within_a_stage_is_refused(project: Workspace, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "train@demo")
+    with pytest.raises(ConfigError, match="inside a DVC stage"):
+        check_profile(project)
+
+
+def test_a_profile_that_dvc_does_not_know_is_refused(project: Workspace):
+    other = Workspace(project.root, "other")
+    other.profile_file.write_text(project.profile_file.read_text())
+    with pytest.raises(ConfigError, match=r"not listed in params\.yaml; `safereact add other`"):
+        check_profile(other)
+
+
+def test_a_section_that_dvc_watches_must_be_written(project: Workspace):
+    text = project.profile_file.read_text()
+    project.profile_file.write_text(text.replace("report: {}", ""))
+    with pytest.raises(ConfigError, match=r"lacks report.*write `report: \{\}`"):
+        check_profile(project)
+
+
+def test_a_folder_that_is_not_there_is_named(project: Workspace):
+    text = project.parameters.read_text()
+    project.parameters.write_text(text.replace("prompts: own", "prompts: away"))
+    with pytest.raises(ConfigError, match=r"prompts of profile 'demo' in params\.yaml is 'away'"):
+        check_profile(project)
