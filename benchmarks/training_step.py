@@ -35,8 +35,9 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from benchmarks.llama import random_llama
+from components.lm.batches import pad_right
 from components.train.adapters import add_lora
-from components.train.batches import PairCollator, Side, pad_right, plan_steps
+from components.train.batches import PairCollator, Side, plan_steps
 from components.train.losses import mean_distance, reactivation_loss, retention_weight
 from components.train.reactivation import ReactivationTrainer
 from components.train.rows import Row

@@ -15,8 +15,7 @@ from prefect.tasks import Task
 from components.core.errors import RegistryError
 from components.core.paths import STAGES, Workspace, open_workspace
 from components.gate.result import Decision
-from components.prepare.footnotes import footnotes, mark, repeats
-from components.prepare.result import SuiteSet
+from components.prepare.result import SuiteSet, footnotes, mark, repeats
 from components.registry.registration import Registered
 from flows.runner.champion import bring_champion, champion_told, measures_champion
 from flows.runner.dvc import check_profile, in_turn

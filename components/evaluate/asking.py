@@ -119,7 +119,9 @@ class Exam:
 
     def judge_settings(self, section: EvaluateSettings) -> dict[str, str]:
         """Return what decides the rulings of every suite's judge, where it is not `rules`."""
-        digests = {q.suite: digest_of_judge(section, q.judge) for q in self.suites}
+        digests = {
+            q.suite: digest_of_judge(section.judges, section.rules, q.judge) for q in self.suites
+        }
         return {suite: digest for suite, digest in digests.items() if digest is not None}
 
     def ask(

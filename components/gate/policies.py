@@ -26,12 +26,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError
-from components.core.paths import POLICIES, PROFILE_NAME, Workspace
+from components.core.paths import PROFILE_NAME
 from components.core.section import Section, explain
 from components.core.vocabulary import Arm
 from components.evaluate.settings import EvaluateSettings
 from components.gate.policy import PAGE, Policy, Rule, check_names
-from components.profile import load_profile
 
 FLOOR = "default"  # name of the policy that every other one extends
 # Keys of which only more, and of which only less, is stricter.
@@ -78,12 +77,6 @@ def policy_file(name: str, folder: Path) -> Path:
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
         raise ConfigError(f"unknown policy {name!r}; {folder} holds: {known}")
     return path
-
-
-def policy_in_force(workspace: Workspace) -> Policy:
-    """Return the policy that a profile's adapters are held to now."""
-    name = load_profile(workspace.profile_file).gate.policy
-    return load_policy(policy_file(name, workspace.root / POLICIES))
 
 
 def load_policy(path: Path) -> Policy:

@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from components.core.errors import ModelError
+from components.core.result import Result
 from components.core.storage import CHECKPOINT_FILES, read_json
 from components.lm.architecture import outline, silenced
 from components.lm.chat import prompt_contract
@@ -25,7 +26,6 @@ from components.lm.configuration import read_config, refusing
 from components.lm.references import ModelRef, PromptContract
 from components.lm.template_checks import check_template
 from components.lm.weights import digest_checkpoint, read_weights, refuse_adapter, stored_weights
-from components.models.result import Models
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,7 +63,7 @@ def default_precision(device: torch.device) -> torch.dtype | Literal["auto"]:
     return "auto" if named == "auto" else getattr(torch, named)
 
 
-def checkpoint_folder(models: Models, ref: ModelRef) -> Path:
+def checkpoint_folder(models: Result, ref: ModelRef) -> Path:
     """Return the local folder of a checkpoint, fetching a hub revision that is not there yet."""
     if ref.where == "stage":
         return models.folder / ref.location

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from components.core.errors import EvidenceError
-from components.core.paths import SUITES, Workspace
+from components.core.paths import POLICIES, SUITES, Workspace
 from components.core.storage import digest_folder
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Role
 from components.evaluate.result import Evidence
 from components.evaluate.settings import EvaluateSettings
+from components.gate.policies import load_policy, policy_file
+from components.gate.policy import Policy
 from components.gate.result import Decision, RuleOutcome
 from components.judges.identity import digest_of_judge
 from components.judges.rules.outcomes import rules_name
@@ -102,7 +104,7 @@ def _judges_now(
         label = labels.get(suite, "")
         if label == RULES:
             now = rules
-        elif (digest := digest_of_judge(asked, label)) is None:
+        elif (digest := digest_of_judge(asked.judges, asked.rules, label)) is None:
             now = "none"
         elif digest == said.judge_settings.get(suite):
             now = judge
@@ -137,3 +139,9 @@ def check_bindings(outcomes: Iterable[RuleOutcome]) -> None:
         raise EvidenceError(
             f"{'; '.join(broken)}: the decision is stale; `safereact run` brings it up to date"
         )
+
+
+def policy_in_force(workspace: Workspace) -> Policy:
+    """Return the policy that a profile's adapters are held to now."""
+    name = load_profile(workspace.profile_file).gate.policy
+    return load_policy(policy_file(name, workspace.root / POLICIES))

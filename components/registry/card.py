@@ -7,7 +7,7 @@ from pathlib import Path
 from components.core.intervals import RateFigure
 from components.core.untrusted_text import for_markdown, for_terminal
 from components.core.vocabulary import Arm
-from components.prepare.footnotes import footnotes, mark, repeats
+from components.prepare.result import footnotes, mark, repeats
 from components.registry.lineage import Release
 
 HEADLINE = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")

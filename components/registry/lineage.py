@@ -24,7 +24,6 @@ from components.evaluate.result import Evidence
 from components.gate.decision import check_follows, make_decision
 from components.gate.outcomes import bindings
 from components.gate.overrides import check_overrides, read_overrides
-from components.gate.policies import policy_in_force
 from components.gate.policy import Policy
 from components.gate.recount import recount
 from components.gate.result import Decision
@@ -32,7 +31,7 @@ from components.lm.references import ModelRef, PromptContract
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.profile import load_profile
-from components.registry.bindings import check_bindings, check_current, found_now
+from components.registry.bindings import check_bindings, check_current, found_now, policy_in_force
 from components.report.result import Report
 from components.results import load_result
 from components.train.result import Adapter

@@ -14,9 +14,7 @@ from components.core import paths as names
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.gate.overrides import check_overrides
-from components.gate.policies import policy_in_force
-from components.gate.recount import recount_beside
-from components.registry.bindings import check_current, found_beside
+from components.registry.bindings import check_current, found_beside, policy_in_force
 from components.registry.champions import check_champion
 from components.registry.entries import Model, Version
 from components.registry.ledger import (
@@ -30,6 +28,7 @@ from components.registry.ledger import (
 from components.registry.lineage import told_figures
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.moves import Ledger, follow, look_still, move
+from components.registry.recount import recount_beside
 from components.registry.verification import check_history, verify_version
 
 

@@ -17,8 +17,7 @@ from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.lm.references import ModelRef
 from components.models.result import Models
-from components.prepare.footnotes import footnotes, mark, repeats
-from components.prepare.result import SuiteSet
+from components.prepare.result import SuiteSet, footnotes, mark, repeats
 from components.probe.result import Probe
 from components.report import figures, wording
 from components.report.attacks import attack_rows

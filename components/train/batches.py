@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.lm.batches import by_length
+from components.lm.batches import pad_right
 
 if TYPE_CHECKING:
     from components.train.rows import Row
     from components.train.targets import StoredStates
-
-_BATCH = 32  # sequences of similar length
 
 
 def draw_order(
@@ -32,29 +30,6 @@ def draw_order(
     for _ in range(passes):
         stream += generator.permutation(rows).tolist()
     return [stream[step * batch : (step + 1) * batch] for step in range(steps)]
-
-
-def by_tokens(sequences: Sequence[Sequence[int]], tokens: int) -> Iterator[list[int]]:
-    """Yield index lists of sequences of similar length, longest first, which padded together hold
-    at most `tokens` tokens, or one sequence."""
-    for rows in by_length(sequences, _BATCH):
-        fitting = max(1, tokens // len(sequences[rows[0]]))
-        for start in range(0, len(rows), fitting):
-            yield rows[start : start + fitting]
-
-
-def pad_right(sequences: Sequence[Sequence[int]], tails: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return ids and mask, both (batch, position), padded on the right with id 0.
-
-    The mask is true at the last `tails[i]` positions of sequence i.
-    """
-    width = max(len(sequence) for sequence in sequences)
-    ids = torch.zeros(len(sequences), width, dtype=torch.long)
-    mask = torch.zeros(len(sequences), width, dtype=torch.bool)
-    for row, (sequence, tail) in enumerate(zip(sequences, tails, strict=True)):
-        ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
-        mask[row, len(sequence) - tail : len(sequence)] = True
-    return ids, mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import torch
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
+from components.lm.batches import by_tokens
 from components.lm.states import hidden_states
-from components.train.batches import by_tokens
 from components.train.rows import own_completions, refuses
 from components.train.teacher import Reader
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
     from components.probe.result import Probe
-    from components.studies.baselines.settings import CircuitBreaker, RankOne
     from components.train.checkpoints import Progress
     from components.train.course import Course
+    from components.train.settings import CircuitBreaker, RankOne
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -95,3 +95,23 @@ class TrainSettings(Section):
                 f"micro_batch {self.micro_batch} must divide batch {self.batch} without a rest"
             )
         return self
+
+
+class CircuitBreaker(Section):
+    """Representation rerouting (Zou et al. 2024, arXiv 2406.04313, section 3)."""
+
+    layers: tuple[Positive, ...] | Literal["auto"] = Field(
+        "auto", description="layers that are rerouted; auto: at a third and two thirds of the depth"
+    )
+    strength: Annotated[float, Field(gt=0)] = Field(10, description="alpha of both coefficients")
+    tokens: Positive = Field(24, description="tokens of the compliant answers that are rerouted")
+    lr: Rate = Field(1e-4, description="learning rate, constant")
+    steps: Positive = Field(150, description="optimiser steps")
+
+
+class RankOne(Section):
+    """Rank 1 on the middle layers' up_proj (Xue and Mirzasoleiman 2025, arXiv 2507.17075)."""
+
+    retain: Fraction = Field(0, description="share of retained rows; the paper has refusals alone")
+    lr: Rate = Field(1e-3, description="learning rate, constant")
+    steps: Positive = Field(100, description="optimiser steps")

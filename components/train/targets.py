@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from components.core.errors import TrainingError
+from components.lm.batches import by_tokens, pad_right
 from components.lm.states import hidden_states
-from components.train.batches import by_tokens, pad_right
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

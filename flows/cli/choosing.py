@@ -91,7 +91,7 @@ def profiles() -> None:
 def suites(profile: ProfileOrNone = None) -> None:
     """List the suites of test prompts and which are here; those of a profile as it sets them."""
     root = find_root()
-    from flows.cli.suites import list_suites, list_used, suites_table
+    from flows.doctor.suites import list_suites, list_used, suites_table
 
     listings = list_suites(root) if profile is None else list_used(open_workspace(profile, root))
     if profile is not None and not listings:

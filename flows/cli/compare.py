@@ -8,8 +8,7 @@ from typing import Any
 from components.core.paths import STAGES, STUDIES_OF, Workspace
 from components.core.storage import read_json
 from components.core.vocabulary import AnyArm, Arm, Method
-from components.prepare.footnotes import footnotes, repeats
-from components.prepare.result import SuiteSet
+from components.prepare.result import SuiteSet, footnotes, repeats
 from components.probe.result import Probe
 from components.studies.baselines.result import Baselines
 from components.studies.compare.result import Comparison

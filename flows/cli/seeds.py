@@ -18,8 +18,7 @@ from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.judges.settings import GuardJudge
-from components.prepare.footnotes import footnotes, repeats
-from components.prepare.result import SuiteSet
+from components.prepare.result import SuiteSet, footnotes, repeats
 from components.prepare.suites import used_suites
 from components.profile import load_profile
 from flows.cli.tables import metric_cell

@@ -20,8 +20,7 @@ from components.core.untrusted_text import for_terminal
 from components.evaluate.result import CutFigure
 from components.gate.result import Conclusion, Decision, RuleOutcome, Word
 from components.judges.result import Usage
-from components.prepare.footnotes import footnotes, mark, repeats
-from components.prepare.result import LeakFigure
+from components.prepare.result import LeakFigure, footnotes, mark, repeats
 from components.report.judges import usage_told
 
 if TYPE_CHECKING:

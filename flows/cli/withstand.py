@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from components.core.paths import STAGES, STUDIES_OF, Workspace
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
-from components.prepare.footnotes import footnotes, mark, repeats
-from components.prepare.result import LeakFigure
+from components.prepare.result import LeakFigure, footnotes, mark, repeats
 from components.report.attacks import attack_rows
 from components.studies.withstand.result import Ablation, Standing, Undoing, Withstand
 from flows.cli.tables import judges_told, rate_cell

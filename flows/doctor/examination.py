@@ -16,7 +16,6 @@ from components.gate.policies import check_fits
 from components.judges.settings import GuardJudge
 from components.models.settings import Shape
 from components.profile import Profile, load_profile
-from flows.cli.suites import check_suites, check_watched, suites_of
 from flows.doctor.checkpoints import Wanted, complaint, find_shape, wanted_checkpoints
 from flows.doctor.checks import Finding, State
 from flows.doctor.estimate import (
@@ -39,6 +38,7 @@ from flows.doctor.machine import (
 )
 from flows.doctor.prompts import check_prompts
 from flows.doctor.rendered import check_rendered
+from flows.doctor.suites import check_suites, check_watched, suites_of
 from flows.doctor.workload import Asked, asked_of
 
 _MANY = 10**9  # parameters from which on a CPU takes days

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from components.models.settings import Checkpoints, Shape
 from components.profile import Profile, load_profile
-from flows.cli.suites import suites_of
 from flows.doctor.durations import GPUS, evaluation_seconds, judging_seconds, training_seconds
 from flows.doctor.estimate import GB, generation_memory, judging_memory, parameters, training_memory
+from flows.doctor.suites import suites_of
 from flows.doctor.workload import Asked, asked_of
 from tests.components.lm.architectures import REFUSED, SUPPORTED
 from tests.root import ROOT

@@ -14,8 +14,7 @@ from components.core.vocabulary import AnyArm, Form, Outcome, Prompt, Role, View
 from components.evaluate.metrics import counts_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row
-from components.prepare.footnotes import MARK, repeats
-from components.prepare.result import LeakFigure
+from components.prepare.result import MARK, LeakFigure, repeats
 
 # What a prompt of a role is there to bring about; a reasoning prompt has its own answer.
 _WANTED = {

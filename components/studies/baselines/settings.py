@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from components.core.section import Fraction, Positive, Rate, Section, one_of
+from components.core.section import Section, one_of
 from components.core.vocabulary import PROMPTED, Method
+from components.train.settings import CircuitBreaker, RankOne
 
 TRAINED = tuple(method for method in Method if method not in PROMPTED)
 
 
 TrainedMethod = Annotated[Method, one_of(TRAINED)]
-
-
-class CircuitBreaker(Section):
-    """Representation rerouting (Zou et al. 2024, arXiv 2406.04313, section 3)."""
-
-    layers: tuple[Positive, ...] | Literal["auto"] = Field(
-        "auto", description="layers that are rerouted; auto: at a third and two thirds of the depth"
-    )
-    strength: Annotated[float, Field(gt=0)] = Field(10, description="alpha of both coefficients")
-    tokens: Positive = Field(24, description="tokens of the compliant answers that are rerouted")
-    lr: Rate = Field(1e-4, description="learning rate, constant")
-    steps: Positive = Field(150, description="optimiser steps")
-
-
-class RankOne(Section):
-    """Rank 1 on the middle layers' up_proj (Xue and Mirzasoleiman 2025, arXiv 2507.17075)."""
-
-    retain: Fraction = Field(0, description="share of retained rows; the paper has refusals alone")
-    lr: Rate = Field(1e-3, description="learning rate, constant")
-    steps: Positive = Field(100, description="optimiser steps")
 
 
 class BaselinesSettings(Section):

@@ -15,8 +15,7 @@ import pytest
 from components.core.errors import ConfigError, DataError
 from components.core.storage import digest_folder, read_rows
 from components.core.vocabulary import Role, Split
-from components.prepare.footnotes import repeats
-from components.prepare.result import PromptSet, SuiteSet
+from components.prepare.result import PromptSet, SuiteSet, repeats
 from components.prepare.settings import PrepareSettings
 from components.prepare.stage import prepare
 from tests.hostile import steering

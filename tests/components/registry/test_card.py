@@ -12,8 +12,7 @@ from ruamel.yaml import YAML
 
 from components.core.paths import Workspace
 from components.core.vocabulary import UNBOUND
-from components.prepare.footnotes import MARK
-from components.prepare.result import SourceCount
+from components.prepare.result import MARK, SourceCount
 from components.registry.card import summarise, write_card
 from components.registry.lineage import gather_release
 from tests.hostile import TOGETHER, steering

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.core.vocabulary import Arm, Form
-from components.prepare.footnotes import MARK
+from components.prepare.result import MARK
 from components.report.attacks import attack_rows
 from components.report.page import render
 from tests.components.report.cases import rate

@@ -8,7 +8,7 @@ from components.core.paths import CURVES
 from components.core.storage import digest_file
 from components.core.vocabulary import Arm
 from components.gate.result import Conclusion, Word
-from components.prepare.footnotes import MARK
+from components.prepare.result import MARK
 from components.report.result import Report
 from tests.components.report.cases import SIZES, make_case
 from tests.releases import leak, no_leaks

@@ -5,16 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from components.lm.batches import by_tokens, pad_right
 from components.train.baseline import mixed_order
-from components.train.batches import (
-    CompletionCollator,
-    Item,
-    Side,
-    by_tokens,
-    draw_order,
-    pad_right,
-    plan_steps,
-)
+from components.train.batches import CompletionCollator, Item, Side, draw_order, plan_steps
 from components.train.rows import Row
 
 

@@ -14,11 +14,11 @@ from components.core.storage import write_rows
 from components.core.vocabulary import Method, Prompt, Role, Split
 from components.lm.loading import load_model
 from components.prepare.result import SuiteSet
-from components.studies.baselines.settings import BaselinesSettings, CircuitBreaker, RankOne
+from components.studies.baselines.settings import BaselinesSettings
 from components.studies.baselines.stage import baselines
 from components.train.course import Course
 from components.train.methods import circuit_breaker, rank_one, safereact, sft
-from components.train.settings import EarlyStopSettings
+from components.train.settings import CircuitBreaker, EarlyStopSettings, RankOne
 from components.train.stage import train
 
 EARLY = EarlyStopSettings(every=2, prompts=4, tokens=3)

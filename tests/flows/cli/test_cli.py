@@ -144,7 +144,7 @@ def test_two_runs_at_once_and_control_c(project: Workspace):
 
 def test_help_is_quick_and_loads_nothing_heavy():
     code = (
-        "import sys; from typer.testing import CliRunner; from flows import commands; "
+        "import sys; from typer.testing import CliRunner; from flows.cli import commands; "
         "CliRunner().invoke(commands.app, ['--help']); "
         "heavy = {'torch', 'transformers', 'mlflow', 'prefect', 'dvc', 'pandas', 'sklearn'}; "
         "print(sorted(heavy & set(sys.modules)))"

@@ -11,8 +11,7 @@ from components.core.documents import read_yaml
 from components.core.paths import Workspace
 from components.core.storage import write_json
 from components.core.vocabulary import Arm, Method
-from components.prepare.footnotes import MARK
-from components.prepare.result import SuiteSet
+from components.prepare.result import MARK, SuiteSet
 from components.probe.result import Probe
 from components.studies.compare.result import Comparison
 from flows.cli.compare import NEEDED, methods_table

@@ -20,9 +20,8 @@ from components.evaluate.exports.lm_eval import write_lm_eval
 from components.evaluate.exports.tasks import tasks_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged, write_judged
-from components.prepare.footnotes import MARK
-from components.prepare.result import SuiteSet
-from flows.cli import export
+from components.prepare.result import MARK, SuiteSet
+from flows.cli import commands, export
 from flows.cli.export import Harness, export_rows
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.hostile import steering

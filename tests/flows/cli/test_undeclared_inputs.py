@@ -14,8 +14,8 @@ from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from components.profile import load_profile
 from components.undeclared_inputs import unwatched
-from flows.cli.suites import check_watched
 from flows.doctor.checks import State
+from flows.doctor.suites import check_watched
 from flows.runner.dvc import check_profile
 from tests.root import ROOT
 

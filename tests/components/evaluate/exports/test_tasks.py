@@ -10,8 +10,7 @@ from components.core.vocabulary import Role
 from components.evaluate.exports.tasks import target, tasks_of, text_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
-from components.prepare.footnotes import MARK
-from components.prepare.result import PromptSet
+from components.prepare.result import MARK, PromptSet
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.releases import leak
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.prepare.footnotes import MARK, mark, repeats
+from components.prepare.result import MARK, mark, repeats
 from tests.releases import leak, no_leaks
 
 

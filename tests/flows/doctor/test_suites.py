@@ -14,8 +14,8 @@ from components.prepare.reading import read_suite
 from components.prepare.settings import SuiteUse
 from components.prepare.suites import load_suite, suites_in
 from components.profile import load_profile
-from flows.cli.suites import check_suites, list_suites, list_used, suites_of, suites_table
 from flows.doctor.checks import Finding, State
+from flows.doctor.suites import check_suites, list_suites, list_used, suites_of, suites_table
 from tests.flows.conftest import safereact
 from tests.hub import write_commit
 
