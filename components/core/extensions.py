@@ -1,0 +1,52 @@
+"""Parts that others may add: judges, teachers, graders, training methods and attacks, by name.
+
+Ours register when their module is imported. Those of another installed package are found by its
+entry points, in the group `safereact.<kind>`, and are loaded when their name is asked for:
+
+    [project.entry-points."safereact.graders"]
+    units = "my_package.graders"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from components.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Extensions(Generic[T]):
+    """All parts of one kind, such as `graders`, under their names."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._parts: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers a function or class under `name`."""
+
+        def keep(part: T) -> T:
+            if self._parts.setdefault(name, part) is not part:
+                raise ConfigError(f"two {self.kind} are called {name!r}; rename one of them")
+            return part
+
+        return keep
+
+    def find(self, name: str) -> T:
+        """Return the part called `name`; raises `ConfigError` with the names that there are."""
+        if name not in self._parts and (point := self._outside().get(name)):
+            point.load()
+        if name not in self._parts:
+            known = ", ".join(self.names())
+            raise ConfigError(f"there is no {name!r} among the {self.kind}; there are: {known}")
+        return self._parts[name]
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name, our own first, without loading other packages."""
+        return tuple(dict.fromkeys([*self._parts, *sorted(self._outside())]))
+
+    def _outside(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=f"safereact.{self.kind}")}
