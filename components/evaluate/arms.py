@@ -14,7 +14,7 @@ from components.core.vocabulary import AnyArm, Arm
 from components.evaluate.asking import Answer, Exam
 from components.evaluate.result import Champion, ChampionArm
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import engine_place, engine_told, open_host
+from components.lm.engines.opening import engine_identity, engine_place, open_host
 from components.lm.engines.protocol import Host
 from components.lm.loading import checkpoint_folder, context_length, load_tokenizer
 from components.lm.references import ModelRef
@@ -136,7 +136,7 @@ class Checkpoint:
         path, digest = adapter or (None, "")
         engine = self.finished.resume(
             self.host.engine(arm, path),
-            digest_bytes(f"{self.digest} {digest} {engine_told()} {engine_place()}".encode()),
+            digest_bytes(f"{self.digest} {digest} {engine_identity()} {engine_place()}".encode()),
         )
         return exam.ask(arm, engine, self.tokenizer, context=self.context, reword=reword)
 

@@ -19,7 +19,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import read_cases
 from components.judges.verdicts import KeptVerdicts
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import engine_told
+from components.lm.engines.opening import engine_identity
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.train.result import Adapter
@@ -63,7 +63,7 @@ def evaluate(
             data=prompts.digest,
             test_prompts=exam.digest,
             contract=models.post_trained.contract,
-            engine=engine_told(),
+            engine=engine_identity(),
             champion=met,
             rows=digest_file(out / ROWS),
             judge_settings=exam.judge_settings(section),

@@ -32,7 +32,7 @@ def engine_name() -> str:
     return name
 
 
-def engine_told() -> str:
+def engine_identity() -> str:
     """Return the engine as evidence names it.
 
     For one in memory that is also where and in which precision it computes: rows of another place
@@ -81,7 +81,9 @@ def _host(folder: Path, batch: int) -> Any:
     ends = checkpoint_end_tokens(folder, tokenizer)
     if name == "transformers":
         named = {key: os.environ[key] for key in _FORWARDED if key in os.environ}
-        load = partial(load_in_worker, folder, batch=batch, environment=named, told=engine_told())
+        load = partial(
+            load_in_worker, folder, batch=batch, environment=named, told=engine_identity()
+        )
         return RayWorkers(load, name=name, ends=ends)
     if name == "vllm":
         from components.lm.engines.vllm_gpu import VllmHost
@@ -101,7 +103,7 @@ def load_in_worker(
     Raises `ConfigError` where it would compute otherwise, of which the evidence would be wrong.
     """
     os.environ.update(environment)
-    if (here := engine_told()) != told:
+    if (here := engine_identity()) != told:
         raise ConfigError(
             f"a Ray worker would write with {here}, and the process that asks it with {told}; set "
             f"{' and '.join(_FORWARDED)}, which the workers take over, to what all of them have, "

@@ -20,7 +20,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.evaluate.statistics import with_holm
 from components.judges.verdicts import KeptVerdicts
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import engine_told
+from components.lm.engines.opening import engine_identity
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.probe.result import Probe
@@ -104,7 +104,7 @@ def _check(
     pairs = [
         ("the evaluation's test prompts", evidence.test_prompts, exam.digest),
         ("the evaluation's prompts and suites", evidence.data, prompts.digest),
-        ("the evaluation's engine", evidence.engine, engine_told()),
+        ("the evaluation's engine", evidence.engine, engine_identity()),
         ("the evaluation's rows", evidence.rows, evidence.rows_now()),
         ("the baselines' model", baselines.base_model, checkpoint.digest),
         ("the baselines' prompt contract", baselines.contract, checkpoint.contract),

@@ -11,7 +11,7 @@ import torch
 
 from components.core.errors import ConfigError
 from components.lm.adapters import attach_adapter
-from components.lm.engines.opening import engine_name, engine_told, load_in_worker, open_host
+from components.lm.engines.opening import engine_identity, engine_name, load_in_worker, open_host
 from components.lm.engines.protocol import Request, collect
 from components.lm.engines.vllm_gpu import VllmHost
 from components.lm.generation import checkpoint_end_tokens, end_tokens, engine_of
@@ -58,11 +58,11 @@ def test_the_engine_is_transformers_unless_another_is_named(monkeypatch):
 
 def test_what_a_server_writes_is_not_bound_to_weights(monkeypatch):
     monkeypatch.setenv("SAFEREACT_ENGINE", "openai")
-    assert engine_told() == "openai, unbound"
+    assert engine_identity() == "openai, unbound"
     monkeypatch.setenv("SAFEREACT_ENGINE", "transformers")
     monkeypatch.setenv("SAFEREACT_DEVICE", "cpu")
     monkeypatch.delenv("SAFEREACT_PRECISION", raising=False)
-    assert engine_told() == "transformers, cpu, float32"
+    assert engine_identity() == "transformers, cpu, float32"
 
 
 def test_a_worker_takes_over_the_environment_and_computes_as_was_told(folder, monkeypatch):
