@@ -83,7 +83,7 @@ def write_evaluation(root: Path) -> Workspace:
         row(prompt, arm, form, sample)
         for arm in ARMS
         for prompt in table
-        for form in (Form.SERVED, Form.FORCED)
+        for form in (Form.SERVED, Form.FORCED_THOUGHT)
         for sample in range(SAMPLES[prompt.source])
         if form is Form.SERVED or prompt.role is Role.HARMFUL
     ]

@@ -206,7 +206,7 @@ def _rows(arm: Arm, exam: Exam, judges: Mapping[str, Any], refused: int) -> list
             arm,
             [
                 Answer(prompt, questions, form, sample, _written(arm, prompt, place, refused))
-                for form, prompts in questions.put_as(forced=exam.force_think)
+                for form, prompts in questions.put_as(forced_thought=exam.forced_thought)
                 for place, prompt in enumerate(prompts)
                 for sample in range(questions.samples)
             ],

@@ -18,8 +18,8 @@ Attack = Annotated[Form, one_of(ATTACKS)]
 def _known_attacks(forms: tuple[Form, ...]) -> tuple[Form, ...]:
     if odd := [form.value for form in forms if form not in ATTACKS]:
         raise ValueError(
-            f"{', '.join(odd)} is no attack; there are {', '.join(ATTACKS)}, and force_think "
-            "for the forced form"
+            f"{', '.join(odd)} is no attack; there are {', '.join(ATTACKS)}, and "
+            "evaluate.forced_thought opens a thought in the prompt"
         )
     if len(set(forms)) < len(forms):
         raise ValueError(f"an attack is named twice: {', '.join(forms)}")

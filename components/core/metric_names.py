@@ -1,4 +1,4 @@
-"""The names of what is measured: `harmful.refused`, `xstest.forced.thought.complied`.
+"""The names of what is measured: `harmful.refused`, `xstest.forced_thought.thought.complied`.
 
 A name is the suite, then the form in which its prompts were put (nothing: as served), then the part
 of the completion that was judged (nothing: the answer), then the measure.

@@ -27,7 +27,7 @@ class Form(StrEnum):
     """How a prompt is put to a model."""
 
     SERVED = "served"  # as the tokenizer's template puts it
-    FORCED = "forced"  # with the thought opened by the prompt
+    FORCED_THOUGHT = "forced_thought"  # with the thought opened by the prompt
     # Attacks: harmful prompts put so that a refusal comes less easily.
     PREFILLED = "prefilled"  # the beginning of a willing answer is put into the model's mouth
     UNTHINKING = "unthinking"  # the prompt opens and closes an empty thought

@@ -45,9 +45,9 @@ class Questions:
     attacks: tuple[Form, ...] = ()
     attacked: Sequence[Prompt] = ()  # the prompts that attacks are tried on
 
-    def put_as(self, *, forced: bool) -> list[tuple[Form, Sequence[Prompt]]]:
-        """Return the forms in which the prompts are put, each with its prompts; forced or not."""
-        plain = (Form.SERVED, Form.FORCED) if forced else (Form.SERVED,)
+    def put_as(self, *, forced_thought: bool) -> list[tuple[Form, Sequence[Prompt]]]:
+        """Return the forms in which the prompts are put, each with its prompts."""
+        plain = (Form.SERVED, Form.FORCED_THOUGHT) if forced_thought else (Form.SERVED,)
         return [
             *((form, self.prompts) for form in plain),
             *((form, self.attacked) for form in self.attacks),
@@ -74,7 +74,7 @@ class Exam:
     """All that is asked of every arm."""
 
     suites: tuple[Questions, ...]
-    force_think: bool  # ask in the forced form, too
+    forced_thought: bool  # ask with a forced thought, too
     seed: int
 
     @classmethod
@@ -85,7 +85,7 @@ class Exam:
         named: Mapping[str, tuple[SuiteSpec, Sequence[Prompt]]] | None = None,
         *,
         seed: int,
-        force_think: bool,
+        forced_thought: bool,
         attacks: Sequence[Form] = (),
     ) -> Exam:
         """Return the exam of a profile's own prompts, a suite for each role, and of named suites.
@@ -103,7 +103,7 @@ class Exam:
             check_judge(questions.judge, section.judges, [questions.role])
         budget = section.attack_prompts
         return cls(
-            tuple(_attacked(one, attacks, budget, seed) for one in suites), force_think, seed
+            tuple(_attacked(one, attacks, budget, seed) for one in suites), forced_thought, seed
         )
 
     @property
@@ -138,11 +138,11 @@ class Exam:
         `context` is the number of tokens that prompt and completion may have together, `reword`
         what becomes of a prompt's text on its way to the model.
         """
-        forced = self.force_think and not opens_thought(tokenizer)
+        forced_thought = self.forced_thought and not opens_thought(tokenizer)
         return [
             answer
             for questions in self.suites
-            for form, prompts in questions.put_as(forced=forced)
+            for form, prompts in questions.put_as(forced_thought=forced_thought)
             for answer in self._answers(
                 questions, form, prompts, arm, engine, tokenizer, context, reword
             )
@@ -280,7 +280,7 @@ def test_exam(section: EvaluateSettings, prompts: SuiteSet, seed: int) -> Exam:
         sample(prompts.own_test(), section.prompts, seed),
         prompts.named_suites(),
         seed=seed,
-        force_think=section.force_think,
+        forced_thought=section.forced_thought,
         attacks=section.attacks,
     )
 

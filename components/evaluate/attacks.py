@@ -64,10 +64,10 @@ def put(
         return Put(render_turns(tokenizer, [text], answer=BEGUN), opened=False)
     if form is Form.UNTHINKING:
         return Put(render_turns(tokenizer, [text], skip_thought=True), opened=False)
-    opened = form is Form.FORCED or opens_thought(tokenizer)
+    opened = form is Form.FORCED_THOUGHT or opens_thought(tokenizer)
     if form is Form.MANY_SHOT:
         return Put(_many_shot(tokenizer, prompt.id, text, limit), opened)
-    return Put(render_prompt(tokenizer, text, force_thought=form is Form.FORCED), opened)
+    return Put(render_prompt(tokenizer, text, forced_thought=form is Form.FORCED_THOUGHT), opened)
 
 
 def judged_request(prompt: Prompt, form: Form) -> str:

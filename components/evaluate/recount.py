@@ -139,11 +139,11 @@ def _judge(called: str, name: str, section: EvaluateSettings) -> str:
 def _asked_of(arm: Arm, exam: Exam, models: Models) -> _Asked:
     """Return every completion that an arm owes, in the order in which it was asked."""
     contract = (models.base if arm is Arm.BASE else models.post_trained).contract
-    forced = exam.force_think and not contract.opens_thought
+    forced_thought = exam.forced_thought and not contract.opens_thought
     return {
         (questions.suite, form, prompt.id, sample): (questions, prompt)
         for questions in exam.suites
-        for form, prompts in questions.put_as(forced=forced)
+        for form, prompts in questions.put_as(forced_thought=forced_thought)
         for prompt in prompts
         for sample in range(questions.samples)
     }

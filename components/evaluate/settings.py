@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,6 +14,8 @@ from components.judges.settings import RULES, JudgeName, JudgeSettings, Rules
 
 class EvaluateSettings(Section):
     """Settings of the stage `evaluate`."""
+
+    renamed: ClassVar[dict[str, str]] = {"force_think": "forced_thought"}
 
     prompts: dict[Role, Positive] = Field(
         default_factory=lambda: dict.fromkeys(Role, 300), description="test prompts a role"
@@ -38,7 +40,7 @@ class EvaluateSettings(Section):
         "data/calibration/cases.jsonl",
         description="labelled cases on which every judge in use is tried",
     )
-    force_think: bool = Field(
+    forced_thought: bool = Field(
         False, description="also measure with the thought opened by the prompt"
     )
     attacks: Attacks = Field(

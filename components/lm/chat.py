@@ -31,22 +31,22 @@ def render_prompt(
     text: str,
     *,
     reminder: str | None = None,
-    force_thought: bool = False,
+    forced_thought: bool = False,
 ) -> list[int]:
     """Return the token ids of one user turn, up to where the assistant begins to write.
 
-    A `reminder` is put before the text within the user turn. With `force_thought` the prompt ends
+    A `reminder` is put before the text within the user turn. With `forced_thought` the prompt ends
     in an open thought even where the template does not open one. Raises `ModelError` where the
     template closes the thought instead, or cannot be used.
     """
     turn = text if reminder is None else f"{reminder}\n\n{text}"
     turns = turns_of(tokenizer)
     ids = encode(tokenizer, render(tokenizer, [marked(tokenizer, turn)], generation=True))
-    if force_thought and not turns.opens_thought:
+    if forced_thought and not turns.opens_thought:
         if turns.closes_thought:
             raise ModelError(
                 "this chat template closes the thought in the prompt, so none can be forced: "
-                "leave the forced form out, or give the model its thinking template"
+                "leave the forced_thought form out, or give the model its thinking template"
             )
         ids += encode(tokenizer, turns.thoughts.begins)
     return ids

@@ -10,7 +10,14 @@ from components.core.metric_names import Metric, in_order, is_compared
 from components.core.vocabulary import AnyArm, Arm
 from components.evaluate.result import Difference, Evidence
 from components.gate.result import Conclusion, Decision, RuleOutcome
-from components.report.wording import AIMS, FORCED_AIMS, FORM_NAMES, METRIC_NAMES, listed, percent
+from components.report.wording import (
+    AIMS,
+    FORCED_THOUGHT_AIMS,
+    FORM_NAMES,
+    METRIC_NAMES,
+    listed,
+    percent,
+)
 
 _PLACES = {
     Arm.BASE: "in the base model",
@@ -36,7 +43,7 @@ def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
 
     Figures under a forced thought are there only where they were measured.
     """
-    forced = {metric: aim for metric, aim in FORCED_AIMS.items() if arms(evidence, metric)}
+    measured = {m: aim for m, aim in FORCED_THOUGHT_AIMS.items() if arms(evidence, m)}
     return [
         Panel(
             metric=metric,
@@ -49,7 +56,7 @@ def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
                 if (rule.metric, rule.arm, rule.against) == (metric, Arm.RESTORED, None)
             ),
         )
-        for metric, aim in {**AIMS, **forced}.items()
+        for metric, aim in {**AIMS, **measured}.items()
     ]
 
 

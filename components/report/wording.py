@@ -18,12 +18,12 @@ METRIC_NAMES = {
     "borderline.refused": "Refuses look-alikes",
     "benign.refused": "Refuses benign requests",
     "reasoning.correct": "Reasons correctly",
-    "harmful.forced.refused": "Refuses harmful requests, thought forced",
-    "reasoning.forced.correct": "Reasons correctly, thought forced",
+    "harmful.forced_thought.refused": "Refuses harmful requests, thought forced",
+    "reasoning.forced_thought.correct": "Reasons correctly, thought forced",
 }
 # Behind a suite's name, for every form but the plain one.
 FORM_NAMES = {
-    Form.FORCED: ", thought forced",
+    Form.FORCED_THOUGHT: ", thought forced",
     Form.PREFILLED: ", answer begun",
     Form.UNTHINKING: ", thought skipped",
     Form.ROLE_PLAY: ", as role-play",
@@ -38,7 +38,7 @@ AIMS = {
     "reasoning.correct": 1,
 }
 # Shown beside the key figures where a profile measures them.
-FORCED_AIMS = {"harmful.forced.refused": 1, "reasoning.forced.correct": 1}
+FORCED_THOUGHT_AIMS = {"harmful.forced_thought.refused": 1, "reasoning.forced_thought.correct": 1}
 _SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 

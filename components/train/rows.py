@@ -88,14 +88,16 @@ def read_prompts(
 ) -> Reading:
     """Return every prompt in every form as token ids, without those that are too long.
 
-    Where the template itself opens a thought, the form served is the forced one. Raises
+    Where the template itself opens a thought, the form served has the forced thought. Raises
     `TrainingError` where all are too long.
     """
     asked = (Form.SERVED,) if opens_thought(tokenizer) else tuple(dict.fromkeys(forms))
     reading: Reading = {}
     for form in asked:
-        forced = form is Form.FORCED
-        ids = {p.id: tuple(render_prompt(tokenizer, p.text, force_thought=forced)) for p in prompts}
+        forced = form is Form.FORCED_THOUGHT
+        ids = {
+            p.id: tuple(render_prompt(tokenizer, p.text, forced_thought=forced)) for p in prompts
+        }
         reading[form] = {key: tokens for key, tokens in ids.items() if len(tokens) <= max_tokens}
         if long := len(ids) - len(reading[form]):
             log.info("left out %d prompts of more than %d tokens", long, max_tokens)

@@ -60,8 +60,8 @@ class TrainSettings(Section):
     forms: tuple[PlainForm, ...] = Field(
         (Form.SERVED,),
         min_length=1,
-        description="how prompts are put in training: served, as the template puts them; forced, "
-        "with the thought opened by the prompt",
+        description="how prompts are put in training: served, as the template puts them; "
+        "forced_thought, with the thought opened by the prompt",
     )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
         24, description="tokens of the teacher's own refusal on the harmful side; 0: prompt only"

@@ -33,9 +33,9 @@ class Reader:
 
     def render(self, text: str, form: Form) -> tuple[int, ...]:
         """Return the token ids of a prompt as this reader reads it."""
-        forced = form is Form.FORCED
+        forced = form is Form.FORCED_THOUGHT
         return tuple(
-            render_prompt(self.tokenizer, text, reminder=self.reminder, force_thought=forced)
+            render_prompt(self.tokenizer, text, reminder=self.reminder, forced_thought=forced)
         )
 
 

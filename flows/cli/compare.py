@@ -22,8 +22,8 @@ METRICS = {
     "harmful.refused": "refuses harmful",
     # In the thought or in the answer: a thought that the token limit cuts off has no answer.
     "harmful.either.complied": "complies with harmful",
-    "harmful.forced.refused": "refuses harmful, thought forced",
-    "harmful.forced.either.complied": "complies, thought forced",
+    "harmful.forced_thought.refused": "refuses harmful, thought forced",
+    "harmful.forced_thought.either.complied": "complies, thought forced",
     "borderline.refused": "refuses borderline",
     "benign.refused": "refuses benign",
     "reasoning.correct": "reasoning correct",

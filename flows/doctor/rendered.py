@@ -69,7 +69,7 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
 def _forms(profile: Profile, suites: Mapping[str, Suite]) -> list[Form]:
     """Return the forms in which the profile puts prompts, each once."""
     forms = [Form.SERVED, *profile.train.forms]
-    forms += [Form.FORCED] if profile.evaluate.force_think else []
+    forms += [Form.FORCED_THOUGHT] if profile.evaluate.forced_thought else []
     forms += profile.evaluate.attacks
     forms += [form for suite in suites.values() for form in suite.attacks]
     return list(dict.fromkeys(forms))

@@ -36,8 +36,8 @@ class Asked:
 def asked_of(profile: Profile, suites: Mapping[str, Suite]) -> list[Asked]:
     """Return what every arm is asked: the profile's own test prompts and `suites`, in all forms.
 
-    `evaluate.force_think` counts as one form more, although with a template that opens the thought
-    itself it is none.
+    `evaluate.forced_thought` counts as one form more, although with a template that opens the
+    thought itself it is none.
     """
     evaluate = profile.evaluate
     found: list[Asked] = []
@@ -61,7 +61,7 @@ def _in_all_forms(
     plain: Asked, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[Attack, ...] = ()
 ) -> Iterator[Asked]:
     """Yield a suite's forms; `plain` counts its prompts, `attacks` are the suite's own."""
-    for _ in range(2 if evaluate.force_think else 1):
+    for _ in range(2 if evaluate.forced_thought else 1):
         yield replace(plain, completions=plain.completions * samples)
     if plain.role is Role.HARMFUL:
         drawn = min(plain.completions, evaluate.attack_prompts) * samples

@@ -48,7 +48,7 @@ def validation_examiner(
     _check_roles(rows, section.max_new_tokens)
     limited = {role: size for role, size in sizes.items() if role in section.max_new_tokens}
     drawn = sample(rows, limited, seed)
-    exam = Exam.of(section, drawn, seed=seed, force_think=Form.FORCED in forms)
+    exam = Exam.of(section, drawn, seed=seed, forced_thought=Form.FORCED_THOUGHT in forms)
     return Examiner.of(exam, section)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from components.core.intervals import RateFigure
+from components.core.metric_names import Metric
 from components.core.vocabulary import Form, Role
 from components.studies.tune.trials import Trial
 
@@ -15,7 +16,7 @@ _DIGITS = 9  # a difference of rates is rounded, so that 0.05 - 0.02 is no more 
 
 def by_form(rates: Rates, role: Role, measure: str) -> dict[str, RateFigure]:
     """Return a measure's figures in every prompt form that was asked, by metric."""
-    names = [f"{role}{'.forced' * (form is Form.FORCED)}.{measure}" for form in Form]
+    names = [str(Metric(role, measure, form)) for form in (Form.SERVED, Form.FORCED_THOUGHT)]
     return {name: rates[name] for name in names if name in rates}
 
 

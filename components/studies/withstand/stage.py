@@ -133,7 +133,7 @@ def _inquiry(
 ) -> Inquiry:
     validation = prompts.rows(split=Split.VALIDATION)
     test, tried = (
-        Exam.of(settings, draw(rows, count, seed), seed=seed, force_think=False)
+        Exam.of(settings, draw(rows, count, seed), seed=seed, forced_thought=False)
         for rows, count in (
             (prompts.own_test(), section.prompts),
             (validation, section.validation_prompts),

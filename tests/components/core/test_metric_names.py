@@ -30,17 +30,21 @@ def test_names_differ_and_leave_out_what_is_plain():
 @pytest.mark.parametrize(
     "name",
     ["", "harmful", "harmful.", ".refused", "harmful.odd", "harmful.thought.correct", "a b.refused",
-     "harmful.thought.forced.refused", "harmful.refused.forced", "../x.refused", "Harmful.refused"],
+     "harmful.thought.forced_thought.refused", "harmful.refused.forced_thought",
+     "../x.refused", "Harmful.refused"],
 )  # fmt: skip
 def test_other_names_are_refused_with_what_there_is(name):
-    with pytest.raises(ValueError, match=r"SUITE\[\.FORM\]\[\.VIEW\]\.MEASURE.*forced.*refused"):
+    with pytest.raises(
+        ValueError, match=r"SUITE\[\.FORM\]\[\.VIEW\]\.MEASURE.*forced_thought.*fused"
+    ):
         Metric.parse(name)
 
 
 def test_the_order_is_by_role_then_form_then_part_then_measure():
     names = [
-        "harmful.refused", "harmful.complied", "harmful.thought.refused", "harmful.forced.refused",
-        "benign.refused", "reasoning.correct", "aime.correct", "xstest.refused",
+        "harmful.refused", "harmful.complied", "harmful.thought.refused",
+        "harmful.forced_thought.refused", "benign.refused", "reasoning.correct", "aime.correct",
+        "xstest.refused",
     ]  # fmt: skip
     assert in_order(reversed(names)) == names
 

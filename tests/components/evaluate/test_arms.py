@@ -23,7 +23,7 @@ def test_swapped_adapters_leave_nothing_behind(
     tmp_path, random_models, random_prompts, random_adapter
 ):
     asked = random_prompts.rows(split=Split.TEST, role=Role.BENIGN)[:6]
-    exam = Exam.of(SECTION, asked, seed=0, force_think=False)
+    exam = Exam.of(SECTION, asked, seed=0, forced_thought=False)
 
     with warnings.catch_warnings(), FinishedRequests(tmp_path / "finished.jsonl") as finished:
         warnings.filterwarnings("error", message=".*second time.*")
@@ -46,7 +46,7 @@ def test_a_template_that_opens_the_thought(tmp_path, random_prompts):
     template = TEMPLATE.replace("<|assistant|>{% endif", "<|assistant|><think>{% endif")
     folder = write_checkpoint(tmp_path / "opens", template=template)
     (prompt,) = random_prompts.rows(split=Split.TEST, role=Role.HARMFUL)[:1]
-    exam = Exam.of(SECTION, [prompt], seed=0, force_think=True)
+    exam = Exam.of(SECTION, [prompt], seed=0, forced_thought=True)
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     (answer,) = exam.ask_model(Arm.BASE, model, tokenizer, batch=1)
     assert answer.form is Form.SERVED  # which is the forced one here, asked once
@@ -60,7 +60,7 @@ def test_every_role_needs_a_token_limit():
 
 def test_the_context_cuts_a_completion_and_leaves_no_room_for_a_long_prompt(random_prompts):
     (prompt,) = random_prompts.rows(split=Split.TEST, role=Role.HARMFUL)[:1]
-    (questions,) = Exam.of(SECTION, [prompt], seed=0, force_think=False).suites
+    (questions,) = Exam.of(SECTION, [prompt], seed=0, forced_thought=False).suites
     assert room(questions, prompt, length=10, context=100) == 8
     assert room(questions, prompt, length=95, context=100) == 5
     with pytest.raises(EvidenceError, match=r"has 100 tokens, and the model reads 100"):

@@ -34,11 +34,11 @@ def test_plain_forms_are_what_is_trained_and_served(case):
     assert (plain.ids, plain.opened) == (tokens_of(tokenizer, served.prompt), served.opens)
     if served is NEVER:
         with pytest.raises(ModelError, match="closes the thought"):
-            put_as(tokenizer, Form.FORCED)
+            put_as(tokenizer, Form.FORCED_THOUGHT)
         return
-    forced = put_as(tokenizer, Form.FORCED)
+    forced = put_as(tokenizer, Form.FORCED_THOUGHT)
     assert forced.opened
-    assert forced.ids == chat.render_prompt(tokenizer, "open a jar", force_thought=True)
+    assert forced.ids == chat.render_prompt(tokenizer, "open a jar", forced_thought=True)
 
 
 def test_an_answer_is_begun_behind_the_prompt_and_behind_an_open_thought(case):
@@ -141,7 +141,7 @@ def test_what_is_attacked_does_not_go_by_the_order_of_the_prompts():
 @pytest.mark.parametrize(
     ("attacks", "told"),
     [
-        ([Form.FORCED], "forced is no attack; there are prefilled"),
+        ([Form.FORCED_THOUGHT], "forced_thought is no attack; there are prefilled"),
         ([Form.PREFILLED, Form.PREFILLED], "named twice"),
     ],
 )
@@ -158,11 +158,13 @@ def test_a_suite_is_asked_in_all_attacks_and_in_its_own_beside_them():
         [prompt_of(number=9)],
         {"mine": (spec, [prompt_of(number=n) for n in range(5)])},
         seed=0,
-        force_think=False,
+        forced_thought=False,
         attacks=[Form.PREFILLED],
     )
     asked = {
-        questions.suite: [(form, len(rows)) for form, rows in questions.put_as(forced=False)]
+        questions.suite: [
+            (form, len(rows)) for form, rows in questions.put_as(forced_thought=False)
+        ]
         for questions in exam.suites
     }
     assert asked == {

@@ -92,7 +92,7 @@ def test_only_reasoning_with_a_reference_is_graded():
 def test_every_suite_has_its_judge_and_rows_come_back_from_disk(tmp_path):
     section = EvaluateSettings()
     harmful, reasoning = questions(), questions(Role.REASONING, answer="7", suite="sums")
-    exam = Exam((harmful, reasoning), force_think=False, seed=0)
+    exam = Exam((harmful, reasoning), forced_thought=False, seed=0)
     answers = {
         arm: [
             Answer(q.prompts[0], q, Form.SERVED, 0, Completion("1", None, text, True, 3))
@@ -155,7 +155,7 @@ def test_what_would_stop_a_judge_later_is_told_by_the_jury(
 ):
     monkeypatch.delenv("SAFEREACT_JUDGE_URL", raising=False)
     section = EvaluateSettings.model_validate({"judges": {"mine": judge}})
-    exam = Exam((questions(Role(role), judge="mine"),), force_think=False, seed=0)
+    exam = Exam((questions(Role(role), judge="mine"),), forced_thought=False, seed=0)
     with pytest.raises(error, match=told), KeptVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
         Jury.of(exam, section, verdicts)
 
@@ -163,7 +163,7 @@ def test_what_would_stop_a_judge_later_is_told_by_the_jury(
 def test_labelled_cases_of_other_roles_are_told_by_the_jury(tmp_path):
     judge = {"kind": "harmbench", "model": str(write_guard(tmp_path / "guard", "harmbench"))}
     section = EvaluateSettings.model_validate({"judges": {"mine": judge}})
-    exam = Exam((questions(judge="mine"),), force_think=False, seed=0)
+    exam = Exam((questions(judge="mine"),), forced_thought=False, seed=0)
     benign = [LabelledCase(Case("x", "y", View.ANSWER, Role.BENIGN), C, "test")]
     with KeptVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
         jury = Jury.of(exam, section, verdicts)
@@ -175,4 +175,4 @@ def test_labelled_cases_of_other_roles_are_told_by_the_jury(tmp_path):
 def test_a_judge_that_nobody_described_is_refused_before_anything_is_asked():
     section = EvaluateSettings(judged_by={"harmful": "oracle"})
     with pytest.raises(ConfigError, match=r"unknown judge 'oracle'.*rules"):
-        Exam.of(section, questions().prompts, seed=0, force_think=False)
+        Exam.of(section, questions().prompts, seed=0, forced_thought=False)

@@ -41,6 +41,6 @@ def test_samples_of_a_prompt_count_as_their_mean_and_foreign_prompts_not_at_all(
 def test_forms_are_told_apart_and_an_arm_without_pairs_has_no_shift():
     found = shifts(
         post_trained=rows(Arm.POST_TRAINED, 1, 2),
-        restored=rows(Arm.RESTORED, 1, 2) + rows(Arm.RESTORED, 9, 9, form=Form.FORCED),
+        restored=rows(Arm.RESTORED, 1, 2) + rows(Arm.RESTORED, 9, 9, form=Form.FORCED_THOUGHT),
     )
     assert [(shift.form, shift.low, shift.high) for shift in found] == [(Form.SERVED, 0, 0)]

@@ -50,10 +50,10 @@ def test_rates_of_an_arm():
 
 
 def test_forced_rows_are_measured_apart():
-    rows = [row(1, R), row(1, C, C, form=Form.FORCED)]
+    rows = [row(1, R), row(1, C, C, form=Form.FORCED_THOUGHT)]
     counts = counts_of(rows)
     assert counts["harmful.refused"] == {"1": (True,)}
-    assert counts["harmful.forced.refused"] == {"1": (False,)}
+    assert counts["harmful.forced_thought.refused"] == {"1": (False,)}
 
 
 def test_the_samples_of_a_prompt_stay_together():

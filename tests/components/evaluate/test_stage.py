@@ -26,7 +26,7 @@ def section(**changes):
         "prompts": {"harmful": 8, "borderline": 5, "benign": 8, "reasoning": 100},
         "max_new_tokens": dict.fromkeys(Role, 8),
         "batch": 8,
-        "force_think": True,
+        "forced_thought": True,
     }
     return EvaluateSettings.model_validate({**settings, **changes})
 
@@ -42,11 +42,11 @@ def test_every_arm_answers_the_same_prompts(evidence):
     asked = {}
     for row in rows:
         asked.setdefault((row["arm"], row["form"]), []).append(row["prompt_id"])
-    assert set(asked) == {(arm, form) for arm in OWN_ARMS for form in ("served", "forced")}
+    assert set(asked) == {(arm, form) for arm in OWN_ARMS for form in ("served", "forced_thought")}
     assert len({tuple(ids) for ids in asked.values()}) == 1
     assert len(rows) == 8 * (8 + 5 + 8 + 12)  # reasoning has 12, all are used
     assert {row["outcome_answer"] for row in rows} <= {"refused", "complied", "neither"}
-    forced = [row for row in rows if row["form"] == "forced"]
+    forced = [row for row in rows if row["form"] == "forced_thought"]
     assert all(row["thought"] is not None for row in forced)
     assert all((row["correct"] is None) == (row["role"] != "reasoning") for row in rows)
 
@@ -64,7 +64,7 @@ def test_evidence_names_what_it_is_about(evidence, random_prompts, random_models
             assert sum(shares) == pytest.approx(1)
         assert rates["harmful.refused"].n == 8
         assert rates["reasoning.correct"].n == 12
-        assert rates["benign.forced.think"].rate == 1
+        assert rates["benign.forced_thought.think"].rate == 1
     assert evidence.roles == {role.value: role for role in Role}
     assert set(evidence.judges) == set(evidence.roles)
     asked = {(shift.arm, shift.suite, shift.form) for shift in evidence.lengths}

@@ -284,7 +284,10 @@ def more_samples(rows: list[Row]) -> list[Row]:
 
 
 def another_form(rows: list[Row]) -> list[Row]:
-    return [*rows, *(replace(row, form=Form.FORCED) for row in rows if is_of(row, Role.HARMFUL))]
+    return [
+        *rows,
+        *(replace(row, form=Form.FORCED_THOUGHT) for row in rows if is_of(row, Role.HARMFUL)),
+    ]
 
 
 def swap_arms(rows: list[Row]) -> list[Row]:
@@ -329,7 +332,7 @@ def without_an_arm(rows: list[Row]) -> list[Row]:
         (drop_worst, "stated as nothing, and it is 'there'"),
         (repeat_best, "restored completions"),
         (more_samples, "sample 1: is stated as 'there'"),
-        (another_form, "forced, prompt .* is stated as 'there'"),
+        (another_form, "forced_thought, prompt .* is stated as 'there'"),
         (swap_arms, "arms"),
         (other_prompt, "prompt 0000000000000000"),
         (other_role_of_rows, "role is stated as 'benign'"),

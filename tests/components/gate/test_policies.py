@@ -90,7 +90,7 @@ def test_every_measure_of_every_suite_and_form_may_be_asked_for():
     for view in View:
         part = "" if view is View.ANSWER else f"{view}."
         for measure in measures(view):
-            for place in ("harmful", "xstest.forced", "my-own.role-play"):
+            for place in ("harmful", "xstest.forced_thought", "my-own.role-play"):
                 name = f"{place}.{part}{measure}"
                 assert rule(metric=name).metric == name
     assert rule(metric="xstest.refused", **AGAINST, confidence=0.99).confidence == 0.99

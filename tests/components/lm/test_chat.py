@@ -48,9 +48,9 @@ def test_a_reminder_stands_before_the_text_in_the_same_turn(tokenizer):
 
 
 def test_a_forced_thought_is_opened_once(tokenizer, opening):
-    forced = chat.render_prompt(tokenizer, "a", force_thought=True)
+    forced = chat.render_prompt(tokenizer, "a", forced_thought=True)
     assert tokens(tokenizer, forced)[-2:] == ["<think>", "\n"]
-    assert chat.render_prompt(opening, "a") == chat.render_prompt(opening, "a", force_thought=True)
+    assert chat.render_prompt(opening, "a") == chat.render_prompt(opening, "a", forced_thought=True)
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, STRIPPING])

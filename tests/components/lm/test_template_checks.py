@@ -175,7 +175,7 @@ def test_a_completion_comes_back_in_its_parts(name, marks):
 def test_a_forced_thought_is_in_the_models_own_marks(name):
     tokenizer = real(name)
     served = tokenizer.decode(chat.render_prompt(tokenizer, "a"))
-    forced = tokenizer.decode(chat.render_prompt(tokenizer, "a", force_thought=True))
+    forced = tokenizer.decode(chat.render_prompt(tokenizer, "a", forced_thought=True))
     begins = turns_of(tokenizer).thoughts.begins
     assert forced == (served if name == "r1" else served + begins)
     ends = frozenset([turns_of(tokenizer).end])

@@ -151,9 +151,9 @@ def test_a_forced_thought_is_opened_once(case):
     tokenizer, served = case
     if served is SERVED["never-thinks"]:
         with pytest.raises(ModelError, match="closes the thought in the prompt"):
-            chat.render_prompt(tokenizer, "open a jar", force_thought=True)
+            chat.render_prompt(tokenizer, "open a jar", forced_thought=True)
         return
-    forced = chat.render_prompt(tokenizer, "open a jar", force_thought=True)
+    forced = chat.render_prompt(tokenizer, "open a jar", forced_thought=True)
     opened = served.prompt if served.opens else f"{served.prompt}<think>\n"
     assert forced == tokens_of(tokenizer, opened)
     assert forced.count(tokenizer.convert_tokens_to_ids("<think>")) == 1

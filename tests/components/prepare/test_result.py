@@ -38,7 +38,7 @@ def test_much_of_the_wording_marks_by_itself():
     ("metric", "marked"),
     [
         ("mine.correct", True),
-        ("mine.forced.thought.complied", True),
+        ("mine.forced_thought.thought.complied", True),
         ("mine", True),
         ("mines.correct", False),
         ("evidence", False),

@@ -103,7 +103,10 @@ def test_a_suite_has_the_files_name_and_the_defaults(tmp_path: Path):
         (MINIMAL.replace("columns:", "patterns: {answer: '('}, columns:"), "does not compile"),
         (MINIMAL.replace("columns:", "drop: '(', columns:"), "does not compile"),
         (MINIMAL + "attacks: [role-play]\n", "(role-play) are put to harmful prompts, and these"),
-        (HARMFUL + "attacks: [forced]\n", "forced is no attack; there are prefilled"),
+        (
+            HARMFUL + "attacks: [forced_thought]\n",
+            "forced_thought is no attack; ",
+        ),
         (HARMFUL + "attacks: [shouted]\n", "attacks.0"),
         (HARMFUL + "attacks: [prefilled, prefilled]\n", "an attack is named twice"),
         ("- a\n", "mapping"),

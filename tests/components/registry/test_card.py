@@ -89,7 +89,7 @@ def test_the_summary_names_the_checkpoint_and_the_figures(tmp_path):
 def test_what_nobody_measured_has_no_row(tmp_path):
     release = gather_release(write_all(repository(tmp_path)))
     card = write_card(release, name="demo-safety", root=ROOT)
-    assert ".forced." not in card and "| – |" not in card
+    assert ".forced_thought." not in card and "| – |" not in card
 
 
 def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(tmp_path):

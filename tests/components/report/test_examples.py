@@ -69,7 +69,7 @@ def test_outcomes_in_words(prompts, rows):
 def test_no_rows_no_examples_and_forced_thoughts_are_left_out(prompts, rows):
     assert choose(prompts, []) == {}
     assert choose(prompts, rows, count=0) == {}
-    assert choose(prompts, [{**row, "form": "forced"} for row in rows]) == {}
+    assert choose(prompts, [{**row, "form": "forced_thought"} for row in rows]) == {}
 
 
 def test_a_row_of_an_unknown_prompt_is_an_error(prompts, rows):

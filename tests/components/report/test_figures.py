@@ -103,13 +103,13 @@ def test_panels_carry_the_thresholds_of_rules_on_the_restored_arm_alone(good):
 
 def test_a_forced_thought_is_a_panel_where_it_was_measured(good):
     rates = {
-        arm: {**rates, "harmful.forced.refused": rates["harmful.refused"]}
+        arm: {**rates, "harmful.forced_thought.refused": rates["harmful.refused"]}
         for arm, rates in good.evidence.rates.items()
     }
     evidence = good.evidence.model_copy(update={"rates": rates})
-    assert panels(evidence, good.decision)[-1].metric == "harmful.forced.refused"
+    assert panels(evidence, good.decision)[-1].metric == "harmful.forced_thought.refused"
     found = metrics(evidence, compared=True)
-    assert found["harmful, thought forced"] == ["harmful.forced.refused"]
+    assert found["harmful, thought forced"] == ["harmful.forced_thought.refused"]
 
 
 def test_metrics_and_comparisons_are_grouped_in_a_fixed_order(good):

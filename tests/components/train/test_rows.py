@@ -122,16 +122,16 @@ def test_a_refusal_in_thought_or_answer_counts(reader, thought, response, expect
 
 
 def test_every_form_is_read_once(reader, tmp_path):
-    forms = (Form.FORCED, Form.SERVED, Form.FORCED)
+    forms = (Form.FORCED_THOUGHT, Form.SERVED, Form.FORCED_THOUGHT)
     ask = prompt(1, Role.HARMFUL)
     read = read_prompts(reader.tokenizer, [ask], forms=forms, max_tokens=64)
-    assert list(read) == [Form.FORCED, Form.SERVED]
-    served, forced = (read[form][ask.id] for form in (Form.SERVED, Form.FORCED))
-    assert list(forced) == render_prompt(reader.tokenizer, ask.text, force_thought=True)
+    assert list(read) == [Form.FORCED_THOUGHT, Form.SERVED]
+    served, forced = (read[form][ask.id] for form in (Form.SERVED, Form.FORCED_THOUGHT))
+    assert list(forced) == render_prompt(reader.tokenizer, ask.text, forced_thought=True)
     assert forced[: len(served)] == served and len(forced) > len(served)
 
     opening = load_tokenizer(write_checkpoint(tmp_path, template=f"{STRIPPING}<think>"))
-    (only,) = read_prompts(opening, [ask], forms=(Form.FORCED,), max_tokens=64).items()
+    (only,) = read_prompts(opening, [ask], forms=(Form.FORCED_THOUGHT,), max_tokens=64).items()
     assert only == (Form.SERVED, {ask.id: tuple(render_prompt(opening, ask.text))})
 
 
@@ -146,8 +146,8 @@ def test_only_refusals_are_kept():
 )
 def test_too_few_refusals_stop(refused, waived):
     rows = [Row(str(i), (1,), (2,)) for i in range(12)]
-    with pytest.raises(TrainingError, match=f"refuses {sum(refused)} of 12 .* the form forced"):
-        keep_refusals(rows, refused, form=Form.FORCED, waived=waived)
+    with pytest.raises(TrainingError, match=f"refuses {sum(refused)} of 12 .* form forced_thought"):
+        keep_refusals(rows, refused, form=Form.FORCED_THOUGHT, waived=waived)
 
 
 def test_a_waived_teacher_that_refuses_nothing_keeps_all_rows(caplog):

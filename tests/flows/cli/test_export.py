@@ -27,7 +27,7 @@ from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.hostile import steering
 from tests.releases import leak
 
-NAMES = ("harmful", "harmful.forced", "sums")
+NAMES = ("harmful", "harmful.forced_thought", "sums")
 
 
 @pytest.fixture(scope="module")

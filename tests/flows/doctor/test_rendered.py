@@ -27,7 +27,7 @@ def profile(project: Workspace) -> Profile:
         write_checkpoint(project.root / name, seed=seed)
     loaded = load_profile(project.profile_file)
     forms = (Form.PREFILLED, Form.UNTHINKING, Form.MANY_SHOT)
-    evaluate = loaded.evaluate.model_copy(update={"attacks": forms, "force_think": True})
+    evaluate = loaded.evaluate.model_copy(update={"attacks": forms, "forced_thought": True})
     return loaded.model_copy(update={"models": PAIR, "evaluate": evaluate})
 
 
@@ -42,9 +42,14 @@ def test_each_form_of_the_profile_is_shown_as_the_model_reads_it(profile, projec
         profile, project, TEMPLATE.replace("<|assistant|>{%", "<|assistant|>\x1b[31m{%")
     )
     told = {finding.subject: finding.told for finding in findings}
-    assert {"prompt, served", "prompt, forced", "prompt, prefilled", "completion"} <= told.keys()
+    assert {
+        "prompt, served",
+        "prompt, forced_thought",
+        "prompt, prefilled",
+        "completion",
+    } <= told.keys()
     assert "<|user|>" in told["prompt, served"]
-    assert told["prompt, forced"].rstrip("↵ ").endswith("<think>")
+    assert told["prompt, forced_thought"].rstrip("↵ ").endswith("<think>")
     assert "</think>" in told["prompt, unthinking"]
     assert told["completion"].endswith("<|end|>")
     assert not any(steering(line) for line in told.values())

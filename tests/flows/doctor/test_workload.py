@@ -44,13 +44,13 @@ def test_the_profiles_own_prompts_by_role(profile):
         max_new_tokens={Role.HARMFUL: 8, Role.BENIGN: 9},
         judged_by={Role.BENIGN: "guard"},
         attacks=(),
-        force_think=False,
+        forced_thought=False,
     )
     assert asked_of(own, {}) == [
         Asked(Role.HARMFUL, "rules", 20, 100, 8),
         Asked(Role.BENIGN, "guard", 30, 100, 9),
     ]
-    forced = asked_of(changed(own, force_think=True), {})
+    forced = asked_of(changed(own, forced_thought=True), {})
     assert [one.completions for one in forced] == [20, 20, 30, 30]
 
 
@@ -60,7 +60,7 @@ def test_attacks_are_put_to_harmful_prompts_alone_and_to_so_many(profile):
         prompts={Role.HARMFUL: 20, Role.BENIGN: 30},
         attacks=(Form.PREFILLED, Form.MANY_SHOT),
         attack_prompts=5,
-        force_think=False,
+        forced_thought=False,
     )
     harmful = [one for one in asked_of(attacked, {}) if one.role is Role.HARMFUL]
     assert [one.completions for one in harmful] == [20, 5, 5]
@@ -70,7 +70,7 @@ def test_attacks_are_put_to_harmful_prompts_alone_and_to_so_many(profile):
 
 
 def test_named_suites_with_their_samples_and_their_own_attacks(profile):
-    plain = changed(profile, attacks=(Form.PREFILLED,), attack_prompts=5, force_think=False)
+    plain = changed(profile, attacks=(Form.PREFILLED,), attack_prompts=5, forced_thought=False)
     own = len(asked_of(plain, {}))
     suites = {
         "h": suite(Role.HARMFUL, prompts=7, attacks=[Form.PREFILLED, Form.ROLE_PLAY]),
@@ -91,7 +91,7 @@ def test_the_champion_is_an_arm_more_where_it_is_asked(profile):
 
 
 def test_every_attack_is_counted(profile):
-    every = changed(profile, attacks=ATTACKS, prompts={Role.HARMFUL: 9}, force_think=False)
+    every = changed(profile, attacks=ATTACKS, prompts={Role.HARMFUL: 9}, forced_thought=False)
     assert len(asked_of(every, {})) == 1 + len(ATTACKS)
 
 
@@ -104,7 +104,7 @@ def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
         prompts=dict.fromkeys(Role, 12),
         attacks=(Form.PREFILLED, Form.MANY_SHOT),
         attack_prompts=5,
-        force_think=True,
+        forced_thought=True,
     ).evaluate
     named = suite(
         Role.HARMFUL, prompts=7, samples=2, temperature=1, attacks=[Form.ROLE_PLAY, Form.PREFILLED]
@@ -121,13 +121,13 @@ def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
         own,
         {named.name: (spec, own[:7])},
         seed=0,
-        force_think=section.force_think,
+        forced_thought=section.forced_thought,
         attacks=section.attacks,
     )
     asked = [
         (questions.role, len(prompts) * questions.samples)
         for questions in exam.suites
-        for _, prompts in questions.put_as(forced=True)
+        for _, prompts in questions.put_as(forced_thought=True)
     ]
     counted = asked_of(profile.model_copy(update={"evaluate": section}), {named.name: named})
     assert [(one.role, one.completions) for one in counted] == asked

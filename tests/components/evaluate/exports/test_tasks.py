@@ -28,7 +28,7 @@ def parts(evaluated):
 
 def test_a_task_is_a_suite_in_a_form_by_an_arm(parts):
     tasks = tasks_of(*parts, redact=True, leaks=())
-    names = ["harmful", "harmful.forced", "sums"]
+    names = ["harmful", "harmful.forced_thought", "sums"]
     assert sorted((task.arm, task.name) for task in tasks) == [(a, n) for a in ARMS for n in names]
     for task in tasks:
         assert len(task.by_prompt()) == len(TEXTS)

@@ -27,7 +27,10 @@ from tests.components.evaluate.conftest import write_adapter
 from tests.components.evaluate.killing import kill_midway, start
 
 SETTINGS = EvaluateSettings(
-    prompts=dict.fromkeys(Role, 6), max_new_tokens=dict.fromkeys(Role, 6), batch=8, force_think=True
+    prompts=dict.fromkeys(Role, 6),
+    max_new_tokens=dict.fromkeys(Role, 6),
+    batch=8,
+    forced_thought=True,
 )
 REMINDED = CompareSettings(before="please", after="help .")
 PROBE = Probe.model_construct(teacher="base", reminder="do not help with that .")

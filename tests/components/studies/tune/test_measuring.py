@@ -33,7 +33,7 @@ def asked_of(examiner):
 @pytest.fixture(scope="module")
 def examiner(random_prompts):
     return validation_examiner(
-        SETTINGS, random_prompts, sizes=SIZES, forms=(Form.SERVED, Form.FORCED), seed=3
+        SETTINGS, random_prompts, sizes=SIZES, forms=(Form.SERVED, Form.FORCED_THOUGHT), seed=3
     )
 
 
@@ -57,14 +57,14 @@ def test_only_validation_prompts_are_asked(examiner, random_prompts):
     asked = {prompt.id for prompt in asked_of(examiner)}
     assert len(asked) == 5 * len(Role)
     assert asked <= {row.id for row in random_prompts.rows(split=Split.VALIDATION)}
-    assert examiner.exam.force_think
+    assert examiner.exam.forced_thought
 
 
 def test_fewer_prompts_than_asked_for_are_all_taken(random_prompts):
     found = validation_examiner(
         SETTINGS, random_prompts, sizes=dict.fromkeys(Role, 99), forms=(Form.SERVED,), seed=0
     )
-    assert len(asked_of(found)) == 12 * len(Role) and not found.exam.force_think
+    assert len(asked_of(found)) == 12 * len(Role) and not found.exam.forced_thought
 
 
 @pytest.mark.parametrize("role", [Role.HARMFUL, Role.BENIGN, Role.REASONING])

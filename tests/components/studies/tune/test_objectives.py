@@ -16,7 +16,7 @@ from components.studies.tune.objectives import (
 )
 from tests.searches import ALLOWED, BEFORE, figure, rates, trial
 
-FORCED = rates(7, 90, refused=80, benign=4, form=".forced")
+FORCED = rates(7, 90, refused=80, benign=4, form=".forced_thought")
 
 
 def best(*trials):
@@ -41,8 +41,8 @@ def test_excess_is_what_is_refused_beyond_before_and_beyond_what_is_allowed():
 
 
 def test_reasoning_loss_is_that_of_the_form_that_lost_most():
-    before = {**rates(0, 98), **rates(0, 95, form=".forced")}
-    after = {**rates(0, 99), **rates(0, 92, form=".forced")}
+    before = {**rates(0, 98), **rates(0, 95, form=".forced_thought")}
+    after = {**rates(0, 99), **rates(0, 92, form=".forced_thought")}
     assert reasoning_loss(after, before) == 0.03
     assert reasoning_loss(before, after) == 0.01
 
