@@ -13,7 +13,7 @@ from prefect.states import Completed, State
 from components.core.errors import RegistryError
 from components.core.paths import find_root
 from components.core.untrusted_text import for_markdown, for_terminal
-from components.registry.ledger import Entry
+from components.registry.history import Entry
 from components.registry.mlflow_registry import CANDIDATE, Registry
 from components.registry.promotion import promote as make_champion
 from components.registry.promotion import status

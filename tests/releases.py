@@ -16,7 +16,7 @@ from components.evaluate.arms import meet
 from components.evaluate.result import Champion, CutFigure, Evidence
 from components.gate.decision import make_decision
 from components.gate.overrides import read_overrides
-from components.gate.policies import load_policy
+from components.gate.policy_files import load_policy
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, Override, Word
 from components.judges.result import Usage

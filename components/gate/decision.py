@@ -13,7 +13,7 @@ from typing import Any
 from components.core.errors import EvidenceError
 from components.core.mismatches import mismatches
 from components.evaluate.result import Evidence
-from components.gate.outcomes import champion_behind, decide
+from components.gate.checks import champion_behind, decide
 from components.gate.overrides import apply_overrides
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, Override, RuleOutcome, Word

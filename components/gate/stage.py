@@ -10,9 +10,9 @@ from components.core.storage import digest_folder
 from components.evaluate.result import Evidence
 from components.evaluate.settings import EvaluateSettings
 from components.gate.decision import make_decision
-from components.gate.outcomes import bindings
+from components.gate.checks import bindings
 from components.gate.overrides import read_overrides
-from components.gate.policies import load_policy, policy_file
+from components.gate.policy_files import load_policy, policy_file
 from components.gate.recount import recount
 from components.gate.result import Decision
 from components.gate.settings import GateSettings

@@ -8,7 +8,7 @@ from components.core.intervals import RateFigure
 from components.core.untrusted_text import for_markdown, for_terminal
 from components.core.vocabulary import Arm
 from components.prepare.result import footnotes, mark, repeats
-from components.registry.lineage import Release
+from components.registry.release import Release
 
 HEADLINE = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
 TEMPLATE = Path("mlflow") / "model_card.md.j2"

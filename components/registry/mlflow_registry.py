@@ -18,7 +18,7 @@ from components.core.errors import EvidenceError, RegistryError
 from components.core.paths import ADAPTER, Workspace
 from components.core.storage import digest_folder
 from components.registry.entries import LoggedModel, Measured, Model, Run, Version
-from components.registry.lineage import check_adapter_files
+from components.registry.release import check_adapter_files
 from components.registry.mlflow_client import (
     address_of,
     again,

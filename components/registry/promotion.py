@@ -15,17 +15,10 @@ from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.gate.overrides import check_overrides
 from components.registry.bindings import check_current, found_beside, policy_in_force
-from components.registry.champions import check_champion
+from components.registry.champion import check_champion
 from components.registry.entries import Model, Version
-from components.registry.ledger import (
-    PROMOTED,
-    ROLLED_BACK,
-    Entry,
-    decode,
-    earlier_champions,
-    new_entry,
-)
-from components.registry.lineage import told_figures
+from components.registry.history import (PROMOTED, ROLLED_BACK, Entry, decode, earlier_champions, new_entry)
+from components.registry.release import told_figures
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.moves import Ledger, follow, look_still, move
 from components.registry.recount import recount_beside

@@ -13,9 +13,9 @@ from components.core import paths as names
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.registry.card import summarise, write_card
-from components.registry.champions import check_champion
+from components.registry.champion import check_champion
 from components.registry.entries import Measured
-from components.registry.lineage import Release, gather_release
+from components.registry.release import Release, gather_release
 from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Registry
 from components.registry.verification import CARD, OF_ALL, POLICY, evidence_tags, verify_version
 

@@ -22,7 +22,7 @@ from components.gate.result import Decision
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.registry.entries import Model, Version
-from components.registry.ledger import champions, decode
+from components.registry.history import champions, decode
 from components.registry.mlflow_registry import CHAMPION, EVIDENCE, Registry
 from components.train.result import Adapter
 

@@ -12,7 +12,7 @@ from components.core.documents import read_yaml
 from components.core.errors import ConfigError
 from components.core.launcher import divides_model
 from components.core.paths import POLICIES, STAGES, Workspace
-from components.gate.policies import check_fits
+from components.gate.policy_files import check_fits
 from components.judges.settings import GuardJudge
 from components.models.settings import Shape
 from components.profile import Profile, load_profile

@@ -38,7 +38,7 @@ def bring_champion(workspace: Workspace) -> bool:
     keep_folder(workspace.champion)
     if not measures_champion(workspace):
         return False
-    from components.registry.champions import fetch_champion
+    from components.registry.champion import fetch_champion
     from components.registry.mlflow_registry import Registry
 
     name = load_profile(workspace.profile_file).registration.name
@@ -58,7 +58,7 @@ def champion_told(workspace: Workspace) -> str:
 def champion_moved(workspace: Workspace, registry: Registry) -> str:
     """Return in words that the last decision rests on another champion than the registry has now;
     empty where it does not, or where there is no decision yet."""
-    from components.registry.champions import check_champion
+    from components.registry.champion import check_champion
 
     folder = workspace.stage("gate")
     if not (folder / Decision.FILE).is_file():

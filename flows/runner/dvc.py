@@ -27,7 +27,7 @@ from components.core.errors import (
 from components.core.paths import CODE, POLICIES, STAGES, Workspace
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
-from components.gate.policies import check_fits, policy_file
+from components.gate.policy_files import check_fits, policy_file
 from components.profile import load_profile
 from components.undeclared_inputs import refuse_unwatched
 from flows.runner.champion import bring_champion, champion_told

@@ -42,7 +42,7 @@ def test_commands_that_pages_name_exist():
 
 
 def test_the_example_of_a_policy_is_a_policy(tmp_path):
-    from components.gate.policies import load_policy
+    from components.gate.policy_files import load_policy
 
     text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
     example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1]

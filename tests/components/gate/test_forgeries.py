@@ -23,7 +23,7 @@ from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged, write_judged
-from components.gate.policies import load_policy
+from components.gate.policy_files import load_policy
 from components.gate.recount import recount
 from components.gate.result import Decision
 from components.gate.stage import gate

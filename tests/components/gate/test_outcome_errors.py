@@ -20,8 +20,8 @@ from components.core.vocabulary import Arm
 from components.evaluate.result import Difference, Evidence
 from components.evaluate.statistics import compare_pairs, paired_interval, rate_of, tango_interval
 from components.gate.decision import word_of
-from components.gate.outcomes import decide
-from components.gate.policies import load_policy
+from components.gate.checks import decide
+from components.gate.policy_files import load_policy
 from components.gate.result import Word
 from components.gate.rules import decide_rule
 from tests.components.gate.cases import DEFAULT, evidence_of

@@ -15,8 +15,8 @@ from components.core.storage import digest_bytes, digest_folder
 from components.core.vocabulary import OWN_ARMS, UNBOUND, Arm, Role
 from components.evaluate.result import CutFigure, Evidence
 from components.gate.decision import make_decision, word_of
-from components.gate.outcomes import decide
-from components.gate.policies import load_policy
+from components.gate.checks import decide
+from components.gate.policy_files import load_policy
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, Word
 from components.judges.rules.judge import RulesJudge

@@ -19,7 +19,7 @@ from components.gate.overrides import (
     check_overrides,
     read_overrides,
 )
-from components.gate.policies import load_policy
+from components.gate.policy_files import load_policy
 from components.gate.result import Override, Word
 from tests.components.gate.cases import DEFAULT, evidence_of, saved
 

@@ -8,7 +8,7 @@ from components.core.errors import ConfigError
 from components.core.metric_names import measures
 from components.core.vocabulary import View
 from components.evaluate.settings import EvaluateSettings
-from components.gate.policies import check_fits, load_policy, policy_file
+from components.gate.policy_files import check_fits, load_policy, policy_file
 from components.gate.policy import Policy
 from tests.components.gate.cases import AGAINST, DEFAULT, rule
 

@@ -14,7 +14,7 @@ from components.core.paths import Workspace
 from components.core.vocabulary import UNBOUND
 from components.prepare.result import MARK, SourceCount
 from components.registry.card import summarise, write_card
-from components.registry.lineage import gather_release
+from components.registry.release import gather_release
 from tests.hostile import TOGETHER, steering
 from tests.releases import leak, write_all
 from tests.root import ROOT

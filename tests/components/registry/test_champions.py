@@ -12,11 +12,11 @@ from components.core.storage import digest_folder
 from components.core.vocabulary import Arm
 from components.evaluate.result import NO_CHAMPION, Champion, ChampionArm, Released
 from components.evaluate.settings import EvaluateSettings
-from components.gate.outcomes import champion_behind, decide
-from components.gate.policies import check_fits, load_policy
+from components.gate.checks import champion_behind, decide
+from components.gate.policy_files import check_fits, load_policy
 from components.gate.policy import Policy
 from components.gate.result import Conclusion
-from components.registry.champions import fetch_champion
+from components.registry.champion import fetch_champion
 from components.registry.promotion import promote, rollback
 from components.registry.registration import register
 from components.train.result import Adapter

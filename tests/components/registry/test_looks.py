@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import binom, multivariate_normal, norm
 
 from components.core.intervals import RateFigure
-from components.gate.policies import load_policy
+from components.gate.policy_files import load_policy
 from tests.components.gate.cases import DEFAULT, decided
 
 LEVEL = 0.05

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from components.registry.ledger import champions, decode
+from components.registry.history import champions, decode
 from components.registry.mlflow_registry import CHAMPION, Registry
 from components.registry.promotion import promote
 from tests.components.gate.conftest import finished_profile

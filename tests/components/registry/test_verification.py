@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from components.core.errors import RegistryError
 from components.core.storage import digest_file, digest_folder
 from components.gate.result import Decision
-from components.registry.champions import fetch_champion
+from components.registry.champion import fetch_champion
 from components.registry.entries import Measured
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, pull, rollback, status

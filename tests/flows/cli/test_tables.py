@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from components.core.intervals import RateFigure
-from components.gate.outcomes import statement
+from components.gate.checks import statement
 from components.gate.result import Decision, RuleOutcome, Word
 from flows.cli.tables import metric_cell, rate_cell, rules_table, verdict
 from tests.releases import leak, no_leaks

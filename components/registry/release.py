@@ -22,7 +22,7 @@ from components.core.storage import digest_file, read_json
 from components.core.untrusted_text import for_terminal
 from components.evaluate.result import Evidence
 from components.gate.decision import check_follows, make_decision
-from components.gate.outcomes import bindings
+from components.gate.checks import bindings
 from components.gate.overrides import check_overrides, read_overrides
 from components.gate.policy import Policy
 from components.gate.recount import recount
