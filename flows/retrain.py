@@ -38,7 +38,7 @@ def retrain(profile: str) -> State[Outcome]:
         decision = Decision.load(workspace.stage("gate"))
         _publish(workspace, decision)
         registered = register_adapter(workspace) if decision.accepted else None
-    name = decision.word.capitalize()
+    name = decision.outcome.capitalize()
     return Completed(name=name, message=_summary(decision), data=Outcome(decision, registered))
 
 
@@ -105,4 +105,4 @@ def _publish(workspace: Workspace, decision: Decision) -> None:
 def _summary(decision: Decision) -> str:
     passed = sum(rule.passed for rule in decision.rules)
     told = f"{passed} of {len(decision.rules)} rules passed"
-    return f"adapter {decision.adapter[:12]} {decision.word}: {told}"
+    return f"adapter {decision.adapter[:12]} {decision.outcome}: {told}"

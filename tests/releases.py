@@ -16,9 +16,9 @@ from components.evaluate.arms import meet
 from components.evaluate.result import Champion, CutFigure, Evidence
 from components.gate.decision import make_decision
 from components.gate.overrides import read_overrides
-from components.gate.policy_files import load_policy
 from components.gate.policy import Policy
-from components.gate.result import Conclusion, Decision, Override, Word
+from components.gate.policy_files import load_policy
+from components.gate.result import Conclusion, Decision, GateOutcome, Override
 from components.judges.result import Usage
 from components.judges.rules.outcomes import rules_name
 from components.lm.references import ModelRef, PromptContract
@@ -271,7 +271,7 @@ def _decision(
             for outcome in decision.rules
         )
         reasons = tuple(outcome.why for outcome in rules if outcome.rule == RULE)
-        changes = {"word": Word.REJECTED, "rules": rules, "reasons": reasons}
+        changes = {"outcome": GateOutcome.REJECTED, "rules": rules, "reasons": reasons}
         decision.model_copy(update=changes).save(folder)
 
 

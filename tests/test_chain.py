@@ -183,7 +183,7 @@ def test_a_stricter_policy_says_no_and_only_the_decision_is_made_again(root, acc
     assert done.returncode == 3, done.stdout + done.stderr
     assert "nothing was registered" in done.stdout
     decision = read_json(root / "artifacts/mini/gate/decision.json")
-    assert decision["word"] == "rejected" and decision["reasons"]
+    assert decision["outcome"] == "rejected" and decision["reasons"]
     changed = {stage for stage, digest in outputs(root).items() if digest != before[stage]}
     assert changed == {"gate", "report"}
 

@@ -16,7 +16,7 @@ from components.evaluate.result import Evidence
 from components.gate.checks import champion_behind, decide
 from components.gate.overrides import apply_overrides
 from components.gate.policy import Policy
-from components.gate.result import Conclusion, Decision, Override, RuleOutcome, Word
+from components.gate.result import Conclusion, Decision, GateOutcome, Override, RuleOutcome
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.train.result import Adapter
@@ -60,7 +60,7 @@ def make_decision(
         policy=policy_digest,
     )
     return Decision(
-        word=word_of(outcomes),
+        outcome=outcome_of(outcomes),
         adapter=adapter.digest,
         data=prompts.digest,
         evidence=digest,
@@ -75,12 +75,12 @@ def make_decision(
     )
 
 
-def word_of(outcomes: Iterable[RuleOutcome]) -> Word:
+def outcome_of(outcomes: Iterable[RuleOutcome]) -> GateOutcome:
     """Return what follows from the outcomes: one that fails rejects, whatever the others say."""
     against = {outcome.conclusion for outcome in outcomes if not outcome.stands}
     if not against:
-        return Word.ACCEPTED
-    return Word.REJECTED if Conclusion.FAIL in against else Word.INCONCLUSIVE
+        return GateOutcome.ACCEPTED
+    return GateOutcome.REJECTED if Conclusion.FAIL in against else GateOutcome.INCONCLUSIVE
 
 
 def check_follows(stored: Decision, again: Decision, *, where: str) -> None:
@@ -98,7 +98,7 @@ def check_decides_alike(stored: Decision, again: Decision, *, where: str) -> Non
     _compare(_deciding(stored, known), _deciding(again, known), where=where)
     if not again.accepted:
         raise EvidenceError(
-            f"{where}: made again from its evidence the decision is {again.word}: "
+            f"{where}: made again from its evidence the decision is {again.outcome}: "
             f"{'; '.join(again.reasons)}"
         )
 

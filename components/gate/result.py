@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from components.core import paths
 from components.core.result import Record, Result
@@ -22,7 +22,7 @@ class Conclusion(StrEnum):
     INCONCLUSIVE = "inconclusive"  # they show neither; more prompts would
 
 
-class Word(StrEnum):
+class GateOutcome(StrEnum):
     """What the gate says about an adapter."""
 
     ACCEPTED = "accepted"  # every rule holds, or is overridden
@@ -97,7 +97,7 @@ class Decision(Result):
 
     FILE: ClassVar[str] = paths.DECISION
 
-    word: Word
+    outcome: GateOutcome = Field(validation_alias=AliasChoices("outcome", "word"))
     adapter: str
     data: str
     evidence: str  # digest of metrics.json
@@ -114,4 +114,4 @@ class Decision(Result):
     @property
     def accepted(self) -> bool:
         """Whether the adapter may be registered."""
-        return self.word is Word.ACCEPTED
+        return self.outcome is GateOutcome.ACCEPTED

@@ -9,8 +9,8 @@ from components.core.paths import OVERRIDES, POLICIES
 from components.core.storage import digest_folder
 from components.evaluate.result import Evidence
 from components.evaluate.settings import EvaluateSettings
-from components.gate.decision import make_decision
 from components.gate.checks import bindings
+from components.gate.decision import make_decision
 from components.gate.overrides import read_overrides
 from components.gate.policy_files import load_policy, policy_file
 from components.gate.recount import recount
@@ -60,4 +60,4 @@ def _tell(decision: Decision) -> None:
             log.info("%s: %s", outcome.rule, outcome.override)
     for refusal in decision.refused:
         log.warning("%s", refusal)
-    log.info("%s", decision.word)
+    log.info("%s", decision.outcome)

@@ -12,8 +12,8 @@ from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Role
 from components.evaluate.result import Evidence
 from components.evaluate.settings import EvaluateSettings
-from components.gate.policy_files import load_policy, policy_file
 from components.gate.policy import Policy
+from components.gate.policy_files import load_policy, policy_file
 from components.gate.result import Decision, RuleOutcome
 from components.judges.identity import digest_of_judge
 from components.judges.rules.outcomes import rules_name

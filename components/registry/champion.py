@@ -18,8 +18,8 @@ from components.gate.result import Decision
 from components.lm.references import PromptContract
 from components.registry.bindings import check_current
 from components.registry.entries import Version
-from components.registry.release import contract_in
 from components.registry.mlflow_registry import CHAMPION, Registry
+from components.registry.release import contract_in
 from components.registry.verification import check_history, verify_version
 
 log = logging.getLogger(__name__)

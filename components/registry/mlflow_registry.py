@@ -18,7 +18,6 @@ from components.core.errors import EvidenceError, RegistryError
 from components.core.paths import ADAPTER, Workspace
 from components.core.storage import digest_folder
 from components.registry.entries import LoggedModel, Measured, Model, Run, Version
-from components.registry.release import check_adapter_files
 from components.registry.mlflow_client import (
     address_of,
     again,
@@ -30,6 +29,7 @@ from components.registry.mlflow_client import (
     unless_there,
 )
 from components.registry.mlflow_errors import clear_errors
+from components.registry.release import check_adapter_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

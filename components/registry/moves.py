@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from components.core.errors import RegistryError
 from components.registry.entries import Model
-from components.registry.history import (PREFIX, Entry, decode, encode, next_number)
+from components.registry.history import PREFIX, Entry, decode, encode, next_number
 from components.registry.mlflow_registry import CHAMPION, Registry
 
 _PATIENCE = 5.0  # seconds for a move of somebody else to be finished

@@ -17,16 +17,23 @@ from components.gate.overrides import check_overrides
 from components.registry.bindings import check_current, found_beside, policy_in_force
 from components.registry.champion import check_champion
 from components.registry.entries import Model, Version
-from components.registry.history import (PROMOTED, ROLLED_BACK, Entry, decode, earlier_champions, new_entry)
-from components.registry.release import told_figures
+from components.registry.history import (
+    PROMOTED,
+    ROLLED_BACK,
+    Entry,
+    decode,
+    earlier_champions,
+    new_entry,
+)
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.moves import Ledger, follow, look_still, move
 from components.registry.recount import recount_beside
+from components.registry.release import reported_figures
 from components.registry.verification import check_history, verify_version
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AliasStatus:
     """What an alias points to, with the version's figures and, of a champion, its last entry."""
 
     alias: str
@@ -94,7 +101,7 @@ def _adapter(registry: Registry, name: str, number: str) -> str | None:
     return registry.version(name, number).tags.get("adapter_digest")
 
 
-def status(registry: Registry, name: str) -> list[Standing]:
+def status(registry: Registry, name: str) -> list[AliasStatus]:
     """Return what `champion` and `candidate` point to, the champion first; none: empty.
 
     The figures are those of the version's own evidence; of one that cannot be relied on there are
@@ -103,16 +110,16 @@ def status(registry: Registry, name: str) -> list[Standing]:
     model = registry.find_model(name)
     aliases = model.aliases if model else {}
     pointed = [(a, aliases[a]) for a in (CHAMPION, CANDIDATE) if a in aliases]
-    return [_standing(registry, model, *one) for one in pointed if model]
+    return [_alias_status(registry, model, *one) for one in pointed if model]
 
 
-def _standing(registry: Registry, model: Model, alias: str, number: str) -> Standing:
+def _alias_status(registry: Registry, model: Model, alias: str, number: str) -> AliasStatus:
     version, problems = registry.version(model.name, number), []
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         try:
             verified = verify_version(registry, version, Path(scratch))
-            figures = told_figures(verified.decision, verified.evidence)
+            figures = reported_figures(verified.decision, verified.evidence)
         except RegistryError as error:
             problems.append(str(error))
     moves: list[Entry] = []
@@ -122,7 +129,7 @@ def _standing(registry: Registry, model: Model, alias: str, number: str) -> Stan
             check_history(model)
         except RegistryError as error:
             problems.append(str(error))
-    return Standing(
+    return AliasStatus(
         alias=alias,
         version=number,
         adapter=version.tags.get("adapter_digest", ""),

@@ -15,8 +15,8 @@ from components.core.paths import Workspace
 from components.registry.card import summarise, write_card
 from components.registry.champion import check_champion
 from components.registry.entries import Measured
-from components.registry.release import Release, gather_release
 from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Registry
+from components.registry.release import Release, gather_release
 from components.registry.verification import CARD, OF_ALL, POLICY, evidence_tags, verify_version
 
 log = logging.getLogger(__name__)

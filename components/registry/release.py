@@ -21,8 +21,8 @@ from components.core.run_record import git_commit, untracked, versions
 from components.core.storage import digest_file, read_json
 from components.core.untrusted_text import for_terminal
 from components.evaluate.result import Evidence
-from components.gate.decision import check_follows, make_decision
 from components.gate.checks import bindings
+from components.gate.decision import check_follows, make_decision
 from components.gate.overrides import check_overrides, read_overrides
 from components.gate.policy import Policy
 from components.gate.recount import recount
@@ -116,14 +116,14 @@ class Release:
 
     def metrics(self) -> list[str]:
         """Return the measured metrics that arms are compared in or that a rule is about."""
-        return told_metrics(self.decision, self.evidence)
+        return reported_metrics(self.decision, self.evidence)
 
     def figures(self) -> dict[str, float]:
         """Return the rates of `metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
-        return told_figures(self.decision, self.evidence)
+        return reported_figures(self.decision, self.evidence)
 
 
-def told_metrics(decision: Decision, evidence: Evidence) -> list[str]:
+def reported_metrics(decision: Decision, evidence: Evidence) -> list[str]:
     """Return the measured metrics that arms are compared in or that a rule is about."""
     ruled = {rule.metric for rule in decision.rules}
     measured = {metric for rates in evidence.rates.values() for metric in rates}
@@ -134,10 +134,10 @@ def told_metrics(decision: Decision, evidence: Evidence) -> list[str]:
     )
 
 
-def told_figures(decision: Decision, evidence: Evidence) -> dict[str, float]:
-    """Return the rates of `told_metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
+def reported_figures(decision: Decision, evidence: Evidence) -> dict[str, float]:
+    """Return the rates of `reported_metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
     figures: dict[str, float] = {}
-    metrics = told_metrics(decision, evidence)
+    metrics = reported_metrics(decision, evidence)
     for arm, rates in evidence.rates.items():
         for metric in (metric for metric in metrics if metric in rates):
             rate, key = rates[metric], f"{arm.value}/{metric}"
@@ -156,7 +156,8 @@ def gather_release(workspace: Workspace) -> Release:
     decision: Decision = results["gate"]
     if not decision.accepted:
         raise EvidenceError(
-            f"the gate did not accept this adapter ({decision.word}): {'; '.join(decision.reasons)}"
+            f"the gate did not accept this adapter ({decision.outcome}): "
+            f"{'; '.join(decision.reasons)}"
         )
     prompts = SuiteSet.load(workspace.stage("prepare"))
     adapter, evidence = results["train"], results["evaluate"]

@@ -73,7 +73,7 @@ def verify_version(registry: Registry, version: Version, folder: Path) -> Verifi
     try:
         decision, found = Decision.load(evidence), Evidence.load(evidence)
         if not decision.accepted:
-            raise RegistryError(f"{what} carries a decision that says {decision.word}")
+            raise RegistryError(f"{what} carries a decision that says {decision.outcome}")
         again = _decided_again(decision, found, digest_folder(adapter))
         check_decides_alike(decision, again, where=f"the decision of {what}")
     except (StageError, EvidenceError, ValidationError) as error:

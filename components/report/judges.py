@@ -37,7 +37,7 @@ def judge_rows(evidence: Evidence) -> list[JudgeRow]:
     return rows
 
 
-def usage_told(name: str, use: Usage) -> str:
+def describe_usage(name: str, use: Usage) -> str:
     """Return in words what a paid judge was asked for."""
     return (
         f"{name}: {use.requests:,} requests (those of killed runs included), "

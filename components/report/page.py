@@ -23,7 +23,7 @@ from components.report import figures, wording
 from components.report.attacks import attack_rows
 from components.report.curves import loss_curves
 from components.report.examples import choose_examples
-from components.report.judges import judge_rows, usage_told
+from components.report.judges import describe_usage, judge_rows
 from components.report.settings import ReportSettings as Section
 from components.train.result import Adapter
 
@@ -121,7 +121,7 @@ def _environment() -> Environment:
         share=lambda value: wording.number(100 * value),
     )
     environment.globals.update(
-        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, usage_told=usage_told
+        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, describe_usage=describe_usage
     )
     return environment
 

@@ -67,7 +67,7 @@ def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
         for arm in evidence.arms:
             rates = evidence.rates.get(arm, {})
             cells = [metric_cell(rates, metric, marked) for metric in COLUMNS]
-            word = decision.word if arm is Arm.RESTORED else ""
+            word = decision.outcome if arm is Arm.RESTORED else ""
             lines.append(f"| {seed} | {arm} | " + " | ".join(cells) + f" | {word} |")
     return "\n".join([*lines, *told])
 

@@ -18,13 +18,13 @@ from components.core.metric_names import Metric
 from components.core.paths import STAGES, Workspace
 from components.core.untrusted_text import for_terminal
 from components.evaluate.result import CutFigure
-from components.gate.result import Conclusion, Decision, RuleOutcome, Word
+from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
 from components.judges.result import Usage
 from components.prepare.result import LeakFigure, footnotes, mark, repeats
-from components.report.judges import usage_told
+from components.report.judges import describe_usage
 
 if TYPE_CHECKING:
-    from components.registry.promotion import Standing
+    from components.registry.promotion import AliasStatus
     from flows.cli.status import StageState
 
 _RUN_LOG = "flows"
@@ -118,7 +118,7 @@ def _mark(rule: RuleOutcome) -> Text:
 
 def verdict(decision: Decision) -> str:
     """Return what a decision that is not an acceptance means."""
-    if decision.word is Word.INCONCLUSIVE:
+    if decision.outcome is GateOutcome.INCONCLUSIVE:
         return (
             "The gate said no: inconclusive; nothing was registered. More prompts may decide, but "
             'each look adds to the chance of error: see "Looking again" in docs/policy.md.'
@@ -150,7 +150,7 @@ def metric_cell(rates: Mapping[str, RateFigure], name: str, marked: Collection[s
 def judges_told(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[str]:
     """Return, a line each, what a table of verdicts does not show: what paid judges were asked for,
     and how many completions were judged without their middle."""
-    lines = [usage_told(name, use) for name, use in usage.items()]
+    lines = [describe_usage(name, use) for name, use in usage.items()]
     seen = list(cut)
     if count := sum(figure.count for figure in seen):
         lines.append(
@@ -168,11 +168,11 @@ def gate_word(workspace: Workspace) -> str:
     if decision.accepted:
         return f"the gate accepted adapter {decision.adapter[:12]}"
     against = ", ".join(rule.rule for rule in decision.rules if not rule.stands)
-    return f"the gate said no to adapter {decision.adapter[:12]} ({decision.word}): {against}"
+    return f"the gate said no to adapter {decision.adapter[:12]} ({decision.outcome}): {against}"
 
 
 def status_table(
-    workspace: Workspace, states: Iterable[StageState], standings: Iterable[Standing]
+    workspace: Workspace, states: Iterable[StageState], standings: Iterable[AliasStatus]
 ) -> Table:
     """Return how the stages of a profile stand, the gate's last word, and what champion and
     candidate are, with the restored model's figures."""

@@ -472,7 +472,7 @@ def test_an_acceptance_of_rejected_evidence_is_not_registered(workspace):
     policy.write_text(policy.read_text().replace("at_least: 0.85", "at_least: 0.99"))
     before = Decision.load(workspace.stage("gate"))
     forge_decision(workspace, policy=load_policy(policy).digest, rules=before.rules)
-    with pytest.raises(EvidenceError, match="word is stated as 'accepted', and it is"):
+    with pytest.raises(EvidenceError, match="outcome is stated as 'accepted', and it is"):
         register(workspace, **NAMES)
 
 

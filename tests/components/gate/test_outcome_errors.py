@@ -19,10 +19,10 @@ from components.core.intervals import RateFigure
 from components.core.vocabulary import Arm
 from components.evaluate.result import Difference, Evidence
 from components.evaluate.statistics import compare_pairs, paired_interval, rate_of, tango_interval
-from components.gate.decision import word_of
 from components.gate.checks import decide
+from components.gate.decision import outcome_of
 from components.gate.policy_files import load_policy
-from components.gate.result import Word
+from components.gate.result import GateOutcome
 from components.gate.rules import decide_rule
 from tests.components.gate.cases import DEFAULT, evidence_of
 
@@ -74,8 +74,8 @@ class Gate:
         self.prompts = prompts
         self.evidence = evidence_of(adapter, models)
 
-    def word(self, tables=None, others=None, **refused):
-        """Return the gate's word where the other figures are ideal.
+    def outcome(self, tables=None, others=None, **refused):
+        """Return the gate's outcome where the other figures are ideal.
 
         `others` are counts of other rates, by arm and metric; `refused` those of refusals by suite.
         """
@@ -111,7 +111,7 @@ class Gate:
             adapter_files=self.adapter.digest,
             rows_file=evidence.rows,
         )
-        return word_of(outcomes)
+        return outcome_of(outcomes)
 
     def table(self, metric, shares, draw=None):
         """Return a drawn fourfold table, or the one that is expected."""
@@ -122,8 +122,8 @@ class Gate:
     def accepted_of(self, metric, shares, draw, rounds):
         """Return how many of so many drawn evaluations are accepted."""
         drawn = [self.table(metric, shares, draw) for _ in range(rounds)]
-        words = {table: self.word({metric: table}) for table in set(drawn)}
-        return sum(words[table] is Word.ACCEPTED for table in drawn)
+        words = {table: self.outcome({metric: table}) for table in set(drawn)}
+        return sum(words[table] is GateOutcome.ACCEPTED for table in drawn)
 
 
 @pytest.fixture(scope="module")
@@ -132,16 +132,16 @@ def gate(adapter, models, prompts):
 
 
 def chances(gate, rule, truth):
-    """Return the chance of each word, summed over all counts of the rate that a rule is about."""
+    """Return the chance of each outcome, over all counts of the rate that a rule is about."""
     suite = rule.metric.partition(".")[0]
-    n, found = gate.sizes[suite], dict.fromkeys(Word, 0.0)
+    n, found = gate.sizes[suite], dict.fromkeys(GateOutcome, 0.0)
     refused = rule.metric == f"{suite}.refused"
     for count in range(n + 1):
         weight = binom.pmf(count, n, truth)
         if weight > 1e-9:
             tables = {rule.metric: (0, count, 0, n - count)} if suite == "harmful" else {}
             others = {(rule.arm, rule.metric): count}
-            word = gate.word(tables, **{suite: count}) if refused else gate.word(None, others)
+            word = gate.outcome(tables, **{suite: count}) if refused else gate.outcome(None, others)
             found[word] += weight
     return found
 
@@ -150,13 +150,15 @@ def chances(gate, rule, truth):
 def test_a_rate_at_its_bound_is_accepted_no_more_often_than_stated(gate, name):
     rule = RULES[name]
     at_the_bound = chances(gate, rule, rule.threshold)
-    assert at_the_bound[Word.ACCEPTED] <= min(LEVEL, MOST[name])
-    assert at_the_bound[Word.ACCEPTED] > LEVEL / 4  # it is a test, not a wall
+    assert at_the_bound[GateOutcome.ACCEPTED] <= min(LEVEL, MOST[name])
+    assert at_the_bound[GateOutcome.ACCEPTED] > LEVEL / 4  # it is a test, not a wall
     # Nor is it called bad much more often: that is the same error on the other side.
-    assert at_the_bound[Word.REJECTED] <= LEVEL
-    assert at_the_bound[Word.INCONCLUSIVE] > 0.9
+    assert at_the_bound[GateOutcome.REJECTED] <= LEVEL
+    assert at_the_bound[GateOutcome.INCONCLUSIVE] > 0.9
     worse = rule.threshold - 0.02 if rule.from_below else rule.threshold + 0.02
-    assert chances(gate, rule, worse)[Word.ACCEPTED] < at_the_bound[Word.ACCEPTED] / 1.5
+    assert (
+        chances(gate, rule, worse)[GateOutcome.ACCEPTED] < at_the_bound[GateOutcome.ACCEPTED] / 1.5
+    )
 
 
 # --- every rule by itself, at its bound ------------------------------------------------------
@@ -308,7 +310,7 @@ def test_many_draws_of_a_difference_at_its_bound(adapter, models, prompts, metri
 @pytest.mark.parametrize("name", ON_RATES)
 def test_a_rate_at_its_bound_with_other_sizes(adapter, models, prompts, name, n):
     gate = Gate(adapter, models, prompts, dict.fromkeys(SIZES, n))
-    assert chances(gate, RULES[name], RULES[name].threshold)[Word.ACCEPTED] <= MOST[name]
+    assert chances(gate, RULES[name], RULES[name].threshold)[GateOutcome.ACCEPTED] <= MOST[name]
 
 
 def test_an_adapter_at_every_bound_is_hardly_ever_accepted(gate):
@@ -317,7 +319,7 @@ def test_an_adapter_at_every_bound_is_hardly_ever_accepted(gate):
     for _ in range(100):
         tables = {m: gate.table(m, shares, draw) for m, shares in AT_THE_BOUND.items()}
         refused = {s: int(draw.binomial(gate.sizes[s], 0.10)) for s in ("benign", "borderline")}
-        accepted += gate.word(tables, **refused) is Word.ACCEPTED
+        accepted += gate.outcome(tables, **refused) is GateOutcome.ACCEPTED
     assert accepted == 0
 
 
@@ -332,10 +334,10 @@ def test_a_good_adapter_is_accepted_and_a_useless_one_rejected(gate):
     for _ in range(100):
         tables = {m: gate.table(m, shares, draw) for m, shares in good.items()}
         refused = {s: int(draw.binomial(gate.sizes[s], 0.03)) for s in ("benign", "borderline")}
-        words.append(gate.word(tables, **refused))
-    assert words.count(Word.ACCEPTED) >= 80
-    assert Word.REJECTED not in words
+        words.append(gate.outcome(tables, **refused))
+    assert words.count(GateOutcome.ACCEPTED) >= 80
+    assert GateOutcome.REJECTED not in words
     useless = (0.10, 0.05, 0.05, 0.80)
-    assert gate.word({"harmful.refused": gate.table("harmful.refused", np.array(useless))}) is (
-        Word.REJECTED
+    assert gate.outcome({"harmful.refused": gate.table("harmful.refused", np.array(useless))}) is (
+        GateOutcome.REJECTED
     )

@@ -20,7 +20,7 @@ from components.gate.overrides import (
     read_overrides,
 )
 from components.gate.policy_files import load_policy
-from components.gate.result import Override, Word
+from components.gate.result import GateOutcome, Override
 from tests.components.gate.cases import DEFAULT, evidence_of, saved
 
 RULE = "does not refuse benign requests"
@@ -75,10 +75,10 @@ def sign(file, decision, **changes):
 @pytest.mark.parametrize("benign", [27, 60])
 def test_a_signed_rule_is_no_longer_in_the_way_and_keeps_its_word(decide, file, benign):
     before = decide(benign=benign)
-    assert before.word in (Word.INCONCLUSIVE, Word.REJECTED)
+    assert before.outcome in (GateOutcome.INCONCLUSIVE, GateOutcome.REJECTED)
     signed = sign(file, before)
     after = decide(benign=benign)
-    assert after.word is Word.ACCEPTED
+    assert after.outcome is GateOutcome.ACCEPTED
     assert after.reasons == after.refused == ()
     (outcome,) = [o for o in after.rules if not o.passed]
     assert outcome.override == signed
@@ -89,14 +89,14 @@ def test_a_signed_rule_is_no_longer_in_the_way_and_keeps_its_word(decide, file, 
 def test_other_rules_still_count(decide, file):
     sign(file, decide(benign=27, harmful=240))
     after = decide(benign=27, harmful=240)
-    assert after.word is Word.REJECTED
+    assert after.outcome is GateOutcome.REJECTED
     assert len(after.reasons) == 1
 
 
 def test_another_evaluation_or_policy_ends_it(decide, file, place):
     sign(file, decide(benign=27))
     worse = decide(benign=60)
-    assert worse.word is Word.REJECTED
+    assert worse.outcome is GateOutcome.REJECTED
     assert worse.refused[0].startswith(
         f"the override of '{RULE}' by ann does not count: it is about the evaluation "
     )
@@ -109,7 +109,7 @@ def test_another_adapters_override_is_left_out(decide, file):
     decision = decide(benign=27)
     sign(file, decision.model_copy(update={"adapter": "f" * 64}))
     again = decide(benign=27)
-    assert (again.word, again.refused) == (Word.INCONCLUSIVE, ())
+    assert (again.outcome, again.refused) == (GateOutcome.INCONCLUSIVE, ())
 
 
 def test_a_rule_that_passed_needs_none(decide, file):
@@ -179,7 +179,7 @@ def test_a_file_written_by_hand_is_held_to_name_reason_and_end(decide, file, key
     sign(file, decide(benign=27))
     (record,) = read_yaml(file)["overrides"]
     write(file, {**record, "until": TODAY + LONGEST})
-    assert decide(benign=27).word is Word.ACCEPTED
+    assert decide(benign=27).outcome is GateOutcome.ACCEPTED
     write(file, {k: v for k, v in (record | {key: value}).items() if v is not None})
     with pytest.raises(ConfigError) as error:
         decide(benign=27)
@@ -270,7 +270,7 @@ def test_a_new_signature_takes_the_place_of_the_old_and_comments_stay(decide, fi
         (RULE, "bob"),
     ]
     assert read_overrides(file.parent)[1].why.endswith("# signs and lines")
-    assert decide(benign=27, borderline=22).word is Word.ACCEPTED
+    assert decide(benign=27, borderline=22).outcome is GateOutcome.ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -314,5 +314,5 @@ def test_a_champion_of_another_model_can_be_signed_for(decide, file, adapter, pl
     other = ChampionArm(name="demo", released=released, unmeasured="of another model")
     signed = sign(file, decide(champion=other), rule=name)
     after = decide(champion=other)
-    assert after.word is Word.ACCEPTED and after.champion == "c" * 64
+    assert after.outcome is GateOutcome.ACCEPTED and after.champion == "c" * 64
     assert [o.override for o in after.rules if o.override] == [signed]

@@ -8,8 +8,8 @@ from components.core.errors import ConfigError
 from components.core.metric_names import measures
 from components.core.vocabulary import View
 from components.evaluate.settings import EvaluateSettings
-from components.gate.policy_files import check_fits, load_policy, policy_file
 from components.gate.policy import Policy
+from components.gate.policy_files import check_fits, load_policy, policy_file
 from tests.components.gate.cases import AGAINST, DEFAULT, rule
 
 RULE = "{name: a, metric: harmful.refused, arm: restored, at_least: 0.5, min_n: 1}"

@@ -27,7 +27,7 @@ from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.profile import Registration
 from components.registry import moves
-from components.registry.history import (PROMOTED, decode, encode, new_entry)
+from components.registry.history import PROMOTED, decode, encode, new_entry
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, pull, rollback, status
 from components.registry.registration import register

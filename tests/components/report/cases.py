@@ -13,7 +13,7 @@ from components.core.paths import CURVES, PLOTS, PROMPTS, ROWS
 from components.core.storage import digest_file, write_json_lines, write_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Prompt, Role, Split
 from components.evaluate.result import ChampionArm, CutFigure, Difference, Evidence, Released
-from components.gate.result import Conclusion, Decision, RuleOutcome, Word
+from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
 from components.lm.references import ModelRef, PromptContract
 from components.models.result import Models
 from components.prepare.result import SourceCount, SuiteSet
@@ -359,7 +359,7 @@ def make_decision(folder: Path, evidence: Evidence, *, accepted: bool, why: str)
         for i, (name, metric, against, figure, bound, threshold) in enumerate(specs)
     )
     return Decision(
-        word=Word.ACCEPTED if accepted else Word.REJECTED,
+        outcome=GateOutcome.ACCEPTED if accepted else GateOutcome.REJECTED,
         adapter="e" * 64,
         data="1" * 64,
         evidence=Evidence.digest_of(evidence.folder),

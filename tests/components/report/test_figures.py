@@ -2,7 +2,7 @@ from datetime import date
 
 from components.core.vocabulary import OWN_ARMS, Arm
 from components.evaluate.result import Difference
-from components.gate.result import Conclusion, Override, RuleOutcome, Word
+from components.gate.result import Conclusion, GateOutcome, Override, RuleOutcome
 from components.report.figures import (
     against_baseline,
     change,
@@ -129,7 +129,7 @@ def test_the_deciding_bound_tells_the_side_of_a_threshold():
 def test_the_verdict_counts_rules_and_checks_apart(good):
     decision = good.decision
     failing = [rule.model_copy(update={"conclusion": Conclusion.FAIL}) for rule in decision.rules]
-    refused = {"word": Word.REJECTED, "reasons": tuple(rule.why for rule in failing)}
+    refused = {"outcome": GateOutcome.REJECTED, "reasons": tuple(rule.why for rule in failing)}
     everything = decision.model_copy(update={**refused, "rules": tuple(failing)})
     assert verdict(everything) == (
         "The adapter must not be registered: 5 of 5 rules failed and 2 of 2 checks of the evidence "
@@ -144,7 +144,9 @@ def test_the_verdict_counts_rules_and_checks_apart(good):
 def test_the_verdict_tells_what_is_inconclusive_and_what_is_overridden(good):
     open_rule = good.decision.rules[2].model_copy(update={"conclusion": Conclusion.INCONCLUSIVE})
     rules = (*good.decision.rules[:2], open_rule, *good.decision.rules[3:])
-    undecided = good.decision.model_copy(update={"word": Word.INCONCLUSIVE, "rules": rules})
+    undecided = good.decision.model_copy(
+        update={"outcome": GateOutcome.INCONCLUSIVE, "rules": rules}
+    )
     assert verdict(undecided) == ("The adapter must not be registered: 1 of 5 rules inconclusive.")
     signed = Override(
         rule=open_rule.rule, adapter="e", evidence="f", policy="p", who="ann", why="seen",

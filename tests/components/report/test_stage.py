@@ -7,7 +7,7 @@ from components.core.errors import EvidenceError
 from components.core.paths import CURVES
 from components.core.storage import digest_file
 from components.core.vocabulary import Arm
-from components.gate.result import Conclusion, Word
+from components.gate.result import Conclusion, GateOutcome
 from components.prepare.result import MARK
 from components.report.result import Report
 from tests.components.report.cases import SIZES, make_case
@@ -163,7 +163,7 @@ def test_layers_without_figures_have_a_dash(good, tmp_path):
     [
         ({"evidence": "0" * 64}, "run the stage gate again"),
         ({"rules": ()}, "holds no rule"),
-        ({"word": Word.REJECTED}, "gives no reason"),
+        ({"outcome": GateOutcome.REJECTED}, "gives no reason"),
     ],
 )
 def test_a_decision_about_something_else_is_refused(good, tmp_path, changes, message):
@@ -238,7 +238,7 @@ def test_what_another_look_costs_is_told_once_where_a_rule_is_inconclusive(
         for rule in good.decision.rules[2:4]
     ]
     rules = (*good.decision.rules[:2], *still_open, *good.decision.rules[4:])
-    undecided = {"word": Word.INCONCLUSIVE, "rules": rules, "reasons": (rules[2].why,)}
+    undecided = {"outcome": GateOutcome.INCONCLUSIVE, "rules": rules, "reasons": (rules[2].why,)}
     decision = good.decision.model_copy(update=undecided)
     assert Page(good.replaced(decision=decision).write(tmp_path)[1]).text.count(told) == 1
 

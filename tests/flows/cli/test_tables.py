@@ -6,7 +6,7 @@ import re
 
 from components.core.intervals import RateFigure
 from components.gate.checks import statement
-from components.gate.result import Decision, RuleOutcome, Word
+from components.gate.result import Decision, GateOutcome, RuleOutcome
 from flows.cli.tables import metric_cell, rate_cell, rules_table, verdict
 from tests.releases import leak, no_leaks
 from tests.root import ROOT
@@ -81,9 +81,9 @@ def test_rules_about_a_suite_that_training_held_are_marked_and_explained():
 
 
 def test_an_inconclusive_word_warns_of_looking_again():
-    told = verdict(Decision.model_construct(word=Word.INCONCLUSIVE))
+    told = verdict(Decision.model_construct(outcome=GateOutcome.INCONCLUSIVE))
     assert told.startswith("The gate said no: inconclusive; nothing was registered.")
     section = re.search(r'see "(.+)" in (\S+)\.$', told)
     page = ROOT / section[2]
     assert f"\n## {section[1]}\n" in page.read_text(encoding="utf-8")
-    assert "look" not in verdict(Decision.model_construct(word=Word.REJECTED))
+    assert "look" not in verdict(Decision.model_construct(outcome=GateOutcome.REJECTED))

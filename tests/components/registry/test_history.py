@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.errors import RegistryError
-from components.registry.history import (PREFIX, PROMOTED, ROLLED_BACK, Entry, champions, decode, earlier_champions, encode, new_entry, next_number)
+from components.registry.history import (
+    PREFIX,
+    PROMOTED,
+    ROLLED_BACK,
+    Entry,
+    champions,
+    decode,
+    earlier_champions,
+    encode,
+    new_entry,
+    next_number,
+)
 
 VERSIONS = st.sampled_from(["1", "2", "3", "10"])
 EVENTS = st.lists(st.tuples(st.sampled_from([PROMOTED, ROLLED_BACK]), VERSIONS), max_size=30)

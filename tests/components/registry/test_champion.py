@@ -13,8 +13,8 @@ from components.core.vocabulary import Arm
 from components.evaluate.result import NO_CHAMPION, Champion, ChampionArm, Released
 from components.evaluate.settings import EvaluateSettings
 from components.gate.checks import champion_behind, decide
-from components.gate.policy_files import check_fits, load_policy
 from components.gate.policy import Policy
+from components.gate.policy_files import check_fits, load_policy
 from components.gate.result import Conclusion
 from components.registry.champion import fetch_champion
 from components.registry.promotion import promote, rollback
