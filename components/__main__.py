@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from components.chain import TABLE
 from components.core.disk import disk_trouble
 from components.core.environment import settle_environment
 from components.core.errors import ConfigError, SafeReActError
@@ -20,8 +21,6 @@ from components.core.launcher import is_first
 from components.core.paths import (
     CODE,
     DVC_STAGE,
-    STAGES,
-    STUDIES,
     Workspace,
     find_root,
     open_workspace,
@@ -36,7 +35,7 @@ from components.undeclared_inputs import refuse_unwatched
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; return 0, or the error's exit code after one message on stderr."""
     parser = argparse.ArgumentParser(prog="python -m components")
-    parser.add_argument("stage", choices=(CODE, *STAGES, *STUDIES))
+    parser.add_argument("stage", choices=(CODE, *TABLE))
     parser.add_argument("--profile", help="name of a file in profiles/; else that of DVC's stage")
     # How `SAFEREACT_LAUNCHER` starts the processes of a stage.
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)

@@ -1,100 +1,227 @@
-"""The table of stages: which function runs, on which section, after which results.
+"""The stages, each declared once. All else follows from a row.
 
-A stage function is `(section, *upstream, seed, out) -> Result`. It reads its inputs, writes into
+The stage `evaluate` is the function `evaluate` in `components/evaluate/stage.py`. It takes the
+section `evaluate` of the profile and returns the `Evidence` of `components/evaluate/result.py`. A
+study lies in `components/studies/`. `python -m components.chain` writes `dvc.yaml` from the table.
+
+A stage function is `(settings, *upstream, seed, out) -> Result`. It reads its inputs, writes into
 the folder `out`, which is empty or holds what a killed run of the same left there, and touches
-nothing else. The table is held against `dvc.yaml` by a test. Nothing else is in this module: of it
-each stage depends on its own row.
+nothing else. DVC, Prefect, a test and a notebook call it alike.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from components.core.paths import (
+    CALIBRATION,
+    CHAMPIONS,
+    CODE,
+    EMBEDDED,
+    FINGERPRINTS,
+    LISTED,
+    OVERRIDES,
+    POLICIES,
+    PROMPTS,
+    SUITES,
+    Workspace,
+    find_root,
+    fingerprint_file,
+)
+from components.core.result import Result
+from components.core.storage import EVERYBODY, write_text
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: `function` as module:name, and the stages whose results it takes, in order.
+    """One stage: its name, the class of its result, and the stages whose results it takes.
 
-    Before them it takes its own section of the profile, and then those named in `settings`. With
-    `suites` it takes the prepared prompts with the named suites beside them; without, what it reads
-    of `prepare` is the same whatever suites there are. One that `faces` the champion takes it last,
-    where its section says so.
-
-    A stage that `resumes` goes on where a killed run stopped; so does one that `trains`, which also
-    runs under `SAFEREACT_LAUNCHER`.
+    Before those results it takes its own section of the profile and the sections in `settings`.
     """
 
     name: str
-    function: str
-    upstream: tuple[str, ...]
+    result: str
+    upstream: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
-    suites: bool = False
-    faces: bool = False
-    resumes: bool = False
-    trains: bool = False
+    inputs: tuple[str, ...] = ()  # files and folders outside the profile that it reads
+    file_only: tuple[str, ...] = ()  # upstream stages of which it reads the result's file alone
+    suites: bool = False  # takes the prepared prompts with the named suites beside them
+    champion: bool = False  # takes the champion last, where its section asks for it
+    resumes: bool = False  # goes on where a killed run stopped
+    trains: bool = False  # the same, and it runs under SAFEREACT_LAUNCHER
+    listed: str = LISTED  # the list in params.yaml of the profiles that it runs for
+
+    @property
+    def package(self) -> str:
+        """The folder of its code, as a package."""
+        return f"components.{'' if self.listed == LISTED else 'studies.'}{self.name}"
+
+    @property
+    def module(self) -> str:
+        """The module of its function."""
+        return f"{self.package}.stage"
+
+    @property
+    def function(self) -> Callable[..., Result]:
+        """Its function, imported with all that it needs."""
+        function: Callable[..., Result] = getattr(importlib.import_module(self.module), self.name)
+        return function
+
+    @property
+    def result_class(self) -> type[Result]:
+        """The class of its result."""
+        found: type[Result] = getattr(
+            importlib.import_module(f"{self.package}.result"), self.result
+        )
+        return found
 
 
 TABLE = {
     stage.name: stage
     for stage in (
-        Stage("prepare", "components.prepare.stage:prepare", ()),
-        Stage("models", "components.models.stage:models", ("prepare",)),
-        Stage("probe", "components.probe.stage:probe", ("prepare", "models")),
-        Stage(
-            "train",
-            "components.train.stage:train",
-            ("prepare", "models", "probe"),
-            trains=True,
-        ),
+        Stage("prepare", "PromptSet", inputs=(EMBEDDED, SUITES, "${item.prompts}")),
+        Stage("models", "Models", ("prepare",), inputs=("${item.checkpoints}",)),
+        Stage("probe", "Probe", ("prepare", "models")),
+        Stage("train", "Adapter", ("prepare", "models", "probe"), trains=True),
         Stage(
             "evaluate",
-            "components.evaluate.stage:evaluate",
+            "Evidence",
             ("prepare", "models", "train"),
+            inputs=(CALIBRATION,),
             suites=True,
-            faces=True,
+            champion=True,
             resumes=True,
         ),
         Stage(
             "gate",
-            "components.gate.stage:gate",
+            "Decision",
             ("prepare", "models", "train", "evaluate"),
             settings=("prepare", "evaluate"),
+            inputs=(OVERRIDES, POLICIES, CALIBRATION),
+            file_only=("models",),
             suites=True,
         ),
         Stage(
             "report",
-            "components.report.stage:report",
+            "Report",
             ("prepare", "models", "probe", "train", "evaluate", "gate"),
+            file_only=("models",),
             suites=True,
         ),
         Stage(
             "baselines",
-            "components.studies.baselines.stage:baselines",
+            "Baselines",
             ("prepare", "models", "probe"),
             settings=("train",),
             trains=True,
+            listed="compared",
         ),
         Stage(
             "compare",
-            "components.studies.compare.stage:compare",
+            "Comparison",
             ("prepare", "models", "probe", "evaluate", "baselines"),
             settings=("evaluate",),
+            inputs=(CALIBRATION,),
+            file_only=("probe",),
             suites=True,
             resumes=True,
+            listed="compared",
         ),
         Stage(
             "undo",
-            "components.studies.undo.stage:undo",
+            "Undo",
             ("prepare", "models", "train"),
             settings=("train",),
             trains=True,
+            listed="attacked",
         ),
         Stage(
             "withstand",
-            "components.studies.withstand.stage:withstand",
+            "Withstand",
             ("prepare", "models", "probe", "train", "undo"),
             settings=("evaluate",),
+            inputs=(CALIBRATION,),
             resumes=True,
+            listed="attacked",
         ),
     )
 }
+LISTS = tuple(dict.fromkeys(stage.listed for stage in TABLE.values()))
+
+
+def listed_stages(key: str) -> tuple[str, ...]:
+    """Return the stages that run for the profiles under `key` of `params.yaml`, in their order."""
+    return tuple(name for name, stage in TABLE.items() if stage.listed == key)
+
+
+STAGES = listed_stages(LISTED)
+
+
+def load_result(stage: str, folder: Path) -> Any:
+    """Return the result of `stage` in `folder`."""
+    return TABLE[stage].result_class.load(folder)
+
+
+HEAD = """\
+# Written by `python -m components.chain` from the table in components/chain.py; do not edit.
+#
+# `dvc repro` runs what is stale; the Prefect flow runs the same stages through the same cache. The
+# stage `code` runs first: it writes the fingerprint of each stage's code, so that a change of a
+# comment makes nothing else stale. No command holds a name from params.yaml, since a shell would
+# read it: DVC tells the stage whose it is. Stages that train depend on the two files of prepared
+# prompts that named suites do not change.
+"""
+
+
+def dvc_file() -> str:
+    """Return what `dvc.yaml` has to hold."""
+    from ruamel.yaml import YAML
+
+    yaml, stream = YAML(), StringIO()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    code = {
+        "cmd": f"python -m components {CODE}",
+        "params": list(LISTS),
+        "deps": ["components"],
+        "outs": [FINGERPRINTS],
+    }
+    yaml.dump({"stages": {CODE: code, **{row.name: _dvc(row) for row in TABLE.values()}}}, stream)
+    return HEAD + stream.getvalue()
+
+
+def _dvc(stage: Stage) -> dict[str, Any]:
+    sections = ["seed", stage.name, *stage.settings]
+    return {
+        "foreach": f"${{{stage.listed}}}",
+        "do": {
+            "cmd": f"python -m components {stage.name}",
+            "params": [{"profiles/${key}.yaml": sections}],
+            "deps": [fingerprint_file(Path(), stage.name).as_posix(), *_inputs(stage)],
+            "outs": [_folder(stage.name)],
+        },
+    }
+
+
+def _inputs(stage: Stage) -> Iterator[str]:
+    yield from stage.inputs
+    if stage.champion:
+        yield f"{CHAMPIONS}/${{key}}"
+    for name in stage.upstream:
+        folder, file = _folder(name), TABLE[name].result_class.FILE
+        if name == "prepare" and not stage.suites:
+            yield from (f"{folder}/{file}", f"{folder}/{PROMPTS}")
+        else:
+            yield f"{folder}/{file}" if name in stage.file_only else folder
+
+
+def _folder(stage: str) -> str:
+    return Workspace(Path(), "${key}").stage(stage).as_posix()
+
+
+if __name__ == "__main__":
+    write_text(find_root() / "dvc.yaml", dvc_file(), mode=EVERYBODY)

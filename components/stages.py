@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.chain import TABLE, Stage
+from components.chain import TABLE, Stage, load_result
 from components.core.errors import StageError
 from components.core.fingerprints import ROOT, Code
 from components.core.launcher import launch, named_launcher, reported
@@ -21,7 +20,6 @@ from components.core.storage import atomic_folder, digest_bytes, resumable_folde
 from components.evaluate.result import Champion
 from components.prepare.result import SuiteSet
 from components.profile import Profile
-from components.results import RESULTS, load_result
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +36,19 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
     with run_record(workspace.run_record(name)):
         if not (stage.resumes or stage.trains):
             with atomic_folder(folder) as out:
-                _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
+                stage.function(*sections, *upstream, seed=profile.seed, out=out)
             return load_result(name, folder)
         # A champion that is promoted meanwhile leaves what the other arms have written.
         lasting = [result for result in upstream if not isinstance(result, Champion)]
         key = dependencies(sections, profile.seed, lasting, code=code_of(stage))
         with resumable_folder(folder, key) as out:
             launcher = named_launcher()
-            if stage.trains and (out / RESULTS[name].FILE).is_file():
+            if stage.trains and (out / stage.result_class.FILE).is_file():
                 log.info("%s: an earlier run had finished it", name)
             elif stage.trains and launcher:
                 launch(launcher, name, profile.name, out)
             else:
-                _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
+                stage.function(*sections, *upstream, seed=profile.seed, out=out)
     return load_result(name, folder)
 
 
@@ -59,7 +57,7 @@ def run_process(name: str, profile: Profile, workspace: Workspace, out: Path) ->
     stage = TABLE[name]
     sections, upstream = _inputs(stage, profile, workspace)
     with reported(out):
-        _work(stage)(*sections, *upstream, seed=profile.seed, out=out)
+        stage.function(*sections, *upstream, seed=profile.seed, out=out)
 
 
 def _inputs(stage: Stage, profile: Profile, workspace: Workspace) -> tuple[list[Any], list[Any]]:
@@ -70,14 +68,9 @@ def _inputs(stage: Stage, profile: Profile, workspace: Workspace) -> tuple[list[
         for before in stage.upstream
     ]
     sections = [getattr(profile, part) for part in (stage.name, *stage.settings)]
-    if stage.faces and sections[0].champion:
+    if stage.champion and sections[0].champion:
         upstream.append(Champion.load(workspace.champion))
     return sections, upstream
-
-
-def _work(stage: Stage) -> Any:
-    module, function = stage.function.split(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def dependencies(
@@ -96,10 +89,16 @@ def dependencies(
 
 def code_of(stage: Stage, code: Code | None = None) -> str:
     """Return the fingerprint of all code that decides what a stage writes: the import closure of
-    what DVC calls and of the stage's function. Of the table it is the stage's own row."""
-    modules = (f"{__package__}.__main__", stage.function.partition(":")[0])
-    table = Stage.__module__
-    return (code or Code()).fingerprint(*modules, apart=(table,), also=repr(stage))
+    what DVC calls, of the stage's function and of the results that it takes and returns. Of the
+    table it is the stage's own row."""
+    modules = modules_of(stage)
+    return (code or Code()).fingerprint(*modules, apart=(Stage.__module__,), also=repr(stage))
+
+
+def modules_of(stage: Stage) -> tuple[str, ...]:
+    """Return the modules whose imports are the code of a stage."""
+    results = (f"{TABLE[name].package}.result" for name in (stage.name, *stage.upstream))
+    return (f"{__package__}.__main__", stage.module, *results)
 
 
 def write_fingerprints(root: Path) -> None:

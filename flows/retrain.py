@@ -12,8 +12,9 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Completed, State
 from prefect.tasks import Task
 
+from components.chain import STAGES
 from components.core.errors import RegistryError
-from components.core.paths import STAGES, Workspace, open_workspace
+from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
 from components.prepare.result import SuiteSet, footnotes, mark, repeats
 from components.registry.registration import Registered

@@ -8,8 +8,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from components.chain import STAGES
 from components.core.intervals import RateFigure
-from components.core.paths import CONTRACT, REPORT, STAGES, Workspace
+from components.core.paths import CONTRACT, REPORT, Workspace
 from components.core.storage import digest_file, digest_folder, write_json, write_text
 from components.core.vocabulary import Arm, Method, Role
 from components.evaluate.arms import meet

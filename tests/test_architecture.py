@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
-from components.chain import TABLE
+from components.chain import STAGES, TABLE, dvc_file
 from components.core.documents import read_yaml
 from components.core.paths import (
     CHAMPIONS,
@@ -20,15 +22,11 @@ from components.core.paths import (
     FINGERPRINTS,
     MANIFEST,
     PROMPTS,
-    STAGES,
-    STUDIES,
-    STUDIES_OF,
-    SUITE_MANIFEST,
     Workspace,
     fingerprint_file,
 )
+from components.core.result import Result
 from components.profile import Profile
-from components.results import RESULTS
 from tests.root import ROOT
 
 # Rooms in the order of their imports: each may use those before it. Stages stand side by side.
@@ -36,13 +34,12 @@ ORDER = ("core", "lm", "judges", "stage", "registry", "studies")
 # What a stage may use of another: what it hands on, what it is told, and how its figures are
 # counted again, since whoever relies on a figure has it counted again.
 PUBLIC = {"result", "settings", "recount"}
-# Modules that stand above the stages: what profile, table and results they have together.
-JOINING = {"chain", "profile", "results", "stages"}
+# Modules that stand above the stages: the profile and the table of all stages.
+JOINING = {"chain", "profile", "stages"}
 MODULES = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
 DYNAMIC = {"importlib", "runpy", "pkgutil", "imp", "zipimport"}
 OPENS_NOTHING = ("importlib.metadata.", "importlib.util.resolve_name")
 CALLED = {"__import__", "exec", "eval", "compile"}
-LISTS = {"profiles": STAGES, **STUDIES_OF}
 DECLARATIONS = [m for m in MODULES if m.name in ("settings.py", "result.py")]
 HEAVY = (
     "torch transformers peft accelerate datasets mlflow prefect dvc great_expectations sklearn "
@@ -115,21 +112,30 @@ def test_a_library_is_known_in_one_place(library: str, home: str):
 
 
 def test_a_stage_has_one_name_everywhere():
+    """Each row's function, result and section are where the row says, and no other folder is."""
+    rooms = (ROOT / "components", ROOT / "components" / "studies")
+    folders = {path.parent.name for room in rooms for path in room.glob("*/stage.py")}
+    assert folders == TABLE.keys() <= Profile.model_fields.keys()
+    for name, stage in TABLE.items():
+        function, result = stage.function, stage.result_class
+        assert issubclass(result, Result) and issubclass(get_type_hints(function)["return"], result)
+        taken = tuple(inspect.signature(function).parameters)
+        assert taken[-2:] == ("seed", "out"), f"{name} takes {taken}"
+        assert len(taken) - 2 == 1 + len(stage.settings) + len(stage.upstream) + stage.champion
+        assert stage.file_only == tuple(u for u in stage.upstream if u in stage.file_only)
+
+
+def test_dvc_yaml_is_written_from_the_table():
+    written = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert written == dvc_file(), "run `python -m components.chain`"
     graph = read_yaml(ROOT / "dvc.yaml")["stages"]
-    assert graph.pop(CODE)["outs"] == [FINGERPRINTS]
-    assert tuple(graph) == (*STAGES, *STUDIES) == tuple(TABLE) == tuple(RESULTS)
-    assert set(graph) <= Profile.model_fields.keys()
+    code = graph.pop(CODE)
+    assert (code["outs"], code["deps"]) == ([FINGERPRINTS], ["components"])
     for name, stage in graph.items():
         do = stage["do"]
-        assert do["cmd"] == f"python -m components {name}"
-        out = Workspace(Path(), "${key}").stage(name).as_posix()
-        assert do["outs"] == [out]
+        assert do["outs"] == [Workspace(Path(), "${key}").stage(name).as_posix()]
         ((_, watched),) = do["params"][0].items()
-        assert set(watched) - {"seed"} == {name, *TABLE[name].settings}
-        (listed,) = [key for key, stages in LISTS.items() if name in stages]
-        assert stage["foreach"] == f"${{{listed}}}"
-        module, function = TABLE[name].function.split(":")
-        assert function == name and (ROOT / f"{module.replace('.', '/')}.py").is_file()
+        assert set(watched) == {"seed", name, *TABLE[name].settings}
         inputs = [dep for dep in do["deps"] if dep.startswith(("artifacts/", "data/prepared/"))]
         upstream = {
             before
@@ -137,9 +143,8 @@ def test_a_stage_has_one_name_everywhere():
             for dep in inputs
             if f"{dep}/".startswith(f"{Workspace(Path(), '${key}').stage(before).as_posix()}/")
         }
-        assert upstream >= set(TABLE[name].upstream), f"{name} reads what DVC does not watch"
-        faces = f"{CHAMPIONS}/${{key}}" in do["deps"]
-        assert faces is TABLE[name].faces
+        assert upstream == set(TABLE[name].upstream), f"{name} reads what DVC does not watch"
+        assert (f"{CHAMPIONS}/${{key}}" in do["deps"]) is TABLE[name].champion
 
 
 def test_only_what_tests_depends_on_the_named_suites():
@@ -147,10 +152,9 @@ def test_only_what_tests_depends_on_the_named_suites():
     folder = Workspace(Path(), "${key}").stage("prepare").as_posix()
     for name, stage in TABLE.items():
         watched = {dep for dep in graph[name]["do"]["deps"] if dep.startswith(folder)}
-        if "prepare" in stage.upstream and stage.suites:
-            assert watched in ({folder}, {f"{folder}/{SUITE_MANIFEST}"}), name
-        elif "prepare" in stage.upstream:
-            assert watched == {f"{folder}/{MANIFEST}", f"{folder}/{PROMPTS}"}, name
+        if "prepare" in stage.upstream:
+            alone = {f"{folder}/{MANIFEST}", f"{folder}/{PROMPTS}"}
+            assert watched == ({folder} if stage.suites else alone), name
 
 
 def test_every_section_that_dvc_watches_is_in_every_profile():
@@ -187,7 +191,7 @@ def test_no_string_that_names_a_module_goes_round_the_imports():
         if path.is_relative_to(ROOT / "components"):
             dynamic = [n for n in imports(path) if n.split(".")[0] in DYNAMIC]
             opened = [name for name in dynamic if not name.startswith(OPENS_NOTHING)]
-            assert opened == ["importlib"] * (name_of(path) == "components/stages.py"), path
+            assert opened == ["importlib"] * (name_of(path) == "components/chain.py"), path
             names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
             assert not names & CALLED, name_of(path)
 
@@ -202,7 +206,6 @@ def test_mlflow_folder_holds_no_python():
         *sorted(f"components.core.{m.stem}" for m in MODULES if m.parent.name == "core"),
         *(name_of(path).removesuffix(".py").replace("/", ".") for path in DECLARATIONS),
         "components.profile",
-        "components.results",
         "components.prepare.suites",
         "components.__main__",
         "components.stages",

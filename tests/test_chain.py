@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.paths import CODE, STAGES, Workspace
+from components.chain import STAGES
+from components.core.paths import CODE, Workspace
 from components.core.storage import digest_folder, read_json
 from tests.chain import dvc, make_repository, run, safereact
 

@@ -12,14 +12,9 @@ from components.core.errors import ConfigError
 
 PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
-# The stages in the order of the story; `dvc.yaml` says what depends on what.
-STAGES = ("prepare", "models", "probe", "train", "evaluate", "gate", "report")
 # The DVC stage before them all, which writes the fingerprints of their code.
 CODE = "code"
-# Stages beside the story, by where `params.yaml` lists the profiles that they are run for.
-LISTED = "profiles"  # where it lists those that have the story's stages
-STUDIES_OF = {"compared": ("baselines", "compare"), "attacked": ("undo", "withstand")}
-STUDIES = tuple(stage for stages in STUDIES_OF.values() for stage in stages)
+LISTED = "profiles"  # where params.yaml lists the pairs that this repository keeps safe
 
 # What DVC tells the command of a stage: `stage@profile`.
 DVC_STAGE = "DVC_STAGE"
@@ -220,7 +215,7 @@ def read_lists(file: Path) -> dict[str, dict[str, dict[str, str]]]:
     `ConfigError` for it, and where the file has another form.
     """
     document = read_yaml(file)
-    lists = {key: document.get(key) or {} for key in (LISTED, *STUDIES_OF)}
+    lists = {str(key): entries or {} for key, entries in {LISTED: {}, **document}.items()}
     for key, entries in lists.items():
         if not isinstance(entries, dict):
             raise ConfigError(f"{file}: {key} has to be a mapping of profiles, not {entries!r:.80}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from components.chain import load_result
 from components.core import paths as names
 from components.core.documents import read_yaml
 from components.core.errors import EvidenceError
@@ -33,7 +34,6 @@ from components.prepare.result import SuiteSet
 from components.profile import load_profile
 from components.registry.bindings import check_bindings, check_current, found_now, policy_in_force
 from components.report.result import Report
-from components.results import load_result
 from components.train.result import Adapter
 
 # What an adapter's folder may hold. Anything else, pickled weights above all, is refused.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from components.core.paths import STAGES, STUDIES_OF, Workspace
+from components.chain import STAGES, listed_stages
+from components.core.paths import Workspace
 from components.core.storage import read_json
 from components.core.vocabulary import AnyArm, Arm, Method
 from components.prepare.result import SuiteSet, footnotes, repeats
@@ -17,7 +18,7 @@ from flows.cli.tables import judges_told, metric_cell
 from flows.runner.dvc import bring_up_to_date, check_profile
 from flows.runner.lock import one_run
 
-NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES_OF["compared"])
+NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *listed_stages("compared"))
 METRICS = {
     "harmful.refused": "refuses harmful",
     # In the thought or in the answer: a thought that the token limit cuts off has no answer.

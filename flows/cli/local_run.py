@@ -9,9 +9,10 @@ from typing import Any
 
 import psutil
 
+from components.chain import STAGES
 from components.core.disk import check_writable
 from components.core.errors import SafeReActError, StageError
-from components.core.paths import STAGES, Workspace
+from components.core.paths import Workspace
 from components.core.storage import keep_private
 from components.gate.result import Decision
 from flows.runner.champion import bring_champion

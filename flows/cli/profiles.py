@@ -157,7 +157,7 @@ def add_profile(
 def list_studied(workspace: Workspace, key: str) -> bool:
     """List the profile under `key`, the name of a study's list in `params.yaml`; return whether it
     was not there yet."""
-    listed = read_lists(workspace.parameters)[key]
+    listed = read_lists(workspace.parameters).get(key, {})
     if workspace.profile not in listed:
         _list(workspace, key, {})
     return workspace.profile not in listed

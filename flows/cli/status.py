@@ -17,11 +17,11 @@ from typing import Any
 
 import psutil
 
-from components.chain import TABLE
+from components.chain import STAGES, TABLE
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError, StageError
 from components.core.fingerprints import Code
-from components.core.paths import STAGES, Workspace, fingerprint_file
+from components.core.paths import Workspace, fingerprint_file
 from components.stages import code_of
 
 _GONE, _CHANGED = "its files are not here", "its files were changed"

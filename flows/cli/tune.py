@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.chain import STAGES
 from components.core.errors import SafeReActError, TrainingError
-from components.core.paths import PARETO, STAGES, STUDY, Workspace
+from components.core.paths import PARETO, STUDY, Workspace
 from components.core.storage import OWNER
 from components.core.untrusted_text import Formatter
 from components.core.vocabulary import Arm

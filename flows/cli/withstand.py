@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from components.core.paths import STAGES, STUDIES_OF, Workspace
+from components.chain import STAGES, listed_stages
+from components.core.paths import Workspace
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.prepare.result import LeakFigure, footnotes, mark, repeats
@@ -14,7 +15,7 @@ from flows.cli.tables import judges_told, rate_cell
 from flows.runner.dvc import bring_up_to_date, check_profile
 from flows.runner.lock import one_run
 
-NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *STUDIES_OF["attacked"])
+NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *listed_stages("attacked"))
 _STANDING = ("refuses harmful", "complies with harmful", "benign answers are language")
 
 

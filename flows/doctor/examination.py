@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from components.chain import STAGES
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError
 from components.core.launcher import divides_model
-from components.core.paths import POLICIES, STAGES, Workspace
+from components.core.paths import POLICIES, Workspace
 from components.gate.policy_files import check_fits
 from components.judges.settings import GuardJudge
 from components.models.settings import Shape

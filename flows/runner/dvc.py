@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from components.chain import STAGES
 from components.core.disk import trouble_told
 from components.core.documents import read_yaml
 from components.core.errors import (
@@ -24,7 +25,7 @@ from components.core.errors import (
     SafeReActError,
     StageError,
 )
-from components.core.paths import CODE, POLICIES, STAGES, Workspace
+from components.core.paths import CODE, POLICIES, Workspace
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
 from components.gate.policy_files import check_fits, policy_file

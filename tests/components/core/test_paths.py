@@ -61,7 +61,6 @@ def test_lists_of_profiles(repository):
     assert read_lists(file) == {
         "profiles": {"mine": mine, "yours": {}},
         "compared": {"mine": {}},
-        "attacked": {},
     }
     assert Workspace(repository, "mine").entry == mine
     assert Workspace(repository, "other").entry is None

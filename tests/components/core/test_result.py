@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from components.chain import load_result
 from components.core.errors import StageError
-from components.core.paths import STAGES, STUDIES
 from components.core.storage import digest_file
 from components.core.vocabulary import Role, Split
 from components.models.result import Models
 from components.prepare.result import PromptSet
-from components.results import RESULTS, load_result
-
-
-def test_every_stage_has_a_result():
-    assert tuple(RESULTS) == (*STAGES, *STUDIES)
 
 
 def test_a_result_comes_back_with_its_folder(random_models):

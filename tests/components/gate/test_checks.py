@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.chain import load_result
 from components.core.paths import ROWS
 from components.core.storage import digest_bytes, digest_folder
 from components.core.vocabulary import OWN_ARMS, UNBOUND, Arm, Role
@@ -21,7 +22,6 @@ from components.gate.policy_files import load_policy
 from components.gate.result import Conclusion, Decision, GateOutcome
 from components.judges.rules.judge import RulesJudge
 from components.lm.references import PromptContract
-from components.results import load_result
 from components.train.result import Adapter
 from tests.components.gate.cases import (
     DEFAULT,

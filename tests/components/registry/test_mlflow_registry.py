@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from components.chain import STAGES
 from components.core.errors import EvidenceError, RegistryError
-from components.core.paths import POLICIES, ROWS, STAGES, SUITES, Workspace
+from components.core.paths import POLICIES, ROWS, SUITES, Workspace
 from components.core.result import Result
 from components.core.storage import digest_folder, write_text
 from components.core.untrusted_text import short_digest

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from components.core.paths import STAGES, Workspace
+from components.chain import STAGES
+from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from components.gate.overrides import read_overrides
 from components.gate.result import Decision

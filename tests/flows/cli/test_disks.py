@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.paths import STAGES, Workspace
+from components.chain import STAGES
+from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from tests.chain import make_repository
 from tests.chain import safereact as safereact_in

@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 
-from components.core.paths import STAGES, Workspace
+from components.chain import STAGES
+from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from flows.cli.status import State, running_command, stage_states
 from flows.runner.dvc import run_stage

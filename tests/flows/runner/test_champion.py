@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
+from components.chain import STAGES
 from components.core.errors import ConfigError
-from components.core.paths import STAGES, Workspace
+from components.core.paths import Workspace
 from components.core.run_record import untracked
 from components.evaluate.result import NO_CHAMPION, Champion
 from components.gate.result import Decision

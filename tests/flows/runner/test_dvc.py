@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from components.chain import STAGES
 from components.core.errors import BusyError, ConfigError, StageError
-from components.core.paths import STAGES, Workspace
+from components.core.paths import Workspace
 from flows.runner.dvc import check_profile, run_stage, stale_stages
 from flows.runner.lock import one_run
 from tests.flows.conftest import behave
