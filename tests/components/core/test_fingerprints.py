@@ -116,10 +116,10 @@ def remarked(source: str) -> str:
 
 def test_a_change_of_code_changes_the_stages_that_import_it_and_no_others(tree, closures):
     before = fingerprints(tree)
-    everywhere = sorted(set().union(*closures.values()) - {TABLE_MODULE})
+    everywhere = sorted(set().union(*closures.values()))
     assert len(everywhere) > 100
     tried = 0
-    for module in everywhere:
+    for module in Random(len(everywhere)).sample(everywhere, 24):
         file, random = file_of(tree, module), Random(module)
         source = file.read_text()
         if (other := mutated(source, random)) is None:
@@ -129,7 +129,7 @@ def test_a_change_of_code_changes_the_stages_that_import_it_and_no_others(tree, 
         assert changed(before, tree) == holding, module
         file.write_text(source)
         tried += 1
-    assert tried > 90
+    assert tried > 12
     assert not changed(before, tree)
 
 
@@ -193,7 +193,7 @@ def at_run_time(file: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("template", "stages"),
-    [("reporting/report.html", {"report"}), ("corpus/data_docs.html", {"prepare"})],
+    [("report/report.html", {"report"}), ("prepare/data_docs.html", {"prepare"})],
 )
 def test_templates_count_byte_for_byte(tree, template, stages):
     before = fingerprints(tree)
