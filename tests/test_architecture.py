@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import get_type_hints
 
 import pytest
 
@@ -118,8 +117,10 @@ def test_a_stage_has_one_name_everywhere():
     assert folders == TABLE.keys() <= Profile.model_fields.keys()
     for name, stage in TABLE.items():
         function, result = stage.function, stage.result_class
-        assert issubclass(result, Result) and issubclass(get_type_hints(function)["return"], result)
-        taken = tuple(inspect.signature(function).parameters)
+        signature = inspect.signature(function)
+        returned = getattr(sys.modules[result.__module__], signature.return_annotation)
+        assert issubclass(returned, result) and issubclass(result, Result)
+        taken = tuple(signature.parameters)
         assert taken[-2:] == ("seed", "out"), f"{name} takes {taken}"
         assert len(taken) - 2 == 1 + len(stage.settings) + len(stage.upstream) + stage.champion
         assert stage.file_only == tuple(u for u in stage.upstream if u in stage.file_only)
