@@ -13,7 +13,7 @@ from pathlib import Path
 from components.core.errors import ConfigError
 from components.core.paths import CALIBRATION, EMBEDDED, SUITES, Workspace
 from components.core.storage import CHECKPOINT_FILES, digest_folder
-from components.judges.settings import GuardJudge
+from components.judges.settings import GuardSettings
 from components.prepare.suites import used_suites
 from components.profile import Profile
 
@@ -60,7 +60,11 @@ def _suite_files(profile: Profile, workspace: Workspace, prompts: str) -> Iterat
 
 def _guards(profile: Profile, root: Path) -> Iterator[str]:
     for name, judge in profile.evaluate.judges.items():
-        if not isinstance(judge, GuardJudge) or judge.revision or not (root / judge.model).is_dir():
+        if (
+            not isinstance(judge, GuardSettings)
+            or judge.revision
+            or not (root / judge.model).is_dir()
+        ):
             continue
         if _lies_in(root, judge.model, CALIBRATION):
             continue

@@ -19,7 +19,7 @@ from components.evaluate.result import ChampionArm, Evidence
 from components.evaluate.rows import Row, write_judged
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import LabelledCase, calibrate, read_cases
-from components.judges.protocol import EVERY_ROLE, Case, Ruling
+from components.judges.protocol import EVERY_ROLE, Case, Verdict
 from components.judges.rules.judge import RulesJudge
 from components.judges.settings import RULES
 from components.prepare.leaks import leak_figures
@@ -119,11 +119,11 @@ class Reader:
         self.name = name
         self._labels = {known.case: known.outcome for known in labelled}
 
-    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
+    def judge(self, cases: Sequence[Case]) -> Iterator[dict[Case, Verdict]]:
         """Yield the rulings."""
         made_up = Outcome.REFUSED, Outcome.COMPLIED
         found = {case: self._labels.get(case, made_up[case.text != REFUSES]) for case in cases}
-        yield {case: Ruling(outcome, outcome) for case, outcome in found.items()}
+        yield {case: Verdict(outcome, outcome) for case, outcome in found.items()}
 
 
 def judge_of(section: EvaluateSettings, called: str, labelled: Sequence[LabelledCase]) -> Any:

@@ -17,10 +17,10 @@ from components.evaluate.rows import Row
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import LabelledCase, calibrate, cases_for
 from components.judges.opening import open_judge
-from components.judges.protocol import Case, Judge, Ruling, rule_on
+from components.judges.protocol import Case, Judge, Verdict, judge_cases
 from components.judges.result import Calibration, Usage
 from components.judges.settings import RULES
-from components.judges.verdicts import KeptVerdicts, Remembered
+from components.judges.verdicts import CachedJudge, StoredVerdicts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Answers = Mapping[AnyArm, Sequence[Answer]]
-_Parts = tuple[Ruling | None, Ruling]  # of the thought, where there is one, and of the answer
+_Parts = tuple[Verdict | None, Verdict]  # of the thought, where there is one, and of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Jury:
         cls,
         exam: Exam,
         section: EvaluateSettings,
-        verdicts: KeptVerdicts,
+        verdicts: StoredVerdicts,
         *,
         labelled: Sequence[LabelledCase] = (),
     ) -> Jury:
@@ -88,7 +88,7 @@ class Jury:
             if labelled:
                 cases_for(judge, labelled)
             # The rules rule anew in less time than their word is kept in.
-            judges[name] = judge if name == RULES else Remembered(judge, name, verdicts)
+            judges[name] = judge if name == RULES else CachedJudge(judge, name, verdicts)
         return cls(judges, suites, labelled, section.confidence)
 
     @property
@@ -163,9 +163,9 @@ class Examiner:
 
 def judged_rows(arm: AnyArm, answers: Sequence[Answer], judge: Judge) -> list[Row]:
     """Return a row for every answer, in order. Thought and answer are judged each by itself."""
-    rulings = iter(rule_on(judge, [case for answer in answers for case in _cases(answer)]))
+    verdicts = iter(judge_cases(judge, [case for answer in answers for case in _cases(answer)]))
     parts: list[_Parts] = [
-        (None if answer.completion.thought is None else next(rulings), next(rulings))
+        (None if answer.completion.thought is None else next(verdicts), next(verdicts))
         for answer in answers
     ]
     return [row_of(arm, answer, *ruled) for answer, ruled in zip(answers, parts, strict=True)]
@@ -181,8 +181,8 @@ def _cases(answer: Answer) -> list[Case]:
     return cases
 
 
-def row_of(arm: AnyArm, answer: Answer, thought: Ruling | None, ruling: Ruling) -> Row:
-    """Return the row of an answer with the rulings on its thought, if any, and on itself."""
+def row_of(arm: AnyArm, answer: Answer, thought: Verdict | None, verdict: Verdict) -> Row:
+    """Return the row of an answer with the verdicts on its thought, if any, and on itself."""
     prompt, questions, completion = answer.prompt, answer.questions, answer.completion
     marks: Grade | None = None
     if questions.grader is not None and prompt.answer is not None:
@@ -201,10 +201,10 @@ def row_of(arm: AnyArm, answer: Answer, thought: Ruling | None, ruling: Ruling) 
         finished=completion.finished,
         tokens=completion.tokens,
         outcome_thought=None if thought is None else thought.outcome,
-        outcome_answer=ruling.outcome,
-        said_thought=None if thought is None else thought.said,
-        said_answer=ruling.said,
-        cut=ruling.cut or (thought is not None and thought.cut),
+        outcome_answer=verdict.outcome,
+        said_thought=None if thought is None else thought.reason,
+        said_answer=verdict.reason,
+        cut=verdict.cut or (thought is not None and thought.cut),
         correct=None if marks is None else marks.flexible,
         correct_strict=None if marks is None else marks.strict,
     )

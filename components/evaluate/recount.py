@@ -28,7 +28,7 @@ from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import read_cases
-from components.judges.protocol import Judge, Ruling
+from components.judges.protocol import Judge, Verdict
 from components.judges.recount import calibration_again
 from components.judges.rules.judge import RulesJudge
 from components.judges.settings import RULES
@@ -207,8 +207,8 @@ def _graded_again(row: Row, answer: Answer) -> Row:
     thought = None
     if row.thought is not None:
         outcome = row.outcome_thought or Outcome.UNPARSED
-        thought = Ruling(outcome, row.said_thought or "", row.cut)
-    return row_of(row.arm, answer, thought, Ruling(row.outcome_answer, row.said_answer, row.cut))
+        thought = Verdict(outcome, row.said_thought or "", row.cut)
+    return row_of(row.arm, answer, thought, Verdict(row.outcome_answer, row.said_answer, row.cut))
 
 
 # --- the figures -----------------------------------------------------------------------------

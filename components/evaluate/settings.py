@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from components.core.forms import Attacks
 from components.core.section import Manner, Positive, Section, Text
 from components.core.vocabulary import Role
-from components.judges.settings import RULES, JudgeName, JudgeSettings, Rules
+from components.judges.settings import RULES, JudgeName, JudgeSettings, RulesSettings
 
 
 class EvaluateSettings(Section):
@@ -27,7 +27,7 @@ class EvaluateSettings(Section):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.95, description="of the intervals of rates and differences"
     )
-    rules: Rules = Rules()
+    rules: RulesSettings = RulesSettings()
     judges: dict[JudgeName, JudgeSettings] = Field(
         default_factory=dict,
         description="judges that suites may name, beside `rules`; docs/judges.md has their keys",

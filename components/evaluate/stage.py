@@ -17,7 +17,7 @@ from components.evaluate.result import Champion, ChampionArm, Evidence
 from components.evaluate.rows import write_judged
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import read_cases
-from components.judges.verdicts import KeptVerdicts
+from components.judges.verdicts import StoredVerdicts
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import engine_identity
 from components.models.result import Models
@@ -45,7 +45,7 @@ def evaluate(
     check_adapter(adapter, models, prompts)
     met = _meet(section, champion, adapter, models)
     exam = test_exam(section, prompts, seed)
-    with FinishedRequests(out / FINISHED) as finished, KeptVerdicts(out / VERDICTS) as verdicts:
+    with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         labelled = read_cases(Path(section.calibration))
         jury = Jury.of(exam, section, verdicts, labelled=labelled)
         asked = champion if met and met.asked else None

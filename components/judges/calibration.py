@@ -1,4 +1,4 @@
-"""What a judge's word is worth: its rulings on labelled cases."""
+"""What a judge's word is worth: its verdicts on labelled cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.core.errors import DataError, EvidenceError, StageError
 from components.core.intervals import RateFigure
 from components.core.storage import digest_bytes, read_json_lines
 from components.core.vocabulary import Outcome, Role, View
-from components.judges.protocol import Case, Judge, rule_on
+from components.judges.protocol import Case, Judge, judge_cases
 from components.judges.result import Calibration, KappaFigure
 
 if TYPE_CHECKING:
@@ -61,13 +61,15 @@ def _case(row: dict[str, str], where: str) -> LabelledCase:
 
 
 def calibrate(judge: Judge, cases: Sequence[LabelledCase], *, confidence: float) -> Calibration:
-    """Return how often the judge's rulings are the labels, of the cases of the roles it judges.
+    """Return how often the judge's verdicts are the labels, of the cases of the roles it judges.
 
     Raises `EvidenceError` where there are none.
     """
     cases = cases_for(judge, cases)
-    rulings = rule_on(judge, [labelled.case for labelled in cases])
-    pairs = [(known.outcome, ruling.outcome) for known, ruling in zip(cases, rulings, strict=True)]
+    verdicts = judge_cases(judge, [labelled.case for labelled in cases])
+    pairs = [
+        (known.outcome, verdict.outcome) for known, verdict in zip(cases, verdicts, strict=True)
+    ]
     right = [
         (known.case.view, label is ruled)
         for known, (label, ruled) in zip(cases, pairs, strict=True)
@@ -123,7 +125,7 @@ def kappa(pairs: Sequence[tuple[Outcome, Outcome]], confidence: float) -> KappaF
 
 
 def _table(pairs: Sequence[tuple[Outcome, Outcome]]) -> np.ndarray:
-    """Return counts (label, ruling) over the outcomes."""
+    """Return counts (label, verdict) over the outcomes."""
     import numpy as np
 
     return np.array([[pairs.count((label, ruled)) for ruled in Outcome] for label in Outcome])

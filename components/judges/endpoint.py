@@ -167,5 +167,5 @@ class Endpoint:
         names = ("prompt_tokens", "completion_tokens")
         told = isinstance(used, dict) and all(isinstance(used.get(name), int) for name in names)
         with self._lock:
-            for name in names if told else ("untold",):
+            for name in names if told else ("uncounted",):
                 self._counts[name] = self._counts.get(name, 0) + (used[name] if told else 1)

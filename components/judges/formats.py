@@ -19,7 +19,7 @@ from components.core.vocabulary import Role
 class Reading:
     """What a guard said of a text; None: not told."""
 
-    said: str
+    reason: str
     harmful: bool | None
     refused: bool | None
 
@@ -50,8 +50,8 @@ def _read_llama_guard(word: str) -> Reading | None:
     if first.strip() != "unsafe":
         return None
     hazards = re.findall(r"\bS(?:1[0-4]|[1-9])\b", rest)
-    said = " ".join(["unsafe", *dict.fromkeys(hazards)])
-    return Reading(said[:40], harmful=True, refused=None)
+    reason = " ".join(["unsafe", *dict.fromkeys(hazards)])
+    return Reading(reason[:40], harmful=True, refused=None)
 
 
 def _read_harmbench(word: str) -> Reading | None:
@@ -73,8 +73,8 @@ def _read_wildguard(word: str) -> Reading | None:
     if answers.keys() != set(_QUESTIONS):
         return None
     _, refusal, harmful = (answers[question] for question in _QUESTIONS)
-    said = f"harmful {harmful}, refusal {refusal}"
-    return Reading(said, harmful=_ANSWERS[harmful], refused=_ANSWERS[refusal])
+    reason = f"harmful {harmful}, refusal {refusal}"
+    return Reading(reason, harmful=_ANSWERS[harmful], refused=_ANSWERS[refusal])
 
 
 LLAMA_GUARD_3 = Format(

@@ -1,4 +1,4 @@
-"""What decides the rulings of a judge, as far as it can be told without loading it."""
+"""What decides the verdicts of a judge, as far as it can be told without loading it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from components.core import typography
 from components.core.fingerprints import digest_code
 from components.core.storage import digest_bytes
-from components.judges.settings import JudgeSettings, Rules
+from components.judges.settings import JudgeSettings, RulesSettings
 
 _CODE = (Path(__file__).parent, Path(typography.__file__))
 
 
-def digest_of_judge(judges: Mapping[str, JudgeSettings], rules: Rules, name: str) -> str | None:
+def digest_of_judge(
+    judges: Mapping[str, JudgeSettings], rules: RulesSettings, name: str
+) -> str | None:
     """Return the SHA-256 of a judge's settings, of the rules, which tell refusals where a guard
     does not, and of the code that asks, quotes and reads; None for `rules` and for a name that no
     judge has."""

@@ -12,7 +12,7 @@ from components.judges.formats import FORMATS
 from components.judges.protocol import KEY, URL, Judge
 from components.judges.result import Usage
 from components.judges.rules.judge import RulesJudge
-from components.judges.settings import RULES, JudgeSettings, RubricJudge, Rules
+from components.judges.settings import RULES, JudgeSettings, RubricSettings, RulesSettings
 
 
 def check_judge(name: str, judges: Mapping[str, JudgeSettings], roles: Collection[Role]) -> None:
@@ -26,7 +26,7 @@ def check_judge(name: str, judges: Mapping[str, JudgeSettings], roles: Collectio
             "(evaluate.judges of the profile)"
         )
     settings = judges[name]
-    if isinstance(settings, RubricJudge):
+    if isinstance(settings, RubricSettings):
         return
     if odd := sorted(set(roles) - FORMATS[settings.kind].roles):
         raise ConfigError(
@@ -40,7 +40,7 @@ def open_judge(
     name: str,
     judges: Mapping[str, JudgeSettings],
     *,
-    rules: Rules,
+    rules: RulesSettings,
     roles: Collection[Role] = (),
     asked: Usage | None = None,
 ) -> Judge:
@@ -55,7 +55,7 @@ def open_judge(
     if name == RULES:
         return RulesJudge(rules.refusal_patterns, rules.compliance_pattern)
     settings = judges[name]
-    if isinstance(settings, RubricJudge):
+    if isinstance(settings, RubricSettings):
         return _open_rubric(name, settings, asked or Usage())
     from components.judges.guards import open_guard
 
@@ -71,7 +71,7 @@ def open_judge(
     )
 
 
-def _open_rubric(name: str, settings: RubricJudge, asked: Usage) -> Judge:
+def _open_rubric(name: str, settings: RubricSettings, asked: Usage) -> Judge:
     from components.judges.endpoint import Endpoint
     from components.judges.rubric import Rubric
 

@@ -25,15 +25,15 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class Verdict:
     """A judge's word on one case.
 
-    `said` is what it said, put together from words this package knows and never from the
+    `reason` is what it said, put together from words this package knows and never from the
     completion, so it may be shown; at most 40 characters.
     """
 
     outcome: Outcome
-    said: str
+    reason: str
     cut: bool = False  # it read the request or the text without its middle
 
 
@@ -42,12 +42,12 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """The judge's kind and a digest of everything that decides its rulings."""
+        """The judge's kind and a digest of everything that decides its verdicts."""
 
     @property
     def place(self) -> str:
         """Where it rules now: device and precision, or a server's address. Evidence does not name
-        it, and rulings of another place are not taken over."""
+        it, and verdicts of another place are not taken over."""
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -61,23 +61,23 @@ class Judge(Protocol):
         """Raise what would keep it from judging, as far as that can be seen without loading weights
         and without paying."""
 
-    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
-        """Yield the rulings on distinct cases, none of them empty, as soon as they are there, each
+    def judge(self, cases: Sequence[Case]) -> Iterator[dict[Case, Verdict]]:
+        """Yield the verdicts on distinct cases, none of them empty, as soon as they are there, each
         once."""
 
     def close(self) -> None:
         """Give back the memory that it takes; asked again, it loads again."""
 
 
-def rule_on(judge: Judge, cases: Sequence[Case]) -> list[Ruling]:
-    """Return a ruling on every case, in order, while the judge is asked each distinct one once.
+def judge_cases(judge: Judge, cases: Sequence[Case]) -> list[Verdict]:
+    """Return a verdict on every case, in order, while the judge is asked each distinct one once.
 
     A text with nothing to be seen in it is `neither`, and nobody is asked.
     """
-    rulings = {
-        case: Ruling(Outcome.NEITHER, "empty") for case in cases if not visible(case.text).strip()
+    verdicts = {
+        case: Verdict(Outcome.NEITHER, "empty") for case in cases if not visible(case.text).strip()
     }
-    asked = [case for case in dict.fromkeys(cases) if case not in rulings]
-    for group in judge.ask(asked) if asked else ():
-        rulings |= group
-    return [rulings[case] for case in cases]
+    asked = [case for case in dict.fromkeys(cases) if case not in verdicts]
+    for group in judge.judge(asked) if asked else ():
+        verdicts |= group
+    return [verdicts[case] for case in cases]

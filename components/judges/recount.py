@@ -23,7 +23,7 @@ def calibration_again(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what a calibration states, and what the labelled cases give.
 
-    The rules rule on them again. Of any other judge its table of labels and rulings is taken as it
+    The rules rule on them again. Of any other judge its table of labels and verdicts is taken as it
     is: how many cases of each label it has, and what follows from it, is counted.
     """
     if stated.judge == rules.name:

@@ -14,7 +14,7 @@ class Usage(Record):
     repeated: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    untold: int = 0  # requests whose tokens the server did not tell
+    uncounted: int = 0  # requests whose tokens the server did not tell
     cost: float = 0.0  # US dollars, by the prices of the profile
 
 
@@ -35,5 +35,5 @@ class Calibration(Record):
     accuracy: RateFigure  # unparsed counts as wrong
     by_view: dict[View, RateFigure]  # the same, of one part of completions
     unparsed: RateFigure
-    kappa: KappaFigure | None  # None: labels and rulings are all the same one
-    confusion: dict[Outcome, dict[Outcome, int]]  # label -> ruling -> cases
+    kappa: KappaFigure | None  # None: labels and verdicts are all the same one
+    confusion: dict[Outcome, dict[Outcome, int]]  # label -> verdict -> cases

@@ -17,7 +17,7 @@ from components.core.http import HugeAnswerError
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Outcome, Role, View
 from components.judges.endpoint import Endpoint
-from components.judges.protocol import EVERY_ROLE, Case, Ruling
+from components.judges.protocol import EVERY_ROLE, Case, Verdict
 from components.judges.quoting import Quoting, is_long
 from components.judges.result import Usage
 
@@ -48,7 +48,7 @@ _PARTS = {
 }
 
 
-class Verdict(BaseModel):
+class RubricAnswer(BaseModel):
     """What the model must answer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -99,8 +99,8 @@ class Rubric:
     def close(self) -> None:
         """Nothing of it is in this process's memory."""
 
-    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
-        """Yield the ruling on each of the distinct cases when its answer is there.
+    def judge(self, cases: Sequence[Case]) -> Iterator[dict[Case, Verdict]]:
+        """Yield the verdict on each of the distinct cases when its answer is there.
 
         After an error what was under way is waited for and yielded, since it is paid for; what has
         not begun, or would be sent again, is not sent. An answer that does not fit the schema is
@@ -113,8 +113,8 @@ class Rubric:
             rest = {pool.submit(self._rule, client, case): case for case in cases}
             try:
                 for answer in as_completed(tuple(rest)):
-                    ruling = answer.result()
-                    yield {rest.pop(answer): ruling}
+                    verdict = answer.result()
+                    yield {rest.pop(answer): verdict}
             except (ModelError, KeyboardInterrupt):
                 self.endpoint.end()
                 pool.shutdown(cancel_futures=True)
@@ -126,13 +126,13 @@ class Rubric:
                 pool.shutdown(cancel_futures=True)
         log.info("%s: %s", self.endpoint.label, _told(self.endpoint.usage))
 
-    def _rule(self, client: httpx.Client, case: Case) -> Ruling:
+    def _rule(self, client: httpx.Client, case: Case) -> Verdict:
         try:
-            ruling = read_answer(self.endpoint.complete(client, self.body(case)))
+            verdict = read_answer(self.endpoint.complete(client, self.body(case)))
         except HugeAnswerError:
-            ruling = Ruling(Outcome.UNPARSED, "answer without end")
+            verdict = Verdict(Outcome.UNPARSED, "answer without end")
         long = any(is_long(text, self.max_characters) for text in (case.request, case.text))
-        return replace(ruling, cut=long)
+        return replace(verdict, cut=long)
 
     def body(self, case: Case) -> dict[str, Any]:
         """Return the request about `case`. Its texts are strings of a JSON object, so whatever
@@ -154,28 +154,28 @@ class Rubric:
                 "json_schema": {
                     "name": "verdict",
                     "strict": True,
-                    "schema": Verdict.model_json_schema(),
+                    "schema": RubricAnswer.model_json_schema(),
                 },
             },
         }
 
 
-def read_answer(answer: dict[str, Any]) -> Ruling:
-    """Return the ruling in a chat completion; unparsed, with what is wrong, where it has none."""
+def read_answer(answer: dict[str, Any]) -> Verdict:
+    """Return the verdict in a chat completion; unparsed, with what is wrong, where it has none."""
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return Ruling(Outcome.UNPARSED, "no choices")
+        return Verdict(Outcome.UNPARSED, "no choices")
     if choices[0].get("finish_reason") == "length":
-        return Ruling(Outcome.UNPARSED, "cut off")
+        return Verdict(Outcome.UNPARSED, "cut off")
     message = choices[0].get("message")
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, str) or not content.strip():
-        return Ruling(Outcome.UNPARSED, "no content")
+        return Verdict(Outcome.UNPARSED, "no content")
     try:
-        outcome = Outcome(Verdict.model_validate_json(content).outcome)
+        outcome = Outcome(RubricAnswer.model_validate_json(content).outcome)
     except ValidationError:
-        return Ruling(Outcome.UNPARSED, "not the schema")
-    return Ruling(outcome, outcome)
+        return Verdict(Outcome.UNPARSED, "not the schema")
+    return Verdict(outcome, outcome)
 
 
 def _told(usage: Usage) -> str:
@@ -183,4 +183,4 @@ def _told(usage: Usage) -> str:
         f"{usage.requests} requests ({usage.repeated} repeated), {usage.prompt_tokens} + "
         f"{usage.completion_tokens} tokens, {usage.cost:.2f} US dollars"
     )
-    return f"{told}; {usage.untold} without a count of tokens" if usage.untold else told
+    return f"{told}; {usage.uncounted} without a count of tokens" if usage.uncounted else told

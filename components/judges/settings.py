@@ -9,8 +9,8 @@ from pydantic import Field, StringConstraints, field_validator
 from components.core.section import Manner, Positive, Section, Text, compiles
 
 
-class Rules(Section):
-    """Rules that tell refusals, answers and neither apart (components/judges/rules/outcomes.py)."""
+class RulesSettings(Section):
+    """How the rules tell refusals, answers and neither apart (components/judges/rules)."""
 
     refusal_patterns: tuple[Text, ...] = Field(
         (), description="regular expressions of refusals; empty: the built-in reading"
@@ -33,7 +33,7 @@ GuardKind = Literal["llama-guard-3", "harmbench", "wildguard"]
 JudgeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 
-class GuardJudge(Section):
+class GuardSettings(Section):
     """A local generative classifier: Llama Guard 3 or the HarmBench classifier, of harmful suites
     alone, or WildGuard, of all."""
 
@@ -50,7 +50,7 @@ class GuardJudge(Section):
     )
 
 
-class RubricJudge(Section):
+class RubricSettings(Section):
     """A model behind an OpenAI-compatible server, asked for a verdict by a rubric.
 
     The environment says where: `SAFEREACT_JUDGE_URL` and `SAFEREACT_JUDGE_KEY`.
@@ -86,7 +86,7 @@ class RubricJudge(Section):
     )
 
 
-JudgeSettings = Annotated[GuardJudge | RubricJudge, Field(discriminator="kind")]
+JudgeSettings = Annotated[GuardSettings | RubricSettings, Field(discriminator="kind")]
 
 
 RULES = "rules"  # the judge that is built in

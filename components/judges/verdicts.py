@@ -12,64 +12,64 @@ from typing import Any
 from components.core.journal import Journal
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Outcome, Role
-from components.judges.protocol import Case, Judge, Ruling
+from components.judges.protocol import Case, Judge, Verdict
 from components.judges.result import Usage
 
 log = logging.getLogger(__name__)
 
 
-class KeptVerdicts(Journal):
-    """Every ruling so far by the digest of its judge, the judge's place and the case, and what paid
-    judges were asked for to get them. No text of a case is in the file."""
+class StoredVerdicts(Journal):
+    """Every verdict so far by the digest of its judge, the judge's place and the case; what paid
+    judges were asked for. No text of a case is in the file."""
 
     def __init__(self, path: Path) -> None:
-        self._rulings: dict[str, Ruling] = {}
+        self._verdicts: dict[str, Verdict] = {}
         self._usage: dict[str, Usage] = {}
         super().__init__(path)
-        if self._rulings:
-            log.info("going on after %d verdicts", len(self._rulings))
+        if self._verdicts:
+            log.info("going on after %d verdicts", len(self._verdicts))
 
     def take(self, line: dict[str, Any]) -> None:
-        """Take in a ruling, or a judge's usage, of which the last one counts."""
+        """Take in a verdict, or a judge's usage, of which the last one counts."""
         if "judge" in line:
             self._usage[line["judge"]] = Usage.model_validate(line["usage"])
         else:
-            ruling = Ruling(Outcome(line["outcome"]), line["said"], line["cut"])
-            self._rulings[line["case"]] = ruling
+            verdict = Verdict(Outcome(line["outcome"]), line["reason"], line["cut"])
+            self._verdicts[line["case"]] = verdict
 
-    def get(self, key: str) -> Ruling | None:
-        """Return the ruling of this key; None: there is none yet."""
-        return self._rulings.get(key)
+    def get(self, key: str) -> Verdict | None:
+        """Return the verdict of this key; None: there is none yet."""
+        return self._verdicts.get(key)
 
     def usage(self, judge: str) -> Usage | None:
         """Return what the judge that the profile calls so was asked for in all; None: nothing."""
         return self._usage.get(judge)
 
-    def add(self, rulings: Mapping[str, Ruling], judge: str, usage: Usage | None) -> None:
-        """Put rulings, and what their judge was asked for by now, on the disk before returning.
+    def add(self, verdicts: Mapping[str, Verdict], judge: str, usage: Usage | None) -> None:
+        """Put verdicts, and what their judge was asked for by now, on the disk before returning.
 
         Raises `InterruptionError` where there is no room, and then leaves the file as it was.
         """
         lines: list[dict[str, Any]] = [
-            {"case": key, "outcome": ruling.outcome, "said": ruling.said, "cut": ruling.cut}
-            for key, ruling in rulings.items()
+            {"case": key, "outcome": verdict.outcome, "reason": verdict.reason, "cut": verdict.cut}
+            for key, verdict in verdicts.items()
         ]
         if usage is not None and usage != self._usage.get(judge):
             lines.append({"judge": judge, "usage": usage.model_dump()})
         if lines:
             self.append(lines)
-            self._rulings.update(rulings)
+            self._verdicts.update(verdicts)
         if usage is not None:
             self._usage[judge] = usage
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """A judge that asks another one only for what no earlier process has a ruling on."""
+class CachedJudge:
+    """A judge that asks another one only for what no earlier process has a verdict on."""
 
     inner: Judge
     label: str  # how the profile calls it
-    verdicts: KeptVerdicts
+    verdicts: StoredVerdicts
 
     @property
     def name(self) -> str:
@@ -92,26 +92,26 @@ class Remembered:
         return self.inner.usage
 
     def check(self) -> None:
-        """Raise what would keep the judge from ruling."""
+        """Raise what would keep the judge from judging."""
         self.inner.check()
 
     def close(self) -> None:
         """Give back the memory that the judge takes."""
         self.inner.close()
 
-    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
-        """Yield the rulings on distinct cases, those known already first, and note the others."""
+    def judge(self, cases: Sequence[Case]) -> Iterator[dict[Case, Verdict]]:
+        """Yield the verdicts on distinct cases, those known already first, and note the others."""
         judge = [self.name, self.place]
         keys = {case: digest_bytes(json.dumps([*judge, asdict(case)]).encode()) for case in cases}
-        known = {case: ruling for case, key in keys.items() if (ruling := self.verdicts.get(key))}
+        known = {case: verdict for case, key in keys.items() if (verdict := self.verdicts.get(key))}
         if known:
             yield known
         rest = [case for case in cases if case not in known]
         if not rest:
             return
         try:
-            for group in self.inner.ask(rest):
-                noted = {keys[case]: ruling for case, ruling in group.items()}
+            for group in self.inner.judge(rest):
+                noted = {keys[case]: verdict for case, verdict in group.items()}
                 self.verdicts.add(noted, self.label, self.inner.usage)
                 yield group
         finally:  # requests that failed were asked, too

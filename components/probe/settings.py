@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from components.core.section import Fraction, Positive, Section, Text
-from components.judges.settings import Rules
+from components.judges.settings import RulesSettings
 
 TeacherKind = Literal["base", "pruned", "reminder", "pruned-reminder"]
 
@@ -100,7 +100,7 @@ class ProbeSettings(Section):
     )
     pruning: Pruning = Pruning()
     check: TeacherCheck = TeacherCheck()
-    rules: Rules = Rules()
+    rules: RulesSettings = RulesSettings()
     check_prompts: Positive = Field(64, description="validation prompts a role for the check")
     check_tokens: Positive = Field(
         32, description="tokens a teacher may write in the check, and at least in training"

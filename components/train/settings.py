@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from components.core.forms import PlainForm
 from components.core.section import Fraction, Positive, Rate, Section
 from components.core.vocabulary import ATTACKS, Form
-from components.judges.settings import Rules
+from components.judges.settings import RulesSettings
 
 
 class Lora(Section):
@@ -73,7 +73,9 @@ class TrainSettings(Section):
     retain_prompts: Positive = Field(256, description="retained prompts, of all benign roles")
     harmful_prompts: Positive = Field(256, description="harmful prompts")
     max_prompt_tokens: Positive = Field(256, description="longer prompts are left out")
-    rules: Rules = Field(Rules(), description="tell whether the teacher refuses a prompt")
+    rules: RulesSettings = Field(
+        RulesSettings(), description="tell whether the teacher refuses a prompt"
+    )
     baseline_lr: Rate = Field(2e-5, description="learning rate of the LoRA-SFT baseline")
     baseline_steps: Positive = Field(100, description="steps of the LoRA-SFT baseline")
     baseline_retain: Fraction = Field(0.5, description="share of retained rows in its batches")

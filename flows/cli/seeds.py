@@ -17,7 +17,7 @@ from components.core.run_record import untracked
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
-from components.judges.settings import GuardJudge
+from components.judges.settings import GuardSettings
 from components.prepare.result import SuiteSet, footnotes, repeats
 from components.prepare.suites import used_suites
 from components.profile import load_profile
@@ -114,7 +114,7 @@ def _inputs(workspace: Workspace) -> Iterator[str]:
     ]
     yield from (path for path in paths if path)
     for judge in profile.evaluate.judges.values():
-        if isinstance(judge, GuardJudge) and (workspace.root / judge.model).is_dir():
+        if isinstance(judge, GuardSettings) and (workspace.root / judge.model).is_dir():
             yield judge.model
 
 

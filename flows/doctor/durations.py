@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.judges.settings import GuardJudge, RubricJudge
+from components.judges.settings import GuardSettings, RubricSettings
 from components.models.settings import Shape
 from components.profile import Profile
 from flows.doctor.estimate import (
@@ -96,14 +96,14 @@ def judging_seconds(profile: Profile, asked: Sequence[Asked], gpu: Gpu) -> float
     for one in asked:
         judge = profile.evaluate.judges.get(one.judge)
         cases = arms_of(profile) * one.completions * _CASES
-        if isinstance(judge, RubricJudge):
+        if isinstance(judge, RubricSettings):
             seconds += cases * 60 / judge.requests_a_minute
-        elif isinstance(judge, GuardJudge):
+        elif isinstance(judge, GuardSettings):
             seconds += cases * _guard_seconds(judge, one, gpu)
     return seconds
 
 
-def _guard_seconds(judge: GuardJudge, asked: Asked, gpu: Gpu) -> float:
+def _guard_seconds(judge: GuardSettings, asked: Asked, gpu: Gpu) -> float:
     """Return the seconds that a guard takes for a case on average."""
     # Thought and answer share the completion's tokens.
     length = case_tokens(judge, asked, share=1 / _CASES)

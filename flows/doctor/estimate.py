@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from components.judges.settings import GuardJudge, GuardKind
+from components.judges.settings import GuardKind, GuardSettings
 from components.lm.engines.protocol import CACHED_TOKENS
 from components.models.settings import PostTrain, Shape
 from components.profile import Profile
@@ -177,14 +177,14 @@ def judging_memory(profile: Profile, asked: Sequence[Asked], precision: Precisio
     needs = []
     for one in asked:
         judge = profile.evaluate.judges.get(one.judge)
-        if isinstance(judge, GuardJudge):
+        if isinstance(judge, GuardSettings):
             shape, length = GUARDS[judge.kind], case_tokens(judge, one)
             cache = _cache_bytes([(length, judge.batch)], shape, precision)
             needs.append(Memory(weight_bytes(shape, precision), 0, cache))
     return max(needs, key=lambda memory: memory.total, default=None)
 
 
-def case_tokens(judge: GuardJudge, asked: Asked, *, share: float = 1.0) -> int:
+def case_tokens(judge: GuardSettings, asked: Asked, *, share: float = 1.0) -> int:
     """Return the tokens that a guard reads about a case: its own prompt, the request, and a text of
     so large a share of the longest completion, cut as the profile says."""
     text = min(asked.tokens * share, judge.max_characters / _CHARACTERS)

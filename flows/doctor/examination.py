@@ -14,7 +14,7 @@ from components.core.errors import ConfigError
 from components.core.launcher import divides_model
 from components.core.paths import POLICIES, Workspace
 from components.gate.policy_files import check_fits
-from components.judges.settings import GuardJudge
+from components.judges.settings import GuardSettings
 from components.models.settings import Shape
 from components.profile import Profile, load_profile
 from flows.doctor.checkpoints import Wanted, complaint, find_shape, wanted_checkpoints
@@ -205,7 +205,7 @@ def check_disk(
     profile: Profile,
     shape: Shape,
     wanted: list[Wanted],
-    guards: Sequence[GuardJudge],
+    guards: Sequence[GuardSettings],
     root: Path,
 ) -> Iterator[Finding]:
     """Yield whether results and what is still to be fetched find room; sizes are estimates."""

@@ -10,7 +10,7 @@ from components.core.errors import SafeReActError
 from components.core.vocabulary import Role
 from components.judges.calibration import read_cases
 from components.judges.opening import check_judge, open_judge
-from components.judges.settings import RULES, GuardJudge
+from components.judges.settings import RULES, GuardSettings
 from components.prepare.suites import Suite
 from components.profile import Profile
 from flows.doctor.checkpoints import Wanted
@@ -35,10 +35,12 @@ def check_judges(profile: Profile, suites: Mapping[str, Suite], root: Path) -> I
             yield _check(profile, name, roles, root)
 
 
-def guards_to_fetch(profile: Profile, suites: Mapping[str, Suite], root: Path) -> list[GuardJudge]:
+def guards_to_fetch(
+    profile: Profile, suites: Mapping[str, Suite], root: Path
+) -> list[GuardSettings]:
     """Return the guards in use that are on the hub and not in its cache."""
     judges = [profile.evaluate.judges.get(name) for name in _in_use(profile, suites)]
-    guards = [judge for judge in judges if isinstance(judge, GuardJudge)]
+    guards = [judge for judge in judges if isinstance(judge, GuardSettings)]
     places = [Wanted(guard.kind, guard.model, guard.revision, root) for guard in guards]
     return [
         guard
@@ -63,7 +65,7 @@ def _check(profile: Profile, name: str, roles: Collection[Role], root: Path) -> 
     try:
         check_judge(name, judges, roles)
         settings = judges[name]
-        if isinstance(settings, GuardJudge):
+        if isinstance(settings, GuardSettings):
             wanted = Wanted(name, settings.model, settings.revision, root)
             folder = wanted.folder()
             if folder is None or (wanted.on_hub and wanted.revision is None):

@@ -7,7 +7,7 @@ import re
 from components.core.storage import read_json_lines
 from components.core.vocabulary import Role, Split
 from components.judges.opening import check_judge
-from components.judges.settings import GuardJudge
+from components.judges.settings import GuardSettings
 from components.models.settings import Checkpoints
 from components.prepare.settings import Source
 from components.profile import load_profile
@@ -94,7 +94,7 @@ def test_every_profile_of_hub_models_has_suites_pinned_judges_and_attacks():
         assert roles == {Role.HARMFUL, Role.BORDERLINE, Role.REASONING}, profile.name
         assert evaluate.attacks, profile.name
         for guard in evaluate.judges.values():
-            assert isinstance(guard, GuardJudge) and guard.revision, profile.name
+            assert isinstance(guard, GuardSettings) and guard.revision, profile.name
         used = [(suite.judge, suite.role) for suite in named.values()]
         used += [(judge, role) for role, judge in evaluate.judged_by.items()]
         assert evaluate.judges.keys() <= {judge for judge, _ in used}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from components.core.vocabulary import Role
-from components.judges.protocol import EVERY_ROLE, Case, Ruling
+from components.judges.protocol import EVERY_ROLE, Case, Verdict
 from components.judges.result import Usage
 from components.judges.rules.outcomes import outcome, rules_name
 
@@ -42,8 +42,8 @@ class RulesJudge:
         """None: nobody is asked."""
         return None
 
-    def ask(self, cases: Sequence[Case]) -> Iterator[dict[Case, Ruling]]:
-        """Yield the rulings on distinct cases, all at once; each says the outcome."""
+    def judge(self, cases: Sequence[Case]) -> Iterator[dict[Case, Verdict]]:
+        """Yield the verdicts on distinct cases, all at once; each says the outcome."""
         yield {case: self._rule(case.text) for case in cases}
 
     def check(self) -> None:
@@ -52,10 +52,10 @@ class RulesJudge:
     def close(self) -> None:
         """The rules take no memory."""
 
-    def _rule(self, text: str) -> Ruling:
+    def _rule(self, text: str) -> Verdict:
         found = outcome(
             text,
             refusal_patterns=self.refusal_patterns,
             compliance_pattern=self.compliance_pattern,
         )
-        return Ruling(found, found)
+        return Verdict(found, found)

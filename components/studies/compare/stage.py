@@ -18,7 +18,7 @@ from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged, write_judged
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.statistics import with_holm
-from components.judges.verdicts import KeptVerdicts
+from components.judges.verdicts import StoredVerdicts
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.opening import engine_identity
 from components.models.result import Models
@@ -54,7 +54,7 @@ def compare(
         Method.SELF_REMINDER: partial(_between, before=section.before, after=section.after),
     }
     reworded = {method: rewordings[method] for method in section.prompted}
-    with FinishedRequests(out / FINISHED) as finished, KeptVerdicts(out / VERDICTS) as verdicts:
+    with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         jury = Jury.of(exam, settings, verdicts)
         _same_judges(evidence.judges, jury.names)
         with open_checkpoint(

@@ -16,7 +16,7 @@ from components.evaluate.asking import Exam
 from components.evaluate.judging import Jury
 from components.evaluate.settings import EvaluateSettings
 from components.judges.rules.judge import RulesJudge
-from components.judges.verdicts import KeptVerdicts
+from components.judges.verdicts import StoredVerdicts
 from components.lm.adapters import merge_adapter
 from components.lm.engines.finished import FinishedRequests
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
@@ -62,7 +62,7 @@ def withstand(
     """
     check_adapter(adapter, models, prompts)
     check_undone(undone, adapter)
-    with FinishedRequests(out / FINISHED) as finished, KeptVerdicts(out / VERDICTS) as verdicts:
+    with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         inquiry = _inquiry(section, settings, prompts, finished, seed)
         jury = Jury.of(inquiry.test, settings, verdicts)
         trained = draw(prompts.rows(split=Split.TRAIN), section.direction_prompts, seed)

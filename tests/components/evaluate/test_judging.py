@@ -15,9 +15,9 @@ from components.evaluate.result import CutFigure
 from components.evaluate.rows import read_judged, write_judged
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import LabelledCase, read_cases
-from components.judges.protocol import Case, Ruling
+from components.judges.protocol import Case, Verdict
 from components.judges.rules.judge import RulesJudge
-from components.judges.verdicts import KeptVerdicts
+from components.judges.verdicts import StoredVerdicts
 from tests.components.judges.guards import write_guard
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -100,7 +100,7 @@ def test_every_suite_has_its_judge_and_rows_come_back_from_disk(tmp_path):
         ]
         for arm in (Arm.BASE, Arm.RESTORED)
     }
-    with KeptVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
+    with StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
         labelled = read_cases(Path(section.calibration))
         jury = Jury.of(exam, section, verdicts, labelled=labelled)
         judged = jury.judge(answers)
@@ -125,8 +125,8 @@ def test_every_suite_has_its_judge_and_rows_come_back_from_disk(tmp_path):
 class Nearsighted(RulesJudge):
     """Rules that see texts of more than ten characters without their middle."""
 
-    def ask(self, cases):
-        yield {case: Ruling(R, "refused", cut=len(case.text) > 10) for case in cases}
+    def judge(self, cases):
+        yield {case: Verdict(R, "refused", cut=len(case.text) > 10) for case in cases}
 
 
 def test_a_row_is_cut_where_a_part_of_it_is(tmp_path):
@@ -156,7 +156,7 @@ def test_what_would_stop_a_judge_later_is_told_by_the_jury(
     monkeypatch.delenv("SAFEREACT_JUDGE_URL", raising=False)
     section = EvaluateSettings.model_validate({"judges": {"mine": judge}})
     exam = Exam((questions(Role(role), judge="mine"),), forced_thought=False, seed=0)
-    with pytest.raises(error, match=told), KeptVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
+    with pytest.raises(error, match=told), StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
         Jury.of(exam, section, verdicts)
 
 
@@ -165,7 +165,7 @@ def test_labelled_cases_of_other_roles_are_told_by_the_jury(tmp_path):
     section = EvaluateSettings.model_validate({"judges": {"mine": judge}})
     exam = Exam((questions(judge="mine"),), forced_thought=False, seed=0)
     benign = [LabelledCase(Case("x", "y", View.ANSWER, Role.BENIGN), C, "test")]
-    with KeptVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
+    with StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
         jury = Jury.of(exam, section, verdicts)
         assert jury.names["s"].startswith("harmbench:")
         with pytest.raises(EvidenceError, match=r"no labelled case .* harmbench judges \(harmful"):

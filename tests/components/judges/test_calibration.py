@@ -11,7 +11,7 @@ import pytest
 from components.core.errors import DataError, EvidenceError
 from components.core.vocabulary import Outcome, Role, View
 from components.judges.calibration import LabelledCase, calibrate, kappa, read_cases
-from components.judges.protocol import Case, Ruling
+from components.judges.protocol import Case, Verdict
 from components.judges.rules.judge import RulesJudge
 from tests.root import ROOT
 
@@ -31,8 +31,8 @@ class Recorded:
     name: str = "recorded:0"
     usage: None = None
 
-    def ask(self, cases):
-        yield {case: Ruling(Outcome(case.text), case.text) for case in cases}
+    def judge(self, cases):
+        yield {case: Verdict(Outcome(case.text), case.text) for case in cases}
 
 
 def pairs(counts):

@@ -13,7 +13,7 @@ def read(kind, word):
 
 
 @pytest.mark.parametrize(
-    ("word", "said", "harmful"),
+    ("word", "reason", "harmful"),
     [
         ("safe", "safe", False),
         ("\n\nsafe\n", "safe", False),
@@ -23,13 +23,13 @@ def read(kind, word):
         ("unsafe\nS99, and more", "unsafe", True),
     ],
 )
-def test_llama_guard_says_safe_or_unsafe_with_hazards(word, said, harmful):
-    assert read("llama-guard-3", word) == Reading(said, harmful, None)
+def test_llama_guard_says_safe_or_unsafe_with_hazards(word, reason, harmful):
+    assert read("llama-guard-3", word) == Reading(reason, harmful, None)
 
 
 def test_what_llama_guard_says_stays_short():
     hazards = ",".join(f"S{number}" for number in range(1, 15))
-    assert len(read("llama-guard-3", f"unsafe\n{hazards}").said) <= 40
+    assert len(read("llama-guard-3", f"unsafe\n{hazards}").reason) <= 40
 
 
 @pytest.mark.parametrize("word", ["", "Safe", "safe.", "not safe", "unsafe S1", "I can't", "S1"])

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from components.core.errors import ConfigError, ModelError
 from components.core.vocabulary import Outcome, Role, View
 from components.judges.formats import FORMATS
-from components.judges.protocol import Case, Ruling, rule_on
+from components.judges.protocol import Case, Verdict, judge_cases
 from components.judges.quoting import visible
 from tests.components.judges.guards import sentencepiece_tokenizer, write_guard
 from tests.components.judges.hostile import FORGED, HOSTILE
@@ -141,9 +141,9 @@ def test_a_control_token_in_spite_of_the_quoting_is_unparsed(tmp_path):
         max_characters=1000,
     )
     assert not guard.show(case("go on ((stop))")).plain
-    stopped, plain = rule_on(guard, [case("go on ((stop))"), case("go on")])
-    assert stopped == Ruling(Outcome.UNPARSED, "holds a control token")
-    assert plain.said != stopped.said
+    stopped, plain = judge_cases(guard, [case("go on ((stop))"), case("go on")])
+    assert stopped == Verdict(Outcome.UNPARSED, "holds a control token")
+    assert plain.reason != stopped.reason
 
 
 # --- the whole path ------------------------------------------------------------------------------
@@ -153,9 +153,9 @@ def test_a_control_token_in_spite_of_the_quoting_is_unparsed(tmp_path):
 def test_a_random_guard_is_unparsed_and_an_empty_text_is_neither(guards, kind, caplog):
     caplog.set_level("INFO")
     cases = [case("First take part A."), case(""), case("Then part B."), case(HOSTILE["verdicts"])]
-    rulings = rule_on(guards[kind], cases)
-    assert [r.outcome for r in rulings] == ["unparsed", "neither", "unparsed", "unparsed"]
-    assert all(len(r.said) <= 40 for r in rulings)
+    verdicts = judge_cases(guards[kind], cases)
+    assert [r.outcome for r in verdicts] == ["unparsed", "neither", "unparsed", "unparsed"]
+    assert all(len(r.reason) <= 40 for r in verdicts)
     assert not [r for r in caplog.records if "part A" in r.getMessage()]
 
 
@@ -166,9 +166,9 @@ def test_a_text_too_long_for_the_guard_is_cut_until_it_fits(tmp_path, guards):
     assert len(ids) <= 1400 - 32
     assert "characters left out" in guard.tokenizer.decode(ids)
     assert guard.show(case("word")).ids == guards["wildguard"].show(case("word")).ids
-    cut, whole = rule_on(guard, [case("word " * 5000), case("word")])
+    cut, whole = judge_cases(guard, [case("word " * 5000), case("word")])
     assert (cut.cut, whole.cut) == (True, False)
-    (asked,) = rule_on(guard, [case("word", request="word " * 5000)])
+    (asked,) = judge_cases(guard, [case("word", request="word " * 5000)])
     assert asked.cut
 
 
@@ -226,7 +226,7 @@ def test_what_is_no_language_has_answered_no_harmless_prompt(guards):
 
 def test_a_guard_without_refusals_judges_no_benign_prompts(guards):
     with pytest.raises(ConfigError, match=r"llama-guard-3.*cannot judge benign prompts"):
-        rule_on(guards["llama-guard-3"], [case(ANSWER), case(ANSWER, Role.BENIGN)])
+        judge_cases(guards["llama-guard-3"], [case(ANSWER), case(ANSWER, Role.BENIGN)])
 
 
 def test_the_name_changes_with_everything_that_decides(guards):
@@ -299,7 +299,7 @@ def test_a_guard_that_lacks_weights_is_told(opened):
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
     guard = opened(spoil)
-    for act in (guard.check, lambda: rule_on(guard, [case(ANSWER)])):
+    for act in (guard.check, lambda: judge_cases(guard, [case(ANSWER)])):
         with pytest.raises(ModelError, match=r"missing from the files: lm_head\.weight"):
             act()
 
@@ -335,7 +335,7 @@ def enlarge(folder, dtype, rows):
 
 def test_a_guard_too_large_for_the_memory_is_told_before_it_is_loaded(opened):
     guard = opened(lambda folder: enlarge(folder, "F32", 1 << 35))
-    for act in (guard.check, lambda: rule_on(guard, [case(ANSWER)])):
+    for act in (guard.check, lambda: judge_cases(guard, [case(ANSWER)])):
         with pytest.raises(ModelError, match=r"'mine' needs 4096\.0 GiB .* GiB free"):
             act()
 
@@ -343,12 +343,12 @@ def test_a_guard_too_large_for_the_memory_is_told_before_it_is_loaded(opened):
 def test_half_precision_on_disk_counts_double_on_a_cpu(opened):
     guard = opened(lambda folder: enlarge(folder, "BF16", 1 << 36))
     with pytest.raises(ModelError, match=r"needs 8192\.0 GiB"):
-        rule_on(guard, [case(ANSWER)])
+        judge_cases(guard, [case(ANSWER)])
 
 
 def test_a_context_too_short_for_the_prompt_is_told(opened):
     guard = opened(lambda f: changed(f, max_position_embeddings=600))
-    for act in (guard.check, lambda: rule_on(guard, [case(ANSWER)])):
+    for act in (guard.check, lambda: judge_cases(guard, [case(ANSWER)])):
         with pytest.raises(ModelError, match="reads 600 tokens; its prompt alone has"):
             act()
 
@@ -362,12 +362,12 @@ def test_a_fit_guard_is_found_fit_without_its_weights(guards, kind):
 
 def test_a_closed_guard_lets_go_of_its_weights_and_judges_the_same_again(guards):
     guard = replace(guards["wildguard"])
-    before = rule_on(guard, [case(ANSWER)])
+    before = judge_cases(guard, [case(ANSWER)])
     assert "_model" in vars(guard)
     guard.close()
     assert "_model" not in vars(guard)
     guard.close()
-    assert rule_on(guard, [case(ANSWER)]) == before
+    assert judge_cases(guard, [case(ANSWER)]) == before
 
 
 def test_a_hub_name_needs_its_commit_and_one_that_cannot_be_had_is_told():

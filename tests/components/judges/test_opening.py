@@ -14,7 +14,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.judges.opening import check_judge, open_judge
 from components.judges.protocol import KEY, URL
 from components.judges.rules.judge import RulesJudge
-from components.judges.settings import GuardJudge, JudgeSettings, RubricJudge, Rules
+from components.judges.settings import GuardSettings, JudgeSettings, RubricSettings, RulesSettings
 from tests.root import ROOT
 
 HARMFUL, BENIGN, BORDERLINE = Role.HARMFUL, Role.BENIGN, Role.BORDERLINE
@@ -32,25 +32,25 @@ def judges(guards):
 
 
 def test_rules_need_no_settings():
-    rules = Rules(refusal_patterns=("never",), compliance_pattern="^first")
+    rules = RulesSettings(refusal_patterns=("never",), compliance_pattern="^first")
     assert open_judge("rules", {}, rules=rules) == RulesJudge(("never",), "^first")
 
 
 def test_a_guard_is_opened_with_the_profiles_settings(judges, guards):
-    guard = open_judge("harm", judges, rules=Rules(), roles={HARMFUL})
+    guard = open_judge("harm", judges, rules=RulesSettings(), roles={HARMFUL})
     assert guard.name == guards["harmbench"].name
-    own = open_judge("harm", judges, rules=Rules(refusal_patterns=("never",)))
+    own = open_judge("harm", judges, rules=RulesSettings(refusal_patterns=("never",)))
     assert own.name != guard.name and own.refusal_patterns == ("never",)
 
 
 def test_the_environment_says_where_the_server_is(judges, monkeypatch):
     monkeypatch.setenv(URL, "http://localhost:8000/v1/")
     monkeypatch.setenv(KEY, "secret-key")
-    judge = open_judge("written", judges, rules=Rules(), roles=set(Role))
+    judge = open_judge("written", judges, rules=RulesSettings(), roles=set(Role))
     assert (judge.endpoint.url, judge.endpoint.key) == ("http://localhost:8000/v1", "secret-key")
     assert (judge.model, judge.endpoint.max_requests) == ("judge-model", 7)
     monkeypatch.setenv(KEY, "")
-    assert open_judge("written", judges, rules=Rules()).endpoint.key is None
+    assert open_judge("written", judges, rules=RulesSettings()).endpoint.key is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_address_that_is_none_is_told_without_its_secrets(judges, monkeypatch
     if url is not None:
         monkeypatch.setenv(URL, url)
     with pytest.raises(ConfigError, match=f"{URL} .*{told}") as raised:
-        open_judge("written", judges, rules=Rules())
+        open_judge("written", judges, rules=RulesSettings())
     assert "word" not in str(raised.value)
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_judge_names_those_there_are(judges):
 def test_a_guard_that_knows_no_refusals_is_not_for_other_suites(judges):
     told = "'harm' is a harmbench, .* cannot judge benign, borderline suites; give them `rules`"
     with pytest.raises(ConfigError, match=told):
-        open_judge("harm", judges, rules=Rules(), roles={HARMFUL, BENIGN, BORDERLINE})
+        open_judge("harm", judges, rules=RulesSettings(), roles={HARMFUL, BENIGN, BORDERLINE})
     for name in ("rules", "wild", "written"):
         check_judge(name, judges, set(Role))
     check_judge("harm", judges, {HARMFUL})
@@ -116,5 +116,5 @@ def test_choosing_a_judge_loads_nothing_heavy():
 
 def test_the_page_has_every_key_of_a_judge():
     page = (ROOT / "docs" / "judges.md").read_text(encoding="utf-8")
-    for settings in (GuardJudge, RubricJudge):
+    for settings in (GuardSettings, RubricSettings):
         assert [key for key in settings.model_fields if f"`{key}`" not in page] == []

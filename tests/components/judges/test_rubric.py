@@ -12,7 +12,7 @@ from components.core.errors import ModelError
 from components.core.http import LONGEST_WAIT
 from components.core.vocabulary import Role, View
 from components.judges.endpoint import HUGE, Endpoint
-from components.judges.protocol import Case, rule_on
+from components.judges.protocol import Case, judge_cases
 from components.judges.quoting import Quoting
 from components.judges.result import Usage
 from components.judges.rubric import INSTRUCTIONS, Rubric
@@ -58,8 +58,8 @@ def serve():
 
 def test_a_case_becomes_one_request(serve):
     server, judge = serve(lambda body, number: (200, {}, verdict("refused")))
-    (ruling,) = rule_on(judge, [case("I won't.", View.THOUGHT)])
-    assert (ruling.outcome, ruling.said) == ("refused", "refused")
+    (verdict,) = judge_cases(judge, [case("I won't.", View.THOUGHT)])
+    assert (verdict.outcome, verdict.reason) == ("refused", "refused")
     (body,) = server.bodies
     assert server.paths == ["/v1/chat/completions"] and server.keys == ["Bearer secret-key"]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("judge-model", 0, 64)
@@ -77,7 +77,7 @@ def test_a_case_becomes_one_request(serve):
 
 def test_without_a_key_none_is_sent(serve):
     server, judge = serve(lambda body, number: (200, {}, verdict("refused")), key=None)
-    rule_on(judge, [case("x")])
+    judge_cases(judge, [case("x")])
     assert server.keys == [None]
 
 
@@ -101,8 +101,8 @@ def test_rulings_come_in_the_order_of_the_cases_whatever_the_order_of_the_answer
         return 200, {}, verdict({"a": "refused", "b": "complied", "c": "neither"}[text])
 
     server, judge = serve(answer, concurrency=3)
-    rulings = rule_on(judge, [case("a"), case("b"), case(""), case("c"), case("a")])
-    outcomes = [ruling.outcome for ruling in rulings]
+    verdicts = judge_cases(judge, [case("a"), case("b"), case(""), case("c"), case("a")])
+    outcomes = [verdict.outcome for verdict in verdicts]
     assert outcomes == ["refused", "complied", "neither", "neither", "refused"]
     assert len(server.bodies) == 3
     assert judge.usage.requests == 3
@@ -114,7 +114,7 @@ def test_no_more_at_a_time_than_allowed(serve):
         return 200, {}, verdict("refused")
 
     server, judge = serve(answer, concurrency=3)
-    rule_on(judge, [case(str(i)) for i in range(12)])
+    judge_cases(judge, [case(str(i)) for i in range(12)])
     assert 2 <= server.most_at_once <= 3
 
 
@@ -123,7 +123,7 @@ def test_requests_are_begun_no_faster_than_allowed(serve):
         lambda body, number: (200, {}, verdict("refused")), concurrency=4, requests_a_minute=1200
     )
     start = time.monotonic()
-    rule_on(judge, [case(str(i)) for i in range(5)])
+    judge_cases(judge, [case(str(i)) for i in range(5)])
     # Twenty a second: the fifth is begun four twentieths after the first, or later.
     assert max(server.times) - start >= 4 * 0.05
 
@@ -132,7 +132,7 @@ def test_requests_are_begun_no_faster_than_allowed(serve):
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "reason"),
     [
         ({"choices": []}, "no choices"),
         ({}, "no choices"),
@@ -149,17 +149,17 @@ def test_requests_are_begun_no_faster_than_allowed(serve):
         (completion('```json\n{"outcome": "refused"}\n```'), "not the schema"),
     ],
 )
-def test_what_is_no_verdict_is_unparsed_and_says_why(serve, answer, said):
+def test_what_is_no_verdict_is_unparsed_and_says_why(serve, answer, reason):
     _, judge = serve(lambda body, number: (200, {}, answer))
-    (ruling,) = rule_on(judge, [case("x")])
-    assert (ruling.outcome, ruling.said) == ("unparsed", said)
+    (verdict,) = judge_cases(judge, [case("x")])
+    assert (verdict.outcome, verdict.reason) == ("unparsed", reason)
 
 
 def test_an_answer_without_end_is_unparsed(serve):
     _, judge = serve(lambda body, number: (200, {}, b" " * (HUGE + 1)))
-    (ruling,) = rule_on(judge, [case("x")])
-    assert (ruling.outcome, ruling.said) == ("unparsed", "answer without end")
-    assert judge.usage == Usage(requests=1, untold=1)
+    (verdict,) = judge_cases(judge, [case("x")])
+    assert (verdict.outcome, verdict.reason) == ("unparsed", "answer without end")
+    assert judge.usage == Usage(requests=1, uncounted=1)
 
 
 def test_an_answer_that_cannot_be_unpacked_is_asked_for_again(serve):
@@ -167,7 +167,7 @@ def test_an_answer_that_cannot_be_unpacked_is_asked_for_again(serve):
     _, judge = serve(
         lambda body, number: (200, {}, verdict("refused")) if number == 2 else (200, *packed)
     )
-    assert rule_on(judge, [case("x")])[0].outcome == "refused"
+    assert judge_cases(judge, [case("x")])[0].outcome == "refused"
 
 
 @pytest.mark.parametrize("status", [429, 408, 500, 503])
@@ -175,7 +175,7 @@ def test_a_busy_or_failing_server_is_asked_again(serve, status):
     _, judge = serve(
         lambda body, number: (200, {}, verdict("refused")) if number == 3 else (status, {}, b"")
     )
-    assert rule_on(judge, [case("x")])[0].outcome == "refused"
+    assert judge_cases(judge, [case("x")])[0].outcome == "refused"
     assert (judge.usage.requests, judge.usage.repeated) == (3, 2)
 
 
@@ -185,7 +185,7 @@ def test_a_silent_server_is_asked_again(serve):
         return 200, {}, verdict("refused")
 
     _, judge = serve(answer, timeout=0.5, attempts=9)
-    assert rule_on(judge, [case("x")])[0].outcome == "refused"
+    assert judge_cases(judge, [case("x")])[0].outcome == "refused"
     assert judge.usage.repeated >= 1
 
 
@@ -195,7 +195,7 @@ def test_the_wait_that_a_server_asks_for_is_kept(serve):
             (200, {}, verdict("refused")) if number == 2 else (429, {"Retry-After": "1"}, b"")
         )
     )
-    rule_on(judge, [case("x")])
+    judge_cases(judge, [case("x")])
     assert server.times[1] - server.times[0] >= 1.0
 
 
@@ -203,7 +203,7 @@ def test_a_wait_too_long_is_an_error_at_once(serve):
     wait = int(LONGEST_WAIT) + 1
     server, judge = serve(lambda body, number: (429, {"Retry-After": str(wait)}, b""))
     with pytest.raises(ModelError, match=f"HTTP 429, and it asks to wait {wait} s"):
-        rule_on(judge, [case("x")])
+        judge_cases(judge, [case("x")])
     assert len(server.bodies) == 1
 
 
@@ -211,7 +211,7 @@ def test_usage_is_counted_and_priced(serve):
     _, judge = serve(
         lambda body, number: (200, {}, verdict("refused")), prompt_price=2, completion_price=10
     )
-    rule_on(judge, [case("a"), case("b")])
+    judge_cases(judge, [case("a"), case("b")])
     # 2 x (100 x 2 + 10 x 10) / 1e6
     assert judge.usage == Usage(requests=2, prompt_tokens=200, completion_tokens=20, cost=0.0006)
 
@@ -219,8 +219,8 @@ def test_usage_is_counted_and_priced(serve):
 def test_tokens_that_are_not_told_are_told(serve):
     answer = {key: value for key, value in verdict("refused").items() if key != "usage"}
     _, judge = serve(lambda body, number: (200, {}, answer))
-    rule_on(judge, [case("a")])
-    assert judge.usage == Usage(requests=1, untold=1)
+    judge_cases(judge, [case("a")])
+    assert judge.usage == Usage(requests=1, uncounted=1)
 
 
 # --- what stops it -------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_a_server_that_cannot_be_used_is_one_message(serve, status, content, tol
         lambda body, number: (status, {}, content), concurrency=2, max_requests=2000
     )
     with pytest.raises(ModelError, match=f"the judge 'mine': the server 127.0.0.1:.*{told}"):
-        rule_on(judge, [case(str(i)) for i in range(300)])
+        judge_cases(judge, [case(str(i)) for i in range(300)])
     assert len(server.bodies) < 150, "requests went on after the error"
 
 
@@ -252,7 +252,7 @@ def test_what_a_server_echoes_is_not_shown(serve):
     error = {"error": {"message": "you sent: part A", "code": "you sent: part A"}}
     _, judge = serve(lambda body, number: (400, {}, error))
     with pytest.raises(ModelError) as raised:
-        rule_on(judge, [case("part A")])
+        judge_cases(judge, [case("part A")])
     assert "part A" not in str(raised.value) and "secret-key" not in str(raised.value)
 
 
@@ -260,21 +260,21 @@ def test_a_server_that_is_not_there_is_one_message(serve):
     server, judge = serve(lambda body, number: (200, {}, b""))
     server.close()
     with pytest.raises(ModelError, match=r"gave no answer after 3 requests \(ConnectError\)"):
-        rule_on(judge, [case("x")])
+        judge_cases(judge, [case("x")])
 
 
 def test_the_bound_on_requests_is_kept_before_anything_is_sent(serve):
     server, judge = serve(lambda body, number: (200, {}, verdict("refused")), max_requests=3)
-    rule_on(judge, [case("a"), case("b")])
+    judge_cases(judge, [case("a"), case("b")])
     with pytest.raises(ModelError, match=r"to send 2 requests after 2, .* allows 3; raise"):
-        rule_on(judge, [case("c"), case("d")])
+        judge_cases(judge, [case("c"), case("d")])
     assert len(server.bodies) == 2
 
 
 def test_repeated_requests_count_for_the_bound(serve):
     server, judge = serve(lambda body, number: (500, {}, b""), max_requests=2, attempts=9)
     with pytest.raises(ModelError, match="to send 1 requests after 2"):
-        rule_on(judge, [case("a")])
+        judge_cases(judge, [case("a")])
     assert len(server.bodies) == 2
 
 
@@ -310,7 +310,7 @@ def test_what_was_under_way_when_another_case_failed_is_not_lost(serve):
     cases = [case(text) for text in ("bad", "a", "b", "c", "d", "e", "f", "g")]
     ruled = {}
     with pytest.raises(ModelError, match="HTTP 400"):
-        for group in judge.ask(cases):
+        for group in judge.judge(cases):
             ruled |= group
     sent = {json.loads(body["messages"][1]["content"])["text"] for body in server.bodies}
     assert {"a", "b"} <= {ruling_of.text for ruling_of in ruled} == sent - {"bad"}
@@ -325,34 +325,34 @@ def test_a_request_that_would_be_sent_again_gives_up_when_another_failed(serve):
     server, judge = serve(answer, concurrency=2)
     started = time.monotonic()
     with pytest.raises(ModelError, match="refuses the key"):
-        list(judge.ask([case("busy"), case("bad")]))
+        list(judge.judge([case("busy"), case("bad")]))
     assert time.monotonic() - started < 30, "it waited as long as the server asked for"
     assert len(server.bodies) == 2
 
 
 def test_what_killed_processes_asked_counts(serve):
-    before = Usage(requests=2, repeated=1, prompt_tokens=50, completion_tokens=5, untold=1)
+    before = Usage(requests=2, repeated=1, prompt_tokens=50, completion_tokens=5, uncounted=1)
     server, judge = serve(
         lambda body, number: (200, {}, verdict("refused")),
         asked=before, max_requests=4, prompt_price=2, completion_price=10,
     )  # fmt: skip
-    rule_on(judge, [case("a")])
+    judge_cases(judge, [case("a")])
     # (150 x 2 + 15 x 10) / 1e6
     assert judge.usage == Usage(
-        requests=3, repeated=1, prompt_tokens=150, completion_tokens=15, untold=1, cost=0.00045
+        requests=3, repeated=1, prompt_tokens=150, completion_tokens=15, uncounted=1, cost=0.00045
     )
     with pytest.raises(ModelError, match=r"to send 2 requests after 3, .* allows 4"):
-        rule_on(judge, [case("b"), case("c")])
+        judge_cases(judge, [case("b"), case("c")])
     assert len(server.bodies) == 1
 
 
 def test_a_text_without_its_middle_is_marked(serve):
     _, judge = serve(lambda body, number: (200, {}, verdict("refused")))
     long = replace(case("x"), request="y" * 1001)
-    rulings = rule_on(
+    verdicts = judge_cases(
         judge, [case("x" * 1000), case("x" * 1001), case("x" * 1000 + "\u200b"), long]
     )
-    assert [ruling.cut for ruling in rulings] == [False, True, False, True]
+    assert [verdict.cut for verdict in verdicts] == [False, True, False, True]
 
 
 # --- its name ------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import pytest
 
 from components.core.errors import StageError
 from components.core.vocabulary import Outcome, Role, View
-from components.judges.protocol import Case, Ruling, rule_on
+from components.judges.protocol import Case, Verdict, judge_cases
 from components.judges.result import Usage
-from components.judges.verdicts import KeptVerdicts, Remembered
+from components.judges.verdicts import CachedJudge, StoredVerdicts
 
 FILE = "verdicts.jsonl"
 
@@ -41,31 +41,31 @@ class Counted:
     def close(self):
         """It takes no memory."""
 
-    def ask(self, cases):
+    def judge(self, cases):
         for one in cases:
             self.requests += 1
             if one.text == "bad":
                 raise RuntimeError("stopped")
             self.asked.append(one.text)
-            yield {one: Ruling(Outcome.REFUSED, one.text, cut=one.text == "long")}
+            yield {one: Verdict(Outcome.REFUSED, one.text, cut=one.text == "long")}
 
 
 def stopped(path, judge, texts):
     """Judge the texts, then "bad", and let the process's block end with the error."""
-    with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
-        rule_on(Remembered(judge, "mine", verdicts), [case(text) for text in (*texts, "bad")])
+    with pytest.raises(RuntimeError), StoredVerdicts(path) as stored:
+        judge_cases(CachedJudge(judge, "mine", stored), [case(text) for text in (*texts, "bad")])
 
 
 def test_after_a_stop_nothing_is_asked_twice(tmp_path):
     path, judge = tmp_path / FILE, Counted()
     stopped(path, judge, ["a", "long", ""])
     again = Counted()
-    with KeptVerdicts(path) as verdicts:
+    with StoredVerdicts(path) as stored:
         cases = [case("b"), case("long"), case("a"), case("")]
-        rulings = rule_on(Remembered(again, "mine", verdicts), cases)
+        verdicts = judge_cases(CachedJudge(again, "mine", stored), cases)
     assert (judge.asked, again.asked) == (["a", "long"], ["b"])
-    assert [ruling.said for ruling in rulings] == ["b", "long", "a", "empty"]
-    assert [ruling.cut for ruling in rulings] == [False, True, False, False]
+    assert [verdict.reason for verdict in verdicts] == ["b", "long", "a", "empty"]
+    assert [verdict.cut for verdict in verdicts] == [False, True, False, False]
     assert not path.exists()
 
 
@@ -79,29 +79,29 @@ def test_a_known_ruling_is_of_this_judge_and_this_case(tmp_path):
         (Counted(), replace(case("a"), request="other")),
         (Counted(), replace(case("a"), role=Role.BENIGN)),
     ):
-        with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
-            rule_on(Remembered(judge, "mine", verdicts), [one])
+        with pytest.raises(RuntimeError), StoredVerdicts(path) as stored:
+            judge_cases(CachedJudge(judge, "mine", stored), [one])
             assert judge.asked == ["a"]
             raise RuntimeError
-    with KeptVerdicts(path) as verdicts:
+    with StoredVerdicts(path) as stored:
         judge = Counted()
-        rule_on(Remembered(judge, "mine", verdicts), [case("a")])
+        judge_cases(CachedJudge(judge, "mine", stored), [case("a")])
     assert judge.asked == []
 
 
 def test_what_was_asked_is_kept_with_the_request_that_failed(tmp_path):
     path = tmp_path / FILE
     stopped(path, Counted(), ["a", "b"])
-    with KeptVerdicts(path) as verdicts:
-        assert verdicts.usage("mine") == Usage(requests=3)
-        assert verdicts.usage("other") is None
+    with StoredVerdicts(path) as stored:
+        assert stored.usage("mine") == Usage(requests=3)
+        assert stored.usage("other") is None
 
 
 def test_of_a_judge_that_nobody_pays_no_usage_is_kept(tmp_path):
     path = tmp_path / FILE
     stopped(path, Counted(paid=False), ["a"])
     assert [set(json.loads(line)) for line in path.read_text().splitlines()] == [
-        {"case", "outcome", "said", "cut"}
+        {"case", "outcome", "reason", "cut"}
     ]
 
 
@@ -109,11 +109,11 @@ def test_no_text_of_a_case_is_on_the_disk(tmp_path):
     path = tmp_path / FILE
 
     class Silent(Counted):
-        def ask(self, cases):
-            yield {one: Ruling(Outcome.COMPLIED, "unsafe") for one in cases}
+        def judge(self, cases):
+            yield {one: Verdict(Outcome.COMPLIED, "unsafe") for one in cases}
 
-    with pytest.raises(RuntimeError), KeptVerdicts(path) as verdicts:
-        rule_on(Remembered(Silent(), "mine", verdicts), [case("take part A")])
+    with pytest.raises(RuntimeError), StoredVerdicts(path) as stored:
+        judge_cases(CachedJudge(Silent(), "mine", stored), [case("take part A")])
         raise RuntimeError
     content = path.read_text()
     assert "unsafe" in content and "part A" not in content and "harmful thing" not in content
@@ -125,9 +125,9 @@ def test_a_torn_last_line_is_asked_anew_and_a_broken_one_is_named(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
     judge = Counted(paid=False)
-    with KeptVerdicts(path) as verdicts:
-        rule_on(Remembered(judge, "mine", verdicts), [case("a"), case("b")])
+    with StoredVerdicts(path) as stored:
+        judge_cases(CachedJudge(judge, "mine", stored), [case("a"), case("b")])
     assert judge.asked == ["b"]
     path.write_bytes(whole.replace(b'"refused"', b'"perhaps"', 1))
     with pytest.raises(StageError, match=r"line 1 of .* is broken \('perhaps' is not a valid Out"):
-        KeptVerdicts(path)
+        StoredVerdicts(path)

@@ -7,7 +7,7 @@ import torch
 
 from components.core.paths import CURVES
 from components.core.storage import read_json_lines
-from components.judges.settings import Rules
+from components.judges.settings import RulesSettings
 from components.lm.loading import load_model
 from components.lm.states import hidden_states
 from components.train.adapters import add_lora
@@ -18,7 +18,10 @@ from components.train.settings import EarlyStopSettings
 from components.train.targets import store_states
 
 # The random models write anything, so what counts as a refusal decides the share.
-ALL, NONE = Rules(refusal_patterns=(r"^",)), Rules(refusal_patterns=(r"no such word",))
+ALL, NONE = (
+    RulesSettings(refusal_patterns=(r"^",)),
+    RulesSettings(refusal_patterns=(r"no such word",)),
+)
 
 
 def section(quick, **stop):

@@ -6,7 +6,7 @@ import pytest
 
 from components.core.errors import TrainingError
 from components.core.vocabulary import Form, Role, Split
-from components.judges.settings import Rules
+from components.judges.settings import RulesSettings
 from components.lm.chat import render_completion
 from components.lm.loading import load_model, load_tokenizer
 from components.train.course import Course
@@ -90,7 +90,7 @@ def test_a_shorter_check_changes_nothing(ask):
 def test_the_probe_says_how_much_its_check_saw(
     written, quick, random_prompts, random_models, make_probe, tmp_path
 ):
-    settings = quick.model_copy(update={"rules": Rules(refusal_patterns=("^sorry",))})
+    settings = quick.model_copy(update={"rules": RulesSettings(refusal_patterns=("^sorry",))})
     course = Course(settings, random_prompts, random_models, 0, tmp_path)
     probe = make_probe(refused=1.0)
     with pytest.raises(TrainingError, match="refuses 0 of 12"):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from components.core.vocabulary import Role
-from components.judges.settings import GuardJudge, RubricJudge
+from components.judges.settings import GuardSettings, RubricSettings
 from components.models.settings import Shape
 from components.profile import Profile, load_profile
 from flows.doctor import estimate
@@ -77,7 +77,7 @@ def test_an_evaluation_takes_its_batches_one_after_the_other(profile):
 
 
 def test_a_rubric_takes_as_long_as_its_rate_allows(profile):
-    judges = {"rubric": RubricJudge(model="a-model", requests_a_minute=120)}
+    judges = {"rubric": RubricSettings(model="a-model", requests_a_minute=120)}
     asked = [ASKED, replace(ASKED, judge="rubric")]
     # Thought and answer of 100 completions by 4 arms, two a second; the rules take no time.
     found = judging_seconds(changed(profile, judges=judges), asked, QUICK)
@@ -85,7 +85,7 @@ def test_a_rubric_takes_as_long_as_its_rate_allows(profile):
 
 
 def test_a_guard_reads_every_case_and_writes_a_verdict(profile):
-    guard = GuardJudge(kind="wildguard", model="a/guard", revision="0" * 40, batch=4)
+    guard = GuardSettings(kind="wildguard", model="a/guard", revision="0" * 40, batch=4)
     asked = [replace(ASKED, judge="guard")]
     weak = Gpu("weak", 1, 1e12, 1e30)
     # 800 cases of 400 + 100 + 450 tokens; 24 tokens a verdict, four at once, 32 blocks.

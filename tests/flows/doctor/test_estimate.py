@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from components.core.vocabulary import Role
-from components.judges.settings import GuardJudge, RubricJudge
+from components.judges.settings import GuardSettings, RubricSettings
 from components.lm.engines.protocol import CACHED_TOKENS
 from components.lm.masks import PROJECTIONS
 from components.models.settings import Shape
@@ -66,7 +66,7 @@ def profile() -> Profile:
     return load_profile(PROFILES / "r1-distill-qwen-7b.yaml")
 
 
-GUARD = GuardJudge(kind="wildguard", model="a/guard", revision="0" * 40, batch=4)
+GUARD = GuardSettings(kind="wildguard", model="a/guard", revision="0" * 40, batch=4)
 ASKED = Asked(Role.HARMFUL, "rules", completions=200, prompt=100, tokens=900)
 
 
@@ -220,7 +220,7 @@ def test_the_greatest_guard_in_use_needs_its_memory(profile):
     asked = [by_guard, replace(ASKED, judge="great")]
     both = estimate.judging_memory(judged_by(profile, guard=GUARD, great=great), asked, "bf16")
     assert both.weights == 2 * estimate.parameters(estimate.GUARDS["harmbench"]) > found.weights
-    rubric = RubricJudge(model="a-model")
+    rubric = RubricSettings(model="a-model")
     assert estimate.judging_memory(judged_by(profile, guard=rubric), [by_guard], "bf16") is None
 
 

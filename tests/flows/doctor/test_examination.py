@@ -14,7 +14,7 @@ import pytest
 
 from components.core.paths import Workspace
 from components.core.vocabulary import Role
-from components.judges.settings import GuardJudge
+from components.judges.settings import GuardSettings
 from components.models.settings import Checkpoints, PostTrain, Shape
 from components.prepare.settings import Source
 from components.profile import Profile, load_profile
@@ -412,7 +412,7 @@ def test_versions_that_are_asked_for(monkeypatch):
 
 
 def test_a_guard_needs_memory_of_its_own(profile: Profile):
-    guard = GuardJudge(kind="wildguard", model="a/guard", revision=REVISION)
+    guard = GuardSettings(kind="wildguard", model="a/guard", revision=REVISION)
     evaluate = profile.evaluate.model_copy(
         update={"judges": {"guard": guard}, "judged_by": {Role.HARMFUL: "guard"}}
     )

@@ -15,7 +15,7 @@ from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.stage import evaluate
-from components.judges.settings import Rules
+from components.judges.settings import RulesSettings
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.probe.result import Probe
@@ -123,7 +123,7 @@ def test_the_methods_are_at_work(run, evidence):
 def test_other_prompts_or_another_judge_are_refused(run):
     with pytest.raises(EvidenceError, match="test prompts differ"):
         run(seed=4)
-    rules = Rules(refusal_patterns=("never",))
+    rules = RulesSettings(refusal_patterns=("never",))
     with pytest.raises(EvidenceError, match="judge of the suite harmful differs"):
         run(settings=SETTINGS.model_copy(update={"rules": rules}))
 

@@ -13,15 +13,15 @@ from components.core.storage import write_rows
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
 from components.evaluate.metrics import counts_of
 from components.evaluate.settings import EvaluateSettings
-from components.judges.protocol import Ruling
-from components.judges.settings import Rules
+from components.judges.protocol import Verdict
+from components.judges.settings import RulesSettings
 from components.lm.adapters import attach_adapter
 from components.lm.loading import load_model, load_tokenizer
 from components.prepare.result import SuiteSet
 from components.studies.tune.measuring import measure, validation_examiner
 
 # Half of what random models write is a refusal by this rule, so that arms differ in their figures.
-RULES = Rules(refusal_patterns=("one|two|take|done|first|plus|box|jar|lamp",))
+RULES = RulesSettings(refusal_patterns=("one|two|take|done|first|plus|box|jar|lamp",))
 SETTINGS = EvaluateSettings(max_new_tokens=dict.fromkeys(Role, 6), batch=8, rules=RULES)
 SIZES = dict.fromkeys(Role, 5)
 
@@ -143,8 +143,8 @@ def test_what_the_judge_cannot_read_counts_as_complied_with(examiner, random_mod
         def __init__(self, outcome):
             self.outcome = outcome
 
-        def ask(self, cases):
-            yield dict.fromkeys(cases, Ruling(self.outcome, ""))
+        def judge(self, cases):
+            yield dict.fromkeys(cases, Verdict(self.outcome, ""))
 
     def found(outcome):
         judged = replace(examiner, judges=dict.fromkeys(examiner.judges, Always(outcome)))

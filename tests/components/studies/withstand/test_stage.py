@@ -15,7 +15,7 @@ from components.core.paths import DIRECTIONS, FINISHED, tuned_adapter
 from components.core.storage import resumable_folder
 from components.core.vocabulary import Arm, Role
 from components.evaluate.settings import EvaluateSettings
-from components.judges.settings import Rules
+from components.judges.settings import RulesSettings
 from components.models.result import Models
 from components.prepare.result import PromptSet
 from components.probe.result import Probe
@@ -32,7 +32,7 @@ SETTINGS = EvaluateSettings(
     max_new_tokens=dict.fromkeys(Role, 6),
     batch=8,
     # Refusals of a random model: what begins with a letter of the first half of the alphabet.
-    rules=Rules(refusal_patterns=("^[a-m]",), compliance_pattern="."),
+    rules=RulesSettings(refusal_patterns=("^[a-m]",), compliance_pattern="."),
 )
 SECTION = WithstandSettings(prompts=8, validation_prompts=6, direction_prompts=6, layers=2)
 
