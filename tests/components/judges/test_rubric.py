@@ -58,8 +58,8 @@ def serve():
 
 def test_a_case_becomes_one_request(serve):
     server, judge = serve(lambda body, number: (200, {}, verdict("refused")))
-    (verdict,) = judge_cases(judge, [case("I won't.", View.THOUGHT)])
-    assert (verdict.outcome, verdict.reason) == ("refused", "refused")
+    (found,) = judge_cases(judge, [case("I won't.", View.THOUGHT)])
+    assert (found.outcome, found.reason) == ("refused", "refused")
     (body,) = server.bodies
     assert server.paths == ["/v1/chat/completions"] and server.keys == ["Bearer secret-key"]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("judge-model", 0, 64)
@@ -151,14 +151,14 @@ def test_requests_are_begun_no_faster_than_allowed(serve):
 )
 def test_what_is_no_verdict_is_unparsed_and_says_why(serve, answer, reason):
     _, judge = serve(lambda body, number: (200, {}, answer))
-    (verdict,) = judge_cases(judge, [case("x")])
-    assert (verdict.outcome, verdict.reason) == ("unparsed", reason)
+    (found,) = judge_cases(judge, [case("x")])
+    assert (found.outcome, found.reason) == ("unparsed", reason)
 
 
 def test_an_answer_without_end_is_unparsed(serve):
     _, judge = serve(lambda body, number: (200, {}, b" " * (HUGE + 1)))
-    (verdict,) = judge_cases(judge, [case("x")])
-    assert (verdict.outcome, verdict.reason) == ("unparsed", "answer without end")
+    (found,) = judge_cases(judge, [case("x")])
+    assert (found.outcome, found.reason) == ("unparsed", "answer without end")
     assert judge.usage == Usage(requests=1, uncounted=1)
 
 
