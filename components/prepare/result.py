@@ -138,10 +138,10 @@ def _read_prompts(path: Path) -> list[Prompt]:
 
 
 # Marks a figure of a suite of which training held prompts, wherever people read it.
-MARK = "†"
+LEAK_MARK = "†"
 
 
-def repeats(leaks: Iterable[LeakFigure]) -> dict[str, str]:
+def leak_notes(leaks: Iterable[LeakFigure]) -> dict[str, str]:
     """Return what was found of a suite in training and what was done, in a sentence, by suite in
     their order; a suite of which nothing was found is not there."""
     by_suite: dict[str, list[LeakFigure]] = {}
@@ -151,15 +151,15 @@ def repeats(leaks: Iterable[LeakFigure]) -> dict[str, str]:
     return {suite: f"{suite}: {words}." for suite, words in told.items() if words}
 
 
-def mark(metric: str, marked: Collection[str]) -> str:
+def leak_mark(metric: str, marked: Collection[str]) -> str:
     """Return the mark of a metric, or of its suite; empty unless the suite is one of `marked`."""
-    return MARK if metric.partition(".")[0] in marked else ""
+    return LEAK_MARK if metric.partition(".")[0] in marked else ""
 
 
-def footnotes(marked: Mapping[str, str], metrics: Iterable[str]) -> list[str]:
+def leak_footnotes(marked: Mapping[str, str], metrics: Iterable[str]) -> list[str]:
     """Return what the mark means, a sentence for each marked suite of the `metrics`."""
     suites = {metric.partition(".")[0] for metric in metrics}
-    return [f"{MARK} {told}" for suite, told in marked.items() if suite in suites]
+    return [f"{LEAK_MARK} {told}" for suite, told in marked.items() if suite in suites]
 
 
 def _told(figures: Sequence[LeakFigure]) -> Iterator[str]:
