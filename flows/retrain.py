@@ -16,7 +16,7 @@ from components.chain import STAGES
 from components.core.errors import RegistryError
 from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
-from components.prepare.result import SuiteSet, footnotes, mark, repeats
+from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.registry.registration import Registered
 from flows.runner.champion import bring_champion, champion_told, measures_champion
 from flows.runner.dvc import check_profile, in_turn
@@ -84,10 +84,10 @@ def register_adapter(workspace: Workspace) -> Registered:
 
 def _publish(workspace: Workspace, decision: Decision) -> None:
     """Show the gate's rules in the Prefect interface, with what training held of their suites."""
-    marked = repeats(SuiteSet.load(workspace.stage("prepare")).leaks)
+    marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
     rows = [
         {
-            "rule": f"{rule.rule} {mark(rule.metric, marked)}".strip(),
+            "rule": f"{rule.rule} {leak_mark(rule.metric, marked)}".strip(),
             "conclusion": rule.conclusion.value,
             "override": str(rule.override or ""),
             "figure": rule.figure,
@@ -99,7 +99,7 @@ def _publish(workspace: Workspace, decision: Decision) -> None:
         for rule in decision.rules
     ]
     key = re.sub(r"[^a-z0-9-]+", "-", f"gate-{workspace.profile}")
-    notes = footnotes(marked, (rule.metric for rule in decision.rules))
+    notes = leak_footnotes(marked, (rule.metric for rule in decision.rules))
     create_table_artifact(rows, key=key, description="\n\n".join([_summary(decision), *notes]))
 
 

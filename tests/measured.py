@@ -24,9 +24,16 @@ from components.judges.rules.judge import RulesJudge
 from components.judges.settings import RULES
 from components.prepare.leaks import leak_figures
 from components.prepare.recount import candidate
-from components.prepare.result import LeakFigure, PromptSet, SourceCount, SuiteSet, SuiteSpec
+from components.prepare.result import (
+    LeakFigure,
+    PromptSet,
+    SourceCount,
+    SuiteSet,
+    SuiteSpec,
+    count_prompts,
+    digest_prompts,
+)
 from components.prepare.settings import PrepareSettings
-from components.prepare.table import count_prompts, digest_prompts
 from components.profile import Profile, load_profile
 from components.train.result import Adapter
 from tests.root import ROOT

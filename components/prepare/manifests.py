@@ -12,11 +12,18 @@ from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import Prompt
 from components.prepare.licences import canonical_licence
 from components.prepare.quarantine import Quarantined
-from components.prepare.result import LeakFigure, PromptSet, SourceCount, SuiteSet, SuiteSpec
+from components.prepare.result import (
+    LeakFigure,
+    PromptSet,
+    SourceCount,
+    SuiteSet,
+    SuiteSpec,
+    count_prompts,
+    digest_prompts,
+)
 from components.prepare.settings import Source
 from components.prepare.sources import Candidate
 from components.prepare.suites import Suite
-from components.prepare.table import count_prompts, digest_prompts
 
 
 def write_prompts(

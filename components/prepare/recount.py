@@ -10,9 +10,8 @@ from components.core.mismatches import mismatches
 from components.core.paths import SUITE_MANIFEST
 from components.core.vocabulary import Prompt
 from components.prepare.leaks import leak_figures
-from components.prepare.result import LeakFigure, SuiteSet
+from components.prepare.result import LeakFigure, SuiteSet, count_prompts, digest_prompts
 from components.prepare.sources import Candidate
-from components.prepare.table import count_prompts, digest_prompts
 
 _NAMED = 3  # mismatches that a message names
 

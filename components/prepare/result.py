@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -178,3 +182,20 @@ def _told(figures: Sequence[LeakFigure]) -> Iterator[str]:
                 f"{figure.before.count} of {figure.before.n} prompts shared much of their wording "
                 f"with training as it came, {figure.after.count} with what was trained on"
             )
+
+
+def digest_prompts(prompts: Sequence[Prompt]) -> str:
+    """Return the SHA-256 over the prompts in their order, one canonical JSON object a line."""
+    digest = hashlib.sha256()
+    names = sorted(field.name for field in fields(Prompt))
+    for prompt in prompts:
+        row = {name: getattr(prompt, name) for name in names}
+        line = json.dumps(row, separators=(",", ":"))
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def count_prompts(prompts: Sequence[Prompt]) -> dict[Split, dict[Role, int]]:
+    """Return the number of prompts of every split and role."""
+    found = Counter((prompt.split, prompt.role) for prompt in prompts)
+    return {split: {role: found[split, role] for role in Role} for split in Split}

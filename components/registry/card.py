@@ -7,7 +7,7 @@ from pathlib import Path
 from components.core.intervals import RateFigure
 from components.core.untrusted_text import for_markdown, for_terminal
 from components.core.vocabulary import Arm
-from components.prepare.result import footnotes, mark, repeats
+from components.prepare.result import leak_footnotes, leak_mark, leak_notes
 from components.registry.release import Release
 
 HEADLINE = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
@@ -26,9 +26,9 @@ def write_card(release: Release, *, name: str, root: Path) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    marked = repeats(release.prompts.leaks)
+    marked = leak_notes(release.prompts.leaks)
     environment.filters |= {
-        "mark": lambda metric: mark(metric, marked),
+        "mark": lambda metric: leak_mark(metric, marked),
         "cell": lambda value: for_markdown(str(value)),
         "line": for_terminal,
         "percent": percent,
@@ -39,7 +39,7 @@ def write_card(release: Release, *, name: str, root: Path) -> str:
         release=release,
         parameters=release.parameters(),
         tags=release.tags(),
-        footnotes=footnotes(marked, release.metrics()),
+        footnotes=leak_footnotes(marked, release.metrics()),
     )
 
 
@@ -49,9 +49,11 @@ def summarise(release: Release) -> str:
     rates = release.evidence.rates.get(Arm.RESTORED, {})
     checkpoint = for_markdown(release.checkpoint(release.models.post_trained))
     shown = [metric for metric in HEADLINE if metric in rates]
-    marked = repeats(release.prompts.leaks)
-    told = "; ".join(f"{metric} {figure(rates[metric], mark(metric, marked))}" for metric in shown)
-    notes = [for_markdown(note) for note in footnotes(marked, shown)]
+    marked = leak_notes(release.prompts.leaks)
+    told = "; ".join(
+        f"{metric} {figure(rates[metric], leak_mark(metric, marked))}" for metric in shown
+    )
+    notes = [for_markdown(note) for note in leak_footnotes(marked, shown)]
     return " ".join(
         [
             f"Safety adapter for {checkpoint}, accepted by the gate. With it: {told}.",

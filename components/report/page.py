@@ -17,7 +17,7 @@ from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.lm.references import ModelRef
 from components.models.result import Models
-from components.prepare.result import SuiteSet, footnotes, mark, repeats
+from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.probe.result import Probe
 from components.report import figures, wording
 from components.report.attacks import attack_rows
@@ -65,7 +65,7 @@ def render(
             curves=_curves(adapter.folder / CURVES),
             examples=examples,
             one_contract=adapter.contract == evidence.contract == decision.contract,
-            **_told(evidence, decision, repeats(prompts.leaks)),
+            **_told(evidence, decision, leak_notes(prompts.leaks)),
         )
     )
 
@@ -82,7 +82,7 @@ def _told(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dic
         "checks": figures.checks(decision),
         "panels": figures.panels(evidence, decision),
         "marked": marked,
-        "footnotes": footnotes(marked, untrusted_text),
+        "footnotes": leak_footnotes(marked, untrusted_text),
         "sentences": _sentences(evidence, marked),
         "arms": figures.arms(evidence),
         "metrics": figures.metrics(evidence, compared=True),
@@ -114,7 +114,7 @@ def _environment() -> Environment:
         upper_first=wording.upper_first,
         one_line=untrusted_text.one_line,
         side=figures.side,
-        mark=mark,
+        mark=leak_mark,
         form=lambda form: wording.FORM_NAMES.get(form, ""),
         clip=untrusted_text.clip,
         place=_place,
@@ -142,7 +142,10 @@ def _sentences(evidence: Evidence, marked: dict[str, str]) -> list[str]:
         "reasoning.correct": "Reasoning problems solved",
     }
     told = (
-        *(figures.change(evidence, m, f"{told}{mark(m, marked)}") for m, told in subjects.items()),
+        *(
+            figures.change(evidence, m, f"{told}{leak_mark(m, marked)}")
+            for m, told in subjects.items()
+        ),
         figures.against_baseline(evidence.differences, evidence.confidence),
     )
     return [sentence for sentence in told if sentence]

@@ -9,7 +9,7 @@ from components.chain import STAGES, listed_stages
 from components.core.paths import Workspace
 from components.core.storage import read_json
 from components.core.vocabulary import AnyArm, Arm, Method
-from components.prepare.result import SuiteSet, footnotes, repeats
+from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.probe.result import Probe
 from components.studies.baselines.result import Baselines
 from components.studies.compare.result import Comparison
@@ -54,7 +54,7 @@ def methods_table(workspace: Workspace, comparison: Comparison) -> str:
     heads = ["method", *shown.values(), "seconds", "tokens", "peak MiB, host"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     costs, failed = _costs(workspace), _failed_teachers(workspace)
-    marked = repeats(SuiteSet.load(workspace.stage("prepare")).leaks)
+    marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
     for arm in (*Arm, *Method):
         if arm in comparison.rates:
             rates = comparison.rates[arm]
@@ -69,7 +69,7 @@ def methods_table(workspace: Workspace, comparison: Comparison) -> str:
     ]
     if any("" in cost for cost in costs.values()):
         lines.append(f"\n{_UNTIMED}")
-    lines += [f"\n{told}" for told in footnotes(marked, shown)]
+    lines += [f"\n{told}" for told in leak_footnotes(marked, shown)]
     cut = (figure for arms in comparison.cut.values() for figure in arms.values())
     lines += [f"\n{told}" for told in judges_told(comparison.usage, cut)]
     return "\n".join(lines)

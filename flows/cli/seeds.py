@@ -18,7 +18,7 @@ from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.judges.settings import GuardSettings
-from components.prepare.result import SuiteSet, footnotes, repeats
+from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.prepare.suites import used_suites
 from components.profile import load_profile
 from flows.cli.tables import metric_cell
@@ -61,9 +61,9 @@ def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
         evidence = Evidence.model_validate(_read(workspace, "evaluate", names.METRICS, name))
         decision = Decision.model_validate(_read(workspace, "gate", names.DECISION, name))
         prompts = SuiteSet.model_validate(_read(workspace, "prepare", names.SUITE_MANIFEST, name))
-        marked = repeats(prompts.leaks)
+        marked = leak_notes(prompts.leaks)
         seed = name.rpartition("-")[2]
-        told += [f"\nseed {seed}: {note}" for note in footnotes(marked, COLUMNS)]
+        told += [f"\nseed {seed}: {note}" for note in leak_footnotes(marked, COLUMNS)]
         for arm in evidence.arms:
             rates = evidence.rates.get(arm, {})
             cells = [metric_cell(rates, metric, marked) for metric in COLUMNS]

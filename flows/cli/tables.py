@@ -21,7 +21,7 @@ from components.core.untrusted_text import for_terminal
 from components.evaluate.result import CutFigure
 from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
 from components.judges.result import Usage
-from components.prepare.result import LeakFigure, footnotes, mark, repeats
+from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
 from components.report.judges import describe_usage
 
 if TYPE_CHECKING:
@@ -89,20 +89,20 @@ def rules_table(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Table:
 
     Rules about suites of which training held prompts are marked, with what was found below.
     """
-    marked = repeats(leaks)
+    marked = leak_notes(leaks)
     table = Table("rule", "", "what decided it", title="The gate's decision")
     checks = [rule for rule in decision.rules if rule.threshold is None]
     # What only has words to read stands below the rules.
     for rule in sorted(decision.rules, key=lambda rule: rule in checks and rule.passed):
         if rule not in checks or not rule.passed or rule.warns:
             why = f"{rule.why}\n{rule.override}" if rule.override else rule.why
-            table.add_row(f"{rule.rule} {mark(rule.metric, marked)}".strip(), _mark(rule), why)
+            table.add_row(f"{rule.rule} {leak_mark(rule.metric, marked)}".strip(), _mark(rule), why)
     if passed := sum(rule.passed for rule in checks):
         told = f"{passed} of {len(checks)}: adapter, models, prompts, prompt form, judges; no leaks"
         table.add_row("evidence is about this adapter", Text("pass", "green"), told)
     for refusal in decision.refused:
         table.add_row("override", Text("refused", "bold yellow"), refusal)
-    notes = footnotes(marked, (rule.metric for rule in decision.rules))
+    notes = leak_footnotes(marked, (rule.metric for rule in decision.rules))
     table.caption, table.caption_justify = "\n".join(notes) or None, "left"
     return table
 
@@ -145,7 +145,7 @@ def metric_cell(rates: Mapping[str, RateFigure], name: str, marked: Collection[s
     """Return the rate of the metric `name` as `rate_cell` does, with the mark of its suite."""
     unparsed = Metric.parse(name).unparsed
     misread = rates.get(str(unparsed)) if unparsed else None
-    return rate_cell(rates.get(name), misread, sign=mark(name, marked))
+    return rate_cell(rates.get(name), misread, sign=leak_mark(name, marked))
 
 
 def judges_told(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[str]:

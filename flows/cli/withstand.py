@@ -8,7 +8,7 @@ from components.chain import STAGES, listed_stages
 from components.core.paths import Workspace
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
-from components.prepare.result import LeakFigure, footnotes, mark, repeats
+from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
 from components.report.attacks import attack_rows
 from components.studies.withstand.result import Ablation, Standing, Undoing, Withstand
 from flows.cli.tables import judges_told, rate_cell
@@ -37,20 +37,22 @@ def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
     """Return a Markdown table: how often each arm complied, by suite and form; empty where the
     profile names no attacks. Rates of suites of which training held prompts are marked."""
     rows = attack_rows(evidence)
-    marked = repeats(leaks)
+    marked = leak_notes(leaks)
     arms = [arm for arm in Arm if any(arm in row.rates for row in rows)]
     cells = [
         [
             row.suite,
             row.form,
             *(
-                rate_cell(row.rates.get(arm), row.unparsed.get(arm), sign=mark(row.suite, marked))
+                rate_cell(
+                    row.rates.get(arm), row.unparsed.get(arm), sign=leak_mark(row.suite, marked)
+                )
                 for arm in arms
             ),
         ]
         for row in rows
     ]
-    told = [f"\n{note}" for note in footnotes(marked, (row.suite for row in rows))]
+    told = [f"\n{note}" for note in leak_footnotes(marked, (row.suite for row in rows))]
     return "\n".join([_table(["complies, suite", "form", *arms], cells), *told]) if rows else ""
 
 

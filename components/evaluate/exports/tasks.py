@@ -14,7 +14,7 @@ from components.core.vocabulary import AnyArm, Form, Outcome, Prompt, Role, View
 from components.evaluate.metrics import counts_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row
-from components.prepare.result import MARK, LeakFigure, repeats
+from components.prepare.result import LEAK_MARK, LeakFigure, leak_notes
 
 # What a prompt of a role is there to bring about; a reasoning prompt has its own answer.
 _WANTED = {
@@ -43,7 +43,7 @@ class Task:
     @property
     def title(self) -> str:
         """The name as people read it: marked where training held prompts of the suite."""
-        return f"{self.name} {MARK}" if self.repeated else self.name
+        return f"{self.name} {LEAK_MARK}" if self.repeated else self.name
 
     @property
     def note(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ def tasks_of(
             group.append((known[row.prompt_id], kept))
     if not groups:
         raise EvidenceError("the evaluation holds no row; run the stage evaluate again")
-    repeated = repeats(leaks)
+    repeated = leak_notes(leaks)
     return [
         Task(
             *key,

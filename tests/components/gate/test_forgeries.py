@@ -28,8 +28,7 @@ from components.gate.recount import recount
 from components.gate.result import Decision
 from components.gate.stage import gate
 from components.models.result import Models
-from components.prepare.result import PromptSet, SuiteSet
-from components.prepare.table import digest_prompts
+from components.prepare.result import PromptSet, SuiteSet, digest_prompts
 from components.profile import load_profile
 from components.registry.registration import register
 from components.train.result import Adapter

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import pytest
 
-from components.prepare.result import MARK, mark, repeats
+from components.prepare.result import LEAK_MARK, leak_mark, leak_notes
 from tests.releases import leak, no_leaks
 
 
 def test_a_suite_of_which_nothing_was_found_is_not_marked():
-    assert repeats(()) == {}
-    assert repeats(no_leaks(["harmful"])) == {}
+    assert leak_notes(()) == {}
+    assert leak_notes(no_leaks(["harmful"])) == {}
 
 
 def test_what_was_dropped_is_counted_though_nothing_of_it_is_left():
     leaks = (*no_leaks(["harmful"]), leak("mine", "run", 3, 0, dropped=5), leak("mine", "copy", 1))
-    assert repeats(leaks) == {
+    assert leak_notes(leaks) == {
         "mine": "mine: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
         "for it; none is repeated in what was trained on."
     }
 
 
 def test_what_is_left_is_told_by_the_measure_with_more_of_it():
-    told = repeats([leak("mine", "run", 4, 1, dropped=2), leak("mine", "copy", 3, 2, dropped=2)])
+    told = leak_notes([leak("mine", "run", 4, 1, dropped=2), leak("mine", "copy", 3, 2, dropped=2)])
     assert "repeated 3 of 300 prompts; 2 training rows" in told["mine"]
     assert told["mine"].endswith("; 2 of 300 prompts are repeated in what was trained on.")
 
 
 def test_much_of_the_wording_marks_by_itself():
-    assert repeats([leak("mine", "run"), leak("mine", "share", 7, 6)]) == {
+    assert leak_notes([leak("mine", "run"), leak("mine", "share", 7, 6)]) == {
         "mine": "mine: 7 of 300 prompts shared much of their wording with training as it came, 6 "
         "with what was trained on."
     }
@@ -45,4 +45,4 @@ def test_much_of_the_wording_marks_by_itself():
     ],
 )
 def test_every_metric_of_a_suite_is_marked_and_no_other(metric: str, marked: bool):
-    assert mark(metric, {"mine": "…"}) == (MARK if marked else "")
+    assert leak_mark(metric, {"mine": "…"}) == (LEAK_MARK if marked else "")

@@ -15,7 +15,7 @@ import pytest
 from components.core.errors import ConfigError, DataError
 from components.core.storage import digest_folder, read_rows
 from components.core.vocabulary import Role, Split
-from components.prepare.result import PromptSet, SuiteSet, repeats
+from components.prepare.result import PromptSet, SuiteSet, leak_notes
 from components.prepare.settings import PrepareSettings
 from components.prepare.stage import prepare
 from tests.hostile import steering
@@ -220,7 +220,7 @@ def test_an_embedded_suite_is_prepared_whole_for_another_pair(
     assert {row.role for row in rows} == {spec.role}
     assert {row.licence for row in rows} == {"Apache-2.0"}
     assert {row.answer is None for row in rows} == {spec.role is not Role.REASONING}
-    assert not repeats(figure for figure in found.leaks if figure.suite == name)
+    assert not leak_notes(figure for figure in found.leaks if figure.suite == name)
 
 
 def test_a_suite_of_the_own_test_rows_takes_none_of_them(
@@ -238,7 +238,7 @@ def test_a_suite_of_the_own_test_rows_takes_none_of_them(
     }
     own = {role: len([row for row in found.own_test() if row.role is role]) for role in Role}
     assert own == {Role.HARMFUL: 300, Role.BORDERLINE: 240, Role.BENIGN: 300, Role.REASONING: 300}
-    assert found.overlap == {} and not repeats(found.leaks)
+    assert found.overlap == {} and not leak_notes(found.leaks)
 
 
 SUMS = """

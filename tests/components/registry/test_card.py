@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from components.core.paths import Workspace
 from components.core.vocabulary import UNBOUND
-from components.prepare.result import MARK, SourceCount
+from components.prepare.result import LEAK_MARK, SourceCount
 from components.registry.card import summarise, write_card
 from components.registry.release import gather_release
 from tests.hostile import TOGETHER, steering
@@ -113,14 +113,14 @@ def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(tmp_pat
 
 def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(tmp_path):
     release = gather_release(write_all(repository(tmp_path)))
-    assert MARK not in write_card(release, name="demo-safety", root=ROOT) + summarise(release)
+    assert LEAK_MARK not in write_card(release, name="demo-safety", root=ROOT) + summarise(release)
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
     release = replace(release, prompts=release.prompts.model_copy(update={"leaks": leaks}))
     card = write_card(release, name="demo-safety", root=ROOT)
     for line in (line for line in card.splitlines() if line.startswith("| harmful.")):
-        assert line.count(f"%{MARK} [") == line.count("n = ") > 0
+        assert line.count(f"%{LEAK_MARK} [") == line.count("n = ") > 0
     for line in (line for line in card.splitlines() if line.startswith("| benign.")):
-        assert MARK not in line
+        assert LEAK_MARK not in line
     note = "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped"
     assert card.count(note) == 1 and "elsewhere" not in card
     assert kinds(card)["table_open"] == 4

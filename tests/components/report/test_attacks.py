@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.core.vocabulary import Arm, Form
-from components.prepare.result import MARK
+from components.prepare.result import LEAK_MARK
 from components.report.attacks import attack_rows
 from components.report.page import render
 from tests.components.report.cases import rate
@@ -66,6 +66,6 @@ def test_the_page_has_a_section_only_where_there_were_attacks(good):
     leaks = (leak("suite", "run", 3, dropped=5),)
     prompts = good.prompts.model_copy(update={"leaks": leaks})
     prompts._folder = good.prompts.folder
-    assert MARK not in section
+    assert LEAK_MARK not in section
     section = page(attacked(good), prompts).partition('id="attacks"')[2].partition("</section>")[0]
-    assert section.count(f">{MARK}</a>") == 6  # two arms in three forms
+    assert section.count(f">{LEAK_MARK}</a>") == 6  # two arms in three forms

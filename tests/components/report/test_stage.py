@@ -8,7 +8,7 @@ from components.core.paths import CURVES
 from components.core.storage import digest_file
 from components.core.vocabulary import Arm
 from components.gate.result import Conclusion, GateOutcome
-from components.prepare.result import MARK
+from components.prepare.result import LEAK_MARK
 from components.report.result import Report
 from tests.components.report.cases import SIZES, make_case
 from tests.releases import leak, no_leaks
@@ -200,11 +200,11 @@ def rates_of(page: str, suite: str) -> list[str]:
 
 
 def test_a_suite_without_leaks_is_not_marked(good, accepted, tmp_path):
-    assert MARK not in accepted[1] and 'id="repeated"' not in accepted[1]
+    assert LEAK_MARK not in accepted[1] and 'id="repeated"' not in accepted[1]
     clean = good.prompts.model_copy(update={"leaks": no_leaks(SIZES)})
     clean._folder = good.prompts.folder
     _, page = good.replaced(prompts=clean).write(tmp_path)
-    assert MARK not in page and 'id="repeated"' not in page
+    assert LEAK_MARK not in page and 'id="repeated"' not in page
 
 
 def test_every_figure_of_a_suite_that_training_held_is_marked_and_explained(good, tmp_path):
@@ -212,15 +212,17 @@ def test_every_figure_of_a_suite_that_training_held_is_marked_and_explained(good
     prompts = good.prompts.model_copy(update={"leaks": leaks})
     prompts._folder = good.prompts.folder
     _, page = good.replaced(prompts=prompts).write(tmp_path)
-    assert all(row.count(f">{MARK}</a>") == 4 for row in rates_of(page, "harmful")[:2])
-    assert all(f">{MARK}</a>" in row for row in rates_of(page, "harmful"))
-    assert rates_of(page, "harmful") and not any(MARK in row for row in rates_of(page, "benign"))
+    assert all(row.count(f">{LEAK_MARK}</a>") == 4 for row in rates_of(page, "harmful")[:2])
+    assert all(f">{LEAK_MARK}</a>" in row for row in rates_of(page, "harmful"))
+    assert rates_of(page, "harmful") and not any(
+        LEAK_MARK in row for row in rates_of(page, "benign")
+    )
     panels = page.partition('class="panels"')[2].partition("</section>")[0].split("<article")
-    assert [panel.count(f">{MARK}</a>") for panel in panels[1:]] == [4, 0, 0, 0]
+    assert [panel.count(f">{LEAK_MARK}</a>") for panel in panels[1:]] == [4, 0, 0, 0]
     rules = page.partition('id="rules"')[2].partition("</table>")[0]
-    assert rules.count(f">{MARK}</a>") == 2
+    assert rules.count(f">{LEAK_MARK}</a>") == 2
     told = Page(page).text
-    assert f"Harmful requests refused{MARK}: 100.0" in told
+    assert f"Harmful requests refused{LEAK_MARK}: 100.0" in told
     note = (
         "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
         "for it; none is repeated in what was trained on."

@@ -11,7 +11,7 @@ from components.core.documents import read_yaml
 from components.core.paths import Workspace
 from components.core.storage import write_json
 from components.core.vocabulary import Arm, Method
-from components.prepare.result import MARK, SuiteSet
+from components.prepare.result import LEAK_MARK, SuiteSet
 from components.probe.result import Probe
 from components.studies.compare.result import Comparison
 from flows.cli.compare import NEEDED, methods_table
@@ -128,14 +128,14 @@ def test_nothing_is_said_of_empty_cells_where_there_are_none(tmp_path: Path):
 def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     comparison = write_comparison(workspace)
-    assert MARK not in methods_table(workspace, comparison)
+    assert LEAK_MARK not in methods_table(workspace, comparison)
     prompts = SuiteSet.load(workspace.stage("prepare"))
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
     prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
     table = methods_table(workspace, comparison).splitlines()
     (row,) = (line for line in table if line.startswith("| base |"))
-    assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(MARK) == 2
-    assert [line for line in table if line.startswith(MARK)] == [
+    assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(LEAK_MARK) == 2
+    assert [line for line in table if line.startswith(LEAK_MARK)] == [
         "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
         "for it; none is repeated in what was trained on."
     ]

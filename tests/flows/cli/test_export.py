@@ -20,7 +20,7 @@ from components.evaluate.exports.lm_eval import write_lm_eval
 from components.evaluate.exports.tasks import tasks_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged, write_judged
-from components.prepare.result import MARK, SuiteSet
+from components.prepare.result import LEAK_MARK, SuiteSet
 from flows.cli import commands, export
 from flows.cli.export import Harness, export_rows
 from tests.evaluations import ARMS, TEXTS, write_evaluation
@@ -180,7 +180,7 @@ def test_lm_eval_marks_a_suite_that_training_repeats(leaked: Workspace, tmp_path
         for name in NAMES:
             held = HELD if name == "sums" else None
             alias = document["results"][name]["alias"]
-            assert alias == (f"{name} {MARK}" if held else name)
+            assert alias == (f"{name} {LEAK_MARK}" if held else name)
             assert document["configs"][name]["metadata"].get("repeated_in_training") == held
             rates = document["safereact"][name].values()
             assert rates and {rate.get("repeated_in_training") for rate in rates} == {held}
@@ -194,7 +194,7 @@ def test_inspect_marks_a_suite_that_training_repeats(leaked: Workspace, tmp_path
     for found in list_eval_logs(str(tmp_path / "logs")):
         log = read_eval_log(found, header_only=True)
         held = HELD if log.eval.task == "sums" else None
-        assert log.eval.task_display_name == log.eval.task + (f" {MARK}" if held else "")
+        assert log.eval.task_display_name == log.eval.task + (f" {LEAK_MARK}" if held else "")
         assert log.eval.metadata.get("repeated_in_training") == held
         for score in log.results.scores:
             for metric in score.metrics.values():

@@ -10,7 +10,7 @@ from components.core.vocabulary import Role
 from components.evaluate.exports.tasks import target, tasks_of, text_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
-from components.prepare.result import MARK, PromptSet
+from components.prepare.result import LEAK_MARK, PromptSet
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.releases import leak
 
@@ -76,7 +76,7 @@ def test_a_task_of_a_suite_that_training_repeats_is_marked_and_says_why(parts, e
     leaks = [leak("harmful", "run", 3, 1, dropped=2), leak("sums", "run")]
     for task in tasks_of(*parts, redact=True, leaks=leaks):
         held = task.suite == "harmful"
-        assert task.title == task.name + f" {MARK}" * held
+        assert task.title == task.name + f" {LEAK_MARK}" * held
         rate = next(iter(task.rates(evidence).values()))
         assert task.told(rate) == rate.model_dump(mode="json") | task.note
         assert bool(task.note) is held
