@@ -22,10 +22,7 @@ def recount_prompts(prompts: SuiteSet, *, ngram: int) -> None:
     That are the digests, how many there are, and what the rows that are trained on hold of every
     suite; what was dropped on the way is in no table. `ngram` are the words of a run.
     """
-    own, named = (
-        prompts.rows(),
-        [row for _, rows in prompts.named_suites().values() for row in rows],
-    )
+    own, named = prompts.rows(), prompts.suite_rows()
     rows = [candidate(prompt) for prompt in (*own, *named)]
     leaks = leak_figures(rows, [], suites=prompts.suites, ngram=ngram)
     found: dict[str, Any] = {

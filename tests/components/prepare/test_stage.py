@@ -15,6 +15,7 @@ import pytest
 from components.core.errors import ConfigError, DataError
 from components.core.storage import digest_folder, read_rows
 from components.core.vocabulary import Role, Split
+from components.prepare.recount import recount_prompts
 from components.prepare.result import PromptSet, SuiteSet, leak_notes
 from components.prepare.settings import PrepareSettings
 from components.prepare.stage import prepare
@@ -381,6 +382,7 @@ def test_two_suites_that_share_a_prompt_stay_whole(section: PrepareSettings, sui
     (suite_folder / "data" / "suites" / "more.yaml").write_text(SUMS)
     used = with_suites(section, sums={}, more={})
     found = prepare(used, seed=0, out=suite_folder / "out")
+    recount_prompts(found, ngram=used.overlap_ngram)  # their rows lie among each other in the table
     ids = [{row.id for row in rows} for _, rows in found.named_suites().values()]
     assert [len(own) for own in ids] == [30, 30] and not ids[0] & ids[1]
 
