@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Formatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    for noisy in ("httpx", "great_expectations", "matplotlib", "fontTools", "filelock"):
+    clients = ("httpx", "httpx2", "openai")
+    for noisy in (*clients, "great_expectations", "matplotlib", "fontTools", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settle_environment()
     os.umask(0o077)  # completions are nobody else's to read

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 
 USER, PASSWORD = "admin", "a-long-secret-1"
 _START_SECONDS = 120
@@ -44,7 +44,7 @@ class TrackingServer:
 
     def add_user(self, user: str, password: str) -> None:
         """Make a user who may read everything and change nothing that is not theirs."""
-        answer = httpx.post(
+        answer = httpx2.post(
             f"{self.uri}/api/2.0/mlflow/users/create",
             json={"username": user, "password": password},
             auth=(USER, PASSWORD),
@@ -97,8 +97,8 @@ def _wait(server: TrackingServer, process: subprocess.Popen, log: Path) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         try:
-            if httpx.get(f"{server.uri}/health", timeout=2).is_success:
+            if httpx2.get(f"{server.uri}/health", timeout=2).is_success:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             time.sleep(0.2)
     raise RuntimeError(f"the tracking server did not start:\n{log.read_text()}")

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 def is_address(url: str) -> bool:
     """Return whether `url` is an http(s) address that a request can be sent to."""
-    import httpx
+    import httpx2
 
     try:
-        parts, host = urlsplit(url), httpx.URL(url).host
+        parts, host = urlsplit(url), httpx2.URL(url).host
         return parts.scheme in ("http", "https") and bool(host) and parts.port != 0
-    except (ValueError, httpx.InvalidURL):  # brackets, a port or characters that are none
+    except (ValueError, httpx2.InvalidURL):  # brackets, a port or characters that are none
         return False
 
 

@@ -1,169 +1,262 @@
-"""One way to ask HTTP servers, for judges and engines: bounded answers, and one retry policy.
+"""The client of servers that speak OpenAI's API, for judges and engines.
 
-A server that is busy, failing or silent is asked again, later and later, with jitter, so that
-requests that failed together come back apart, and never sooner than its Retry-After asks for.
+The package `openai` sends requests and repeats them: after 408, 409, 429, a status from 500 on, or
+a failed connection, later and later, and never sooner than `Retry-After` asks for. What it does
+not have is added here: answers of bounded size and time, waits that end with the work, and no
+header but those that a request needs.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import re
 import threading
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import httpx
-import tenacity
+import httpx2
+import openai
 
-from components.core.errors import ConfigError
+from components.core.addresses import server_of
+from components.core.errors import ConfigError, InterruptionError, ModelError, SafeReActError
+
+if TYPE_CHECKING:
+    from openai._models import FinalRequestOptions
 
 log = logging.getLogger(__name__)
 
-LONGEST_WAIT = 300.0  # seconds that a server may ask us to wait
-# Failures of a server that no later try mends: not implemented, HTTP version, network log-in.
-_LASTING = (501, 505, 511)
-T = TypeVar("T")
+_CONNECT = 30.0  # seconds
+_NO_KEY = "none"  # keeps the package from looking for a key in the environment
+_HEADERS = frozenset(
+    ("host", "accept", "connection", "content-type", "content-length", "authorization")
+)
+_REPEATED = "x-stainless-retry-count"  # how the package says how often it has sent a request
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
-class UnavailableError(Exception):
-    """The server cannot take the request now; `wait` is how many seconds it asks to be left
-    alone."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-class NoAnswerError(Exception):
-    """No request was answered; the message says how often was asked, and why not."""
-
-
-class HugeAnswerError(Exception):
+class HugeAnswerError(ModelError):
     """The server sent more than an answer can need."""
 
 
-def authorization(key: str | None, *, variable: str) -> dict[str, str]:
-    """Return the header that shows `key`, empty without one.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request to a server may take."""
 
-    Raises `ConfigError` naming the environment's `variable` where a header cannot hold the key.
+    seconds: float  # until the answer begins, and as long again until it is there
+    repeats: int  # after a failure
+    size: int  # bytes of an answer
+
+
+class Server:
+    """A server that speaks OpenAI's API below `url`; safe to share between threads.
+
+    `url` and `key` are what the environment's variables `names` hold. `label` says in messages what
+    the server is for, `hint` what to look at when it refuses a request. `before_sending` is called
+    before every POST with whether it is a repeated one; what it raises is passed on.
     """
-    if not key:
-        return {}
-    if not re.fullmatch(r"[\x20-\x7e]+", key):
-        raise ConfigError(
-            f"{variable} holds line ends or letters that a header cannot have; copy it again"
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        limits: Limits,
+        *,
+        names: tuple[str, str],
+        hint: str,
+        label: str = "",
+        before_sending: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self._url_name, self._key_name = names
+        if not re.fullmatch(r"[\x20-\x7e]*", key):
+            raise ConfigError(
+                f"{self._key_name} holds line ends or letters that a header cannot have; copy it "
+                "again"
+            )
+        self.name = f"{label}the server {server_of(url)} of {self._url_name}"
+        self._limits, self._hint, self._before_sending = limits, hint, before_sending
+        self._ended = threading.Event()
+        self._client = _Client(
+            self._ended,
+            api_key=key or _NO_KEY,
+            base_url=url,
+            max_retries=limits.repeats,
+            timeout=httpx2.Timeout(limits.seconds, connect=min(_CONNECT, limits.seconds)),
+            http_client=httpx2.Client(
+                event_hooks={"request": [self._prepare], "response": [self._read]}
+            ),
         )
-    return {"Authorization": f"Bearer {key}"}
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
-def exchange(
-    client: httpx.Client,
-    method: str,
-    url: str,
-    body: Any = None,
-    *,
-    limit: int,
-    seconds: float,
-) -> tuple[int, bytes]:
-    """Return the status and the content of the server's answer.
+    def check(self) -> None:
+        """Raise `SafeReActError` where no server answers, or it refuses the key.
 
-    Raises `UnavailableError` for an answer that says to come back, `HugeAnswerError` beyond `limit`
-    bytes (after unpacking), and `httpx.RequestError` where the connection fails or the answer is
-    not there within so many `seconds`.
-    """
-    deadline = time.monotonic() + seconds
-    content = bytearray()
-    with client.stream(method, url, json=body) as response:
-        for chunk in response.iter_bytes():
+        It is asked once for the list of its models, which costs nothing. Whether it has such a list
+        does not matter.
+        """
+        try:
+            self._client.get("/models", cast_to=httpx2.Response, options={"max_retries": 0})
+        except openai.APIConnectionError as error:
+            reason = type(error.__cause__).__name__
+            raise ModelError(f"{self.name} does not answer ({reason}); start it") from None
+        except openai.APIStatusError as error:
+            if error.status_code == 401:
+                raise self._refusal(error.response) from None
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the JSON object that the server answers, to a GET where there is no `body`.
+
+        Raises `InterruptionError` where no answer comes, `ConfigError` where the key is refused,
+        `HugeAnswerError` where the answer is beyond its limit, and `ModelError` where the request
+        is refused or the answer is no JSON object.
+        """
+        try:
+            if body is None:
+                response = self._client.get(path, cast_to=httpx2.Response)
+            else:
+                response = self._client.post(path, body=body, cast_to=httpx2.Response)
+        except openai.APIConnectionError as error:
+            raise self._silence(error.request, type(error.__cause__).__name__) from None
+        except openai.APIStatusError as error:
+            raise self._refusal(error.response) from None
+        try:
+            answer = json.loads(response.content)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise ModelError(
+                f"{self.name} answers {path!r} with no JSON object; check the address, which "
+                "usually ends in /v1"
+            )
+        return answer
+
+    def answers(
+        self, items: Sequence[Item], ask: Callable[[Item], Answer], *, at_once: int
+    ) -> Iterator[tuple[Item, Answer]]:
+        """Yield every item with what `ask` returns for it, as soon as it is there.
+
+        After an error, what is under way is waited for and yielded, since it is paid for; what has
+        not begun, or would be sent again, is not sent. Then the error is raised.
+        """
+        with ThreadPoolExecutor(at_once) as pool:
+            waiting = {pool.submit(ask, item): item for item in items}
+            try:
+                for future in as_completed(tuple(waiting)):
+                    answer = future.result()
+                    yield waiting.pop(future), answer
+            except (SafeReActError, KeyboardInterrupt) as error:
+                self._ended.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                log.warning("%s; waiting for what is under way", str(error) or type(error).__name__)
+                for future in as_completed([f for f in waiting if not f.cancelled()]):
+                    if future.exception() is None:
+                        yield waiting.pop(future), future.result()
+                raise
+            finally:
+                self._ended.set()
+                pool.shutdown(cancel_futures=True)
+                self._ended.clear()
+
+    def _prepare(self, request: httpx2.Request) -> None:
+        """Take away what the package tells of this machine and of its own settings."""
+        if request.method == "POST":
+            if self._ended.is_set():
+                raise _Ended
+            self._before_sending(request.headers.get(_REPEATED, "0") != "0")
+        for name in {*request.headers} - _HEADERS - {_REPEATED}:
+            del request.headers[name]
+        if request.headers.get("Authorization") == f"Bearer {_NO_KEY}":
+            del request.headers["Authorization"]
+        request.headers["Accept-Encoding"] = "identity"  # a packed answer has no bound
+
+    def _read(self, response: httpx2.Response) -> None:
+        """Read an answer within its limits."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise httpx2.DecodingError("the answer is packed")
+        content, stream = bytearray(), cast(httpx2.SyncByteStream, response.stream)
+        deadline = time.monotonic() + self._limits.seconds
+        for chunk in stream:
             content += chunk
-            if len(content) > limit:
-                raise HugeAnswerError(f"more than {limit} bytes")
+            if len(content) > self._limits.size:
+                raise HugeAnswerError(f"{self.name} answers with over {self._limits.size} bytes")
             if time.monotonic() > deadline:
-                raise httpx.ReadTimeout(f"longer than {seconds} s")
-    status = response.status_code
-    if status in (408, 425, 429) or (status >= 500 and status not in _LASTING):
-        wait = seconds_to_wait(response.headers.get("Retry-After", ""))
-        raise UnavailableError(describe(status, content), wait)
-    return status, bytes(content)
+                raise httpx2.ReadTimeout("the answer takes too long")
+        stream.close()
+        response.stream = httpx2.ByteStream(bytes(content))
+
+    def _refusal(self, response: httpx2.Response) -> SafeReActError:
+        status = response.status_code
+        reason = describe(status, response.content)
+        if status in (408, 409, 429) or status >= 500:
+            wait = response.headers.get("Retry-After", "")
+            if re.fullmatch(r"[0-9]{1,9}", wait):
+                reason += f", and it asks to wait {wait} s"
+            return self._silence(response.request, reason)
+        if status in (401, 403):
+            return ConfigError(f"{self.name} refuses the key ({reason}); set {self._key_name}")
+        return ModelError(
+            f"{self.name} refuses the request ({reason}); check the address, which usually ends in "
+            f"/v1, and {self._hint}"
+        )
+
+    def _silence(self, request: httpx2.Request, reason: str) -> InterruptionError:
+        count = 1 + int(request.headers.get(_REPEATED, 0))
+        return InterruptionError(
+            f"{self.name} gave no answer after {count} request{'s' * (count > 1)} ({reason}); what "
+            "is finished is kept: run this again when it answers"
+        )
 
 
-def ask_again(
-    send: Callable[[int], T],
-    *,
-    attempts: int,
-    first_wait: float,
-    ended: threading.Event,
-    label: str,
-) -> T:
-    """Return what `send`, given the number of the attempt from 1 on, returns.
-
-    It is called again after an `UnavailableError` or a failed connection, so many `attempts` in
-    all, the waits growing twofold from `first_wait` seconds. Raises `NoAnswerError` where that does
-    not help, where the server asks to wait longer than `LONGEST_WAIT`, and once `ended` is set.
-    """
-    numbers = itertools.count(1)
-    backoff = tenacity.wait_exponential_jitter(first_wait, LONGEST_WAIT, jitter=first_wait)
-    jitter = tenacity.wait_random(0, first_wait)
-
-    def wait(state: tenacity.RetryCallState) -> float:
-        asked = _asked_wait(state)
-        return max(backoff(state), asked + jitter(state) if asked else 0.0)
-
-    def give_up(state: tenacity.RetryCallState) -> T:
-        asked = _asked_wait(state)
-        wish = f", and it asks to wait {asked:.0f} s" if asked > LONGEST_WAIT else ""
-        times = f"{state.attempt_number} request{'s' * (state.attempt_number > 1)}"
-        raise NoAnswerError(f"after {times} ({_reason(state)}{wish})") from _failure(state)
-
-    def sleep(state: tenacity.RetryCallState) -> None:
-        log.info("%s: %s, once more in %.1f s", label, _reason(state), state.upcoming_sleep)
-        if ended.wait(state.upcoming_sleep):
-            raise NoAnswerError(f"({_reason(state)}), and the work has ended")
-
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type((UnavailableError, httpx.RequestError)),
-        stop=lambda state: state.attempt_number >= attempts or _asked_wait(state) > LONGEST_WAIT,
-        wait=wait,
-        before_sleep=sleep,
-        sleep=lambda _: None,  # `before_sleep` has waited, and knows why
-        retry_error_callback=give_up,
-    )
-    return retrying(lambda: send(next(numbers)))
+class _Ended(InterruptionError):
+    """The work has ended, so nothing is sent any more."""
 
 
-def _failure(state: tenacity.RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
+class _Client(openai.OpenAI):
+    """The package's client, whose waits between two tries end when `ended` is set."""
+
+    def __init__(
+        self,
+        ended: threading.Event,
+        *,
+        api_key: str,
+        base_url: str,
+        max_retries: int,
+        timeout: httpx2.Timeout,
+        http_client: httpx2.Client,
+    ) -> None:
+        super().__init__(
+            api_key=api_key,
+            base_url=base_url,
+            max_retries=max_retries,
+            timeout=timeout,
+            http_client=http_client,
+        )
+        self._ended = ended
+
+    def _sleep_for_retry(
+        self,
+        *,
+        retries_taken: int,
+        max_retries: int,
+        options: FinalRequestOptions,
+        response: httpx2.Response | None,
+    ) -> None:
+        seconds = self._calculate_retry_timeout(
+            max_retries - retries_taken, options, response.headers if response else None
+        )
+        log.info("a server did not answer; once more in %.1f s", seconds)
+        if self._ended.wait(seconds):
+            raise _Ended
 
 
-def _asked_wait(state: tenacity.RetryCallState) -> float:
-    failure = _failure(state)
-    return failure.wait if isinstance(failure, UnavailableError) else 0.0
-
-
-def _reason(state: tenacity.RetryCallState) -> str:
-    failure = _failure(state)
-    # What a library says of a failed connection may hold the address with its password.
-    return str(failure) if isinstance(failure, UnavailableError) else type(failure).__name__
-
-
-def seconds_to_wait(retry_after: str) -> float:
-    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3), a number or a date; 0 where
-    it is neither."""
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", retry_after := retry_after.strip()):
-        return float(retry_after)
-    try:
-        when = parsedate_to_datetime(retry_after)
-        return max((when - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-
-
-def describe(status: int, content: bytes | bytearray) -> str:
+def describe(status: int, content: bytes) -> str:
     """Return the status and the server's own word for an error, where it is one word.
 
     Its whole message may hold what was asked, which is not for people's eyes.

@@ -1,29 +1,15 @@
-"""One route of an OpenAI-compatible server: paced, repeated where that may help, counted.
-
-httpx and not the `openai` package: it is installed with Prefect and the hub client already, and
-what that package adds, its own repeating, would have to be turned off to count every request.
-"""
+"""The paid requests of a judge: their pace, their bound and their cost."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
-from components.core.addresses import server_of
 from components.core.errors import ModelError
-from components.core.http import (
-    HugeAnswerError,
-    NoAnswerError,
-    ask_again,
-    authorization,
-    describe,
-    exchange,
-)
+from components.core.http import Answer, HugeAnswerError, Item, Limits, Server
 from components.judges.protocol import KEY, URL
 from components.judges.result import Usage
 
@@ -32,10 +18,10 @@ HUGE = 1 << 20  # bytes; an answer of a few tokens needs no more
 
 @dataclass
 class Endpoint:
-    """The route `chat/completions` below `url`; safe to share between threads."""
+    """Chat completions below `url`; safe to share between threads."""
 
     url: str
-    key: str | None
+    key: str
     label: str  # how the profile calls the judge
     timeout: float  # seconds that one request may take
     attempts: int
@@ -43,129 +29,77 @@ class Endpoint:
     max_requests: int
     prompt_price: float = 0.0  # US dollars a million tokens
     completion_price: float = 0.0
-    first_wait: float = 1.0  # seconds before the second attempt; twice that before the third, ...
-    asked: Usage = field(default_factory=Usage)  # by processes that were killed
-    _ended: threading.Event = field(default_factory=threading.Event, init=False)
-    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
-    _counts: dict[str, int] = field(default_factory=dict, init=False)
-    _turn: float = field(default=0.0, init=False)
+    spent: Usage = field(default_factory=Usage)  # by processes that were killed
 
     def __post_init__(self) -> None:
-        self._counts |= self.asked.model_dump(exclude={"cost"})
+        self._lock, self._turn = threading.Lock(), 0.0
+        self._server = Server(
+            self.url,
+            self.key,
+            Limits(self.timeout, repeats=self.attempts - 1, size=HUGE),
+            names=(URL, KEY),
+            label=f"the judge {self.label!r}: ",
+            hint="the model's name in the profile, and that the server takes response_format "
+            "json_schema",
+            before_sending=self._take_turn,
+        )
 
     @property
     def usage(self) -> Usage:
-        """What was asked so far, earlier processes included, and what it cost by the prices."""
+        """What was requested so far, earlier processes included, and its cost by the prices."""
         with self._lock:
-            counts = dict(self._counts)
-        cost = (
-            counts.get("prompt_tokens", 0) * self.prompt_price
-            + counts.get("completion_tokens", 0) * self.completion_price
-        ) / 1e6
-        return Usage(**counts, cost=round(cost, 6))
+            spent = self.spent
+        prices = self.prompt_price, self.completion_price
+        cost = spent.prompt_tokens * prices[0] + spent.completion_tokens * prices[1]
+        return spent.model_copy(update={"cost": round(cost / 1e6, 6)})
+
+    def check(self) -> None:
+        """Raise `SafeReActError` where no server answers at the address, or it refuses the key."""
+        self._server.check()
 
     def check_left(self, wanted: int) -> None:
         """Raise `ModelError` where fewer requests are left than `wanted`."""
-        sent = self.usage.requests
-        if sent + wanted > self.max_requests:
+        if self.spent.requests + wanted > self.max_requests:
             raise ModelError(
-                f"the judge {self.label!r} is to send {wanted} requests after {sent}, and the "
-                f"profile allows {self.max_requests}; raise "
+                f"the judge {self.label!r} is to send {wanted} requests after "
+                f"{self.spent.requests}, and the profile allows {self.max_requests}; raise "
                 f"evaluate.judges.{self.label}.max_requests, or judge fewer prompts"
             )
 
-    def check(self) -> None:
-        """Raise `ModelError` where no server answers at the address, or it refuses the key.
-
-        It is asked for the list of its models, which costs nothing. What else it says of that does
-        not matter: not every server has such a list, and not every key may read it.
-        """
+    def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the chat completion that `body` requests; raises as `Server.ask` does."""
         try:
-            with self.client() as client, client.stream("GET", f"{self.url}/models") as response:
-                status = response.status_code
-        except httpx.RequestError as error:
-            raise self._error(f"does not answer ({type(error).__name__}); start it") from error
-        if status == 401:
-            raise self._error(f"refuses the key (HTTP 401); set {KEY}")
-
-    def begin(self) -> None:
-        """Let requests wait to be sent again, as they may unless the work was ended before."""
-        self._ended.clear()
-
-    def end(self) -> None:
-        """Have requests that wait to be sent again give up."""
-        self._ended.set()
-
-    def client(self) -> httpx.Client:
-        """Return a client for `complete`, to be closed by the caller."""
-        return httpx.Client(headers=authorization(self.key, variable=KEY), timeout=self.timeout)
-
-    def complete(self, client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the server's answer to `body`.
-
-        Where it is busy, failing or silent, it is asked again as `ask_again` says. Raises
-        `ModelError` where that does not help, where it refuses the request or the key, and where
-        its answer is no chat completion; `HugeAnswerError` where it does not end.
-        """
-
-        def send(attempt: int) -> tuple[int, bytes]:
-            self._take_turn(repeated=attempt > 1)
-            url = f"{self.url}/chat/completions"
-            return exchange(client, "POST", url, body, limit=HUGE, seconds=self.timeout)
-
-        try:
-            status, content = ask_again(
-                send,
-                attempts=self.attempts,
-                first_wait=self.first_wait,
-                ended=self._ended,
-                label=self.label,
-            )
+            answer = self._server.ask("/chat/completions", body)
         except HugeAnswerError:
             self._count(None)
             raise
-        except NoAnswerError as error:
-            raise self._error(f"gave no answer {error}") from error
-        answer = self._content(status, content)
         self._count(answer.get("usage"))
         return answer
 
-    def _content(self, status: int, content: bytes) -> dict[str, Any]:
-        """Return the JSON object in an answer; raises `ModelError` where the server refuses."""
-        if status in (401, 403):
-            raise self._error(f"refuses the key ({describe(status, content)}); set {KEY}")
-        if status != 200:
-            raise self._error(
-                f"refuses the request ({describe(status, content)}); check the model's name in "
-                "the profile, and that the server takes response_format json_schema"
-            )
-        try:
-            answer = json.loads(content)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            raise self._error("did not answer with a JSON object; its address ends in /v1")
-        return answer
+    def answers(
+        self, items: Sequence[Item], ask: Callable[[Item], Answer], *, at_once: int
+    ) -> Iterator[tuple[Item, Answer]]:
+        """Yield as `Server.answers` does; raises `ModelError` where too few requests are left."""
+        self.check_left(len(items))
+        return self._server.answers(items, ask, at_once=at_once)
 
-    def _error(self, what: str) -> ModelError:
-        return ModelError(
-            f"the judge {self.label!r}: the server {server_of(self.url)} of {URL} {what}"
-        )
-
-    def _take_turn(self, *, repeated: bool) -> None:
+    def _take_turn(self, repeated: bool) -> None:
         """Count a request and wait for its turn; raises `ModelError` where there is none left."""
         with self._lock:
             self.check_left(1)
-            self._counts["requests"] = self._counts.get("requests", 0) + 1
-            self._counts["repeated"] = self._counts.get("repeated", 0) + repeated
+            self._add(requests=1, repeated=int(repeated))
             now = time.monotonic()
             turn = max(self._turn, now)
             self._turn = turn + 60 / self.requests_a_minute
         time.sleep(turn - now)
 
     def _count(self, used: Any) -> None:
+        """Add the tokens that an answer reports; one that reports none is counted apart."""
         names = ("prompt_tokens", "completion_tokens")
-        told = isinstance(used, dict) and all(isinstance(used.get(name), int) for name in names)
+        reported = isinstance(used, dict) and all(isinstance(used.get(name), int) for name in names)
         with self._lock:
-            for name in names if told else ("uncounted",):
-                self._counts[name] = self._counts.get(name, 0) + (used[name] if told else 1)
+            self._add(**({name: used[name] for name in names} if reported else {"uncounted": 1}))
+
+    def _add(self, **counts: int) -> None:
+        sums = {name: getattr(self.spent, name) + count for name, count in counts.items()}
+        self.spent = self.spent.model_copy(update=sums)

@@ -77,7 +77,7 @@ def _open_rubric(name: str, settings: RubricSettings, asked: Usage) -> Judge:
 
     endpoint = Endpoint(
         url=_address(name),
-        key=os.environ.get(KEY, "").strip() or None,
+        key=os.environ.get(KEY, "").strip(),
         label=name,
         timeout=settings.timeout,
         attempts=settings.attempts,
@@ -85,7 +85,7 @@ def _open_rubric(name: str, settings: RubricSettings, asked: Usage) -> Judge:
         max_requests=settings.max_requests,
         prompt_price=settings.prompt_price,
         completion_price=settings.completion_price,
-        asked=asked,
+        spent=asked,
     )
     return Rubric(
         endpoint,

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.core.errors import ModelError
 from components.core.http import HugeAnswerError
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Outcome, Role, View
@@ -93,7 +90,7 @@ class Rubric:
         return self.endpoint.usage
 
     def check(self) -> None:
-        """Raise `ModelError` where the server does not answer or refuses the key."""
+        """Raise `SafeReActError` where the server does not answer or refuses the key."""
         self.endpoint.check()
 
     def close(self) -> None:
@@ -104,31 +101,16 @@ class Rubric:
 
         After an error what was under way is waited for and yielded, since it is paid for; what has
         not begun, or would be sent again, is not sent. An answer that does not fit the schema is
-        unparsed. Raises `ModelError` where the server cannot be used, and before anything is sent
-        where the requests that are left do not do.
+        unparsed. Raises `SafeReActError` where the server cannot be used, and before anything is
+        sent where too few requests are left.
         """
-        self.endpoint.begin()
-        self.endpoint.check_left(len(cases))
-        with self.endpoint.client() as client, ThreadPoolExecutor(self.concurrency) as pool:
-            rest = {pool.submit(self._rule, client, case): case for case in cases}
-            try:
-                for answer in as_completed(tuple(rest)):
-                    verdict = answer.result()
-                    yield {rest.pop(answer): verdict}
-            except (ModelError, KeyboardInterrupt):
-                self.endpoint.end()
-                pool.shutdown(cancel_futures=True)
-                for answer, case in rest.items():
-                    if not answer.cancelled() and answer.exception() is None:
-                        yield {case: answer.result()}
-                raise
-            finally:
-                pool.shutdown(cancel_futures=True)
-        log.info("%s: %s", self.endpoint.label, _told(self.endpoint.usage))
+        for case, verdict in self.endpoint.answers(cases, self._judge, at_once=self.concurrency):
+            yield {case: verdict}
+        log.info("%s: %s", self.endpoint.label, _summary(self.endpoint.usage))
 
-    def _rule(self, client: httpx.Client, case: Case) -> Verdict:
+    def _judge(self, case: Case) -> Verdict:
         try:
-            verdict = read_answer(self.endpoint.complete(client, self.body(case)))
+            verdict = read_answer(self.endpoint.complete(self.body(case)))
         except HugeAnswerError:
             verdict = Verdict(Outcome.UNPARSED, "answer without end")
         long = any(is_long(text, self.max_characters) for text in (case.request, case.text))
@@ -178,9 +160,9 @@ def read_answer(answer: dict[str, Any]) -> Verdict:
     return Verdict(outcome, outcome)
 
 
-def _told(usage: Usage) -> str:
-    told = (
+def _summary(usage: Usage) -> str:
+    counted = (
         f"{usage.requests} requests ({usage.repeated} repeated), {usage.prompt_tokens} + "
         f"{usage.completion_tokens} tokens, {usage.cost:.2f} US dollars"
     )
-    return f"{told}; {usage.uncounted} without a count of tokens" if usage.uncounted else told
+    return f"{counted}; {usage.uncounted} without a count of tokens" if usage.uncounted else counted

@@ -67,11 +67,11 @@ def _check_stores(workspace: Workspace) -> None:
 
 
 def _check_answers(server: str) -> None:
-    import httpx
+    import httpx2
 
     try:
-        httpx.get(f"{server.rstrip('/')}/health", timeout=10)
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+        httpx2.get(f"{server.rstrip('/')}/health", timeout=10)
+    except (httpx2.TransportError, httpx2.InvalidURL) as error:
         raise StageError(
             f"the Prefect server at {server} does not answer ({type(error).__name__}); start it, "
             "or unset PREFECT_API_URL to run embedded"

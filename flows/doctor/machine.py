@@ -143,13 +143,13 @@ def _server(subject: str, variable: str, store: Path) -> Finding:
 
 
 def _answer(subject: str, variable: str, address: str) -> Finding:
-    import httpx
+    import httpx2
 
     # A user and a password may stand in an address; they are not shown.
     shown = address.partition("://")[2].rpartition("@")[2]
     try:
-        httpx.get(f"{address.rstrip('/')}/health", timeout=_SECONDS).raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        httpx2.get(f"{address.rstrip('/')}/health", timeout=_SECONDS).raise_for_status()
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         told = f"{shown} does not answer ({type(error).__name__})"
         return Finding(subject, State.MISSING, told, f"start the server, or unset {variable}")
     return Finding(subject, State.OK, f"{shown} answers")

@@ -70,13 +70,13 @@ def server(project: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work
 
 
 def wait_for_server(url: str) -> None:
-    import httpx
+    import httpx2
 
     for _ in range(240):
         try:
-            if httpx.get(url).is_success:
+            if httpx2.get(url).is_success:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             time.sleep(0.5)
     raise AssertionError("the server did not start")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from components.core.journal import Journal
 from components.core.storage import digest_bytes
-from components.lm.engines.protocol import Engine, Request, Samples
+from components.lm.engines.protocol import Completions, Engine, Request
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class FinishedRequests(Journal):
     """What was written so far, each request under its key."""
 
     def __init__(self, path: Path) -> None:
-        self._known: dict[str, Samples] = {}
+        self._known: dict[str, Completions] = {}
         super().__init__(path)
         if self._known:
             log.info("going on after %d finished requests", len(self._known))
@@ -28,11 +28,11 @@ class FinishedRequests(Journal):
         """Take in a request that an earlier process finished."""
         self._known[line["key"]] = tuple(tuple(ids) for ids in line["samples"])
 
-    def get(self, key: str) -> Samples | None:
+    def get(self, key: str) -> Completions | None:
         """Return what was written for the request of this key; None: nothing yet."""
         return self._known.get(key)
 
-    def add(self, finished: Mapping[str, Samples]) -> None:
+    def add(self, finished: Mapping[str, Completions]) -> None:
         """Put finished requests on the disk before returning.
 
         Raises `InterruptionError` where there is no room, and then leaves the file as it was.
@@ -67,7 +67,7 @@ class Resumed:
         """The tokens that end a completion."""
         return self.engine.ends
 
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Samples]]:
+    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, those known already first."""
         keys = [digest_bytes(f"{self.key}\n{request.key}".encode()) for request in requests]
         known = {i: samples for i, key in enumerate(keys) if (samples := self.finished.get(key))}

@@ -15,7 +15,7 @@ import torch
 
 from components.core.errors import ModelError
 from components.lm.engines.choice import TOLERANCE
-from components.lm.engines.protocol import CACHED_TOKENS, Request, Samples
+from components.lm.engines.protocol import CACHED_TOKENS, Completions, Request
 from components.lm.engines.running import Row, RunningBatch
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class InProcess:
         self._tolerance = TOLERANCE if model.dtype == torch.float32 else 0.0
 
     @torch.inference_mode()
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Samples]]:
+    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, as soon as they are finished."""
         batch = RunningBatch(self._model, self.ends, self._tolerance)
         waiting = _in_order(requests)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CACHED_TOKENS = 65_536
 
 # The k completions of one prompt; of each the token ids, with its end token last where it has one.
-Samples = tuple[tuple[int, ...], ...]
+Completions = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Engine(Protocol):
         """The tokens that end a completion."""
         ...
 
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Samples]]:
+    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, as soon as they are finished, each once."""
         ...
 
@@ -99,9 +99,9 @@ class Host(Protocol):
         ...
 
 
-def collect(engine: Engine, requests: Sequence[Request], *, label: str) -> list[Samples]:
+def collect(engine: Engine, requests: Sequence[Request], *, label: str) -> list[Completions]:
     """Return the samples of every request, in the requests' order; progress goes to the log."""
-    written: dict[int, Samples] = {}
+    written: dict[int, Completions] = {}
     for group in with_progress(engine, requests, label=label):
         written |= group
     return [written[i] for i in range(len(requests))]
@@ -109,7 +109,7 @@ def collect(engine: Engine, requests: Sequence[Request], *, label: str) -> list[
 
 def with_progress(
     engine: Engine, requests: Sequence[Request], *, label: str
-) -> Iterator[dict[int, Samples]]:
+) -> Iterator[dict[int, Completions]]:
     """Yield what the engine yields; every tenth of the requests is told in the log."""
     finished = logged = 0
     for group in engine.write(requests):

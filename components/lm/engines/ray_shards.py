@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import ConfigError, InterruptionError, ModelError
-from components.lm.engines.protocol import Host, Request, Samples
+from components.lm.engines.protocol import Completions, Host, Request
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class RayWorkers:
 
     def write(
         self, arm: str, adapter: Path | None, requests: Sequence[Request]
-    ) -> Iterator[dict[int, Samples]]:
+    ) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, as soon as a worker hands them on."""
         waiting = deque((indices, 0) for indices in _chunks(requests, self._count))
         idle = list(self._workers)
@@ -81,7 +81,7 @@ class RayWorkers:
             ready, _ = self._ray.wait(list(busy), num_returns=1)
             worker, following, left, deaths = busy.pop(ready[0])
             try:
-                group: dict[int, Samples] = self._ray.get(ready[0])
+                group: dict[int, Completions] = self._ray.get(ready[0])
             except self._lost as error:
                 waiting.appendleft((left, deaths + 1))
                 idle.append(self._replaced(worker, deaths + 1, error))
@@ -160,7 +160,7 @@ class Shards:
         self.name, self.ends = workers.name, workers.ends
         self._workers, self._arm, self._adapter = workers, arm, adapter
 
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Samples]]:
+    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, as soon as a worker hands them on."""
         return self._workers.write(self._arm, self._adapter, requests)
 
@@ -175,17 +175,17 @@ class _Worker:
     def __init__(self, load: Callable[[], Host]) -> None:
         self._host = load()
         self._indices: list[int] = []
-        self._groups: Iterator[dict[int, Samples]] = iter(())
+        self._groups: Iterator[dict[int, Completions]] = iter(())
 
     def write(
         self, arm: str, adapter: Path | None, requests: Mapping[int, Request]
-    ) -> dict[int, Samples]:
+    ) -> dict[int, Completions]:
         """Return the first requests that are finished, by their index; `more` has the others."""
         self._indices = list(requests)
         self._groups = self._host.engine(arm, adapter).write(list(requests.values()))
         return self.more()
 
-    def more(self) -> dict[int, Samples]:
+    def more(self) -> dict[int, Completions]:
         """Return what is finished next, by its index; nothing where all was handed on."""
         return {self._indices[i]: samples for i, samples in next(self._groups, {}).items()}
 

@@ -7,51 +7,68 @@ those of the text, which must have as many tokens as the server counted.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import httpx
+from annotated_types import Ge, Len
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.core.addresses import is_address, server_of
-from components.core.errors import ConfigError, InterruptionError, ModelError, SafeReActError
-from components.core.http import (
-    HugeAnswerError,
-    NoAnswerError,
-    ask_again,
-    authorization,
-    describe,
-    exchange,
-)
-from components.lm.engines.protocol import Request, Samples
+from components.core.addresses import is_address
+from components.core.errors import ConfigError, ModelError
+from components.core.http import Limits, Server
+from components.lm.engines.protocol import Completions, Request
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-log = logging.getLogger(__name__)
-
 URL, KEY, PROMPTS = "SAFEREACT_ENGINE_URL", "SAFEREACT_ENGINE_KEY", "SAFEREACT_ENGINE_PROMPTS"
 _AT_ONCE = 32  # requests that wait for the server, which batches them
-_TRIES = 6
-_SECONDS = 3600.0  # that an answer may take; a long chain of thought takes its time
-_TIMEOUT = httpx.Timeout(30.0, read=_SECONDS)
-_HUGE = 1 << 26  # bytes; an answer with the ids of 100,000 tokens needs some hundredth of it
-_KINDS: Mapping[type, str] = {list: "list", dict: "object", str: "text", int: "number"}
-_Kind = TypeVar("_Kind", list[Any], dict[str, Any], str, int)
+# A long chain of thought takes an hour; an answer with the ids of 100,000 tokens some hundredth of
+# the bytes. Seven repeats wait half a minute.
+_LIMITS = Limits(seconds=3600.0, repeats=7, size=1 << 26)
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Usage(_Reply):
+    prompt_tokens: int
+    completion_tokens: int | None = None
+
+
+class _Choice(_Reply):
+    finish_reason: str
+    text: str = ""
+    token_ids: list[Annotated[int, Ge(0)]] | None = None
+
+
+class _Completion(_Reply):
+    choices: Annotated[list[_Choice], Len(1)]
+    usage: _Usage
+
+
+class _Model(_Reply):
+    id: str
+
+
+class _Models(_Reply):
+    data: Annotated[list[_Model], Len(1)]
+
+
+_Kind = TypeVar("_Kind", bound=_Reply)
 
 
 class ServerHost:
-    """The server that `SAFEREACT_ENGINE_URL` names; `pause` is the first wait before a new try, in
-    seconds, each later one twice as long."""
+    """The server that `SAFEREACT_ENGINE_URL` names.
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int], *, pause: float = 1.0
-    ) -> None:
+    Whether its models are the checkpoint and the adapters that they are taken for cannot be seen
+    over HTTP: evidence calls them unbound.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]) -> None:
         url = os.environ.get(URL, "").strip()
         if not is_address(url):
             state = "is no http(s) address" if url else "is not set"
@@ -59,80 +76,35 @@ class ServerHost:
                 f"{URL} {state}; set it to that of the server's API, such as "
                 "http://localhost:8000/v1"
             )
-        self.told = server_of(url)
-        self._as_text = _as_text()
-        self._client = httpx.Client(
-            base_url=f"{url.rstrip('/')}/",
-            headers=authorization(os.environ.get(KEY, "").strip(), variable=KEY),
-            timeout=_TIMEOUT,
+        prompts = os.environ.get(PROMPTS, "ids")
+        if prompts not in ("ids", "text"):
+            raise ConfigError(f"{PROMPTS} must be ids or text, not {prompts!r}")
+        self._as_text = prompts == "text"
+        self._server = Server(
+            url,
+            os.environ.get(KEY, "").strip(),
+            _LIMITS,
+            names=(URL, KEY),
+            hint=f"whether it takes token ids; one that takes none needs {PROMPTS}=text",
         )
-        self._tokenizer, self._ends, self._pause = tokenizer, ends, pause
+        self._tokenizer, self._ends = tokenizer, ends
 
     def engine(self, arm: str, adapter: Path | None) -> ServerEngine:  # noqa: ARG002 - it has it
         """Return the engine of the model that the server calls `arm`.
 
-        Raises `ConfigError` naming the models there are. Whether the server's model is the
-        checkpoint with that adapter cannot be seen over HTTP: evidence calls it unbound.
+        Raises `ConfigError` naming the models there are.
         """
-        answer = self.call("GET", "models")
-        models = _field(answer, "data", list)
-        names = [_field(model, "id", str) for model in models]
+        names = [model.id for model in _read(_Models, self._server.ask("/models")).data]
         if arm not in names:
             raise ConfigError(
-                f"the server {self.told} has no model {arm!r}, but "
-                f"{', '.join(sorted(names))}; serve it under that name"
+                f"{self._server.name} has no model {arm!r}, but {', '.join(sorted(names))}; serve "
+                "it under that name"
             )
-        return ServerEngine(self, arm, self._tokenizer, self._ends, prompts_as_text=self._as_text)
-
-    def call(
-        self, method: str, path: str, body: Any = None, *, ended: threading.Event | None = None
-    ) -> Any:
-        """Return the server's answer, asked for again as `ask_again` says, until `ended`.
-
-        Raises `InterruptionError` where none comes, `ConfigError` where the key or the address is
-        wrong, and `ModelError` where the server refuses the request or its answer does not end.
-        """
-
-        def send(_: int) -> tuple[int, bytes]:
-            return exchange(self._client, method, path, body, limit=_HUGE, seconds=_SECONDS)
-
-        try:
-            status, content = ask_again(
-                send,
-                attempts=_TRIES,
-                first_wait=self._pause,
-                ended=ended or threading.Event(),
-                label=self.told,
-            )
-        except NoAnswerError as error:
-            raise InterruptionError(
-                f"the server {self.told} gave no answer {error}; what is finished is kept: run "
-                "this again when it answers"
-            ) from error
-        except HugeAnswerError as error:
-            raise ModelError(f"the server {self.told} answers {path!r} with {error}") from error
-        return self._content(status, content, path)
-
-    def _content(self, status: int, content: bytes, path: str) -> Any:
-        if status in (401, 403):
-            raise ConfigError(f"the server refuses the key (HTTP {status}); set {KEY}")
-        if status == 404:
-            raise ConfigError(f"the server {self.told} has no {path!r} there; is {URL} right?")
-        if status >= 300:
-            raise ModelError(
-                f"the server refuses a request ({describe(status, content)}); one that takes no "
-                f"token ids needs {PROMPTS}=text"
-            )
-        try:
-            return json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise ModelError(
-                f"the server {self.told} answers {path!r} with no JSON; is {URL} right?"
-            ) from error
+        return ServerEngine(self._server, arm, self._tokenizer, self._ends, self._as_text)
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._server.close()
 
 
 class ServerEngine:
@@ -142,72 +114,50 @@ class ServerEngine:
 
     def __init__(
         self,
-        host: ServerHost,
+        server: Server,
         model: str,
         tokenizer: PreTrainedTokenizerBase,
         ends: frozenset[int],
-        *,
         prompts_as_text: bool,
     ) -> None:
         self.ends = ends
-        self._host, self._model, self._tokenizer = host, model, tokenizer
+        self._server, self._model, self._tokenizer = server, model, tokenizer
         self._as_text = prompts_as_text
 
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Samples]]:
+    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, as soon as they are finished.
 
-        After an error what is under way is waited for and yielded, since it is paid for; what has
-        not begun, or would be sent again, is not sent.
+        After an error what is under way is waited for and yielded, as `Server.answers` does.
         """
         written: list[dict[int, tuple[int, ...]]] = [{} for _ in requests]
-        ended, pool = threading.Event(), ThreadPoolExecutor(_AT_ONCE)
-        asked: dict[Future[tuple[int, ...]], tuple[int, int]] = {}
+        items = [(i, k) for i, request in enumerate(requests) for k in range(request.samples)]
 
-        def taken(answer: Future[tuple[int, ...]]) -> Iterator[dict[int, Samples]]:
-            i, sample = asked.pop(answer)
-            written[i][sample] = answer.result()
+        def complete(item: tuple[int, int]) -> tuple[int, ...]:
+            return self._complete(requests[item[0]], item[1])
+
+        for (i, sample), ids in self._server.answers(items, complete, at_once=_AT_ONCE):
+            written[i][sample] = ids
             if len(written[i]) == requests[i].samples:
                 yield {i: tuple(written[i][k] for k in range(len(written[i])))}
 
-        try:
-            for i, request in enumerate(requests):
-                for sample in range(request.samples):
-                    asked[pool.submit(self._complete, request, sample, ended)] = i, sample
-            for answer in as_completed(tuple(asked)):
-                yield from taken(answer)
-        except (SafeReActError, KeyboardInterrupt) as error:
-            ended.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            sent = [answer for answer in asked if not answer.cancelled()]
-            log.warning("%s; waiting for what is under way", str(error) or type(error).__name__)
-            for answer in as_completed(sent):
-                if answer.exception() is None:
-                    yield from taken(answer)
-            raise
-        finally:
-            ended.set()
-            pool.shutdown(cancel_futures=True)
-
-    def _complete(self, request: Request, sample: int, ended: threading.Event) -> tuple[int, ...]:
+    def _complete(self, request: Request, sample: int) -> tuple[int, ...]:
         """Return one sample; its end token, whichever it was, is the tokenizer's where the server
         leaves it out."""
-        body = self._body(request, sample)
-        answer = self._host.call("POST", "completions", body, ended=ended)
-        choice, usage = _field(answer, "choices", list)[0], _field(answer, "usage", dict)
-        read = _field(usage, "prompt_tokens", int)
+        answer = _read(_Completion, self._server.ask("/completions", self._body(request, sample)))
+        choice, read = answer.choices[0], answer.usage.prompt_tokens
         if read != len(request.prompt):
             raise ModelError(
                 f"the server read {read} tokens of a prompt of {len(request.prompt)}: it adds its "
                 f"own, or has another tokenizer; use one that takes token ids, without {PROMPTS}"
             )
-        reason = _field(choice, "finish_reason", str)
+        reason = choice.finish_reason
         if reason not in ("stop", "length"):
             raise ModelError(
                 f"the server ended a completion by {reason!r:.40}, not by stop or length"
             )
-        ids = _token_ids(choice)
+        ids = choice.token_ids
         if ids is None:
-            ids = self._ids(choice, usage)
+            ids = self._ids(choice, answer.usage.completion_tokens)
         if reason == "stop" and (not ids or ids[-1] not in self.ends):
             ids = [*ids, self._tokenizer.eos_token_id]
         if reason == "length" and len(ids) != request.max_new_tokens:
@@ -248,17 +198,13 @@ class ServerEngine:
             )
         return text
 
-    def _ids(self, choice: Mapping[str, Any], usage: Mapping[str, Any]) -> list[int]:
+    def _ids(self, choice: _Choice, count: int | None) -> list[int]:
         """Return the ids of the completion's text; raises `ModelError` where they cannot be what
         the model wrote. An end token may be counted or not."""
-        text = _field(choice, "text", str)
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False))
-        count = _field(usage, "completion_tokens", int)
-        end = choice["finish_reason"] == "stop" and not (ids and ids[-1] in self.ends)
-        if self._tokenizer.decode(ids, skip_special_tokens=False) != text or count not in (
-            len(ids),
-            len(ids) + end,
-        ):
+        ids = list(self._tokenizer.encode(choice.text, add_special_tokens=False))
+        end = choice.finish_reason == "stop" and not (ids and ids[-1] in self.ends)
+        same = self._tokenizer.decode(ids, skip_special_tokens=False) == choice.text
+        if not same or count not in (len(ids), len(ids) + end):
             raise ModelError(
                 f"the server counted {count} tokens in a text that this tokenizer reads as "
                 f"{len(ids)}: what the model wrote cannot be told; use a server that returns token "
@@ -267,34 +213,14 @@ class ServerEngine:
         return ids
 
 
-def _as_text() -> bool:
-    named = os.environ.get(PROMPTS, "ids")
-    if named not in ("ids", "text"):
-        raise ConfigError(f"{PROMPTS} must be ids or text, not {named!r}")
-    return named == "text"
-
-
-def _field(answer: Any, name: str, kind: type[_Kind]) -> _Kind:
-    """Return a field of an answer, or of a part of it.
-
-    Raises `ModelError` where it is not there, empty, or not of the `kind` that the API has.
-    """
-    found = answer.get(name) if isinstance(answer, dict) else None
-    if not isinstance(found, kind) or found == []:
+def _read(kind: type[_Kind], answer: dict[str, Any]) -> _Kind:
+    """Return the answer as the API has it; raises `ModelError` naming the field where it is not."""
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(map(str, wrong["loc"]))
         raise ModelError(
-            f"the server's answer has no {_KINDS[kind]} {name!r}; is {URL} an OpenAI-style API?"
-        )
-    return found
-
-
-def _token_ids(choice: Mapping[str, Any]) -> list[int] | None:
-    """Return the ids that a server sends beside the text; None where it sends none."""
-    ids = choice.get("token_ids")
-    if ids is None:
-        return None
-    if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
-        raise ModelError(
-            "the server's answer has 'token_ids' that are no list of token ids; use another "
-            "server, or a version of it that speaks vLLM's API"
-        )
-    return ids
+            f"the server's answer is none of the completions API ({field}: {wrong['msg']}); is "
+            f"{URL} right, and does the server speak that API?"
+        ) from None

@@ -10,7 +10,7 @@ from typing import Any
 
 from components.core.errors import ConfigError
 from components.core.storage import read_json
-from components.lm.engines.protocol import Request, Samples
+from components.lm.engines.protocol import Completions, Request
 
 MAX_RANK = 64  # of an adapter; vLLM sets memory aside for it
 _CHUNK = 256  # completions between two of which what is finished is handed on
@@ -60,7 +60,7 @@ class VllmEngine:
         self.ends = ends
         self._llm, self._lora, self._sampling = llm, lora, settings
 
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Samples]]:
+    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, some hundreds of completions at a time."""
         group: list[int] = []
         for i in range(len(requests)):
@@ -69,7 +69,7 @@ class VllmEngine:
                 yield self._written({k: requests[k] for k in group})
                 group = []
 
-    def _written(self, requests: dict[int, Request]) -> dict[int, Samples]:
+    def _written(self, requests: dict[int, Request]) -> dict[int, Completions]:
         asked = [(i, sample) for i in requests for sample in range(requests[i].samples)]
         outputs = self._llm.generate(
             [{"prompt_token_ids": list(requests[i].prompt)} for i, _ in asked],

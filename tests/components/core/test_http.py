@@ -1,141 +1,187 @@
-"""One retry policy: which answers are asked for again, how long is waited, and when it ends."""
+"""Servers of OpenAI's API: which failures are asked again, and what an answer may cost."""
 
 from __future__ import annotations
 
-import threading
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from itertools import pairwise
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.core.errors import ConfigError
-from components.core.http import (
-    LONGEST_WAIT,
-    HugeAnswerError,
-    NoAnswerError,
-    UnavailableError,
-    ask_again,
-    authorization,
-    describe,
-    exchange,
-    seconds_to_wait,
-)
+from components.core.errors import ConfigError, InterruptionError, ModelError
+from components.core.http import HugeAnswerError, Limits, Server, describe
+from tests.components.judges.server import Server as Served
+
+LIMITS = Limits(seconds=1.0, repeats=2, size=1000)
 
 
-def answered(status=200, content=b"{}", headers=()):
-    transport = httpx.MockTransport(
-        lambda request: httpx.Response(status, content=content, headers=dict(headers))
-    )
-    with httpx.Client(transport=transport) as client:
-        return exchange(client, "GET", "http://server/v1", limit=100, seconds=5)
+@pytest.fixture
+def serve(monkeypatch):
+    """Start a server and return it with the client that asks it."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    served = []
+
+    def serve(*answers, key="secret-key", limits=LIMITS, **settings):
+        """The last of the answers is given again and again."""
+        server = Served(lambda body, number: answers[min(number, len(answers)) - 1])
+        server.url = settings.pop("url", str)(server.url)
+        client = Server(server.url, key, limits, names=("THE_URL", "THE_KEY"), hint="", **settings)
+        served.extend((server, client))
+        return server, client
+
+    yield serve
+    for one in served:
+        one.close()
 
 
-def asked(*failures, attempts=4, first_wait=0.01, ended=None):
-    """Return the times at which a server was asked that fails so before it answers."""
-    times = []
-
-    def send(number):
-        times.append(time.monotonic())
-        assert number == len(times)
-        if number <= len(failures):
-            raise failures[number - 1]
-        return "answer"
-
-    ended = ended or threading.Event()
-    answer = ask_again(send, attempts=attempts, first_wait=first_wait, ended=ended, label="test")
-    assert answer == "answer"
-    return times
+def status(number, content=b"", **headers):
+    return number, {name.replace("_", "-"): value for name, value in headers.items()}, content
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520, 529])
-def test_a_busy_or_failing_server_is_worth_another_request(status):
-    with pytest.raises(UnavailableError, match=f"HTTP {status}") as raised:
-        answered(status, headers={"Retry-After": "7"}.items())
-    assert raised.value.wait == 7
+OK = status(200, {"a": 1})
 
 
-@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 413, 422, 501, 505, 511])
-def test_any_other_status_is_final(status):
-    assert answered(status) == (status, b"{}")
+@pytest.mark.parametrize("number", [408, 409, 429, 500, 502, 503, 504, 520, 529])
+def test_a_busy_or_failing_server_is_asked_again(serve, number):
+    server, client = serve(status(number), status(number), OK)
+    assert client.ask("/x", {}) == {"a": 1}
+    assert len(server.bodies) == 3
 
 
-def test_an_answer_without_end_is_not_read_to_it():
-    def endless():
-        while True:
-            yield b"x" * 64
-
-    with pytest.raises(HugeAnswerError):
-        answered(content=endless())
-
-
-def test_connections_that_fail_and_busy_servers_are_asked_again():
-    assert len(asked(httpx.ConnectError("x"), UnavailableError("busy"), httpx.ReadTimeout(""))) == 4
+@pytest.mark.parametrize("number", [204, 301, 307, 400, 401, 403, 404, 413, 422])
+def test_any_other_status_is_final(serve, number):
+    server, client = serve(status(number, Location="/elsewhere"), OK)
+    with pytest.raises((ConfigError, ModelError), match="THE_URL"):
+        client.ask("/x", {})
+    assert len(server.bodies) == 1 and server.gets == []
 
 
-def test_waits_grow_twofold():
-    times = asked(*[UnavailableError("busy")] * 3, first_wait=0.1)
-    waits = [later - earlier for earlier, later in pairwise(times)]
-    assert all(wait >= least for wait, least in zip(waits, (0.1, 0.2, 0.4), strict=True))
+def test_no_request_is_sent_after_the_last(serve):
+    server, client = serve(status(503))
+    with pytest.raises(InterruptionError, match=r"after 3 requests \(HTTP 503\)"):
+        client.ask("/x", {})
+    assert len(server.bodies) == 3
 
 
-def test_requests_that_failed_together_come_back_apart():
-    waits = []
-    for _ in range(5):
-        first, second = asked(UnavailableError("busy", 0.1), first_wait=0.2)
-        waits.append(second - first)
-    assert min(waits) >= 0.1, "sooner than the server asked for"
-    assert max(waits) - min(waits) > 0.01
+def test_a_server_that_asks_for_too_long_a_wait_is_asked_once(serve):
+    _, client = serve(status(429, Retry_After="121"), OK)
+    with pytest.raises(InterruptionError, match=r"after 1 request \(HTTP 429, and .* 121 s"):
+        client.ask("/x", {})
 
 
-def test_no_request_is_sent_after_the_last():
-    with pytest.raises(NoAnswerError, match=r"after 2 requests \(busy\)"):
-        asked(*[UnavailableError("busy")] * 9, attempts=2)
+@pytest.mark.parametrize("header", ["soon", "-3", "nan", "", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_wait_that_is_none_is_passed_over(serve, header):
+    _, client = serve(status(503, Retry_After=header), OK)
+    assert client.ask("/x", {}) == {"a": 1}
 
 
-def test_a_server_that_asks_for_too_long_a_wait_is_asked_once():
-    with pytest.raises(NoAnswerError, match=r"after 1 request \(busy, and it asks to wait 301 s"):
-        asked(UnavailableError("busy", LONGEST_WAIT + 1))
+def test_an_answer_of_too_many_bytes_is_not_read_to_its_end(serve):
+    _, client = serve(status(200, b"x" * 10**7))
+    with pytest.raises(HugeAnswerError, match="over 1000 bytes"):
+        client.ask("/x", {})
 
 
-def test_a_wait_ends_with_the_work():
-    ended = threading.Event()
-    threading.Timer(0.1, ended.set).start()
+def test_an_answer_that_comes_drop_by_drop_is_given_up(serve):
+
+    server, client = serve(OK, limits=Limits(seconds=0.2, repeats=0, size=1000))
+    plain = server.http.RequestHandlerClass
+
+    class Dripping(plain):
+        def do_POST(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            for _ in range(100):
+                self.wfile.write(b" ")
+                time.sleep(0.05)
+
+    server.http.RequestHandlerClass = Dripping
     begin = time.monotonic()
-    with pytest.raises(NoAnswerError, match="the work has ended"):
-        asked(UnavailableError("busy", 60), ended=ended)
-    assert time.monotonic() - begin < 5
+    with pytest.raises(InterruptionError, match="ReadTimeout"):
+        client.ask("/x", {})
+    assert time.monotonic() - begin < 3
 
 
-def test_other_errors_are_not_repeated():
-    with pytest.raises(KeyError):
-        asked(KeyError("ours"))
+def test_a_packed_answer_is_not_unpacked(serve):
+    _, client = serve(status(200, b"\x1f\x8b", Content_Encoding="gzip"), OK)
+    assert client.ask("/x", {}) == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("120", 120), (" 7 ", 7), ("1.5", 1.5), ("99999999999", 99999999999), ("", 0), ("soon", 0),
-        ("-3", 0), ("nan", 0), ("١٢", 0), ("Wed, 21 Oct 2015 07:28:00", 0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
-    ],
-)  # fmt: skip
-def test_the_seconds_of_a_retry_after_header(header, seconds):
-    assert seconds_to_wait(header) == seconds
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b"3", b"", b"[" * 900])
+def test_what_is_no_object_is_one_message(serve, content):
+    _, client = serve(status(200, content))
+    with pytest.raises(ModelError, match="no JSON object"):
+        client.ask("/x", {})
 
 
-def test_a_retry_after_header_may_be_a_date():
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert 55 < seconds_to_wait(later) <= 60
+def test_waits_end_with_the_work(serve):
+    server, client = serve(status(429, Retry_After="60"))
+
+    def ask(item):
+        if item:
+            return client.ask("/x", {})
+        while not server.bodies:
+            time.sleep(0.01)
+        raise ModelError("another failed")
+
+    begin = time.monotonic()
+    with pytest.raises(ModelError, match="another failed"):
+        list(client.answers([0, 1], ask, at_once=2))
+    assert time.monotonic() - begin < 10
+    assert len(server.bodies) == 1
 
 
-@given(st.text())
-def test_any_header_gives_a_wait(header):
-    assert seconds_to_wait(header) >= 0
+def test_what_a_caller_raises_before_a_request_is_passed_on(serve):
+    def full(repeated):
+        raise ModelError("too many")
+
+    server, client = serve(OK, before_sending=full)
+    with pytest.raises(ModelError, match="too many"):
+        client.ask("/x", {})
+    assert server.bodies == []
+
+
+def test_only_what_a_request_needs_is_sent(serve, monkeypatch):
+    for name in ("API_KEY", "ORG_ID", "PROJECT_ID", "BASE_URL"):
+        monkeypatch.setenv(f"OPENAI_{name}", "of-another-service")
+    server, client = serve(OK, key="")
+    seen = []
+    plain = server.http.RequestHandlerClass
+
+    class Seeing(plain):
+        def do_POST(self):
+            seen.append(dict(self.headers))
+            super().do_POST()
+
+    server.http.RequestHandlerClass = Seeing
+    client.ask("/x", {})
+    assert "of-another-service" not in str(seen)
+    assert {name.lower() for name in seen[0]} == {
+        *("host", "accept", "accept-encoding", "connection", "content-type", "content-length"),
+        "x-stainless-retry-count",
+    }
+
+
+def test_a_key_is_sent_as_a_bearer(serve):
+    server, client = serve(OK, key="sk-1")
+    client.ask("/x", {})
+    assert server.keys == ["Bearer sk-1"]
+
+
+def test_a_proxy_of_the_environment_is_used(serve, monkeypatch):
+    proxy, _ = serve(OK)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+    monkeypatch.setenv("NO_PROXY", "")
+    _, client = serve(OK, url=lambda _: "http://a-server-that-is-nowhere.invalid/v1")
+    assert client.ask("/x", {}) == {"a": 1}
+    assert proxy.paths == ["http://a-server-that-is-nowhere.invalid/v1/x"]
+
+
+@pytest.mark.parametrize("key", ["line\nend", "tab\t", "schlüssel", "\x1b[0m"])
+def test_a_key_that_no_header_holds_is_refused_by_its_variable(serve, key):
+    with pytest.raises(ConfigError, match="THE_KEY") as raised:
+        serve(OK, key=key)
+    assert key not in str(raised.value)
 
 
 @given(st.binary(max_size=200))
@@ -147,15 +193,3 @@ def test_only_a_word_of_the_server_is_shown():
     assert describe(400, b'{"error": {"code": "bad_key"}}') == "HTTP 400, bad_key"
     assert describe(400, b'{"error": {"code": "you sent: this"}}') == "HTTP 400"
     assert describe(400, b"[" * 100_000) == "HTTP 400"
-
-
-@pytest.mark.parametrize("key", ["line\nend", "tab\t", "schlüssel", "\x1b[0m"])
-def test_a_key_that_no_header_holds_is_refused_by_its_variable(key):
-    with pytest.raises(ConfigError, match="THE_KEY") as raised:
-        authorization(key, variable="THE_KEY")
-    assert key not in str(raised.value)
-
-
-def test_a_key_is_sent_as_a_bearer():
-    assert authorization("sk-1", variable="K") == {"Authorization": "Bearer sk-1"}
-    assert authorization(None, variable="K") == {}

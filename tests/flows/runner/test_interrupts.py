@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -142,8 +142,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}/api"
     for _ in range(600):
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{address}/health").status_code == 200:
+        with suppress(httpx2.TransportError):
+            if httpx2.get(f"{address}/health").status_code == 200:
                 break
         time.sleep(0.2)
     yield address
@@ -155,7 +155,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize("way", ["control-c again and again", "TERM to the group"])
 def test_a_run_on_a_server_that_is_ended(project: Workspace, server, way, monkeypatch):
     def kinds() -> list[str]:
-        runs = httpx.post(f"{server}/flow_runs/filter", json={"sort": "START_TIME_ASC"}).json()
+        runs = httpx2.post(f"{server}/flow_runs/filter", json={"sort": "START_TIME_ASC"}).json()
         return [run["state"]["type"] for run in runs]
 
     before = len(kinds())
