@@ -327,7 +327,7 @@ def test_a_request_that_would_be_sent_again_gives_up_when_another_failed(serve):
     server, judge = serve(answer, concurrency=2)
     started = time.monotonic()
     with pytest.raises(SafeReActError, match="refuses the key"):
-        list(judge.ask([case("busy"), case("bad")]))
+        list(judge.judge([case("busy"), case("bad")]))
     assert time.monotonic() - started < 30, "it waited as long as the server asked for"
     assert len(server.bodies) == 2
 
