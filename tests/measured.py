@@ -23,7 +23,6 @@ from components.judges.protocol import EVERY_ROLE, Case, Verdict
 from components.judges.rules.judge import RulesJudge
 from components.judges.settings import RULES
 from components.prepare.leaks import leak_figures
-from components.prepare.recount import candidate
 from components.prepare.result import (
     LeakFigure,
     PromptSet,
@@ -71,9 +70,11 @@ DATA = digest_prompts(made_up_prompts())
 @cache
 def leaks_of_made_up() -> tuple[LeakFigure, ...]:
     """Return what training holds of the made-up table: nothing."""
-    rows = [candidate(prompt) for prompt in made_up_prompts()]
     return leak_figures(
-        rows, [], suites=(), ngram=PrepareSettings.model_fields["overlap_ngram"].default
+        list(made_up_prompts()),
+        [],
+        suites=(),
+        ngram=PrepareSettings.model_fields["overlap_ngram"].default,
     )
 
 
@@ -101,10 +102,9 @@ def save_prompts(folder: Path, suites: Mapping[str, SuiteSpec] | None = None) ->
         if prompt.role is spec.role
     ]
     write_rows(folder / SUITE_PROMPTS, named, Prompt)
-    rows = [candidate(prompt) for prompt in (*prompts, *named)]
     both = {
         "counts": count_prompts([*prompts, *named]),
-        "leaks": leak_figures(rows, [], suites=suites, ngram=NGRAM),
+        "leaks": leak_figures([*prompts, *named], [], suites=suites, ngram=NGRAM),
         "suites": suites,
         "digest_of_suites": digest_prompts(named),
     }

@@ -9,70 +9,60 @@ from typing import Any
 import numpy as np
 
 from components.core.errors import DataError
-from components.prepare.rows import Row
-from components.prepare.sources import cell_text, check_columns
-from components.prepare.text import prompt_id
+from components.prepare.files import Row
+from components.prepare.suites import Choice
+from components.prepare.text import cell_text, check_columns, prompt_id
 
 
 def letter_options(
-    rows: Sequence[Row],
-    *,
-    source: str,
-    text: str,
-    options: Sequence[str],
-    answer: str,
-    seed: int,
+    rows: Sequence[Row], choice: Choice, *, source: str, text: str, seed: int
 ) -> list[Row]:
     """Return the rows with question and options as `text`, and the right letter as `answer`.
 
-    `text` names the column of the question. `answer` is one of the columns `options`, if it always
-    holds the right one; else it names the column with the right one's letter. The order of a row's
-    options depends on the seed and on its question, not on the other rows. Raises `DataError` for
-    an unknown column, for a question or an option that is empty and for a letter of no option.
+    `text` names the column of the question. The order of a row's options depends on the seed and on
+    its question, not on the other rows. Raises `DataError` for an unknown column, for a question or
+    an option that is empty and for a letter of no option.
     """
     flat = [(number, _flat(row)) for number, row in rows]
+    columns = (*choice.options, choice.answer)
     check_columns(flat, [text], source=source, setting="columns")
-    check_columns(flat, [*options, answer], source=source, setting="choice")
+    check_columns(flat, columns, source=source, setting="choice")
+    return [
+        (number, row | _lettered(row, choice, text, seed, source=source, number=number))
+        for number, row in flat
+    ]
+
+
+def _lettered(
+    row: Mapping[str, Any], choice: Choice, text: str, seed: int, *, source: str, number: int
+) -> dict[str, str]:
+    def cell(column: str) -> str:
+        found = cell_text(row.get(column), source=source, row=number, column=column)
+        if not found:
+            raise DataError(
+                f"source {source!r}, row {number}: column {column!r} is empty; fill it, or remove "
+                "the row"
+            )
+        return found
+
+    options, right = choice.options, choice.answer
     letters = string.ascii_uppercase[: len(options)]
-    lettered = []
-    for number, row in flat:
-        cells = {
-            column: _filled(row.get(column), source=source, row=number, column=column)
-            for column in (text, *options, answer)
-        }
-        right = answer
-        if answer not in options:
-            letter = _letter(cells[answer], letters, source=source, row=number, column=answer)
-            right = options[letters.index(letter)]
-        shown = dict(zip(letters, _drawn(options, cells[text], seed), strict=True))
-        lines = "\n".join(f"{letter}) {cells[column]}" for letter, column in shown.items())
-        (found,) = (letter for letter, column in shown.items() if column == right)
-        lettered.append((number, {**row, "text": f"{cells[text]}\n\n{lines}", "answer": found}))
-    return lettered
-
-
-def _drawn(options: Sequence[str], question: str, seed: int) -> list[str]:
+    if right not in options:
+        letter = cell(right).strip("(). ").upper()
+        if len(letter) != 1 or letter not in letters:
+            raise DataError(
+                f"source {source!r}, row {number}: column {right!r} holds {cell(right)!r:.40}, not "
+                f"a letter from {letters[0]} to {letters[-1]}; mend it, or `choice`"
+            )
+        right = options[letters.index(letter)]
+    question = cell(text)
     generator = np.random.default_rng([seed, int(prompt_id("choice", question), 16)])
-    return [options[place] for place in generator.permutation(len(options))]
-
-
-def _letter(cell: str, letters: str, *, source: str, row: int, column: str) -> str:
-    letter = cell.strip("(). ").upper()
-    if len(letter) != 1 or letter not in letters:
-        raise DataError(
-            f"source {source!r}, row {row}: column {column!r} holds {cell!r:.40}, not a letter "
-            f"from {letters[0]} to {letters[-1]}; mend it, or `choice`"
-        )
-    return letter
-
-
-def _filled(cell: Any, *, source: str, row: int, column: str) -> str:
-    found = cell_text(cell, source=source, row=row, column=column)
-    if not found:
-        raise DataError(
-            f"source {source!r}, row {row}: column {column!r} is empty; fill it, or remove the row"
-        )
-    return found
+    drawn = [options[place] for place in generator.permutation(len(options))]
+    lines = [f"{letter}) {cell(column)}" for letter, column in zip(letters, drawn, strict=True)]
+    return {
+        "text": "\n".join([f"{question}\n", *lines]),
+        "answer": letters[drawn.index(right)],
+    }
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Great Expectations' Data Docs as plain pages that open offline and never change by themselves.
 
 Its own page template loads a dozen scripts and styles from elsewhere and prints the hour; ours
-(data_docs.html) keeps its sections and leaves that out. Prompts are not shown, only counts.
+(data_docs.html) has its sections and leaves that out. Prompts are not shown, only counts.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from great_expectations.render.view import DefaultJinjaPageView
 from components.core.storage import write_text
 from components.core.untrusted_text import visible
 from components.core.vocabulary import Role, Split
-from components.prepare.quarantine import Quarantined
 from components.prepare.result import PromptSet
+from components.prepare.validation import Quarantined
 
 INDEX = ("index.html", "Prepared prompts")
 
@@ -41,37 +41,36 @@ def write_data_docs(
         _table(
             "Sources",
             ["source", "licence", "rows", "kept", "quarantined", "leaks dropped"],
-            [
+            *(
                 [s.name, s.licence, s.read, s.kept, s.quarantined, result.overlap.get(s.name, 0)]
                 for s in result.sources
-            ],
+            ),
         ),
         _table(
             "Prompts",
             ["split", *Role],
-            [[split, *(result.counts[split][role] for role in Role)] for split in Split],
+            *([split, *(result.counts[split][role] for role in Role)] for split in Split),
         ),
         _table(
             "Quarantine",
             ["source", "reason", "rows"],
-            [[source, reason, rows] for (source, reason), rows in sorted(reasons.items())],
+            *([source, reason, rows] for (source, reason), rows in sorted(reasons.items())),
         ),
         _table(
             "Validations",
             ["validation", "expectations", "held"],
-            [[title, *_held(outcome)] for (_, title), outcome in outcomes.items()],
+            *(
+                [title, len(outcome.results), sum(bool(one.success) for one in outcome.results)]
+                for (_, title), outcome in outcomes.items()
+            ),
         ),
     ]
     pages = [INDEX, *outcomes]
-    _write_page(folder, INDEX, [RenderedSectionContent([table]) for table in tables], pages)
+    _write_page(folder, INDEX, tables, pages)
     for page, outcome in outcomes.items():
         document = ValidationResultsPageRenderer(run_info_at_end=True).render(outcome)
         # The first section links to pages that are not written; the last holds times.
         _write_page(folder, page, document.sections[1:-1], pages)
-
-
-def _held(outcome: ExpectationSuiteValidationResult) -> tuple[int, int]:
-    return len(outcome.results), sum(bool(result.success) for result in outcome.results)
 
 
 def _write_page(
@@ -87,15 +86,17 @@ def _write_page(
     write_text(folder / name, visible(html))
 
 
-def _table(title: str, header: list[str], rows: Sequence[Sequence[Any]]) -> RenderedTableContent:
-    filled = rows or [["none", *[""] * (len(header) - 1)]]
-    cells = [[_literal(cell) for cell in row] for row in filled]
-    return RenderedTableContent(header=title, header_row=header, table=cells)
-
-
-def _literal(cell: Any) -> dict[str, Any]:
-    """Return a cell whose text is escaped, since names of sources are anyone's."""
-    return {
-        "content_block_type": "string_template",
-        "string_template": {"template": "$cell", "params": {"cell": str(cell)}, "styling": {}},
-    }
+def _table(title: str, header: list[str], *rows: list[Any]) -> RenderedSectionContent:
+    """Return a table whose cells are escaped, since names of sources are anyone's."""
+    cells = [
+        [
+            {
+                "content_block_type": "string_template",
+                "string_template": {"template": "$cell", "params": {"cell": str(c)}, "styling": {}},
+            }
+            for c in row
+        ]
+        for row in rows or [["none", *[""] * (len(header) - 1)]]
+    ]
+    table = RenderedTableContent(header=title, header_row=header, table=cells)
+    return RenderedSectionContent([table])

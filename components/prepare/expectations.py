@@ -6,14 +6,18 @@ they cannot compute (unreadable characters, overlap, straddling topics) is a col
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import great_expectations.expectations as gxe
+import pandas as pd
 from great_expectations.expectations.row_conditions import Column
 
 from components.core.vocabulary import Prompt, Role, Split
 from components.prepare.licences import PATTERN
+from components.prepare.overlap import HeldOut
+from components.prepare.sources import Candidate
+from components.prepare.text import normalise, unreadable_characters
 
 # The splits a demanded role must fill: directions and the teacher's check need harmful and benign
 # prompts, look-alikes are there for evaluation, and reasoning is retained and evaluated.
@@ -41,10 +45,66 @@ class Check:
     remedy: str
 
 
+def row_frame(rows: Sequence[Candidate]) -> pd.DataFrame:
+    """Return the rows as a table, with the count of each text's unreadable characters."""
+    names = [field.name for field in fields(Candidate)]
+    frame = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in names})
+    frame[UNREADABLE] = [unreadable_characters(row.text) for row in rows]
+    return frame
+
+
+def repetition_frame(rows: Sequence[Candidate]) -> pd.DataFrame:
+    """Return the rows with counts of earlier rows of their id and of rows that contradict them.
+
+    Rows of a source that is fixed as test repeat only one another: what others share with them is
+    a leak, and a leak costs the training row, never the test row.
+    """
+    frame = row_frame(rows)
+    held_out = frame["split"] == Split.TEST
+    frame[REPEATS] = frame.groupby([held_out, "id"]).cumcount()
+    harmful = frame["role"] == Role.HARMFUL
+    of_text = harmful.groupby([held_out, frame["text"].map(normalise)])
+    count, harmful_count = of_text.transform("count"), of_text.transform("sum")
+    frame[CONTRADICTIONS] = (count - harmful_count).where(harmful, harmful_count)
+    return frame
+
+
+def table_frame(rows: Sequence[Candidate], automatic: Sequence[bool], ngram: int) -> pd.DataFrame:
+    """Return the split rows with their overlap with the test split and their topic's splits.
+
+    The topics of rows that were not split automatically count as lying in no split.
+    """
+    frame = row_frame(rows)
+    test = frame["split"] == Split.TEST
+    leaks = HeldOut(list(frame["text"][test]), ngram=ngram).find(
+        [row for row in rows if row.split != Split.TEST]
+    )
+    frame[LEAKS] = 0
+    frame.loc[~test, LEAKS] = leaks.astype(int)
+    moved = frame[pd.Series(automatic, index=frame.index, dtype=bool)]
+    frame[SPLITS_OF_TOPIC] = 0
+    frame.loc[moved.index, SPLITS_OF_TOPIC] = moved.groupby("topic")["split"].transform("nunique")
+    return frame
+
+
 def checks_of_rows(max_characters: int) -> list[Check]:
     """Return what every row must meet by itself."""
     return [
-        *_checks_of_text(max_characters),
+        Check(
+            gxe.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1),
+            "empty text",
+            "fill the text, or mend `columns` and `patterns`",
+        ),
+        Check(
+            gxe.ExpectColumnValueLengthsToBeBetween(column="text", max_value=max_characters),
+            f"longer than {max_characters} characters",
+            "shorten it or raise prepare.max_characters",
+        ),
+        Check(
+            _at_most(0, UNREADABLE, "no control characters and none that could not be decoded"),
+            "control or undecodable characters",
+            "save the source as UTF-8 and remove them",
+        ),
         Check(
             gxe.ExpectColumnValuesToBeInSet(column="role", value_set=list(Role)),
             f"role is none of {', '.join(Role)}",
@@ -88,29 +148,23 @@ def checks_of_table(
     return [
         *checks_of_rows(max_characters),
         *_checks_of_schema(),
-        *_checks_of_splits(),
+        Check(
+            gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(Split)),
+            f"split is none of {', '.join(Split)}",
+            "mend `split` of the source",
+        ),
+        Check(
+            _at_most(0, LEAKS, "no training or validation row shares a run of words with test"),
+            "training or validation rows that repeat test rows",
+            "remove them, or raise prepare.overlap_ngram",
+        ),
+        Check(
+            _at_most(1, SPLITS_OF_TOPIC, "no topic of automatic sources lies in two splits"),
+            "topics that straddle splits",
+            "give these rows one topic column and `split: auto`",
+        ),
         *(_enough(role, split, n) for role, n in min_rows.items() for split in NEEDED[role]),
         *(_share(role, min_share) for role in min_rows if Split.TRAIN in NEEDED[role]),
-    ]
-
-
-def _checks_of_text(max_characters: int) -> list[Check]:
-    return [
-        Check(
-            gxe.ExpectColumnValueLengthsToBeBetween(column="text", min_value=1),
-            "empty text",
-            "fill the text, or mend `columns` and `patterns`",
-        ),
-        Check(
-            gxe.ExpectColumnValueLengthsToBeBetween(column="text", max_value=max_characters),
-            f"longer than {max_characters} characters",
-            "shorten it or raise prepare.max_characters",
-        ),
-        Check(
-            _at_most(0, UNREADABLE, "no control characters and none that could not be decoded"),
-            "control or undecodable characters",
-            "save the source as UTF-8 and remove them",
-        ),
     ]
 
 
@@ -120,7 +174,7 @@ def _checks_of_schema() -> list[Check]:
         Check(
             gxe.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=True),
             "columns differ from those of a prompt",
-            "keep vocabulary.Prompt and prepare/validation.py in step",
+            "keep vocabulary.Prompt and prepare/sources.py in step",
         ),
         Check(
             gxe.ExpectColumnValuesToBeUnique(column="id"),
@@ -139,26 +193,6 @@ def _checks_of_schema() -> list[Check]:
                 f"fill the column `{column}`",
             )
             for column in ("text", "topic", "source", "licence")
-        ),
-    ]
-
-
-def _checks_of_splits() -> list[Check]:
-    return [
-        Check(
-            gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(Split)),
-            f"split is none of {', '.join(Split)}",
-            "mend `split` of the source",
-        ),
-        Check(
-            _at_most(0, LEAKS, "no training or validation row shares a run of words with test"),
-            "training or validation rows that repeat test rows",
-            "remove them, or raise prepare.overlap_ngram",
-        ),
-        Check(
-            _at_most(1, SPLITS_OF_TOPIC, "no topic of automatic sources lies in two splits"),
-            "topics that straddle splits",
-            "give these rows one topic column and `split: auto`",
         ),
     ]
 

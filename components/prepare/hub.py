@@ -1,27 +1,28 @@
 """Hub data sets as numbered rows, read from the pinned commit's own files.
 
 A data set is fetched as the snapshot of one commit, and read from that folder alone.
-`load_dataset(name, revision=…)` is not asked for it: where the hub fails, it reads what another
-revision left in its own cache, with a warning (datasets 5.2, `CachedDatasetModuleFactory`).
+`load_dataset(name, revision=…)` is not used: where the hub fails, it reads what another revision
+left in its own cache, with a warning (datasets 5.2, `CachedDatasetModuleFactory`).
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.core.errors import DataError
-from components.prepare.parquet import as_written
-from components.prepare.rows import Row
+from components.prepare.files import Row, as_written
+
+_OWN_FILE = "download it once and give its file as `path`"
 
 
 def read_hub(name: str, *, revision: str, subset: str | None, split: str, source: str) -> list[Row]:
     """Return the numbered rows of a hub data set at the commit `revision`.
 
-    Raises `DataError` where the whole commit is neither in the hub cache nor to be fetched, does
+    Raises `DataError` where the whole commit is neither in the hub cache nor can be fetched, does
     not hold the subset and split, needs its own code, or names files that are not its own.
     """
     what = f"source {source!r}: hub data set {name!r} at {revision[:12]}"
@@ -35,7 +36,7 @@ def read_hub(name: str, *, revision: str, subset: str | None, split: str, source
     table = _load(folder, subset, split, what)
     kinds = {field.name: field.type for field in table.features.arrow_schema}
     rows = [
-        (number, {name: as_written(cell, kinds[name]) for name, cell in row.items()})
+        (number, {column: as_written(cell, kinds[column]) for column, cell in row.items()})
         for number, row in enumerate(table, start=1)
     ]
     if not rows:
@@ -64,45 +65,40 @@ def fetch_command(name: str, revision: str) -> str:
 def _snapshot(name: str, revision: str, *, fetch: bool) -> Path:
     from huggingface_hub import get_cached_repo_tree, snapshot_download
 
-    place = snapshot_download(
+    folder = snapshot_download(
         name, repo_type="dataset", revision=revision, local_files_only=not fetch
     )
     # Of a commit whose list of files is not there, the line above returns whatever part the cache
     # holds. This one raises.
     get_cached_repo_tree(name, repo_type="dataset", revision=revision)
-    return Path(place).resolve()
+    return Path(folder).resolve()
 
 
 def _fetch(name: str, revision: str, what: str) -> Path:
-    from huggingface_hub.errors import (
-        CachedRepoTreeNotFoundError,
-        GatedRepoError,
-        HTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors as hub
 
     log_in = "log in (`hf auth login`, or set HF_TOKEN)"
-    own = "download it once and give its file as `path`"
-    run = f"run `{fetch_command(name, revision)}` where the hub can be reached, or {own}"
+    run = f"run `{fetch_command(name, revision)}` where the hub can be reached, or {_OWN_FILE}"
     try:
         return _snapshot(name, revision, fetch=True)
-    except GatedRepoError as error:
+    except hub.GatedRepoError as error:
         page = f"https://huggingface.co/datasets/{name}"
-        told = f"is gated; accept its licence on {page}, then {log_in}, or {own}"
-        raise DataError(f"{what} {told}") from error
-    except RevisionNotFoundError as error:
-        told = f"is not on the hub; check `revision` (`hf datasets info {name}` shows the newest)"
-        raise DataError(f"{what} {told}") from error
-    except RepositoryNotFoundError as error:
-        told = f"is not on the hub, or is private; check `hub`, or {log_in}"
-        raise DataError(f"{what} {told}") from error
-    except CachedRepoTreeNotFoundError as error:
-        told = "is in the hub cache without the list of its files, and may be there only in part"
-        raise DataError(f"{what} {told}; {run}") from error
-    except (OSError, ValueError, HTTPError) as error:
-        told = f"is not in the hub cache, or only in part, and cannot be fetched ({_reason(error)})"
-        raise DataError(f"{what} {told}; check `hub`, `revision` and the network, {run}") from error
+        message = f"is gated; accept its licence on {page}, then {log_in}, or {_OWN_FILE}"
+        raise DataError(f"{what} {message}") from error
+    except hub.RevisionNotFoundError as error:
+        check = f"check `revision` (`hf datasets info {name}` shows the newest)"
+        raise DataError(f"{what} is not on the hub; {check}") from error
+    except hub.RepositoryNotFoundError as error:
+        message = f"is not on the hub, or is private; check `hub`, or {log_in}"
+        raise DataError(f"{what} {message}") from error
+    except hub.CachedRepoTreeNotFoundError as error:
+        message = "is in the hub cache without the list of its files, and may be there only in part"
+        raise DataError(f"{what} {message}; {run}") from error
+    except (OSError, ValueError, hub.HTTPError) as error:
+        message = f"is not in the hub cache, or only in part, and cannot be fetched ({_why(error)})"
+        raise DataError(
+            f"{what} {message}; check `hub`, `revision` and the network, {run}"
+        ) from error
 
 
 def _load(folder: Path, subset: str | None, split: str, what: str) -> Any:
@@ -117,30 +113,26 @@ def _load(folder: Path, subset: str | None, split: str, what: str) -> Any:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         try:
             builder = datasets.load_dataset_builder(str(folder), subset, cache_dir=cache)
-            if foreign := next(_foreign(builder.config.data_files or {}, folder), None):
-                raise DataError(
-                    f"{what} names a file that is not its own ({foreign}), which its commit does "
-                    "not pin; download the rows and give their file as `path`"
-                )
+            _refuse_foreign(builder.config.data_files or {}, folder, what)
             builder.download_and_prepare()
             return builder.as_dataset(split=split, in_memory=True)
         except (OSError, ValueError, RuntimeError, TypeError, KeyError, DatasetsError) as error:
+            check = f"check `subset` and `hub_split`, or {_OWN_FILE}"
+            raise DataError(f"{what} cannot be loaded ({_why(error)}); {check}") from error
+
+
+def _refuse_foreign(data_files: Mapping[str, Sequence[str]], folder: Path, what: str) -> None:
+    """Raise `DataError` for a file outside `folder`, which a data set's card may name."""
+    for file in (file for files in data_files.values() for file in files):
+        # A file within an archive is written as `zip://inner.csv::archive.zip`.
+        place = file.rpartition("::")[2]
+        if not Path(os.path.normpath(place)).is_relative_to(folder):
             raise DataError(
-                f"{what} cannot be loaded ({_reason(error)}); check `subset` and `hub_split`, or "
-                "download it once and give its file as `path`"
-            ) from error
+                f"{what} names a file that is not its own ({file}), which its commit does not pin; "
+                "download the rows and give their file as `path`"
+            )
 
 
-def _foreign(data_files: Mapping[str, Sequence[str]], folder: Path) -> Iterator[str]:
-    """Yield the files outside `folder`, which a data set's card may name."""
-    for files in data_files.values():
-        for file in files:
-            # A file within an archive is written as `zip://inner.csv::archive.zip`.
-            place = file.rpartition("::")[2]
-            if not Path(os.path.normpath(place)).is_relative_to(folder):
-                yield file
-
-
-def _reason(error: BaseException) -> str:
-    told = ": ".join(str(one) for one in (error, error.__cause__) if one is not None)
-    return f"{' '.join(told.split()):.300}"
+def _why(error: BaseException) -> str:
+    causes = ": ".join(str(one) for one in (error, error.__cause__) if one is not None)
+    return f"{' '.join(causes.split()):.300}"

@@ -1,42 +1,88 @@
-"""What training holds of every evaluation suite, before and after leaking rows were dropped.
+"""Training rows that repeat test rows: dropped, and counted for every evaluation suite.
 
 Training is the prompts, chains of thought and responses of the training and validation rows. What
 else the adapter learns from are completions of the post-trained model and of its teacher to those
 same prompts, so no test prompt reaches it in another way. Three measures, each over the prompts of
-one suite:
+one suite, before and after dropping:
 
 - `run`: training shares a run of words with the prompt (see components/prepare/overlap.py);
 - `copy`: a text of training equals the prompt but for case, accents, punctuation and white space;
 - `share`: at least half of the prompt's runs of five words occur in training, whichever texts they
   come from. After PaLM (Chowdhery et al. 2022, arXiv 2204.02311, section 8), which has 70 % of the
   runs of eight words: shorter runs and a lower share, since rows that share long runs are gone.
-  Prompts that are built from one template flag each other, so this is told and decides nothing.
-
-After dropping, `run` and `copy` are computed anew on the rows that were kept.
+  Prompts that are built from one template flag each other, so it is reported and decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.errors import DataError
 from components.core.intervals import RateFigure
-from components.core.vocabulary import Role, Split
+from components.core.vocabulary import Prompt, Role, Split
 from components.prepare.overlap import SHARED_RUN, HeldOut
 from components.prepare.result import LeakFigure, LeakMeasure
 from components.prepare.sources import Candidate
 
+log = logging.getLogger(__name__)
+
 SHARED = 0.5  # share of a prompt's runs from which on it is flagged
 CONFIDENCE = 0.95
 _NAMED = 5  # prompts that a figure names
+_LONGER_RUNS = (12, 16, 24, 32, 48, 64)  # words, tried where a shorter run leaves nothing
 
 Flags = dict[LeakMeasure, NDArray[np.bool_]]  # by measure, for each test row
 
 
+def drop_leaks(
+    candidates: Sequence[Candidate], *, ngram: int
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Return the candidates without the training and validation rows that overlap with a test row,
+    and those rows. Test rows all stay.
+
+    A row overlaps by its prompt, its chain of thought or its response; of a test row the prompt
+    counts.
+    """
+    test = [row.text for row in candidates if row.split == Split.TEST]
+    others = [row for row in candidates if row.split != Split.TEST]
+    leaking = HeldOut(test, ngram=ngram).find(others)
+    dropped = [row for row, leak in zip(others, leaking, strict=True) if leak]
+    if dropped:
+        log.info("%d training and validation rows dropped: they repeat test rows", len(dropped))
+    lost = {id(row) for row in dropped}
+    return [row for row in candidates if id(row) not in lost], dropped
+
+
+def refuse_vanished(placed: Sequence[Candidate], kept: Sequence[Candidate], *, ngram: int) -> None:
+    """Raise `DataError` where every row of a role in a split repeats test rows, so that none is
+    left, with the longer run of words at which most would stay, where there is one."""
+    before, after = (Counter((row.role, row.split) for row in rows) for rows in (placed, kept))
+    if gone := before.keys() - after.keys():
+        role, split = min(gone, key=lambda one: (list(Split).index(Split(one[1])), one[0]))
+        count = before[role, split]
+        raise DataError(
+            f"no {role} row is left in {split}: each of the {count} shares a run of {ngram} words "
+            "with a test row, as rows of one sentence frame do; "
+            f"{_remedy(placed, role, split, count, ngram)}"
+        )
+
+
+def _remedy(placed: Sequence[Candidate], role: str, split: str, count: int, ngram: int) -> str:
+    for longer in (length for length in _LONGER_RUNS if length > ngram):
+        kept, _ = drop_leaks(placed, ngram=longer)
+        stay = sum((row.role, row.split) == (role, split) for row in kept)
+        if 2 * stay >= count:
+            return f"with prepare.overlap_ngram: {longer}, {stay} of {count} stay"
+    return "the rows repeat one another: use prompts that differ in more than a word or two"
+
+
 def leak_figures(
-    kept: Sequence[Candidate],
+    kept: Sequence[Candidate | Prompt],
     dropped: Sequence[Candidate],
     *,
     suites: Collection[str],
@@ -54,26 +100,20 @@ def leak_figures(
     after = _flags(held)
     held.find(dropped)  # adds to what was found in the kept rows
     before, countable = _flags(held), ~np.isnan(held.shares)
-    words: dict[LeakMeasure, int | None] = {"run": ngram, "copy": None, "share": SHARED_RUN}
-    figures = []
-    for suite, rows in _by_suite(test, suites).items():
-        own = HeldOut([test[row].text for row in rows], ngram=ngram)
-        lost = int(own.find(dropped).sum())
-        for measure, length in words.items():
-            known = [row for row in rows if measure != "share" or countable[row]]
-            if known:
-                figures.append(
-                    LeakFigure(
-                        suite=suite,
-                        measure=measure,
-                        words=length,
-                        before=_rate(before[measure][known]),
-                        after=_rate(after[measure][known]),
-                        prompts=_named([test[row].id for row in known if after[measure][row]]),
-                        dropped=lost,
-                    )
-                )
-    return tuple(figures)
+    return tuple(
+        LeakFigure(
+            suite=suite,
+            measure=measure,
+            words={"run": ngram, "copy": None, "share": SHARED_RUN}[measure],
+            before=_rate(before[measure][known]),
+            after=_rate(after[measure][known]),
+            prompts=tuple(sorted(test[row].id for row in known if after[measure][row])[:_NAMED]),
+            dropped=lost,
+        )
+        for suite, rows, lost in _by_suite(test, dropped, suites, ngram)
+        for measure in after
+        if (known := [row for row in rows if measure != "share" or countable[row]])
+    )
 
 
 def _flags(held: HeldOut) -> Flags:
@@ -81,18 +121,22 @@ def _flags(held: HeldOut) -> Flags:
     return {"run": held.repeated, "copy": held.copied, "share": shared}
 
 
-def _by_suite(test: Sequence[Candidate], suites: Collection[str]) -> dict[str, list[int]]:
-    """Return the places of each suite's rows: the suites of the roles first, then by name."""
+def _by_suite(
+    test: Sequence[Candidate | Prompt],
+    dropped: Sequence[Candidate],
+    suites: Collection[str],
+    ngram: int,
+) -> Iterator[tuple[str, list[int], int]]:
+    """Yield each suite, the places of its rows, and how many rows were dropped for repeating them:
+    the suites of the roles first, then by name."""
     places: dict[str, list[int]] = {}
     for place, row in enumerate(test):
         places.setdefault(row.source if row.source in suites else row.role, []).append(place)
     roles = [role.value for role in Role if role in places]
-    return {name: places[name] for name in [*roles, *sorted(places.keys() - set(roles))]}
+    for suite in [*roles, *sorted(places.keys() - set(roles))]:
+        own = HeldOut([test[place].text for place in places[suite]], ngram=ngram)
+        yield suite, places[suite], int(own.find(dropped).sum())
 
 
 def _rate(flagged: NDArray[np.bool_]) -> RateFigure:
     return RateFigure.of(int(flagged.sum()), len(flagged), CONFIDENCE)
-
-
-def _named(ids: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted(ids)[:_NAMED])

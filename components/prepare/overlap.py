@@ -6,13 +6,12 @@ inside another prompt gives nothing away. Words are compared without case, accen
 
 Runs are compared by 64-bit digests (Karp and Rabin 1987: polynomials, here over the ring
 of 64-bit integers), so two different ones are taken for the same with a chance of about 2 ** -64 a
-pair. What is kept in memory is the test texts' digests and one chunk of the others.
+pair. Memory holds the test texts' digests and one chunk of the others.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -21,11 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.vocabulary import Split
+from components.core.vocabulary import Prompt
 from components.prepare.sources import Candidate
 from components.prepare.text import words
-
-log = logging.getLogger(__name__)
 
 SHORTEST_RUN = 4
 SHARED_RUN = 5  # words of the runs behind `HeldOut.shares`
@@ -37,25 +34,6 @@ Digests = NDArray[np.uint64]
 Owners = NDArray[np.int64]  # for each digest the text that it comes from
 
 
-def drop_leaks(
-    candidates: Sequence[Candidate], *, ngram: int
-) -> tuple[list[Candidate], list[Candidate]]:
-    """Return the candidates without the training and validation rows that overlap with a test row,
-    and those rows. Test rows all stay.
-
-    A row overlaps by its prompt, its chain of thought or its response; of a test row the prompt
-    counts.
-    """
-    test = [candidate.text for candidate in candidates if candidate.split == Split.TEST]
-    others = [candidate for candidate in candidates if candidate.split != Split.TEST]
-    leaking = HeldOut(test, ngram=ngram).find(others)
-    lost = {id(candidate) for candidate, leak in zip(others, leaking, strict=True) if leak}
-    if lost:
-        log.info("%d training and validation rows dropped: they repeat test rows", len(lost))
-    kept = [candidate for candidate in candidates if id(candidate) not in lost]
-    return kept, [candidate for candidate in others if id(candidate) in lost]
-
-
 class HeldOut:
     """Test texts, and what of them was found in the texts that they were compared with."""
 
@@ -63,26 +41,26 @@ class HeldOut:
         """Hold the `test` texts against runs of `ngram` words."""
         self._ngram, self._count = ngram, len(test)
         self._seen: dict[str, int] = {}
-        held = _encode(test, self._seen)
-        self._whole = _Table(*held.wholes())
-        self._run = _Table(*held.runs(ngram))
+        own = _encode(test, self._seen)
+        self._whole = _Table(*own.wholes())
+        self._share = _Table(*own.runs(SHARED_RUN))
+        self._run = _Table(*own.runs(ngram))
         shorter = range(SHORTEST_RUN, ngram)
-        # What a short test text is sought in, and what a short text is sought in.
-        self._short = {n: _Table(*held.wholes(n)) for n in shorter}
-        self._part = {n: _Table(*held.runs(n)) for n in shorter}
-        self._share = _Table(*held.runs(SHARED_RUN))
+        # Short test texts, which longer texts may hold, and what a short text may stand within.
+        self._short = {n: _Table(*own.wholes(n)) for n in shorter}
+        self._part = {n: _Table(*own.runs(n)) for n in shorter}
 
-    def find(self, rows: Sequence[Candidate]) -> NDArray[np.bool_]:
+    def find(self, rows: Sequence[Candidate | Prompt]) -> NDArray[np.bool_]:
         """Return for each row whether its prompt, thought or response overlaps with a test text."""
         parts = [
-            (row, text)
-            for row, candidate in enumerate(rows)
-            for text in (candidate.text, candidate.thought, candidate.response)
+            (i, text)
+            for i, row in enumerate(rows)
+            for text in (row.text, row.thought, row.response)
             if text
         ]
         found = np.zeros(len(rows), dtype=bool)
         leaks = self.compare([text for _, text in parts])
-        np.logical_or.at(found, np.array([row for row, _ in parts], dtype=np.int64), leaks)
+        np.logical_or.at(found, np.array([i for i, _ in parts], dtype=np.int64), leaks)
         return found
 
     def compare(self, texts: Sequence[str]) -> NDArray[np.bool_]:
@@ -90,19 +68,13 @@ class HeldOut:
         leaks = np.zeros(len(texts), dtype=bool)
         for start, chunk in _chunks(texts):
             own = _encode(chunk, self._seen)
-            for table, (digests, owners) in self._sought(own):
+            compared = [(self._whole, own.wholes()), (self._run, own.runs(self._ngram))]
+            compared += [(table, own.runs(n)) for n, table in self._short.items() if len(table)]
+            compared += [(table, own.wholes(n)) for n, table in self._part.items()]
+            for table, (digests, owners) in compared:
                 leaks[start + owners[table.match(digests)]] = True
             self._share.match(own.runs(SHARED_RUN)[0])
         return leaks
-
-    def _sought(self, own: _Encoded) -> Iterator[tuple[_Table, tuple[Digests, Owners]]]:
-        yield self._whole, own.wholes()
-        yield self._run, own.runs(self._ngram)
-        for length, table in self._short.items():
-            if len(table):
-                yield table, own.runs(length)
-        for length, table in self._part.items():
-            yield table, own.wholes(length)
 
     @property
     def repeated(self) -> NDArray[np.bool_]:
@@ -119,7 +91,7 @@ class HeldOut:
     def shares(self) -> NDArray[np.float64]:
         """The share of each test text's runs of `SHARED_RUN` words that was found, whichever texts
         they were found in; not a number for a shorter text."""
-        runs = self._share.owned_by(self._count)
+        runs = np.bincount(self._share.owners, minlength=self._count)
         found = self._share.found_of(self._count)
         return np.divide(found, runs, out=np.full(self._count, np.nan), where=runs > 0)
 
@@ -129,7 +101,7 @@ class _Table:
 
     def __init__(self, digests: Digests, owners: Owners) -> None:
         self._distinct, self._place = np.unique(digests, return_inverse=True)
-        self._owners = owners
+        self.owners = owners
         self._found = np.zeros(len(self._distinct), dtype=bool)
 
     def __len__(self) -> int:
@@ -147,11 +119,7 @@ class _Table:
 
     def found_of(self, count: int) -> NDArray[np.int64]:
         """Return how many digests of each of `count` texts were found."""
-        return np.bincount(self._owners[self._found[self._place]], minlength=count)
-
-    def owned_by(self, count: int) -> NDArray[np.int64]:
-        """Return how many digests each of `count` texts has."""
-        return np.bincount(self._owners, minlength=count)
+        return np.bincount(self.owners[self._found[self._place]], minlength=count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +147,12 @@ class _Encoded:
         positions = np.arange(len(self.digests)) - np.repeat(starts, self.lengths)
         weighted = self.digests * _powers(int(self.lengths.max()))[positions]
         sums = np.add.reduceat(weighted, starts)
-        owners = np.arange(len(sums))
         wanted = slice(None) if length is None else self.lengths == length
-        return sums[wanted], owners[wanted]
+        return sums[wanted], np.arange(len(sums))[wanted]
 
 
 def _encode(texts: Sequence[str], seen: dict[str, int]) -> _Encoded:
-    """Return the texts as digests of their words; `seen` keeps those that were met before."""
+    """Return the texts as digests of their words; `seen` holds those that were met before."""
     split = [words(_without_accents(text)) for text in texts]
     for word in {word for text in split for word in text} - seen.keys():
         digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
@@ -196,9 +163,7 @@ def _encode(texts: Sequence[str], seen: dict[str, int]) -> _Encoded:
 
 
 def _without_accents(text: str) -> str:
-    if text.isascii():
-        return text
-    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    return text if text.isascii() else _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
 
 
 def _powers(count: int) -> Digests:
@@ -211,10 +176,8 @@ def _powers(count: int) -> Digests:
 def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
     """Yield runs of texts that are about so many characters long, each with its first's place."""
     start = size = 0
-    for place, text in enumerate(texts):
+    for end, text in enumerate(texts, start=1):
         size += len(text)
-        if size >= _CHUNK:
-            yield start, texts[start : place + 1]
-            start, size = place + 1, 0
-    if start < len(texts):
-        yield start, texts[start:]
+        if size >= _CHUNK or end == len(texts):
+            yield start, texts[start:end]
+            start, size = end, 0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from components.core.errors import EvidenceError
 from components.core.mismatches import mismatches
 from components.core.paths import SUITE_MANIFEST
-from components.core.vocabulary import Prompt
 from components.prepare.leaks import leak_figures
 from components.prepare.result import LeakFigure, SuiteSet, count_prompts, digest_prompts
-from components.prepare.sources import Candidate
 
 _NAMED = 3  # mismatches that a message names
 
@@ -23,55 +22,33 @@ def recount_prompts(prompts: SuiteSet, *, ngram: int) -> None:
     suite; what was dropped on the way is in no table. `ngram` are the words of a run.
     """
     own, named = prompts.rows(), prompts.suite_rows()
-    rows = [candidate(prompt) for prompt in (*own, *named)]
-    leaks = leak_figures(rows, [], suites=prompts.suites, ngram=ngram)
-    found: dict[str, Any] = {
+    sizes = Counter(row.source for row in named)
+    leaks = leak_figures([*own, *named], [], suites=prompts.suites, ngram=ngram)
+    found = {
         "digest_of_prompts": digest_prompts(own),
         "digest_of_suites": digest_prompts(named) if prompts.suites else "",
         "counts": count_prompts([*own, *named]),
-        "prompts of suites": {
-            name: sum(row.source == name for row in named) for name in prompts.suites
-        },
-        "leaks": _leaks(leaks),
+        "prompts of suites": {name: sizes[name] for name in prompts.suites},
+        "leaks": _after_dropping(leaks),
     }
     stated = {
         "digest_of_prompts": prompts.digest_of_prompts,
         "digest_of_suites": prompts.digest_of_suites,
         "counts": prompts.counts,
         "prompts of suites": {name: spec.prompts for name, spec in prompts.suites.items()},
-        "leaks": _leaks(prompts.leaks),
+        "leaks": _after_dropping(prompts.leaks),
     }
-    if told := list(mismatches(stated, found)):
+    if differences := list(mismatches(stated, found)):
         raise EvidenceError(
-            f"{prompts.folder / SUITE_MANIFEST}: {'; '.join(told[:_NAMED])}. It does not follow "
-            f"from its tables: remove {prompts.folder} and prepare again with `safereact run`"
+            f"{prompts.folder / SUITE_MANIFEST}: {'; '.join(differences[:_NAMED])}. It does not "
+            f"follow from its tables: remove {prompts.folder} and prepare again with "
+            "`safereact run`"
         )
 
 
-def _leaks(figures: Collection[LeakFigure]) -> Mapping[str, Any]:
-    kept = {
-        f"{figure.suite} {figure.measure}": {
-            "words": figure.words,
-            "after": figure.after,
-            "prompts": figure.prompts,
-        }
-        for figure in figures
+def _after_dropping(leaks: Collection[LeakFigure]) -> dict[str, Any]:
+    figures = {
+        f"{leak.suite} {leak.measure}": leak.model_dump(include={"words", "after", "prompts"})
+        for leak in leaks
     }
-    return {**kept, "figures": len(figures)}
-
-
-def candidate(prompt: Prompt) -> Candidate:
-    """Return a prompt of the table as the row of a source that it was."""
-    return Candidate(
-        id=prompt.id,
-        text=prompt.text,
-        role=prompt.role,
-        topic=prompt.topic,
-        source=prompt.source,
-        licence=prompt.licence,
-        answer=prompt.answer,
-        thought=prompt.thought,
-        response=prompt.response,
-        row=0,
-        split=prompt.split,
-    )
+    return {**figures, "figures": len(leaks)}

@@ -1,11 +1,11 @@
-"""Great Expectations at work: failing rows by position, and a failing table as one error."""
+"""Great Expectations at work: rows that fail are quarantined, a table that fails is one error."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass
 from typing import Any
 
 import great_expectations as gx
@@ -18,19 +18,15 @@ from great_expectations.data_context.types.base import (
 )
 
 from components.core.errors import DataError, StageError
-from components.core.vocabulary import Role, Split
 from components.prepare.expectations import (
-    CONTRADICTIONS,
-    LEAKS,
-    REPEATS,
     ROW,
-    SPLITS_OF_TOPIC,
-    UNREADABLE,
     Check,
+    checks_of_repetition,
+    checks_of_rows,
+    repetition_frame,
+    row_frame,
 )
-from components.prepare.overlap import HeldOut
 from components.prepare.sources import Candidate
-from components.prepare.text import normalise, unreadable_characters
 
 log = logging.getLogger(__name__)
 
@@ -44,47 +40,76 @@ _RESULT_FORMAT = {
 _SHOWN = 5  # rows that an error names
 
 
-def row_frame(rows: Sequence[Candidate]) -> pd.DataFrame:
-    """Return the rows as a table, with the count of each text's unreadable characters."""
-    names = [field.name for field in fields(Candidate)]
-    frame = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in names})
-    frame[UNREADABLE] = [unreadable_characters(row.text) for row in rows]
-    return frame
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A row that was set aside."""
+
+    source: str
+    row: int
+    reason: str
+    text: str
+    remedy: str
 
 
-def repetition_frame(rows: Sequence[Candidate]) -> pd.DataFrame:
-    """Return the rows with counts of earlier rows of their id and of rows that contradict them.
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """The rows that passed, those that did not, and the two validations that tell them apart."""
 
-    Rows of a source that is fixed as test repeat only one another: what others share with them is
-    a leak, and a leak costs the training row, never the test row.
+    kept: list[Candidate]
+    quarantined: list[Quarantined]
+    by_itself: ExpectationSuiteValidationResult
+    beside_others: ExpectationSuiteValidationResult
+
+
+def separate(
+    rows: Sequence[Candidate], *, max_characters: int, beside: Sequence[Candidate] = ()
+) -> Separation:
+    """Return the rows in order, without those that fail by themselves or repeat another.
+
+    Repetition is judged among the rows that pass by themselves, so the good one of two stays, and
+    among the rows `beside` them, which come before and all stay.
     """
-    frame = row_frame(rows)
-    held_out = frame["split"] == Split.TEST
-    frame[REPEATS] = frame.groupby([held_out, "id"]).cumcount()
-    text = frame["text"].map(normalise)
-    harmful = frame["role"] == Role.HARMFUL
-    of_text = harmful.groupby([held_out, text])
-    count, harmful_count = of_text.transform("count"), of_text.transform("sum")
-    frame[CONTRADICTIONS] = (count - harmful_count).where(harmful, harmful_count)
-    return frame
+    by_itself, passed, failed = _sift(rows, row_frame(rows), checks_of_rows(max_characters), "rows")
+    frame = repetition_frame([*beside, *passed]).iloc[len(beside) :].reset_index(drop=True)
+    beside_others, kept, repeated = _sift(passed, frame, checks_of_repetition(), "repetition")
+    log.info("%d of %d rows quarantined", len(rows) - len(kept), len(rows))
+    return Separation(kept, [*failed, *repeated], by_itself, beside_others)
 
 
-def table_frame(rows: Sequence[Candidate], automatic: Sequence[bool], ngram: int) -> pd.DataFrame:
-    """Return the split rows with their overlap with the test split and their topic's splits.
+def _sift(
+    rows: Sequence[Candidate], frame: pd.DataFrame, checks: Sequence[Check], name: str
+) -> tuple[ExpectationSuiteValidationResult, list[Candidate], list[Quarantined]]:
+    outcome = validate(frame, checks, name=name)
+    faults = find_faults(outcome, checks)
+    passed = [row for position, row in enumerate(rows) if position not in faults]
+    failed = [
+        Quarantined(row.source, row.row, check.reason, row.text, check.remedy)
+        for row, check in ((rows[position], check) for position, check in sorted(faults.items()))
+    ]
+    return outcome, passed, failed
 
-    The topics of rows that were not split automatically count as lying in no split.
-    """
-    frame = row_frame(rows)
-    test = frame["split"] == Split.TEST
-    frame[LEAKS] = 0
-    held = HeldOut(list(frame["text"][test]), ngram=ngram)
-    leaks = held.find([row for row in rows if row.split != Split.TEST])
-    frame.loc[~test, LEAKS] = leaks.astype(int)
-    frame[SPLITS_OF_TOPIC] = 0
-    moved = frame[pd.Series(automatic, index=frame.index, dtype=bool)]
-    splits = moved.groupby("topic")["split"].transform("nunique")
-    frame.loc[moved.index, SPLITS_OF_TOPIC] = splits
-    return frame
+
+def refuse_too_many(separation: Separation, *, max_share: float) -> None:
+    """Raise `DataError` where too large a share, or all of a source, is in quarantine."""
+    quarantined = separation.quarantined
+    left = {row.source for row in separation.kept}
+    total = len(separation.kept) + len(quarantined)
+    for source in sorted({row.source for row in quarantined} - left):
+        lost = [row for row in quarantined if row.source == source]
+        raise DataError(f"source {source!r}: no row is left of {len(lost)}:\n{_reasons(lost)}")
+    if (share := len(quarantined) / total) > max_share:
+        raise DataError(
+            f"{len(quarantined)} of {total} rows ({share:.1%}) are quarantined, more than "
+            f"prepare.max_quarantined = {max_share:.1%}:\n{_reasons(quarantined)}"
+        )
+
+
+def _reasons(quarantined: Sequence[Quarantined]) -> str:
+    lines = []
+    for (reason, remedy), _ in Counter((q.reason, q.remedy) for q in quarantined).most_common():
+        rows = [(q.source, q.row) for q in quarantined if q.reason == reason]
+        lines.append(f"  {reason} ({name_rows(rows)}); {remedy}")
+    return "\n".join(lines)
 
 
 def validate(
@@ -101,18 +126,17 @@ def validate(
     )
     context = gx.get_context(mode="ephemeral", project_config=quiet)
     asset = context.data_sources.add_pandas("prompts").add_dataframe_asset(name)
-    definition = asset.add_batch_definition_whole_dataframe("all")
-    batch = definition.get_batch({"dataframe": frame})
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
     suite = ExpectationSuite(name=name)
     for number, check in enumerate(checks):
         check.expectation.meta = {"check": number}
         suite.add_expectation(check.expectation)
     outcome = batch.validate(suite, result_format=_RESULT_FORMAT)
-    broken = [result for result in outcome.results if _raised(result.exception_info)]
-    if broken or len(outcome.results) != len(checks):
+    ran = sum(not _raised(result.exception_info) for result in outcome.results)
+    if not ran == len(outcome.results) == len(checks):
         raise StageError(
-            f"Great Expectations ran {len(outcome.results) - len(broken)} of {len(checks)} "
-            f"expectations of {name!r}; check its version"
+            f"Great Expectations ran {ran} of {len(checks)} expectations of {name!r}; check its "
+            "version"
         )
     return outcome
 
@@ -147,19 +171,19 @@ def require(
         where = f" ({observed} found)" if isinstance(observed, int) else ""
         if positions:
             rows = frame.iloc[positions]
-            where = f" ({name_rows(rows['source'].tolist(), rows[ROW].tolist())})"
+            where = f" ({name_rows(list(zip(rows['source'], rows[ROW], strict=True)))})"
         lines.append(f"  {check.reason}{where}; {check.remedy}")
     raise DataError("\n".join([*lines, *(f"  {line}" for line in account)]))
 
 
-def name_rows(sources: Sequence[str], numbers: Sequence[int]) -> str:
-    """Return, for each source, its first rows in words."""
+def name_rows(rows: Sequence[tuple[str, int]]) -> str:
+    """Return, for each source of the rows (source, number), its first rows in words."""
     parts = []
-    for source in Counter(sources):
-        rows = [n for s, n in zip(sources, numbers, strict=True) if s == source]
-        shown = ", ".join(str(row) for row in rows[:_SHOWN])
-        more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-        parts.append(f"source {source!r} row{'s' if len(rows) > 1 else ''} {shown}{more}")
+    for source in dict.fromkeys(source for source, _ in rows):
+        numbers = [number for name, number in rows if name == source]
+        shown = ", ".join(str(number) for number in numbers[:_SHOWN])
+        more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+        parts.append(f"source {source!r} row{'s' if len(numbers) > 1 else ''} {shown}{more}")
     return "; ".join(parts)
 
 

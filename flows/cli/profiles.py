@@ -82,7 +82,7 @@ def check_pair(workspace: Workspace, pair: Pair) -> None:
     for checkpoint in (pair.base, pair.post_trained):
         if checkpoint.folder and (wrong := complaint(checkpoint.folder)):
             raise ConfigError(f"{workspace.profile} is not added: {wrong}")
-    from components.prepare.reading import read_source
+    from components.prepare.sources import read_source
 
     for source in _sources(workspace, pair):
         there = Source.model_validate({**source, "path": str(workspace.root / source["path"])})

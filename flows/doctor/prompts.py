@@ -50,7 +50,7 @@ def _tried(profile: Profile, root: Path) -> Iterator[Finding]:
         remedy = f"`dvc repro prepare@{profile.name}` tells"
         yield Finding("prompts", State.WARNING, message, remedy)
         return
-    from components.prepare.stage import build_table
+    from components.prepare.table import build_table
 
     try:
         with chdir(root):

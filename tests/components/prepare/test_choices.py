@@ -8,9 +8,14 @@ import pytest
 
 from components.core.errors import DataError
 from components.prepare.choices import letter_options
+from components.prepare.suites import Choice
 
 FIXED = ("good", "bad 1", "bad 2", "bad 3")
-SETTINGS = {"source": "quiz", "text": "q", "options": FIXED, "answer": "good", "seed": 0}
+
+
+def lettered(rows, *, text: str = "q", options=FIXED, answer: str = "good", seed: int = 0):
+    choice = Choice(options=options, answer=answer)
+    return letter_options(rows, choice, source="quiz", text=text, seed=seed)
 
 
 def rows(count: int) -> list[tuple[int, dict[str, str]]]:
@@ -33,7 +38,7 @@ def shown(text: str) -> dict[str, str]:
 
 
 def test_a_row_worked_by_hand():
-    ((number, row),) = letter_options(rows(1), **SETTINGS)
+    ((number, row),) = lettered(rows(1))
     question, options = row["text"].split("\n\n")
     assert (number, question) == (1, "question 1?")
     assert [line[:3] for line in options.splitlines()] == ["A) ", "B) ", "C) ", "D) "]
@@ -42,22 +47,22 @@ def test_a_row_worked_by_hand():
 
 
 def test_the_right_option_is_behind_every_letter_equally_often():
-    found = letter_options(rows(400), **SETTINGS)
+    found = lettered(rows(400))
     assert all(shown(row["text"])[row["answer"]].startswith("yes") for _, row in found)
     counts = Counter(row["answer"] for _, row in found)
     assert all(70 <= counts[letter] <= 130 for letter in "ABCD")
 
 
 def test_the_order_depends_on_seed_and_question_alone():
-    whole = letter_options(rows(20), **SETTINGS)
-    assert whole[7:12] == letter_options(rows(20)[7:12], **SETTINGS)
-    assert whole != letter_options(rows(20), **{**SETTINGS, "seed": 1})
+    whole = lettered(rows(20))
+    assert whole[7:12] == lettered(rows(20)[7:12])
+    assert whole != lettered(rows(20), seed=1)
 
 
 def test_options_in_a_mapping_with_the_letter_beside_it():
     row = {"q": "which?", "options": {"A": "one", "B": "two", "C": "three"}, "key": "(b)", "x": 1}
-    settings = {**SETTINGS, "options": ("options.A", "options.B", "options.C"), "answer": "key"}
-    ((_, found),) = letter_options([(1, row)], **settings)
+    options = ("options.A", "options.B", "options.C")
+    ((_, found),) = lettered([(1, row)], options=options, answer="key")
     assert shown(found["text"])[found["answer"]] == "two"
     assert found["x"] == 1
 
@@ -74,13 +79,12 @@ def test_options_in_a_mapping_with_the_letter_beside_it():
 )
 def test_what_cannot_be_lettered_is_named(change, told):
     row = {"q": "which?", "a": "one", "b": "two", "c": "three", "key": "A"} | change
-    settings = {**SETTINGS, "options": ("a", "b", "c"), "answer": "key"}
     with pytest.raises(DataError, match=f"source 'quiz', .*{told}"):
-        letter_options([(1, row)], **settings)
+        lettered([(1, row)], options=("a", "b", "c"), answer="key")
 
 
 def test_unknown_columns_are_named_with_the_setting():
     with pytest.raises(DataError, match=r"no column 'best'; .*mend `choice`"):
-        letter_options(rows(1), **{**SETTINGS, "answer": "best"})
+        lettered(rows(1), answer="best")
     with pytest.raises(DataError, match=r"no column 'question'; .*mend `columns`"):
-        letter_options(rows(1), **{**SETTINGS, "text": "question"})
+        lettered(rows(1), text="question")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from components.core.intervals import RateFigure
-from components.prepare.leaks import leak_figures
-from components.prepare.overlap import drop_leaks
-from components.prepare.sources import map_rows
+from components.prepare.leaks import drop_leaks, leak_figures
+from tests.components.prepare.rows import rows_of
 
 RIVERS = "name five rivers of the old world and their mouths"
 LOAF = "bake a dark loaf of bread with seeds in it"
@@ -15,16 +14,8 @@ TRAINS = "at what hour does the train to the coast leave today"
 
 
 def rows(source, split, role, *texts, **parts):
-    return map_rows(
-        [(i, {"text": text, **parts}) for i, text in enumerate(texts, start=1)],
-        source=source,
-        licence="MIT",
-        role=role,
-        split=split,
-        columns={},
-        patterns={},
-        drop=None,
-    )
+    cells = [{"text": text, **parts} for text in texts]
+    return rows_of(*cells, name=source, split=split, role=role)
 
 
 CANDIDATES = [

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.prepare import overlap
-from components.prepare.overlap import HeldOut, drop_leaks
-from components.prepare.sources import map_rows
+from components.prepare.leaks import drop_leaks
+from components.prepare.overlap import HeldOut
 from components.prepare.text import words
+from tests.components.prepare.rows import rows_of
 
 TEXTS = st.lists(
     st.lists(st.sampled_from("abc"), min_size=1, max_size=12).map(" ".join), max_size=12
@@ -88,16 +89,7 @@ def test_texts_are_compared_chunk_by_chunk_with_the_same_result(monkeypatch):
 
 def rows(split, *texts, **parts):
     """Return benign candidates of a source that is named after its split."""
-    return map_rows(
-        [(i, {"text": text, **parts}) for i, text in enumerate(texts, start=1)],
-        source=split,
-        licence="MIT",
-        role="benign",
-        split=split,
-        columns={},
-        patterns={},
-        drop=None,
-    )
+    return rows_of(*({"text": text, **parts} for text in texts), name=split, split=split)
 
 
 def test_leaks_are_dropped_from_training_and_validation_and_never_from_test():

@@ -6,20 +6,11 @@ import pytest
 
 from components.core.errors import DataError
 from components.prepare.sources import map_rows, sample_rows, select_rows
-
-DEFAULTS = {
-    "source": "mine",
-    "licence": "mit",
-    "role": "benign",
-    "split": "auto",
-    "columns": {},
-    "patterns": {},
-    "drop": None,
-}
+from tests.components.prepare.rows import rows_of, source_of
 
 
 def mapped(rows, **settings):
-    return map_rows(list(enumerate(rows, start=1)), **{**DEFAULTS, **settings})
+    return rows_of(*rows, name="mine", **{"licence": "mit", **settings})
 
 
 def test_worked_solutions_become_thought_and_answer():
@@ -46,9 +37,10 @@ def test_topics_come_from_a_column_and_rows_from_where():
         (2, {"id": "v2", "prompt": "kill a bear?", "type": "homonyms", "safe": False}),
         (3, {"id": "v3", "prompt": "end a job?", "type": " homo  nyms", "safe": "true"}),
     ]
-    chosen = select_rows(rows, source="mine", where={"safe": True})
+    source = source_of(where={"safe": True}, columns={"text": "prompt", "topic": "type"})
+    chosen = select_rows(rows, source)
     assert [number for number, _ in chosen] == [1, 3]
-    found = map_rows(chosen, **{**DEFAULTS, "columns": {"text": "prompt", "topic": "type"}})
+    found = map_rows(chosen, source)
     assert [c.topic for c in found] == ["homonyms", "homo nyms"]
 
 
@@ -96,15 +88,16 @@ def test_a_cell_that_is_no_text_names_its_row():
 def test_where_must_know_its_column_and_leave_rows():
     rows = [(1, {"safe": False})]
     with pytest.raises(DataError, match=r"no column 'kind'; .*mend `where`"):
-        select_rows(rows, source="mine", where={"kind": "x"})
+        select_rows(rows, source_of(where={"kind": "x"}))
     with pytest.raises(DataError, match=r"none of 1 rows has \{'safe': True\}"):
-        select_rows(rows, source="mine", where={"safe": True})
+        select_rows(rows, source_of(where={"safe": True}))
 
 
 def test_limit_draws_by_seed_and_keeps_the_order():
     rows = [(i, {"text": str(i)}) for i in range(100)]
-    drawn = sample_rows(rows, source="mine", limit=10, seed=1)
+    source = source_of("mine", limit=10)
+    drawn = sample_rows(rows, source, seed=1)
     assert drawn == sorted(drawn) and len(drawn) == 10
-    assert drawn == sample_rows(rows, source="mine", limit=10, seed=1)
-    assert drawn != sample_rows(rows, source="mine", limit=10, seed=2)
-    assert sample_rows(rows, source="mine", limit=None, seed=1) == rows
+    assert drawn == sample_rows(rows, source, seed=1)
+    assert drawn != sample_rows(rows, source, seed=2)
+    assert sample_rows(rows, source_of(limit=None), seed=1) == rows

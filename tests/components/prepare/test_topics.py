@@ -7,18 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from components.prepare import topics
-from components.prepare.sources import map_rows
-from components.prepare.topics import fill_topics, group_similar
+from components.prepare import splits
+from components.prepare.splits import fill_topics, group_similar
+from tests.components.prepare.rows import rows_of
 
 VOCABULARY = [f"{a}{b}" for a in "bdfgklmn" for b in ("ana", "olo", "iri")]
 
 
-def candidates(texts, role="benign"):
-    rows = [(i, {"text": text}) for i, text in enumerate(texts, start=1)]
-    return map_rows(
-        rows, source="s", licence="MIT", role=role, split="auto", columns={}, patterns={}, drop=None
-    )
+def candidates(texts):
+    return rows_of(*texts)
 
 
 def test_paraphrases_share_a_topic_and_others_do_not():
@@ -60,7 +57,7 @@ def test_groups_are_the_components_of_all_pairs(texts, similarity):
 
 
 def test_words_of_very_many_rows_are_not_searched_but_rarer_ones_are(monkeypatch):
-    monkeypatch.setattr(topics, "MOST_ROWS_A_WORD", 2)
+    monkeypatch.setattr(splits, "MOST_ROWS_A_WORD", 2)
     texts = ["apple pear", "apple pear", "apple plum", "apple plum fig", "apple kiwi"]
     groups = group_similar(texts)
     assert groups[0] == groups[1]

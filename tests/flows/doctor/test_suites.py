@@ -10,8 +10,8 @@ from rich.console import Console
 
 from components.core.errors import ConfigError, DataError
 from components.core.paths import SUITES, Workspace
-from components.prepare.reading import read_suite
 from components.prepare.settings import SuiteUse
+from components.prepare.sources import read_suite
 from components.prepare.suites import load_suite, suites_in
 from components.profile import load_profile
 from flows.doctor.checks import Finding, State

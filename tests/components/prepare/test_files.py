@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from components.core.errors import DataError
-from components.prepare.readers import read_file
-from components.prepare.rows import LONGEST_LINE
+from components.prepare.files import LONGEST_LINE, read_file
 from components.prepare.sources import map_rows
+from tests.components.prepare.rows import source_of
 
 
 def test_reads_the_same_rows_from_every_format_with_their_numbers(tmp_path: Path):
@@ -99,16 +99,7 @@ def rows_of(path: Path) -> list[dict]:
 
 
 def candidates(path: Path):
-    return map_rows(
-        read_file(path, source="s"),
-        source="s",
-        licence="MIT",
-        role="reasoning",
-        split="auto",
-        columns={},
-        patterns={},
-        drop=None,
-    )
+    return map_rows(read_file(path, source="s"), source_of(role="reasoning"))
 
 
 def test_a_blank_around_a_columns_name_does_not_lose_it(tmp_path: Path):

@@ -7,24 +7,25 @@ import pytest
 from components.core.errors import DataError, StageError
 from components.core.vocabulary import Role
 from components.prepare import validation
-from components.prepare.expectations import checks_of_rows, checks_of_table
-from components.prepare.quarantine import refuse_too_many, separate
-from components.prepare.sources import map_rows
-from components.prepare.validation import find_faults, name_rows, require, row_frame, table_frame
+from components.prepare.expectations import (
+    checks_of_rows,
+    checks_of_table,
+    row_frame,
+    table_frame,
+)
+from components.prepare.validation import (
+    find_faults,
+    name_rows,
+    refuse_too_many,
+    require,
+    separate,
+)
+from tests.components.prepare.rows import rows_of
 
 
 def candidates(*rows, source="mine", split="auto"):
-    numbered = [(i, {"role": "benign", **row}) for i, row in enumerate(rows, start=1)]
-    return map_rows(
-        numbered,
-        source=source,
-        licence="MIT",
-        role=None,
-        split=split,
-        columns={},
-        patterns={},
-        drop=None,
-    )
+    cells = ({"role": "benign", **row} for row in rows)
+    return rows_of(*cells, name=source, split=split, role=None)
 
 
 BAD = [
@@ -146,7 +147,7 @@ def test_overlap_repetition_and_straddling_topics_are_named_with_their_rows():
 
 
 def test_rows_are_named_briefly():
-    assert name_rows(["a"] * 7 + ["b"], [*range(1, 8), 3]) == (
+    assert name_rows([*(("a", row) for row in range(1, 8)), ("b", 3)]) == (
         "source 'a' rows 1, 2, 3, 4, 5 and 2 more; source 'b' row 3"
     )
 
