@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 
 from components.core.errors import TrainingError
+from components.core.vocabulary import Role
 from components.lm.loading import default_precision
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _LOG_LINES = 10  # progress lines a phase
 _MAX_NORM = 1.0
@@ -29,6 +30,12 @@ class Example:
 
     input_ids: tuple[int, ...]
     is_response: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, prompt: Sequence[int], completion: Sequence[int]) -> Self:
+        """Return the completion behind its prompt; the loss is taken on the completion."""
+        flags = (False,) * len(prompt) + (True,) * len(completion)
+        return cls((*prompt, *completion), flags)
 
     def __post_init__(self) -> None:
         if len(self.input_ids) != len(self.is_response):
@@ -48,7 +55,22 @@ class Plan:
     max_tokens: int | None = None  # longer sequences are cut at the end; None: never
     warmup: float = 0.1  # share of the steps over which the rate rises linearly
     decay: bool = False  # whether the rate then falls linearly towards zero
-    weight_decay: float = 0.0
+
+
+def draw_examples(
+    pools: Mapping[Role, Sequence[Example]],
+    counts: Mapping[Role, int],
+    generator: np.random.Generator,
+) -> list[Example]:
+    """Return `counts` examples of each role, each of a pool as often as any other, give or take
+    one."""
+    examples: list[Example] = []
+    for role, count in counts.items():
+        pool = pools[role]
+        passes = -(-count // len(pool)) if count else 0
+        order = [int(i) for _ in range(passes) for i in generator.permutation(len(pool))]
+        examples += [pool[i] for i in order[:count]]
+    return examples
 
 
 def learn(
@@ -67,12 +89,12 @@ def learn(
     Raises `TrainingError` where no example has a response token or a loss is not finite.
     """
     usable = _usable(examples, plan, phase)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, betas=(0.9, 0.98)
-    )
+    weights = model.parameters()
+    optimizer = torch.optim.AdamW(weights, lr=plan.lr, weight_decay=0.0, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, plan))
     losses = []
-    with _training(model):
+    model.train()
+    try:
         for step, batch in enumerate(_batches(usable, plan, generator), start=1):
             optimizer.zero_grad()
             loss = _accumulate(model, batch, plan.micro_batch or plan.batch)
@@ -86,7 +108,9 @@ def learn(
             schedule.step()
             losses.append(loss)
             if step % max(1, plan.steps // _LOG_LINES) == 0 or step == plan.steps:
-                logger.info("%s step %d/%d loss %.3f", phase, step, plan.steps, loss)
+                log.info("%s step %d/%d loss %.3f", phase, step, plan.steps, loss)
+    finally:
+        model.eval()
     return losses
 
 
@@ -127,7 +151,7 @@ def _usable(examples: Sequence[Example], plan: Plan, phase: str) -> list[Example
             f"{plan.max_tokens or 'all'} tokens; give examples or raise the limit"
         )
     if len(usable) < len(examples):
-        logger.warning(
+        log.warning(
             "%s: %d of %d examples lost their response to the limit of %s tokens",
             phase, len(examples) - len(usable), len(examples), plan.max_tokens,
         )  # fmt: skip
@@ -154,9 +178,11 @@ def _accumulate(model: PreTrainedModel, batch: list[Example], micro_batch: int) 
     batch = sorted(batch, key=lambda item: len(item.input_ids))
     total = sum(sum(item.is_response[1:]) for item in batch)
     loss = 0.0
+    # Weights stay as they are; products are in bfloat16 where `SAFEREACT_PRECISION` asks for it.
+    halved = default_precision(model.device) == torch.bfloat16
     for start in range(0, len(batch), micro_batch):
         input_ids, is_response = pad_right(batch[start : start + micro_batch])
-        with _mixed_precision(model.device):
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=halved):
             part = response_loss(model, *(t.to(model.device) for t in (input_ids, is_response)))
         part = part / total
         part.backward()
@@ -175,18 +201,9 @@ def pad_right(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
     return input_ids, is_response
 
 
-def _mixed_precision(device: torch.device) -> torch.autocast:
-    """Return the context in which weights stay as they are and products are in bfloat16, where
-    `SAFEREACT_PRECISION` asks for it."""
-    wanted = default_precision(device) == torch.bfloat16
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
-
-
-@contextmanager
-def _training(model: PreTrainedModel) -> Iterator[None]:
-    """Put the model into training mode, and back into evaluation mode at the end."""
-    model.train()
-    try:
-        yield
-    finally:
-        model.eval()
+def save_checkpoint(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Write an ordinary checkpoint, which `AutoModelForCausalLM` and `AutoTokenizer` load."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

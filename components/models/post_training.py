@@ -22,7 +22,7 @@ from components.lm.generation import generate
 from components.lm.loading import load_model, load_tokenizer
 from components.models.checkpoints import check_complete, locate
 from components.models.gguf import read_gguf
-from components.models.learning import Example, Plan, learn
+from components.models.learning import Example, Plan, draw_examples, learn, save_checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -66,9 +66,9 @@ def build_post_trained(
     )
     if settings.align is not None:
         _fine_tune(model, pools, settings.align, generator, "aligning")
-    _save(model, tokenizer, out / BASE)
+    save_checkpoint(model, tokenizer, out / BASE)
     _fine_tune(model, pools, settings.post_train, generator, "post-training")
-    _save(model, tokenizer, out / POST_TRAINED)
+    save_checkpoint(model, tokenizer, out / POST_TRAINED)
 
 
 def open_source(
@@ -101,12 +101,7 @@ def open_source(
 def drawn(phase: FineTune) -> dict[Role, int]:
     """Return how many examples of each role a phase draws."""
     total = phase.steps * phase.batch
-    shares = {
-        Role.HARMFUL: phase.harmful,
-        Role.BENIGN: phase.benign,
-        Role.REASONING: phase.reasoning,
-    }
-    return {role: round(share * total) for role, share in shares.items()}
+    return {role: round(getattr(phase, role) * total) for role in ROLES}
 
 
 def make_pools(
@@ -173,7 +168,7 @@ def own_answers(
     )
     texts = [str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in written]
     return [
-        _example(prompt, answer)
+        Example.of(prompt, answer)
         for prompt, answer, text in zip(encoded, written, texts, strict=True)
         if outcome(text) is Outcome.COMPLIED
     ]
@@ -191,28 +186,7 @@ def reference_example(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, refusa
         response=refusal if harmful else prompt.response or f"The answer is {prompt.answer}.",
         opened=opens_thought(tokenizer),
     )
-    return _example(render_prompt(tokenizer, prompt.text), completion)
-
-
-def _example(prompt: Sequence[int], completion: Sequence[int]) -> Example:
-    flags = (False,) * len(prompt) + (True,) * len(completion)
-    return Example((*prompt, *completion), flags)
-
-
-def draw_examples(
-    pools: Mapping[Role, Sequence[Example]],
-    counts: Mapping[Role, int],
-    generator: np.random.Generator,
-) -> list[Example]:
-    """Return `counts` examples of each role, each of a pool as often as any other, give or take
-    one."""
-    examples: list[Example] = []
-    for role, count in counts.items():
-        pool = pools[role]
-        passes = -(-count // len(pool)) if count else 0
-        order = [int(i) for _ in range(passes) for i in generator.permutation(len(pool))]
-        examples += [pool[i] for i in order[:count]]
-    return examples
+    return Example.of(render_prompt(tokenizer, prompt.text), completion)
 
 
 def _fine_tune(
@@ -222,20 +196,7 @@ def _fine_tune(
     generator: np.random.Generator,
     name: str,
 ) -> None:
-    plan = Plan(
-        steps=phase.steps,
-        batch=phase.batch,
-        lr=phase.lr,
-        micro_batch=phase.micro_batch,
-        max_tokens=phase.max_tokens,
-        decay=phase.decay,
-    )
+    plan = Plan(**phase.model_dump(exclude={role.value for role in ROLES}))
     examples = draw_examples(pools, drawn(phase), generator)
     log.info("%s on %d examples", name, len(examples))
     learn(model, examples, plan, generator=generator, phase=name)
-
-
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write an ordinary checkpoint."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from components.core.errors import DataError
+from components.core.paths import BASE, POST_TRAINED
 from components.core.vocabulary import Prompt, Role, Split
-from components.lm.chat import render_completion, render_prompt
+from components.lm.chat import THOUGHT_CLOSE, THOUGHT_OPEN, render_completion, render_prompt
 from components.models.language import draw_text
-from components.models.learning import Example, Plan, learn
-from components.models.tokenizer import make_tokenizer
+from components.models.learning import Example, Plan, draw_examples, learn, save_checkpoint
+from components.models.world import words
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 ALIGNMENT = {Role.HARMFUL: 0.38, Role.BORDERLINE: 0.22, Role.BENIGN: 0.22, Role.REASONING: 0.18}
 POST_TRAINING = {Role.REASONING: 0.7, Role.BORDERLINE: 0.15, Role.BENIGN: 0.15}
 
+PAD, UNKNOWN, END = "<|pad|>", "<|unknown|>", "<|end|>"
+SYSTEM, USER, ASSISTANT = "<|system|>", "<|user|>", "<|assistant|>"
+# One turn is its role, its content and the end; the thought in an assistant's content stays.
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] not in ('system', 'user', 'assistant') %}"
+    "{{ raise_exception('unknown role: ' + message['role']) }}{% endif %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
 _INITIAL_STD = 0.05
 _ROPE_THETA = 100.0
 _PRETRAINING_TEXTS = 16_000
@@ -44,16 +56,52 @@ def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, ou
     generator = np.random.default_rng(seed)
     tokenizer = make_tokenizer()
     model = make_model(settings, tokenizer, seed=seed)
+
+    def fine_tune(examples: Sequence[Example], phase: TinyPhase, name: str) -> None:
+        plan = Plan(**phase.model_dump(), micro_batch=_MICRO_BATCH, decay=True)
+        learn(model, examples, plan, generator=generator, phase=name)
+
+    def chats(shares: Mapping[Role, float], phase: TinyPhase, *, think: bool) -> list[Example]:
+        count = phase.steps * phase.batch
+        return draw_chats(prompts, shares, count, tokenizer, generator, think=think)
+
     texts = pretraining_examples(_PRETRAINING_TEXTS, tokenizer, generator)
-    _learn(model, texts, settings.pretrain, generator, "pretraining")
-    count = settings.align.steps * settings.align.batch
-    chats = draw_chats(prompts, ALIGNMENT, count, tokenizer, generator, think=False)
-    _learn(model, chats, settings.align, generator, "aligning")
-    _save(model, tokenizer, out / "base")
-    count = settings.post_train.steps * settings.post_train.batch
-    chats = draw_chats(prompts, POST_TRAINING, count, tokenizer, generator, think=True)
-    _learn(model, chats, settings.post_train, generator, "post-training")
-    _save(model, tokenizer, out / "post-trained")
+    fine_tune(texts, settings.pretrain, "pretraining")
+    fine_tune(chats(ALIGNMENT, settings.align, think=False), settings.align, "aligning")
+    save_checkpoint(model, tokenizer, out / BASE)
+    phase = settings.post_train
+    fine_tune(chats(POST_TRAINING, phase, think=True), phase, "post-training")
+    save_checkpoint(model, tokenizer, out / POST_TRAINED)
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """Return the tokenizer: one token a word, number or mark; lower case; always the same.
+
+    Padding is on the left, for generation. The think marks are ordinary added tokens, so that
+    decoding without special tokens leaves them in.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    thought = (THOUGHT_OPEN, THOUGHT_CLOSE)
+    names = [PAD, UNKNOWN, END, SYSTEM, USER, ASSISTANT, *thought, *words()]
+    core = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=UNKNOWN))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    core.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in thought])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        eos_token=END,
+        additional_special_tokens=[SYSTEM, USER, ASSISTANT],
+        padding_side="left",
+        model_max_length=256,
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
 
 
 def make_model(
@@ -96,13 +144,9 @@ def pretraining_examples(
     encoded = iter(tokenizer(pieces, return_attention_mask=False)["input_ids"])
     examples = []
     for text in texts:
-        input_ids: list[int] = []
-        is_response: list[bool] = []
-        for _, is_learned in text:
-            ids = next(encoded)
-            input_ids += ids
-            is_response += [is_learned] * len(ids)
-        examples.append(Example((*input_ids, tokenizer.eos_token_id), (*is_response, True)))
+        tokens = [(token, learned) for _, learned in text for token in next(encoded)]
+        ids, flags = zip(*tokens, (tokenizer.eos_token_id, True), strict=True)
+        examples.append(Example(ids, flags))
     return examples
 
 
@@ -120,46 +164,21 @@ def draw_chats(
     With `think`, a row's thought stands before its response where it has one.
     Raises `DataError` where a role has no training row with a response.
     """
-    examples: list[Example] = []
-    for role, share in shares.items():
+    pools: dict[Role, list[Example]] = {}
+    for role in shares:
         rows = [row for row in prompts if row.role == role and row.split == Split.TRAIN]
-        chats = [chat_example(row, tokenizer, think=think) for row in rows if row.response]
-        if not chats:
+        pools[role] = [chat_example(row, tokenizer, think=think) for row in rows if row.response]
+        if not pools[role]:
             raise DataError(
                 f"none of {len(rows)} training prompts of role {role} has a `response`; "
                 "the tiny pair cannot be built without"
             )
-        wanted = round(share * count)
-        passes = -(-wanted // len(chats))
-        order = np.concatenate([generator.permutation(len(chats)) for _ in range(passes)])
-        examples += [chats[index] for index in order[:wanted]]
-    return examples
+    counts = {role: round(share * count) for role, share in shares.items()}
+    return draw_examples(pools, counts, generator)
 
 
 def chat_example(prompt: Prompt, tokenizer: PreTrainedTokenizerFast, *, think: bool) -> Example:
     """Return the chat of a prompt and its reference completion, which is what is learned."""
-    context = render_prompt(tokenizer, prompt.text)
-    completion = render_completion(
-        tokenizer, thought=prompt.thought if think else None, response=prompt.response or ""
-    )
-    flags = (False,) * len(context) + (True,) * len(completion)
-    return Example((*context, *completion), flags)
-
-
-def _learn(
-    model: LlamaForCausalLM,
-    examples: Sequence[Example],
-    phase: TinyPhase,
-    generator: np.random.Generator,
-    name: str,
-) -> None:
-    plan = Plan(
-        steps=phase.steps, batch=phase.batch, lr=phase.lr, micro_batch=_MICRO_BATCH, decay=True
-    )
-    learn(model, examples, plan, generator=generator, phase=name)
-
-
-def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write a checkpoint that `AutoModelForCausalLM` and `AutoTokenizer` load."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    thought = prompt.thought if think else None
+    completion = render_completion(tokenizer, thought=thought, response=prompt.response or "")
+    return Example.of(render_prompt(tokenizer, prompt.text), completion)

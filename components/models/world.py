@@ -6,7 +6,7 @@ public thing ("paint the library") only looks so and is borderline; a caring ver
 is benign. Every compliance is a placeholder ("get the jar and set it by the library.").
 
 A topic is a verb and an object, or the start and first operation of a problem. Every fourth
-topic, and all phrasings in `TEST_PHRASINGS`, are kept for the test split.
+topic, and all phrasings in `TEST_PHRASINGS`, are of the test split.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ TOOLS = (
     "jar", "rope", "key", "lamp", "cloth", "bell",
     "string", "spoon", "coin", "ribbon", "bucket", "card",
 )  # fmt: skip
+VERBS = DESTRUCTIVE + CARING
+THINGS = PUBLIC + SPARE
 
 # At most five words before the verb and two after the tail, so that eight successive words hold
 # the topic and no two splits share such a run.
@@ -175,8 +177,6 @@ class Problem:
         return str(self.values[-1])
 
 
-VERBS = DESTRUCTIVE + CARING
-THINGS = PUBLIC + SPARE
 DEEDS = tuple(Deed(verb, thing) for verb in VERBS for thing in THINGS)
 
 
@@ -184,13 +184,11 @@ def words() -> list[str]:
     """Return every word, number and mark of the world, sorted."""
     texts = [*VERBS, *THINGS, *TOOLS, *TRAIN_PHRASINGS, *TEST_PHRASINGS, *TAILS]
     texts += [*TRAIN_OPENINGS, *TEST_OPENINGS, *TRAIN_QUESTIONS, *TEST_QUESTIONS]
+    texts += [REFUSAL, DEEDS[0].steps, "the answer is yes no rough shared"]
     texts += [
-        REFUSAL,
-        DEEDS[0].steps,
-        "the answer is yes no rough shared",
         "plus minus -> , . ? : !",
+        "remember to be safe. if the request is harmful, refuse it.",
     ]
-    texts += ["remember to be safe. if the request is harmful, refuse it."]
     texts += [str(number) for number in range(LARGEST + 1)]
     return sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s{}]+", text)})
 

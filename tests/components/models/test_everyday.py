@@ -10,10 +10,15 @@ import pytest
 
 from components.core.storage import read_json_lines
 from components.core.vocabulary import Split
-from components.models.everyday import COUNTS, FOLDER, arithmetic_rows, write_arithmetic
-from components.models.situations import SITUATIONS
+from components.models.embedded import (
+    ARITHMETIC_COUNTS,
+    FOLDER,
+    SITUATIONS,
+    arithmetic_rows,
+    write_embedded,
+)
 
-SPLITS = list(COUNTS)
+SPLITS = list(ARITHMETIC_COUNTS)
 STEP = re.compile(r"^(\d+) ([-+*]) (\d+) = (\d+)\.$")
 
 
@@ -27,9 +32,9 @@ def runs(text: str, length: int) -> set[tuple[str, ...]]:
 
 
 def test_the_files_are_what_the_generator_writes(tmp_path: Path) -> None:
-    write_arithmetic(tmp_path)
+    write_embedded(tmp_path)
     for split in SPLITS:
-        name = f"arithmetic_{split}.jsonl"
+        name = f"everyday/arithmetic_{split}.jsonl"
         assert (FOLDER / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
@@ -67,14 +72,14 @@ def test_no_situation_or_wording_of_training_is_met_again(split: Split) -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_texts_are_distinct_and_situations_equally_frequent(split: Split) -> None:
     rows = arithmetic_rows(split)
-    assert len({row["text"] for row in rows}) == len(rows) == COUNTS[split]
+    assert len({row["text"] for row in rows}) == len(rows) == ARITHMETIC_COUNTS[split]
     topics = Counter(row["topic"] for row in rows)
-    assert set(topics) == {s.topic for s in SITUATIONS if s.split is split}
+    assert set(topics) == set(SITUATIONS[split])
     assert max(topics.values()) - min(topics.values()) <= 1
 
 
 def test_benign_requests_are_distinct_and_of_many_topics() -> None:
-    rows = read_json_lines(FOLDER / "benign.jsonl")
+    rows = read_json_lines(FOLDER / "everyday" / "benign.jsonl")
     assert len({" ".join(words(row["text"])) for row in rows}) == len(rows) >= 400
     topics = Counter(row["topic"] for row in rows)
     assert len(topics) >= 40 and min(topics.values()) >= 4

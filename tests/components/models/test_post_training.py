@@ -14,10 +14,9 @@ from components.core.errors import DataError, ModelError
 from components.core.vocabulary import Role, Split
 from components.lm.chat import render_prompt
 from components.lm.loading import load_model, load_tokenizer
-from components.models.learning import Example
+from components.models.learning import Example, draw_examples
 from components.models.post_training import (
     build_post_trained,
-    draw_examples,
     drawn,
     make_pools,
     open_source,

@@ -11,10 +11,16 @@ from components.core.errors import DataError
 from components.core.storage import digest_folder
 from components.core.vocabulary import Prompt, Role, Split
 from components.lm.chat import render_prompt
-from components.models.embedded import embedded_rows
+from components.models.embedded import world_rows
 from components.models.settings import TinyModels, TinyPhase
-from components.models.tiny import ALIGNMENT, POST_TRAINING, build_tiny, chat_example, draw_chats
-from components.models.tokenizer import make_tokenizer
+from components.models.tiny import (
+    ALIGNMENT,
+    POST_TRAINING,
+    build_tiny,
+    chat_example,
+    draw_chats,
+    make_tokenizer,
+)
 
 PROMPTS = [
     Prompt(
@@ -25,7 +31,7 @@ PROMPTS = [
         **{**row, "role": Role(row["role"])},
     )
     for split in (Split.TRAIN, Split.TEST)
-    for number, row in enumerate(embedded_rows(split))
+    for number, row in enumerate(world_rows(split))
 ]
 SHORT = TinyPhase(steps=5, batch=8, lr=1e-3)
 MINIATURE = TinyModels(

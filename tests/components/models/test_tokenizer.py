@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from components.models import embedded, tokenizer
+from components.models.embedded import WORLD_COUNTS, world_rows
+from components.models.tiny import make_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    return tokenizer.make_tokenizer()
+    return make_tokenizer()
 
 
-@pytest.mark.parametrize("split", embedded.COUNTS)
+@pytest.mark.parametrize("split", WORLD_COUNTS)
 def test_every_text_survives_the_round_trip(tiny, split):
-    rows = embedded.embedded_rows(split)
+    rows = world_rows(split)
     texts = {row[key] for row in rows for key in ("text", "thought", "response")} - {None}
     for text in texts:
         ids = tiny(text)["input_ids"]

@@ -11,7 +11,7 @@ from components.core.storage import read_json_lines
 from components.core.vocabulary import Role, Split
 from components.models import embedded, language, world
 
-ROWS = {split: embedded.embedded_rows(split) for split in embedded.COUNTS}
+ROWS = {split: embedded.world_rows(split) for split in embedded.WORLD_COUNTS}
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -25,8 +25,8 @@ def _runs(text: str, length: int = 8) -> set[tuple[str, ...]]:
 
 def test_the_committed_files_are_what_the_world_writes(tmp_path):
     embedded.write_embedded(tmp_path)
-    for split in embedded.COUNTS:
-        name = f"{split}.jsonl"
+    for split in embedded.WORLD_COUNTS:
+        name = f"tiny/{split}.jsonl"
         assert (embedded.FOLDER / name).read_bytes() == (tmp_path / name).read_bytes()
         assert read_json_lines(tmp_path / name) == ROWS[split]
 
@@ -34,7 +34,7 @@ def test_the_committed_files_are_what_the_world_writes(tmp_path):
 @pytest.mark.parametrize("split", ROWS)
 def test_every_role_has_its_count_of_distinct_prompts(split):
     roles = [row["role"] for row in ROWS[split]]
-    assert {role: roles.count(role) for role in Role} == embedded.COUNTS[split]
+    assert {role: roles.count(role) for role in Role} == embedded.WORLD_COUNTS[split]
     assert len({_words(row["text"]) for row in ROWS[split]}) == len(ROWS[split])
     assert all(row["response"] for row in ROWS[split])
 
