@@ -19,6 +19,11 @@ from components.core.storage import digest_bytes, read_rows
 from components.core.vocabulary import Form, Prompt, Role, Split
 from components.prepare.settings import GraderKind
 
+# Marks a figure of a suite of which training held prompts, wherever people read it.
+LEAK_MARK = "†"
+
+LeakMeasure = Literal["run", "copy", "share"]
+
 
 class SourceCount(Record):
     """What became of one source's rows."""
@@ -29,9 +34,6 @@ class SourceCount(Record):
     read: int
     kept: int
     quarantined: int
-
-
-LeakMeasure = Literal["run", "copy", "share"]
 
 
 class LeakFigure(Record):
@@ -141,18 +143,14 @@ def _read_prompts(path: Path) -> list[Prompt]:
     ]
 
 
-# Marks a figure of a suite of which training held prompts, wherever people read it.
-LEAK_MARK = "†"
-
-
 def leak_notes(leaks: Iterable[LeakFigure]) -> dict[str, str]:
     """Return what was found of a suite in training and what was done, in a sentence, by suite in
     their order; a suite of which nothing was found is not there."""
     by_suite: dict[str, list[LeakFigure]] = {}
     for leak in leaks:
         by_suite.setdefault(leak.suite, []).append(leak)
-    told = {suite: "; ".join(_told(figures)) for suite, figures in by_suite.items()}
-    return {suite: f"{suite}: {words}." for suite, words in told.items() if words}
+    notes = {suite: "; ".join(_findings(figures)) for suite, figures in by_suite.items()}
+    return {suite: f"{suite}: {note}." for suite, note in notes.items() if note}
 
 
 def leak_mark(metric: str, marked: Collection[str]) -> str:
@@ -163,10 +161,10 @@ def leak_mark(metric: str, marked: Collection[str]) -> str:
 def leak_footnotes(marked: Mapping[str, str], metrics: Iterable[str]) -> list[str]:
     """Return what the mark means, a sentence for each marked suite of the `metrics`."""
     suites = {metric.partition(".")[0] for metric in metrics}
-    return [f"{LEAK_MARK} {told}" for suite, told in marked.items() if suite in suites]
+    return [f"{LEAK_MARK} {note}" for suite, note in marked.items() if suite in suites]
 
 
-def _told(figures: Sequence[LeakFigure]) -> Iterator[str]:
+def _findings(figures: Sequence[LeakFigure]) -> Iterator[str]:
     """Yield what was found of one suite: repetition by the worse measure first, then wording."""
     repeated = [figure for figure in figures if figure.measure != "share"]
     worst = max(repeated, key=lambda one: (one.after.count, one.before.count), default=None)

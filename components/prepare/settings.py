@@ -1,9 +1,9 @@
-"""What the stage `prepare` is told: sources, suites, shares and bounds."""
+"""Settings of the stage `prepare`: sources, suites, shares and bounds."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -21,8 +21,6 @@ from components.core.section import (
 from components.core.vocabulary import Role, Split
 
 PromptField = Literal["text", "role", "topic", "licence", "answer", "thought", "response"]
-
-
 GraderKind = Literal["mathematics", "choice"]
 
 
@@ -42,50 +40,55 @@ Columns = Annotated[
     dict[PromptField, str],
     Field(description="canonical field -> column of the rows; else the column of that name"),
 ]
-
-
 Patterns = Annotated[
     dict[PromptField, str],
     AfterValidator(_have_a_group),
     Field(description="canonical field -> regular expression whose first group is its value"),
 ]
-
-
 Drop = Annotated[
     Annotated[str, AfterValidator(compiles)] | None,
     Field(description="regular expression removed from every text"),
 ]
-
-
 Where = Annotated[
-    dict[str, str | int | bool], Field(description="keep only rows whose column has this value")
+    dict[str, str | int | bool], Field(description="only rows whose column has this value")
 ]
 
 
-class Source(Section):
-    """One origin of prompts: a local file or a hub data set at a pinned revision."""
+class Origin(Section):
+    """Where rows are, a hub data set at a commit or a local file, and how they become prompts."""
 
-    name: Text = Field(description="short name, kept with every row")
-    licence: Text = Field(description="SPDX identifier of the source's licence")
-    path: str | None = Field(None, description="local .jsonl, .csv or .parquet file")
-    hub: str | None = Field(None, description="hub data set, as owner/name")
+    path: Text | None = Field(None, description="local .jsonl, .csv or .parquet file")
+    hub: Text | None = Field(None, description="hub data set, as owner/name")
     revision: Commit | None = Field(None, description="commit of the hub data set, 40 hex digits")
     subset: str | None = Field(None, description="configuration of the hub data set")
     hub_split: str = Field("train", description="split of the hub data set")
-    role: Role | None = Field(None, description="role of all rows; None: the column `role`")
-    split: Split | Literal["auto"] = Field(
-        "auto", description="where all rows go; auto: by topic into train/validation/test"
-    )
     columns: Columns = Field(default_factory=dict)
     patterns: Patterns = Field(default_factory=dict)
     drop: Drop = None
     where: Where = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give exactly one of `path` and `hub`")
+        if self.hub is None and (self.revision or self.subset):
+            raise ValueError("`revision` and `subset` are of a hub data set; this is a file")
+        return self
+
+
+class Source(Origin):
+    """One origin of prompts in a profile, and where its rows go."""
+
+    name: Text = Field(description="short name, written with every row")
+    licence: Text = Field(description="SPDX identifier of the source's licence")
+    role: Role | None = Field(None, description="role of all rows; None: the column `role`")
+    split: Split | Literal["auto"] = Field(
+        "auto", description="where all rows go; auto: by topic into train/validation/test"
+    )
     limit: Positive | None = Field(None, description="at most so many rows, sampled by the seed")
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Source:
-        if (self.path is None) == (self.hub is None):
-            raise ValueError(f"source {self.name!r}: give exactly one of `path` and `hub`")
+    def _pinned(self) -> Self:
         if self.hub is not None and self.revision is None:
             raise ValueError(
                 f"source {self.name!r}: a hub data set needs `revision`, the commit to read"
@@ -114,7 +117,7 @@ class SuiteUse(Section):
     )
 
     @model_validator(mode="after")
-    def _pin_of_a_file(self) -> SuiteUse:
+    def _pin_of_a_file(self) -> Self:
         if self.sha256 is not None and self.path is None:
             raise ValueError("`sha256` is of the file that `path` names; give both, or neither")
         return self
@@ -144,7 +147,7 @@ class PrepareSettings(Section):
     max_quarantined: Fraction = Field(0.05, description="a larger share stops the stage")
 
     @model_validator(mode="after")
-    def _sources_and_shares(self) -> PrepareSettings:
+    def _sources_and_shares(self) -> Self:
         names = [source.name for source in self.sources]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
@@ -17,37 +17,24 @@ from components.core.documents import read_yaml
 from components.core.errors import ConfigError
 from components.core.forms import Attacks
 from components.core.metric_names import SUITE_NAME
-from components.core.section import Commit, Name, Positive, Section, Sha256, Text, explain
+from components.core.section import Name, Positive, Section, Sha256, Text, explain
 from components.core.vocabulary import Role, Split
-from components.prepare.settings import Columns, Drop, GraderKind, Patterns, Source, SuiteUse, Where
+from components.prepare.settings import GraderKind, Origin, Source, SuiteUse
 
 PAGE = "docs/suites.md"
 Address = Annotated[str, StringConstraints(pattern=r"^https://\S+$")]
 
 
-class Origin(Section):
-    """Where the rows of a suite are: a hub data set at a commit, or a file."""
+class SuiteOrigin(Origin):
+    """Where the rows of a suite are, and where its file comes from."""
 
-    hub: Text | None = Field(None, description="hub data set, as owner/name")
-    revision: Commit | None = Field(None, description="its commit, 40 hex digits")
-    subset: str | None = Field(None, description="its configuration")
-    hub_split: str = Field("train", description="its split")
-    path: Text | None = Field(None, description="local .jsonl, .csv or .parquet file")
-    url: Address | None = Field(None, description="where the file is to be had, https")
+    url: Address | None = Field(None, description="where the file is published, https")
     sha256: Sha256 | None = Field(None, description="digest of the file; another file is refused")
-    columns: Columns = Field(default_factory=dict)
-    patterns: Patterns = Field(default_factory=dict)
-    drop: Drop = None
-    where: Where = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _one_place(self) -> Origin:
-        if (self.path is None) == (self.hub is None):
-            raise ValueError("give exactly one of `path` and `hub`")
+    def _of_a_file(self) -> Self:
         if self.path is None and (self.url or self.sha256):
             raise ValueError("`url` and `sha256` are of a file; a hub data set has its `revision`")
-        if self.hub is None and (self.revision or self.subset):
-            raise ValueError("`revision` and `subset` are of a hub data set; this is a file")
         return self
 
 
@@ -75,7 +62,7 @@ class Suite(Section):
     role: Role = Field(description="what its prompts are there to measure")
     licence: Text = Field(description="SPDX identifier of the prompts' licence")
     gated: bool = Field(False, description="the hub gives it only to who accepted its terms")
-    source: Origin
+    source: SuiteOrigin
     choice: Choice | None = Field(None, description="None: the prompts are no multiple choice")
     instruction: str = Field("", description="what is put behind every prompt when it is asked")
     prompts: Positive | None = Field(None, description="so many, drawn by the seed; None: all")
@@ -98,7 +85,7 @@ class Suite(Section):
     )
 
     @model_validator(mode="after")
-    def _parts_agree(self) -> Suite:
+    def _parts_agree(self) -> Self:
         if self.name in set(Role):
             raise ValueError(f"{self.name!r} is a role, whose prompts are the profile's own suite")
         if self.samples > 1 and self.temperature == 0:
@@ -134,9 +121,8 @@ class Suite(Section):
                 f"of data/suites/{self.name}.yaml, or give a local file as "
                 f"prepare.suites.{self.name}.path"
             )
-        own = origin.model_dump(exclude={"url", "sha256"})
         return Source(
-            **own,
+            **origin.model_dump(exclude={"url", "sha256"}),
             name=self.name,
             licence=self.licence,
             role=self.role,
@@ -180,9 +166,8 @@ def _used(name: str, use: SuiteUse, folder: Path) -> Suite:
     if document["temperature"] == 0:
         document["top_p"] = 1
     if use.path is not None:
-        kept = {"columns", "patterns", "drop", "where"}
-        own = {"path": use.path, "sha256": use.sha256}
-        document["source"] = suite.source.model_dump(include=kept) | own
+        mapping = suite.source.model_dump(include={"columns", "patterns", "drop", "where"})
+        document["source"] = mapping | {"path": use.path, "sha256": use.sha256}
     return _valid(document, f"prepare.suites.{name} does not fit {path}")
 
 

@@ -15,7 +15,7 @@ from components.core.errors import ConfigError
 from components.core.paths import SUITES, Workspace
 from components.core.storage import digest_file
 from components.prepare.hub import fetch_command, find_snapshot
-from components.prepare.suites import Origin, Suite, load_suite, suites_in, used_suites
+from components.prepare.suites import Suite, SuiteOrigin, load_suite, suites_in, used_suites
 from components.profile import Profile, load_profile
 from components.undeclared_inputs import unwatched
 from flows.doctor.checks import Finding, State
@@ -155,7 +155,7 @@ def suites_table(listings: Iterable[Listing]) -> Table:
     return table
 
 
-def _origin(origin: Origin) -> str:
+def _origin(origin: SuiteOrigin) -> str:
     if origin.hub is None:
         return origin.path or ""
     part = f"/{origin.subset}" if origin.subset else ""
