@@ -60,7 +60,7 @@ def locate(name: str, revision: str | None, *, key: str) -> Location:
 
 
 def describe(name: str, revision: str | None, *, key: str) -> ModelRef:
-    """Return what there is to know of the checkpoint `name`; nothing of it is copied.
+    """Return the reference of the checkpoint `name`; nothing of it is copied.
 
     Raises as `locate` does, and `ModelError` where the checkpoint is incomplete.
     """
@@ -74,7 +74,7 @@ def describe(name: str, revision: str | None, *, key: str) -> ModelRef:
 def check_complete(folder: Path) -> None:
     """Raise `ModelError` unless `folder` holds a whole model of a supported architecture.
 
-    Told from its settings and the headers of its files, in seconds and without its memory.
+    Only its settings and the headers of its files are read: it takes seconds and little memory.
     """
     model = outline(folder)
     check_supported(model)

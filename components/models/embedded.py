@@ -8,6 +8,7 @@ steps.
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def _generator(split: Split) -> np.random.Generator:
     return np.random.default_rng((_SEED, list(Split).index(split)))
 
 
+@cache
+def _deeds(role: Role, split: Split) -> list[world.Deed]:
+    return [deed for deed in world.DEEDS if (deed.role, deed.split) == (role, split)]
+
+
 def _draw_world(role: Role, split: Split, generator: np.random.Generator) -> Row:
     if role == Role.REASONING:
         problem = world.draw_problem(split, generator)
@@ -90,7 +96,7 @@ def _draw_world(role: Role, split: Split, generator: np.random.Generator) -> Row
             "thought": problem.thought,
             "response": f"the answer is {problem.answer}.",
         }
-    deeds = [deed for deed in world.DEEDS if (deed.role, deed.split) == (role, split)]
+    deeds = _deeds(role, split)
     deed = deeds[generator.integers(len(deeds))]
     phrasings = world.TEST_PHRASINGS if split == Split.TEST else world.TRAIN_PHRASINGS
     return {

@@ -35,7 +35,7 @@ def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     check_gguf(path)
     what = _UNREADABLE.format(path=path)
     with silenced(), refusing(what), _alone(path) as folder:
-        splitting = _pre_tokenizer(path)
+        pre_tokenizer = GGUFReader(path).get_field("tokenizer.ggml.pre")
         tokenizer = AutoTokenizer.from_pretrained(
             folder, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
@@ -50,13 +50,13 @@ def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         quantised, report = loaded
         check_report(what, report)
         check_loaded(what, quantised)
-    if splitting == _SMOLLM:
+    if pre_tokenizer is not None and pre_tokenizer.contents() == _SMOLLM:
         _split_digits(tokenizer)
     return _plain_model(quantised), _plain_tokenizer(tokenizer)
 
 
 def check_gguf(path: Path) -> None:
-    """Raise `ModelError` unless the header of a GGUF file tells a whole model that is supported.
+    """Raise `ModelError` unless the header of a GGUF file describes a whole, supported model.
 
     No weights are read. transformers leaves out tensors that it does not know, so what the header
     lists is counted against the model.
@@ -100,12 +100,6 @@ def _alone(path: Path) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         (Path(folder) / path.name).symlink_to(path.resolve())
         yield Path(folder)
-
-
-def _pre_tokenizer(path: Path) -> str | None:
-    """Return the name by which the file calls its tokenizer's splitting of text."""
-    field = GGUFReader(path).get_field("tokenizer.ggml.pre")
-    return None if field is None else str(field.contents())
 
 
 def _split_digits(tokenizer: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from components.core.errors import TrainingError
 from components.core.vocabulary import Role
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _LOG_LINES = 10  # progress lines a phase
 _MAX_NORM = 1.0
+_WARMUP = 0.1  # share of the steps over which the rate rises linearly
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,6 @@ class Example:
         flags = (False,) * len(prompt) + (True,) * len(completion)
         return cls((*prompt, *completion), flags)
 
-    def __post_init__(self) -> None:
-        if len(self.input_ids) != len(self.is_response):
-            raise ValueError(
-                f"{len(self.input_ids)} input ids but {len(self.is_response)} response flags"
-            )
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -53,7 +49,6 @@ class Plan:
     lr: float
     micro_batch: int | None = None  # sequences a forward pass; None: the whole batch
     max_tokens: int | None = None  # longer sequences are cut at the end; None: never
-    warmup: float = 0.1  # share of the steps over which the rate rises linearly
     decay: bool = False  # whether the rate then falls linearly towards zero
 
 
@@ -133,7 +128,7 @@ def response_loss(
 
 def rate_factor(step: int, plan: Plan) -> float:
     """Return the share of `plan.lr` that step `step`, counted from 0, is taken with."""
-    warmup = max(1, round(plan.warmup * plan.steps))
+    warmup = max(1, round(_WARMUP * plan.steps))
     rise = min(1.0, (step + 1) / warmup)
     if not plan.decay or step < warmup:
         return rise
@@ -162,11 +157,11 @@ def _batches(
     examples: list[Example], plan: Plan, generator: np.random.Generator
 ) -> Iterator[list[Example]]:
     """Yield `plan.steps` batches from passes over the examples, each in random order."""
-    queue: list[int] = []
+    order: list[int] = []
     for _ in range(plan.steps):
-        while len(queue) < plan.batch:
-            queue += generator.permutation(len(examples)).tolist()
-        batch, queue = queue[: plan.batch], queue[plan.batch :]
+        while len(order) < plan.batch:
+            order += generator.permutation(len(examples)).tolist()
+        batch, order = order[: plan.batch], order[plan.batch :]
         yield [examples[index] for index in batch]
 
 
@@ -192,13 +187,9 @@ def _accumulate(model: PreTrainedModel, batch: list[Example], micro_batch: int) 
 
 def pad_right(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ids and response flags, each (batch, position); padding is id 0 without a flag."""
-    length = max(len(item.input_ids) for item in examples)
-    input_ids = torch.zeros(len(examples), length, dtype=torch.long)
-    is_response = torch.zeros(len(examples), length, dtype=torch.bool)
-    for row, item in enumerate(examples):
-        input_ids[row, : len(item.input_ids)] = torch.tensor(item.input_ids)
-        is_response[row, : len(item.is_response)] = torch.tensor(item.is_response)
-    return input_ids, is_response
+    input_ids = [torch.tensor(item.input_ids) for item in examples]
+    is_response = [torch.tensor(item.is_response) for item in examples]
+    return pad_sequence(input_ids, batch_first=True), pad_sequence(is_response, batch_first=True)
 
 
 def save_checkpoint(

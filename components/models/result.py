@@ -1,4 +1,4 @@
-"""What the stage `models` hands on: the pair."""
+"""Result of the stage `models`: the pair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stage `models` is told: a pair that exists, or how one is made."""
+"""Settings of the stage `models`: a pair that exists, or how one is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stage `prepare` hands on: the prompts, the suites, and their figures."""
+"""Result of the stage `prepare`: the prompts, the suites, and their figures."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""The everyday prompts: the files hold what the generator writes, and the sums are right."""
+"""The everyday prompts: the sums are right, and the splits share no situation and no wording."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from components.models.embedded import (
     FOLDER,
     SITUATIONS,
     arithmetic_rows,
-    write_embedded,
 )
 
 SPLITS = list(ARITHMETIC_COUNTS)
@@ -29,13 +27,6 @@ def words(text: str) -> list[str]:
 def runs(text: str, length: int) -> set[tuple[str, ...]]:
     found = words(text)
     return {tuple(found[i : i + length]) for i in range(len(found) - length + 1)}
-
-
-def test_the_files_are_what_the_generator_writes(tmp_path: Path) -> None:
-    write_embedded(tmp_path)
-    for split in SPLITS:
-        name = f"everyday/arithmetic_{split}.jsonl"
-        assert (FOLDER / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -11,6 +11,7 @@ from components.core.errors import DataError
 from components.core.storage import digest_folder
 from components.core.vocabulary import Prompt, Role, Split
 from components.lm.chat import render_prompt
+from components.models import tiny
 from components.models.embedded import world_rows
 from components.models.settings import TinyModels, TinyPhase
 from components.models.tiny import (
@@ -38,6 +39,14 @@ MINIATURE = TinyModels(
     hidden=32, layers=2, feed_forward=48, heads=2, kv_heads=1,
     pretrain=SHORT, align=SHORT, post_train=SHORT,
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_texts():
+    """As many texts of the world as a miniature sees."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "_PRETRAINING_TEXTS", 200)
+        yield patch
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +122,8 @@ def test_a_role_without_training_rows_is_an_error():
 
 
 @pytest.mark.slow
-def test_the_pair_meets_its_bars(tmp_path):
+def test_the_pair_meets_its_bars(tmp_path, few_texts):
+    few_texts.undo()
     build_tiny(TinyModels(), PROMPTS, seed=0, out=tmp_path)
     base, post_trained = (_rates(tmp_path / name) for name in ("base", "post-trained"))
     assert base[Role.HARMFUL] >= 0.95

@@ -23,12 +23,14 @@ def _runs(text: str, length: int = 8) -> set[tuple[str, ...]]:
     return {words[start : start + length] for start in range(len(words) - length + 1)}
 
 
-def test_the_committed_files_are_what_the_world_writes(tmp_path):
+def test_the_committed_files_are_what_is_written_anew(tmp_path):
     embedded.write_embedded(tmp_path)
-    for split in embedded.WORLD_COUNTS:
-        name = f"tiny/{split}.jsonl"
+    written = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.jsonl"))
+    assert len(written) == 5
+    for name in written:
         assert (embedded.FOLDER / name).read_bytes() == (tmp_path / name).read_bytes()
-        assert read_json_lines(tmp_path / name) == ROWS[split]
+    for split in embedded.WORLD_COUNTS:
+        assert read_json_lines(tmp_path / "tiny" / f"{split}.jsonl") == ROWS[split]
 
 
 @pytest.mark.parametrize("split", ROWS)

@@ -168,13 +168,13 @@ def test_one_class_data_stops_before_anything_is_written(tmp_path: Path):
     assert not list(out.iterdir())
 
 
-def test_20k_rows_without_topics(tmp_path: Path):
+def test_8k_rows_without_topics(tmp_path: Path):
     generator = np.random.default_rng(0)
     words = [f"{a}{b}{c}" for a in "bcdfgklmnprst" for b in "aeiou" for c in "lmnrst"]
     rows = [
         {"text": " ".join(generator.choice(words, 12)), "role": role}
         for role in ("harmful", "benign")
-        for _ in range(10_000)
+        for _ in range(4_000)
     ]
     path = write(tmp_path / "a.jsonl", rows)
     large = PrepareSettings.model_validate(
@@ -183,7 +183,7 @@ def test_20k_rows_without_topics(tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()
     counts = prepare(large, seed=0, out=out).counts
-    assert counts[Split.TRAIN][Role.HARMFUL] == pytest.approx(5500, abs=30)
+    assert counts[Split.TRAIN][Role.HARMFUL] == pytest.approx(2200, abs=30)
 
 
 @pytest.mark.skipif(not EMBEDDED.is_dir(), reason="the embedded prompts are not there")
@@ -200,28 +200,29 @@ def test_the_embedded_prompts_pass_whole(tmp_path: Path):
     assert found.overlap == {}
 
 
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [
-        ("everyday-benign", 424),
-        ("everyday-arithmetic", 400),
-        ("tiny-harmful", 300),
-        ("tiny-borderline", 240),
-        ("tiny-benign", 300),
-        ("tiny-reasoning", 300),
-    ],
-)
-def test_an_embedded_suite_is_prepared_whole_for_another_pair(
-    section: PrepareSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, count: int
+EMBEDDED_SUITES = {
+    "everyday-benign": 424,
+    "everyday-arithmetic": 400,
+    "tiny-harmful": 300,
+    "tiny-borderline": 240,
+    "tiny-benign": 300,
+    "tiny-reasoning": 300,
+}
+
+
+def test_embedded_suites_are_prepared_whole_for_another_pair(
+    section: PrepareSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(ROOT)  # where the suites lie, and what their paths start from
-    found = prepare(with_suites(section, **{name: {}}), seed=0, out=tmp_path)
-    spec, rows = found.named_suites()[name]
-    assert spec.prompts == len(rows) == count
-    assert {row.role for row in rows} == {spec.role}
-    assert {row.licence for row in rows} == {"Apache-2.0"}
-    assert {row.answer is None for row in rows} == {spec.role is not Role.REASONING}
-    assert not leak_notes(figure for figure in found.leaks if figure.suite == name)
+    used = with_suites(section, **{suite: {} for suite in EMBEDDED_SUITES})
+    found = prepare(used, seed=0, out=tmp_path)
+    recount_prompts(found, ngram=section.overlap_ngram)  # suites lie among each other in the table
+    for name, (spec, rows) in found.named_suites().items():
+        assert spec.prompts == len(rows) == EMBEDDED_SUITES[name]
+        assert {row.role for row in rows} == {spec.role}
+        assert {row.licence for row in rows} == {"Apache-2.0"}
+        assert {row.answer is None for row in rows} == {spec.role is not Role.REASONING}
+    assert not leak_notes(figure for figure in found.leaks if figure.suite in EMBEDDED_SUITES)
 
 
 def test_a_suite_of_the_own_test_rows_takes_none_of_them(
@@ -293,7 +294,7 @@ def with_suites(section: PrepareSettings, **suites) -> PrepareSettings:
     return PrepareSettings.model_validate({**section.model_dump(), "suites": suites})
 
 
-def test_suites_are_test_rows_of_their_own_and_move_no_other_row(
+def test_suites_are_test_rows_of_their_own_and_training_reads_the_same(
     section: PrepareSettings, prepared: SuiteSet, suite_folder: Path
 ):
     used = with_suites(section, sums={"prompts": 20}, quiz={"path": "own/quiz.jsonl"})
@@ -311,13 +312,7 @@ def test_suites_are_test_rows_of_their_own_and_move_no_other_row(
     assert spec.digest == hashlib.sha256((suite_folder / "sums.jsonl").read_bytes()).hexdigest()
     assert [source.name for source in found.sources][-2:] == ["quiz", "sums"]
     assert str(suite_folder) not in (found.folder / "suites.json").read_text()
-
-
-def test_what_training_reads_is_the_same_whatever_suites_there_are(
-    section: PrepareSettings, prepared: SuiteSet, suite_folder: Path
-):
-    used = with_suites(section, sums={}, quiz={"path": "own/quiz.jsonl"})
-    found = prepare(used, seed=0, out=suite_folder / "out")
+    # What training reads is the same whatever suites there are.
     for name in ("manifest.json", "prompts.parquet"):
         assert (found.folder / name).read_bytes() == (prepared.folder / name).read_bytes()
     own = PromptSet.load(found.folder)
@@ -326,7 +321,7 @@ def test_what_training_reads_is_the_same_whatever_suites_there_are(
         "quiz",
         "sums",
     }
-    assert found.counts[Split.TEST][Role.REASONING] == own.counts[Split.TEST][Role.REASONING] + 39
+    assert found.counts[Split.TEST][Role.REASONING] == own.counts[Split.TEST][Role.REASONING] + 29
     assert found.expectations > own.expectations
     pages = {path.name for path in (found.folder / "data-docs").iterdir()}
     assert {"suite-rows.html", "suite-repetition.html", "suites.html"} <= pages
@@ -382,7 +377,6 @@ def test_two_suites_that_share_a_prompt_stay_whole(section: PrepareSettings, sui
     (suite_folder / "data" / "suites" / "more.yaml").write_text(SUMS)
     used = with_suites(section, sums={}, more={})
     found = prepare(used, seed=0, out=suite_folder / "out")
-    recount_prompts(found, ngram=used.overlap_ngram)  # their rows lie among each other in the table
     ids = [{row.id for row in rows} for _, rows in found.named_suites().values()]
     assert [len(own) for own in ids] == [30, 30] and not ids[0] & ids[1]
 
