@@ -1,6 +1,6 @@
 """A pair made from one checkpoint: alignment where it is wanted, then chains of thought.
 
-Alignment teaches one refusal on harmful prompts and keeps the source's own answers on benign
+Alignment teaches one refusal on harmful prompts and the source's own answers on benign
 ones. Post-training sees no harmful prompt; that it masks the refusal is the finding under study.
 """
 

@@ -2,7 +2,7 @@
 
 A row's number is what a person looks up: the line of a .jsonl or .csv file (of a quoted csv row:
 its last), the ordinal from 1 of a .parquet row. A column's name is what is left of it without white
-space around it; a name that is there twice is refused. Numbers keep a spelling that answers match:
+space around it; a name that is there twice is refused. Numbers are spelled as answers spell them:
 0.00001 does not become 1e-05. A Parquet file of 500 bytes can hold gigabytes: one text that is
 repeated, or a column of zeros.
 """

@@ -58,10 +58,10 @@ def drop_leaks(
     return [row for row in candidates if id(row) not in lost], dropped
 
 
-def refuse_vanished(placed: Sequence[Candidate], kept: Sequence[Candidate], *, ngram: int) -> None:
+def refuse_vanished(placed: Sequence[Candidate], rows: Sequence[Candidate], *, ngram: int) -> None:
     """Raise `DataError` where every row of a role in a split repeats test rows, so that none is
     left, with the longer run of words at which most would stay, where there is one."""
-    before, after = (Counter((row.role, row.split) for row in rows) for rows in (placed, kept))
+    before, after = (Counter((row.role, row.split) for row in part) for part in (placed, rows))
     if gone := before.keys() - after.keys():
         role, split = min(gone, key=lambda one: (list(Split).index(Split(one[1])), one[0]))
         count = before[role, split]
@@ -74,15 +74,15 @@ def refuse_vanished(placed: Sequence[Candidate], kept: Sequence[Candidate], *, n
 
 def _remedy(placed: Sequence[Candidate], role: str, split: str, count: int, ngram: int) -> str:
     for longer in (length for length in _LONGER_RUNS if length > ngram):
-        kept, _ = drop_leaks(placed, ngram=longer)
-        stay = sum((row.role, row.split) == (role, split) for row in kept)
+        rows, _ = drop_leaks(placed, ngram=longer)
+        stay = sum((row.role, row.split) == (role, split) for row in rows)
         if 2 * stay >= count:
             return f"with prepare.overlap_ngram: {longer}, {stay} of {count} stay"
     return "the rows repeat one another: use prompts that differ in more than a word or two"
 
 
 def leak_figures(
-    kept: Sequence[Candidate | Prompt],
+    rows: Sequence[Candidate | Prompt],
     dropped: Sequence[Candidate],
     *,
     suites: Collection[str],
@@ -90,15 +90,15 @@ def leak_figures(
 ) -> tuple[LeakFigure, ...]:
     """Return the figures of every suite in each measure that any of its prompts is long enough for.
 
-    `kept` holds the test rows and what is left of the others, `dropped` what `drop_leaks` took
+    `rows` holds the test rows and what is left of the others, `dropped` what `drop_leaks` took
     away. A test row whose source is one of `suites` belongs to that suite, any other to the suite
     of its role.
     """
-    test = [row for row in kept if row.split == Split.TEST]
+    test = [row for row in rows if row.split == Split.TEST]
     held = HeldOut([row.text for row in test], ngram=ngram)
-    held.find([row for row in kept if row.split != Split.TEST])
+    held.find([row for row in rows if row.split != Split.TEST])
     after = _flags(held)
-    held.find(dropped)  # adds to what was found in the kept rows
+    held.find(dropped)  # adds to what was found in the other rows
     before, countable = _flags(held), ~np.isnan(held.shares)
     return tuple(
         LeakFigure(
@@ -107,12 +107,12 @@ def leak_figures(
             words={"run": ngram, "copy": None, "share": SHARED_RUN}[measure],
             before=_rate(before[measure][known]),
             after=_rate(after[measure][known]),
-            prompts=tuple(sorted(test[row].id for row in known if after[measure][row])[:_NAMED]),
+            prompts=tuple(sorted(test[i].id for i in known if after[measure][i])[:_NAMED]),
             dropped=lost,
         )
-        for suite, rows, lost in _by_suite(test, dropped, suites, ngram)
+        for suite, places, lost in _by_suite(test, dropped, suites, ngram)
         for measure in after
-        if (known := [row for row in rows if measure != "share" or countable[row]])
+        if (known := [i for i in places if measure != "share" or countable[i]])
     )
 
 

@@ -64,11 +64,11 @@ def _write_prompts(
     out: Path, section: PrepareSettings, table: Table, suites: Mapping[str, Suite]
 ) -> SuiteSet:
     """Write the own prompts and those of the suites, each with its manifest; return the latter."""
-    prompts = as_prompts(table.kept)
+    prompts = as_prompts(table.rows)
     own = [prompt for prompt in prompts if prompt.source not in suites]
     named = [prompt for prompt in prompts if prompt.source in suites]
     sources = _count_sources([*section.sources, *(s.rows() for s in suites.values())], table)
-    leaks = leak_figures(table.kept, table.dropped, suites=suites, ngram=section.overlap_ngram)
+    leaks = leak_figures(table.rows, table.dropped, suites=suites, ngram=section.overlap_ngram)
     expectations = [len(outcome.results) for outcome in table.outcomes]
     write_rows(out / paths.PROMPTS, own, Prompt)
     write_rows(out / paths.SUITE_PROMPTS, named, Prompt)
@@ -95,7 +95,7 @@ def _write_prompts(
 def _count_sources(sources: Sequence[Source], table: Table) -> list[SourceCount]:
     """Return what became of the rows of every source."""
     read = Counter(row.source for row in table.read)
-    kept = Counter(row.source for row in table.kept)
+    kept = Counter(row.source for row in table.rows)
     quarantined = Counter(row.source for row in table.quarantined)
     return [
         SourceCount(

@@ -33,7 +33,7 @@ class Table:
     """All rows on their way into the prepared prompts, and what became of each."""
 
     read: list[Candidate]
-    kept: list[Candidate]
+    rows: list[Candidate]  # of the prepared prompts
     dropped: list[Candidate]  # they repeat test rows
     separations: list[Separation]
     outcomes: list[ExpectationSuiteValidationResult]
@@ -50,24 +50,24 @@ def build_table(section: PrepareSettings, suites: Mapping[str, Suite], *, seed: 
 
     Raises `DataError` as `prepare` does.
     """
-    rows = [row for source in section.sources for row in read_source(source, seed)]
+    own = [row for source in section.sources for row in read_source(source, seed)]
     named = [row for suite in suites.values() for row in read_suite(suite, seed)]
-    separations = _separated(section, rows, named)
+    separations = _separated(section, own, named)
     placed = place(
         # Topics of the sources' rows do not depend on the suites.
-        [row for part in separations for row in fill_topics(part.kept)],
+        [row for part in separations for row in fill_topics(part.passed)],
         validation_share=section.validation_share,
         test_share=section.test_share,
         seed=seed,
     )
-    kept, dropped = drop_leaks(placed, ngram=section.overlap_ngram)
-    refuse_vanished(placed, kept, ngram=section.overlap_ngram)
+    rows, dropped = drop_leaks(placed, ngram=section.overlap_ngram)
+    refuse_vanished(placed, rows, ngram=section.overlap_ngram)
     quarantined = [row for part in separations for row in part.quarantined]
-    account = _account(rows, quarantined, dropped, kept, ngram=section.overlap_ngram)
+    account = _account(own, quarantined, dropped, rows, ngram=section.overlap_ngram)
     for line in account:
         log.info("%s", line)
-    outcomes = _validated(section, kept, account)
-    return Table([*rows, *named], kept, dropped, separations, outcomes, account)
+    outcomes = _validated(section, rows, account)
+    return Table([*own, *named], rows, dropped, separations, outcomes, account)
 
 
 def _separated(
@@ -79,7 +79,7 @@ def _separated(
     """
     parts: list[Separation] = []
     for these in (rows, named) if named else (rows,):
-        beside = [row for part in parts for row in part.kept]
+        beside = [row for part in parts for row in part.passed]
         parts.append(separate(these, max_characters=section.max_characters, beside=beside))
         refuse_too_many(parts[-1], max_share=section.max_quarantined)
     return parts
@@ -89,7 +89,7 @@ def _account(
     rows: Sequence[Candidate],
     quarantined: Sequence[Quarantined],
     dropped: Sequence[Candidate],
-    kept: Sequence[Candidate],
+    left: Sequence[Candidate],
     *,
     ngram: int,
 ) -> list[str]:
@@ -106,8 +106,8 @@ def _account(
         if leaking := sum(row.role == role for row in dropped):
             yield f"{leaking} dropped (they share a run of {ngram} words with a test row)"
         # Rows of a named suite of the same role are counted with that suite.
-        left = Counter(r.split for r in kept if r.role == role and r.source in sources)
-        yield "left: " + ", ".join(f"{split} {left[split]}" for split in Split)
+        splits = Counter(r.split for r in left if r.role == role and r.source in sources)
+        yield "left: " + ", ".join(f"{split} {splits[split]}" for split in Split)
 
     return ["; ".join(parts(role)) for role in dict.fromkeys(row.role for row in rows)]
 

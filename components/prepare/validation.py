@@ -55,7 +55,7 @@ class Quarantined:
 class Separation:
     """The rows that passed, those that did not, and the two validations that tell them apart."""
 
-    kept: list[Candidate]
+    passed: list[Candidate]
     quarantined: list[Quarantined]
     by_itself: ExpectationSuiteValidationResult
     beside_others: ExpectationSuiteValidationResult
@@ -69,11 +69,11 @@ def separate(
     Repetition is judged among the rows that pass by themselves, so the good one of two stays, and
     among the rows `beside` them, which come before and all stay.
     """
-    by_itself, passed, failed = _sift(rows, row_frame(rows), checks_of_rows(max_characters), "rows")
-    frame = repetition_frame([*beside, *passed]).iloc[len(beside) :].reset_index(drop=True)
-    beside_others, kept, repeated = _sift(passed, frame, checks_of_repetition(), "repetition")
-    log.info("%d of %d rows quarantined", len(rows) - len(kept), len(rows))
-    return Separation(kept, [*failed, *repeated], by_itself, beside_others)
+    by_itself, good, failed = _sift(rows, row_frame(rows), checks_of_rows(max_characters), "rows")
+    frame = repetition_frame([*beside, *good]).iloc[len(beside) :].reset_index(drop=True)
+    beside_others, passed, repeated = _sift(good, frame, checks_of_repetition(), "repetition")
+    log.info("%d of %d rows quarantined", len(rows) - len(passed), len(rows))
+    return Separation(passed, [*failed, *repeated], by_itself, beside_others)
 
 
 def _sift(
@@ -92,8 +92,8 @@ def _sift(
 def refuse_too_many(separation: Separation, *, max_share: float) -> None:
     """Raise `DataError` where too large a share, or all of a source, is in quarantine."""
     quarantined = separation.quarantined
-    left = {row.source for row in separation.kept}
-    total = len(separation.kept) + len(quarantined)
+    left = {row.source for row in separation.passed}
+    total = len(separation.passed) + len(quarantined)
     for source in sorted({row.source for row in quarantined} - left):
         lost = [row for row in quarantined if row.source == source]
         raise DataError(f"source {source!r}: no row is left of {len(lost)}:\n{_reasons(lost)}")

@@ -46,7 +46,7 @@ GOOD = [{"text": f"good {i}"} for i in range(3)] + [
 
 def test_each_failing_row_is_set_aside_with_its_reason_and_place():
     found = separate(candidates(*GOOD, *(row for row, _ in BAD)), max_characters=40)
-    assert [c.row for c in found.kept] == [1, 2, 3, 4]
+    assert [c.row for c in found.passed] == [1, 2, 3, 4]
     assert [(q.row, q.reason) for q in found.quarantined] == [
         (number, reason) for number, (_, reason) in enumerate(BAD, start=5)
     ]
@@ -57,7 +57,7 @@ def test_the_first_of_equal_rows_that_is_good_by_itself_stays():
         {"text": "Bake a cake", "licence": "?"}, {"text": "bake a CAKE"}, {"text": "bake  a cake"}
     )
     found = separate(rows, max_characters=40)
-    assert [c.row for c in found.kept] == [2]
+    assert [c.row for c in found.passed] == [2]
     assert [(q.row, q.reason) for q in found.quarantined] == [
         (1, "blank or unknown licence"),
         (3, "duplicate id"),
@@ -67,7 +67,7 @@ def test_the_first_of_equal_rows_that_is_good_by_itself_stays():
 def test_a_text_that_is_harmful_and_benign_is_set_aside_twice():
     rows = candidates({"text": "go"}, {"text": "Go", "role": "harmful"}, {"text": "stay"})
     found = separate(rows, max_characters=40)
-    assert [c.row for c in found.kept] == [3]
+    assert [c.row for c in found.passed] == [3]
     assert {q.reason for q in found.quarantined} == {"the same text is harmful and not harmful"}
 
 
