@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -23,13 +22,15 @@ def join_rows(parts: Sequence[tuple[Cache, Tensor]], length: int) -> Cache:
     All end at the same position; of each the last `length` positions are kept, and zeros stand
     before a shorter one. The parts are emptied layer by layer, so that no two copies are held.
     """
-    layers: list[Any] = []
-    for number in range(len(parts[0][0].layers)):
-        chosen = [(cache.layers[number], rows) for cache, rows in parts]
-        layers.append(RoomyLayer.joined(chosen, length))
-        for layer, _ in chosen:
-            layer.reset()
-    return Cache(layers=layers)
+    joined: list[Any] = []
+    for layers in zip(*(cache.layers for cache, _ in parts), strict=True):
+        layer = RoomyLayer()
+        layer.lazy_initialization(layers[0].keys, layers[0].values)
+        layer.fill([(part, rows) for part, (_, rows) in zip(layers, parts, strict=True)], length)
+        joined.append(layer)
+        for part in layers:
+            part.reset()
+    return Cache(layers=joined)
 
 
 class RoomyLayer(DynamicLayer):
@@ -43,18 +44,13 @@ class RoomyLayer(DynamicLayer):
     values: Any
     rooms: tuple[Tensor, ...] = ()  # what keys and values are the first positions of
 
-    @classmethod
-    def joined(cls, parts: Sequence[tuple[Any, Tensor]], length: int) -> RoomyLayer:
-        """Return the layer of the chosen rows of `parts`, ends aligned at `length` positions."""
-        layer = cls()
-        first = parts[0][0]
-        layer.lazy_initialization(first.keys, first.values)
-        layer.rooms = (
-            _laid_out([(part.keys, rows) for part, rows in parts], length, _SPARE),
-            _laid_out([(part.values, rows) for part, rows in parts], length, _SPARE),
+    def fill(self, parts: Sequence[tuple[Any, Tensor | slice]], length: int, new: int = 0) -> None:
+        """Take the chosen rows of other layers, ends aligned at `length`, with room for `new`."""
+        self.rooms = tuple(
+            _laid_out([getattr(part, states)[rows] for part, rows in parts], length, new + _SPARE)
+            for states in ("keys", "values")
         )
-        layer.show(length)
-        return layer
+        self._show(length)
 
     def update(
         self,
@@ -67,41 +63,34 @@ class RoomyLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.rooms = (key_states[:, :, :0], value_states[:, :, :0])
-            self.show(0)
+            self._show(0)
         length, new = self.keys.shape[-2], key_states.shape[-2]
         if length + new > self.rooms[0].shape[-2]:
-            rows = torch.arange(key_states.shape[0], device=key_states.device)
-            self.rooms = (
-                _laid_out([(self.keys, rows)], length, new + _SPARE),
-                _laid_out([(self.values, rows)], length, new + _SPARE),
-            )
+            self.fill([(self, slice(None))], length, new)
         for room, states in zip(self.rooms, (key_states, value_states), strict=True):
             room[:, :, length : length + new] = states
-        self.show(length + new)
+        self._show(length + new)
         return self.keys, self.values
-
-    def show(self, length: int) -> None:
-        """Make the first `length` positions of the rooms the layer's keys and values."""
-        self.keys, self.values = (room[:, :, :length] for room in self.rooms)
 
     def reset(self) -> None:
         """Let go of everything."""
         super().reset()
         self.rooms = ()
 
+    def _show(self, length: int) -> None:
+        self.keys, self.values = (room[:, :, :length] for room in self.rooms)
 
-def _laid_out(parts: Sequence[tuple[Tensor, Tensor]], length: int, spare: int) -> Tensor:
-    """Return the chosen rows of each part's states, ends aligned at `length`, `spare` free behind.
+
+def _laid_out(parts: Sequence[Tensor], length: int, spare: int) -> Tensor:
+    """Return the parts one below the other, ends aligned at `length`, `spare` positions behind.
 
     What no row fills is zero: a masked value that is not a number would still spoil the sum.
     """
-    _, heads, _, width = parts[0][0].shape
-    count = sum(len(rows) for _, rows in parts)
-    room = parts[0][0].new_zeros(count, heads, length + spare, width)
+    heads, width = parts[0].shape[1], parts[0].shape[3]
+    room = parts[0].new_zeros(sum(map(len, parts)), heads, length + spare, width)
     start = 0
-    for states, rows in parts:
-        kept = min(length, states.shape[-2])
-        stop = start + len(rows)
-        room[start:stop, :, length - kept : length] = states[rows, :, states.shape[-2] - kept :]
+    for states in parts:
+        kept, stop = min(length, states.shape[2]), start + len(states)
+        room[start:stop, :, length - kept : length] = states[:, :, states.shape[2] - kept :]
         start = stop
     return room

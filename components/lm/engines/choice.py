@@ -18,18 +18,18 @@ TOLERANCE = 2e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Sampling:
     """How a batch's rows are sampled; every field is (batch), and temperature 0 is greedy."""
 
     temperature: Tensor
     top_p: Tensor
     uniform: Tensor  # of every row its number in [0, 1) for this position
 
-    def __getitem__(self, rows: Tensor | slice) -> Settings:
-        return Settings(self.temperature[rows], self.top_p[rows], self.uniform[rows])
+    def __getitem__(self, rows: Tensor | slice) -> Sampling:
+        return Sampling(self.temperature[rows], self.top_p[rows], self.uniform[rows])
 
 
-def choose(logits: Tensor, settings: Settings, tolerance: float) -> tuple[Tensor, Tensor]:
+def choose(logits: Tensor, sampling: Sampling, tolerance: float) -> tuple[Tensor, Tensor]:
     """Return the next tokens and whether each is doubtful, both (batch), from (batch, token).
 
     A sampled token is the one at which the cumulative probability, in the order of the token ids,
@@ -40,19 +40,19 @@ def choose(logits: Tensor, settings: Settings, tolerance: float) -> tuple[Tensor
     best = logits.topk(2, dim=-1).values
     error = tolerance * (best[:, 0] - logits.mean(dim=-1))
     tokens, doubtful = logits.argmax(dim=-1), best[:, 0] - best[:, 1] < error
-    if not settings.temperature.any():
+    if not sampling.temperature.any():
         return tokens, doubtful
-    rows = settings.temperature.nonzero().flatten()
-    tokens[rows], doubtful[rows] = _sample(logits[rows], settings[rows], error[rows])
+    rows = sampling.temperature.nonzero().flatten()
+    tokens[rows], doubtful[rows] = _sample(logits[rows], sampling[rows], error[rows])
     return tokens, doubtful
 
 
-def _sample(logits: Tensor, settings: Settings, error: Tensor) -> tuple[Tensor, Tensor]:
-    shares = torch.softmax(logits.double() / settings.temperature[:, None], dim=-1)
+def _sample(logits: Tensor, sampling: Sampling, error: Tensor) -> tuple[Tensor, Tensor]:
+    shares = torch.softmax(logits.double() / sampling.temperature[:, None], dim=-1)
     # A logit that is off by e puts every share off by a factor within exp(e / temperature).
-    error = error.double() / settings.temperature
+    error = error.double() / sampling.temperature
     drawn = [
-        _inverse(_nucleus(shares, settings.top_p + side * error), settings.uniform + sign * error)
+        _inverse(_nucleus(shares, sampling.top_p + side * error), sampling.uniform + sign * error)
         for side, sign in ((0, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
     ]
     tokens = torch.stack(drawn)

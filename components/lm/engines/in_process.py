@@ -9,19 +9,60 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
 
 from components.core.errors import ModelError
-from components.lm.engines.choice import TOLERANCE
-from components.lm.engines.protocol import CACHED_TOKENS, Completions, Request
-from components.lm.engines.running import Row, RunningBatch
+from components.lm.batches import pad_left, positions_of
+from components.lm.engines.cache import empty_cache, join_rows
+from components.lm.engines.choice import TOLERANCE, Sampling, choose
+from components.lm.engines.protocol import CACHED_TOKENS, Completions, Request, longest_first
 
 log = logging.getLogger(__name__)
 
 _EXCHANGE = 8  # rows are exchanged when an eighth of them has ended, since all that stay are copied
+_PAD = 0  # any token; the mask hides it
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+
+
+@dataclass(slots=True)
+class RunningSample:
+    """One sample of one request while it is written."""
+
+    request: Request
+    index: int  # of the request
+    sample: int
+    ids: list[int] = field(init=False)  # the prompt and what was written
+    ended: bool = False
+    _numbers: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ids = list(self.request.prompt)
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The tokens behind the prompt."""
+        return tuple(self.ids[len(self.request.prompt) :])
+
+    def uniform(self) -> float:
+        """Return the number in [0, 1) that decides the next token; 0 for a greedy sample."""
+        if self.request.temperature == 0:
+            return 0.0
+        if not self._numbers:
+            generator = torch.Generator().manual_seed(self.request.sample_seed(self.sample))
+            count = self.request.max_new_tokens
+            self._numbers = torch.rand(count, generator=generator, dtype=torch.float64).tolist()
+        return self._numbers[len(self.ids) - len(self.request.prompt)]
+
+    def append(self, token: int, ends: frozenset[int]) -> None:
+        """Add the next token; an end token or the limit ends the sample."""
+        self.ids.append(token)
+        written = len(self.ids) - len(self.request.prompt)
+        self.ended = token in ends or written == self.request.max_new_tokens
 
 
 class InProcess:
@@ -52,26 +93,28 @@ class InProcess:
     def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, as soon as they are finished."""
         batch = RunningBatch(self._model, self.ends, self._tolerance)
-        waiting = _in_order(requests)
+        # The samples of one prompt stand together.
+        waiting = deque(
+            RunningSample(requests[i], i, sample)
+            for i in longest_first(requests)
+            for sample in range(requests[i].samples)
+        )
         written: list[dict[int, tuple[int, ...]]] = [{} for _ in requests]
-        while waiting or any(not row.ended for row in batch.rows):
+        while waiting or batch.live:
             self._exchange(batch, waiting)
-            live = [row for row in batch.rows if not row.ended]
-            batch.step()
-            group = {}
-            for row in live:
-                if row.ended:
-                    samples = written[row.index]
-                    samples[row.sample] = row.written
-                    if len(samples) == row.request.samples:
-                        group[row.index] = tuple(samples[i] for i in range(len(samples)))
-            if group:
-                yield group
+            finished = {}
+            for row in batch.step():
+                samples = written[row.index]
+                samples[row.sample] = row.written
+                if len(samples) == row.request.samples:
+                    finished[row.index] = tuple(samples[i] for i in range(len(samples)))
+            if finished:
+                yield finished
         log.debug("%d tokens were so close that their rows were computed again", batch.doubts)
 
-    def _exchange(self, batch: RunningBatch, waiting: deque[Row]) -> None:
+    def _exchange(self, batch: RunningBatch, waiting: deque[RunningSample]) -> None:
         """Let rows that ended leave the batch and waiting ones join, where it pays."""
-        live = [place for place, row in enumerate(batch.rows) if not row.ended]
+        live = batch.live
         ended = len(batch.rows) - len(live)
         crowded = len(live) > 1 and len(batch.rows) * (batch.width + 1) > self._budget
         if live and not crowded and ended < max(1, len(batch.rows) // _EXCHANGE):
@@ -81,7 +124,7 @@ class InProcess:
         width = max((len(batch.rows[place].ids) for place in live), default=0)
         while len(live) > 1 and len(live) * width > budget:
             waiting.appendleft(batch.rows[live.pop()])
-        new: list[Row] = []
+        new: list[RunningSample] = []
         while waiting and len(live) + len(new) < self._rows:
             width = max(width, len(waiting[0].ids))
             if live + new and (len(live) + len(new) + 1) * width > budget:
@@ -90,10 +133,94 @@ class InProcess:
         batch.exchange(live, new)
 
 
-def _in_order(requests: Sequence[Request]) -> deque[Row]:
-    """Return a row for every sample, the longest prompts first, so that memory that will not do
-    is found out at once; samples of one prompt stand together."""
-    order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), i))
-    return deque(
-        Row.of(requests[i], i, sample) for i in order for sample in range(requests[i].samples)
-    )
+class RunningBatch:
+    """Rows with their keys and values, all but each row's last token among them.
+
+    `tolerance`: see `choice`; 0 where logits of different batches differ too much for it.
+    """
+
+    def __init__(self, model: Any, ends: frozenset[int], tolerance: float) -> None:
+        self.rows: list[RunningSample] = []
+        self.doubts = 0  # tokens whose row was computed once more, alone
+        self._model, self._ends, self._tolerance = model, ends, tolerance
+        self._device = next(model.parameters()).device
+        self._cache: Cache | None = None
+
+    @property
+    def live(self) -> list[int]:
+        """The places of the rows that have not ended."""
+        return [place for place, row in enumerate(self.rows) if not row.ended]
+
+    @property
+    def width(self) -> int:
+        """Positions cached for every row, padding included."""
+        return 0 if self._cache is None else self._cache.get_seq_length()
+
+    def exchange(self, stay: Sequence[int], new: Sequence[RunningSample]) -> None:
+        """Keep the rows at the places `stay` and let `new` ones join behind them.
+
+        Rows of `new` with the same tokens, such as the samples of one prompt, are read once.
+        """
+        parts = []
+        if stay and self._cache is not None:
+            parts.append((self._cache, torch.tensor(stay, device=self._device)))
+        if new:
+            order: dict[tuple[int, ...], int] = {}
+            places = [order.setdefault(tuple(row.ids[:-1]), len(order)) for row in new]
+            parts.append((self._read(list(order)), torch.tensor(places, device=self._device)))
+        self.rows = [*(self.rows[place] for place in stay), *new]
+        width = max((len(row.ids) - 1 for row in self.rows), default=0)
+        self._cache = join_rows(parts, width) if width else None
+
+    def step(self) -> list[RunningSample]:
+        """Write the next token of every row that has not ended; return those that end with it."""
+        if self._cache is None:
+            self._cache = empty_cache()
+        width = self.width + 1
+        lengths = torch.tensor([[len(row.ids)] for row in self.rows])
+        mask = (torch.arange(width) >= width - lengths).long()
+        last = torch.tensor([row.ids[-1:] for row in self.rows])
+        logits = self._forward(last, mask, lengths - 1, self._cache)
+        rows = [self.rows[place] for place in self.live]
+        tokens = self._next(logits if len(rows) == len(logits) else logits[self.live], rows)
+        for row, token in zip(rows, tokens, strict=True):
+            row.append(token, self._ends)
+        return [row for row in rows if row.ended]
+
+    def _read(self, prompts: Sequence[Sequence[int]]) -> Cache:
+        """Return the keys and values of `prompts`, as long as the longest of them."""
+        ids, mask = pad_left(prompts, _PAD)
+        if ids.shape[1] == 0:  # prompts of one token, which the next step reads
+            ids = mask = torch.zeros(len(prompts), 1, dtype=torch.long)
+        cache = empty_cache()
+        self._forward(ids, mask, positions_of(mask), cache)
+        return cache
+
+    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache | None) -> Tensor:
+        """Return the logits (batch, token) behind the last position; `cache` grows by `ids`."""
+        output = self._model(
+            input_ids=ids.to(self._device),
+            attention_mask=mask.to(self._device),
+            position_ids=positions.to(self._device),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1]
+
+    def _next(self, logits: Tensor, rows: Sequence[RunningSample]) -> list[int]:
+        uniform = torch.tensor([row.uniform() for row in rows], dtype=torch.float64)
+        sampling = Sampling(
+            torch.tensor([row.request.temperature for row in rows], device=logits.device),
+            torch.tensor([row.request.top_p for row in rows], device=logits.device),
+            uniform.to(logits.device),
+        )
+        tokens, doubtful = choose(logits, sampling, self._tolerance)
+        chosen = tokens.tolist()
+        for place in doubtful.nonzero().flatten().tolist():
+            ids = torch.tensor([rows[place].ids])
+            mask = torch.ones_like(ids)
+            alone = self._forward(ids, mask, positions_of(mask), None)
+            chosen[place] = choose(alone, sampling[place : place + 1], 0.0)[0].item()
+            self.doubts += 1
+        return chosen

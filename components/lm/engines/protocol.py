@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # with models of 7 to 32 billion parameters.
 CACHED_TOKENS = 65_536
 
-# The k completions of one prompt; of each the token ids, with its end token last where it has one.
+# Those of one request; of each the token ids, with its end token last where it has one.
 Completions = tuple[tuple[int, ...], ...]
 
 
@@ -66,22 +66,25 @@ class Request:
         return int(digest_bytes(parts)[:16], 16) >> 1
 
 
+def longest_first(requests: Sequence[Request]) -> list[int]:
+    """Return the requests' indices, the longest prompts first, so that memory that will not do is
+    found out at once."""
+    return sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), i))
+
+
 class Engine(Protocol):
     """What writes the completions of one model, with its adapter if it has one."""
 
     @property
     def name(self) -> str:
         """The kind of engine, as evidence records it."""
-        ...
 
     @property
     def ends(self) -> frozenset[int]:
         """The tokens that end a completion."""
-        ...
 
     def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, as soon as they are finished, each once."""
-        ...
 
 
 class Host(Protocol):
@@ -92,25 +95,23 @@ class Host(Protocol):
 
         The engine lent before is not to be used any more. `arm` is what a server calls the model.
         """
-        ...
 
     def close(self) -> None:
         """Give back the memory that the checkpoint takes."""
-        ...
 
 
 def collect(engine: Engine, requests: Sequence[Request], *, label: str) -> list[Completions]:
-    """Return the samples of every request, in the requests' order; progress goes to the log."""
+    """Return the completions of every request, in the requests' order; progress goes to the log."""
     written: dict[int, Completions] = {}
-    for group in with_progress(engine, requests, label=label):
-        written |= group
+    for finished in with_progress(engine, requests, label=label):
+        written |= finished
     return [written[i] for i in range(len(requests))]
 
 
 def with_progress(
     engine: Engine, requests: Sequence[Request], *, label: str
 ) -> Iterator[dict[int, Completions]]:
-    """Yield what the engine yields; every tenth of the requests is told in the log."""
+    """Yield what the engine yields; every tenth of the requests is logged."""
     finished = logged = 0
     for group in engine.write(requests):
         yield group

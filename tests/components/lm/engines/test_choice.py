@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from components.lm.engines.choice import Settings, choose
+from components.lm.engines.choice import Sampling, choose
 
 
-def settings(temperature=0.0, top_p=1.0, uniform=0.0):
-    return Settings(
+def sampling(temperature=0.0, top_p=1.0, uniform=0.0):
+    return Sampling(
         torch.tensor([temperature]), torch.tensor([top_p]),
         torch.tensor([uniform], dtype=torch.float64),
     )  # fmt: skip
@@ -20,7 +20,7 @@ def settings(temperature=0.0, top_p=1.0, uniform=0.0):
 def pick(shares, **how):
     """Choose by logits whose softmax is `shares`."""
     logits = torch.tensor([[math.log(share) for share in shares]])
-    return choose(logits, settings(**how), 0.0)[0].item()
+    return choose(logits, sampling(**how), 0.0)[0].item()
 
 
 def test_greedy_takes_the_largest():
@@ -53,12 +53,12 @@ def test_the_numbers_of_a_long_run_have_the_shares():
     numbers = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
     logits = torch.tensor([[0.1, 0.6, 0.3]]).log().expand(1000, 3)
     ones = torch.ones(1000)
-    tokens, _ = choose(logits, Settings(ones, ones, numbers), 0.0)
+    tokens, _ = choose(logits, Sampling(ones, ones, numbers), 0.0)
     assert torch.bincount(tokens).tolist() == [100, 600, 300]
 
 
 def doubtful(logits, tolerance=1e-4, **how):
-    return choose(torch.tensor([logits]), settings(**how), tolerance)[1].item()
+    return choose(torch.tensor([logits]), sampling(**how), tolerance)[1].item()
 
 
 def test_what_rounding_could_change_is_doubtful():

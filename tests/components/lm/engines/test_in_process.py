@@ -10,9 +10,8 @@ import torch
 from transformers import GenerationConfig
 
 from components.core.errors import ModelError
-from components.lm.engines.in_process import InProcess
+from components.lm.engines.in_process import InProcess, RunningBatch, RunningSample
 from components.lm.engines.protocol import Request, collect
-from components.lm.engines.running import Row, RunningBatch
 from tests.components.lm.engines.models import ARCHITECTURES, ENDS, prompts, random_model, requests
 
 
@@ -113,7 +112,7 @@ def test_a_doubtful_token_is_decided_by_the_row_alone():
     model, asked = random_model(), requests(5, limit=6)
     batch = RunningBatch(model, ENDS, tolerance=10.0)
     with torch.inference_mode():
-        batch.exchange([], [Row.of(request, i, 0) for i, request in enumerate(asked)])
+        batch.exchange([], [RunningSample(request, i, 0) for i, request in enumerate(asked)])
         for _ in range(6):
             if any(not row.ended for row in batch.rows):
                 batch.step()
