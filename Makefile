@@ -4,7 +4,7 @@
 #   make test                  the test suite;  make test-slow  what takes minutes a test
 #   make lint                  ruff and mypy
 #   make bench                 a training step against a straightforward one, some minutes
-#   make bench-generation      completions against plain batches, some minutes
+#   make bench-generation      completions against plain batches, under 4 minutes
 #
 #   PYTHON=…      the Python to set up with, 3.11 or later
 #   TORCH=cuda    the torch build that the package index offers, instead of the small one for CPUs

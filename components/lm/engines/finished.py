@@ -19,18 +19,14 @@ class FinishedRequests(Journal):
     """What was written so far, each request under its key."""
 
     def __init__(self, path: Path) -> None:
-        self._known: dict[str, Completions] = {}
+        self.known: dict[str, Completions] = {}
         super().__init__(path)
-        if self._known:
-            log.info("going on after %d finished requests", len(self._known))
+        if self.known:
+            log.info("going on after %d finished requests", len(self.known))
 
     def take(self, line: dict[str, Any]) -> None:
         """Take in a request that an earlier process finished."""
-        self._known[line["key"]] = tuple(tuple(ids) for ids in line["samples"])
-
-    def get(self, key: str) -> Completions | None:
-        """Return what was written for the request of this key; None: nothing yet."""
-        return self._known.get(key)
+        self.known[line["key"]] = tuple(tuple(ids) for ids in line["samples"])
 
     def add(self, finished: Mapping[str, Completions]) -> None:
         """Put finished requests on the disk before returning.
@@ -38,13 +34,13 @@ class FinishedRequests(Journal):
         Raises `InterruptionError` where there is no room, and then leaves the file as it was.
         """
         self.append({"key": key, "samples": samples} for key, samples in finished.items())
-        self._known.update(finished)
+        self.known.update(finished)
 
     def resume(self, engine: Engine, of: str) -> Resumed:
         """Return `engine` so that it writes only what is not finished and notes what it writes.
 
-        `of` is a digest of all that its words depend on beside the request: checkpoint, adapter,
-        prompt contract.
+        `of` is a digest of all that its completions depend on beside the request: checkpoint,
+        adapter, prompt contract.
         """
         return Resumed(engine, self, digest_bytes(f"{engine.name}\n{of}".encode()))
 
@@ -70,7 +66,9 @@ class Resumed:
     def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, those known already first."""
         keys = [digest_bytes(f"{self.key}\n{request.key}".encode()) for request in requests]
-        known = {i: samples for i, key in enumerate(keys) if (samples := self.finished.get(key))}
+        known = {
+            i: samples for i, key in enumerate(keys) if (samples := self.finished.known.get(key))
+        }
         if known:
             yield known
         rest = [i for i in range(len(requests)) if i not in known]

@@ -82,7 +82,7 @@ def _host(folder: Path, batch: int) -> Any:
     if name == "transformers":
         named = {key: os.environ[key] for key in _FORWARDED if key in os.environ}
         load = partial(
-            load_in_worker, folder, batch=batch, environment=named, told=engine_identity()
+            load_in_worker, folder, batch=batch, environment=named, expected=engine_identity()
         )
         return RayWorkers(load, name=name, ends=ends)
     if name == "vllm":
@@ -95,19 +95,18 @@ def _host(folder: Path, batch: int) -> Any:
 
 
 def load_in_worker(
-    folder: Path, *, batch: int, environment: Mapping[str, str], told: str
+    folder: Path, *, batch: int, environment: Mapping[str, str], expected: str
 ) -> InMemory:
-    """Return the checkpoint in a Ray worker's memory, on the device and in the precision that the
-    process which asks has `told`, under its `environment`.
+    """Return the checkpoint in a Ray worker's memory, under the `environment` of who asks.
 
-    Raises `ConfigError` where it would compute otherwise, of which the evidence would be wrong.
+    Raises `ConfigError` where the engine there is not the `expected` one, which evidence names.
     """
     os.environ.update(environment)
-    if (here := engine_identity()) != told:
+    if (here := engine_identity()) != expected:
         raise ConfigError(
-            f"a Ray worker would write with {here}, and the process that asks it with {told}; set "
-            f"{' and '.join(_FORWARDED)}, which the workers take over, to what all of them have, "
-            "or start from a machine like theirs"
+            f"a Ray worker would write with {here}, and the process that asks it with {expected}; "
+            f"set {' and '.join(_FORWARDED)}, which the workers take over, to what all of them "
+            "have, or start from a machine like theirs"
         )
     return InMemory(folder, batch=batch)
 

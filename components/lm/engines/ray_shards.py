@@ -12,10 +12,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from components.core.errors import ConfigError, InterruptionError, ModelError
-from components.lm.engines.protocol import Completions, Host, Request
+from components.lm.engines.protocol import Completions, Host, Request, longest_first
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class RayWorkers:
     ) -> None:
         self._ray = _connected()
         self._load, self.name, self.ends, self._patience = load, name, ends, patience
+        self._arm = ""
+        self._adapter: Path | None = None
         self._workers: list[Any] = []
         self._room: Any = None
         try:
@@ -53,9 +55,10 @@ class RayWorkers:
             raise
         log.info("%d Ray workers", self._count)
 
-    def engine(self, arm: str, adapter: Path | None) -> Shards:
+    def engine(self, arm: str, adapter: Path | None) -> Self:
         """Return the engine of the checkpoint with the adapter in a folder, or without one."""
-        return Shards(self, arm, adapter)
+        self._arm, self._adapter = arm, adapter
+        return self
 
     def close(self) -> None:
         """End the workers, and the cluster where it is one of this process."""
@@ -65,28 +68,27 @@ class RayWorkers:
             self._ray.util.remove_placement_group(self._room)
         self._ray.shutdown()
 
-    def write(
-        self, arm: str, adapter: Path | None, requests: Sequence[Request]
-    ) -> Iterator[dict[int, Completions]]:
+    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
         """Yield the finished requests by their index, as soon as a worker hands them on."""
         waiting = deque((indices, 0) for indices in _chunks(requests, self._count))
-        idle = list(self._workers)
+        idle, failures = list(self._workers), self._ray.exceptions
         # By the reply that comes next: its worker, the reply after it, what is left, and deaths.
         busy: dict[Any, tuple[Any, Any, list[int], int]] = {}
         while waiting or busy:
             while waiting and idle:
                 worker, (left, deaths) = idle.pop(), waiting.popleft()
-                reply = worker.write.remote(arm, adapter, {i: requests[i] for i in left})
+                chunk = {i: requests[i] for i in left}
+                reply = worker.write.remote(self._arm, self._adapter, chunk)
                 busy[reply] = worker, worker.more.remote(), left, deaths
             ready, _ = self._ray.wait(list(busy), num_returns=1)
             worker, following, left, deaths = busy.pop(ready[0])
             try:
                 group: dict[int, Completions] = self._ray.get(ready[0])
-            except self._lost as error:
+            except (failures.RayActorError, failures.ObjectLostError) as error:  # it is gone
                 waiting.appendleft((left, deaths + 1))
                 idle.append(self._replaced(worker, deaths + 1, error))
                 continue
-            except self._ray.exceptions.RayTaskError as error:
+            except failures.RayTaskError as error:
                 raise error.cause from error
             left = [i for i in left if i not in group]
             if left and group:
@@ -94,11 +96,6 @@ class RayWorkers:
             else:
                 idle.append(worker)
             yield group
-
-    @property
-    def _lost(self) -> tuple[type[Exception], ...]:
-        """What Ray says of a reply whose worker is gone, or whose machine is."""
-        return self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError
 
     def _take_room(self) -> None:
         """Reserve the workers' places, all together."""
@@ -121,8 +118,8 @@ class RayWorkers:
         each = "a CPU and a GPU" if self._gpus else "a CPU"
         raise InterruptionError(
             f"{self._count} Ray workers need {each} each, and in {self._patience:g} s the cluster "
-            f"did not give them: it has {_told(self._ray.cluster_resources())}, and free are "
-            f"{_told(self._ray.available_resources())}; set {WORKERS} to fewer, or wait until "
+            f"did not give them: it has {_counts(self._ray.cluster_resources())}, and free are "
+            f"{_counts(self._ray.available_resources())}; set {WORKERS} to fewer, or wait until "
             "others are done"
         )
 
@@ -151,18 +148,6 @@ class RayWorkers:
         self._await_room()  # its machine may be gone, and its room with it
         self._workers[self._workers.index(worker)] = new = self._start()
         return new
-
-
-class Shards:
-    """The engine of one arm on the workers."""
-
-    def __init__(self, workers: RayWorkers, arm: str, adapter: Path | None) -> None:
-        self.name, self.ends = workers.name, workers.ends
-        self._workers, self._arm, self._adapter = workers, arm, adapter
-
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
-        """Yield the finished requests by their index, as soon as a worker hands them on."""
-        return self._workers.write(self._arm, self._adapter, requests)
 
 
 class _Worker:
@@ -220,7 +205,7 @@ def _connected() -> Any:
     return ray
 
 
-def _told(resources: Mapping[str, float]) -> str:
+def _counts(resources: Mapping[str, float]) -> str:
     return f"CPU {resources.get('CPU', 0):g}, GPU {resources.get('GPU', 0):g}"
 
 
@@ -235,6 +220,6 @@ def _worker_count(most: int) -> int:
 
 def _chunks(requests: Sequence[Request], workers: int) -> list[list[int]]:
     """Return the requests' indices in chunks of similar prompts, the longest first."""
-    order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), i))
+    order = longest_first(requests)
     size = max(1, -(-len(order) // (workers * _CHUNKS)))
     return [order[start : start + size] for start in range(0, len(order), size)]

@@ -69,13 +69,15 @@ def test_a_worker_takes_over_the_environment_and_computes_as_was_told(folder, mo
     monkeypatch.setenv("SAFEREACT_DEVICE", "cpu")
     monkeypatch.setenv("SAFEREACT_PRECISION", "float32")
     named = {"SAFEREACT_PRECISION": "bfloat16"}
-    host = load_in_worker(folder, batch=2, environment=named, told="transformers, cpu, bfloat16")
+    host = load_in_worker(
+        folder, batch=2, environment=named, expected="transformers, cpu, bfloat16"
+    )
     assert next(host._model.parameters()).dtype is torch.bfloat16
     host.close()
     with pytest.raises(
         ConfigError, match=r"with transformers, cpu, bfloat16.*cuda, auto; set SAFE"
     ):
-        load_in_worker(folder, batch=2, environment={}, told="transformers, cuda, auto")
+        load_in_worker(folder, batch=2, environment={}, expected="transformers, cuda, auto")
 
 
 def test_adapters_are_switched_on_one_checkpoint(folder, adapters):
