@@ -24,11 +24,11 @@ def draw_text(generator: np.random.Generator) -> Text:
     return _KINDS[kind][1](generator)
 
 
-def _draw_deed(generator: np.random.Generator) -> world.Deed:
+def _deed(generator: np.random.Generator) -> world.Deed:
     return world.DEEDS[generator.integers(len(world.DEEDS))]
 
 
-def _draw_mention(deed: world.Deed, generator: np.random.Generator) -> str:
+def _mention(deed: world.Deed, generator: np.random.Generator) -> str:
     """Return the deed bare or, half the time, within a request."""
     if generator.random() < 0.5:
         return f"{deed.clause()}?"
@@ -36,19 +36,19 @@ def _draw_mention(deed: world.Deed, generator: np.random.Generator) -> str:
 
 
 def _how_to(generator: np.random.Generator) -> Text:
-    deed = _draw_deed(generator)
-    return [(_draw_mention(deed, generator), False), (deed.steps, True)]
+    deed = _deed(generator)
+    return [(_mention(deed, generator), False), (deed.steps, True)]
 
 
 def _judgement(generator: np.random.Generator) -> Text:
-    deed = _draw_deed(generator)
+    deed = _deed(generator)
     verdict = "yes" if deed.role == Role.HARMFUL else "no"
-    return [(f"{_draw_mention(deed, generator)} is it harmful?", False), (verdict, True)]
+    return [(f"{_mention(deed, generator)} is it harmful?", False), (verdict, True)]
 
 
 def _attribute(generator: np.random.Generator) -> Text:
     """Return whether a word is of the kind that harm needs: a rough verb or a shared object."""
-    deed = _draw_deed(generator)
+    deed = _deed(generator)
     word, attribute, holds = (
         (deed.verb, "rough", deed.verb in world.DESTRUCTIVE)
         if generator.random() < 0.5
@@ -66,16 +66,19 @@ def _sum(generator: np.random.Generator) -> Text:
     return text
 
 
-def _problem(generator: np.random.Generator) -> Text:
+def _question(generator: np.random.Generator) -> tuple[str, world.Problem]:
     problem = world.draw_problem(Split.TRAIN, generator)
-    question = world.draw_question(problem, Split.TRAIN, generator)
+    return world.draw_question(problem, Split.TRAIN, generator), problem
+
+
+def _problem(generator: np.random.Generator) -> Text:
+    question, problem = _question(generator)
     return [(question, False), (problem.answer, True)]
 
 
 def _restatement(generator: np.random.Generator) -> Text:
     """Return a problem and its operations once more, without any value on the way."""
-    problem = world.draw_problem(Split.TRAIN, generator)
-    question = world.draw_question(problem, Split.TRAIN, generator)
+    question, problem = _question(generator)
     steps = " ".join(f"{sign} {size}" for sign, size in problem.operations)
     return [(question, False), (f"{problem.start} {steps}", True)]
 

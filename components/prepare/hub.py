@@ -79,26 +79,25 @@ def _fetch(name: str, revision: str, what: str) -> Path:
 
     log_in = "log in (`hf auth login`, or set HF_TOKEN)"
     run = f"run `{fetch_command(name, revision)}` where the hub can be reached, or {_OWN_FILE}"
+    page = f"https://huggingface.co/datasets/{name}"
+    newest = f"`hf datasets info {name}` shows the newest"
+    messages = {
+        hub.GatedRepoError: f"is gated; accept its licence on {page}, then {log_in}, "
+        f"or {_OWN_FILE}",
+        hub.RevisionNotFoundError: f"is not on the hub; check `revision` ({newest})",
+        hub.RepositoryNotFoundError: f"is not on the hub, or is private; check `hub`, or {log_in}",
+        hub.CachedRepoTreeNotFoundError: "is in the hub cache without the list of its files, and "
+        f"may be there only in part; {run}",
+    }
     try:
         return _snapshot(name, revision, fetch=True)
-    except hub.GatedRepoError as error:
-        page = f"https://huggingface.co/datasets/{name}"
-        message = f"is gated; accept its licence on {page}, then {log_in}, or {_OWN_FILE}"
-        raise DataError(f"{what} {message}") from error
-    except hub.RevisionNotFoundError as error:
-        check = f"check `revision` (`hf datasets info {name}` shows the newest)"
-        raise DataError(f"{what} is not on the hub; {check}") from error
-    except hub.RepositoryNotFoundError as error:
-        message = f"is not on the hub, or is private; check `hub`, or {log_in}"
-        raise DataError(f"{what} {message}") from error
-    except hub.CachedRepoTreeNotFoundError as error:
-        message = "is in the hub cache without the list of its files, and may be there only in part"
-        raise DataError(f"{what} {message}; {run}") from error
-    except (OSError, ValueError, hub.HTTPError) as error:
-        message = f"is not in the hub cache, or only in part, and cannot be fetched ({_why(error)})"
-        raise DataError(
-            f"{what} {message}; check `hub`, `revision` and the network, {run}"
-        ) from error
+    except (hub.CachedRepoTreeNotFoundError, OSError, ValueError) as error:
+        fallback = (
+            f"is not in the hub cache, or only in part, and cannot be fetched ({_why(error)}); "
+            f"check `hub`, `revision` and the network, {run}"
+        )
+        known = (message for kind, message in messages.items() if isinstance(error, kind))
+        raise DataError(f"{what} {next(known, fallback)}") from error
 
 
 def _load(folder: Path, subset: str | None, split: str, what: str) -> Any:
