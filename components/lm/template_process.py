@@ -20,88 +20,26 @@ import signal
 import sys
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, Template, TemplateError, nodes
-from jinja2.exceptions import SecurityError
-from jinja2.ext import Extension, LoopControlExtension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 SECONDS = 2.0  # of processor time for one request
-MEMORY = 2**29  # bytes that the process may address
+MEMORY = 2**29  # bytes that the process may take beside its libraries
 LONGEST, GROWTH = 1_000_000, 8  # characters of a rendered text, and as many for each one put in
 # What the templates that ask for today's date are told, so that a prompt is the same tomorrow.
 TODAY = datetime(2024, 7, 26)
 
 
-class _Generation(Extension):
-    """The tag `generation`, which marks what an assistant wrote; it writes nothing itself."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2's own form
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body, lineno=line)
-
-
-class _Namespace(Namespace):
-    """jinja2's namespace without names that begin with an underscore."""
-
-    def __init__(*args: Any, **kwargs: Any) -> None:
-        Namespace.__init__(*args, **kwargs)
-        for name in dict(*args[1:], **kwargs):
-            _check_name(name)
-
-    def __setitem__(self, name: str, value: object) -> None:
-        _check_name(name)
-        super().__setitem__(name, value)
-
-
-def _check_name(name: object) -> None:
-    if str(name).startswith("_"):
-        raise SecurityError(f"a namespace has no place for the name {name!r}")
-
-
+@lru_cache(maxsize=1)
 def environment() -> Environment:
-    """Return the environment that chat templates are written for, as transformers makes it.
-
-    There is no chance in it and one date, `TODAY`.
-    """
-    made = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, LoopControlExtension]
-    )
-    made.filters["tojson"] = _to_json
-    made.globals.update(
-        raise_exception=_raise,
-        strftime_now=TODAY.strftime,
-        namespace=_Namespace,
-        dict=lambda *args, **kwargs: dict(*args, **kwargs),
-    )
+    """Return transformers' own environment for chat templates, without chance, on one day."""
+    made: Environment = _compile_jinja_template("").environment
+    made.globals["strftime_now"] = TODAY.strftime
     del made.filters["random"], made.globals["lipsum"]
     return made
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _raise(message: str) -> None:
-    raise TemplateError(f"it says: {message}")
 
 
 @lru_cache(maxsize=8)
@@ -158,7 +96,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks is interrupted, and ends this
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(ValueError, OSError):  # a kernel that knows no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY, own + MEMORY))
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         reply = json.dumps(reply_to(line))
