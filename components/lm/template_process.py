@@ -1,10 +1,10 @@
-"""A process that renders chat templates: requests on its input, replies on its output, a line of
-JSON each.
+"""Chat templates are rendered in a process of their own: requests on its input, replies on its
+output, a line of JSON each.
 
 A template comes with a checkpoint and is a program: it may loop for ever or ask for gigabytes in
-one expression. So it runs in a process of its own, which the kernel ends when a request takes too
-much processor time, and to which it gives so much memory and no more. That holds in every thread
-of the one that asks, and for whatever a template computes.
+one expression. So the kernel ends the process when a request takes too much processor time, and
+gives it so much memory and no more. That holds in every thread of the one that asks, and for
+whatever a template computes.
 
 A request has `template`, `messages`, `add_generation_prompt` and `tokens`, the tokenizer's special
 ones; the reply has `text` or `error`. With `literals` in place of messages, `text` is what
@@ -13,15 +13,20 @@ the template itself writes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
+import os
 import resource
 import signal
+import subprocess
 import sys
+import threading
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from jinja2 import Environment, Template, TemplateError, nodes
 from transformers.utils.chat_template_utils import _compile_jinja_template
@@ -31,6 +36,73 @@ MEMORY = 2**29  # bytes that the process may take beside its libraries
 LONGEST, GROWTH = 1_000_000, 8  # characters of a rendered text, and as many for each one put in
 # What the templates that ask for today's date are told, so that a prompt is the same tomorrow.
 TODAY = datetime(2024, 7, 26)
+
+
+class TemplateProcess:
+    """The process that renders, started when it is first asked; any thread may ask it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[str] | None = None
+        self._owner = 0
+
+    def ask(self, request: Mapping[str, Any]) -> str:
+        """Return the rendered text; raises `ValueError` with what is wrong with the template."""
+        with self._lock:
+            child = self._started()
+            requests, replies = cast("IO[str]", child.stdin), cast("IO[str]", child.stdout)
+            try:
+                requests.write(json.dumps(request) + "\n")
+                requests.flush()
+                line = replies.readline()
+            except BrokenPipeError:
+                line = ""
+            except BaseException:  # interrupted half-way: its next reply would be the last one's
+                self.close()
+                raise
+            if not line:
+                raise ValueError(self._death(child))
+        reply = json.loads(line)
+        if "error" in reply:
+            raise ValueError(reply["error"])
+        return str(reply["text"])
+
+    def close(self) -> None:
+        """End the process, if this one started it."""
+        child, self._child = self._child, None
+        if child is not None and self._owner == os.getpid():
+            child.kill()
+            child.communicate()
+
+    def _started(self) -> subprocess.Popen[str]:
+        # The parent's process is not a forked worker's to talk to.
+        if self._child is None or self._child.poll() is not None or self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                encoding="ascii",
+            )
+        return self._child
+
+    def _death(self, child: subprocess.Popen[str]) -> str:
+        self._child = None
+        child.communicate()
+        if child.returncode == -signal.SIGPROF:
+            return f"it takes more than {SECONDS:.0f} seconds"
+        return f"the process that renders it ended with {child.returncode}"
+
+
+PROCESS = TemplateProcess()
+atexit.register(PROCESS.close)
+
+
+@lru_cache(maxsize=64)
+def ask_once(request: str) -> str:
+    """Return the reply to a request in JSON, kept for the next time."""
+    return PROCESS.ask(json.loads(request))
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from components.core.errors import ModelError
 from components.core.untrusted_text import clip, for_terminal
-from components.lm.rendering import PROCESS, ask_once
+from components.lm.template_process import PROCESS, ask_once
 from components.lm.thought_formats import FORMATS, THINK, ThoughtFormat, is_pair
 
 if TYPE_CHECKING:
