@@ -48,25 +48,6 @@ def template_place(tokenizer: PreTrainedTokenizerBase) -> str:
     return str(file if file.is_file() else folder / "tokenizer_config.json")
 
 
-def _source(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the template that prompts are rendered by; raises `ModelError` where none is."""
-    template: Any = tokenizer.chat_template
-    if isinstance(template, dict):
-        if "default" not in template:
-            raise ModelError(
-                f"the tokenizer in {tokenizer.name_or_path} has several chat templates "
-                f"({', '.join(sorted(template))}) and none called default; put the one that the "
-                "model was trained with there as chat_template.jinja"
-            )
-        template = template["default"]
-    if not template:
-        raise ModelError(
-            f"the tokenizer in {tokenizer.name_or_path} has no chat template; put the one that the "
-            "model was trained with there as chat_template.jinja"
-        )
-    return str(template)
-
-
 def render(
     tokenizer: PreTrainedTokenizerBase,
     turns: Sequence[str],
@@ -80,37 +61,48 @@ def render(
     cannot be parsed, fails, does not end, or does not hold every turn as it was given, but for
     blanks around it.
     """
-    messages = [
-        {"role": ASSISTANT if i % 2 else USER, "content": turn} for i, turn in enumerate(turns)
-    ]
-    request = {
-        "template": _source(tokenizer),
-        "messages": messages,
-        "add_generation_prompt": generation,
-        "tokens": _special(tokenizer),
-    }
-    try:
-        text = ask_once(json.dumps(request)) if cached else PROCESS.ask(request)
-    except ValueError as error:
-        raise _unusable(tokenizer, str(error)) from error
+    roles = [ASSISTANT if i % 2 else USER for i in range(len(turns))]
+    special = tokenizer.special_tokens_map.items()
+    text = _ask(
+        tokenizer,
+        {
+            "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)],
+            "add_generation_prompt": generation,
+            "tokens": {name: str(token) for name, token in special if not isinstance(token, list)},
+        },
+        cached=cached,
+    )
     place = 0
-    for message in messages:
-        content = message["content"].strip()
-        found = text.find(content, place)
+    for role, turn in zip(roles, turns, strict=True):
+        found = text.find(turn.strip(), place)
         if found < 0:
-            raise _unusable(
-                tokenizer, f"it does not hold the {message['role']}'s turn as it was given"
-            )
-        place = found + len(content)
+            raise _unusable(tokenizer, f"it does not hold the {role}'s turn as it was given")
+        place = found + len(turn.strip())
     return text
 
 
-def _special(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-    return {
-        name: str(token)
-        for name, token in tokenizer.special_tokens_map.items()
-        if isinstance(name, str) and not isinstance(token, list)
-    }
+def literals_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return what the tokenizer's template can write of its own."""
+    return _ask(tokenizer, {"literals": True}, cached=True)
+
+
+def _ask(tokenizer: PreTrainedTokenizerBase, request: dict[str, Any], *, cached: bool) -> str:
+    """Return what the process of templates replies about the tokenizer's own."""
+    template: Any = tokenizer.chat_template
+    named = sorted(template) if isinstance(template, dict) else []
+    if named:
+        template = template.get("default")
+    if not template:
+        others = f" called default, but {', '.join(named)}" if named else ""
+        raise ModelError(
+            f"the tokenizer in {tokenizer.name_or_path} has no chat template{others}; put the one "
+            "that the model was trained with there as chat_template.jinja"
+        )
+    request = {"template": str(template), **request}
+    try:
+        return ask_once(json.dumps(request)) if cached else PROCESS.ask(request)
+    except ValueError as error:
+        raise _unusable(tokenizer, str(error)) from error
 
 
 def _unusable(tokenizer: PreTrainedTokenizerBase, why: str) -> ModelError:
@@ -168,9 +160,7 @@ def _read_turns(tokenizer: PreTrainedTokenizerBase) -> Turns:
         prefix = begun[len(closed) :]
     else:  # a template that ends a dialogue otherwise than a turn
         prefix = begun[begun.rindex(QUESTION) + len(QUESTION) :]
-    added = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
-    thoughts = _thoughts_of(tokenizer, prefix, added)
-    end = end_of_turn(tokenizer)
+    thoughts, end = _format_of(tokenizer, prefix), end_of_turn(tokenizer)
     return Turns(
         prefix=prefix,
         thoughts=thoughts,
@@ -194,9 +184,7 @@ def _control(tokenizer: PreTrainedTokenizerBase, thoughts: ThoughtFormat) -> re.
     return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
-def _thoughts_of(
-    tokenizer: PreTrainedTokenizerBase, prefix: str, added: Sequence[str]
-) -> ThoughtFormat:
+def _format_of(tokenizer: PreTrainedTokenizerBase, prefix: str) -> ThoughtFormat:
     """Return the format of the model's thoughts: the one that its tokenizer names, else one in
     which a prompt ends, else one in its template, else one in its vocabulary, else `THINK`."""
     named = tokenizer.init_kwargs.get(MARKS_KEY)
@@ -207,24 +195,15 @@ def _thoughts_of(
                 f"{named!r:.80}; it is a list of the marks before and behind a thought"
             )
         return ThoughtFormat(*named)
-    source = literals_of(tokenizer)
-    signs = [(form, form.sign or form.opening) for form in FORMATS]
-    return next(
-        (form for form in FORMATS if prefix.rstrip().endswith(form.opening)),
-        next(
-            (form for place in (source, added) for form, sign in signs if sign in place),
-            THINK,
-        ),
-    )
-
-
-def literals_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return what the tokenizer's template can write of its own."""
-    request = {"template": _source(tokenizer), "literals": True}
-    try:
-        return ask_once(json.dumps(request))
-    except ValueError as error:
-        raise _unusable(tokenizer, str(error)) from error
+    begun = [form for form in FORMATS if prefix.rstrip().endswith(form.opening)]
+    added = tokenizer.get_added_vocab()
+    known = [
+        form
+        for place in (literals_of(tokenizer), added)
+        for form in FORMATS
+        if (form.sign or form.opening) in place
+    ]
+    return next(iter([*begun, *known, THINK]))
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -102,7 +102,8 @@ def test_a_forked_worker_asks_one_of_its_own(process):
 
 def test_it_ends_with_the_process_that_asks():
     code = (
-        "import time; from components.lm.template_process import TemplateProcess; p = TemplateProcess();"
+        "import time; from components.lm.template_process import TemplateProcess;"
+        "p = TemplateProcess();"
         f"p.ask({request('a')!r}); print(p._child.pid, flush=True); time.sleep(60)"
     )
     asking = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
