@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ def check_report(what: str, report: Mapping[str, Any]) -> None:
 
     It would fill what is missing with random weights and leave out what it does not expect.
     """
-    told = {
+    complaints = {
         "missing from the files": report["missing_keys"],
         "not the model's": report["unexpected_keys"],
         "of another shape": [
@@ -36,7 +36,7 @@ def check_report(what: str, report: Mapping[str, Any]) -> None:
         "not to be converted": report.get("conversion_errors") or (),
         "in error": report.get("error_msgs") or (),
     }
-    wrong = [f"{len(keys)} {how}: {some_of(keys)}" for how, keys in told.items() if keys]
+    wrong = [f"{len(keys)} {how}: {some_of(keys)}" for how, keys in complaints.items() if keys]
     if wrong:
         raise ModelError(
             f"{what}: the weights are not those that the settings beside them describe: "
@@ -46,17 +46,13 @@ def check_report(what: str, report: Mapping[str, Any]) -> None:
 
 def check_same(what: str, stored: Mapping[str, Tensor], used: Mapping[str, Tensor]) -> None:
     """Raise `ModelError` unless the `stored` tensors are those in use, by name and shape."""
-    shared = stored.keys() & used.keys()
-    unlike = [
-        (name, tuple(stored[name].shape), tuple(used[name].shape))
-        for name in shared
-        if stored[name].shape != used[name].shape
-    ]
-    missing, unexpected = used.keys() - shared, stored.keys() - shared
-    check_report(
-        what,
-        {"missing_keys": missing, "unexpected_keys": unexpected, "mismatched_keys": unlike},
-    )
+    shapes = [(k, stored[k].shape, used[k].shape) for k in stored.keys() & used.keys()]
+    report = {
+        "missing_keys": used.keys() - stored.keys(),
+        "unexpected_keys": stored.keys() - used.keys(),
+        "mismatched_keys": [row for row in shapes if row[1] != row[2]],
+    }
+    check_report(what, report)
 
 
 def check_loaded(what: str, model: PreTrainedModel) -> None:
@@ -86,15 +82,13 @@ def check_tied(folder: Path, model: PreTrainedModel) -> None:
 def check_values(what: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Raise `ModelError` naming the tensors of a checkpoint that are not finite, or matrices of
     nothing but zeros, as a failed gathering or merge leaves them."""
-    empty = []
-
-    def seen() -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in tensors:
-            if tensor.dim() > 1 and tensor.is_floating_point() and not tensor.any():
-                empty.append(name)
-            yield name, tensor
-
-    check_finite(what, seen())
+    broken, empty = [], []
+    for name, tensor in tensors:
+        if not _finite(tensor):
+            broken.append(name)
+        elif tensor.dim() > 1 and tensor.is_floating_point() and not tensor.any():
+            empty.append(name)
+    _refuse_broken(what, broken)
     if empty:
         raise ModelError(
             f"{what}: {len(empty)} weights hold nothing but zeros, such as {some_of(empty)}; they "
@@ -104,16 +98,19 @@ def check_values(what: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
 
 def check_finite(what: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Raise `ModelError` naming the tensors that hold a NaN or an infinity."""
-    broken = [
-        name for name, tensor in tensors if tensor.is_floating_point() and not _finite(tensor)
-    ]
-    if broken:
+    _refuse_broken(what, [name for name, tensor in tensors if not _finite(tensor)])
+
+
+def _refuse_broken(what: str, names: Collection[str]) -> None:
+    if names:
         raise ModelError(
-            f"{what}: {len(broken)} weights are not finite, such as {some_of(broken)}; training "
+            f"{what}: {len(names)} weights are not finite, such as {some_of(names)}; training "
             "diverged or a file is damaged: give another checkpoint"
         )
 
 
 def _finite(tensor: Tensor) -> bool:
     # Minimum and maximum are NaN where an element is, and take no memory of their own.
-    return tensor.numel() == 0 or bool(torch.stack(tensor.aminmax()).isfinite().all())
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    return bool(torch.stack(tensor.aminmax()).isfinite().all())

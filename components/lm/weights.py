@@ -41,26 +41,24 @@ def weight_files(folder: Path) -> list[Path]:
     Raises `ModelError` where there are none, one is missing or lies elsewhere, or two sets
     contradict each other.
     """
-    index = folder / INDEX
-    shards = _shards(folder) if index.exists() or index.is_symlink() else []
-    whole = folder / WEIGHTS
-    if shards and whole not in shards and whole.exists():
+    index, whole = folder / INDEX, folder / WEIGHTS
+    names = sorted({*_weight_map(index).values()}) if index.exists() or index.is_symlink() else []
+    if names and whole.name not in names and whole.exists():
         raise ModelError(
             f"{folder} holds both {WEIGHTS} and {INDEX}, which names other files: two sets of "
             "weights; remove the one that does not count"
         )
     if any(_DISTRIBUTED.fullmatch(path.name) for path in folder.iterdir()):
         raise ModelError(f"{folder} holds a distributed checkpoint; save it with save_pretrained")
-    if not shards and not any(folder.glob("*.safetensors")):
+    if not names and not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
         found = f" (only {', '.join(pickled)}, and pickled weights are not read)" if pickled else ""
         raise ModelError(
             f"{folder} has no .safetensors weights{found}; save the model with save_pretrained"
         )
-    files = shards or [whole]
-    for path in files:
-        require_file(path)
-    return files
+    if not names:
+        require_file(whole)
+    return [folder / name for name in names] or [whole]
 
 
 def refuse_adapter(folder: Path) -> None:
@@ -71,18 +69,17 @@ def refuse_adapter(folder: Path) -> None:
     if not folder.is_dir():
         raise ModelError(f"{folder} is no folder; give the one that holds config.json")
     found = [name for name in _ADAPTER if (folder / name).exists()]
-    if not found:
-        return
-    if not (folder / "config.json").exists():
+    if found and not (folder / "config.json").exists():
         raise ModelError(f"{folder} holds an adapter; merge it into its model and save that")
-    raise ModelError(
-        f"{folder} holds an adapter ({', '.join(found)}) beside the model (config.json): whether "
-        "it belongs to the model is not told; merge it and save that, or move it away"
-    )
+    if found:
+        raise ModelError(
+            f"{folder} holds an adapter ({', '.join(found)}) beside the model (config.json): "
+            "whether it belongs to the model is not known; merge it and save that, or move it away"
+        )
 
 
-def _shards(folder: Path) -> list[Path]:
-    index = folder / INDEX
+def _weight_map(index: Path) -> dict[str, str]:
+    """Return the shard of every weight, all of them files beside the `index`."""
     document = read_document(index)
     places = document.get("weight_map")
     if not isinstance(places, dict) or not places:
@@ -93,41 +90,40 @@ def _shards(folder: Path) -> list[Path]:
             raise ModelError(
                 f"{index} names the shard {name!r}; a shard is a .safetensors file in this folder"
             )
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise ModelError(
-            f"{folder} lacks shards that its index names: {some_of(missing)}; download them again"
+            f"{index.parent} lacks shards that its index names: {some_of(missing)}; download them "
+            "again"
         )
     if not isinstance(document.get("metadata"), dict):
         raise ModelError(f"{index} has no `metadata`, without which it is not read; add {{}}")
-    return [folder / name for name in names]
+    return places
 
 
 def stored_weights(folder: Path) -> dict[str, Tensor]:
     """Return every tensor of the checkpoint in `folder` on the meta device, by its stored name.
 
-    Only headers are read, so shapes and types are told and no memory is taken. Raises `ModelError`
+    Only headers are read, so shapes and types are known and no memory is taken. Raises `ModelError`
     as `weight_files` does, and for a broken header, a weight stored twice, one that is not where
     the index says, and weights that are not plain floating point.
     """
-    files = weight_files(folder)
     found: dict[str, Tensor] = {}
     places: dict[str, str] = {}
-    for path in files:
+    for path in weight_files(folder):
         for name, tensor in header(path):
             if name in found:
                 raise ModelError(f"{folder}: {name} is stored in {places[name]} and in {path.name}")
             found[name], places[name] = tensor, path.name
-    if (folder / INDEX).is_file():
-        promised = read_document(folder / INDEX)["weight_map"]
-        unlike = sorted(set(promised.items()) ^ set(places.items()))
-        if unlike:
-            name, shard = unlike[0]
-            where = "not there" if promised.get(name) == shard else "not in the index"
-            raise ModelError(
-                f"{folder}: index and shards disagree about {len({n for n, _ in unlike})} weights, "
-                f"such as {name} in {shard}, which is {where}; download them again"
-            )
+    promised = _weight_map(folder / INDEX) if (folder / INDEX).is_file() else places
+    unlike = sorted(set(promised.items()) ^ set(places.items()))
+    if unlike:
+        name, shard = unlike[0]
+        where = "not there" if promised.get(name) == shard else "not in the index"
+        raise ModelError(
+            f"{folder}: index and shards disagree about {len({n for n, _ in unlike})} weights, "
+            f"such as {name} in {shard}, which is {where}; download them again"
+        )
     return found
 
 

@@ -52,20 +52,14 @@ class _Pass:
             raise self.error(f"a {kind} in it runs {len(found)} times in one pass, not once")
         return found[0]
 
+    def within(self, block: nn.Module) -> list[_Call]:
+        """Return the calls of the parts of a `block`."""
+        parts = set(block.children())
+        return [call for call in self.calls if call.module in parts]
+
     def error(self, what: str) -> ModelError:
         """Return the error that says why the model is not supported."""
         return ModelError(f"{self.model} is not supported: {what}; see docs/models.md")
-
-    def writer(self, wire: object, parts: list[nn.Module]) -> _Call | None:
-        """Return the call among those of `parts` that wrote `wire`; None for a sum of several."""
-        return next((c for c in self._calls_of(parts) if c.written is wire), None)
-
-    def is_read(self, wire: object, parts: list[nn.Module]) -> bool:
-        """Return whether one of `parts` read `wire`."""
-        return any(call.read is wire for call in self._calls_of(parts))
-
-    def _calls_of(self, parts: list[nn.Module]) -> list[_Call]:
-        return [call for call in self.calls if any(call.module is part for part in parts)]
 
 
 @torch.no_grad()
@@ -85,17 +79,19 @@ def mlp_readers(model: nn.Module) -> list[nn.Module]:
         call = run.of(block)
         if call.read is not stream or not call.positional:
             raise run.error(f"block {number} does not read what the block before it wrote")
-        for states in (call.read, call.written):
-            if not isinstance(states, Tensor) or tuple(states.shape) != shape:
-                raise run.error(f"block {number} does not read and write states of shape {shape}")
+        if not (_has_shape(call.read, shape) and _has_shape(call.written, shape)):
+            raise run.error(f"block {number} does not read and write states of shape {shape}")
         stream = call.written
     if run.of(decoder.norm).read is not stream:
         raise run.error("the final norm does not read what the last block wrote")
     for name, linear in projections(model).items():
-        read = run.of(linear).read
-        if not isinstance(read, Tensor) or tuple(read.shape) != (1, _LENGTH, linear.in_features):
+        if not _has_shape(run.of(linear).read, (1, _LENGTH, linear.in_features)):
             raise run.error(f"{name} does not read one vector a position")
     return [_mlp_reader(run, block, n) for n, block in enumerate(decoder.layers, start=1)]
+
+
+def _has_shape(states: object, shape: tuple[int, ...]) -> bool:
+    return isinstance(states, Tensor) and tuple(states.shape) == shape
 
 
 def _followed(model: nn.Module, decoder: Any) -> _Pass:
@@ -118,17 +114,17 @@ def _followed(model: nn.Module, decoder: Any) -> _Pass:
 
 
 def _mlp_reader(run: _Pass, block: Any, number: int) -> nn.Module:
-    parts = list(block.children())
-    entry, attention, mlp = run.of(block).read, run.of(block.self_attn), run.of(block.mlp)
-    before_attention = run.writer(attention.read, parts)
+    calls, attention, mlp = run.within(block), run.of(block.self_attn), run.of(block.mlp)
+    writers = {id(call.written): call for call in reversed(calls)}
+    before_attention = writers.get(id(attention.read))
     source = attention.read if before_attention is None else before_attention.read
-    if source is not entry:
+    if source is not run.of(block).read:
         raise run.error(f"attention of block {number} does not read the residual stream")
-    norm = run.writer(mlp.read, parts)
-    if norm is not None and norm.positional and run.writer(norm.read, parts) is None:
+    norm = writers.get(id(mlp.read))
+    if norm is not None and norm.positional and id(norm.read) not in writers:
         return norm.module
     # Without a norm before the MLP, what it reads is the stream only if its norms come after.
-    after = run.is_read(attention.written, parts) and run.is_read(mlp.written, parts)
-    if norm is None and mlp.positional and after:
+    read = {id(call.read) for call in calls}
+    if norm is None and mlp.positional and {id(attention.written), id(mlp.written)} <= read:
         return block.mlp
     raise run.error(f"how the MLP of block {number} reads the residual stream is not clear")
