@@ -81,7 +81,6 @@ class Server:
         self._limits, self._hint, self._before_sending = limits, hint, before_sending
         self._ended = threading.Event()
         self._client = _Client(
-            self._ended,
             api_key=key or _NO_KEY,
             base_url=url,
             max_retries=limits.repeats,
@@ -90,6 +89,7 @@ class Server:
                 event_hooks={"request": [self._prepare], "response": [self._read]}
             ),
         )
+        self._client.ended = self._ended
 
     def close(self) -> None:
         """Close the connections."""
@@ -108,7 +108,7 @@ class Server:
             raise ModelError(f"{self.name} does not answer ({reason}); start it") from None
         except openai.APIStatusError as error:
             if error.status_code == 401:
-                raise self._refusal(error.response) from None
+                raise self._refusal(error) from None
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON object that the server answers, to a GET where there is no `body`.
@@ -125,7 +125,7 @@ class Server:
         except openai.APIConnectionError as error:
             raise self._silence(error.request, type(error.__cause__).__name__) from None
         except openai.APIStatusError as error:
-            raise self._refusal(error.response) from None
+            raise self._refusal(error) from None
         try:
             answer = json.loads(response.content)
         except (ValueError, RecursionError):
@@ -191,14 +191,13 @@ class Server:
         stream.close()
         response.stream = httpx2.ByteStream(bytes(content))
 
-    def _refusal(self, response: httpx2.Response) -> SafeReActError:
-        status = response.status_code
-        reason = describe(status, response.content)
+    def _refusal(self, error: openai.APIStatusError) -> SafeReActError:
+        status, reason = error.status_code, described(error)
         if status in (408, 409, 429) or status >= 500:
-            wait = response.headers.get("Retry-After", "")
+            wait = error.response.headers.get("Retry-After", "")
             if re.fullmatch(r"[0-9]{1,9}", wait):
                 reason += f", and it asks to wait {wait} s"
-            return self._silence(response.request, reason)
+            return self._silence(error.request, reason)
         if status in (401, 403):
             return ConfigError(f"{self.name} refuses the key ({reason}); set {self._key_name}")
         return ModelError(
@@ -221,24 +220,7 @@ class _Ended(InterruptionError):
 class _Client(openai.OpenAI):
     """The package's client, whose waits between two tries end when `ended` is set."""
 
-    def __init__(
-        self,
-        ended: threading.Event,
-        *,
-        api_key: str,
-        base_url: str,
-        max_retries: int,
-        timeout: httpx2.Timeout,
-        http_client: httpx2.Client,
-    ) -> None:
-        super().__init__(
-            api_key=api_key,
-            base_url=base_url,
-            max_retries=max_retries,
-            timeout=timeout,
-            http_client=http_client,
-        )
-        self._ended = ended
+    ended: threading.Event
 
     def _sleep_for_retry(
         self,
@@ -252,18 +234,15 @@ class _Client(openai.OpenAI):
             max_retries - retries_taken, options, response.headers if response else None
         )
         log.info("a server did not answer; once more in %.1f s", seconds)
-        if self._ended.wait(seconds):
+        if self.ended.wait(seconds):
             raise _Ended
 
 
-def describe(status: int, content: bytes) -> str:
+def described(error: openai.APIStatusError) -> str:
     """Return the status and the server's own word for an error, where it is one word.
 
     Its whole message may hold what was asked, which is not for people's eyes.
     """
-    try:
-        error = json.loads(content)["error"]
-        word = str(error.get("code") or error.get("type") or "")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        word = ""
-    return f"HTTP {status}, {word}" if re.fullmatch(r"[\w.-]{1,40}", word) else f"HTTP {status}"
+    word = str(error.code or error.type or "")
+    known = re.fullmatch(r"[\w.-]{1,40}", word)
+    return f"HTTP {error.status_code}{f', {word}' if known else ''}"
