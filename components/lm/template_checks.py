@@ -51,9 +51,12 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> list[str]:
         *_check_lead(tokenizer),
         *_check_end(tokenizer),
         *_check_thoughts(tokenizer),
-        *_check_tokens(tokenizer),
-        *_check_date(tokenizer),
+        *_check_rest(tokenizer),
     ]
+
+
+def _refusal(tokenizer: PreTrainedTokenizerBase, why: str) -> ModelError:
+    return ModelError(f"the chat template in {template_place(tokenizer)} {why}")
 
 
 def _check_places(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
@@ -73,9 +76,8 @@ def _check_start(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     bos = tokenizer.bos_token_id
     ids = encode(tokenizer, render(tokenizer, [QUESTION], generation=True, cached=True))
     if bos is not None and ids[:2] == [bos, bos]:
-        raise ModelError(
-            f"the chat template in {template_place(tokenizer)} begins a prompt with "
-            f"{tokenizer.bos_token!r} twice; take one away"
+        raise _refusal(
+            tokenizer, f"begins a prompt with {tokenizer.bos_token!r} twice; take one away"
         )
     if bos is not None and ids[:1] != [bos] and tokenizer.encode("a")[:1] == [bos]:
         yield (
@@ -93,14 +95,15 @@ def _check_lead(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
         dialogue = render(tokenizer, [QUESTION, ANSWER], generation=False, cached=True)
     except ModelError:  # it writes no such turn
         return
-    asked = dialogue.rindex(QUESTION, 0, dialogue.rindex(ANSWER)) + len(QUESTION)
-    before = dialogue[asked : dialogue.rindex(ANSWER)].strip()
+    answer = dialogue.rindex(ANSWER)
+    before = dialogue[dialogue.rindex(QUESTION, 0, answer) + len(QUESTION) : answer].strip()
     end = end_of_turn(tokenizer)
     if end is not None and lead != before and encode(tokenizer, lead)[-1:] == [end]:
-        raise ModelError(
-            f"the chat template in {template_place(tokenizer)} ends a prompt with "
-            f"{tokenizer.convert_ids_to_tokens(end)!r}, which ends a turn, so the model would be "
-            "asked to go on behind its answer; let add_generation_prompt open the assistant's turn"
+        raise _refusal(
+            tokenizer,
+            f"ends a prompt with {tokenizer.convert_ids_to_tokens(end)!r}, which ends a turn, so "
+            "the model would be asked to go on behind its answer; let add_generation_prompt open "
+            "the assistant's turn",
         )
     marks = (thoughts.begins + thoughts.ends, thoughts.opening, thoughts.alone)
     rests = ["", *(mark.strip() for mark in marks)]
@@ -114,12 +117,12 @@ def _check_lead(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
 
 def _check_end(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     tail, end = turn_tail(tokenizer), end_of_turn(tokenizer)
-    if end is None and _TOKEN.match(tail):
-        mark = _TOKEN.match(tail)[0]  # type: ignore[index]
-        raise ModelError(
-            f"the chat template in {template_place(tokenizer)} ends an assistant's turn with "
-            f"{mark!r}, which is no token of the tokenizer there, so no completion would ever end; "
-            "give it the template and the tokenizer that the model was trained with"
+    if end is None and (mark := _TOKEN.match(tail)):
+        raise _refusal(
+            tokenizer,
+            f"ends an assistant's turn with {mark[0]!r}, which is no token of the tokenizer there, "
+            "so no completion would ever end; give it the template and the tokenizer that the "
+            "model was trained with",
         )
     if end is None:
         yield (
@@ -143,10 +146,10 @@ def _check_thoughts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     written = _unread(mark[0] for mark in MARK.finditer(literals_of(tokenizer)))
     written = [mark for mark in written if mark not in (own.opening, own.closing)]
     if len({_stem(mark) for mark in written}) < len(written):  # an opening one and its closing one
-        raise ModelError(
-            f"the chat template in {template_place(tokenizer)} marks thoughts by "
-            f"{' and '.join(map(repr, written[:4]))}, which are not read, so a thought would be "
-            f"judged as the answer; {remedy}"
+        raise _refusal(
+            tokenizer,
+            f"marks thoughts by {' and '.join(map(repr, written[:4]))}, which are not read, so a "
+            f"thought would be judged as the answer; {remedy}",
         )
     known = _unread(mark for mark in tokenizer.get_added_vocab() if MARK.fullmatch(mark))
     known = [mark for mark in known if mark not in (own.opening, own.closing)]
@@ -168,7 +171,7 @@ def _stem(mark: str) -> str:
     return re.sub(r"[\W_]", "", _SIDES.sub("", mark)).lower()
 
 
-def _check_tokens(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+def _check_rest(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     marks = dict.fromkeys(_TOKEN.findall(literals_of(tokenizer)))
     spelt = [mark for mark in marks if len(tokenizer.encode(mark, add_special_tokens=False)) != 1]
     if spelt:
@@ -176,11 +179,8 @@ def _check_tokens(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
             f"the template writes {', '.join(map(repr, spelt[:4]))}, which the tokenizer has no "
             "token for; it may be that of another model"
         )
-
-
-def _check_date(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     if "strftime_now" in str(tokenizer.chat_template):
         yield (
-            f"the template asks for today's date, and is told {TODAY:%d %B %Y} on every day, so "
-            "that a prompt stays the same; a server tells it another"
+            f"the template asks for today's date, and gets {TODAY:%d %B %Y} on every day, so that "
+            "a prompt stays the same; a server gives it another"
         )
