@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -212,17 +213,10 @@ def _nf4(device: torch.device) -> dict[str, Any]:
             "load_in_4bit needs an accelerator, and this is a CPU, on which bitsandbytes gives no "
             "reliable gradients; set train.load_in_4bit: false in the profile"
         )
-    try:
-        import bitsandbytes
-    except ImportError as error:
+    if find_spec("bitsandbytes") is None:
         raise ModelError(
             "load_in_4bit needs bitsandbytes, which is not installed: pip install "
             "'safereact-ops[4bit]', or set train.load_in_4bit: false in the profile"
-        ) from error
-    if device.type not in bitsandbytes.supported_torch_devices:
-        raise ModelError(
-            f"load_in_4bit: this bitsandbytes does not know the device {device.type!r}; install "
-            "one that does, or set train.load_in_4bit: false in the profile"
         )
     settings = BitsAndBytesConfig(
         load_in_4bit=True,
