@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +15,7 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import is_bitsandbytes_available
 
 from components.core.errors import ModelError
 from components.core.result import Result
@@ -213,7 +213,7 @@ def _nf4(device: torch.device) -> dict[str, Any]:
             "load_in_4bit needs an accelerator, and this is a CPU, on which bitsandbytes gives no "
             "reliable gradients; set train.load_in_4bit: false in the profile"
         )
-    if find_spec("bitsandbytes") is None:
+    if not is_bitsandbytes_available():
         raise ModelError(
             "load_in_4bit needs bitsandbytes, which is not installed: pip install "
             "'safereact-ops[4bit]', or set train.load_in_4bit: false in the profile"
