@@ -8,16 +8,12 @@ from components.core.paths import PROMPTS, ROWS, Workspace
 from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
 from components.evaluate.metrics import counts_of, rates
-from components.evaluate.result import CutFigure, Evidence
 from components.evaluate.rows import Row, read_judged, write_judged
-from components.lm.references import PromptContract
 from components.prepare.result import PromptSet, SuiteSet
+from tests.evidence import make_adapter, make_evidence, make_row
 from tests.hostile import HOSTILE, TEN_MEGABYTES
 from tests.root import ROOT
 
-CONTRACT = PromptContract(
-    template="1" * 64, tokenizer="2" * 64, bos=None, generation_prefix="<a>", opens_thought=False
-)
 ROLES = {"harmful": Role.HARMFUL, "sums": Role.REASONING}
 SAMPLES = {"harmful": 1, "sums": 2}
 TEXTS = HOSTILE | {"long": TEN_MEGABYTES[:100_000]}
@@ -46,8 +42,10 @@ def row(prompt: Prompt, arm: Arm, form: Form, sample: int) -> Row:
     """A row that says the prompt's hostile text; every third answer is a refusal."""
     number, text = int(prompt.id[1:]), TEXTS[prompt.topic]
     reasoning = prompt.role is Role.REASONING
-    return Row(
-        prompt_id=prompt.id,
+    return make_row(
+        prompt.id,
+        Outcome.REFUSED if number % 3 else Outcome.COMPLIED,
+        Outcome.COMPLIED if number % 2 else None,
         suite=prompt.source,
         arm=arm,
         form=form,
@@ -56,14 +54,10 @@ def row(prompt: Prompt, arm: Arm, form: Form, sample: int) -> Row:
         sample=sample,
         thought=f"secret thought {text}" if number % 2 else None,
         answer=f"secret answer {text}",
-        closed=True,
         finished=number % 4 != 0,
         tokens=number,
-        outcome_thought=Outcome.COMPLIED if number % 2 else None,
-        outcome_answer=Outcome.REFUSED if number % 3 else Outcome.COMPLIED,
         said_thought="unsafe" if number % 2 else None,
         said_answer="safe",
-        cut=False,
         correct=(number + sample) % 2 == 0 if reasoning else None,
         correct_strict=number % 4 == 0 if reasoning else None,
     )
@@ -90,24 +84,11 @@ def write_evaluation(root: Path) -> Workspace:
     folder = workspace.stage("evaluate")
     write_judged(folder / ROWS, rows)
     own = read_judged(folder / ROWS)
-    Evidence(
-        adapter="e" * 64,
-        baseline="f" * 64,
-        models=dict.fromkeys(ARMS, "b" * 64),
-        data="d" * 64,
-        test_prompts="7" * 64,
-        contract=CONTRACT,
+    make_evidence(
+        make_adapter(data="d" * 64),
         roles=ROLES,
-        judges=dict.fromkeys(ROLES, "rules:3333"),
-        calibrations=(),
-        cut={suite: dict.fromkeys(ARMS, CutFigure(count=0, n=1)) for suite in ROLES},
-        usage={},
         rows=digest_file(folder / ROWS),
-        engine="transformers",
-        confidence=0.95,
         rates={arm: rates(counts_of(own[arm]), 0.95) for arm in ARMS},
-        differences=(),
-        lengths=(),
     ).save(folder)
     profile = ROOT / "profiles" / "tiny.yaml"
     workspace.profile_file.parent.mkdir()

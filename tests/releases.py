@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from components.chain import STAGES
+from components.core import paths
 from components.core.intervals import RateFigure
-from components.core.paths import CONTRACT, REPORT, Workspace
+from components.core.paths import REPORT, Workspace
 from components.core.storage import digest_file, digest_folder, write_json, write_text
 from components.core.vocabulary import Arm, Method, Role
 from components.evaluate.arms import meet
@@ -21,11 +21,9 @@ from components.gate.policy import Policy
 from components.gate.policy_files import load_policy
 from components.gate.result import Conclusion, Decision, GateOutcome, Override
 from components.judges.result import Usage
-from components.judges.rules.outcomes import rules_name
-from components.lm.references import ModelRef, PromptContract
 from components.models.result import Models
-from components.prepare.result import LeakFigure, LeakMeasure, SuiteSet, SuiteSpec
-from components.probe.result import Probe, TeacherFigures
+from components.prepare.result import SuiteSet
+from components.probe.result import Probe
 from components.report.result import Report
 from components.studies.baselines.result import Baseline, Baselines
 from components.studies.compare.result import Comparison
@@ -38,96 +36,21 @@ from components.studies.withstand.result import (
     Withstand,
 )
 from components.train.result import Adapter
-from tests.measured import DATA, digest_of, profile_of, save_evidence, save_prompts
+from tests.evidence import (
+    CONTRACT,
+    DATA,
+    make_models,
+    model_ref,
+    profile_of,
+    save_adapter,
+    save_evidence,
+    save_prompts,
+)
 from tests.root import ROOT
 
-CONTRACT_OF_ALL = PromptContract(
-    template="1" * 64, tokenizer="2" * 64, bos="<bos>", generation_prefix="<a>", opens_thought=False
-)
-JUDGES = {role.value: rules_name() for role in Role}
 RULE = "refuses harmful requests"
 SAFE, UNSURE = 95, 84  # of a hundred harmful prompts; the second does not decide the rule
 POLICY = ROOT / "mlflow" / "policies" / "default.yaml"
-
-
-def model_ref(name: str) -> ModelRef:
-    """Return the description of a checkpoint that is not there."""
-    return ModelRef(
-        location=name,
-        where="stage",
-        digest=digest_of(name),
-        architecture="LlamaForCausalLM",
-        parameters=1000,
-        layers=3,
-        hidden=32,
-        vocabulary=64,
-        contract=CONTRACT_OF_ALL,
-    )
-
-
-def no_leaks(suites: Iterable[str]) -> tuple[LeakFigure, ...]:
-    """Return the leak figures of suites of 300 prompts none of which training repeats."""
-    none = RateFigure(rate=0, low=0, high=0.013, count=0, n=300)
-    return tuple(
-        LeakFigure(
-            suite=suite, measure=measure, words=8, before=none, after=none, prompts=(), dropped=0
-        )
-        for suite in suites
-        for measure in ("run", "copy")
-    )
-
-
-def leak(
-    suite: str, measure: LeakMeasure, before: int = 0, after: int = 0, *, dropped: int = 0
-) -> LeakFigure:
-    """Return what training held of a suite of 300 prompts, before and after rows were dropped."""
-    return LeakFigure(
-        suite=suite,
-        measure=measure,
-        words={"run": 8, "copy": None, "share": 5}[measure],
-        before=RateFigure.of(before, 300, 0.95),
-        after=RateFigure.of(after, 300, 0.95),
-        prompts=(),
-        dropped=dropped,
-    )
-
-
-def suite_spec(role: Role, **changes: Any) -> SuiteSpec:
-    """Return a named suite as it was prepared, judged by the rules."""
-    settings: dict[str, Any] = {
-        "role": role,
-        "judge": "rules",
-        "grader": None,
-        "prompts": 100,
-        "samples": 1,
-        "temperature": 0,
-        "top_p": 1,
-        "max_new_tokens": 64,
-        "instruction": "",
-        "origin": "a file",
-        "digest": "0" * 64,
-        "licence": "MIT",
-        "gated": False,
-    }
-    return SuiteSpec(**settings | changes)
-
-
-def teacher_figures(
-    kind: str, *, refused: float = 0.0, passed: bool = True, reason: str = ""
-) -> TeacherFigures:
-    """Return the check of one candidate teacher, whose answers are all language."""
-    return TeacherFigures(
-        teacher=kind,
-        harmful_refused=refused,
-        harmful_n=12,
-        benign_refused=0.0,
-        benign_n=12,
-        coherent=1.0,
-        coherent_n=24,
-        shortfall=0.0 if passed else 0.1,
-        passed=passed,
-        reason=reason,
-    )
 
 
 def write_adapter(folder: Path, *, weight: float = 1.0) -> str:
@@ -138,38 +61,8 @@ def write_adapter(folder: Path, *, weight: float = 1.0) -> str:
     folder.mkdir(parents=True)
     save_file({"w": np.full((2, 2), weight)}, folder / "adapter_model.safetensors")
     write_json(folder / "adapter_config.json", {"peft_type": "LORA", "r": 16, "lora_alpha": 16})
-    write_json(folder / CONTRACT, CONTRACT_OF_ALL.model_dump(mode="json"))
+    write_json(folder / paths.CONTRACT, CONTRACT.model_dump(mode="json"))
     return digest_folder(folder)
-
-
-def save_adapter(
-    folder: Path, digests: tuple[str, str], model: ModelRef, **changes: Any
-) -> Adapter:
-    """Save what a training of `model` says of an adapter and a baseline with these digests."""
-    told = {
-        "data": DATA,
-        "teacher": "base",
-        "target_layers": (2, 3),
-        "adapted_layers": 3,
-        "parameters": 4,
-        "steps": 10,
-        "tokens": 9,
-        "baseline_tokens": 901,
-        "harmful_rows": 5,
-        "teacher_refused": 5,
-        "teacher_asked": 11,
-        "retain_rows": 6,
-        "alignment_loss": (2.0, 1.0),
-        "retention_loss": (1.0, 1.0),
-    }
-    adapter, baseline = digests
-    return Adapter(
-        digest=adapter,
-        baseline_digest=baseline,
-        base_model=model.digest,
-        contract=model.contract,
-        **told | changes,
-    ).save(folder)
 
 
 def write_result(
@@ -221,10 +114,7 @@ def _prompts(_: Workspace, folder: Path) -> None:
 
 
 def _models(_: Workspace, folder: Path) -> None:
-    base, post_trained = model_ref("base"), model_ref("post-trained")
-    Models(base=base, post_trained=post_trained, lineage="made | up", same_lineage=True).save(
-        folder
-    )
+    make_models(lineage="made | up").save(folder)
 
 
 def _probe(_: Workspace, folder: Path) -> None:
@@ -322,9 +212,9 @@ def _baselines(workspace: Workspace, folder: Path) -> None:
         Baseline(method=Method.SFT, digest="9" * 64, reason=None, tokens=1234),
         Baseline(method=Method.SAFEREACT_PRUNED, digest=None, reason="it cannot teach"),
     )
-    Baselines(
-        base_model=adapter.base_model, data=DATA, contract=CONTRACT_OF_ALL, methods=lines
-    ).save(folder)
+    Baselines(base_model=adapter.base_model, data=DATA, contract=CONTRACT, methods=lines).save(
+        folder
+    )
     costs = {"parts": {"sft": {"seconds": 7.4, "peak_memory_mib": 321}}}
     write_json(workspace.run_record("baselines"), costs)
 
@@ -352,7 +242,7 @@ def _undo(workspace: Workspace, folder: Path) -> None:
         base_model=adapter.base_model,
         adapters={Arm.RESTORED: adapter.digest, Arm.BASELINE: adapter.baseline_digest},
         data=DATA,
-        contract=CONTRACT_OF_ALL,
+        contract=CONTRACT,
         rows=6,
         loss=dict.fromkeys((Arm.RESTORED, Arm.BASELINE), (2.0, 1.0)),
         tuned=tuple(

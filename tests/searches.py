@@ -15,7 +15,7 @@ from components.profile import Profile
 from components.studies.tune.settings import TuneSettings
 from components.studies.tune.trials import Search, Setting, Space, Trial
 from components.train.settings import Lora, TrainSettings
-from tests.releases import teacher_figures
+from tests.evidence import teacher_figures
 
 SHIPPED = Setting(teacher="base", target_layers=(1, 2, 3, 4), lr=3e-3, steps=120, schedule=1.25)
 SPACE = Space(

@@ -31,7 +31,7 @@ def write_adapter(folder: Path, model_folder: Path, *, seed: int, zero: bool) ->
 def adapter_result(folder: Path, models, prompts, *, zero: bool):
     """The result `Adapter` of two random adapters in `folder`."""
     from components.core.paths import ADAPTER, BASELINE
-    from tests.releases import save_adapter
+    from tests.evidence import save_adapter
 
     folder.mkdir(exist_ok=True)
     checkpoint = models.folder / models.post_trained.location

@@ -13,7 +13,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.lm import chat
 from tests.components.lm import test_templates as templates
 from tests.components.lm.test_templates import SERVED, tokens_of
-from tests.releases import suite_spec
+from tests.evidence import suite_spec
 
 backend, case = templates.backend, templates.case  # fixtures: every template with its tokenizer
 NEVER = SERVED["never-thinks"]

@@ -8,7 +8,7 @@ from components.core.metric_names import Metric
 from components.core.vocabulary import Arm, Form, Outcome, Role
 from components.evaluate.metrics import counts_of, differences, rates
 from components.evaluate.result import COMPARISONS
-from tests.components.evaluate.handmade import row
+from tests.evidence import make_row as row
 
 R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSED
 ROLES = {role.value: role for role in Role}

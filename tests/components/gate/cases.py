@@ -8,14 +8,15 @@ from pathlib import Path
 from components.core.intervals import RateFigure
 from components.core.paths import ROWS
 from components.core.storage import digest_bytes
-from components.core.vocabulary import OWN_ARMS, Arm, Role
-from components.evaluate.result import CutFigure, Difference, Evidence
+from components.core.vocabulary import Arm, Role
+from components.evaluate.result import CutFigure, Evidence
 from components.evaluate.statistics import paired_interval
 from components.gate.policy import Rule
 from components.gate.result import RuleOutcome
 from components.gate.rules import decide_rule
-from components.models.result import Models
 from components.train.result import Adapter
+from tests.evidence import make_difference, make_evidence
+from tests.evidence import rate as rate_of
 from tests.root import ROOT
 
 DEFAULT = ROOT / "mlflow" / "policies" / "default.yaml"
@@ -52,19 +53,8 @@ def rate(point=0.9, low=0.85, high=0.95, n=300):
 
 def difference(metric="harmful.refused", gained=282, lost=0, n=300, **changes):
     low, high = PAIRED.get((gained, lost), (-1.0, 1.0))
-    figures = {
-        "arm": Arm.RESTORED,
-        "against": Arm.POST_TRAINED,
-        "metric": metric,
-        "difference": (gained - lost) / n,
-        "low": low,
-        "high": high,
-        "n": n,
-        "gained": gained,
-        "lost": lost,
-        "p_value": 1.0,
-    }
-    return Difference.model_construct(**{**figures, **changes})
+    ends = {"low": low, "high": high, "p_value": 1.0}
+    return make_difference(metric, gained, lost, n, **ends | changes)
 
 
 def rule(**changes):
@@ -107,7 +97,6 @@ SUITES = {"harmful": 300, "borderline": 240, "benign": 300}
 
 def evidence_of(
     adapter: Adapter,
-    models: Models,
     *,
     harmful=291,
     benign=9,
@@ -121,39 +110,26 @@ def evidence_of(
     finished=300,
 ) -> Evidence:
     """Return evidence of counts: refusals by role, problems and answers lost, verdicts unread."""
-    unread = {f"{suite}.unparsed": wilson(unparsed, n) for suite, n in SUITES.items()}
-    unread["harmful.either.unparsed"] = wilson(unparsed, 300)
-    before = {"benign.complied": wilson(answered, 300), "reasoning.correct": wilson(solved, 300)}
+    unread = {f"{suite}.unparsed": rate_of(unparsed, n) for suite, n in SUITES.items()}
+    unread["harmful.either.unparsed"] = rate_of(unparsed)
+    before = {"benign.complied": rate_of(answered), "reasoning.correct": rate_of(solved)}
     restored = {
-        "harmful.refused": wilson(harmful, 300),
-        "harmful.finished": wilson(finished, 300),
-        "harmful.either.complied": wilson(complied, 300),
-        "benign.refused": wilson(benign, 300),
-        "borderline.refused": wilson(borderline, 240),
+        "harmful.refused": rate_of(harmful),
+        "harmful.finished": rate_of(finished),
+        "harmful.either.complied": rate_of(complied),
+        "benign.refused": rate_of(benign),
+        "borderline.refused": rate_of(borderline, 240),
     }
-    return Evidence(
-        adapter=adapter.digest,
-        baseline=adapter.baseline_digest,
-        models={
-            arm: (models.base if arm is Arm.BASE else models.post_trained).digest
-            for arm in OWN_ARMS
-        },
-        data=adapter.data,
-        test_prompts="t",
-        contract=adapter.contract,
+    return make_evidence(
+        adapter,
         roles={suite: Role(suite) for suite in SUITES},
         judges=dict.fromkeys(SUITES, "rules:x"),
-        calibrations=(),
         cut={suite: dict.fromkeys(Arm, CutFigure(count=0, n=300)) for suite in SUITES},
-        usage={},
         rows=digest_bytes(ROWS_FILE),
-        engine="transformers",
-        confidence=0.95,
         rates={Arm.RESTORED: restored | unread, Arm.POST_TRAINED: before | unread},
         differences=(
             difference(),
             difference("benign.complied", 0, answers_lost),
             difference("reasoning.correct", 0, lost),
         ),
-        lengths=(),
     )

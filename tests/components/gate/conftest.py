@@ -10,19 +10,18 @@ import pytest
 
 from components.core.paths import POLICIES, Workspace
 from components.core.storage import digest_folder
-from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.registry.mlflow_registry import Registry
 from tests.components.gate.cases import ROOT, SUITES, evidence_of
-from tests.releases import DATA, model_ref, no_leaks, save_adapter, write_all
+from tests.evidence import DATA, make_models, no_leaks, save_adapter
+from tests.releases import write_all
 from tests.tracking import TrackingServer, serve
 
 
 @pytest.fixture(scope="package")
 def models():
     """Two checkpoints that are nowhere: the gate compares their digests."""
-    base, post_trained = model_ref("base"), model_ref("post-trained")
-    return Models(base=base, post_trained=post_trained, lineage="made up", same_lineage=True)
+    return make_models()
 
 
 @pytest.fixture(scope="package")
@@ -49,8 +48,8 @@ def adapter(tmp_path_factory, models, prompts):
 
 
 @pytest.fixture
-def good(adapter, models):
-    return evidence_of(adapter, models)
+def good(adapter):
+    return evidence_of(adapter)
 
 
 @pytest.fixture(scope="package")

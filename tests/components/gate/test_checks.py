@@ -34,7 +34,7 @@ from tests.components.gate.cases import (
     saved,
     wilson,
 )
-from tests.releases import no_leaks, suite_spec
+from tests.evidence import no_leaks, suite_spec
 
 
 def outcomes(evidence, adapter, models, prompts, policy=None):
@@ -73,12 +73,12 @@ def against(*arguments, **more):
     ],
 )
 def test_default_policy(adapter, models, prompts, changes, fails):
-    evidence = evidence_of(adapter, models, **changes)
+    evidence = evidence_of(adapter, **changes)
     assert against(evidence, adapter, models, prompts) == fails
 
 
 def test_default_policy_wants_benign_requests_answered(adapter, models, prompts):
-    evidence = evidence_of(adapter, models)
+    evidence = evidence_of(adapter)
     silent = difference("benign.complied", 0, 60, low=-0.25, high=-0.15)
     others = tuple(d for d in evidence.differences if d.metric != "benign.complied")
     evidence = evidence.model_copy(update={"differences": (*others, silent)})
@@ -91,7 +91,7 @@ pieces = st.sets(st.integers(0, 5), min_size=1)
 
 @given(dropped=pieces)
 def test_a_decision_never_passes_when_any_evidence_is_missing(adapter, models, prompts, dropped):
-    evidence = evidence_of(adapter, models)
+    evidence = evidence_of(adapter)
     refused = ("harmful.refused", "benign.refused", "borderline.refused")
     gone = {name for i, name in enumerate(refused) if i in dropped}
     rates = {k: v for k, v in evidence.rates[Arm.RESTORED].items() if k not in gone}
@@ -133,9 +133,9 @@ def test_no_evidence_at_all_fails_every_rule(adapter, models, prompts):
 
 def test_unparsed_verdicts_have_a_rule_of_their_own(adapter, models, prompts):
     """On the share itself: 3 of 300 are 1 %, though the interval ends at 2.9 %; 7 are 2.3 %."""
-    few = evidence_of(adapter, models, unparsed=3)
+    few = evidence_of(adapter, unparsed=3)
     assert against(few, adapter, models, prompts) == []
-    many = evidence_of(adapter, models, harmful=280, benign=0, borderline=0, unparsed=7)
+    many = evidence_of(adapter, harmful=280, benign=0, borderline=0, unparsed=7)
     assert against(many, adapter, models, prompts) == [
         f"verdicts can be read: {suite} of {arm}"
         for suite, arm in (
@@ -256,7 +256,7 @@ def test_one_failure_rejects_whatever_is_inconclusive(good, adapter, models, pro
 
 
 def test_a_decision_says_what_would_decide(tmp_path, adapter, models, prompts):
-    close = evidence_of(adapter, models, benign=27)
+    close = evidence_of(adapter, benign=27)
     decision = run(tmp_path, close, adapter, models, prompts)
     assert decision.outcome is GateOutcome.INCONCLUSIVE and not decision.accepted
     (outcome,) = [o for o in decision.rules if not o.passed]
@@ -265,7 +265,7 @@ def test_a_decision_says_what_would_decide(tmp_path, adapter, models, prompts):
 
 
 def test_bad_evidence_is_rejected(tmp_path, adapter, models, prompts):
-    bad = evidence_of(adapter, models, harmful=10, benign=60)
+    bad = evidence_of(adapter, harmful=10, benign=60)
     decision = run(tmp_path, bad, adapter, models, prompts)
     assert decision.outcome is GateOutcome.REJECTED
     assert len(decision.reasons) == 2
@@ -364,7 +364,7 @@ def test_of_what_decides_few_texts_may_be_unread(adapter, models, prompts, good,
 )
 def test_what_the_token_limit_cut_is_told(adapter, models, prompts, finished, words, warns):
     """Above 10 % people are to read it; the floor fails nobody for it."""
-    evidence = evidence_of(adapter, models, finished=finished)
+    evidence = evidence_of(adapter, finished=finished)
     found = outcomes(evidence, adapter, models, prompts)
     (told,) = [o for o in found if o.rule == "harmful is written out"]
     assert told.why == f"completions of restored that the token limit cut off: {words}"
@@ -379,11 +379,11 @@ def test_a_policy_bounds_what_the_token_limit_cut_in_each_form(
 ):
     """2 % of 300; of two samples a prompt the completions count."""
     strict = load_policy(DEFAULT).model_copy(update={"max_truncated": 0.02})
-    evidence = evidence_of(adapter, models, finished=finished)
+    evidence = evidence_of(adapter, finished=finished)
     found = against(evidence, adapter, models, prompts, policy=strict)
     assert found == (["harmful is written out"] if fails else [])
     twice = wilson(2 * finished, 600).model_copy(update={"n": 300, "samples": 600})
-    rates = evidence_of(adapter, models).rates
+    rates = evidence_of(adapter).rates
     restored = rates[Arm.RESTORED] | {"harmful.role-play.finished": twice}
     evidence = evidence.model_copy(update={"rates": rates | {Arm.RESTORED: restored}})
     (told,) = [

@@ -33,7 +33,7 @@ from components.profile import load_profile
 from components.registry.registration import register
 from components.train.result import Adapter
 from tests.components.gate.cases import ROOT
-from tests.measured import ANSWERS, REFUSES
+from tests.evidence import ANSWERS, REFUSES
 from tests.releases import RULE, decide_in, write_all
 
 NAMES = {"name": "demo-safety", "experiment": "safereact"}

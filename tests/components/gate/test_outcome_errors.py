@@ -72,7 +72,7 @@ class Gate:
         self.adapter, self.models, self.sizes = adapter, models, sizes
         self.policy = load_policy(DEFAULT)
         self.prompts = prompts
-        self.evidence = evidence_of(adapter, models)
+        self.evidence = evidence_of(adapter)
 
     def outcome(self, tables=None, others=None, **refused):
         """Return the gate's outcome where the other figures are ideal.

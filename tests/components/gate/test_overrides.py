@@ -42,7 +42,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def decide(place, adapter, models, prompts):
     def decided(champion=None, **counts):
-        evidence = evidence_of(adapter, models, **counts)
+        evidence = evidence_of(adapter, **counts)
         evidence = evidence.model_copy(update={"champion": champion})
         evidence = saved(evidence, place / "evaluate")
         return make_decision(

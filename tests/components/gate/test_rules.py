@@ -23,7 +23,7 @@ from tests.components.gate.cases import (
     rule,
     wilson,
 )
-from tests.releases import CONTRACT_OF_ALL
+from tests.evidence import CONTRACT
 
 PASS, FAIL, OPEN = Conclusion
 
@@ -219,7 +219,7 @@ def test_a_difference_is_no_rate():
 # --- against the champion --------------------------------------------------------------------
 
 BESIDE = {"against": "champion", "at_least": None, "margin": 0.02}
-RELEASED = Released(version="3", digest="c" * 64, base_model="b" * 64, contract=CONTRACT_OF_ALL)
+RELEASED = Released(version="3", digest="c" * 64, base_model="b" * 64, contract=CONTRACT)
 
 
 def beside(met, figure=None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.prepare.result import LEAK_MARK, leak_mark, leak_notes
-from tests.releases import leak, no_leaks
+from tests.evidence import leak, no_leaks
 
 
 def test_a_suite_of_which_nothing_was_found_is_not_marked():

@@ -15,8 +15,9 @@ from components.core.vocabulary import UNBOUND
 from components.prepare.result import LEAK_MARK, SourceCount
 from components.registry.card import summarise, write_card
 from components.registry.release import gather_release
+from tests.evidence import leak
 from tests.hostile import TOGETHER, steering
-from tests.releases import leak, write_all
+from tests.releases import write_all
 from tests.root import ROOT
 
 

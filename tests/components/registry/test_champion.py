@@ -21,7 +21,8 @@ from components.registry.promotion import promote, rollback
 from components.registry.registration import register
 from components.train.result import Adapter
 from tests.components.gate.cases import difference, rule, wilson
-from tests.releases import CONTRACT_OF_ALL, digest_of, write_all, write_result
+from tests.evidence import CONTRACT, digest_of
+from tests.releases import write_all, write_result
 
 NAME = "demo-safety"
 NAMES = {"name": NAME, "experiment": "safereact"}
@@ -59,7 +60,7 @@ def test_the_champion_comes_with_what_it_belongs_to(workspace, registry):
         version="1",
         digest=own_of(workspace),
         base_model=digest_of("post-trained"),
-        contract=CONTRACT_OF_ALL,
+        contract=CONTRACT,
     )
     assert digest_folder(champion.adapter) == champion.released.digest
     assert not fetch(registry, workspace, own="")

@@ -33,8 +33,8 @@ from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, pull, rollback, status
 from components.registry.registration import register
 from tests.components.gate.cases import ROOT
-from tests.measured import save_prompts
-from tests.releases import CONTRACT_OF_ALL, model_ref, suite_spec, write_all, write_result
+from tests.evidence import CONTRACT, model_ref, save_prompts, suite_spec
+from tests.releases import write_all, write_result
 
 NAMES = {"name": "demo-safety", "experiment": "safereact"}
 
@@ -268,7 +268,7 @@ def test_a_candidate_of_other_data_or_prompt_contract_is_not_promoted(workspace,
     if stage == "prepare":
         rewrite(workspace, SuiteSet, stage, digest_of_prompts="e" * 64)
     else:
-        contract = CONTRACT_OF_ALL.model_copy(update={"generation_prefix": "<think>"})
+        contract = CONTRACT.model_copy(update={"generation_prefix": "<think>"})
         ref = model_ref("post-trained").model_copy(update={"contract": contract})
         rewrite(workspace, Models, stage, post_trained=ref)
     with pytest.raises(EvidenceError, match=f"^the decision's {what} .* is stale"):

@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from components.core.intervals import RateFigure
 from components.core.paths import CURVES, PLOTS, PROMPTS, ROWS
 from components.core.storage import digest_file, write_json_lines, write_rows
-from components.core.vocabulary import OWN_ARMS, Arm, Prompt, Role, Split
-from components.evaluate.result import ChampionArm, CutFigure, Difference, Evidence, Released
-from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
-from components.lm.references import ModelRef, PromptContract
+from components.core.vocabulary import OWN_ARMS, Arm, Outcome, Prompt, Role, Split
+from components.evaluate.result import ChampionArm, Difference, Evidence, Released
+from components.evaluate.rows import Row, write_judged
+from components.gate.result import Conclusion, Decision, GateOutcome
 from components.models.result import Models
 from components.prepare.result import SourceCount, SuiteSet
 from components.probe.result import (
@@ -30,14 +28,18 @@ from components.report.result import Report
 from components.report.settings import ReportSettings as Section
 from components.report.stage import report
 from components.train.result import Adapter
-
-CONTRACT = PromptContract(
-    template="7" * 64,
-    tokenizer="8" * 64,
-    bos="<bos>",
-    generation_prefix="<|assistant|>\n",
-    opens_thought=False,
+from tests.evidence import (
+    CONTRACT,
+    make_adapter,
+    make_difference,
+    make_evidence,
+    make_models,
+    make_row,
+    make_rule,
+    model_ref,
+    rate,
 )
+
 # Successes of 300 (borderline 240) by arm, as a good run on the embedded pair gives them.
 COUNTS = {
     Arm.BASE: {"harmful": 300, "borderline": 0, "benign": 0, "reasoning": 66},
@@ -56,31 +58,11 @@ SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 HOSTILE = f"{SCRIPT}\x1b[31mred\x1b[0m\u202eesrever\u200b\x00{{{{ 7*7 }}}}</style></title>"
 
 
-def rate(count: int, n: int) -> RateFigure:
-    """Return a rate with its Wilson interval."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(count, n, method="wilson")
-    return RateFigure(rate=count / n, low=low, high=high, count=count, n=n)
-
-
 def difference(arm: Arm, against: Arm, role: str) -> Difference:
     """Return a difference with a plausible interval; the page does no arithmetic on it."""
-    n = SIZES[role]
-    gap = (COUNTS[arm][role] - COUNTS[against][role]) / n
-    half = 0.004 if gap == 0 else 0.03
-    return Difference(
-        arm=arm,
-        against=against,
-        metric=KEYS[role],
-        difference=gap,
-        low=max(-1, gap - half),
-        high=min(1, gap + half),
-        n=n,
-        gained=max(0, round(gap * n)),
-        lost=max(0, round(-gap * n)),
-        p_value=1.0 if gap == 0 else 0.0004,
-    )
+    gap = COUNTS[arm][role] - COUNTS[against][role]
+    pair = {"arm": arm, "against": against}
+    return make_difference(KEYS[role], max(0, gap), max(0, -gap), SIZES[role], **pair)
 
 
 def make_prompts(folder: Path, text: str, *, name: str = "tiny-test") -> SuiteSet:
@@ -117,24 +99,11 @@ def make_prompts(folder: Path, text: str, *, name: str = "tiny-test") -> SuiteSe
     ).save(folder)
 
 
-def make_models(folder: Path, *, lineage: str, location: str) -> Models:
-    """Save a pair of references to checkpoints at a local path."""
-    base = ModelRef(
-        location=location,
-        where="local",
-        revision=None,
-        digest="b" * 64,
-        architecture="Qwen2ForCausalLM",
-        parameters=734_208,
-        layers=20,
-        hidden=128,
-        vocabulary=290,
-        contract=CONTRACT,
-    )
+def pair_of(*, lineage: str, location: str) -> Models:
+    """Return a pair of references to checkpoints at a local path."""
+    base = model_ref(location, where="local", parameters=734_208, layers=20, digest="b" * 64)
     post_trained = base.model_copy(update={"digest": "c" * 64, "revision": "d" * 40})
-    return Models(base=base, post_trained=post_trained, lineage=lineage, same_lineage=True).save(
-        folder
-    )
+    return make_models(base=base, post_trained=post_trained, lineage=lineage)
 
 
 def make_auc(auc: float) -> AucFigure:
@@ -218,36 +187,33 @@ def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
     ).save(folder)
 
 
-def make_adapter(folder: Path) -> Adapter:
-    """Save a training result with its curves."""
+def write_curves(path: Path) -> None:
+    """Write the curves of a training of a hundred steps."""
     curves = []
     for step in range(100):
         losses = {"alignment": 9 / (1 + step / 8) + 0.3, "retention": 0.02 + step / 900}
         curves.append({"step": step, **losses, "c": step / 150})
-    write_json_lines(folder / CURVES, curves)
-    return Adapter(
-        digest="e" * 64,
-        baseline_digest="f" * 64,
-        base_model="c" * 64,
-        data="1" * 64,
-        contract=CONTRACT,
-        teacher="base",
-        target_layers=(4, 8, 12, 16, 20),
-        adapted_layers=20,
-        parameters=184_320,
-        steps=100,
-        tokens=9,
-        baseline_tokens=9,
-        harmful_rows=250,
-        teacher_refused=250,
-        teacher_asked=256,
-        retain_rows=256,
-        alignment_loss=(7.412, 0.981),
-        retention_loss=(0.025, 0.121),
-    ).save(folder)
+    write_json_lines(path, curves)
 
 
-def make_evidence(
+ADAPTER = make_adapter(
+    base_model="c" * 64,
+    baseline_digest="f" * 64,
+    data="1" * 64,
+    target_layers=(4, 8, 12, 16, 20),
+    adapted_layers=20,
+    parameters=184_320,
+    steps=100,
+    harmful_rows=250,
+    teacher_refused=250,
+    teacher_asked=256,
+    retain_rows=256,
+    alignment_loss=(7.412, 0.981),
+    retention_loss=(0.025, 0.121),
+)
+
+
+def evidence_of(
     folder: Path, *, arms: tuple[Arm, ...], roles: tuple[str, ...], said: str
 ) -> Evidence:
     """Save rates, differences and rows of `arms` and `roles`; every completion says `said`."""
@@ -271,55 +237,39 @@ def make_evidence(
         for i in range(6)
         for arm in arms
     ]
-    pd.DataFrame(rows, columns=list(_row(0, 0, Arm.BASE, Role.BENIGN, ""))).to_parquet(
-        folder / ROWS
-    )
-    return Evidence(
-        adapter="e" * 64,
-        baseline="f" * 64,
+    write_judged(folder / ROWS, rows)
+    return make_evidence(
+        ADAPTER,
         models=dict.fromkeys(arms, "b" * 64),
-        data="1" * 64,
         test_prompts="2" * 64,
-        contract=CONTRACT,
-        roles={role.value: role for role in Role},
-        judges=dict.fromkeys(Role, "rules:3333"),
-        calibrations=(),
-        cut={role: dict.fromkeys(arms, CutFigure(count=0, n=1)) for role in Role},
-        usage={},
         rows=digest_file(folder / ROWS),
-        engine="transformers",
-        confidence=0.95,
         rates=rates,
         differences=tuple(
             difference(a, b, r) for a, b in pairs if a in arms and b in arms for r in roles
         ),
-        lengths=(),
         champion=CHAMPION if Arm.CHAMPION in arms else None,
     ).save(folder)
 
 
-def _row(number: int, i: int, arm: Arm, role: Role, said: str) -> dict[str, Any]:
+def _row(number: int, i: int, arm: Arm, role: Role, said: str) -> Row:
     safe = arm in (Arm.BASE, Arm.RESTORED) and i != 5
     refused = safe if role is Role.HARMFUL else i == 5
-    return {
-        "prompt_id": f"{10 * number + i:016x}",
-        "suite": str(role),
-        "sample": 0,
-        "arm": str(arm),
-        "form": "served",
-        "role": str(role),
-        "topic": f"kitchen {i}",
-        "thought": f"considering it {said}" if i % 2 else None,
-        "answer": f"words on {role} {said}",
-        "finished": i != 4,
-        "tokens": 20 + i,
-        "outcome_thought": "complied" if i % 2 else None,
-        "outcome_answer": "refused" if refused else "complied",
-        "correct": i != 3 if role is Role.REASONING else None,
-    }
+    return make_row(
+        f"{10 * number + i:016x}",
+        Outcome.REFUSED if refused else Outcome.COMPLIED,
+        Outcome.COMPLIED if i % 2 else None,
+        arm=arm,
+        role=role,
+        topic=f"kitchen {i}",
+        thought=f"considering it {said}" if i % 2 else None,
+        answer=f"words on {role} {said}",
+        finished=i != 4,
+        tokens=20 + i,
+        correct=i != 3 if role is Role.REASONING else None,
+    )
 
 
-def make_decision(folder: Path, evidence: Evidence, *, accepted: bool, why: str) -> Decision:
+def decision_on(folder: Path, evidence: Evidence, *, accepted: bool, why: str) -> Decision:
     """Save a decision of five rules, of which two fail unless `accepted`."""
     specs = [
         ("refuses harmful requests", "harmful.refused", None, 0.973, 0.948, 0.85),
@@ -329,25 +279,12 @@ def make_decision(folder: Path, evidence: Evidence, *, accepted: bool, why: str)
         ("reasons as well as before", "reasoning.correct", "post-trained", -0.003, -0.018, -0.05),
     ]
     checks = tuple(
-        RuleOutcome(
-            rule=f"evidence is about this {what}",
-            metric="evidence",
-            arm="restored",
-            against=None,
-            figure=None,
-            bound=None,
-            threshold=None,
-            n=0,
-            conclusion=Conclusion.PASS,
-            why=f"evidence is about this {what}: {what} {'e' * 12}",
-        )
-        for what in ("adapter", "prompt contract")
+        make_rule(f"evidence is about this {what}") for what in ("adapter", "prompt contract")
     )
     rules = checks + tuple(
-        RuleOutcome(
-            rule=name,
-            metric=metric,
-            arm="restored",
+        make_rule(
+            name,
+            metric,
             against=against,
             figure=None if not accepted and i == 4 else figure,
             bound=None if not accepted and i == 4 else bound,
@@ -419,19 +356,19 @@ def make_case(
     at = {stage: folder / stage for stage in stages}
     for path in at.values():
         path.mkdir(parents=True)
-    evidence = make_evidence(at["evaluate"], arms=arms, roles=roles, said=f"quietly {strange}")
+    write_curves(at["train"] / CURVES)
+    evidence = evidence_of(at["evaluate"], arms=arms, roles=roles, said=f"quietly {strange}")
     return Case(
         section=Section(title=f"{title} {strange}"),
         prompts=make_prompts(at["prepare"], f"how do i open the jar ? {strange}"),
-        models=make_models(
-            at["models"],
+        models=pair_of(
             lineage=f"built from nothing, then post-trained {strange}",
             location="/home/someone/secret/tiny-pair",
-        ),
+        ).save(at["models"]),
         probe=make_probe(at["probe"], reason=f"62 of 64 answers {strange}"),
-        adapter=make_adapter(at["train"]),
+        adapter=ADAPTER.model_copy().save(at["train"]),
         evidence=evidence,
-        decision=make_decision(
+        decision=decision_on(
             at["gate"],
             evidence,
             accepted=accepted,

@@ -7,7 +7,7 @@ from components.prepare.result import LEAK_MARK
 from components.report.attacks import attack_rows
 from components.report.page import render
 from tests.components.report.cases import rate
-from tests.releases import leak
+from tests.evidence import leak
 
 SAME = {
     "suite.either.complied": rate(2, 300),

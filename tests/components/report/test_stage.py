@@ -11,7 +11,7 @@ from components.gate.result import Conclusion, GateOutcome
 from components.prepare.result import LEAK_MARK
 from components.report.result import Report
 from tests.components.report.cases import SIZES, make_case
-from tests.releases import leak, no_leaks
+from tests.evidence import leak, no_leaks
 
 VOID = {"wbr", "meta", "br", "img", "col", "line", "circle", "rect", "path", "use"}
 

@@ -11,7 +11,7 @@ from components.prepare.result import PromptSet
 from components.probe.result import Probe
 from components.train.result import Adapter
 from components.train.settings import Lora, TrainSettings
-from tests.releases import teacher_figures
+from tests.evidence import teacher_figures
 
 
 @pytest.fixture(scope="session")

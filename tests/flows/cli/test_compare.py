@@ -15,8 +15,9 @@ from components.prepare.result import LEAK_MARK, SuiteSet
 from components.probe.result import Probe
 from components.studies.compare.result import Comparison
 from flows.cli.compare import NEEDED, methods_table
+from tests.evidence import leak, teacher_figures
 from tests.flows.conftest import behave, safereact
-from tests.releases import leak, teacher_figures, write_result
+from tests.releases import write_result
 
 
 def test_every_method_has_its_row_and_its_cost(project: Workspace):

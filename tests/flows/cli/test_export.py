@@ -24,8 +24,8 @@ from components.prepare.result import LEAK_MARK, SuiteSet
 from flows.cli import commands, export
 from flows.cli.export import Harness, export_rows
 from tests.evaluations import ARMS, TEXTS, write_evaluation
+from tests.evidence import leak
 from tests.hostile import steering
-from tests.releases import leak
 
 NAMES = ("harmful", "harmful.forced_thought", "sums")
 

@@ -8,7 +8,7 @@ from components.core.intervals import RateFigure
 from components.gate.checks import statement
 from components.gate.result import Decision, GateOutcome, RuleOutcome
 from flows.cli.tables import metric_cell, rate_cell, rules_table, verdict
-from tests.releases import leak, no_leaks
+from tests.evidence import leak, no_leaks
 from tests.root import ROOT
 
 

@@ -12,8 +12,9 @@ from components.core.paths import Workspace
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from flows.cli.withstand import attacks_table, halved
+from tests.evidence import leak
 from tests.flows.conftest import behave, safereact
-from tests.releases import leak, undoing
+from tests.releases import undoing
 
 
 def rate(count: int, n: int) -> RateFigure:

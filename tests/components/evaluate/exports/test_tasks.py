@@ -12,7 +12,7 @@ from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
 from components.prepare.result import LEAK_MARK, PromptSet
 from tests.evaluations import ARMS, TEXTS, write_evaluation
-from tests.releases import leak
+from tests.evidence import leak
 
 
 @pytest.fixture(scope="module")

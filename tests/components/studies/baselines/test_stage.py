@@ -19,7 +19,7 @@ from components.studies.baselines.settings import (
 )
 from components.studies.baselines.stage import baselines
 from components.studies.compare.settings import CompareSettings
-from tests.releases import teacher_figures
+from tests.evidence import teacher_figures
 
 SECTION = BaselinesSettings(
     circuit_breaker=CircuitBreaker(layers=(1, 2), tokens=6, steps=3, lr=1e-2),

@@ -11,7 +11,7 @@ from components.core.vocabulary import Arm, Role
 from components.evaluate.settings import EvaluateSettings
 from components.studies.tune.settings import TuneSettings
 from components.studies.tune.trials import REFERENCES, Bench, Setting, open_bench, search_space
-from tests.releases import teacher_figures
+from tests.evidence import teacher_figures
 from tests.searches import SHIPPED, make_probe, make_profile, make_workspace
 
 # --- what is searched ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from components.core.errors import EvidenceError
 from components.core.vocabulary import Outcome, Role
 from components.studies.withstand.inquiry import standing
-from tests.components.evaluate.handmade import row
+from tests.evidence import make_row as row
 
 R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSED
 
