@@ -1,8 +1,8 @@
 """`python -m components STAGE --profile NAME`: the front door for DVC.
 
 Below `dvc repro` the profile is the one of the DVC stage `STAGE@NAME`: `dvc.yaml` puts no name from
-`params.yaml` into a command, since a shell would read it. `python -m components code` writes the
-fingerprints of the stages' code.
+`params.yaml` into a command, since a shell would read it. `python -m components inputs` writes what
+all stages depend on.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from components.core.environment import settle_environment
 from components.core.errors import ConfigError, SafeReActError
 from components.core.launcher import is_first
 from components.core.paths import (
-    CODE,
     DVC_STAGE,
-    Workspace,
+    INPUTS,
     find_root,
     open_workspace,
-    read_lists,
 )
 from components.core.storage import keep_private
 from components.core.untrusted_text import Formatter
+from components.inputs import check_code, load_settings, write_inputs
 from components.profile import load_profile
+from components.stages import run_process, run_stage
 from components.undeclared_inputs import refuse_unwatched
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; return 0, or the error's exit code after one message on stderr."""
     parser = argparse.ArgumentParser(prog="python -m components")
-    parser.add_argument("stage", choices=(CODE, *TABLE))
+    parser.add_argument("stage", choices=(INPUTS, *TABLE))
     parser.add_argument("--profile", help="name of a file in profiles/; else that of DVC's stage")
     # How `SAFEREACT_LAUNCHER` starts the processes of a stage.
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     settle_environment()
     os.umask(0o077)  # completions are nobody else's to read
     try:
-        if options.stage == CODE:
-            _fingerprint()
+        if options.stage == INPUTS:
+            write_inputs(find_root())
         else:
             _run(options.stage, options.profile or _profile_of_dvc(options.stage), options.into)
     except SafeReActError as error:
@@ -68,30 +68,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _fingerprint() -> None:
-    """Write the fingerprints of the stages' code. DVC runs this before any stage, so the names in
-    `params.yaml`, of which it makes paths, are checked here."""
-    from components.stages import write_fingerprints
-
-    root = find_root()
-    read_lists(Workspace(root, "").parameters)
-    write_fingerprints(root)
-
-
 def _run(stage: str, name: str, into: Path | None) -> None:
     workspace = open_workspace(name)
     for folder in workspace.private:
         keep_private(folder)
-    profile = load_profile(workspace.profile_file)
-    from components.stages import check_code, run_process, run_stage
-
-    if into:
-        run_process(stage, profile, workspace, into)
-        return
     if DVC_STAGE in os.environ:
         check_code(stage, workspace)
-    refuse_unwatched(profile, workspace)
-    run_stage(stage, profile, workspace)
+        profile = load_settings(workspace)
+    else:
+        profile = load_profile(workspace.profile_file)
+    if into:
+        run_process(stage, profile, workspace, into)
+    else:
+        refuse_unwatched(profile, workspace)
+        run_stage(stage, profile, workspace)
 
 
 def _profile_of_dvc(stage: str) -> str:

@@ -20,10 +20,9 @@ from typing import Any
 
 from components.core.paths import (
     CALIBRATION,
-    CHAMPIONS,
-    CODE,
     EMBEDDED,
-    FINGERPRINTS,
+    INPUTS,
+    INPUTS_FOLDER,
     LISTED,
     OVERRIDES,
     POLICIES,
@@ -171,10 +170,10 @@ HEAD = """\
 # Written by `python -m components.chain` from the table in components/chain.py; do not edit.
 #
 # `dvc repro` runs what is stale; the Prefect flow runs the same stages through the same cache. The
-# stage `code` runs first: it writes the fingerprint of each stage's code, so that a change of a
-# comment makes nothing else stale. No command holds a name from params.yaml, since a shell would
-# read it: DVC tells the stage whose it is. Stages that train depend on the two files of prepared
-# prompts that named suites do not change.
+# stage `inputs` runs first: it writes the fingerprint of each stage's code and the settings of each
+# profile with what it extends, so that a comment makes nothing else stale. No command holds a name
+# from params.yaml, since a shell would read it: DVC tells the stage whose it is. Stages that train
+# depend on the two files of prepared prompts that named suites do not change.
 """
 
 
@@ -184,14 +183,18 @@ def dvc_file() -> str:
 
     yaml, stream = YAML(), StringIO()
     yaml.indent(mapping=2, sequence=4, offset=2)
-    code = {
-        "cmd": f"python -m components {CODE}",
+    first = {
+        "cmd": f"python -m components {INPUTS}",
         "params": list(LISTS),
-        "deps": ["components"],
-        "outs": [FINGERPRINTS],
+        "deps": ["components", "profiles"],
+        "outs": [INPUTS_FOLDER],
     }
-    yaml.dump({"stages": {CODE: code, **{row.name: _dvc(row) for row in TABLE.values()}}}, stream)
+    stages = {INPUTS: first, **{stage.name: _dvc(stage) for stage in TABLE.values()}}
+    yaml.dump({"stages": stages}, stream)
     return HEAD + stream.getvalue()
+
+
+_EACH = Workspace(Path(), "${key}")
 
 
 def _dvc(stage: Stage) -> dict[str, Any]:
@@ -200,7 +203,7 @@ def _dvc(stage: Stage) -> dict[str, Any]:
         "foreach": f"${{{stage.listed}}}",
         "do": {
             "cmd": f"python -m components {stage.name}",
-            "params": [{"profiles/${key}.yaml": sections}],
+            "params": [{_EACH.settings.as_posix(): sections}],
             "deps": [fingerprint_file(Path(), stage.name).as_posix(), *_inputs(stage)],
             "outs": [_folder(stage.name)],
         },
@@ -210,7 +213,7 @@ def _dvc(stage: Stage) -> dict[str, Any]:
 def _inputs(stage: Stage) -> Iterator[str]:
     yield from stage.inputs
     if stage.champion:
-        yield f"{CHAMPIONS}/${{key}}"
+        yield _EACH.champion.as_posix()
     for name in stage.upstream:
         folder, file = _folder(name), TABLE[name].result_class.FILE
         if name == "prepare" and not stage.suites:
@@ -220,7 +223,7 @@ def _inputs(stage: Stage) -> Iterator[str]:
 
 
 def _folder(stage: str) -> str:
-    return Workspace(Path(), "${key}").stage(stage).as_posix()
+    return _EACH.stage(stage).as_posix()
 
 
 if __name__ == "__main__":

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from components.chain import TABLE, Stage, load_result
-from components.core.errors import StageError
-from components.core.fingerprints import ROOT, Code
 from components.core.launcher import launch, named_launcher, reported
-from components.core.paths import Workspace, fingerprint_file
+from components.core.paths import Workspace
 from components.core.result import Result
 from components.core.run_record import run_record
 from components.core.section import Section
-from components.core.storage import atomic_folder, digest_bytes, resumable_folder, write_text
+from components.core.storage import atomic_folder, digest_bytes, resumable_folder
 from components.evaluate.result import Champion
+from components.inputs import code_of
 from components.prepare.result import SuiteSet
 from components.profile import Profile
 
@@ -85,36 +84,3 @@ def dependencies(
         code,
     ]
     return digest_bytes("\n".join(parts).encode())
-
-
-def code_of(stage: Stage, code: Code | None = None) -> str:
-    """Return the fingerprint of all code that decides what a stage writes: the import closure of
-    what DVC calls, of the stage's function and of the results that it takes and returns. Of the
-    table it is the stage's own row."""
-    modules = modules_of(stage)
-    return (code or Code()).fingerprint(*modules, apart=(Stage.__module__,), also=repr(stage))
-
-
-def modules_of(stage: Stage) -> tuple[str, ...]:
-    """Return the modules whose imports are the code of a stage."""
-    results = (f"{TABLE[name].package}.result" for name in (stage.name, *stage.upstream))
-    return (f"{__package__}.__main__", stage.module, *results)
-
-
-def write_fingerprints(root: Path) -> None:
-    """Write the fingerprint of every stage's code, on which DVC lets the stage depend."""
-    code = Code(root)
-    for stage in TABLE.values():
-        write_text(fingerprint_file(root, stage.name), code_of(stage, code) + "\n")
-
-
-def check_code(name: str, workspace: Workspace) -> None:
-    """Raise `StageError` unless the code that runs is the one whose fingerprint DVC keeps with the
-    result: it may have been changed since, or come from another checkout."""
-    file = fingerprint_file(workspace.root, name)
-    if not file.is_file() or file.read_text(encoding="utf-8").strip() != code_of(TABLE[name]):
-        raise StageError(
-            f"{file.relative_to(workspace.root)} is not the fingerprint of the code that runs, "
-            f"which lies in {ROOT}: either it was changed meanwhile, or it is not the code of "
-            f"{workspace.root}. Start again there: the stages that are done are kept"
-        )

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from components.core.errors import ConfigError
+from components.core.storage import digest_bytes, digest_code
 
 T = TypeVar("T")
 

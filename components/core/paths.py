@@ -12,15 +12,15 @@ from components.core.errors import ConfigError
 
 PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
-# The DVC stage before them all, which writes the fingerprints of their code.
-CODE = "code"
+# The DVC stage before all others: the fingerprints of their code and the settings of the profiles.
+INPUTS = "inputs"
 LISTED = "profiles"  # where params.yaml lists the pairs that this repository keeps safe
 
 # What DVC tells the command of a stage: `stage@profile`.
 DVC_STAGE = "DVC_STAGE"
 
-# code; no profile can have that name
-FINGERPRINTS = "artifacts/.code"
+# no profile can have that name
+INPUTS_FOLDER = "artifacts/.inputs"
 # prepare
 PROMPTS = "prompts.parquet"
 QUARANTINE = "quarantine.parquet"
@@ -86,7 +86,12 @@ DECIDING = (
 
 def fingerprint_file(root: Path, stage: str) -> Path:
     """Return the file with the fingerprint of a stage's code."""
-    return root / FINGERPRINTS / stage
+    return root / INPUTS_FOLDER / "code" / stage
+
+
+def parts_file(root: Path) -> Path:
+    """Return the file that lists what other installed packages add."""
+    return root / INPUTS_FOLDER / "parts.json"
 
 
 def tuned_adapter(folder: Path, arm: str, steps: int) -> Path:
@@ -106,6 +111,11 @@ class Workspace:
     def profile_file(self) -> Path:
         """The profile's YAML file."""
         return self.root / "profiles" / f"{self.profile}.yaml"
+
+    @property
+    def settings(self) -> Path:
+        """The profile's settings with what it extends and the defaults, which DVC watches."""
+        return self.root / INPUTS_FOLDER / "settings" / f"{self.profile}.json"
 
     def stage(self, name: str) -> Path:
         """The folder that the stage `name` writes."""
