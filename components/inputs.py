@@ -7,14 +7,12 @@ runs a stage again exactly where its code or a value in its settings is another 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from components.chain import TABLE, Stage
 from components.core.errors import ConfigError, StageError
-from components.core.extensions import outside_parts
-from components.core.fingerprints import ROOT, Code
+from components.core.fingerprints import ROOT, Code, outside_parts
 from components.core.paths import Workspace, fingerprint_file, parts_file, read_lists
 from components.core.storage import read_json, write_json, write_text
 from components.profile import Profile, load_profile
@@ -26,12 +24,11 @@ _INVALID = "not valid"
 def write_inputs(root: Path) -> None:
     """Write what the DVC stage `inputs` writes; raises `ConfigError` for names in `params.yaml`
     that are no names of profiles, since DVC makes paths of them."""
-    names = {name for entries in read_lists(Workspace(root, "").parameters).values() for name in entries}
-    code = Code(root)
+    lists, code = read_lists(Workspace(root, "").parameters), Code(root)
     for stage in TABLE.values():
         write_text(fingerprint_file(root, stage.name), code_of(stage, code) + "\n")
     write_json(parts_file(root), outside_parts())
-    for name in names:
+    for name in {name for entries in lists.values() for name in entries}:
         workspace = Workspace(root, name)
         write_json(workspace.settings, settings_of(workspace))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
 
@@ -29,6 +31,9 @@ from components.train.settings import TrainSettings
 RegisteredName = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=250, pattern=r"^\w[\w .+-]*$")
 ]
+
+_EXTENDS = "extends"
+_BASE_NAME = re.compile(rf"(bases/)?{PROFILE_NAME.pattern}")
 
 
 class Registration(Section):
@@ -68,17 +73,65 @@ class Profile(Section):
 def load_profile(path: Path) -> Profile:
     """Return the profile in the YAML file `path`.
 
-    Raises `ConfigError` naming the file, the key, the value received and what is allowed.
+    What it `extends` comes first, see `read_profile`. Raises `ConfigError` naming the file, the
+    key, the value received and what is allowed.
     """
     if not PROFILE_NAME.fullmatch(path.stem):
         raise ConfigError(
             f"{str(path)!r}: a profile's name has small letters, digits, '.', '_' and '-' only, "
             "and begins with a letter or digit; rename the file"
         )
-    document = read_yaml(path)
+    document = read_profile(path)
     if "name" in document:
         raise ConfigError(f"{path}: key 'name' is not allowed; the file's name is the profile's")
     try:
         return Profile.model_validate({**document, "name": path.stem})
     except ValidationError as error:
         raise ConfigError(f"{path} is not a valid profile:\n{explain(error)}") from error
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """Return the keys of the profile in `path` with those of the files that it extends.
+
+    `extends: NAME` names the file NAME.yaml beside the profile, `extends: bases/NAME` one in the
+    folder bases/, which holds no profiles of their own. That file may extend another. Mappings are
+    merged key by key. A list or a single value replaces what it extends; so does a mapping of
+    another `kind`. Raises `ConfigError` for a name that is not allowed, a file that is missing, and
+    files that extend one another.
+    """
+    documents: dict[Path, dict[str, Any]] = {}
+    file: Path | None = path
+    while file:
+        documents[file] = read_yaml(file)
+        file = _extended(file, documents[file].pop(_EXTENDS, None), path.parent)
+        if file in documents:
+            circle = " extends ".join(str(place) for place in (*documents, file))
+            raise ConfigError(f"{circle}; leave `{_EXTENDS}` out of one of them")
+    merged: Any = {}
+    for document in reversed(documents.values()):
+        merged = _merged(merged, document)
+    return dict(merged)
+
+
+def _extended(file: Path, name: object, folder: Path) -> Path | None:
+    """Return the file that `file` names as the one that it extends."""
+    if name is None:
+        return None
+    if not isinstance(name, str) or not _BASE_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{file}: `{_EXTENDS}` is {name!r:.80}; give the name of a profile, or bases/NAME for "
+            f"a file in {folder / 'bases'}"
+        )
+    base = folder / f"{name}.yaml"
+    if not base.is_file():
+        raise ConfigError(f"{file}: `{_EXTENDS}: {name}` names {base}, which does not exist")
+    return base
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Return `own` with what it does not say of `base`, where both are mappings of one kind."""
+    if not isinstance(base, Mapping) or not isinstance(own, Mapping):
+        return own
+    if own.get("kind", base.get("kind")) != base.get("kind"):
+        return own
+    return {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}

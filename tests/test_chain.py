@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.chain import STAGES
-from components.core.paths import CODE, Workspace
+from components.core.paths import INPUTS, Workspace
 from components.core.storage import digest_folder, read_json
 from tests.chain import dvc, make_repository, run, safereact
 
@@ -82,7 +82,7 @@ COUNTED = {"evaluate", "gate"}
 
 def stale_by_code(root: Path) -> set[str]:
     """Return what DVC would run now that it knows the code."""
-    done = dvc(root, "repro", CODE)
+    done = dvc(root, "repro", INPUTS)
     assert done.returncode == 0, done.stdout + done.stderr
     return {name.partition("@")[0] for name in json.loads(dvc(root, "status", "--json").stdout)}
 
@@ -104,7 +104,7 @@ def test_code_makes_stale_what_it_decides(root, accepted, file, old, new, stages
     path.write_text(text.replace(old, new, 1))
     try:
         told = json.loads(dvc(root, "status", "--json").stdout)
-        assert set(told) == (set() if file.startswith("flows") else {CODE})
+        assert set(told) == (set() if file.startswith("flows") else {INPUTS})
         assert stale_by_code(root) == stages
     finally:
         path.write_text(text)
@@ -116,10 +116,12 @@ def test_a_stage_does_not_run_other_code_than_dvc_knows(root, accepted):
     before = outputs(root)
     path = root / "components/core/vocabulary.py"
     text = path.read_text()
-    path.write_text(f"{text}\nMORE = 1\n")  # after the stage `code` and before this one
+    path.write_text(f"{text}\nMORE = 1\n")  # after the stage `inputs` and before this one
     done = dvc(root, "repro", "--single-item", "--force", "gate@mini")
     path.write_text(text)
-    assert done.returncode != 0 and "artifacts/.code/gate is not the fingerprint" in done.stderr
+    assert (
+        done.returncode != 0 and "artifacts/.inputs/code/gate is not the fingerprint" in done.stderr
+    )
     assert dvc(root, "checkout").returncode == 0
     assert outputs(root) == before
 
@@ -196,7 +198,7 @@ def test_going_back_is_a_matter_of_the_cache(root, accepted):
     shutil.rmtree(root / "data" / "prepared")
     done = dvc(root, "repro", "report@mini")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("is cached - skipping run") == len(STAGES) + 1  # and `code`
+    assert done.stdout.count("is cached - skipping run") == len(STAGES) + 1  # and `inputs`
     assert not (root / "artifacts/mini/runs").exists()  # no stage ran
     again = safereact(root, "run", "--profile", "mini")
     assert "registered already: mini-safety version 1" in again.stdout, again.stderr

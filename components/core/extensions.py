@@ -1,7 +1,8 @@
 """Parts that others may add: judges, teachers, graders, training methods and attacks, by name.
 
 Ours register when their module is imported. Those of another installed package are found by its
-entry points, in the group `safereact.<kind>`, and are loaded when their name is asked for:
+entry points, in the group `safereact.<kind>`, and are loaded when their name is asked for. Their
+code counts to the fingerprint of every stage that uses parts of this kind (fingerprints.py):
 
     [project.entry-points."safereact.graders"]
     units = "my_package.graders"
@@ -11,12 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from components.core.errors import ConfigError
-from components.core.storage import digest_bytes, digest_code
 
 T = TypeVar("T")
 

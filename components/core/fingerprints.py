@@ -3,6 +3,9 @@
 Nothing is imported for it. A fingerprint changes with whatever the interpreter would do otherwise,
 and not with comments, docstrings, blanks or line breaks. It is the same under every Python: the
 syntax tree is written out here, since the form of `ast.dump` differs between versions.
+
+No import statement names the parts that another installed package adds (extensions.py). A module
+that makes `Extensions("graders")` has the code of all packages with graders in its fingerprint.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import resolve_name
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 from components.core.storage import digest_bytes, digest_file
 
 ROOT = Path(__file__).parents[2]
 _INIT = "__init__"
+_GROUP = "safereact."  # of entry points
 _NO_INPUT = re.compile(r"^\.|~$|\.pyc?$")  # modules themselves, and what editors and systems leave
 
 
@@ -29,6 +34,7 @@ class _Module:
 
     digest: str  # of its code, and of the files beside it, where it can read them
     names: frozenset[str]  # what it needs: its package, and what it imports, modules or not
+    kinds: frozenset[str]  # of the parts that others may add
 
 
 class Code:
@@ -63,10 +69,14 @@ class Code:
         return sorted(found)
 
     def fingerprint(self, *modules: str, apart: Collection[str] = (), also: str = "") -> str:
-        """Return the SHA-256 of the closure of `modules`, without `apart`, and of `also`."""
+        """Return the SHA-256 of the closure of `modules`, without `apart`, of the parts that other
+        packages add to it, and of `also`."""
         closure = self.closure(*modules, apart=apart)
-        code = [(name, module.digest) for name in closure if (module := self._module(name))]
-        return digest_bytes(json.dumps([also, code]).encode())
+        found = [(name, module) for name in closure if (module := self._module(name))]
+        kinds = frozenset[str]().union(*(module.kinds for _, module in found))
+        code = [(name, module.digest) for name, module in found]
+        outside = [part for part in outside_parts() if part[0] in kinds]
+        return digest_bytes(json.dumps([also, code, *outside]).encode())
 
     def _module(self, name: str) -> _Module | None:
         """Return the module or package of a name; None where it is none of ours."""
@@ -83,12 +93,26 @@ class Code:
 def _read(name: str, file: Path) -> _Module:
     parent = name.rpartition(".")[0]
     package = name if file.stem == _INIT else parent
-    digest, imported = _parsed(file.read_bytes(), package)
+    digest, imported, kinds = _parsed(file.read_bytes(), package)
     # Only a module that knows where it lies can read what lies beside it.
     beside = _beside(file.parent) if b"__file__" in file.read_bytes() else []
-    return _Module(
-        digest_bytes(json.dumps([digest, *beside]).encode()), imported | {parent or name}
-    )
+    whole = digest_bytes(json.dumps([digest, *beside]).encode())
+    return _Module(whole, imported | {parent or name}, kinds)
+
+
+def outside_parts() -> list[list[str]]:
+    """Return what other installed packages add: kind, name, module, package, version and digest of
+    the code of each part. Nothing of it is imported."""
+    groups = [group for group in entry_points().groups if group.startswith(_GROUP)]
+    return sorted(_outside_part(point) for g in groups for point in entry_points(group=g))
+
+
+def _outside_part(point: EntryPoint) -> list[str]:
+    spec = find_spec(point.module.partition(".")[0])
+    places = spec.submodule_search_locations or [spec.origin or ""] if spec else []
+    code = digest_code(*(Path(place) for place in places if place))
+    name, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
+    return [point.group.removeprefix(_GROUP), point.name, point.value, name, version, code]
 
 
 def digest_code(*places: Path) -> str:
@@ -119,12 +143,20 @@ def _holder(file: Path) -> Path:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(source: bytes, package: str) -> tuple[str, frozenset[str]]:
-    """Return the digest of a module's code, and the names that it imports, modules or parts of
-    them; relative ones are those of `package`."""
+def _parsed(source: bytes, package: str) -> tuple[str, frozenset[str], frozenset[str]]:
+    """Return the digest of a module's code, the names that it imports, modules or parts of them,
+    where relative ones are those of `package`, and the kinds of parts that it lets others add."""
     tree = ast.parse(source)
-    told = json.dumps(_plain(tree), separators=(",", ":"))
-    return digest_bytes(told.encode()), frozenset(_imported(tree, package))
+    written = json.dumps(_plain(tree), separators=(",", ":"))
+    kinds = frozenset(_kinds(tree)) if b"Extensions(" in source else frozenset()
+    return digest_bytes(written.encode()), frozenset(_imported(tree, package)), kinds
+
+
+def _kinds(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name("Extensions"), args=[ast.Constant(str(kind))]):
+                yield kind
 
 
 def _plain(node: object) -> object:

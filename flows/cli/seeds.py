@@ -90,7 +90,7 @@ def _experiment(workspace: Workspace, seed: int) -> str:
     if name in _dvc(workspace, "exp", "list", "--name-only").split():
         # A new run of old settings is restored from the cache, so nothing is lost.
         _dvc(workspace, "exp", "remove", name)
-    change = ["--set-param", f"{profile}:seed={seed}"]
+    change = ["--set-param", f"{profile}:++seed={seed}"]
     # A clone of the repository lacks what git does not track.
     for path in untracked(workspace.root, _inputs(workspace)):
         change += ["--copy-paths", path]

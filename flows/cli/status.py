@@ -22,7 +22,7 @@ from components.core.documents import read_yaml
 from components.core.errors import ConfigError, StageError
 from components.core.fingerprints import Code
 from components.core.paths import Workspace, fingerprint_file
-from components.stages import code_of
+from components.inputs import code_of, settings_of
 
 _GONE, _CHANGED = "its files are not here", "its files were changed"
 _TRIES, _PAUSE_SECONDS = 10, 0.2
@@ -101,6 +101,10 @@ def _reasons(
     now = f"{code_of(TABLE[stage], code)}\n".encode()
     if kept.get(file) != hashlib.md5(now, usedforsecurity=False).hexdigest():
         yield "code"
+    settings = workspace.settings.relative_to(workspace.root).as_posix()
+    recorded, own = entry.get("params", {}).get(settings, {}), settings_of(workspace)
+    if other := [key for key, value in recorded.items() if own.get(key) != value]:
+        yield f"profiles/{workspace.profile_file.name} ({', '.join(other)})"
     results = [workspace.stage(each) for each in TABLE]
     for change in changes:
         if not isinstance(change, dict):
@@ -108,7 +112,8 @@ def _reasons(
             continue
         for path, how in change.get("changed deps", {}).items():
             place = workspace.root / path
-            if path != file and not any(place.is_relative_to(result) for result in results):
+            known = path in (file, settings)
+            if not known and not any(place.is_relative_to(result) for result in results):
                 keys = f" ({', '.join(how)})" if isinstance(how, dict) else ""
                 yield f"{path}{keys}"
         for how in change.get("changed outs", {}).values():

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from components.chain import STAGES
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError
 from components.core.launcher import divides_model
@@ -97,18 +96,12 @@ def examine(workspace: Workspace) -> list[Finding]:
 
 
 def check_profile_file(profile: Profile, workspace: Workspace) -> Iterator[Finding]:
-    """Yield whether the profile has what DVC and the gate look for."""
-    written = read_yaml(workspace.profile_file)
-    lacking = [key for key in ("seed", *STAGES) if key not in written]
+    """Yield whether the profile's policy is there and fits it."""
     policy = workspace.root / POLICIES / f"{profile.gate.policy}.yaml"
-    if lacking:
-        remedy = f"write `{lacking[0]}: {'0' if lacking[0] == 'seed' else '{}'}` for defaults"
-        told = f"it lacks {', '.join(lacking)}, which DVC watches"
-        yield Finding("profile", State.MISSING, told, remedy)
     if not policy.is_file():
         told = f"there is no policy {profile.gate.policy!r}"
         yield Finding("profile", State.MISSING, told, f"write {POLICIES}/{policy.name}")
-    if not lacking and policy.is_file():
+    else:
         yield _check_policy(profile, policy)
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from components.chain import STAGES
 from components.core.disk import trouble_told
-from components.core.documents import read_yaml
 from components.core.errors import (
     BusyError,
     ConfigError,
@@ -25,10 +24,11 @@ from components.core.errors import (
     SafeReActError,
     StageError,
 )
-from components.core.paths import CODE, POLICIES, Workspace
+from components.core.paths import INPUTS, POLICIES, Workspace
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
 from components.gate.policy_files import check_fits, policy_file
+from components.inputs import parts_changed
 from components.profile import load_profile
 from components.undeclared_inputs import refuse_unwatched
 from flows.runner.champion import bring_champion, champion_told
@@ -69,12 +69,6 @@ def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
             "a shell or a scheduler"
         )
     profile = load_profile(workspace.profile_file)
-    document = read_yaml(workspace.profile_file)
-    if lacking := [key for key in ("seed", *stages) if key not in document]:
-        raise ConfigError(
-            f"{workspace.profile_file} lacks {', '.join(lacking)}, which DVC watches; write "
-            f"`{lacking[0]}: {'0' if lacking[0] == 'seed' else '{}'}` to take the defaults"
-        )
     listed = workspace.entry
     if listed is None:
         raise ConfigError(
@@ -99,16 +93,17 @@ def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[st
     them.
 
     A stage that is not among them is up to date only as long as none before it runs. The
-    fingerprints of the code are brought up to date first.
+    fingerprints of the code and the settings are brought up to date first.
     """
-    if CODE in (stale := _stale(workspace, stages)):
-        run_stage(CODE, workspace, partial(logger.debug, "[%s] %s", CODE))
+    force = parts_changed(workspace.root)
+    if INPUTS in (stale := _stale(workspace, stages)) or force:
+        run_stage(INPUTS, workspace, partial(logger.debug, "[%s] %s", INPUTS), force=force)
         stale = _stale(workspace, stages)
     return stale
 
 
 def _stale(workspace: Workspace, stages: Sequence[str]) -> set[str]:
-    targets = [CODE, *(f"{stage}@{workspace.profile}" for stage in stages)]
+    targets = [INPUTS, *(f"{stage}@{workspace.profile}" for stage in stages)]
     answer = ask_dvc(workspace, "status", "--json", *targets)
     if answer.returncode != 0:
         raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
@@ -154,8 +149,9 @@ def ask_dvc(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[st
     return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
 
 
-def run_stage(stage: str, workspace: Workspace, say: Say) -> None:
-    """Run `stage` through DVC, which skips it where nothing changed; `say` gets every line.
+def run_stage(stage: str, workspace: Workspace, say: Say, *, force: bool = False) -> None:
+    """Run `stage` through DVC, which skips it where nothing changed, unless it has to be forced;
+    `say` gets every line.
 
     The lines also go to the stage's log file. Raises `BusyError` where another DVC process works
     in this repository, and otherwise an error with the stage's own last message.
@@ -163,8 +159,8 @@ def run_stage(stage: str, workspace: Workspace, say: Say) -> None:
     log = workspace.log(stage)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(OWNER)
-    target = stage if stage == CODE else f"{stage}@{workspace.profile}"
-    command = ["repro", "--single-item", target]
+    target = stage if stage == INPUTS else f"{stage}@{workspace.profile}"
+    command = ["repro", "--single-item", *(["--force"] if force else []), target]
     lines: list[str] = []
     with log.open("w", encoding="utf-8") as file, _child(command, workspace.root) as child:
         for line in map(visible, child.stdout or ()):

@@ -127,3 +127,58 @@ def test_the_schema_lists_what_is_accepted_and_nothing_else(section: type[Sectio
         else:
             with pytest.raises(ValueError, match=member.value):
                 section.model_validate({key: [member.value]})
+
+
+BASE = """
+description: What several share.
+seed: 3
+prepare:
+  sources:
+    - {name: base, path: data/raw/base.jsonl, licence: MIT, role: harmful}
+models: {kind: checkpoints, base: a, post_trained: b}
+train: {lr: 1.0e-3, steps: 9, lora: {r: 8, alpha: 4}}
+registration: {name: base}
+"""
+
+
+def write_base(tmp_path: Path, text: str = BASE) -> None:
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases" / "all.yaml").write_text(text)
+
+
+def test_a_profile_has_what_it_extends_and_its_own_keys(tmp_path):
+    write_base(tmp_path)
+    own = write(
+        tmp_path,
+        "extends: bases/all\ntrain: {steps: 5, lora: {r: 2}}\nregistration: {name: mine}\n"
+        "prepare: {sources: [{name: own, path: data/raw/own.jsonl, licence: MIT}]}\n",
+    )
+    profile = load_profile(own)
+    assert (profile.name, profile.seed, profile.registration.name) == ("mine", 3, "mine")
+    assert (profile.train.lr, profile.train.steps) == (1e-3, 5)  # mappings are merged
+    assert (profile.train.lora.r, profile.train.lora.alpha) == (2, 4)
+    assert [source.name for source in profile.prepare.sources] == ["own"]  # lists replace
+    (tmp_path / "more.yaml").write_text("extends: mine\nmodels: {kind: tiny}\n")
+    more = load_profile(tmp_path / "more.yaml")  # a mapping of another kind replaces
+    assert (more.models.kind, more.train.steps, more.seed) == ("tiny", 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("own", "base", "told"),
+    [
+        ("extends: bases/all\n", "extends: mine\n", "extends"),
+        ("extends: mine\n", BASE, "leave `extends` out"),
+        ("extends: bases/none\n", BASE, r"none\.yaml, which does not exist"),
+        ("extends: ../all\n", BASE, r"'\.\./all'"),
+        ("extends: [bases/all]\n", BASE, "bases/all"),
+        ("extends: bases/all\n", "a: [1\n", r"all\.yaml.*not YAML"),
+        ("extends: bases/all\n", "a: &a [*a]\n", r"all\.yaml"),
+        ("extends: bases/all\n", "- a\n", r"all\.yaml must hold a mapping"),
+        ("extends: bases/all\n", BASE + "trian: {}\n", "trian: unknown key"),
+        ("extends: bases/all\n", BASE + "name: other\n", "'name' is not allowed"),
+    ],
+)
+def test_what_cannot_be_extended_is_one_clear_error(tmp_path, own, base, told):
+    write_base(tmp_path, base)
+    with pytest.raises(ConfigError, match=told):
+        load_profile(write(tmp_path, own))

@@ -22,7 +22,7 @@ WORK = r"""
 import os, subprocess, sys, time
 from pathlib import Path
 from components.chain import TABLE
-from components.stages import code_of
+from components.inputs import write_inputs
 from components.core.storage import atomic_folder, write_text
 from components.core.paths import Workspace, find_root, fingerprint_file
 from tests.releases import write_result
@@ -32,10 +32,10 @@ workspace = Workspace(find_root(), profile)
 behaviour = Path(f"behaviour/{stage}").read_text().strip()
 word, _, rest = behaviour.partition(" ")
 print(f"working on {stage}", flush=True)
-if stage == "code":
-    for name, row in TABLE.items():
-        own = behaviour if rest else code_of(row)
-        write_text(fingerprint_file(workspace.root, name), own + chr(10))
+if stage == "inputs":
+    write_inputs(workspace.root)
+    for name in TABLE if rest else ():
+        write_text(fingerprint_file(workspace.root, name), behaviour + chr(10))
     sys.exit()
 if word == "fail":
     print(f"{stage}: {rest}", file=sys.stderr)
@@ -71,14 +71,16 @@ if stage == "prepare":
 
 @pytest.fixture(scope="session")
 def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository before anything ran but `code`."""
+    """The repository before anything ran but `inputs`."""
     root = tmp_path_factory.mktemp("repository")
     graph = read_yaml(ROOT / "dvc.yaml")
     (root / "behaviour").mkdir()
     for name, stage in graph["stages"].items():
         (root / "behaviour" / name).write_text("do")
         body = stage.get("do", stage)
-        inputs = [d for d in body["deps"] if d.startswith(("data/", "artifacts/", "${"))]
+        inputs = [
+            d for d in body["deps"] if d.startswith(("data/", "artifacts/", "profiles", "${"))
+        ]
         body |= {"deps": [f"behaviour/{name}", *inputs], "cmd": "python work.py"}
     (root / "dvc.yaml").write_text(json.dumps(graph))
     (root / "work.py").write_text(WORK)
@@ -103,7 +105,7 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / ".gitignore", root)
     subprocess.run(["git", "init", "-q", root], check=True)
     ours = {**stage_environment(), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "dvc", "repro", "-q", "code"]
+    command = [sys.executable, "-m", "dvc", "repro", "-q", "inputs"]
     subprocess.run(command, cwd=root, env=ours, check=True)
     return root
 

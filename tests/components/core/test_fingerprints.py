@@ -13,8 +13,9 @@ from random import Random
 import pytest
 
 from components.chain import TABLE
-from components.core.fingerprints import Code, digest_code
-from components.stages import code_of, modules_of
+from components.core.fingerprints import Code, digest_code, outside_parts
+from components.inputs import code_of, modules_of
+from tests.extensions import install
 from tests.root import ROOT
 
 TABLE_MODULE = "components.chain"
@@ -271,3 +272,24 @@ def test_a_fingerprint_is_the_same_under_every_python(tmp_path):
     assert digest_code(file) == expected
     file.write_text(SYNTAX.replace("a[1:, ::2, ...]", "a[1:, ::2]"))
     assert digest_code(file) != expected
+
+
+def test_a_part_of_another_package_counts_where_parts_of_its_kind_are_used(
+    package, tmp_path_factory, monkeypatch
+):
+    (package / "p" / "b.py").write_text("KINDS: Extensions[int] = Extensions('graders')\nX = 1\n")
+
+    def digests() -> tuple[str, str]:
+        return Code(package).fingerprint("p.a"), Code(package).fingerprint("p.e")
+
+    user, other = digests()
+    folder = tmp_path_factory.mktemp("outside")
+    install(folder, monkeypatch, kind="graders", name="far", code="import missing\nX = 1\n")
+    with_part, unchanged = digests()
+    assert with_part != user and unchanged == other
+    assert ["graders", "far"] in [part[:2] for part in outside_parts()]
+    file = folder / "outside_graders_far.py"
+    file.write_text("# a remark\nimport missing\nX = 1\n")
+    assert digests() == (with_part, other)
+    file.write_text("import missing\nX = 2\n")
+    assert digests()[0] not in (user, with_part) and digests()[1] == other

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -72,14 +71,6 @@ def test_what_fails_is_told(project: Workspace, profile, what, code, told):
     done = safereact("compare", "--profile", profile)
     assert done.returncode == code
     assert told in done.stderr and "Traceback" not in done.stderr
-
-
-def test_a_profile_without_the_sections_is_told_how_to_write_them(project: Workspace):
-    text = re.sub(r"\nbaselines:\n(  .*\n)+", "\n", project.profile_file.read_text())
-    project.profile_file.write_text(text)
-    done = safereact("compare", "--profile", "demo")
-    assert done.returncode == 2
-    assert "lacks baselines" in done.stderr and "`baselines: {}`" in done.stderr
 
 
 def write_comparison(workspace: Workspace) -> Comparison:

@@ -34,7 +34,7 @@ def test_stale_is_not_never_run(project: Workspace):
     project.profile_file.write_text(text.replace("seed: 0", "seed: 1", 1))
     told = states(project)
     assert told["prepare"][0] is told["models"][0] is State.STALE
-    assert told["prepare"][1] == "behaviour/prepare, profiles/demo.yaml (seed)"
+    assert told["prepare"][1] == "profiles/demo.yaml (seed), behaviour/prepare"
     project.profile_file.write_text(text)
     assert states(project)["models"] == (State.WAITS, "for prepare")
 
@@ -52,17 +52,17 @@ def test_code_that_changed_is_told_without_a_run(project: Workspace):
     components = os.path.realpath(os.environ["PYTHONPATH"]) + "/components"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(components, project.root / "components", ignore=ignored)
-    before = digest_folder(project.root / "artifacts" / ".code")
+    before = digest_folder(project.root / "artifacts" / ".inputs")
     assert states(project)["prepare"] == (State.UP_TO_DATE, "")
     for file, more, told in (
-        ("corpus/splits.py", "# a remark", (State.UP_TO_DATE, "")),
+        ("prepare/splits.py", "# a remark", (State.UP_TO_DATE, "")),
         ("lm/states.py", "MORE = 1", (State.UP_TO_DATE, "")),
-        ("corpus/leaks.py", "MORE = 1", (State.STALE, "code")),
+        ("prepare/leaks.py", "MORE = 1", (State.STALE, "code")),
     ):
         with (project.root / "components" / file).open("a") as stream:
             stream.write(f"\n{more}\n")
         assert states(project)["prepare"] == told, file
-    assert digest_folder(project.root / "artifacts" / ".code") == before
+    assert digest_folder(project.root / "artifacts" / ".inputs") == before
 
 
 def test_it_is_told_during_a_run(project: Workspace):

@@ -114,13 +114,6 @@ def test_an_unknown_profile_is_a_mistake_in_usage(project: Workspace):
     assert "unknown profile 'nope'; profiles/ holds: demo" in done.stderr
 
 
-def test_sections_that_dvc_watches_must_be_there(whole: Workspace):
-    text = whole.profile_file.read_text().replace("report: {}", "")
-    whole.profile_file.write_text(text)
-    found = missing(examination.check_profile_file(load_profile(whole.profile_file), whole))
-    assert found == {"profile": "it lacks report, which DVC watches"}
-
-
 def test_a_list_that_names_what_is_gone(whole: Workspace, profile: Profile):
     whole.parameters.write_text("profiles:\n  demo: {checkpoints: own, prompts: gone}\n")
     assert missing(examination.check_listing(profile, whole, [])) == {

@@ -133,11 +133,23 @@ def test_a_profile_that_dvc_does_not_know_is_refused(project: Workspace):
         check_profile(other)
 
 
-def test_a_section_that_dvc_watches_must_be_written(project: Workspace):
-    text = project.profile_file.read_text()
-    project.profile_file.write_text(text.replace("report: {}", ""))
-    with pytest.raises(ConfigError, match=r"lacks report.*write `report: \{\}`"):
-        check_profile(project)
+def test_settings_are_stale_where_a_value_is_another_one(project: Workspace):
+    """A default that is written out is none, nor is a section that is left out; of what a profile
+    extends the stages are stale whose section changes."""
+    for stage in STAGES:
+        run_stage(stage, project, lambda line: None)
+    text, profiles = project.profile_file.read_text(), project.profile_file.parent
+    (profiles / "bases").mkdir()
+    base = profiles / "bases" / "all.yaml"
+    base.write_text(text)
+    project.profile_file.write_text("extends: bases/all\nreport: {redact: true}\n")
+    assert stale_stages(project) == set()
+    base.write_text(text.replace("report: {}", "report: {title: T}"))
+    assert stale_stages(project) == {"report"}
+    project.profile_file.write_text("extends: bases/none\n")
+    assert stale_stages(project) == set(STAGES)
+    project.profile_file.write_text(text)
+    assert stale_stages(project) == set()
 
 
 def test_a_folder_that_is_not_there_is_named(project: Workspace):
