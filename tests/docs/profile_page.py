@@ -21,14 +21,14 @@ HEAD = """\
 A profile is a file `profiles/<name>.yaml`: one model pair and how it is kept safe. It has one
 section a stage. Every key is listed here with its type, bounds and default; a key that is not
 listed is an error, and so is a value outside its bounds. A change of a section makes the results of
-its stage, and of those that follow, stale. Only another value is a change: a default that is written
-out, another order of keys or a comment is none.
+its stage, and of those that follow, stale. Only another value is a change: a default that is
+written out, another order of keys or a comment is none.
 
-`extends: NAME` takes the keys of the profile `NAME` and adds to them; `extends: bases/NAME` takes those
-of `profiles/bases/NAME.yaml`, which is no profile of its own. What is extended may extend another file.
-Mappings are merged key by key. A list or a single value replaces the one that it extends, and so does a
-mapping of another `kind`. DVC watches the merged settings: a change in a base makes exactly the stages
-stale whose settings change by it.
+`extends: NAME` takes the keys of the profile `NAME` and adds to them; `extends: bases/NAME` takes
+those of `profiles/bases/NAME.yaml`, which is no profile of its own. What is extended may extend
+another file. Mappings are merged key by key. A list or a single value replaces the one that it
+extends, and so does a mapping of another `kind`. DVC watches the merged settings: a change in a
+base makes exactly the stages stale whose settings change by it.
 
 What lies outside the profile (the folders of the checkpoints and of the prompt files) is named in
 `params.yaml`, which lists the profiles that DVC and the schedule look after; `safereact add` writes
