@@ -95,9 +95,9 @@ def read_profile(path: Path) -> dict[str, Any]:
 
     `extends: NAME` names the file NAME.yaml beside the profile, `extends: bases/NAME` one in the
     folder bases/, which holds no profiles of their own. That file may extend another. Mappings are
-    merged key by key. A list or a single value replaces what it extends; so does a mapping of
-    another `kind`. Raises `ConfigError` for a name that is not allowed, a file that is missing, and
-    files that extend one another.
+    merged key by key, lists of entries with a `name` entry by entry. Any other list or value
+    replaces what it extends; so does a mapping of another `kind`. Raises `ConfigError` for a name
+    that is not allowed, a file that is missing, and files that extend one another.
     """
     documents: dict[Path, dict[str, Any]] = {}
     file: Path | None = path
@@ -129,9 +129,19 @@ def _extended(file: Path, name: object, folder: Path) -> Path | None:
 
 
 def _merged(base: Any, own: Any) -> Any:
-    """Return `own` with what it does not say of `base`, where both are mappings of one kind."""
-    if not isinstance(base, Mapping) or not isinstance(own, Mapping):
-        return own
-    if own.get("kind", base.get("kind")) != base.get("kind"):
-        return own
-    return {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
+    """Return `own` with what it does not say of `base`."""
+    if isinstance(base, Mapping) and isinstance(own, Mapping):
+        if own.get("kind", base.get("kind")) != base.get("kind"):
+            return own
+        return {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
+    if (theirs := _by_name(base)) and (ours := _by_name(own)):
+        return list(_merged(theirs, ours).values())
+    return own
+
+
+def _by_name(entries: Any) -> dict[str, Any] | None:
+    """Return the entries of a list by their names; None where one has none."""
+    named = isinstance(entries, list) and all(
+        isinstance(e, Mapping) and "name" in e for e in entries
+    )
+    return {str(entry["name"]): entry for entry in entries} if named else None

@@ -105,7 +105,14 @@ def _inputs(workspace: Workspace) -> Iterator[str]:
     """Yield the files and folders that the profile's results depend on, the profile aside."""
     profile = load_profile(workspace.profile_file)
     yield from (workspace.entry or {}).values()
-    yield from ("components", names.SUITES, names.CALIBRATION, names.POLICIES, names.OVERRIDES)
+    yield from (
+        "components",
+        "profiles/bases",
+        names.SUITES,
+        names.CALIBRATION,
+        names.POLICIES,
+        names.OVERRIDES,
+    )
     yield str(workspace.champion)
     suites = used_suites(profile.prepare.suites, workspace.root / names.SUITES).values()
     paths = [

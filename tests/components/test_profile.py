@@ -136,6 +136,7 @@ prepare:
   sources:
     - {name: base, path: data/raw/base.jsonl, licence: MIT, role: harmful}
 models: {kind: checkpoints, base: a, post_trained: b}
+evaluate: {attacks: [prefilled, unthinking]}
 train: {lr: 1.0e-3, steps: 9, lora: {r: 8, alpha: 4}}
 registration: {name: base}
 """
@@ -151,13 +152,17 @@ def test_a_profile_has_what_it_extends_and_its_own_keys(tmp_path):
     own = write(
         tmp_path,
         "extends: bases/all\ntrain: {steps: 5, lora: {r: 2}}\nregistration: {name: mine}\n"
-        "prepare: {sources: [{name: own, path: data/raw/own.jsonl, licence: MIT}]}\n",
+        "prepare: {sources: [{name: own, path: a.jsonl, licence: MIT}, {name: base, limit: 5}]}\n"
+        "evaluate: {attacks: [role-play]}\n",
     )
     profile = load_profile(own)
     assert (profile.name, profile.seed, profile.registration.name) == ("mine", 3, "mine")
     assert (profile.train.lr, profile.train.steps) == (1e-3, 5)  # mappings are merged
     assert (profile.train.lora.r, profile.train.lora.alpha) == (2, 4)
-    assert [source.name for source in profile.prepare.sources] == ["own"]  # lists replace
+    assert profile.evaluate.attacks == (Form.ROLE_PLAY,)  # lists replace
+    sources = {source.name: source for source in profile.prepare.sources}  # but for named entries
+    assert list(sources) == ["base", "own"]
+    assert (sources["base"].limit, sources["base"].role) == (5, Role.HARMFUL)
     (tmp_path / "more.yaml").write_text("extends: mine\nmodels: {kind: tiny}\n")
     more = load_profile(tmp_path / "more.yaml")  # a mapping of another kind replaces
     assert (more.models.kind, more.train.steps, more.seed) == ("tiny", 5, 3)

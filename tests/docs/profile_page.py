@@ -26,9 +26,10 @@ written out, another order of keys or a comment is none.
 
 `extends: NAME` takes the keys of the profile `NAME` and adds to them; `extends: bases/NAME` takes
 those of `profiles/bases/NAME.yaml`, which is no profile of its own. What is extended may extend
-another file. Mappings are merged key by key. A list or a single value replaces the one that it
-extends, and so does a mapping of another `kind`. DVC watches the merged settings: a change in a
-base makes exactly the stages stale whose settings change by it.
+another file. Mappings are merged key by key, and lists whose entries have a `name`, such as
+`prepare.sources`, entry by entry. Any other list or value replaces the one that it extends, and so
+does a mapping of another `kind`. DVC watches the merged settings: a change in a base makes exactly
+the stages stale whose settings change by it.
 
 What lies outside the profile (the folders of the checkpoints and of the prompt files) is named in
 `params.yaml`, which lists the profiles that DVC and the schedule look after; `safereact add` writes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,7 +50,7 @@ SEARCH = search(
 @pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda p: p.stem)
 def test_a_tuned_profile_is_the_old_one_with_the_setting(tmp_path, path):
     workspace = Workspace(tmp_path, path.stem)
-    (tmp_path / "profiles").mkdir()
+    shutil.copytree(ROOT / "profiles" / "bases", tmp_path / "profiles" / "bases")
     workspace.profile_file.write_text(path.read_text())
     target = tuned_workspace(workspace, None)
     write_tuned(workspace, target, SEARCH)

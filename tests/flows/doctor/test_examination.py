@@ -430,7 +430,7 @@ def test_every_shipped_profile_is_examined_without_a_crash(
 
     for name in ("HF_HUB_CACHE", "HF_TOKEN_PATH"):
         monkeypatch.setattr(constants, name, str(tmp_path / name))
-    shutil.copy(path, whole.root / "profiles")
+    shutil.copytree(PROFILES, whole.root / "profiles", dirs_exist_ok=True)
     workspace = Workspace(whole.root, path.stem)
     profile = load_profile(path)
     findings = examination.examine(workspace)
