@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from components.chain import STAGES
 from components.core import paths
 from components.core.intervals import RateFigure
-from components.core.paths import REPORT, Workspace
+from components.core.paths import POLICIES, REPORT, Workspace
 from components.core.storage import digest_file, digest_folder, write_json, write_text
 from components.core.vocabulary import Arm, Method, Role
 from components.evaluate.arms import meet
@@ -299,3 +300,13 @@ def standing(refused: int) -> Standing:
         benign_unparsed=RateFigure.of(1, 20, 0.95),
         cut=CutFigure(count=1, n=40),
     )
+
+
+def finished_profile(root: Path) -> Workspace:
+    """Write a profile below `root` whose stages have run."""
+    (root / "mlflow").mkdir()
+    shutil.copy(ROOT / "mlflow" / "model_card.md.j2", root / "mlflow")
+    shutil.copytree(ROOT / "mlflow" / "policies", root / POLICIES)
+    (root / "profiles").mkdir()
+    shutil.copy(ROOT / "profiles" / "tiny.yaml", root / "profiles" / "demo.yaml")
+    return write_all(Workspace(root, "demo"))

@@ -9,9 +9,8 @@ import pytest
 from components.registry.history import champions, decode
 from components.registry.mlflow_registry import CHAMPION, Registry
 from components.registry.promotion import promote
-from tests.components.gate.conftest import finished_profile
 from tests.racing import RACERS, promote_at_once, racers, register_at_once, rollback_at_once
-from tests.releases import write_all
+from tests.releases import finished_profile, write_all
 
 NAMES = {"name": "raced", "experiment": "races"}
 

@@ -14,9 +14,8 @@ from components.registry.registration import register
 from components.registry.search_runs import open_study
 from flows.doctor.checks import State
 from flows.doctor.machine import check_servers
-from tests.components.gate.conftest import finished_profile
 from tests.components.registry.test_search_runs import trial_run
-from tests.releases import write_all
+from tests.releases import finished_profile, write_all
 from tests.searches import rates
 
 _NUMBERS = itertools.count(1)

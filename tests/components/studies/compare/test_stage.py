@@ -23,7 +23,7 @@ from components.studies.baselines.result import Baseline, Baselines
 from components.studies.compare.result import Comparison
 from components.studies.compare.settings import CompareSettings
 from components.studies.compare.stage import compare
-from tests.components.evaluate.conftest import write_adapter
+from tests.adapters import write_adapter
 from tests.components.evaluate.killing import kill_midway, start
 
 SETTINGS = EvaluateSettings(

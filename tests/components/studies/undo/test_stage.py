@@ -26,6 +26,11 @@ IDS = torch.tensor([[1, 4, 12, 13, 14, 15, 5]])
 
 
 @pytest.fixture(scope="module")
+def adapter(run_stage):
+    return run_stage()
+
+
+@pytest.fixture(scope="module")
 def run(tmp_path_factory, quick, random_prompts, random_models, adapter):
     def stage(section=SECTION, out=None, adapter=adapter):
         out = out or tmp_path_factory.mktemp("undo")

@@ -24,7 +24,7 @@ from components.studies.withstand.result import Withstand
 from components.studies.withstand.settings import WithstandSettings
 from components.studies.withstand.stage import draw, withstand
 from components.train.result import Adapter
-from tests.components.evaluate.conftest import write_adapter
+from tests.adapters import write_adapter
 from tests.components.evaluate.killing import kill_midway, start
 from tests.components.judges.server import Server, verdict
 

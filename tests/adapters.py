@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 
 def write_adapter(folder: Path, model_folder: Path, *, seed: int, zero: bool) -> str:
     """Write a LoRA adapter into `folder` and return its digest; `zero` leaves B at nought."""
@@ -40,17 +38,3 @@ def adapter_result(folder: Path, models, prompts, *, zero: bool):
         write_adapter(folder / BASELINE, checkpoint, seed=12, zero=zero),
     )
     return save_adapter(folder, digests, models.post_trained, data=prompts.digest_of_prompts)
-
-
-@pytest.fixture(scope="session")
-def random_adapter(tmp_path_factory, random_models, random_prompts):
-    """Two adapters that change what the model writes."""
-    folder = tmp_path_factory.mktemp("adapter")
-    return adapter_result(folder, random_models, random_prompts, zero=False)
-
-
-@pytest.fixture(scope="session")
-def zero_adapter(tmp_path_factory, random_models, random_prompts):
-    """Two adapters as they are before training: they change nothing."""
-    folder = tmp_path_factory.mktemp("zero-adapter")
-    return adapter_result(folder, random_models, random_prompts, zero=True)
