@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from components.lm.masks import PackedMask, projections
-from components.probe.settings import Scope
+from components.probe.result import Scope
 
 FIRST_BIN, GROWTH = 16, 1.25  # weights in the bin of the largest; how much larger the next edge is
 

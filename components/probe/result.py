@@ -8,7 +8,8 @@ from components.core import paths
 from components.core.intervals import RateFigure
 from components.core.result import Record, Result
 from components.core.vocabulary import Role
-from components.probe.settings import Scope, TeacherKind
+
+Scope = Literal["matrix", "row"]  # where weights are compared: in a whole matrix, in each row
 
 
 class AucFigure(Record):
@@ -89,7 +90,7 @@ class PruningPoint(Record):
 class TeacherFigures(Record):
     """What one candidate teacher does on validation prompts."""
 
-    teacher: TeacherKind
+    teacher: str
     harmful_refused: float
     harmful_n: int
     benign_refused: float
@@ -112,7 +113,7 @@ class Probe(Result):
     pruning: tuple[PruningPoint, ...]  # the whole model first
     teachers: tuple[TeacherFigures, ...]
     check_tokens: int  # that a teacher might write in the check
-    teacher: TeacherKind
+    teacher: str
     reminder: str  # what the teacher `reminder` reads before a prompt
     target_layers: tuple[int, ...]
     prompts: dict[Role, int]  # rows behind the layers' figures

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from components.lm.masks import PROJECTIONS, PackedMask, projection_of, projections
-from components.probe.result import MaskSize
-from components.probe.settings import Scope
+from components.probe.result import MaskSize, Scope
 from components.probe.wanda import scores
 
 log = logging.getLogger(__name__)

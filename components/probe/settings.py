@@ -8,17 +8,8 @@ from pydantic import Field, field_validator
 
 from components.core.section import Fraction, Positive, Section, Text
 from components.judges.settings import RulesSettings
-
-TeacherKind = Literal["base", "pruned", "reminder", "pruned-reminder"]
-
-
-# Those whose prompts the reminder precedes. All but `base` are the post-trained model; pruned is
-# without the weights of the probe's masks, and with the reminder, too, the paper's teacher.
-REMINDED: tuple[TeacherKind, ...] = ("reminder", "pruned-reminder")
-
-
-Scope = Literal["matrix", "row"]
-
+from components.lm.teachers import OURS, TeacherName
+from components.probe.result import Scope
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -87,12 +78,8 @@ class ProbeSettings(Section):
 
     prompts: Positive = Field(128, description="prompts a role for directions and probes")
     folds: Annotated[int, Field(ge=2, le=20)] = Field(5, description="cross-validation folds")
-    teachers: tuple[TeacherKind, ...] = Field(
-        ("base", "pruned", "reminder", "pruned-reminder"),
-        min_length=1,
-        description="candidates to check",
-    )
-    teacher: TeacherKind | Literal["auto"] = Field("auto", description="auto: the best that passes")
+    teachers: tuple[TeacherName, ...] = Field(OURS, min_length=1, description="candidates to check")
+    teacher: TeacherName | Literal["auto"] = Field("auto", description="auto: the best that passes")
     reminder: Text = Field(
         "Remember to be safe. If the request is harmful, refuse it.",
         description="safety reminder before a prompt, for the teachers `reminder` and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from components.core.vocabulary import Outcome, Role
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
-from components.lm.masks import pruned
+from components.lm.masks import PackedMask, pruned
 from components.lm.references import ModelRef
+from components.lm.teachers import find_teacher
 from components.models.result import Models
 from components.probe.answers import Answers, Judge, answer, outcomes
 from components.probe.calibration import own_answers, own_refusals, refusals
@@ -21,7 +23,6 @@ from components.probe.last_tokens import States, last_token_states
 from components.probe.positions import PositionFigure, project_positions
 from components.probe.result import TeacherFigures
 from components.probe.sampling import CHECKED, Rows, Samples
-from components.probe.settings import REMINDED, TeacherKind
 from components.probe.sweep import ASKED, Grid, Sweep, sweep_masks
 from components.probe.teachers import Thresholds, figures
 from components.probe.wanda import Exchange, input_norms
@@ -38,7 +39,7 @@ class Plan:
     """Prompts, candidate teachers and settings of a study."""
 
     samples: Samples
-    teachers: tuple[TeacherKind, ...]
+    teachers: tuple[str, ...]
     reminder: str
     judge: Judge
     thresholds: Thresholds
@@ -114,11 +115,24 @@ class Loaded:
         """Return what the model, as it is now, does with the rows, by role."""
         return outcomes(self.answers(rows, label, reminder=reminder), self.plan.judge)
 
-    def reminder(self, kind: TeacherKind) -> str | None:
+    def reminder(self, kind: str) -> str | None:
         """Return what stands before the prompts of a teacher of that kind."""
-        return self.plan.reminder if kind in REMINDED else None
+        return find_teacher(kind).reminder(self.plan.reminder)
 
-    def figures(self, kind: TeacherKind, answers: Answers) -> TeacherFigures:
+    def check(self, kind: str, masks: Mapping[str, PackedMask] | None = None) -> TeacherFigures:
+        """Return what the model does as a teacher of that kind, on all prompts of the check."""
+        with (
+            pruned(self.model, masks) if masks else nullcontext(),
+            find_teacher(kind).applied(self.model),
+        ):
+            answers = self.answers(
+                self.plan.samples.checked,
+                f"checking teacher {kind}",
+                reminder=self.reminder(kind),
+            )
+        return self.figures(kind, answers)
+
+    def figures(self, kind: str, answers: Answers) -> TeacherFigures:
         """Return what the model shows as a teacher of that kind."""
         did = outcomes(answers, self.plan.judge)
         return figures(kind, did[Role.HARMFUL], did[Role.BENIGN], thresholds=self.plan.thresholds)
@@ -154,15 +168,17 @@ def study_base(plan: Plan, models: Models) -> BaseFindings:
         )
     states = base.states("base")
     axis = refusal_axis(states)
-    teaches = "base" in plan.teachers
-    rows = plan.samples.checked if teaches else plan.samples.swept
+    kinds = [kind for kind in plan.teachers if find_teacher(kind).is_base]
+    rows = plan.samples.checked if "base" in kinds else plan.samples.swept
     answers = base.answers(rows, "asking the base model")
     findings = BaseFindings(
         states=states,
         axis=axis,
         positions=_positions("base", base, answers, axis),
         refusals=own,
-        teachers=[base.figures("base", answers)] if teaches else [],
+        teachers=[
+            base.figures(kind, answers) if kind == "base" else base.check(kind) for kind in kinds
+        ],
     )
     del base
     gc.collect()
@@ -187,7 +203,7 @@ def study_post_trained(plan: Plan, models: Models, base: BaseFindings) -> PostTr
         {
             kind: partial(tuned.outcomes, swept, reminder=tuned.reminder(kind))
             for kind in ASKED
-            if kind == "pruned" or kind in plan.teachers
+            if kind in {"pruned", *(find_teacher(name).masks for name in plan.teachers)}
         },
         grid=plan.grid,
         thresholds=plan.thresholds,
@@ -238,14 +254,6 @@ def _norms(
 
 def _candidates(tuned: Loaded, sweep: Sweep) -> list[TeacherFigures]:
     """Return the figures of the post-trained model's candidates, on all prompts of the check."""
-    plan, checked, found = tuned.plan, tuned.plan.samples.checked, []
-    for kind in plan.teachers:
-        if kind == "base":
-            continue
-        best = sweep.best.get(kind)
-        with pruned(tuned.model, best.masks) if best else nullcontext():
-            answers = tuned.answers(
-                checked, f"checking teacher {kind}", reminder=tuned.reminder(kind)
-            )
-        found.append(tuned.figures(kind, answers))
-    return found
+    kinds = [kind for kind in tuned.plan.teachers if not find_teacher(kind).is_base]
+    masks = {name: best.masks for name, best in sweep.best.items()}
+    return [tuned.check(kind, masks.get(find_teacher(kind).masks or "")) for kind in kinds]

@@ -14,10 +14,9 @@ from components.core.vocabulary import Outcome, Role
 from components.lm.masks import PackedMask, projections, pruned
 from components.probe.answers import rate
 from components.probe.controls import matched_masks, uniform_masks
-from components.probe.result import PrunedBy, PruningPoint, TeacherFigures
+from components.probe.result import PrunedBy, PruningPoint, Scope, TeacherFigures
 from components.probe.sampling import CHECKED
 from components.probe.set_difference import SetDifference, build_masks
-from components.probe.settings import Scope, TeacherKind
 from components.probe.teachers import Thresholds, figures, ranking
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ Outcomes = Mapping[Role, Sequence[Outcome]]
 Measure = Callable[[str], Outcomes]  # asks the model as it is now; the label is for the log
 
 # Who may be asked without the weights of a set difference, and what its points are called.
-ASKED: dict[TeacherKind, PrunedBy] = {
+ASKED: dict[str, PrunedBy] = {
     "pruned": "set-difference",
     "pruned-reminder": "set-difference, reminded",
 }
@@ -52,7 +51,7 @@ class Sweep:
     """Every point, the whole model first, and the set difference that each teacher is made of."""
 
     points: tuple[PruningPoint, ...]
-    best: dict[TeacherKind, SetDifference]
+    best: dict[str, SetDifference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def sweep_masks(
     model: nn.Module,
     norms: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
     whole: Outcomes,
-    measures: Mapping[TeacherKind, Measure],
+    measures: Mapping[str, Measure],
     *,
     grid: Grid,
     thresholds: Thresholds,
@@ -84,7 +83,7 @@ def sweep_masks(
     """
     weights = sum(linear.weight.numel() for linear in projections(model).values())
     points = [_point("nothing", None, (None, None), 0, weights, whole)]
-    leaders: dict[TeacherKind, _Leader] = {}
+    leaders: dict[str, _Leader] = {}
     generator = np.random.default_rng(seed)
     for scope, share, kept in grid:
         found = build_masks(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from components.core.errors import ConfigError, TeacherError
 from components.core.vocabulary import Outcome
+from components.lm.teachers import find_teacher
 from components.probe.result import TeacherFigures
-from components.probe.settings import TeacherKind
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,7 @@ class Thresholds:
     min_coherent: float
 
 
-def candidates(
-    listed: Sequence[TeacherKind], wanted: str, *, same_lineage: bool
-) -> tuple[TeacherKind, ...]:
+def candidates(listed: Sequence[str], wanted: str, *, same_lineage: bool) -> tuple[str, ...]:
     """Return the teachers to check: those listed, without a base model of another lineage.
 
     Raises `ConfigError` where the wanted one is not listed and `TeacherError` where it, or every
@@ -48,7 +46,9 @@ def candidates(
             f"probe.teacher is {wanted!r}, which is not among probe.teachers "
             f"({', '.join(listed)}); add it there"
         )
-    able = tuple(kind for kind in dict.fromkeys(listed) if kind != "base" or same_lineage)
+    able = tuple(
+        kind for kind in dict.fromkeys(listed) if same_lineage or not find_teacher(kind).is_base
+    )
     if not able or (wanted != "auto" and wanted not in able):
         raise TeacherError(
             "the base model cannot teach: it differs from the post-trained model in architecture, "
@@ -62,7 +62,7 @@ def candidates(
 
 
 def figures(
-    kind: TeacherKind,
+    kind: str,
     harmful: Sequence[Outcome],
     benign: Sequence[Outcome],
     *,
@@ -115,7 +115,7 @@ def ranking(f: TeacherFigures) -> tuple[float, float, float]:
     return -f.shortfall, f.harmful_refused - f.benign_refused, f.coherent
 
 
-def choose_teacher(checked: Sequence[TeacherFigures], wanted: str) -> TeacherKind:
+def choose_teacher(checked: Sequence[TeacherFigures], wanted: str) -> str:
     """Return the wanted teacher, or with `auto` the best, if it passed its check.
 
     Best by `ranking`, and of equals the one that is listed first in the profile. Raises

@@ -8,7 +8,6 @@ from typing import ClassVar
 from components.core import paths
 from components.core.result import Result
 from components.lm.references import PromptContract
-from components.probe.settings import TeacherKind
 
 
 class Adapter(Result):
@@ -21,7 +20,7 @@ class Adapter(Result):
     base_model: str  # digest of the post-trained checkpoint it belongs to
     data: str  # digest_of_prompts it was trained on
     contract: PromptContract
-    teacher: TeacherKind
+    teacher: str
     target_layers: tuple[int, ...]
     adapted_layers: int
     parameters: int

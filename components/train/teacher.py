@@ -13,7 +13,7 @@ from components.core.vocabulary import Form
 from components.lm.chat import render_prompt
 from components.lm.loading import checkpoint_folder, free_memory, load_model, load_tokenizer
 from components.lm.masks import load_masks, pruned
-from components.probe.settings import REMINDED
+from components.lm.teachers import find_teacher
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,28 +50,25 @@ def open_reader(models: Models, ref: ModelRef, *, reminder: str | None = None) -
 def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
     """Yield the teacher that the probe chose; drop the reader afterwards, and it is freed.
 
-    base: the aligned base model, which reads the student's prompts through the student's template,
-    so that their tokens correspond also where only the student's opens a thought. pruned: the
-    post-trained model without the weights of its masks. reminder: the post-trained model with the
-    reminder before the prompt. pruned-reminder: the latter without the weights of masks of its own,
-    the paper's.
-    Raises `TrainingError` for a base of another lineage, whose states mean something else, and
-    `StageError` or `ModelError` where the masks are missing or of another model: towards an
-    unpruned model nothing is trained.
+    It reads the student's prompts through the student's template, so that their tokens correspond
+    also where only the student's opens a thought. Raises `TrainingError` for a base of another
+    lineage, whose states mean something else, and `StageError` or `ModelError` where the masks are
+    missing or of another model: towards an unpruned model nothing is trained.
     """
-    if probe.teacher == "base":
-        if not models.same_lineage:
-            raise TrainingError(
-                "the teacher `base` is not of the post-trained model's lineage (architecture, "
-                "sizes or tokenizer differ), so its hidden states are no target; set "
-                "probe.teacher to `pruned` or `reminder`"
-            )
-        yield open_reader(models, models.base)
-        return
-    reminder = probe.reminder if probe.teacher in REMINDED else None
-    masks = load_masks(probe.folder / MASKS[probe.teacher]) if probe.teacher in MASKS else None
-    reader = open_reader(models, models.post_trained, reminder=reminder)
-    with pruned(reader.model, masks) if masks is not None else nullcontext():
+    teacher = find_teacher(probe.teacher)
+    if teacher.is_base and not models.same_lineage:
+        raise TrainingError(
+            f"the teacher {probe.teacher!r} is not of the post-trained model's lineage "
+            "(architecture, sizes or tokenizer differ), so its hidden states are no target; set "
+            "probe.teacher to `pruned` or `reminder`"
+        )
+    masks = load_masks(probe.folder / MASKS[teacher.masks]) if teacher.masks else None
+    ref = models.base if teacher.is_base else models.post_trained
+    reader = open_reader(models, ref, reminder=teacher.reminder(probe.reminder))
+    with (
+        pruned(reader.model, masks) if masks is not None else nullcontext(),
+        teacher.applied(reader.model),
+    ):
         yield reader
 
 

@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from components.models.result import Models
     from components.prepare.result import PromptSet
     from components.probe.result import Probe
-    from components.probe.settings import TeacherKind
     from components.studies.baselines.settings import BaselinesSettings
     from components.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
-TEACHERS: dict[Method, TeacherKind] = {
+TEACHERS: dict[Method, str] = {
     Method.SAFEREACT_BASE: "base",
     Method.SAFEREACT_PRUNED: "pruned",
     Method.SAFEREACT_REMINDER: "reminder",

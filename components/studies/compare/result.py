@@ -10,7 +10,6 @@ from components.core.result import Result
 from components.core.vocabulary import AnyArm, Method
 from components.evaluate.result import CutFigure, Difference
 from components.judges.result import Usage
-from components.probe.settings import TeacherKind
 
 
 class Comparison(Result):
@@ -26,7 +25,7 @@ class Comparison(Result):
     cut: dict[str, dict[AnyArm, CutFigure]]  # suite -> completions that its judge saw cut
     usage: dict[str, Usage]  # judge -> what a paid service was asked for
     rows: str  # SHA-256 of the file with the other methods' rows
-    teacher: TeacherKind  # of the restored arm
+    teacher: str  # of the restored arm
     rates: dict[AnyArm, dict[str, RateFigure]]
     differences: tuple[Difference, ...]
     left_out: dict[Method, str]  # why a method has no figures

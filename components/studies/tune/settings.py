@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from components.core.section import Fraction, Positive, Section
 from components.core.vocabulary import Role
-from components.probe.settings import TeacherKind
+from components.lm.teachers import OURS, TeacherName
 
 Factor = Annotated[float, Field(ge=1)]
 
@@ -20,8 +20,8 @@ class TuneSettings(Section):
     """What `safereact tune` searches and asks of a setting. No stage reads it, so no change of it
     makes a result stale. The profile's own setting is always within the search."""
 
-    teachers: tuple[TeacherKind, ...] = Field(
-        ("base", "pruned", "reminder", "pruned-reminder"),
+    teachers: tuple[TeacherName, ...] = Field(
+        OURS,
         min_length=1,
         description="teachers to try, of those that passed their check in `probe`",
     )

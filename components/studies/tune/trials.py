@@ -20,7 +20,6 @@ from components.core.vocabulary import Arm, Role
 from components.models.result import Models
 from components.prepare.result import PromptSet
 from components.probe.result import Probe
-from components.probe.settings import TeacherKind
 from components.profile import Profile
 from components.stages import dependencies
 from components.train.settings import TrainSettings
@@ -31,7 +30,7 @@ REFERENCES = (Arm.BASE, Arm.POST_TRAINED)
 class Setting(Record):
     """What a trial changes in a profile."""
 
-    teacher: TeacherKind
+    teacher: str
     target_layers: tuple[int, ...]
     lr: float
     steps: int
@@ -85,7 +84,7 @@ class Space:
     """The bounds of a search, both ends included; the profile's own setting lies within."""
 
     shipped: Setting
-    teachers: tuple[TeacherKind, ...]
+    teachers: tuple[str, ...]
     target_layers: tuple[tuple[int, ...], ...]
     lr: tuple[float, float]
     steps: tuple[int, int]

@@ -17,7 +17,10 @@ from components.models.result import Models
 from components.probe.result import Probe as Diagnosis
 from components.probe.settings import ProbeSettings
 from components.probe.stage import probe
+from components.train.teacher import open_teacher
 from tests.checkpoints import write_checkpoint
+from tests.extensions import install
+from tests.root import ROOT
 
 PLOTS = ("auc", "drift", "masks", "positions", "pruning", "teachers")
 ARMS = ("set-difference", "set-difference, reminded", "uniform", "magnitude-matched")
@@ -203,3 +206,25 @@ def test_wrong_settings(random_prompts, random_models, tmp_path, settings, error
             out=tmp_path,
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_the_teacher_of_the_page_is_checked_chosen_and_opened(
+    random_prompts, random_models, tmp_path, monkeypatch
+):
+    """The class that docs/extending.md shows, in a package of its own."""
+    page = (ROOT / "docs" / "extending.md").read_text().partition("## A teacher")[2]
+    code = page.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "site").mkdir()
+    install(tmp_path / "site", monkeypatch, kind="teachers", name="doubled", code=code)
+    (tmp_path / "out").mkdir()
+    section = ProbeSettings(
+        **SMALL, check=WAIVED, teachers=("reminder", "doubled"), teacher="doubled"
+    )
+    found = probe(section, random_prompts, random_models, seed=0, out=tmp_path / "out")
+    assert [f.teacher for f in found.teachers] == ["reminder", "doubled"]
+    assert found.teacher == "doubled"
+    with open_teacher(random_models, found) as teacher:
+        assert teacher.reminder == section.reminder
+        changed = teacher.model.model.layers[0]._forward_hooks
+        assert len(changed) == 1
+    assert not changed

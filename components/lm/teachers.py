@@ -1,0 +1,84 @@
+"""Teachers by name: how a model of the pair is made to refuse harmful prompts.
+
+The stage `probe` checks each candidate and chooses one. The stage `train` takes its hidden states
+as targets. Another package may add one in the group `safereact.teachers` (docs/extending.md).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from components.core.extensions import Extensions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Teacher:
+    """The post-trained model as it is. A subclass changes what differs."""
+
+    is_base: ClassVar[bool] = False  # the aligned base model in the place of the post-trained one
+    masks: ClassVar[str | None] = None  # name of the pruned teacher whose removed weights it lacks
+
+    def reminder(self, text: str) -> str | None:  # noqa: ARG002 - subclasses read it
+        """Return what stands before each prompt. `text` is `probe.reminder` of the profile."""
+        return None
+
+    def applied(self, model: PreTrainedModel) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Change the loaded model within the block, and undo it at its end."""
+        return nullcontext()
+
+
+TEACHERS: Extensions[type[Teacher]] = Extensions("teachers")
+
+
+@TEACHERS.register("base")
+class Base(Teacher):
+    """The aligned base model. It can teach a post-trained model of its own lineage alone."""
+
+    is_base = True
+
+
+@TEACHERS.register("pruned")
+class Pruned(Teacher):
+    """The post-trained model without weights that matter for reasoning and not for safety."""
+
+    masks = "pruned"
+
+
+@TEACHERS.register("reminder")
+class Reminded(Teacher):
+    """The post-trained model with the safety reminder before each prompt."""
+
+    def reminder(self, text: str) -> str:
+        """Return the profile's reminder."""
+        return text
+
+
+@TEACHERS.register("pruned-reminder")
+class PrunedReminded(Reminded):
+    """Both, with masks that were chosen under the reminder: the teacher of arXiv 2604.00012."""
+
+    masks = "pruned-reminder"
+
+
+OURS = ("base", "pruned", "reminder", "pruned-reminder")
+
+
+def find_teacher(name: str) -> Teacher:
+    """Return the teacher called `name`; raises `ConfigError` with the names that there are."""
+    return TEACHERS.find(name)()
+
+
+def _known(name: str) -> str:
+    if name not in TEACHERS.names():
+        raise ValueError(f"no teacher has this name; there are: {', '.join(TEACHERS.names())}")
+    return name
+
+
+TeacherName = Annotated[
+    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(OURS)})
+]

@@ -1,0 +1,26 @@
+"""Teachers are found by name, and another package may add one."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from components.lm.teachers import OURS, TEACHERS, TeacherName, find_teacher
+
+
+def test_our_teachers_by_name():
+    assert TEACHERS.names()[: len(OURS)] == OURS
+    found = {name: find_teacher(name) for name in OURS}
+    assert [name for name, teacher in found.items() if teacher.is_base] == ["base"]
+    assert {name: teacher.masks for name, teacher in found.items() if teacher.masks} == {
+        name: name for name in ("pruned", "pruned-reminder")
+    }
+    reminded = [name for name, teacher in found.items() if teacher.reminder("please") == "please"]
+    assert reminded == ["reminder", "pruned-reminder"]
+
+
+def test_a_setting_with_an_unknown_name_is_refused_with_those_there_are():
+    names = TypeAdapter(TeacherName)
+    assert names.validate_python("base") == "base"
+    with pytest.raises(ValidationError, match="base, pruned, reminder, pruned-reminder"):
+        names.validate_python("nobody")
