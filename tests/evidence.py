@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from components.core.intervals import RateFigure
 from components.core.paths import PROMPTS, ROWS, SUITE_PROMPTS, Workspace
+from components.core.result import RateFigure
 from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Completion, Form, Outcome, Prompt, Role, Split
 from components.evaluate.asking import Answer, Exam, test_exam

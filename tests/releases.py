@@ -10,8 +10,8 @@ from typing import Any
 
 from components.chain import STAGES
 from components.core import paths
-from components.core.intervals import RateFigure
 from components.core.paths import POLICIES, REPORT, Workspace
+from components.core.result import RateFigure
 from components.core.storage import digest_file, digest_folder, write_json, write_text
 from components.core.vocabulary import Arm, Method, Role
 from components.evaluate.arms import meet

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.core.intervals import RateFigure
 from components.core.paths import Workspace
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm, Role
 from components.evaluate.settings import EvaluateSettings
 from components.models.result import Models

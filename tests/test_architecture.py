@@ -206,7 +206,6 @@ def test_nothing_heavy_is_loaded_at_the_front_door():
         or (name.startswith("components.") and name.count(".") == 1)
         or name in ("components.prepare.suites", "flows.cli.commands")
     ]
-    light.remove("components.core.http")  # the client of servers
     assert len(light) > 40
     code = (
         f"import importlib, sys\nfor name in {light!r}:\n    importlib.import_module(name)\n"

@@ -90,7 +90,7 @@ def stale_by_code(root: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stages"),
     [
-        ("components/core/intervals.py", "low=min(float(low), rate)", "low=rate", set(STAGES)),
+        ("components/core/result.py", "low=min(low, rate)", "low=rate", set(STAGES)),
         ("components/evaluate/statistics.py", 'method="wilson"', 'method="beta"', COUNTED),
         ("components/lm/engines/in_process.py", '"""', '# a remark\n"""Another. ', set()),
         ("components/evaluate/exports/inspect_log.py", "\n\n\n", "\n\n\nMORE = 1\n\n\n", set()),

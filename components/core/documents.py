@@ -66,7 +66,7 @@ def _check_bounds(text: str) -> None:
             raise ConfigError(f"it holds more than {MOST} values, with what its aliases repeat")
 
 
-def read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raises `ConfigError` where there is none."""
     if path.exists() and not path.is_file():
         raise ConfigError(f"cannot read {path}: it is not a file")

@@ -1,9 +1,9 @@
 """The client of servers that speak OpenAI's API, for judges and engines.
 
 The package `openai` sends requests and repeats them: after 408, 409, 429, a status from 500 on, or
-a failed connection, later and later, and never sooner than `Retry-After` asks for. What it does
-not have is added here: answers of bounded size and time, waits that end with the work, and no
-header but those that a request needs.
+a failed connection, later and later, and never sooner than `Retry-After` asks for. Three things
+are added here: an answer has a bounded size and time, a wait ends with the work, and a request has
+no header that it does not need. `openai` is imported late, since it takes a second.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import httpx2
-import openai
 
-from components.core.addresses import server_of
 from components.core.errors import ConfigError, InterruptionError, ModelError, SafeReActError
 
 if TYPE_CHECKING:
-    from openai._models import FinalRequestOptions
+    import openai
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,25 @@ _HEADERS = frozenset(
 _REPEATED = "x-stainless-retry-count"  # how the package says how often it has sent a request
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+def is_address(url: str) -> bool:
+    """Return whether `url` is an http(s) address that a request can be sent to."""
+    try:
+        parts, host = urlsplit(url), httpx2.URL(url).host
+        return parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except (ValueError, httpx2.InvalidURL):  # brackets, a port or characters that are none
+        return False
+
+
+def server_of(url: str) -> str:
+    """Return the host and the port of an address, or the scheme where it names no port.
+
+    User, password, path and query, where secrets may stand, are left out.
+    """
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or parts.scheme}"
 
 
 class HugeAnswerError(ModelError):
@@ -80,16 +100,24 @@ class Server:
         self.name = f"{label}the server {server_of(url)} of {self._url_name}"
         self._limits, self._hint, self._before_sending = limits, hint, before_sending
         self._ended = threading.Event()
-        self._client = _Client(
+        self._client = self._connected(url, key)
+
+    def _connected(self, url: str, key: str) -> openai.OpenAI:
+        from openai import OpenAI
+
+        seconds, hooks = (
+            self._limits.seconds,
+            {"request": [self._prepare], "response": [self._read]},
+        )
+        client: Any = OpenAI(
             api_key=key or _NO_KEY,
             base_url=url,
-            max_retries=limits.repeats,
-            timeout=httpx2.Timeout(limits.seconds, connect=min(_CONNECT, limits.seconds)),
-            http_client=httpx2.Client(
-                event_hooks={"request": [self._prepare], "response": [self._read]}
-            ),
+            max_retries=self._limits.repeats,
+            timeout=httpx2.Timeout(seconds, connect=min(_CONNECT, seconds)),
+            http_client=httpx2.Client(event_hooks=hooks),
         )
-        self._client.ended = self._ended
+        client._sleep_for_retry = partial(self._wait, client._calculate_retry_timeout)
+        return cast("openai.OpenAI", client)
 
     def close(self) -> None:
         """Close the connections."""
@@ -101,12 +129,14 @@ class Server:
         It is asked once for the list of its models, which costs nothing. Whether it has such a list
         does not matter.
         """
+        from openai import APIConnectionError, APIStatusError
+
         try:
             self._client.get("/models", cast_to=httpx2.Response, options={"max_retries": 0})
-        except openai.APIConnectionError as error:
+        except APIConnectionError as error:
             reason = type(error.__cause__).__name__
             raise ModelError(f"{self.name} does not answer ({reason}); start it") from None
-        except openai.APIStatusError as error:
+        except APIStatusError as error:
             if error.status_code == 401:
                 raise self._refusal(error) from None
 
@@ -117,25 +147,25 @@ class Server:
         `HugeAnswerError` where the answer is beyond its limit, and `ModelError` where the request
         is refused or the answer is no JSON object.
         """
+        from openai import APIConnectionError, APIStatusError
+
         try:
             if body is None:
                 response = self._client.get(path, cast_to=httpx2.Response)
             else:
                 response = self._client.post(path, body=body, cast_to=httpx2.Response)
-        except openai.APIConnectionError as error:
+        except APIConnectionError as error:
             raise self._silence(error.request, type(error.__cause__).__name__) from None
-        except openai.APIStatusError as error:
+        except APIStatusError as error:
             raise self._refusal(error) from None
-        try:
+        with suppress(ValueError, RecursionError):
             answer = json.loads(response.content)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            raise ModelError(
-                f"{self.name} answers {path!r} with no JSON object; check the address, which "
-                "usually ends in /v1"
-            )
-        return answer
+            if isinstance(answer, dict):
+                return answer
+        raise ModelError(
+            f"{self.name} answers {path!r} with no JSON object; check the address, which usually "
+            "ends in /v1"
+        )
 
     def answers(
         self, items: Sequence[Item], ask: Callable[[Item], Answer], *, at_once: int
@@ -191,6 +221,22 @@ class Server:
         stream.close()
         response.stream = httpx2.ByteStream(bytes(content))
 
+    def _wait(
+        self,
+        pause: Callable[..., float],
+        *,
+        retries_taken: int,
+        max_retries: int,
+        options: object,
+        response: httpx2.Response | None,
+    ) -> None:
+        """Wait between two tries for as long as the package would, or until the work ends."""
+        headers = response.headers if response else None
+        seconds = pause(max_retries - retries_taken, options, headers)
+        log.info("a server did not answer; once more in %.1f s", seconds)
+        if self._ended.wait(seconds):
+            raise _Ended
+
     def _refusal(self, error: openai.APIStatusError) -> SafeReActError:
         status, reason = error.status_code, described(error)
         if status in (408, 409, 429) or status >= 500:
@@ -215,27 +261,6 @@ class Server:
 
 class _Ended(InterruptionError):
     """The work has ended, so nothing is sent any more."""
-
-
-class _Client(openai.OpenAI):
-    """The package's client, whose waits between two tries end when `ended` is set."""
-
-    ended: threading.Event
-
-    def _sleep_for_retry(
-        self,
-        *,
-        retries_taken: int,
-        max_retries: int,
-        options: FinalRequestOptions,
-        response: httpx2.Response | None,
-    ) -> None:
-        seconds = self._calculate_retry_timeout(
-            max_retries - retries_taken, options, response.headers if response else None
-        )
-        log.info("a server did not answer; once more in %.1f s", seconds)
-        if self.ended.wait(seconds):
-            raise _Ended
 
 
 def described(error: openai.APIStatusError) -> str:

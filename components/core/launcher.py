@@ -51,7 +51,7 @@ def divides_model(root: Path) -> bool:
     if not words or not Path(words[0]).name.startswith("accelerate"):
         return False
     if options.config_file is None or options.use_fsdp:
-        return options.use_fsdp
+        return bool(options.use_fsdp)
     told = read_yaml(root / options.config_file)
     return str(told.get("distributed_type")).upper() == "FSDP"
 
@@ -96,7 +96,7 @@ def _costs_in(out: Path) -> list[Path]:
 
 
 @contextmanager
-def _ended(child: subprocess.Popen) -> Iterator[None]:
+def _ended(child: subprocess.Popen[bytes]) -> Iterator[None]:
     """End the launcher, which ends its processes, where the block does not run to its end."""
     try:
         yield

@@ -1,14 +1,21 @@
-"""A stage's result: a frozen JSON file in its folder, without timestamps or absolute paths."""
+"""What is on record: groups of figures, a stage's result, a rate, and how two records differ."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
-from components.core.errors import StageError
+from components.core.errors import EvidenceError, StageError
 from components.core.storage import digest_file, read_json, write_json
+
+# Processors differ in the last bits of a sum of floating-point numbers, and nobody reads those.
+_ROUNDING = 1e-12
+_ABSENT = object()
 
 
 class Record(BaseModel):
@@ -18,7 +25,7 @@ class Record(BaseModel):
 
 
 class Result(Record):
-    """A stage's result; `FILE` is its name in the stage's folder."""
+    """A stage's result: a JSON file `FILE` in its folder, without timestamps and absolute paths."""
 
     FILE: ClassVar[str]
     _folder: Path | None = PrivateAttr(default=None)
@@ -54,3 +61,65 @@ class Result(Record):
         if not path.is_file():
             raise StageError(f"{path} is missing; run the stage that writes it")
         return digest_file(path)
+
+
+class RateFigure(Record):
+    """A share of n prompts with its interval (Wilson score)."""
+
+    rate: float
+    low: float
+    high: float
+    count: int
+    n: int
+    samples: int | None = None  # completions, where prompts have several; `count` is of these
+
+    @classmethod
+    def of(cls, count: int, n: int, confidence: float) -> Self:
+        """Return `count / n` with its interval, which holds the rate whatever is rounded.
+
+        Zero samples raise `EvidenceError`.
+        """
+        from statsmodels.stats.proportion import proportion_confint
+
+        if n < 1:
+            raise EvidenceError("a rate of zero prompts has no interval")
+        rate = count / n
+        low, high = map(float, proportion_confint(count, n, alpha=1 - confidence, method="wilson"))
+        return cls(rate=rate, low=min(low, rate), high=max(high, rate), count=count, n=n)
+
+
+def mismatches(stated: Any, found: Any, name: str = "") -> Iterator[str]:
+    """Yield in words every place where what is `stated` is not what was `found`.
+
+    Both are made of records, mappings, sequences and single values; `name` is what the whole is
+    called. A place that only one of them has is a mismatch. Numbers are the same where they differ
+    by rounding alone.
+    """
+    stated, found = _plain(stated), _plain(found)
+    if isinstance(stated, dict) and isinstance(found, dict):
+        for key in dict.fromkeys([*stated, *found]):
+            place = f"{name} {key}".strip()
+            yield from mismatches(stated.get(key, _ABSENT), found.get(key, _ABSENT), place)
+    elif not _same(stated, found):
+        yield f"{name} is stated as {_shown(stated)}, and it is {_shown(found)}"
+
+
+def _plain(value: Any) -> Any:
+    """Return a container as a dictionary with texts or places as keys, a member as its value."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(key): one for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return dict(enumerate(value, 1))
+    return value.value if isinstance(value, Enum) else value
+
+
+def _same(stated: Any, found: Any) -> bool:
+    if isinstance(stated, float) and isinstance(found, float):
+        return math.isclose(stated, found, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    return bool(stated == found) and isinstance(stated, bool) is isinstance(found, bool)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _ABSENT else f"{value!r:.200}"

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,25 +22,14 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, to_jsonable_pyt
 
 from components.core.documents import received
 from components.core.metric_names import SUITE_NAME
+from components.core.vocabulary import ATTACKS, Form
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
 Positive = Annotated[int, Field(ge=1)]
-
-
 Rate = Annotated[float, Field(gt=0, le=1)]
-
-
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
 Name = Annotated[str, StringConstraints(pattern=rf"^{SUITE_NAME.pattern}$")]
-
-
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-
-
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -95,6 +85,23 @@ def _deciding(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _deciding(item) for key, item in value.items()}
     return to_jsonable_python(value)
+
+
+PlainForm = Annotated[Form, one_of([form for form in Form if form not in ATTACKS])]
+
+
+def _known_attacks(forms: tuple[Form, ...]) -> tuple[Form, ...]:
+    if odd := [form.value for form in forms if form not in ATTACKS]:
+        raise ValueError(
+            f"{', '.join(odd)} is no attack; there are {', '.join(ATTACKS)}, and "
+            "evaluate.forced_thought opens a thought in the prompt"
+        )
+    if len(set(forms)) < len(forms):
+        raise ValueError(f"an attack is named twice: {', '.join(forms)}")
+    return forms
+
+
+Attacks = Annotated[tuple[Annotated[Form, one_of(ATTACKS)], ...], AfterValidator(_known_attacks)]
 
 
 def compiles(expression: str) -> str:

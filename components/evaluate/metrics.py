@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from components.core import metric_names
-from components.core.intervals import RateFigure
 from components.core.metric_names import Metric, is_compared
+from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm, Outcome, Role, View
 from components.evaluate.result import CutFigure, Difference
 from components.evaluate.rows import Row

@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow
 
 from components.core.errors import EvidenceError
-from components.core.mismatches import mismatches
 from components.core.paths import METRICS, ROWS
+from components.core.result import mismatches
 from components.core.vocabulary import OWN_ARMS, AnyArm, Arm, Completion, Form, Outcome, Prompt
 from components.evaluate.asking import Answer, Exam, Questions, test_exam
 from components.evaluate.figures import count_figures

@@ -9,8 +9,7 @@ from pydantic import Field
 
 from components.core import paths
 from components.core.errors import StageError
-from components.core.intervals import RateFigure
-from components.core.result import Record, Result
+from components.core.result import RateFigure, Record, Result
 from components.core.storage import digest_file
 from components.core.vocabulary import OWN_ARMS, UNBOUND, AnyArm, Arm, Form, Role
 from components.judges.result import Calibration, Usage

@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from components.core.forms import Attacks
-from components.core.section import Manner, Positive, Section, Text
+from components.core.section import Attacks, Manner, Positive, Section, Text
 from components.core.vocabulary import Role
 from components.judges.settings import RULES, JudgeName, JudgeSettings, RulesSettings
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.errors import EvidenceError
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm
 from components.evaluate.result import Difference
 

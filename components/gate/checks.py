@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from components.core.intervals import RateFigure
 from components.core.metric_names import FINISHED, Metric, in_order
+from components.core.result import RateFigure
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from components.core.errors import EvidenceError
-from components.core.mismatches import mismatches
+from components.core.result import mismatches
 from components.evaluate.result import Evidence
 from components.gate.checks import champion_behind, decide
 from components.gate.overrides import apply_overrides

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from statistics import NormalDist
 from typing import Any
 
-from components.core.intervals import RateFigure
 from components.core.metric_names import Metric
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm, Outcome
 from components.evaluate.result import Difference, Evidence
 from components.gate.policy import Rule

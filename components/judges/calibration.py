@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import DataError, EvidenceError, StageError
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.storage import digest_bytes, read_json_lines
 from components.core.vocabulary import Outcome, Role, View
 from components.judges.protocol import Case, Judge, judge_cases

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 
-from components.core.addresses import is_address
 from components.core.errors import ConfigError
+from components.core.http import is_address
 from components.core.vocabulary import Role
 from components.judges.formats import FORMATS
 from components.judges.protocol import KEY, URL, Judge

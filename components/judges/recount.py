@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Outcome
 from components.judges.calibration import LabelledCase, calibrate, kappa

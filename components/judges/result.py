@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from components.core.intervals import RateFigure
-from components.core.result import Record
+from components.core.result import RateFigure, Record
 from components.core.vocabulary import Outcome, View
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.errors import DataError
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.vocabulary import Prompt, Role, Split
 from components.prepare.overlap import SHARED_RUN, HeldOut
 from components.prepare.result import LeakFigure, LeakMeasure

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import Any
 
 from components.core.errors import EvidenceError
-from components.core.mismatches import mismatches
 from components.core.paths import SUITE_MANIFEST
+from components.core.result import mismatches
 from components.prepare.leaks import leak_figures
 from components.prepare.result import LeakFigure, SuiteSet, count_prompts, digest_prompts
 

@@ -13,8 +13,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from components.core import paths
-from components.core.intervals import RateFigure
-from components.core.result import Record, Result
+from components.core.result import RateFigure, Record, Result
 from components.core.storage import digest_bytes, read_rows
 from components.core.vocabulary import Form, Prompt, Role, Split
 from components.prepare.settings import GraderKind

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.core.forms import Attacks
 from components.core.section import (
+    Attacks,
     Commit,
     Fraction,
     Name,

@@ -15,9 +15,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError
-from components.core.forms import Attacks
 from components.core.metric_names import SUITE_NAME
-from components.core.section import Name, Positive, Section, Sha256, Text, explain
+from components.core.section import Attacks, Name, Positive, Section, Sha256, Text, explain
 from components.core.vocabulary import Role, Split
 from components.prepare.settings import GraderKind, Origin, Source, SuiteUse
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.core.errors import DataError
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.vocabulary import Completion, Outcome, Prompt, Role
 from components.lm.chat import opens_thought, render_prompt, split_completion
 from components.lm.generation import end_tokens, generate

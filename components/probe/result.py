@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from components.core import paths
-from components.core.intervals import RateFigure
-from components.core.result import Record, Result
+from components.core.result import RateFigure, Record, Result
 from components.core.vocabulary import Role
 
 Scope = Literal["matrix", "row"]  # where weights are compared: in a whole matrix, in each row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.untrusted_text import for_markdown, for_terminal
 from components.core.vocabulary import Arm
 from components.prepare.result import leak_footnotes, leak_mark, leak_notes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.registry.mlflow_registry import Registry
 
 _PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests runs

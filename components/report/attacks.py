@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.core.intervals import RateFigure
 from components.core.metric_names import Metric
+from components.core.result import RateFigure
 from components.core.vocabulary import ATTACKS, Arm, Form, Outcome, View
 from components.evaluate.result import Evidence
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.core.intervals import RateFigure
 from components.core.metric_names import Metric, in_order, is_compared
+from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm, Arm
 from components.evaluate.result import Difference, Evidence
 from components.gate.result import Conclusion, Decision, RuleOutcome

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.core.forms import PlainForm
-from components.core.section import Fraction, Positive, Rate, Section
+from components.core.section import Fraction, PlainForm, Positive, Rate, Section
 from components.core.vocabulary import ATTACKS, Form
 from components.judges.settings import RulesSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm, Role
 from components.studies.tune.objectives import Rates, compliance, over_refusal, reasoning, refusal
 from components.studies.tune.trials import Search, Trial

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from components.chain import STAGES
-from components.core.intervals import RateFigure
 from components.core.metric_names import Metric
 from components.core.paths import Workspace
+from components.core.result import RateFigure
 from components.core.untrusted_text import for_terminal
 from components.evaluate.result import CutFigure
 from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome

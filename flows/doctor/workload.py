@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from components.core.forms import Attack
+from components.core.section import Attack
 from components.core.vocabulary import OWN_ARMS, Form, Role
 from components.evaluate.settings import EvaluateSettings
 from components.prepare.suites import Suite

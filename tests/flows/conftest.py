@@ -56,7 +56,7 @@ write_result(stage, workspace, accepted=word != "reject", weight=weight)
 # What a stage `prepare` does besides where training repeats prompts of the suite `harmful`.
 LEAK = """
 if stage == "prepare":
-    from components.core.intervals import RateFigure
+    from components.core.result import RateFigure
     from components.prepare.result import SuiteSet
     prompts = SuiteSet.load(workspace.stage(stage))
     found = {"before": RateFigure.of(3, 100, 0.95), "dropped": 5}

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.storage import digest_bytes, write_json, write_text
 from components.core.vocabulary import AnyArm, Prompt, Role
 from components.evaluate.exports.tasks import Task, target, text_of

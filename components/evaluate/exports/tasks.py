@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.core.errors import EvidenceError
-from components.core.intervals import RateFigure
 from components.core.metric_names import Metric
+from components.core.result import RateFigure
 from components.core.untrusted_text import is_withheld
 from components.core.vocabulary import AnyArm, Form, Outcome, Prompt, Role, View
 from components.evaluate.metrics import counts_of

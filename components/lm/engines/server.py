@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from annotated_types import Ge, Len
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.core.addresses import is_address
 from components.core.errors import ConfigError, ModelError
-from components.core.http import Limits, Server
+from components.core.http import Limits, Server, is_address
 from components.lm.engines.protocol import Completions, Request
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from components.core import paths
-from components.core.intervals import RateFigure
-from components.core.result import Result
+from components.core.result import RateFigure, Result
 from components.core.vocabulary import AnyArm, Method
 from components.evaluate.result import CutFigure, Difference
 from components.judges.result import Usage

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from components.core.errors import ConfigError, DataError
-from components.core.intervals import RateFigure
 from components.core.metric_names import in_order, is_compared
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
 from components.evaluate.asking import Exam, sample
 from components.evaluate.judging import Examiner

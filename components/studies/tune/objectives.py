@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from components.core.intervals import RateFigure
 from components.core.metric_names import Metric
+from components.core.result import RateFigure
 from components.core.vocabulary import Form, Role
 from components.studies.tune.trials import Trial
 

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm
 from components.probe.canvas import BLUE, FAINT, GREEN, INK, ORANGE, draw, legend
 from components.studies.tune.objectives import Rates, compliance, excess, reasoning

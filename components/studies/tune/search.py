@@ -17,7 +17,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm, Role
 from components.studies.tune.objectives import Rates, compliance, excess, reasoning
 from components.studies.tune.trials import Setting, Space, Trial

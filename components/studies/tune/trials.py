@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from components.core.fingerprints import Code
-from components.core.intervals import RateFigure
 from components.core.paths import ADAPTER, TRIALS, Workspace
-from components.core.result import Record, Result
+from components.core.result import RateFigure, Record, Result
 from components.core.vocabulary import Arm, Role
 from components.models.result import Models
 from components.prepare.result import PromptSet

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Arm, Outcome, Role, View
 from components.evaluate.asking import Answer, Exam

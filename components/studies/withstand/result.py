@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from components.core import paths
-from components.core.intervals import RateFigure
-from components.core.result import Record, Result
+from components.core.result import RateFigure, Record, Result
 from components.core.vocabulary import Arm
 from components.evaluate.result import CutFigure
 from components.judges.result import Usage

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import beta
 
 from components.core.errors import EvidenceError
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm
 from components.evaluate.statistics import (
     compare_pairs,

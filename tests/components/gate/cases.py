@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from components.core.intervals import RateFigure
 from components.core.paths import ROWS
+from components.core.result import RateFigure
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import CutFigure, Evidence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from components.core.intervals import RateFigure
 from components.core.paths import Workspace
+from components.core.result import RateFigure
 from components.gate.leaks import leak_outcomes
 from components.prepare.result import LeakFigure, SuiteSet
 from tests.releases import write_all

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm
 from components.evaluate.result import Difference, Evidence
 from components.evaluate.statistics import compare_pairs, paired_interval, rate_of, tango_interval

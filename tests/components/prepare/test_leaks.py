@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.prepare.leaks import drop_leaks, leak_figures
 from tests.components.prepare.rows import rows_of
 

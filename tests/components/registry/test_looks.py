@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, multivariate_normal, norm
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.gate.policy_files import load_policy
 from tests.components.gate.cases import DEFAULT, decided
 

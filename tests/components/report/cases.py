@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.core.intervals import RateFigure
 from components.core.paths import CURVES, PLOTS, PROMPTS, ROWS
+from components.core.result import RateFigure
 from components.core.storage import digest_file, write_json_lines, write_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Outcome, Prompt, Role, Split
 from components.evaluate.result import ChampionArm, Difference, Evidence, Released

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from components.core.intervals import RateFigure
+from components.core.result import RateFigure
 from components.gate.checks import statement
 from components.gate.result import Decision, GateOutcome, RuleOutcome
 from flows.cli.tables import metric_cell, rate_cell, rules_table, verdict

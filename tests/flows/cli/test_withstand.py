@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from components.core.documents import read_yaml
-from components.core.intervals import RateFigure
 from components.core.paths import Workspace
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from flows.cli.withstand import attacks_table, halved
