@@ -114,7 +114,9 @@ class Server:
             base_url=url,
             max_retries=self._limits.repeats,
             timeout=httpx2.Timeout(seconds, connect=min(_CONNECT, seconds)),
-            http_client=httpx2.Client(event_hooks=hooks),
+            http_client=httpx2.Client(
+                event_hooks={"request": [self._prepare], "response": [self._read]}
+            ),
         )
         client._sleep_for_retry = partial(self._wait, client._calculate_retry_timeout)
         return cast("openai.OpenAI", client)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from components.core.section import Attack
 from components.core.vocabulary import OWN_ARMS, Form, Role
 from components.evaluate.settings import EvaluateSettings
 from components.prepare.suites import Suite
@@ -58,7 +57,7 @@ def arms_of(profile: Profile) -> int:
 
 
 def _in_all_forms(
-    plain: Asked, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[Attack, ...] = ()
+    plain: Asked, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[Form, ...] = ()
 ) -> Iterator[Asked]:
     """Yield a suite's forms; `plain` counts its prompts, `attacks` are the suite's own."""
     for _ in range(2 if evaluate.forced_thought else 1):
