@@ -105,10 +105,7 @@ class Server:
     def _connected(self, url: str, key: str) -> openai.OpenAI:
         from openai import OpenAI
 
-        seconds, hooks = (
-            self._limits.seconds,
-            {"request": [self._prepare], "response": [self._read]},
-        )
+        seconds = self._limits.seconds
         client: Any = OpenAI(
             api_key=key or _NO_KEY,
             base_url=url,
