@@ -33,7 +33,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from benchmarks.llama import random_llama
 from components.lm.batches import pad_left
-from components.lm.engines.in_process import InProcess
+from components.lm.engines.in_process import in_process
 from components.lm.engines.protocol import Request, collect
 
 BAR = 3.0
@@ -106,7 +106,7 @@ def plain(model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], case: Case
 
 def ours(model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], case: Case) -> Written:
     """Return the completions, written by the engine."""
-    engine = InProcess(model, frozenset({END}), rows=case.rows)
+    engine = in_process(model, frozenset({END}), rows=case.rows)
     asked = [Request(prompt, case.limit) for prompt in prompts]
     return [samples[0] for samples in collect(engine, asked, label="ours")]
 

@@ -14,7 +14,7 @@ from components.core.vocabulary import AnyArm, Arm
 from components.evaluate.asking import Answer, Exam
 from components.evaluate.result import Champion, ChampionArm
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import engine_identity, engine_place, open_host
+from components.lm.engines.hosts import engine_identity, engine_place, open_host
 from components.lm.engines.protocol import Host
 from components.lm.loading import checkpoint_folder, context_length, load_tokenizer
 from components.lm.references import ModelRef

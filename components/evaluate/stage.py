@@ -19,7 +19,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import read_cases
 from components.judges.verdicts import StoredVerdicts
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import engine_identity
+from components.lm.engines.hosts import engine_identity
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.train.result import Adapter

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from components.core.errors import ModelError
+from components.lm.architecture import mlp_readers
 from components.lm.states import backbone
-from components.lm.wiring import mlp_readers
 
 
 def project_out(states: Tensor, direction: Tensor) -> Tensor:

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.errors import ModelError
-from components.lm.completeness import check_finite, check_same
 from components.lm.configuration import read_document, refusing
-from components.lm.weights import ADAPTER_WEIGHTS, header
+from components.lm.weights import (
+    ADAPTER_SETTINGS,
+    ADAPTER_WEIGHTS,
+    check_report,
+    check_values,
+    header,
+)
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-_SETTINGS = "adapter_config.json"
 # Each imports a module or reads a file that the settings name.
 _ELSEWHERE = ("megatron_config", "corda_config", "eva_config", "lora_ga_config")
 
@@ -22,31 +26,32 @@ _ELSEWHERE = ("megatron_config", "corda_config", "eva_config", "lora_ga_config")
 def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Return `model` with the adapter in `folder`, in evaluation mode.
 
-    Raises `ModelError` where the folder holds no safetensors adapter, or its weights are not
-    exactly those that this model's adapter has.
+    Raises `ModelError` where the folder holds no safetensors adapter, its settings are not those of
+    a plain LoRA, or its weights are not exactly those that this model's adapter has.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelError(f"{folder} holds no adapter ({ADAPTER_WEIGHTS} is missing)")
-    _check_adapter_settings(folder / _SETTINGS)
-    stored = dict(header(folder / ADAPTER_WEIGHTS))
-    with refusing(f"the adapter in {folder} does not fit this model"):
-        adapted = PeftModel.from_pretrained(model, str(folder))
-        used = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    check_same(f"the adapter in {folder} does not fit this model", stored, used)
-    check_finite(str(folder), used.items())
-    return adapted.eval()
-
-
-def _check_adapter_settings(path: Path) -> None:
-    """Raise `ModelError` unless `path` describes a plain LoRA, which needs no other file."""
+    path = folder / ADAPTER_SETTINGS
     settings = read_document(path)
     if settings.get("peft_type") != "LORA":
         raise ModelError(f"{path}: peft_type is {settings.get('peft_type')!r}; only LORA is known")
-    named = [key for key in _ELSEWHERE if settings.get(key)]
-    if named:
+    if named := [key for key in _ELSEWHERE if settings.get(key)]:
         raise ModelError(f"{path} sets {', '.join(named)}, which is not followed; remove it")
+    stored, what = dict(header(folder / ADAPTER_WEIGHTS)), f"the adapter in {folder}"
+    with refusing(f"{what} does not fit this model"):
+        adapted = PeftModel.from_pretrained(model, str(folder))
+        used = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    both = [(name, stored[name].shape, used[name].shape) for name in stored.keys() & used.keys()]
+    report = {
+        "missing_keys": used.keys() - stored.keys(),
+        "unexpected_keys": stored.keys() - used.keys(),
+        "mismatched_keys": [row for row in both if row[1] != row[2]],
+    }
+    check_report(f"{what} does not fit this model", report)
+    check_values(what, used.items())
+    return adapted.eval()
 
 
 def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

@@ -6,17 +6,27 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+_SIMILAR = 32  # sequences of similar length
 
 
 def pad_left(sequences: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
     """Return ids and mask, both (batch, position) integers, padded on the left."""
-    width = max(len(sequence) for sequence in sequences)
-    ids = torch.full((len(sequences), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(sequences), width), dtype=torch.long)
-    for row, sequence in enumerate(sequences):
-        ids[row, width - len(sequence) :] = torch.tensor(sequence, dtype=torch.long)
-        mask[row, width - len(sequence) :] = 1
-    return ids, mask
+    rows = [torch.tensor(sequence, dtype=torch.long) for sequence in sequences]
+    ids = pad_sequence(rows, batch_first=True, padding_value=pad, padding_side="left")
+    ones = [torch.ones_like(row) for row in rows]
+    return ids, pad_sequence(ones, batch_first=True, padding_side="left")
+
+
+def pad_right(sequences: Sequence[Sequence[int]], tails: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return ids and mask, both (batch, position), padded on the right with id 0.
+
+    The mask is true at the last `tails[i]` positions of sequence i.
+    """
+    rows = [torch.tensor(sequence, dtype=torch.long) for sequence in sequences]
+    last = [torch.arange(len(r)) >= len(r) - tail for r, tail in zip(rows, tails, strict=True)]
+    return pad_sequence(rows, batch_first=True), pad_sequence(last, batch_first=True)
 
 
 def positions_of(mask: Tensor) -> Tensor:
@@ -24,17 +34,17 @@ def positions_of(mask: Tensor) -> Tensor:
     return (mask.cumsum(dim=-1) - 1).clamp(min=0)
 
 
-def by_length(sequences: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
-    """Yield index lists of at most `batch` sequences of similar length, longest first.
+def longest_first(sequences: Sequence[Sequence[int]]) -> list[int]:
+    """Return the indices of the sequences, the longest first, so that memory that will not do is
+    found out at once."""
+    return sorted(range(len(sequences)), key=lambda i: (-len(sequences[i]), i))
 
-    The longest first, so that memory that will not do is found out at once.
-    """
-    order = sorted(range(len(sequences)), key=lambda i: (-len(sequences[i]), i))
+
+def by_length(sequences: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
+    """Yield index lists of at most `batch` sequences of similar length, longest first."""
+    order = longest_first(sequences)
     for start in range(0, len(order), batch):
         yield order[start : start + batch]
-
-
-_SIMILAR = 32  # sequences of similar length
 
 
 def by_tokens(sequences: Sequence[Sequence[int]], tokens: int) -> Iterator[list[int]]:
@@ -44,17 +54,3 @@ def by_tokens(sequences: Sequence[Sequence[int]], tokens: int) -> Iterator[list[
         fitting = max(1, tokens // len(sequences[rows[0]]))
         for start in range(0, len(rows), fitting):
             yield rows[start : start + fitting]
-
-
-def pad_right(sequences: Sequence[Sequence[int]], tails: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return ids and mask, both (batch, position), padded on the right with id 0.
-
-    The mask is true at the last `tails[i]` positions of sequence i.
-    """
-    width = max(len(sequence) for sequence in sequences)
-    ids = torch.zeros(len(sequences), width, dtype=torch.long)
-    mask = torch.zeros(len(sequences), width, dtype=torch.bool)
-    for row, (sequence, tail) in enumerate(zip(sequences, tails, strict=True)):
-        ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
-        mask[row, len(sequence) - tail : len(sequence)] = True
-    return ids, mask

@@ -16,7 +16,7 @@ from components.core.errors import ModelError
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Completion
 from components.lm.references import PromptContract
-from components.lm.templates import encode, marked, render, thoughts_of, turns_of
+from components.lm.templates import encode, marked, render, template_of
 from components.lm.thought_formats import THINK
 from components.lm.thoughts import Parts, split_text
 
@@ -39,16 +39,15 @@ def render_prompt(
     in an open thought even where the template does not open one. Raises `ModelError` where the
     template closes the thought instead, or cannot be used.
     """
-    turn = text if reminder is None else f"{reminder}\n\n{text}"
-    turns = turns_of(tokenizer)
-    ids = encode(tokenizer, render(tokenizer, [marked(tokenizer, turn)], generation=True))
-    if forced_thought and not turns.opens_thought:
-        if turns.closes_thought:
+    template = template_of(tokenizer)
+    ids = render_turns(tokenizer, [text if reminder is None else f"{reminder}\n\n{text}"])
+    if forced_thought and not template.opens_thought:
+        if template.closes_thought:
             raise ModelError(
                 "this chat template closes the thought in the prompt, so none can be forced: "
                 "leave the forced_thought form out, or give the model its thinking template"
             )
-        ids += encode(tokenizer, turns.thoughts.begins)
+        ids += encode(tokenizer, template.thoughts.begins)
     return ids
 
 
@@ -67,15 +66,13 @@ def render_turns(
     whole text, as a server reads it; whether they fit the model's context is the caller's to ask.
     Raises `ModelError` where the template cannot be used, or drops or changes a turn.
     """
-    put = turns_of(tokenizer)
-    thoughts = put.thoughts
+    template = template_of(tokenizer)
+    thoughts = template.thoughts
     text = render(tokenizer, [marked(tokenizer, turn) for turn in turns], generation=True)
-    if put.opens_thought:
+    if template.opens_thought:
         text += thoughts.ends if skip_thought or answer else ""
-    elif skip_thought and not put.closes_thought:
-        text += thoughts.begins + thoughts.ends
-    elif answer and not put.closes_thought:
-        text += thoughts.alone
+    elif not template.closes_thought and (skip_thought or answer):
+        text += thoughts.begins + thoughts.ends if skip_thought else thoughts.alone
     return encode(tokenizer, text + answer)
 
 
@@ -86,14 +83,17 @@ def render_completion(
 
     `opened`: the prompt has already opened the thought, so the completion does not open it again.
     """
-    turns = turns_of(tokenizer)
-    thoughts = turns.thoughts
-    text = thoughts.alone + marked(tokenizer, response)
+    template = template_of(tokenizer)
+    thoughts = template.thoughts
+    text = marked(tokenizer, response)
     if thought is not None or opened:
         start = "" if opened else thoughts.begins
-        inner, rest = (marked(tokenizer, part) for part in (thought or "", response))
-        text = f"{start}{inner}{thoughts.ends}{rest}{thoughts.answer[1]}"
-    return [*encode(tokenizer, text), turns.end]
+        inner = marked(tokenizer, thought or "")
+        text = f"{start}{inner}{thoughts.ends}{text}{thoughts.answer[1]}"
+    else:
+        text = thoughts.alone + text
+    end = tokenizer.eos_token_id if template.end is None else template.end
+    return [*encode(tokenizer, text), end]
 
 
 def split_completion(
@@ -154,7 +154,7 @@ def _split(
     """Return the text before the end token, its parts, and how many tokens it has."""
     end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
     text = _text(tokenizer, ids[:end])
-    own = thoughts_of(tokenizer)
+    own = template_of(tokenizer).thoughts if tokenizer.chat_template else THINK
     return text, split_text(text, own, opened=opened, finished=end < len(ids)), end
 
 
@@ -164,17 +164,17 @@ def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
 
 def opens_thought(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Return whether the template's generation prompt ends within an open thought."""
-    return turns_of(tokenizer).opens_thought
+    return template_of(tokenizer).opens_thought
 
 
 def prompt_contract(tokenizer: PreTrainedTokenizerBase) -> PromptContract:
     """Return the form in which this tokenizer puts prompts, as stored with every adapter."""
     vocabulary = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
-    turns = turns_of(tokenizer)
+    template = template_of(tokenizer)
     return PromptContract(
         template=digest_bytes(str(tokenizer.chat_template).encode()),
         tokenizer=digest_bytes(vocabulary),
         bos=tokenizer.bos_token,
-        generation_prefix=turns.prefix,
-        opens_thought=turns.opens_thought,
+        generation_prefix=template.prefix,
+        opens_thought=template.opens_thought,
     )

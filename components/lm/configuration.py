@@ -58,10 +58,10 @@ def require_file(path: Path) -> None:
     """Raise `ModelError` saying what is there in its place unless `path` is a file."""
     if path.is_file():
         return
+    found = "a folder, not a file" if path.is_dir() else "missing"
     if path.is_symlink() and not path.exists():
-        raise ModelError(f"{path} is a link to {path.readlink()}, which is missing; copy it there")
-    found = "is a folder, not a file" if path.is_dir() else "is missing"
-    raise ModelError(f"{path.parent} holds no whole checkpoint: {path.name} {found}")
+        found = f"a link to {path.readlink()}, which is missing"
+    raise ModelError(f"{path.parent} holds no whole checkpoint: {path.name} is {found}")
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -96,7 +96,14 @@ def read_config(folder: Path) -> PreTrainedConfig:
             f"{path}: model_type {config.model_type!r} is no causal language model; give a "
             "checkpoint of one"
         )
-    _check_class(path, config)
+    # Weights of many models fit into those of another, which computes something else with them.
+    own, named = model_class(config).__name__, config.architectures
+    others = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()} & {*map(str, named or ())}
+    if others and own not in others:
+        raise ModelError(
+            f"{path}: architectures is {named!r:.80} and model_type {config.model_type!r}, which "
+            f"is that of {own}; set both to what the model was trained with"
+        )
     _check_generation(folder)
     eager = getattr(config, "_attn_implementation", None) == "eager"
     config._attn_implementation = "eager" if eager else None
@@ -108,68 +115,51 @@ def model_class(config: PreTrainedConfig) -> Any:
     return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
 
 
-def _check_class(path: Path, config: PreTrainedConfig) -> None:
-    """Raise `ModelError` where `architectures` names the class of another model than model_type.
-
-    Weights of many models fit into those of another, which computes something else with them.
-    """
-    own, named = model_class(config).__name__, config.architectures
-    others = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()} & {*map(str, named or ())}
-    if others and own not in others:
-        raise ModelError(
-            f"{path}: architectures is {named!r:.80} and model_type {config.model_type!r}, which "
-            f"is that of {own}; set both to what the model was trained with"
-        )
-
-
 def _check_settings(path: Path, document: dict[str, Any]) -> None:
     kind = document.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        code = (
-            ", and code that comes with a checkpoint is not run" if "auto_map" in document else ""
-        )
+        code = ", and code that comes with a checkpoint is not run" * ("auto_map" in document)
         raise ModelError(
             f"{path}: transformers has no model_type {str(kind)[:80]!r}{code}; give a checkpoint "
             "of a model that is built into it"
         )
     for where, key, value in _settings(document):
-        name = key.removeprefix("_").removesuffix("_internal")
-        if name in _KERNELS and not _built_in(value, _KERNELS[name]):
-            raise ModelError(
-                f"{path}: {where} is {value!r}, a kernel to be fetched, which is not done; remove "
-                f"the key, or set one of {', '.join(_KERNELS[name])}"
-            )
-        if name == "quantization_config" and value:
-            method = value.get("quant_method", "?") if isinstance(value, dict) else value
-            raise ModelError(
-                f"{path}: the weights are quantised ({where}: {method}), and masks and adapters "
-                "need plain ones; give the checkpoint in bfloat16"
-            )
-        if name in _ELSEWHERE and value:
-            raise ModelError(f"{path}: {where} is {value!r}, which is not followed; remove the key")
-        if type(value) is float and math.isnan(value):
-            raise ModelError(f"{path}: {where} is NaN, with which the model computes nothing else")
-        if type(value) is int and not -_MOST <= value <= _MOST and _COUNTED.search(key):
-            raise ModelError(f"{path}: {where} is {value}; at most {_MOST} can be right")
+        if wrong := _what_is_wrong(key, value):
+            raise ModelError(f"{path}: {where} is {wrong}")
+
+
+def _what_is_wrong(key: str, value: Any) -> str:
+    """Return why a setting cannot be used; empty: it can."""
+    name = key.removeprefix("_").removesuffix("_internal")
+    chosen = value.values() if isinstance(value, dict) else [value]
+    if name in _KERNELS and not all(one is None or one in _KERNELS[name] for one in chosen):
+        return (
+            f"{value!r}, a kernel to be fetched, which is not done; remove the key, or set one of "
+            f"{', '.join(_KERNELS[name])}"
+        )
+    if name == "quantization_config" and value:
+        method = value.get("quant_method", "?") if isinstance(value, dict) else value
+        return (
+            f"set: the weights are quantised ({method}), and masks and adapters need plain ones; "
+            "give the checkpoint in bfloat16"
+        )
+    if name in _ELSEWHERE and value:
+        return f"{value!r}, which is not followed; remove the key"
+    if type(value) is float and math.isnan(value):
+        return "NaN, with which the model computes nothing else"
+    if type(value) is int and not -_MOST <= value <= _MOST and _COUNTED.search(key):
+        return f"{value}; at most {_MOST} can be right"
+    return ""
 
 
 def _settings(value: Any, where: str = "") -> Iterator[tuple[str, str, Any]]:
     """Yield every setting at any depth: its path, its key, its value."""
-    children: Any = ()
-    if isinstance(value, dict):
-        children = value.items()
-    elif isinstance(value, list):
-        children = ((str(i), child) for i, child in enumerate(value))
+    children = value.items() if isinstance(value, dict) else enumerate(value)
     for key, child in children:
         place = f"{where}.{key}" if where else str(key)
         yield place, str(key), child
         if isinstance(child, dict | list):
             yield from _settings(child, place)
-
-
-def _built_in(value: Any, names: tuple[str, ...]) -> bool:
-    chosen = value.values() if isinstance(value, dict) else [value]
-    return all(name is None or name in names for name in chosen)
 
 
 def _check_generation(folder: Path) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from transformers import GenerationConfig
 
 from components.lm.configuration import GENERATION, read_config
-from components.lm.engines.in_process import InProcess
-from components.lm.engines.protocol import Request, collect
-from components.lm.templates import turns_of
+from components.lm.engines.in_process import in_process
+from components.lm.engines.protocol import Engine, Request, collect
+from components.lm.templates import template_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,24 +27,21 @@ def checkpoint_end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> f
     """Return what `end_tokens` does of the model in `folder`, without loading it."""
     config = read_config(folder)
     if (folder / GENERATION).is_file():
-        settings = GenerationConfig.from_pretrained(folder, local_files_only=True)
-    else:
-        settings = GenerationConfig.from_model_config(config)
-    return _ends(settings, tokenizer)
+        return _ends(GenerationConfig.from_pretrained(folder, local_files_only=True), tokenizer)
+    return _ends(GenerationConfig.from_model_config(config), tokenizer)
 
 
 def _ends(settings: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     named = settings.eos_token_id
-    own = named if isinstance(named, list) else [named]
-    turn = turns_of(tokenizer).end if tokenizer.chat_template else None
-    ends = (*own, tokenizer.eos_token_id, turn)
+    turn = template_of(tokenizer).end if tokenizer.chat_template else None
+    ends = (*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id, turn)
     return frozenset(int(token) for token in ends if token is not None)
 
 
-def engine_of(model: Any, tokenizer: PreTrainedTokenizerBase, *, batch: int) -> InProcess:
+def engine_of(model: Any, tokenizer: PreTrainedTokenizerBase, *, batch: int) -> Engine:
     """Return the engine of a causal language model in memory, with an adapter or without, that
     writes at most `batch` completions at once."""
-    return InProcess(model, end_tokens(model, tokenizer), rows=batch)
+    return in_process(model, end_tokens(model, tokenizer), rows=batch)
 
 
 def generate(
@@ -59,8 +56,7 @@ def generate(
     """Return the generated token ids of every prompt, in the prompts' order, greedily.
 
     `model` is a causal language model, with an adapter or without. The end token, where one was
-    written, is the last id; padding is cut off. The checkpoint's own sampling settings are not
-    used.
+    written, is the last id. The checkpoint's own sampling settings are not used.
     """
     requests = [Request(tuple(prompt), max_new_tokens) for prompt in prompts]
     engine = engine_of(model, tokenizer, batch=batch)

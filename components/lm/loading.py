@@ -22,22 +22,31 @@ from components.core.result import Result
 from components.core.storage import CHECKPOINT_FILES, read_json
 from components.lm.architecture import outline, silenced
 from components.lm.chat import prompt_contract
-from components.lm.completeness import check_loaded, check_report, check_tied, check_values
 from components.lm.configuration import read_config, refusing
-from components.lm.references import ModelRef, PromptContract
+from components.lm.references import ModelRef
 from components.lm.template_checks import check_template
-from components.lm.weights import digest_checkpoint, read_weights, refuse_adapter, stored_weights
+from components.lm.weights import (
+    check_loaded,
+    check_report,
+    check_values,
+    digest_checkpoint,
+    read_weights,
+    refuse_adapter,
+    stored_weights,
+    tie_outline,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
+_PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 def default_device() -> torch.device:
     """Return the device named by `SAFEREACT_DEVICE`, else an accelerator, else the CPU."""
-    named = os.environ.get("SAFEREACT_DEVICE")
-    if named:
+    if named := os.environ.get("SAFEREACT_DEVICE"):
         return torch.device(named)
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
@@ -45,9 +54,6 @@ def default_device() -> torch.device:
     # A launcher of several processes tells each which accelerator of the machine is its own.
     place = os.environ.get("LOCAL_RANK")
     return accelerator if place is None else torch.device(accelerator.type, int(place))
-
-
-_PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def default_precision(device: torch.device) -> torch.dtype | Literal["auto"]:
@@ -66,24 +72,21 @@ def default_precision(device: torch.device) -> torch.dtype | Literal["auto"]:
 
 def checkpoint_folder(models: Result, ref: ModelRef) -> Path:
     """Return the local folder of a checkpoint, fetching a hub revision that is not there yet."""
-    if ref.where == "stage":
-        return models.folder / ref.location
-    if ref.where == "local":
-        return Path(ref.location)
-    return fetch(ref.location, ref.revision)
+    if ref.where == "hub":
+        return fetch(ref.location, ref.revision)
+    return models.folder / ref.location if ref.where == "stage" else Path(ref.location)
 
 
 def fetch(repository: str, revision: str | None) -> Path:
     """Return the local snapshot of a hub checkpoint; raises `ModelError` where it cannot be had."""
     from huggingface_hub import snapshot_download
 
-    patterns = [f"*{suffix}" for suffix in CHECKPOINT_FILES]
     try:
         return Path(
             snapshot_download(
                 repository,
                 revision=revision,
-                allow_patterns=patterns,
+                allow_patterns=[f"*{suffix}" for suffix in CHECKPOINT_FILES],
                 ignore_patterns="consolidated*.safetensors",  # the same weights in another format
             )
         )
@@ -111,14 +114,17 @@ def describe_checkpoint(
 ) -> ModelRef:
     """Return what there is to know of the checkpoint in `folder` without loading the model.
 
-    Its files are read once, for their digest and for weights that are not finite. Raises
-    `ModelError` where the folder holds no whole checkpoint of one model, with safetensors,
-    tokenizer and chat template.
+    Its files are read once, for their digest and for weights that are not finite; what is
+    suspicious about its chat template is logged. Raises `ModelError` where the folder holds no
+    whole checkpoint of one model, with safetensors, tokenizer and chat template.
     """
     model = outline(folder)
     with refusing(f"the weights in {folder} cannot be read"):
-        check_values(str(folder), read_weights(folder))
-        check_tied(folder, model)
+        check_values(str(folder), read_weights(folder), zeros=False)
+        tie_outline(folder, model)
+    tokenizer = load_tokenizer(folder)
+    for line in check_template(tokenizer):
+        log.warning("%s: %s", folder.name, line)
     return ModelRef(
         location=location,
         where=where,
@@ -129,16 +135,8 @@ def describe_checkpoint(
         layers=model.config.num_hidden_layers,
         hidden=model.config.hidden_size,
         vocabulary=model.config.vocab_size,
-        contract=_contract(folder),
+        contract=prompt_contract(tokenizer),
     )
-
-
-def _contract(folder: Path) -> PromptContract:
-    """Return the prompt contract of the tokenizer in `folder`; what is suspicious is logged."""
-    tokenizer = load_tokenizer(folder)
-    for line in check_template(tokenizer):
-        log.warning("%s: %s", folder.name, line)
-    return prompt_contract(tokenizer)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

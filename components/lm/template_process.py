@@ -28,8 +28,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
-from jinja2 import Environment, Template, TemplateError, nodes
-from transformers.utils.chat_template_utils import _compile_jinja_template
+from jinja2 import Template, TemplateError
+from transformers.utils.chat_template_utils import (
+    _compile_jinja_template,
+    _get_template_literal_text,
+)
 
 SECONDS = 2.0  # of processor time for one request
 MEMORY = 2**29  # bytes that the process may take beside its libraries
@@ -41,7 +44,8 @@ TODAY = datetime(2024, 7, 26)
 class TemplateProcess:
     """The process that renders, started when it is first asked; any thread may ask it."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
         self._owner = 0
@@ -52,7 +56,7 @@ class TemplateProcess:
             child = self._started()
             requests, replies = cast("IO[str]", child.stdin), cast("IO[str]", child.stdout)
             try:
-                requests.write(json.dumps(request) + "\n")
+                requests.write(json.dumps({"seconds": self.seconds, **request}) + "\n")
                 requests.flush()
                 line = replies.readline()
             except BrokenPipeError:
@@ -91,7 +95,7 @@ class TemplateProcess:
         self._child = None
         child.communicate()
         if child.returncode == -signal.SIGPROF:
-            return f"it takes more than {SECONDS:.0f} seconds"
+            return f"it takes more than {self.seconds:g} seconds"
         return f"the process that renders it ended with {child.returncode}"
 
 
@@ -99,30 +103,21 @@ PROCESS = TemplateProcess()
 atexit.register(PROCESS.close)
 
 
-@lru_cache(maxsize=64)
-def ask_once(request: str) -> str:
-    """Return the reply to a request in JSON, kept for the next time."""
-    return PROCESS.ask(json.loads(request))
-
-
-@lru_cache(maxsize=1)
-def environment() -> Environment:
-    """Return transformers' own environment for chat templates, without chance, on one day."""
-    made: Environment = _compile_jinja_template("").environment
-    made.globals["strftime_now"] = TODAY.strftime
-    del made.filters["random"], made.globals["lipsum"]
-    return made
-
-
 @lru_cache(maxsize=8)
 def _compiled(source: str) -> Template:
-    return environment().from_string(source)
+    """Return a template in transformers' own environment for them, without chance, on one day."""
+    environment = _compile_jinja_template("").environment
+    environment.globals["strftime_now"] = TODAY.strftime
+    for place, chance in ((environment.filters, "random"), (environment.globals, "lipsum")):
+        place.pop(chance, None)
+    compiled: Template = environment.from_string(source)
+    return compiled
 
 
 def render(request: dict[str, Any]) -> str:
     """Return what a request asks for; raises whatever the template does."""
     if request.get("literals"):
-        return literals(request["template"])
+        return str(_get_template_literal_text(request["template"]))
     messages = request["messages"]
     room = LONGEST + GROWTH * sum(len(message["content"]) for message in messages)
     parts = []
@@ -140,18 +135,10 @@ def render(request: dict[str, Any]) -> str:
     return "".join(parts)
 
 
-def literals(source: str) -> str:
-    """Return what a template can write of its own: its text and its constant strings, by line."""
-    tree = environment().parse(source)
-    found = [node.data for node in tree.find_all(nodes.TemplateData)]
-    found += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
-    return "\n".join(found)
-
-
-def reply_to(line: str) -> dict[str, str]:
+def reply_to(request: dict[str, Any]) -> dict[str, str]:
     """Return the reply to one request."""
     try:
-        return {"text": render(json.loads(line))}
+        return {"text": render(request)}
     except MemoryError:
         return {"error": "it writes without end, or needs more than half a gigabyte of memory"}
     except RecursionError:
@@ -171,8 +158,9 @@ def main() -> None:
         own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY, own + MEMORY))
     for line in sys.stdin:
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        reply = json.dumps(reply_to(line))
+        request = json.loads(line)
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+        reply = json.dumps(reply_to(request))
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.write(reply + "\n")
         sys.stdout.flush()

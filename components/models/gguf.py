@@ -15,8 +15,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from components.core.errors import ModelError
 from components.lm.architecture import check_supported, silenced
-from components.lm.completeness import check_loaded, check_report
 from components.lm.configuration import refusing
+from components.lm.weights import check_loaded, check_report
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

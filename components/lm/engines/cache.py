@@ -40,7 +40,7 @@ class RoomyLayer(DynamicLayer):
     is left to the attention mask: no position is dropped.
     """
 
-    keys: Any  # (batch, head, position, head_dim), None where there are none
+    keys: Any  # None where there are none
     values: Any
     rooms: tuple[Tensor, ...] = ()  # what keys and values are the first positions of
 
@@ -88,9 +88,7 @@ def _laid_out(parts: Sequence[Tensor], length: int, spare: int) -> Tensor:
     """
     heads, width = parts[0].shape[1], parts[0].shape[3]
     room = parts[0].new_zeros(sum(map(len, parts)), heads, length + spare, width)
-    start = 0
-    for states in parts:
-        kept, stop = min(length, states.shape[2]), start + len(states)
-        room[start:stop, :, length - kept : length] = states[:, :, states.shape[2] - kept :]
-        start = stop
+    for states, rows in zip(parts, room.split([len(states) for states in parts]), strict=True):
+        kept = min(length, states.shape[2])
+        rows[:, :, length - kept : length] = states[:, :, states.shape[2] - kept :]
     return room

@@ -33,17 +33,15 @@ def choose(logits: Tensor, sampling: Sampling, tolerance: float) -> tuple[Tensor
     """Return the next tokens and whether each is doubtful, both (batch), from (batch, token).
 
     A sampled token is the one at which the cumulative probability, in the order of the token ids,
-    first exceeds the row's uniform number: one number a position, the same on every device. With
-    tolerance 0 nothing is doubtful.
+    first exceeds the row's uniform number. With tolerance 0 nothing is doubtful.
     """
     logits = logits.float()
     best = logits.topk(2, dim=-1).values
     error = tolerance * (best[:, 0] - logits.mean(dim=-1))
     tokens, doubtful = logits.argmax(dim=-1), best[:, 0] - best[:, 1] < error
-    if not sampling.temperature.any():
-        return tokens, doubtful
     rows = sampling.temperature.nonzero().flatten()
-    tokens[rows], doubtful[rows] = _sample(logits[rows], sampling[rows], error[rows])
+    if len(rows):
+        tokens[rows], doubtful[rows] = _sample(logits[rows], sampling[rows], error[rows])
     return tokens, doubtful
 
 
@@ -65,8 +63,7 @@ def _nucleus(shares: Tensor, top_p: Tensor) -> Tensor:
     if (top_p >= 1).all():
         return shares
     ordered, places = shares.sort(dim=-1, descending=True, stable=True)
-    before = ordered.cumsum(dim=-1) - ordered
-    outside = before >= top_p[:, None]
+    outside = ordered.cumsum(dim=-1) - ordered >= top_p[:, None]
     outside[:, 0] = False
     return shares.masked_fill(torch.zeros_like(outside).scatter(1, places, outside), 0.0)
 

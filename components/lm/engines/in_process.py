@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from components.core.errors import ModelError
-from components.lm.batches import pad_left, positions_of
+from components.lm.batches import longest_first, pad_left, positions_of
 from components.lm.engines.cache import empty_cache, join_rows
 from components.lm.engines.choice import TOLERANCE, Sampling, choose
-from components.lm.engines.protocol import CACHED_TOKENS, Completions, Request, longest_first
+from components.lm.engines.protocol import CACHED_TOKENS, Engine, Groups, Request
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,51 @@ _PAD = 0  # any token; the mask hides it
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
-@dataclass(slots=True)
+def in_process(
+    model: Any, ends: frozenset[int], *, rows: int, cached_tokens: int = CACHED_TOKENS
+) -> Engine:
+    """Return the engine of a causal language model in memory, with an adapter or without.
+
+    At most `rows` completions are written at once, and at most `cached_tokens` positions cached,
+    padding included: when rows grow out of it, the youngest wait and are read again later.
+    """
+    kinds = {*(getattr(model.config, "layer_types", None) or ())} - _ATTENTION
+    if kinds:
+        raise ModelError(
+            f"{model.config.model_type} has layers of the kind {', '.join(sorted(kinds))}, whose "
+            "rows cannot leave a batch here; set SAFEREACT_ENGINE to vllm or openai"
+        )
+    return Engine("transformers", ends, partial(_write, model, ends, rows, cached_tokens))
+
+
+@torch.inference_mode()
+def _write(
+    model: Any, ends: frozenset[int], rows: int, cached_tokens: int, requests: Sequence[Request]
+) -> Groups:
+    # Half precision rounds so much that too many tokens would be doubtful.
+    tolerance = TOLERANCE if model.dtype == torch.float32 else 0.0
+    batch = RunningBatch(model, ends, tolerance)
+    # The samples of one prompt stand together.
+    waiting = deque(
+        RunningSample(requests[i], i, sample)
+        for i in longest_first([request.prompt for request in requests])
+        for sample in range(requests[i].samples)
+    )
+    written: list[dict[int, tuple[int, ...]]] = [{} for _ in requests]
+    while waiting or batch.live:
+        batch.refill(waiting, rows, cached_tokens)
+        finished = {}
+        for row in batch.step():
+            samples = written[row.index]
+            samples[row.sample] = tuple(row.ids[len(row.request.prompt) :])
+            if len(samples) == row.request.samples:
+                finished[row.index] = tuple(samples[i] for i in range(len(samples)))
+        if finished:
+            yield finished
+    log.debug("%d tokens were so close that their rows were computed again", batch.doubts)
+
+
+@dataclass
 class RunningSample:
     """One sample of one request while it is written."""
 
@@ -38,99 +83,26 @@ class RunningSample:
     sample: int
     ids: list[int] = field(init=False)  # the prompt and what was written
     ended: bool = False
-    _numbers: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.ids = list(self.request.prompt)
 
-    @property
-    def written(self) -> tuple[int, ...]:
-        """The tokens behind the prompt."""
-        return tuple(self.ids[len(self.request.prompt) :])
+    @cached_property
+    def _numbers(self) -> list[float]:
+        generator = torch.Generator().manual_seed(self.request.sample_seed(self.sample))
+        count = self.request.max_new_tokens
+        return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
 
     def uniform(self) -> float:
         """Return the number in [0, 1) that decides the next token; 0 for a greedy sample."""
-        if self.request.temperature == 0:
-            return 0.0
-        if not self._numbers:
-            generator = torch.Generator().manual_seed(self.request.sample_seed(self.sample))
-            count = self.request.max_new_tokens
-            self._numbers = torch.rand(count, generator=generator, dtype=torch.float64).tolist()
-        return self._numbers[len(self.ids) - len(self.request.prompt)]
+        greedy = self.request.temperature == 0
+        return 0.0 if greedy else self._numbers[len(self.ids) - len(self.request.prompt)]
 
     def append(self, token: int, ends: frozenset[int]) -> None:
         """Add the next token; an end token or the limit ends the sample."""
         self.ids.append(token)
-        written = len(self.ids) - len(self.request.prompt)
-        self.ended = token in ends or written == self.request.max_new_tokens
-
-
-class InProcess:
-    """Writes with a causal language model in memory, with an adapter or without.
-
-    At most `rows` completions are written at once, and at most `cached_tokens` positions cached,
-    padding included: when rows grow out of it, the youngest wait and are read again later.
-    """
-
-    name = "transformers"
-
-    def __init__(
-        self, model: Any, ends: frozenset[int], *, rows: int, cached_tokens: int = CACHED_TOKENS
-    ) -> None:
-        kinds = set(getattr(model.config, "layer_types", None) or ())
-        if kinds - _ATTENTION:
-            raise ModelError(
-                f"{model.config.model_type} has layers of the kind "
-                f"{', '.join(sorted(kinds - _ATTENTION))}, whose rows cannot leave a batch here; "
-                "set SAFEREACT_ENGINE to vllm or openai"
-            )
-        self.ends = ends
-        self._model, self._rows, self._budget = model, rows, cached_tokens
-        # Half precision rounds so much that too many tokens would be doubtful.
-        self._tolerance = TOLERANCE if model.dtype == torch.float32 else 0.0
-
-    @torch.inference_mode()
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
-        """Yield the finished requests by their index, as soon as they are finished."""
-        batch = RunningBatch(self._model, self.ends, self._tolerance)
-        # The samples of one prompt stand together.
-        waiting = deque(
-            RunningSample(requests[i], i, sample)
-            for i in longest_first(requests)
-            for sample in range(requests[i].samples)
-        )
-        written: list[dict[int, tuple[int, ...]]] = [{} for _ in requests]
-        while waiting or batch.live:
-            self._exchange(batch, waiting)
-            finished = {}
-            for row in batch.step():
-                samples = written[row.index]
-                samples[row.sample] = row.written
-                if len(samples) == row.request.samples:
-                    finished[row.index] = tuple(samples[i] for i in range(len(samples)))
-            if finished:
-                yield finished
-        log.debug("%d tokens were so close that their rows were computed again", batch.doubts)
-
-    def _exchange(self, batch: RunningBatch, waiting: deque[RunningSample]) -> None:
-        """Let rows that ended leave the batch and waiting ones join, where it pays."""
-        live = batch.live
-        ended = len(batch.rows) - len(live)
-        crowded = len(live) > 1 and len(batch.rows) * (batch.width + 1) > self._budget
-        if live and not crowded and ended < max(1, len(batch.rows) // _EXCHANGE):
-            return
-        # An eighth of the budget is left for the rows to grow into.
-        budget = self._budget - self._budget // 8
-        width = max((len(batch.rows[place].ids) for place in live), default=0)
-        while len(live) > 1 and len(live) * width > budget:
-            waiting.appendleft(batch.rows[live.pop()])
-        new: list[RunningSample] = []
-        while waiting and len(live) + len(new) < self._rows:
-            width = max(width, len(waiting[0].ids))
-            if live + new and (len(live) + len(new) + 1) * width > budget:
-                break
-            new.append(waiting.popleft())
-        batch.exchange(live, new)
+        limit = len(self.request.prompt) + self.request.max_new_tokens
+        self.ended = token in ends or len(self.ids) == limit
 
 
 class RunningBatch:
@@ -155,6 +127,25 @@ class RunningBatch:
     def width(self) -> int:
         """Positions cached for every row, padding included."""
         return 0 if self._cache is None else self._cache.get_seq_length()
+
+    def refill(self, waiting: deque[RunningSample], rows: int, cached_tokens: int) -> None:
+        """Let rows that ended leave the batch and waiting ones join, where it pays."""
+        live = self.live
+        ended = len(self.rows) - len(live)
+        crowded = len(live) > 1 and len(self.rows) * (self.width + 1) > cached_tokens
+        if live and not crowded and ended < max(1, len(self.rows) // _EXCHANGE):
+            return
+        budget = cached_tokens - cached_tokens // 8  # the rest is for the rows to grow into
+        width = max((len(self.rows[place].ids) for place in live), default=0)
+        while len(live) > 1 and len(live) * width > budget:
+            waiting.appendleft(self.rows[live.pop()])
+        new: list[RunningSample] = []
+        while waiting and len(live) + len(new) < rows:
+            width = max(width, len(waiting[0].ids))
+            if live + new and (len(live) + len(new) + 1) * width > budget:
+                break
+            new.append(waiting.popleft())
+        self.exchange(live, new)
 
     def exchange(self, stay: Sequence[int], new: Sequence[RunningSample]) -> None:
         """Keep the rows at the places `stay` and let `new` ones join behind them.
@@ -181,8 +172,9 @@ class RunningBatch:
         mask = (torch.arange(width) >= width - lengths).long()
         last = torch.tensor([row.ids[-1:] for row in self.rows])
         logits = self._forward(last, mask, lengths - 1, self._cache)
-        rows = [self.rows[place] for place in self.live]
-        tokens = self._next(logits if len(rows) == len(logits) else logits[self.live], rows)
+        live = self.live
+        rows = [self.rows[place] for place in live]
+        tokens = self._next(logits if len(rows) == len(logits) else logits[live], rows)
         for row, token in zip(rows, tokens, strict=True):
             row.append(token, self._ends)
         return [row for row in rows if row.ended]
@@ -209,11 +201,10 @@ class RunningBatch:
         return output.logits[:, -1]
 
     def _next(self, logits: Tensor, rows: Sequence[RunningSample]) -> list[int]:
-        uniform = torch.tensor([row.uniform() for row in rows], dtype=torch.float64)
         sampling = Sampling(
-            torch.tensor([row.request.temperature for row in rows], device=logits.device),
-            torch.tensor([row.request.top_p for row in rows], device=logits.device),
-            uniform.to(logits.device),
+            torch.tensor([row.request.temperature for row in rows]).to(logits.device),
+            torch.tensor([row.request.top_p for row in rows]).to(logits.device),
+            torch.tensor([row.uniform() for row in rows], dtype=torch.float64).to(logits.device),
         )
         tokens, doubtful = choose(logits, sampling, self._tolerance)
         chosen = tokens.tolist()

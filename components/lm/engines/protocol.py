@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -38,21 +38,18 @@ class Request:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        bounds = (
-            ("prompt", len(self.prompt), self.prompt, "at least one token"),
-            ("max_new_tokens", self.max_new_tokens > 0, self.max_new_tokens, "1 or more"),
-            ("samples", self.samples > 0, self.samples, "1 or more"),
-            ("temperature", self.temperature >= 0, self.temperature, "0 or more"),
-            ("top_p", 0 < self.top_p <= 1, self.top_p, "above 0 and at most 1"),
-        )
-        for field, holds, value, allowed in bounds:
+        for field, holds, allowed in (
+            ("prompt", len(self.prompt) > 0, "at least one token"),
+            ("max_new_tokens", self.max_new_tokens > 0, "1 or more"),
+            ("samples", self.samples > 0, "1 or more"),
+            ("temperature", self.temperature >= 0, "0 or more"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("samples", self.samples == 1 or self.temperature > 0, "1 at temperature 0"),
+        ):
             if not holds:
-                raise ConfigError(f"{field} of a request must be {allowed}, not {value}")
-        if self.samples > 1 and self.temperature == 0:
-            raise ConfigError(
-                f"{self.samples} samples at temperature 0 are {self.samples} times the same "
-                "completion: ask for one, or set a temperature above 0"
-            )
+                raise ConfigError(
+                    f"{field} of a request must be {allowed}, not {getattr(self, field)}"
+                )
 
     @property
     def key(self) -> str:
@@ -66,25 +63,21 @@ class Request:
         return int(digest_bytes(parts)[:16], 16) >> 1
 
 
-def longest_first(requests: Sequence[Request]) -> list[int]:
-    """Return the requests' indices, the longest prompts first, so that memory that will not do is
-    found out at once."""
-    return sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), i))
+Groups = Iterator[dict[int, Completions]]
 
 
-class Engine(Protocol):
-    """What writes the completions of one model, with its adapter if it has one."""
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What writes the completions of one model, with its adapter if it has one.
 
-    @property
-    def name(self) -> str:
-        """The kind of engine, as evidence records it."""
+    `name` is the kind of engine, as evidence records it; `ends` are the tokens that end a
+    completion. `write` yields the finished requests by their index, as soon as they are finished,
+    each once.
+    """
 
-    @property
-    def ends(self) -> frozenset[int]:
-        """The tokens that end a completion."""
-
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
-        """Yield the finished requests by their index, as soon as they are finished, each once."""
+    name: str
+    ends: frozenset[int]
+    write: Callable[[Sequence[Request]], Groups]
 
 
 class Host(Protocol):
@@ -108,15 +101,12 @@ def collect(engine: Engine, requests: Sequence[Request], *, label: str) -> list[
     return [written[i] for i in range(len(requests))]
 
 
-def with_progress(
-    engine: Engine, requests: Sequence[Request], *, label: str
-) -> Iterator[dict[int, Completions]]:
+def with_progress(engine: Engine, requests: Sequence[Request], *, label: str) -> Groups:
     """Yield what the engine yields; every tenth of the requests is logged."""
     finished = logged = 0
     for group in engine.write(requests):
         yield group
         finished += len(group)
-        tenths = 10 * finished // len(requests)
-        if tenths > logged:
+        if (tenths := 10 * finished // len(requests)) > logged:
             log.info("%s %d/%d", label, finished, len(requests))
             logged = tenths

@@ -2,7 +2,7 @@
 
 Every worker loads the checkpoint once and takes small chunks of requests as it gets free, so that
 a slow one holds up nobody. It hands on what is finished at once; what a worker that died had not
-handed on is asked again of a new one.
+handed on is asked again of the one that Ray starts in its place.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from components.core.errors import ConfigError, InterruptionError, ModelError
-from components.lm.engines.protocol import Completions, Host, Request, longest_first
+from components.core.errors import ConfigError, InterruptionError
+from components.lm.batches import by_length
+from components.lm.engines.protocol import Completions, Engine, Groups, Host, Request
 
 log = logging.getLogger(__name__)
 
@@ -26,51 +28,40 @@ _PATIENCE = 300.0  # seconds; a cluster that grows on demand takes minutes to do
 _STORE = 100 << 20  # bytes of shared memory for a local cluster: only token ids pass through it
 
 
-class RayWorkers:
+class RayHost:
     """Workers that each hold one checkpoint; `load` is what each calls once, on its machine.
 
-    `name` and `ends` are those of the engines that the workers use. Raises `InterruptionError`
-    where the cluster has no room for all of them within `patience` seconds.
+    `ends` are the tokens that end a completion. Raises `InterruptionError` where the cluster has no
+    room for all workers within `patience` seconds.
     """
 
     def __init__(
-        self,
-        load: Callable[[], Host],
-        *,
-        name: str,
-        ends: frozenset[int],
-        patience: float = _PATIENCE,
+        self, load: Callable[[], Host], ends: frozenset[int], *, patience: float = _PATIENCE
     ) -> None:
         self._ray = _connected()
-        self._load, self.name, self.ends, self._patience = load, name, ends, patience
-        self._arm = ""
-        self._adapter: Path | None = None
+        self._load, self._ends, self._patience = load, ends, patience
+        cluster = self._ray.cluster_resources()
+        self._kind = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
         self._workers: list[Any] = []
-        self._room: Any = None
         try:
-            self._take_room()
-            self._workers = [self._start() for _ in range(self._count)]
+            self._start(_worker_count(int(cluster.get(self._kind, 1))))
         except BaseException:
             self.close()
             raise
-        log.info("%d Ray workers", self._count)
+        log.info("%d Ray workers", len(self._workers))
 
-    def engine(self, arm: str, adapter: Path | None) -> Self:
+    def engine(self, arm: str, adapter: Path | None) -> Engine:
         """Return the engine of the checkpoint with the adapter in a folder, or without one."""
-        self._arm, self._adapter = arm, adapter
-        return self
+        return Engine("transformers", self._ends, partial(self._write, arm, adapter))
 
     def close(self) -> None:
         """End the workers, and the cluster where it is one of this process."""
         for worker in self._workers:
             self._ray.kill(worker)
-        if self._room is not None:
-            self._ray.util.remove_placement_group(self._room)
         self._ray.shutdown()
 
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
-        """Yield the finished requests by their index, as soon as a worker hands them on."""
-        waiting = deque((indices, 0) for indices in _chunks(requests, self._count))
+    def _write(self, arm: str, adapter: Path | None, requests: Sequence[Request]) -> Groups:
+        waiting = deque((indices, 0) for indices in _chunks(requests, len(self._workers)))
         idle, failures = list(self._workers), self._ray.exceptions
         # By the reply that comes next: its worker, the reply after it, what is left, and deaths.
         busy: dict[Any, tuple[Any, Any, list[int], int]] = {}
@@ -78,7 +69,7 @@ class RayWorkers:
             while waiting and idle:
                 worker, (left, deaths) = idle.pop(), waiting.popleft()
                 chunk = {i: requests[i] for i in left}
-                reply = worker.write.remote(self._arm, self._adapter, chunk)
+                reply = worker.write.remote(arm, adapter, chunk)
                 busy[reply] = worker, worker.more.remote(), left, deaths
             ready, _ = self._ray.wait(list(busy), num_returns=1)
             worker, following, left, deaths = busy.pop(ready[0])
@@ -97,47 +88,30 @@ class RayWorkers:
                 idle.append(worker)
             yield group
 
-    def _take_room(self) -> None:
-        """Reserve the workers' places, all together."""
-        cluster = self._ray.cluster_resources()
-        self._gpus = 1 if cluster.get("GPU", 0) >= 1 else 0
-        self._count = _worker_count(int(cluster.get("GPU" if self._gpus else "CPU", 1)))
-        bundle = {"CPU": 1, "GPU": 1} if self._gpus else {"CPU": 1}
-        # Spread, since every worker fills memory, of which Ray knows nothing.
-        self._room = self._ray.util.placement_group([bundle] * self._count, strategy="SPREAD")
-        self._await_room()
-
-    def _await_room(self) -> None:
-        """Raise `InterruptionError` where the cluster does not give the workers their room in time.
-
-        Without a limit a worker would wait for ever for what the cluster does not have.
-        """
-        log.info("waiting for room for %d Ray workers, %g s at most", self._count, self._patience)
-        if self._room.wait(self._patience):
-            return
-        each = "a CPU and a GPU" if self._gpus else "a CPU"
-        raise InterruptionError(
-            f"{self._count} Ray workers need {each} each, and in {self._patience:g} s the cluster "
-            f"did not give them: it has {_counts(self._ray.cluster_resources())}, and free are "
-            f"{_counts(self._ray.available_resources())}; set {WORKERS} to fewer, or wait until "
-            "others are done"
+    def _start(self, count: int) -> None:
+        """Start workers; raises `InterruptionError` where the cluster does not give them their
+        places in time. Without a limit they would wait for ever for what it does not have."""
+        actor = self._ray.remote(_Worker).options(
+            num_cpus=1,
+            num_gpus=int(self._kind == "GPU"),
+            scheduling_strategy="SPREAD",  # every worker fills memory, of which Ray knows nothing
         )
-
-    def _start(self) -> Any:
-        strategies = self._ray.util.scheduling_strategies
-        return (
-            self._ray.remote(_Worker)
-            .options(
-                num_cpus=1,
-                num_gpus=self._gpus,
-                scheduling_strategy=strategies.PlacementGroupSchedulingStrategy(self._room),
+        started = [actor.remote(self._load) for _ in range(count)]
+        self._workers += started
+        log.info("waiting for room for %d Ray workers, %g s at most", count, self._patience)
+        begun = [worker.begin.remote() for worker in started]
+        ready, _ = self._ray.wait(begun, num_returns=count, timeout=self._patience)
+        if len(ready) < count:
+            cluster = self._ray.cluster_resources()
+            has = ", ".join(f"{kind} {cluster.get(kind, 0):g}" for kind in ("CPU", "GPU"))
+            raise InterruptionError(
+                f"{count} Ray workers need a CPU{' and a GPU' * (self._kind == 'GPU')} each, and "
+                f"in {self._patience:g} s the cluster did not give them: it has {has}; set "
+                f"{WORKERS} to fewer, or wait until others are done"
             )
-            .remote(self._load)
-        )
 
-    def _replaced(self, worker: Any, deaths: int, error: Any) -> Any:
-        if getattr(error, "actor_init_failed", False):
-            raise ModelError(f"a Ray worker cannot load the checkpoint: {error}") from error
+    def _replaced(self, worker: Any, deaths: int, error: Exception) -> Any:
+        """Return a new worker in the place of one that died."""
         if deaths >= _DEATHS:
             raise InterruptionError(
                 f"{deaths} Ray workers died of the same requests; what was finished before is "
@@ -145,29 +119,32 @@ class RayWorkers:
             ) from error
         log.warning("a Ray worker died; what it had not handed on is asked again")
         self._ray.kill(worker)  # one that is only out of reach would keep its place
-        self._await_room()  # its machine may be gone, and its room with it
-        self._workers[self._workers.index(worker)] = new = self._start()
-        return new
+        self._workers.remove(worker)
+        self._start(1)
+        return self._workers[-1]
 
 
 class _Worker:
-    """A process of the cluster with the checkpoint in its memory.
+    """A process of the cluster with the checkpoint in its memory, loaded when it is first asked.
 
     It is asked for one group after the other, and no stream is opened: Ray's own streams are not
     to be had over an address with ray://.
     """
 
     def __init__(self, load: Callable[[], Host]) -> None:
-        self._host = load()
+        self._host = cache(load)
         self._indices: list[int] = []
-        self._groups: Iterator[dict[int, Completions]] = iter(())
+        self._groups: Groups = iter(())
+
+    def begin(self) -> None:
+        """Answer as soon as the worker has its place."""
 
     def write(
         self, arm: str, adapter: Path | None, requests: Mapping[int, Request]
     ) -> dict[int, Completions]:
         """Return the first requests that are finished, by their index; `more` has the others."""
         self._indices = list(requests)
-        self._groups = self._host.engine(arm, adapter).write(list(requests.values()))
+        self._groups = self._host().engine(arm, adapter).write(list(requests.values()))
         return self.more()
 
     def more(self) -> dict[int, Completions]:
@@ -205,10 +182,6 @@ def _connected() -> Any:
     return ray
 
 
-def _counts(resources: Mapping[str, float]) -> str:
-    return f"CPU {resources.get('CPU', 0):g}, GPU {resources.get('GPU', 0):g}"
-
-
 def _worker_count(most: int) -> int:
     named = os.environ.get(WORKERS)
     if named is None:
@@ -220,6 +193,5 @@ def _worker_count(most: int) -> int:
 
 def _chunks(requests: Sequence[Request], workers: int) -> list[list[int]]:
     """Return the requests' indices in chunks of similar prompts, the longest first."""
-    order = longest_first(requests)
-    size = max(1, -(-len(order) // (workers * _CHUNKS)))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    size = max(1, -(-len(requests) // (workers * _CHUNKS)))
+    return list(by_length([request.prompt for request in requests], size))

@@ -8,7 +8,8 @@ those of the text, which must have as many tokens as the server counted.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.core.errors import ConfigError, ModelError
 from components.core.http import Limits, Server, is_address
-from components.lm.engines.protocol import Completions, Request
+from components.lm.engines.protocol import Engine, Groups, Request
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -68,14 +69,13 @@ class ServerHost:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]) -> None:
-        url = os.environ.get(URL, "").strip()
+        url, prompts = os.environ.get(URL, "").strip(), os.environ.get(PROMPTS, "ids")
         if not is_address(url):
             state = "is no http(s) address" if url else "is not set"
             raise ConfigError(
                 f"{URL} {state}; set it to that of the server's API, such as "
                 "http://localhost:8000/v1"
             )
-        prompts = os.environ.get(PROMPTS, "ids")
         if prompts not in ("ids", "text"):
             raise ConfigError(f"{PROMPTS} must be ids or text, not {prompts!r}")
         self._as_text = prompts == "text"
@@ -88,9 +88,10 @@ class ServerHost:
         )
         self._tokenizer, self._ends = tokenizer, ends
 
-    def engine(self, arm: str, adapter: Path | None) -> ServerEngine:  # noqa: ARG002 - it has it
+    def engine(self, arm: str, adapter: Path | None) -> Engine:  # noqa: ARG002 - it has it
         """Return the engine of the model that the server calls `arm`.
 
+        After an error it waits for what is under way and yields it, as `Server.answers` does.
         Raises `ConfigError` naming the models there are.
         """
         names = [model.id for model in _read(_Models, self._server.ask("/models")).data]
@@ -99,50 +100,29 @@ class ServerHost:
                 f"{self._server.name} has no model {arm!r}, but {', '.join(sorted(names))}; serve "
                 "it under that name"
             )
-        return ServerEngine(self._server, arm, self._tokenizer, self._ends, self._as_text)
+        return Engine("openai", self._ends, partial(self._write, arm))
 
     def close(self) -> None:
         """Close the connections."""
         self._server.close()
 
-
-class ServerEngine:
-    """One model of the server."""
-
-    name = "openai"
-
-    def __init__(
-        self,
-        server: Server,
-        model: str,
-        tokenizer: PreTrainedTokenizerBase,
-        ends: frozenset[int],
-        prompts_as_text: bool,
-    ) -> None:
-        self.ends = ends
-        self._server, self._model, self._tokenizer = server, model, tokenizer
-        self._as_text = prompts_as_text
-
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
-        """Yield the finished requests by their index, as soon as they are finished.
-
-        After an error what is under way is waited for and yielded, as `Server.answers` does.
-        """
+    def _write(self, model: str, requests: Sequence[Request]) -> Groups:
         written: list[dict[int, tuple[int, ...]]] = [{} for _ in requests]
         items = [(i, k) for i, request in enumerate(requests) for k in range(request.samples)]
 
         def complete(item: tuple[int, int]) -> tuple[int, ...]:
-            return self._complete(requests[item[0]], item[1])
+            return self._complete(model, requests[item[0]], item[1])
 
         for (i, sample), ids in self._server.answers(items, complete, at_once=_AT_ONCE):
             written[i][sample] = ids
             if len(written[i]) == requests[i].samples:
                 yield {i: tuple(written[i][k] for k in range(len(written[i])))}
 
-    def _complete(self, request: Request, sample: int) -> tuple[int, ...]:
+    def _complete(self, model: str, request: Request, sample: int) -> tuple[int, ...]:
         """Return one sample; its end token, whichever it was, is the tokenizer's where the server
         leaves it out."""
-        answer = _read(_Completion, self._server.ask("/completions", self._body(request, sample)))
+        body = {"model": model, **self._body(request, sample)}
+        answer = _read(_Completion, self._server.ask("/completions", body))
         choice, read = answer.choices[0], answer.usage.prompt_tokens
         if read != len(request.prompt):
             raise ModelError(
@@ -157,7 +137,7 @@ class ServerEngine:
         ids = choice.token_ids
         if ids is None:
             ids = self._ids(choice, answer.usage.completion_tokens)
-        if reason == "stop" and (not ids or ids[-1] not in self.ends):
+        if reason == "stop" and (not ids or ids[-1] not in self._ends):
             ids = [*ids, self._tokenizer.eos_token_id]
         if reason == "length" and len(ids) != request.max_new_tokens:
             raise ModelError(
@@ -168,14 +148,13 @@ class ServerEngine:
 
     def _body(self, request: Request, sample: int) -> Mapping[str, Any]:
         return {
-            "model": self._model,
             "prompt": self._text(request) if self._as_text else list(request.prompt),
             "max_tokens": request.max_new_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
             "seed": request.sample_seed(sample),
             # vLLM's own; other servers leave them be.
-            "stop_token_ids": sorted(self.ends),
+            "stop_token_ids": sorted(self._ends),
             "return_token_ids": True,
             "skip_special_tokens": False,
             "add_special_tokens": False,
@@ -201,7 +180,7 @@ class ServerEngine:
         """Return the ids of the completion's text; raises `ModelError` where they cannot be what
         the model wrote. An end token may be counted or not."""
         ids = list(self._tokenizer.encode(choice.text, add_special_tokens=False))
-        end = choice.finish_reason == "stop" and not (ids and ids[-1] in self.ends)
+        end = choice.finish_reason == "stop" and not (ids and ids[-1] in self._ends)
         same = self._tokenizer.decode(ids, skip_special_tokens=False) == choice.text
         if not same or count not in (len(ids), len(ids) + end):
             raise ModelError(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from components.core.errors import ConfigError
 from components.core.storage import read_json
-from components.lm.engines.protocol import Completions, Request
+from components.lm.engines.protocol import Engine, Groups, Request
 
 MAX_RANK = 64  # of an adapter; vLLM sets memory aside for it
-_CHUNK = 256  # completions between two of which what is finished is handed on
+_GROUP = 256  # completions between two of which what is finished is handed on
 
 
 class VllmHost:
@@ -31,7 +32,7 @@ class VllmHost:
             trust_remote_code=False,
         )
 
-    def engine(self, arm: str, adapter: Path | None) -> VllmEngine:
+    def engine(self, arm: str, adapter: Path | None) -> Engine:
         """Return the engine of the checkpoint with the adapter in a folder, or without one."""
         lora = None
         if adapter is not None:
@@ -41,54 +42,43 @@ class VllmHost:
                     f"the adapter in {adapter} has rank {rank}, and vLLM is given room for "
                     f"{MAX_RANK}; set SAFEREACT_ENGINE to transformers"
                 )
-            request = self._vllm.lora.request.LoRARequest
-            lora = request(arm, next(self._numbers), str(adapter))
-        return VllmEngine(self._llm, self._ends, lora, self._vllm.SamplingParams)
+            lora = self._vllm.lora.request.LoRARequest(arm, next(self._numbers), str(adapter))
+        return Engine("vllm", self._ends, partial(self._write, lora))
 
     def close(self) -> None:
         """Give back the GPU's memory."""
         del self._llm
         gc.collect()
 
-
-class VllmEngine:
-    """The checkpoint with one adapter or with none."""
-
-    name = "vllm"
-
-    def __init__(self, llm: Any, ends: frozenset[int], lora: Any, settings: Any) -> None:
-        self.ends = ends
-        self._llm, self._lora, self._sampling = llm, lora, settings
-
-    def write(self, requests: Sequence[Request]) -> Iterator[dict[int, Completions]]:
+    def _write(self, lora: Any, requests: Sequence[Request]) -> Groups:
         """Yield the finished requests by their index, some hundreds of completions at a time."""
-        group: list[int] = []
-        for i in range(len(requests)):
-            group.append(i)
-            if sum(requests[k].samples for k in group) >= _CHUNK or i + 1 == len(requests):
-                yield self._written({k: requests[k] for k in group})
-                group = []
-
-    def _written(self, requests: dict[int, Request]) -> dict[int, Completions]:
-        asked = [(i, sample) for i in requests for sample in range(requests[i].samples)]
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": list(requests[i].prompt)} for i, _ in asked],
-            [self._settings(requests[i], sample) for i, sample in asked],
-            lora_request=self._lora,
-            use_tqdm=False,
-        )
-        written: dict[int, list[tuple[int, ...]]] = {i: [] for i in requests}
-        for (i, _), output in zip(asked, outputs, strict=True):
-            written[i].append(tuple(output.outputs[0].token_ids))
-        return {i: tuple(samples) for i, samples in written.items()}
+        group: dict[int, Request] = {}
+        for i, request in enumerate(requests):
+            group[i] = request
+            if sum(one.samples for one in group.values()) >= _GROUP or i + 1 == len(requests):
+                outputs = self._llm.generate(
+                    [
+                        {"prompt_token_ids": list(one.prompt)}
+                        for one in group.values()
+                        for _ in range(one.samples)
+                    ],
+                    [self._settings(one, k) for one in group.values() for k in range(one.samples)],
+                    lora_request=lora,
+                    use_tqdm=False,
+                )
+                written = iter([tuple(output.outputs[0].token_ids) for output in outputs])
+                yield {
+                    k: tuple(next(written) for _ in range(one.samples)) for k, one in group.items()
+                }
+                group = {}
 
     def _settings(self, request: Request, sample: int) -> Any:
-        return self._sampling(
+        return self._vllm.SamplingParams(
             max_tokens=request.max_new_tokens,
             temperature=request.temperature,
             top_p=request.top_p,
             seed=request.sample_seed(sample),
-            stop_token_ids=sorted(self.ends),
+            stop_token_ids=sorted(self._ends),
             detokenize=False,
         )
 

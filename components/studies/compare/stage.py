@@ -20,7 +20,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.evaluate.statistics import with_holm
 from components.judges.verdicts import StoredVerdicts
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import engine_identity
+from components.lm.engines.hosts import engine_identity
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.probe.result import Probe

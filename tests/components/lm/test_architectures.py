@@ -8,12 +8,11 @@ import torch
 from components.core.errors import ModelError
 from components.lm.ablation import ablated
 from components.lm.adapters import merge_adapter
-from components.lm.architecture import check_supported
+from components.lm.architecture import check_supported, mlp_readers
 from components.lm.generation import generate
 from components.lm.loading import load_model, load_tokenizer
 from components.lm.masks import projections
 from components.lm.states import backbone, states_from_end
-from components.lm.wiring import mlp_readers
 from components.models.checkpoints import check_complete
 from tests.checkpoints import write_checkpoint
 from tests.components.lm.architectures import REFUSED, SUPPORTED, shapes

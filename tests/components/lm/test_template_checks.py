@@ -20,7 +20,7 @@ from components.lm import chat
 from components.lm.generation import checkpoint_end_tokens
 from components.lm.loading import load_tokenizer
 from components.lm.template_checks import check_template
-from components.lm.templates import QUESTION, encode, render, turns_of
+from components.lm.templates import QUESTION, encode, render, template_of
 from tests.checkpoints import TEMPLATE
 from tests.hostile import steering
 
@@ -129,7 +129,7 @@ def real(name: str, *, marks: bool = True) -> Any:
 def test_the_templates_of_models_keep_the_contract(name):
     tokenizer = real(name)
     check_template(tokenizer)
-    turns = turns_of(tokenizer)
+    turns = template_of(tokenizer)
     assert tokenizer.convert_ids_to_tokens(turns.end) == REAL[name][3]
     assert turns.thoughts.opening == REAL[name][4]
     assert turns.opens_thought is (name == "r1")
@@ -157,7 +157,7 @@ def test_a_prompt_is_what_transformers_renders(name, turns):
 def test_a_completion_comes_back_in_its_parts(name, marks):
     tokenizer = real(name, marks=marks)
     opened = chat.opens_thought(tokenizer)
-    ends = frozenset([turns_of(tokenizer).end])
+    ends = frozenset([template_of(tokenizer).end])
     for thought, answer in (("I plan, é.\n\nSo.", "It is ✓ 4."), ("", "4"), (None, "4")):
         if thought is None and opened:
             continue
@@ -176,9 +176,9 @@ def test_a_forced_thought_is_in_the_models_own_marks(name):
     tokenizer = real(name)
     served = tokenizer.decode(chat.render_prompt(tokenizer, "a"))
     forced = tokenizer.decode(chat.render_prompt(tokenizer, "a", forced_thought=True))
-    begins = turns_of(tokenizer).thoughts.begins
+    begins = template_of(tokenizer).thoughts.begins
     assert forced == (served if name == "r1" else served + begins)
-    ends = frozenset([turns_of(tokenizer).end])
+    ends = frozenset([template_of(tokenizer).end])
     rest = chat.render_completion(tokenizer, thought="plan", response="4", opened=True)
     part = chat.split_completion(tokenizer, "id", rest, ends=ends, opened=True)
     assert (part.thought, part.answer) == ("plan", "4")
@@ -395,7 +395,7 @@ SPELT = [real("qwen3", marks=marks) for marks in (True, False)]
 def test_parts_are_the_same_in_tokens_and_in_text(pieces, opened, tokenizer):
     """Marks are tokens of their own or spelt; a character is a token."""
     ids = tokenizer.encode("".join(pieces), add_special_tokens=False)
-    ends = frozenset([turns_of(tokenizer).end])
+    ends = frozenset([template_of(tokenizer).end])
     for written in (ids, [*ids, *ends]):
         part = chat.split_completion(tokenizer, "id", written, ends=ends, opened=opened)
         spans = chat.completion_spans(tokenizer, written, ends=ends, opened=opened)

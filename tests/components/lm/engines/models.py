@@ -72,7 +72,7 @@ class Noting:
     """
 
     def __init__(self, folder, log, *, mark=None, pause=0.0):
-        from components.lm.engines.opening import InMemory
+        from components.lm.engines.hosts import InMemory
 
         self.inner, self.log, self.mark, self.pause = InMemory(folder, batch=2), log, mark, pause
 

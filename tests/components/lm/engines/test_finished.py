@@ -14,7 +14,7 @@ import pytest
 
 from components.core.errors import InterruptionError, StageError
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.in_process import InProcess
+from components.lm.engines.in_process import in_process
 from components.lm.engines.protocol import collect
 from tests.components.lm.engines.models import ENDS, random_model, requests
 from tests.root import ROOT
@@ -31,7 +31,7 @@ class Counted:
         self.log, self.pause = log, pause
 
     def write(self, asked):
-        engine = InProcess(random_model(), ENDS, rows=4)
+        engine = in_process(random_model(), ENDS, rows=4)
         for group in engine.write(asked):
             yield group
             with self.log.open("a") as stream:  # after the store has it

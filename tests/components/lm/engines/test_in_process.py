@@ -10,13 +10,13 @@ import torch
 from transformers import GenerationConfig
 
 from components.core.errors import ModelError
-from components.lm.engines.in_process import InProcess, RunningBatch, RunningSample
+from components.lm.engines.in_process import RunningBatch, RunningSample, in_process
 from components.lm.engines.protocol import Request, collect
 from tests.components.lm.engines.models import ARCHITECTURES, ENDS, prompts, random_model, requests
 
 
 def written(model, asked, *, rows, **settings):
-    return collect(InProcess(model, ENDS, rows=rows, **settings), asked, label="test")
+    return collect(in_process(model, ENDS, rows=rows, **settings), asked, label="test")
 
 
 def alone(model, request):
@@ -53,7 +53,7 @@ def test_limits_may_differ_from_prompt_to_prompt():
 def test_rows_that_outgrow_the_cache_wait_and_go_on():
     model, asked = random_model(), requests(12, limit=40)
     expected = written(model, asked, rows=12)
-    engine = InProcess(model, ENDS, rows=12, cached_tokens=150)
+    engine = in_process(model, ENDS, rows=12, cached_tokens=150)
     with inputs_of(model) as read:
         assert collect(engine, asked, label="test") == expected
     steps = [mask for ids, mask in read if ids[1] == 1]
@@ -116,20 +116,21 @@ def test_a_doubtful_token_is_decided_by_the_row_alone():
         for _ in range(6):
             if any(not row.ended for row in batch.rows):
                 batch.step()
-    assert [(row.written,) for row in batch.rows] == written(model, asked, rows=5)
-    assert batch.doubts == sum(len(row.written) for row in batch.rows)
+    found = [tuple(row.ids[len(row.request.prompt) :]) for row in batch.rows]
+    assert [(row,) for row in found] == written(model, asked, rows=5)
+    assert batch.doubts == sum(map(len, found))
 
 
 def test_finished_requests_come_as_soon_as_they_are_finished():
     model, asked = random_model(), requests(20)
-    engine = InProcess(model, ENDS, rows=4)
+    engine = in_process(model, ENDS, rows=4)
     groups = list(engine.write(asked))
     assert len(groups) > 8
     assert sorted(i for group in groups for i in group) == list(range(20))
 
 
 def test_no_requests_no_completions():
-    assert list(InProcess(random_model(), ENDS, rows=4).write([])) == []
+    assert list(in_process(random_model(), ENDS, rows=4).write([])) == []
 
 
 def test_a_model_with_a_state_instead_of_a_cache_is_refused():
@@ -143,4 +144,4 @@ def test_a_model_with_a_state_instead_of_a_cache_is_refused():
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config)
     with pytest.raises(ModelError, match=r"linear_attention.*SAFEREACT_ENGINE"):
-        InProcess(model, ENDS, rows=4)
+        in_process(model, ENDS, rows=4)

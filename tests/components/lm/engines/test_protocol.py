@@ -20,7 +20,7 @@ ASKED = Request((5, 6), 8, samples=2, temperature=0.7, top_p=0.9, seed=3)
         ({"samples": 0}, "1 or more, not 0"),
         ({"temperature": -0.1}, "0 or more, not -0.1"),
         ({"top_p": 0.0}, "above 0 and at most 1"),
-        ({"temperature": 0.0}, "2 times the same"),
+        ({"temperature": 0.0}, "1 at temperature 0, not 2"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(change, message):

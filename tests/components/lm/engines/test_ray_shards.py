@@ -17,9 +17,9 @@ import pytest
 
 from components.core.errors import ConfigError, InterruptionError, ModelError
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import open_host
+from components.lm.engines.hosts import open_host
 from components.lm.engines.protocol import Request, collect
-from components.lm.engines.ray_shards import RayWorkers
+from components.lm.engines.ray_shards import RayHost
 from components.lm.generation import checkpoint_end_tokens
 from components.lm.loading import checkpoint_folder, load_tokenizer
 from tests.components.lm.engines.models import Noting
@@ -76,10 +76,10 @@ def expected(folder):
         return collect(host.engine("base", None), ASKED, label="alone")
 
 
-def workers_of(folder: Path, log: Path, **settings) -> RayWorkers:
+def workers_of(folder: Path, log: Path, **settings) -> RayHost:
     """Return workers that note in `log` what they finish."""
     ends = checkpoint_end_tokens(folder, load_tokenizer(folder))
-    return RayWorkers(partial(Noting, folder, log, **settings), name="transformers", ends=ends)
+    return RayHost(partial(Noting, folder, log, **settings), ends)
 
 
 @pytest.mark.slow
@@ -144,12 +144,12 @@ def test_a_killed_run_asks_for_nothing_that_was_handed_on(
 
 @pytest.mark.slow
 def test_a_checkpoint_that_no_worker_can_load_is_named(cluster, tmp_path):
-    from components.lm.engines.opening import InMemory
+    from components.lm.engines.hosts import InMemory
 
     load = partial(InMemory, tmp_path, batch=4)
-    workers = RayWorkers(load, name="transformers", ends=frozenset())
+    workers = RayHost(load, frozenset())
     try:
-        with pytest.raises(ModelError, match="cannot load the checkpoint"):
+        with pytest.raises(ModelError, match="no tokenizer that can be read"):
             collect(workers.engine("base", None), ASKED, label="shards")
     finally:
         workers.close()
@@ -162,10 +162,10 @@ def test_more_workers_than_the_cluster_has_are_not_waited_for_for_ever(one_core,
     monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "3")
     told = (
         "3 Ray workers need a CPU each, and in 2 s the cluster did not give them: it has CPU 1, "
-        "GPU 0, and free are CPU 1, GPU 0; set SAFEREACT_RAY_WORKERS to fewer"
+        "GPU 0; set SAFEREACT_RAY_WORKERS to fewer"
     )
     with pytest.raises(InterruptionError, match=told):
-        RayWorkers(lambda: None, name="transformers", ends=frozenset(), patience=2)
+        RayHost(lambda: None, frozenset(), patience=2)
     assert not ray.is_initialized()
 
 

@@ -15,7 +15,7 @@ import pytest
 from components.core.errors import ConfigError, InterruptionError, ModelError, SafeReActError
 from components.lm import chat
 from components.lm.engines.finished import FinishedRequests
-from components.lm.engines.opening import open_host
+from components.lm.engines.hosts import open_host
 from components.lm.engines.protocol import Request, collect
 from components.lm.engines.server import ServerHost
 from components.lm.generation import checkpoint_end_tokens, engine_of

@@ -11,7 +11,7 @@ import torch
 
 from components.core.errors import ConfigError
 from components.lm.adapters import attach_adapter
-from components.lm.engines.opening import engine_identity, engine_name, load_in_worker, open_host
+from components.lm.engines.hosts import engine_identity, engine_name, load_in_worker, open_host
 from components.lm.engines.protocol import Request, collect
 from components.lm.engines.vllm_gpu import VllmHost
 from components.lm.generation import checkpoint_end_tokens, end_tokens, engine_of

@@ -12,7 +12,7 @@ from typing import Any
 from components.core.errors import ConfigError
 from components.core.vocabulary import UNBOUND
 from components.lm.engines.protocol import Engine, Host
-from components.lm.engines.ray_shards import ADDRESS, RayWorkers
+from components.lm.engines.ray_shards import ADDRESS, RayHost
 
 VARIABLE = "SAFEREACT_ENGINE"
 ENGINES = ("transformers", "vllm", "openai")
@@ -40,10 +40,8 @@ def engine_identity() -> str:
     the evidence names.
     """
     name = engine_name()
-    if name == "openai":
-        return f"{name}, {UNBOUND}"
     if name != ENGINES[0]:
-        return name
+        return f"{name}, {UNBOUND}" if name == "openai" else name
     from components.lm.loading import default_device, default_precision
 
     device = default_device()
@@ -84,7 +82,7 @@ def _host(folder: Path, batch: int) -> Any:
         load = partial(
             load_in_worker, folder, batch=batch, environment=named, expected=engine_identity()
         )
-        return RayWorkers(load, name=name, ends=ends)
+        return RayHost(load, ends)
     if name == "vllm":
         from components.lm.engines.vllm_gpu import VllmHost
 
