@@ -10,7 +10,7 @@ code counts to the fingerprint of every stage that uses parts of this kind (fing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
@@ -38,7 +38,7 @@ class Extensions(Generic[T]):
 
     def find(self, name: str) -> T:
         """Return the part called `name`; raises `ConfigError` with the names that there are."""
-        if name not in self._parts and (point := self._outside().get(name)):
+        if name not in self._parts and (point := added_parts(self.kind).get(name)):
             point.load()
         if name not in self._parts:
             known = ", ".join(self.names())
@@ -47,7 +47,20 @@ class Extensions(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Return every name, our own first, without loading other packages."""
-        return tuple(dict.fromkeys([*self._parts, *sorted(self._outside())]))
+        return tuple(dict.fromkeys([*self._parts, *sorted(added_parts(self.kind))]))
 
-    def _outside(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=f"safereact.{self.kind}")}
+
+def added_parts(kind: str) -> dict[str, EntryPoint]:
+    """Return the parts of one kind that other installed packages add, by name, none loaded."""
+    return {point.name: point for point in entry_points(group=f"safereact.{kind}")}
+
+
+def check_name(kind: str, name: str, ours: Sequence[str]) -> str:
+    """Return `name`, that of a part of `ours` or of one that another package adds, none loaded.
+
+    Raises `ValueError` with the names there are; settings check their keys by it.
+    """
+    known = [*ours, *sorted(added_parts(kind))]
+    if name not in known:
+        raise ValueError(f"there is no {name!r} among the {kind}; there are: {', '.join(known)}")
+    return name

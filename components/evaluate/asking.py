@@ -13,12 +13,10 @@ from components.core.storage import digest_bytes
 from components.core.vocabulary import AnyArm, Completion, Form, Prompt, Role
 from components.evaluate.attacks import draw_attacked, put
 from components.evaluate.settings import EvaluateSettings
-from components.judges.identity import digest_of_judge
-from components.judges.opening import check_judge
+from components.judges.opening import check_judge, digest_of_judge
 from components.lm.chat import opens_thought, split_completion
 from components.lm.engines.protocol import Engine, Request, collect
 from components.prepare.result import SuiteSet, SuiteSpec
-from components.prepare.settings import GraderKind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -41,7 +39,7 @@ class Questions:
     temperature: float = 0.0
     top_p: float = 1.0
     instruction: str = ""  # behind every prompt; "": nothing
-    grader: GraderKind | None = None
+    grader: str | None = None
     attacks: tuple[Form, ...] = ()
     attacked: Sequence[Prompt] = ()  # the prompts that attacks are tried on
 

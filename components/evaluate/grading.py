@@ -14,37 +14,17 @@ is no answer, so that echoing the problem scores nothing, and neither is no text
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from components.evaluate.graders import choice, mathematics
+from components.evaluate.graders.grade import GRADERS, Grade
 
-from components.evaluate.graders.choice import ends_on_option, states_option
-from components.evaluate.graders.mathematics import ends_on_reference, states_reference
-
-if TYPE_CHECKING:
-    from components.prepare.settings import GraderKind
+__all__ = ["Grade", "choice", "grade", "mathematics"]  # importing the graders registers them
 
 
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """Whether an answer is right, read in two ways."""
-
-    flexible: bool  # the answer ends on the reference answer
-    strict: bool  # the answer states the reference answer in a form that was asked for
-
-
-def grade(answer: str, reference: str, grader: GraderKind) -> Grade:
+def grade(answer: str, reference: str, grader: str) -> Grade:
     """Return the grade of an answer, without its thought, by the reference answer.
 
-    For `choice` the reference is the letter of the right option. Raises `EvidenceError` where
-    expressions cannot be compared at all, since the process for it does not start.
+    For `choice` the reference is the letter of the right option. Raises `ConfigError` for an
+    unknown grader, `EvidenceError` where the process that compares expressions does not start.
     """
-    states, ends_on = _GRADERS[grader]
-    strict = states(answer, reference)
-    return Grade(flexible=strict or ends_on(answer, reference), strict=strict)
-
-
-_GRADERS: dict[GraderKind, tuple[Callable[[str, str], bool], Callable[[str, str], bool]]] = {
-    "mathematics": (states_reference, ends_on_reference),
-    "choice": (states_option, ends_on_option),
-}
+    found = GRADERS.find(grader)(answer, reference)
+    return Grade(flexible=found.flexible or found.strict, strict=found.strict)

@@ -82,7 +82,7 @@ class Jury:
                 section.judges,
                 rules=section.rules,
                 roles={q.role for q in exam.suites if q.judge == name},
-                asked=verdicts.usage(name),
+                spent=verdicts.usage(name),
             )
             judge.check()
             if labelled:

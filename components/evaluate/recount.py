@@ -27,9 +27,8 @@ from components.evaluate.judging import judged_rows, row_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged
 from components.evaluate.settings import EvaluateSettings
-from components.judges.calibration import read_cases
+from components.judges.calibration import calibration_again, read_cases
 from components.judges.protocol import Judge, Verdict
-from components.judges.recount import calibration_again
 from components.judges.rules.judge import RulesJudge
 from components.judges.settings import RULES
 from components.models.result import Models

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,13 +12,12 @@ from components.core.section import Fraction, Section, Text
 from components.core.storage import digest_bytes
 from components.core.vocabulary import OWN_ARMS, Arm
 from components.evaluate.result import COMPARISONS, WITH_CHAMPION
-from components.judges.settings import GuardKind
+from components.judges.settings import JudgeKind
 
 PAGE = "mlflow/README.md"  # where the keys are described
 # Strict, so that `yes` is not the number 1.
 Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Confidence = Annotated[float, Field(strict=True, ge=0.5, lt=1)]
-JudgeKind = Literal["rules", GuardKind, "rubric"]
 
 
 class Rule(Section):

@@ -1,23 +1,23 @@
-"""What a judge's word is worth: its verdicts on labelled cases."""
+"""What a judge's verdicts are worth: how often they are the labels of labelled cases."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from components.core.errors import DataError, EvidenceError, StageError
 from components.core.result import RateFigure
 from components.core.storage import digest_bytes, read_json_lines
 from components.core.vocabulary import Outcome, Role, View
-from components.judges.protocol import Case, Judge, judge_cases
+from components.judges.formats import FORMATS
+from components.judges.protocol import EVERY_ROLE, Case, Judge, judge_cases
 from components.judges.result import Calibration, KappaFigure
-
-if TYPE_CHECKING:
-    import numpy as np
+from components.judges.rules.judge import RulesJudge
 
 _KEYS = {"request", "text", "view", "role", "outcome", "kind"}
 
@@ -81,7 +81,7 @@ def calibrate(judge: Judge, cases: Sequence[LabelledCase], *, confidence: float)
     views = sorted({view for view, _ in right}, key=list(View).index)
     return Calibration(
         judge=judge.name,
-        cases=digest_bytes(json.dumps([asdict(known) for known in cases]).encode()),
+        cases=_digest(cases),
         confidence=confidence,
         accuracy=rate([agreed for _, agreed in right]),
         by_view={view: rate([agreed for own, agreed in right if own is view]) for view in views},
@@ -105,6 +105,49 @@ def cases_for(judge: Judge, cases: Sequence[LabelledCase]) -> list[LabelledCase]
     return found
 
 
+def calibration_again(
+    stated: Calibration, rules: RulesJudge, labelled: Sequence[LabelledCase], confidence: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a calibration states, and what the labelled cases give.
+
+    The rules judge them again. Of any other judge its table of labels and verdicts is taken as it
+    is: how many cases of each label it has, and what follows from it, is counted.
+    """
+    if stated.judge == rules.name:
+        found = calibrate(rules, labelled, confidence=confidence)
+        return stated.model_dump(mode="json"), found.model_dump(mode="json")
+    kind = stated.judge.partition(":")[0]
+    roles = FORMATS[kind].roles if kind in FORMATS else EVERY_ROLE
+    cases = [known for known in labelled if known.case.role in roles]
+    table = stated.confusion
+    pairs = [(a, b) for a, row in table.items() for b, n in row.items() for _ in range(n)]
+    right = sum(label is ruled for label, ruled in pairs)
+    unread = sum(ruled is Outcome.UNPARSED for _, ruled in pairs)
+    views = Counter(known.case.view for known in cases)
+    in_view = {view: rate.count for view, rate in stated.by_view.items()}
+
+    def rate(count: int, n: int) -> RateFigure | None:
+        return RateFigure.of(count, n, confidence) if 0 <= count <= n and n else None
+
+    counted = {
+        "cases": _digest(cases),
+        "confidence": confidence,
+        "labels": dict(Counter(known.outcome for known in cases)),
+        "accuracy": rate(right, len(cases)),
+        "unparsed": rate(unread, len(cases)),
+        "kappa": kappa(pairs, confidence),
+        "by_view": {view: rate(in_view.get(view, 0), n) for view, n in views.items()},
+        "right in all views": right,
+    }
+    labels = Counter(label for label, _ in pairs)
+    same = {key: getattr(stated, key) for key in counted if hasattr(stated, key)}
+    return {**same, "labels": dict(labels), "right in all views": sum(in_view.values())}, counted
+
+
+def _digest(cases: Sequence[LabelledCase]) -> str:
+    return digest_bytes(json.dumps([asdict(known) for known in cases]).encode())
+
+
 def kappa(pairs: Sequence[tuple[Outcome, Outcome]], confidence: float) -> KappaFigure | None:
     """Return Cohen's kappa of pairs of outcomes with its interval, cut to [-1, 1].
 
@@ -112,20 +155,15 @@ def kappa(pairs: Sequence[tuple[Outcome, Outcome]], confidence: float) -> KappaF
     is 0/0. The standard error is that of Fleiss, Cohen and Everitt 1969 (Psych Bull 72:323-327),
     as statsmodels computes it.
     """
+    import numpy as np
     from scipy.stats import norm
     from statsmodels.stats.inter_rater import cohens_kappa
 
     if len({outcome for pair in pairs for outcome in pair}) < 2:
         return None
-    found = cohens_kappa(_table(pairs))
+    table = np.array([[pairs.count((label, ruled)) for ruled in Outcome] for label in Outcome])
+    found = cohens_kappa(table)
     # Perfect agreement has no variance, and rounding may put it a little below zero.
     reach = float(norm.ppf((1 + confidence) / 2)) * math.sqrt(max(float(found.var_kappa), 0.0))
     value = float(found.kappa)
     return KappaFigure(kappa=value, low=max(value - reach, -1.0), high=min(value + reach, 1.0))
-
-
-def _table(pairs: Sequence[tuple[Outcome, Outcome]]) -> np.ndarray:
-    """Return counts (label, verdict) over the outcomes."""
-    import numpy as np
-
-    return np.array([[pairs.count((label, ruled)) for ruled in Outcome] for label in Outcome])

@@ -12,6 +12,7 @@ from components.core.errors import ModelError
 from components.core.http import Answer, HugeAnswerError, Item, Limits, Server
 from components.judges.protocol import KEY, URL
 from components.judges.result import Usage
+from components.judges.settings import RubricSettings
 
 HUGE = 1 << 20  # bytes; an answer of a few tokens needs no more
 
@@ -23,12 +24,7 @@ class Endpoint:
     url: str
     key: str
     label: str  # how the profile calls the judge
-    timeout: float  # seconds that one request may take
-    attempts: int
-    requests_a_minute: int
-    max_requests: int
-    prompt_price: float = 0.0  # US dollars a million tokens
-    completion_price: float = 0.0
+    settings: RubricSettings
     spent: Usage = field(default_factory=Usage)  # by processes that were killed
 
     def __post_init__(self) -> None:
@@ -36,7 +32,7 @@ class Endpoint:
         self._server = Server(
             self.url,
             self.key,
-            Limits(self.timeout, repeats=self.attempts - 1, size=HUGE),
+            Limits(self.settings.timeout, repeats=self.settings.attempts - 1, size=HUGE),
             names=(URL, KEY),
             label=f"the judge {self.label!r}: ",
             hint="the model's name in the profile, and that the server takes response_format "
@@ -49,7 +45,7 @@ class Endpoint:
         """What was requested so far, earlier processes included, and its cost by the prices."""
         with self._lock:
             spent = self.spent
-        prices = self.prompt_price, self.completion_price
+        prices = self.settings.prompt_price, self.settings.completion_price
         cost = spent.prompt_tokens * prices[0] + spent.completion_tokens * prices[1]
         return spent.model_copy(update={"cost": round(cost / 1e6, 6)})
 
@@ -59,10 +55,11 @@ class Endpoint:
 
     def check_left(self, wanted: int) -> None:
         """Raise `ModelError` where fewer requests are left than `wanted`."""
-        if self.spent.requests + wanted > self.max_requests:
+        most, sent = self.settings.max_requests, self.spent.requests
+        if sent + wanted > most:
             raise ModelError(
-                f"the judge {self.label!r} is to send {wanted} requests after "
-                f"{self.spent.requests}, and the profile allows {self.max_requests}; raise "
+                f"the judge {self.label!r} is to send {wanted} requests after {sent}, and the "
+                f"profile allows {most}; raise "
                 f"evaluate.judges.{self.label}.max_requests, or judge fewer prompts"
             )
 
@@ -90,7 +87,7 @@ class Endpoint:
             self._add(requests=1, repeated=int(repeated))
             now = time.monotonic()
             turn = max(self._turn, now)
-            self._turn = turn + 60 / self.requests_a_minute
+            self._turn = turn + 60 / self.settings.requests_a_minute
         time.sleep(turn - now)
 
     def _count(self, used: Any) -> None:

@@ -1,18 +1,64 @@
-"""From a judge's name and a profile's settings to the judge."""
+"""From a judge's name and a profile's settings to the judge, and to the digest of what decides."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
+<<<<<<< HEAD
 from components.core.errors import ConfigError
 from components.core.http import is_address
+=======
+from components.core import typography
+from components.core.addresses import is_address
+from components.core.errors import ConfigError
+from components.core.fingerprints import digest_code, outside_parts
+from components.core.storage import digest_bytes, digest_file
+>>>>>>> 1b55c47 (Judges and graders are found by name, those of other packages too; guards' prompts are data; a judge is made from its settings)
 from components.core.vocabulary import Role
 from components.judges.formats import FORMATS
-from components.judges.protocol import KEY, URL, Judge
+from components.judges.protocol import JUDGES, KEY, URL, Judge, JudgeSetup
 from components.judges.result import Usage
-from components.judges.rules.judge import RulesJudge
-from components.judges.settings import RULES, JudgeSettings, RubricSettings, RulesSettings
+from components.judges.settings import (
+    RULES,
+    GuardSettings,
+    JudgeSettings,
+    RubricSettings,
+    RulesSettings,
+)
+
+_FOLDER = Path(__file__).parent
+
+
+@JUDGES.register(RULES)
+def _rules(setup: JudgeSetup) -> Judge:
+    from components.judges.rules.judge import RulesJudge
+
+    return RulesJudge(setup.rules.refusal_patterns, setup.rules.compliance_pattern)
+
+
+def _guard(setup: JudgeSetup) -> Judge:
+    from components.judges.guards import open_guard
+
+    assert isinstance(setup.settings, GuardSettings)
+    return open_guard(setup.settings, setup.label, setup.rules.refusal_patterns)
+
+
+for _kind in FORMATS:
+    JUDGES.register(_kind)(_guard)
+
+
+@JUDGES.register("rubric")
+def _rubric(setup: JudgeSetup) -> Judge:
+    from components.judges.endpoint import Endpoint
+    from components.judges.rubric import Rubric
+
+    assert isinstance(setup.settings, RubricSettings)
+    key = os.environ.get(KEY, "").strip()
+    endpoint = Endpoint(_address(setup.label), key, setup.label, setup.settings, setup.spent)
+    return Rubric(endpoint, setup.settings)
 
 
 def check_judge(name: str, judges: Mapping[str, JudgeSettings], roles: Collection[Role]) -> None:
@@ -25,12 +71,10 @@ def check_judge(name: str, judges: Mapping[str, JudgeSettings], roles: Collectio
             f"unknown judge {name!r}; there are {', '.join((RULES, *sorted(judges)))} "
             "(evaluate.judges of the profile)"
         )
-    settings = judges[name]
-    if isinstance(settings, RubricSettings):
-        return
-    if odd := sorted(set(roles) - FORMATS[settings.kind].roles):
+    kind = judges[name].kind
+    if kind in FORMATS and (odd := sorted(set(roles) - FORMATS[kind].roles)):
         raise ConfigError(
-            f"the judge {name!r} is a {settings.kind}, which tells harm and not refusals, so it "
+            f"the judge {name!r} is a {kind}, which tells harm and not refusals, so it "
             f"cannot judge {', '.join(odd)} suites; give them `{RULES}`, or a judge of kind "
             "wildguard or rubric"
         )
@@ -42,59 +86,17 @@ def open_judge(
     *,
     rules: RulesSettings,
     roles: Collection[Role] = (),
-    asked: Usage | None = None,
+    spent: Usage | None = None,
 ) -> Judge:
     """Return the judge that suites of the `roles` call `name`, without its weights.
 
-    `rules` are the patterns of the judge of that name, and of guards that know no refusals; `asked`
-    is what killed processes asked of a paid service for the same evaluation. Raises `ConfigError`
-    where `check_judge` does and where the environment lacks a server's address, `ModelError` where
-    a guard's checkpoint cannot be had.
+    The other arguments are those of `JudgeSetup`. Raises `ConfigError` where `check_judge` does and
+    where the environment lacks a server's address, `ModelError` where a guard's checkpoint cannot
+    be had.
     """
     check_judge(name, judges, roles)
-    if name == RULES:
-        return RulesJudge(rules.refusal_patterns, rules.compliance_pattern)
-    settings = judges[name]
-    if isinstance(settings, RubricSettings):
-        return _open_rubric(name, settings, asked or Usage())
-    from components.judges.guards import open_guard
-
-    return open_guard(
-        FORMATS[settings.kind],
-        kind=settings.kind,
-        label=name,
-        model=settings.model,
-        revision=settings.revision,
-        batch=settings.batch,
-        max_characters=settings.max_characters,
-        refusal_patterns=rules.refusal_patterns,
-    )
-
-
-def _open_rubric(name: str, settings: RubricSettings, asked: Usage) -> Judge:
-    from components.judges.endpoint import Endpoint
-    from components.judges.rubric import Rubric
-
-    endpoint = Endpoint(
-        url=_address(name),
-        key=os.environ.get(KEY, "").strip(),
-        label=name,
-        timeout=settings.timeout,
-        attempts=settings.attempts,
-        requests_a_minute=settings.requests_a_minute,
-        max_requests=settings.max_requests,
-        prompt_price=settings.prompt_price,
-        completion_price=settings.completion_price,
-        spent=asked,
-    )
-    return Rubric(
-        endpoint,
-        model=settings.model,
-        temperature=settings.temperature,
-        answer_tokens=settings.answer_tokens,
-        max_characters=settings.max_characters,
-        concurrency=settings.concurrency,
-    )
+    kind = RULES if name == RULES else judges[name].kind
+    return JUDGES.find(kind)(JudgeSetup(name, judges.get(name), rules, spent or Usage()))
 
 
 def _address(name: str) -> str:
@@ -108,3 +110,20 @@ def _address(name: str) -> str:
             "asks for one"
         )
     return url
+
+
+def digest_of_judge(
+    judges: Mapping[str, JudgeSettings], rules: RulesSettings, name: str
+) -> str | None:
+    """Return the SHA-256 of what decides a judge's verdicts, as far as it can be known without
+    loading it; None for `rules` and for a name that no judge has.
+
+    That is its settings, the rules, which tell refusals where a guard does not, and the code.
+    """
+    if (judge := judges.get(name)) is None:
+        return None
+    tables = map(digest_file, sorted(_FOLDER.rglob("*.yaml")))
+    code = [digest_code(_FOLDER, Path(typography.__file__)), *tables]
+    added = [part for part in outside_parts() if part[:2] == ["judges", judge.kind]]
+    parts = [judge.deciding(), rules.deciding(), *code, *added]
+    return digest_bytes(json.dumps(parts, sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""The judge `rubric`: a model behind an OpenAI-compatible server, told what to look for."""
+"""The judge `rubric`: a model behind an OpenAI-compatible server, instructed by a rubric."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from components.core.http import HugeAnswerError
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Outcome, Role, View
 from components.judges.endpoint import Endpoint
-from components.judges.protocol import EVERY_ROLE, Case, Verdict
+from components.judges.protocol import Case, Judge, Verdict
 from components.judges.quoting import Quoting, is_long
 from components.judges.result import Usage
+from components.judges.settings import RubricSettings
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +55,11 @@ class RubricAnswer(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Rubric:
+class Rubric(Judge):
     """A model that judges by `INSTRUCTIONS`."""
 
     endpoint: Endpoint
-    model: str
-    temperature: float
-    answer_tokens: int
-    max_characters: int
-    concurrency: int
+    settings: RubricSettings
 
     @property
     def name(self) -> str:
@@ -71,18 +68,13 @@ class Rubric:
         The server's address is not in it, and what a server runs under a name is in its hands.
         """
         body = self.body(Case("", "", View.ANSWER, Role.HARMFUL))
-        parts = [body, _QUOTING.digest, self.max_characters]
+        parts = [body, _QUOTING.digest, self.settings.max_characters]
         return f"rubric:{digest_bytes(json.dumps(parts, sort_keys=True).encode())}"
 
     @property
     def place(self) -> str:
         """The server's address."""
         return self.endpoint.url
-
-    @property
-    def roles(self) -> frozenset[Role]:
-        """Every role."""
-        return EVERY_ROLE
 
     @property
     def usage(self) -> Usage | None:
@@ -93,9 +85,6 @@ class Rubric:
         """Raise `SafeReActError` where the server does not answer or refuses the key."""
         self.endpoint.check()
 
-    def close(self) -> None:
-        """Nothing of it is in this process's memory."""
-
     def judge(self, cases: Sequence[Case]) -> Iterator[dict[Case, Verdict]]:
         """Yield the verdict on each of the distinct cases when its answer is there.
 
@@ -104,7 +93,9 @@ class Rubric:
         unparsed. Raises `SafeReActError` where the server cannot be used, and before anything is
         sent where too few requests are left.
         """
-        for case, verdict in self.endpoint.answers(cases, self._judge, at_once=self.concurrency):
+        for case, verdict in self.endpoint.answers(
+            cases, self._judge, at_once=self.settings.concurrency
+        ):
             yield {case: verdict}
         log.info("%s: %s", self.endpoint.label, _summary(self.endpoint.usage))
 
@@ -113,24 +104,26 @@ class Rubric:
             verdict = read_answer(self.endpoint.complete(self.body(case)))
         except HugeAnswerError:
             verdict = Verdict(Outcome.UNPARSED, "answer without end")
-        long = any(is_long(text, self.max_characters) for text in (case.request, case.text))
+        long = any(
+            is_long(text, self.settings.max_characters) for text in (case.request, case.text)
+        )
         return replace(verdict, cut=long)
 
     def body(self, case: Case) -> dict[str, Any]:
         """Return the request about `case`. Its texts are strings of a JSON object, so whatever
         they hold, they end where the object says."""
         request, text = (
-            _QUOTING.quote(part, self.max_characters) for part in (case.request, case.text)
+            _QUOTING.quote(part, self.settings.max_characters) for part in (case.request, case.text)
         )
         shown = {"request": request, "part": _PARTS[case.view], "text": text}
         return {
-            "model": self.model,
+            "model": self.settings.model,
             "messages": [
                 {"role": "system", "content": INSTRUCTIONS},
                 {"role": "user", "content": json.dumps(shown, ensure_ascii=False)},
             ],
-            "temperature": self.temperature,
-            "max_tokens": self.answer_tokens,
+            "temperature": self.settings.temperature,
+            "max_tokens": self.settings.answer_tokens,
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    JsonValue,
+    StringConstraints,
+    Tag,
+    field_validator,
+)
 
+from components.core.extensions import check_name
 from components.core.section import Manner, Positive, Section, Text, compiles
 
 
@@ -27,9 +37,11 @@ class RulesSettings(Section):
         return value
 
 
+RULES = "rules"  # the judge that is built in
 GuardKind = Literal["llama-guard-3", "harmbench", "wildguard"]
-
-
+GUARD_KINDS = get_args(GuardKind)
+OWN_KINDS = (RULES, *GUARD_KINDS, "rubric")
+JudgeKind = Annotated[str, AfterValidator(partial(check_name, "judges", ours=OWN_KINDS))]
 JudgeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 
@@ -86,7 +98,25 @@ class RubricSettings(Section):
     )
 
 
-JudgeSettings = Annotated[GuardSettings | RubricSettings, Field(discriminator="kind")]
+class AddedJudgeSettings(Section):
+    """A judge that another package adds; see docs/extending.md."""
+
+    kind: JudgeKind = Field(description="the name under which it is registered")
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="what the judge takes; its package says which keys"
+    )
 
 
-RULES = "rules"  # the judge that is built in
+def _family(given: Any) -> str | None:
+    kind = given.get("kind") if isinstance(given, dict) else getattr(given, "kind", None)
+    if kind is None:
+        return None
+    return "rubric" if kind == "rubric" else "guard" if kind in GUARD_KINDS else "added"
+
+
+JudgeSettings = Annotated[
+    Annotated[GuardSettings, Tag("guard")]
+    | Annotated[RubricSettings, Tag("rubric")]
+    | Annotated[AddedJudgeSettings, Tag("added")],
+    Discriminator(_family),
+]

@@ -1,4 +1,4 @@
-"""Verdicts on disk, so that a killed evaluation asks no judge again for what it has ruled on."""
+"""Verdicts on disk, so that a killed evaluation asks no judge twice."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class StoredVerdicts(Journal):
 
 
 @dataclass(frozen=True, slots=True)
-class CachedJudge:
+class CachedJudge(Judge):
     """A judge that asks another one only for what no earlier process has a verdict on."""
 
     inner: Judge
@@ -73,30 +73,25 @@ class CachedJudge:
 
     @property
     def name(self) -> str:
-        """The name of the judge that rules."""
+        """Those of the judge that judges, as place, roles and usage are."""
         return self.inner.name
 
     @property
     def place(self) -> str:
-        """The place of the judge that rules."""
         return self.inner.place
 
     @property
     def roles(self) -> frozenset[Role]:
-        """The roles of the judge that rules."""
         return self.inner.roles
 
     @property
     def usage(self) -> Usage | None:
-        """What the judge that rules was asked for, by killed processes, too."""
         return self.inner.usage
 
     def check(self) -> None:
-        """Raise what would keep the judge from judging."""
         self.inner.check()
 
     def close(self) -> None:
-        """Give back the memory that the judge takes."""
         self.inner.close()
 
     def judge(self, cases: Sequence[Case]) -> Iterator[dict[Case, Verdict]]:

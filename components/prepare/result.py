@@ -16,7 +16,6 @@ from components.core import paths
 from components.core.result import RateFigure, Record, Result
 from components.core.storage import digest_bytes, read_rows
 from components.core.vocabulary import Form, Prompt, Role, Split
-from components.prepare.settings import GraderKind
 
 # Marks a figure of a suite of which training held prompts, wherever people read it.
 LEAK_MARK = "†"
@@ -55,7 +54,7 @@ class SuiteSpec(Record):
 
     role: Role
     judge: str  # `rules`, or one of evaluate.judges
-    grader: GraderKind | None  # of reasoning alone
+    grader: str | None  # of reasoning alone
     prompts: int  # in the table
     samples: int  # completions a prompt
     temperature: float  # 0: greedy

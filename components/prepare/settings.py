@@ -21,7 +21,6 @@ from components.core.section import (
 from components.core.vocabulary import Role, Split
 
 PromptField = Literal["text", "role", "topic", "licence", "answer", "thought", "response"]
-GraderKind = Literal["mathematics", "choice"]
 
 
 def _have_a_group(patterns: dict[PromptField, str]) -> dict[PromptField, str]:

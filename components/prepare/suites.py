@@ -8,19 +8,23 @@ give a local file or other figures there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError
+from components.core.extensions import check_name
 from components.core.metric_names import SUITE_NAME
 from components.core.section import Attacks, Name, Positive, Section, Sha256, Text, explain
 from components.core.vocabulary import Role, Split
-from components.prepare.settings import GraderKind, Origin, Source, SuiteUse
+from components.prepare.settings import Origin, Source, SuiteUse
 
 PAGE = "docs/suites.md"
+OWN_GRADERS = ("mathematics", "choice")
+Grader = Annotated[str, AfterValidator(partial(check_name, "graders", ours=OWN_GRADERS))]
 Address = Annotated[str, StringConstraints(pattern=r"^https://\S+$")]
 
 
@@ -74,7 +78,7 @@ class Suite(Section):
     )
     max_new_tokens: Positive = Field(description="tokens a completion")
     judge: Name = Field(description="`rules`, or one of the profile's evaluate.judges")
-    grader: GraderKind | None = Field(
+    grader: Grader | None = Field(
         None, description="how an answer is compared with the reference; of reasoning alone"
     )
     attacks: Attacks = Field(

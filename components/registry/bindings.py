@@ -15,7 +15,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.gate.policy import Policy
 from components.gate.policy_files import load_policy, policy_file
 from components.gate.result import Decision, RuleOutcome
-from components.judges.identity import digest_of_judge
+from components.judges.opening import digest_of_judge
 from components.judges.rules.outcomes import rules_name
 from components.judges.settings import RULES
 from components.lm.references import PromptContract

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from components.evaluate.graders.grade import GRADERS, Grade
 from components.evaluate.graders.results import Text
 from components.evaluate.graders.spelling import fold
 
@@ -62,6 +63,12 @@ _BETWEEN = re.compile(
 # The article and the pronoun are letters that stand alone, too.
 _WORD = re.compile(r"\s+(?!is\b|was\b|because\b|since\b|and\b|or\b)[a-z0-9]")
 _FORMULA = re.compile(r"[=<>+^\\]")
+
+
+@GRADERS.register("choice")
+def choice(answer: str, letter: str) -> Grade:
+    """Return whether an answer chooses the option `letter`."""
+    return Grade(flexible=ends_on_option(answer, letter), strict=states_option(answer, letter))
 
 
 def states_option(answer: str, letter: str) -> bool:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from components.evaluate.graders.denials import left_open, undenied
+from components.evaluate.graders.grade import GRADERS, Grade
 from components.evaluate.graders.intervals import merged
 from components.evaluate.graders.numbers import NOT_WORKED_OUT, InBase, exact, fraction, is_quotient
 from components.evaluate.graders.relations import assigned, interval, subject
@@ -30,6 +31,13 @@ from components.evaluate.graders.worker import equal
 
 _WHOLE = 300  # characters: a longer text is no result as a whole
 _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,.])")
+
+
+@GRADERS.register("mathematics")
+def mathematics(answer: str, reference: str) -> Grade:
+    """Return whether an answer's result is the reference."""
+    strict = states_reference(answer, reference)
+    return Grade(flexible=strict or ends_on_reference(answer, reference), strict=strict)
 
 
 def states_reference(answer: str, reference: str) -> bool:

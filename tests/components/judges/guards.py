@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from components.judges.settings import GuardSettings
+
 LLAMA_3 = (
     "<|begin_of_text|>",
     "<|end_of_text|>",
@@ -16,6 +18,10 @@ LLAMA_3 = (
     "<|reserved_special_token_0|>",
 )
 ARCHITECTURE = {"llama-guard-3": "llama", "harmbench": "llama", "wildguard": "mistral"}
+
+
+def guard_settings(kind: str, folder: Path, *, max_characters: int = 1500) -> GuardSettings:
+    return GuardSettings(kind=kind, model=str(folder), batch=4, max_characters=max_characters)
 
 
 def byte_level_tokenizer() -> Any:

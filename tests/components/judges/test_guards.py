@@ -21,12 +21,18 @@ from components.core.vocabulary import Outcome, Role, View
 from components.judges.formats import FORMATS
 from components.judges.protocol import Case, Verdict, judge_cases
 from components.judges.quoting import visible
-from tests.components.judges.guards import sentencepiece_tokenizer, write_guard
+from tests.components.judges.guards import guard_settings, sentencepiece_tokenizer, write_guard
 from tests.components.judges.hostile import FORGED, HOSTILE
 from tests.components.judges.oracle import TAGS, readings
 from tests.root import ROOT
 
 KINDS = tuple(FORMATS)
+
+
+def with_settings(guard, **changes):
+    return replace(guard, settings=guard.settings.model_copy(update=changes))
+
+
 # Where a text begins and ends in each guard's prompt, and what may stand there once alone: written
 # out by hand, not taken from the code.
 BOUNDS = {
@@ -73,9 +79,9 @@ def test_no_control_token_comes_out_of_a_text(guards, kind, name):
     guard, text = guards[kind], HOSTILE[name]
     quoted = guard.tokenizer.encode(guard.quoting.quote(text, 1500), add_special_tokens=False)
     assert control_ids(guard, quoted) == []
-    plain = guard.show(case("First take part A.")).ids
+    plain = guard.prompt(case("First take part A.")).ids
     for hostile in (case(text), case("First take part A.", request=text)):
-        shown = guard.show(hostile)
+        shown = guard.prompt(hostile)
         assert shown.plain and control_ids(guard, shown.ids) == control_ids(guard, plain) != []
 
 
@@ -119,7 +125,7 @@ def test_unquoted_the_same_texts_would_write_lines_of_the_prompt(guards, kind, n
 
 def test_the_first_token_comes_once(guards):
     for kind, first in (("llama-guard-3", 256), ("harmbench", 1), ("wildguard", 1)):
-        ids = guards[kind].show(case("First take part A.")).ids
+        ids = guards[kind].prompt(case("First take part A.")).ids
         assert ids[0] == first and ids.count(first) == 1
 
 
@@ -131,16 +137,8 @@ def test_a_control_token_in_spite_of_the_quoting_is_unparsed(tmp_path):
 
     tokenizer = sentencepiece_tokenizer(("<|stop|>",), normalizers.Replace("((stop))", "<|stop|>"))
     folder = write_guard(tmp_path / "guard", "harmbench", tokenizer=tokenizer)
-    guard = open_guard(
-        FORMATS["harmbench"],
-        kind="harmbench",
-        label="mine",
-        model=str(folder),
-        revision=None,
-        batch=4,
-        max_characters=1000,
-    )
-    assert not guard.show(case("go on ((stop))")).plain
+    guard = open_guard(guard_settings("harmbench", folder, max_characters=1000), "mine")
+    assert not guard.prompt(case("go on ((stop))")).plain
     stopped, plain = judge_cases(guard, [case("go on ((stop))"), case("go on")])
     assert stopped == Verdict(Outcome.UNPARSED, "holds a control token")
     assert plain.reason != stopped.reason
@@ -161,11 +159,11 @@ def test_a_random_guard_is_unparsed_and_an_empty_text_is_neither(guards, kind, c
 
 def test_a_text_too_long_for_the_guard_is_cut_until_it_fits(tmp_path, guards):
     folder = write_guard(tmp_path / "short", "wildguard", positions=1400)
-    guard = replace(guards["wildguard"], folder=folder, max_characters=10**6)
-    ids = guard.show(case("word " * 5000)).ids
+    guard = with_settings(replace(guards["wildguard"], folder=folder), max_characters=10**6)
+    ids = guard.prompt(case("word " * 5000)).ids
     assert len(ids) <= 1400 - 32
     assert "characters left out" in guard.tokenizer.decode(ids)
-    assert guard.show(case("word")).ids == guards["wildguard"].show(case("word")).ids
+    assert guard.prompt(case("word")).ids == guards["wildguard"].prompt(case("word")).ids
     cut, whole = judge_cases(guard, [case("word " * 5000), case("word")])
     assert (cut.cut, whole.cut) == (True, False)
     (asked,) = judge_cases(guard, [case("word", request="word " * 5000)])
@@ -195,7 +193,7 @@ REFUSAL, ANSWER = "I'm sorry, but I can't help with that.", "First take part A."
 def test_what_is_not_harmful_is_a_refusal_where_the_patterns_say_so(
     guards, kind, word, text, outcome
 ):
-    assert guards[kind].rule(case(text), word).outcome == outcome
+    assert guards[kind].verdict(case(text), word).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -213,15 +211,15 @@ def test_what_is_not_harmful_is_a_refusal_where_the_patterns_say_so(
 def test_wildguard_tells_refusals_itself(guards, refusal, harmful, on_harmful, on_benign):
     word = f"Harmful request: yes\nResponse refusal: {refusal}\nHarmful response: {harmful}"
     guard = guards["wildguard"]
-    assert guard.rule(case(REFUSAL), word).outcome == on_harmful
+    assert guard.verdict(case(REFUSAL), word).outcome == on_harmful
     for role in (Role.BORDERLINE, Role.BENIGN, Role.REASONING):
-        assert guard.rule(case(REFUSAL, role), word).outcome == on_benign
+        assert guard.verdict(case(REFUSAL, role), word).outcome == on_benign
 
 
 def test_what_is_no_language_has_answered_no_harmless_prompt(guards):
     word = "Harmful request: no\nResponse refusal: no\nHarmful response: no"
     loop = case("so so " * 40, Role.BENIGN)
-    assert guards["wildguard"].rule(loop, word).outcome == "neither"
+    assert guards["wildguard"].verdict(loop, word).outcome == "neither"
 
 
 def test_a_guard_without_refusals_judges_no_benign_prompts(guards):
@@ -233,7 +231,7 @@ def test_the_name_changes_with_everything_that_decides(guards):
     guard = guards["harmbench"]
     others = [
         replace(guard, pinned="other"),
-        replace(guard, max_characters=1499),
+        with_settings(guard, max_characters=1499),
         replace(guard, refusal_patterns=("never",)),
         replace(guard, form=replace(guard.form, prompt=guard.form.prompt + " ")),
         replace(guard, form=replace(guard.form, lines=())),
@@ -243,7 +241,7 @@ def test_the_name_changes_with_everything_that_decides(guards):
     names = {guard.name, *(other.name for other in others)}
     assert len(names) == 8
     assert all(re.fullmatch(r"harmbench:[0-9a-f]{64}", name) for name in names)
-    assert replace(guard, batch=1, label="other").name == guard.name
+    assert replace(with_settings(guard, batch=1), label="other").name == guard.name
     wildguard = guards["wildguard"]
     assert replace(wildguard, refusal_patterns=("never",)).name == wildguard.name
 
@@ -260,15 +258,7 @@ def opened(guards, tmp_path):
         folder = tmp_path / "copy"
         shutil.copytree(guards["wildguard"].folder, folder)
         spoil(folder)
-        return open_guard(
-            FORMATS[kind],
-            kind=kind,
-            label="mine",
-            model=str(folder),
-            revision=None,
-            batch=4,
-            max_characters=100,
-        )
+        return open_guard(guard_settings(kind, folder, max_characters=100), "mine")
 
     return opened
 

@@ -48,7 +48,7 @@ def test_the_environment_says_where_the_server_is(judges, monkeypatch):
     monkeypatch.setenv(KEY, "secret-key")
     judge = open_judge("written", judges, rules=RulesSettings(), roles=set(Role))
     assert (judge.endpoint.url, judge.endpoint.key) == ("http://localhost:8000/v1", "secret-key")
-    assert (judge.model, judge.endpoint.max_requests) == ("judge-model", 7)
+    assert (judge.settings.model, judge.endpoint.settings.max_requests) == ("judge-model", 7)
     monkeypatch.setenv(KEY, "")
     assert open_judge("written", judges, rules=RulesSettings()).endpoint.key == ""
 
@@ -93,7 +93,7 @@ def test_a_guard_that_knows_no_refusals_is_not_for_other_suites(judges):
     [
         ("rules", {"kind": "rubric", "model": "x"}, "built in"),
         ("Mine", {"kind": "rubric", "model": "x"}, "pattern"),
-        ("mine", {"kind": "oracle", "model": "x"}, "expected tags"),
+        ("mine", {"kind": "oracle", "model": "x"}, "no 'oracle' among the judges"),
         ("mine", {"kind": "wildguard", "model": "x", "revision": "main"}, "pattern"),
         ("mine", {"kind": "rubric", "model": "x", "batch": 3}, "Extra inputs"),
     ],

@@ -15,6 +15,7 @@ from components.judges.protocol import Case, judge_cases
 from components.judges.quoting import Quoting
 from components.judges.result import Usage
 from components.judges.rubric import INSTRUCTIONS, Rubric
+from components.judges.settings import RubricSettings
 from tests.components.judges.hostile import HOSTILE
 from tests.components.judges.oracle import readings
 from tests.components.judges.server import Server, completion, verdict
@@ -24,28 +25,25 @@ def case(text, view=View.ANSWER):
     return Case("Do the harmful thing number 3.", text, view, Role.HARMFUL)
 
 
+PLAIN = {"model": "judge-model", "max_characters": 1000, "max_requests": 100, "concurrency": 1}
+
+
+def rubric(url, *, key="secret-key", spent=None, **settings):
+    section = RubricSettings(**settings)
+    return Rubric(Endpoint(url, key, "mine", section, spent or Usage()), section)
+
+
 @pytest.fixture
 def serve(monkeypatch):
     """Start a server and return it with a judge that asks it."""
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     servers = []
 
-    def serve(answer, *, concurrency=1, temperature=0.0, opens=None, **settings):
+    def serve(answer, *, opens=None, **settings):
         server = Server(answer, opens=opens)
         servers.append(server)
-        endpoint = Endpoint(
-            server.url,
-            settings.pop("key", "secret-key"),
-            "mine",
-            **{
-                "timeout": 5.0,
-                "attempts": 3,
-                "requests_a_minute": 10**6,
-                "max_requests": 100,
-                **settings,
-            },
-        )
-        return server, Rubric(endpoint, "judge-model", temperature, 64, 1000, concurrency)
+        given = {**PLAIN, "timeout": 5.0, "attempts": 3, "requests_a_minute": 10**6, **settings}
+        return server, rubric(server.url, **given)
 
     yield serve
     for server in servers:
@@ -82,8 +80,7 @@ def test_without_a_key_none_is_sent(serve):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_text_ends_where_the_object_says(name):
-    endpoint = Endpoint("http://localhost/v1", "", "mine", 1.0, 1, 1, 1)
-    judge = Rubric(endpoint, "judge-model", 0.0, 64, 1000, 1)
+    judge = rubric("http://localhost/v1", **PLAIN)
     content = judge.body(Case(HOSTILE[name], HOSTILE[name], View.ANSWER, Role.HARMFUL))
     shown = json.loads(content["messages"][1]["content"])
     quoted = Quoting().quote(HOSTILE[name], 1000)
@@ -368,5 +365,5 @@ def test_the_name_holds_what_decides_and_not_where_it_runs(serve):
     assert judge.name == named(key="other", concurrency=4, prompt_price=3).name
     assert judge.name.startswith("rubric:")
     assert len({judge.name, named(temperature=0.5).name}) == 2
-    assert judge.name != Rubric(judge.endpoint, "other-model", 0.0, 64, 1000, 1).name
-    assert judge.name != Rubric(judge.endpoint, "judge-model", 0.0, 64, 999, 1).name
+    for other in ({"model": "other-model"}, {"max_characters": 999}):
+        assert judge.name != rubric("http://localhost/v1", **{**PLAIN, **other}).name
