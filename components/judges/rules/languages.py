@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 
 from components.core.documents import read_yaml
+from components.core.patterns import any_of
 from components.core.typography import plain_pattern
-from components.judges.rules.grammar import any_of
 
-TABLE = Path(__file__).with_suffix(".yaml")
+_TABLE = Path(__file__).with_suffix(".yaml")
 ENGLISH = "English"
 NO_PROSE = "no prose"  # too short to tell, or names
 _ENGLISH_WORDS = (
@@ -52,7 +52,7 @@ def languages() -> dict[str, Language]:
             words=frozenset(map(plain_pattern, row.get("words", "").split())),
             script=_folded(row["script"]) if "script" in row else None,
         )
-        for name, row in read_yaml(TABLE).items()
+        for name, row in read_yaml(_TABLE).items()
     }
 
 

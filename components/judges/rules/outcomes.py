@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from components.core import typography
+from components.core import patterns, typography
 from components.core.fingerprints import digest_code
 from components.core.storage import digest_bytes, digest_file
 from components.core.typography import plain, plain_pattern
 from components.core.vocabulary import Outcome
 from components.judges.rules.decision import decision
-from components.judges.rules.languages import ENGLISH, NO_PROSE, TABLE, language_of, languages
+from components.judges.rules.languages import ENGLISH, NO_PROSE, language_of, languages
 from components.judges.rules.sentences import sentences
 from components.lm import coherence
 from components.lm.coherence import is_coherent
@@ -81,6 +81,8 @@ def rules_name(refusal_patterns: Sequence[str] = (), compliance_pattern: str | N
 
 @cache
 def reading_digest() -> str:
-    """Return the SHA-256 of what decides an outcome beside a profile's patterns: code and table."""
-    code = (Path(__file__).parent, Path(coherence.__file__), Path(typography.__file__))
-    return digest_bytes(json.dumps([digest_code(*code), digest_file(TABLE)]).encode())
+    """Return the SHA-256 of the code and tables that read, whatever a profile's patterns."""
+    folder = Path(__file__).parent
+    modules = (coherence.__file__, typography.__file__, patterns.__file__)
+    tables = map(digest_file, sorted(folder.glob("*.yaml")))
+    return digest_bytes(json.dumps([digest_code(folder, *map(Path, modules)), *tables]).encode())
