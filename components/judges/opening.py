@@ -7,16 +7,10 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-<<<<<<< HEAD
-from components.core.errors import ConfigError
-from components.core.http import is_address
-=======
 from components.core import typography
-from components.core.addresses import is_address
 from components.core.errors import ConfigError
 from components.core.fingerprints import digest_code, outside_parts
 from components.core.storage import digest_bytes, digest_file
->>>>>>> 1b55c47 (Judges and graders are found by name, those of other packages too; guards' prompts are data; a judge is made from its settings)
 from components.core.vocabulary import Role
 from components.judges.formats import FORMATS
 from components.judges.protocol import JUDGES, KEY, URL, Judge, JudgeSetup
@@ -101,6 +95,8 @@ def open_judge(
 
 def _address(name: str) -> str:
     """Return the server's address from the environment, where its secrets may be, too."""
+    from components.core.http import is_address  # loads an HTTP client
+
     url = os.environ.get(URL, "").strip().rstrip("/")
     if not is_address(url):
         state = "is no http(s) address" if url else "is not set"
