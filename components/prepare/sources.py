@@ -70,7 +70,7 @@ def read_suite(suite: Suite, seed: int) -> list[Candidate]:
     or is not the one that was pinned.
     """
     source = suite.rows()
-    _check_file(suite)
+    check_file(suite)
     rows = _chosen(source, seed)
     if suite.choice is not None:
         columns = dict(source.columns)
@@ -83,7 +83,8 @@ def read_suite(suite: Suite, seed: int) -> list[Candidate]:
     ]
 
 
-def _check_file(suite: Suite) -> None:
+def check_file(suite: Suite) -> None:
+    """Raise `DataError` unless the file of a suite is there and the one that was pinned."""
     origin = suite.source
     if origin.path is None:
         return

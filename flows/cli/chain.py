@@ -47,7 +47,7 @@ def run(profile: Profile = "tiny") -> None:
 
 @app.command()
 def status(profile: ProfileOrNone = None) -> None:
-    """Show how the stages stand, the gate's last word, and candidate and champion; exit with 1
+    """Show how the stages stand, the gate's last decision, and candidate and champion; exit with 1
     where a version that one of them names cannot be relied on."""
     root = find_root()
     from components.registry.mlflow_registry import Registry
@@ -82,7 +82,7 @@ def doctor(profile: Profile = "tiny") -> None:
     from flows.doctor.checks import State, findings_table
     from flows.doctor.examination import examine
 
-    findings = examine(workspace)
+    findings = list(examine(workspace))
     wide_console().print(findings_table(findings))
     if any(finding.state is State.MISSING for finding in findings):
         raise typer.Exit(1)

@@ -59,8 +59,8 @@ def add(
         )
     workspace = Workspace(find_root(), name)
     written = add_profile(workspace, pair, checkpoints=checkpoints, prompts=prompts)
-    told = ", ".join(path.relative_to(workspace.root).as_posix() for path in written)
-    console.print(f"written: {told}; now: safereact doctor --profile {name}", highlight=False)
+    names = ", ".join(path.relative_to(workspace.root).as_posix() for path in written)
+    console.print(f"written: {names}; now: safereact doctor --profile {name}", highlight=False)
 
 
 def _columns(given: list[str]) -> dict[PromptField, str]:
@@ -91,13 +91,13 @@ def profiles() -> None:
 def suites(profile: ProfileOrNone = None) -> None:
     """List the suites of test prompts and which are here; those of a profile as it sets them."""
     root = find_root()
-    from flows.doctor.suites import list_suites, list_used, suites_table
+    from flows.cli.suites import list_suites, list_used, suites_table
 
     listings = list_suites(root) if profile is None else list_used(open_workspace(profile, root))
     if profile is not None and not listings:
         console.print(f"{profile} names no suite under prepare.suites; see docs/suites.md")
         return
-    wide_console().print(suites_table(listings))
+    wide_console().print(suites_table(listings, root))
     for listing in listings:
         if listing.complaint:
             console.print(Text(listing.complaint), style="red")

@@ -1,11 +1,10 @@
-"""Other methods beside the adapter, in the same harness, and all their figures as one table."""
+"""All methods beside the adapter, their figures and costs as one table."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
-from components.chain import STAGES, listed_stages
 from components.core.paths import Workspace
 from components.core.storage import read_json
 from components.core.vocabulary import AnyArm, Arm, Method
@@ -14,11 +13,8 @@ from components.probe.result import Probe
 from components.studies.baselines.result import Baselines
 from components.studies.compare.result import Comparison
 from components.train.result import Adapter
-from flows.cli.tables import judges_told, metric_cell
-from flows.runner.dvc import bring_up_to_date, check_profile
-from flows.runner.lock import one_run
+from flows.cli.tables import judges_lines, markdown_table, metric_cell
 
-NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *listed_stages("compared"))
 METRICS = {
     "harmful.refused": "refuses harmful",
     # In the thought or in the answer: a thought that the token limit cuts off has no answer.
@@ -36,46 +32,31 @@ _UNTIMED = (
 )
 
 
-def compare_methods(workspace: Workspace) -> Comparison:
-    """Bring a profile and its studies up to date; return the comparison.
-
-    Raises what a stage raised, and `BusyError` where another run works in this repository.
-    """
-    check_profile(workspace, NEEDED)
-    with one_run(workspace.root, f"compare {workspace.profile}"):
-        bring_up_to_date(workspace, NEEDED)
-        return Comparison.load(workspace.stage("compare"))
-
-
 def methods_table(workspace: Workspace, comparison: Comparison) -> str:
     """Return a Markdown table: a row a method, its rates with interval and n, and what it cost."""
     measured = {metric for rates in comparison.rates.values() for metric in rates}
-    shown = {metric: told for metric, told in METRICS.items() if metric in measured}
-    heads = ["method", *shown.values(), "seconds", "tokens", "peak MiB, host"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    costs, failed = _costs(workspace), _failed_teachers(workspace)
+    heads = {metric: head for metric, head in METRICS.items() if metric in measured}
     marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
+    costs, failed = _costs(workspace), _failed_teachers(workspace)
+    rows = []
     for arm in (*Arm, *Method):
         if arm in comparison.rates:
-            rates = comparison.rates[arm]
-            cells = [metric_cell(rates, metric, marked) for metric in shown]
-            told = [_name(arm, comparison, failed), *cells, *costs.get(arm.value, ("", "", ""))]
-            lines.append("| " + " | ".join(told) + " |")
-    lines += [f"\n{method}: left out, {why}" for method, why in comparison.left_out.items()]
-    lines += [
-        f"\n{method}: its teacher did not pass probe.check: {why}"
-        for method, why in failed.items()
-        if method in comparison.rates
-    ]
-    if any("" in cost for cost in costs.values()):
-        lines.append(f"\n{_UNTIMED}")
-    lines += [f"\n{told}" for told in leak_footnotes(marked, shown)]
+            cells = [metric_cell(comparison.rates[arm], metric, marked) for metric in heads]
+            cost = costs.get(arm.value, ("", "", ""))
+            rows.append([_name(arm, comparison, failed), *cells, *cost])
     cut = (figure for arms in comparison.cut.values() for figure in arms.values())
-    lines += [f"\n{told}" for told in judges_told(comparison.usage, cut)]
-    return "\n".join(lines)
+    notes = [
+        *(f"{method}: left out, {why}" for method, why in comparison.left_out.items()),
+        *(f"{arm}: its teacher did not pass probe.check: {why}" for arm, why in failed.items()),
+        *([_UNTIMED] if any("" in cost for cost in costs.values()) else []),
+        *leak_footnotes(marked, heads),
+        *judges_lines(comparison.usage, cut),
+    ]
+    names = ["method", *heads.values(), "seconds", "tokens", "peak MiB, host"]
+    return markdown_table(names, rows, notes)
 
 
-def _name(arm: AnyArm, comparison: Comparison, failed: Collection[AnyArm]) -> str:
+def _name(arm: AnyArm, comparison: Comparison, failed: Mapping[Method, str]) -> str:
     if arm is Arm.RESTORED:
         return f"restored (safereact-{comparison.teacher})"
     return f"{arm} (teacher failed its check)" if arm in failed else arm.value

@@ -11,13 +11,13 @@ import psutil
 
 from components.chain import STAGES
 from components.core.disk import check_writable
-from components.core.errors import SafeReActError, StageError
+from components.core.errors import SafeReActError
 from components.core.paths import Workspace
 from components.core.storage import keep_private
 from components.gate.result import Decision
 from flows.runner.champion import bring_champion
 from flows.runner.dvc import stale_stages
-from flows.runner.environment import embed_prefect
+from flows.runner.environment import check_prefect_server, embed_prefect
 from flows.runner.lock import one_run
 from flows.runner.outcome import Outcome, register_accepted
 
@@ -34,7 +34,7 @@ def run_retrain(workspace: Workspace) -> Outcome:
     embed_prefect(workspace.root)
     server = os.environ.get("PREFECT_API_URL")
     if server:
-        _check_answers(server)
+        check_prefect_server(server)
     elif fresh := _outcome_if_fresh(workspace):
         return fresh
     else:
@@ -64,18 +64,6 @@ def _check_stores(workspace: Workspace) -> None:
         check_writable([Path(os.environ["PREFECT_HOME"])])
     if "MLFLOW_TRACKING_URI" not in os.environ:
         check_writable([workspace.tracking_store])
-
-
-def _check_answers(server: str) -> None:
-    import httpx2
-
-    try:
-        httpx2.get(f"{server.rstrip('/')}/health", timeout=10)
-    except (httpx2.TransportError, httpx2.InvalidURL) as error:
-        raise StageError(
-            f"the Prefect server at {server} does not answer ({type(error).__name__}); start it, "
-            "or unset PREFECT_API_URL to run embedded"
-        ) from error
 
 
 def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:

@@ -9,7 +9,7 @@ import typer
 
 from components.core.environment import settle_environment
 from components.core.errors import ConfigError, TrainingError
-from components.core.paths import PARETO, TRIALS, open_workspace
+from components.core.paths import PARETO, TRIALS, Workspace, open_workspace
 from flows.cli.app import Profile, app, console, wide_console
 
 
@@ -17,14 +17,11 @@ from flows.cli.app import Profile, app, console, wide_console
 def compare(profile: Profile = "tiny") -> None:
     """Train and measure other methods beside the adapter, and print one table."""
     workspace = open_workspace(profile)
-    from flows.cli.compare import compare_methods, methods_table
-    from flows.cli.profiles import list_studied
-    from flows.cli.tables import shown
+    from components.studies.compare.result import Comparison
+    from flows.cli.compare import methods_table
 
-    if list_studied(workspace, "compared"):
-        console.print(f"written: {workspace.parameters.name}, which lists {profile} as compared")
-    with shown(console):
-        comparison = compare_methods(workspace)
+    _run_study(workspace, "compare", "compared")
+    comparison = Comparison.load(workspace.stage("compare"))
     console.print(methods_table(workspace, comparison), soft_wrap=True, markup=False)
 
 
@@ -32,24 +29,31 @@ def compare(profile: Profile = "tiny") -> None:
 def withstand(profile: Profile = "tiny") -> None:
     """Attack the restored model, try to undo its safety, and print what is left."""
     workspace = open_workspace(profile)
+    from components.evaluate.result import Evidence
     from components.prepare.result import SuiteSet
-    from flows.cli import withstand as attacks
+    from components.studies.withstand.result import Withstand
+    from flows.cli.withstand import withstand_tables
+
+    _run_study(workspace, "withstand", "attacked")
+    tables = withstand_tables(
+        Evidence.load(workspace.stage("evaluate")),
+        Withstand.load(workspace.stage("withstand")),
+        SuiteSet.load(workspace.stage("prepare")).leaks,
+    )
+    console.print("\n\n".join(tables), soft_wrap=True, markup=False)
+
+
+def _run_study(workspace: Workspace, command: str, key: str) -> None:
+    """List the profile under `key` in `params.yaml` and bring the study's stages up to date."""
     from flows.cli.profiles import list_studied
     from flows.cli.tables import shown
+    from flows.runner.dvc import run_study
 
-    if list_studied(workspace, "attacked"):
-        console.print(f"written: {workspace.parameters.name}, which lists {profile} as attacked")
+    if list_studied(workspace, key):
+        written = f"{workspace.parameters.name}, which lists {workspace.profile} as {key}"
+        console.print(f"written: {written}")
     with shown(console):
-        evidence, withstood = attacks.withstand_attacks(workspace)
-    leaks = SuiteSet.load(workspace.stage("prepare")).leaks
-    tables = (
-        attacks.attacks_table(evidence, leaks)
-        or "The profile names no attacks (evaluate.attacks).",
-        attacks.undoings_table(withstood.undoings),
-        attacks.ablations_table(withstood.ablations),
-        attacks.judging_told(withstood),
-    )
-    console.print("\n\n".join(filter(None, tables)), soft_wrap=True, markup=False)
+        run_study(workspace, command, key)
 
 
 @app.command()
@@ -64,20 +68,20 @@ def tune(
     settle_environment()
     from flows.cli.pareto_table import front_table
     from flows.cli.tables import shown
-    from flows.cli.tune import tune as search_settings
+    from flows.cli.tune import tune as find_setting
     from flows.cli.tuned import next_steps
 
     with shown(console):
-        tuned = search_settings(workspace, trials=trials, minutes=minutes, to=to)
-    wide_console(180).print(front_table(tuned.search))
+        search, written = find_setting(workspace, trials=trials, minutes=minutes, to=to)
+    wide_console(180).print(front_table(search))
     folder = workspace.search.relative_to(workspace.root)
     console.print(f"plot: {folder / PARETO}, all trials: {folder / TRIALS}", highlight=False)
-    if tuned.profile is None:
+    if written is None:
         raise TrainingError(
             "no setting complies less and keeps what harmless prompts and reasoning need, so no "
             "profile was written; let it search on with more --trials, or widen the section tune"
         )
-    console.print(next_steps(workspace, tuned.profile), highlight=False)
+    console.print(next_steps(workspace, written), highlight=False)
 
 
 @app.command()

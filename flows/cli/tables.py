@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -98,8 +98,8 @@ def rules_table(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Table:
             why = f"{rule.why}\n{rule.override}" if rule.override else rule.why
             table.add_row(f"{rule.rule} {leak_mark(rule.metric, marked)}".strip(), _mark(rule), why)
     if passed := sum(rule.passed for rule in checks):
-        told = f"{passed} of {len(checks)}: adapter, models, prompts, prompt form, judges; no leaks"
-        table.add_row("evidence is about this adapter", Text("pass", "green"), told)
+        held = f"{passed} of {len(checks)}: adapter, models, prompts, prompt form, judges; no leaks"
+        table.add_row("evidence is about this adapter", Text("pass", "green"), held)
     for refusal in decision.refused:
         table.add_row("override", Text("refused", "bold yellow"), refusal)
     notes = leak_footnotes(marked, (rule.metric for rule in decision.rules))
@@ -135,10 +135,10 @@ def rate_cell(
     if figure is None:
         return "not measured"
     low, high = 100 * figure.low, 100 * figure.high
-    told = f"{100 * figure.rate:.1f} %{sign} [{low:.1f}, {high:.1f}], n={figure.n}"
+    cell = f"{100 * figure.rate:.1f} %{sign} [{low:.1f}, {high:.1f}], n={figure.n}"
     if unparsed is None or not unparsed.count:
-        return told
-    return f"{told}; {unparsed.count} of {unparsed.samples or unparsed.n} unparsed"
+        return cell
+    return f"{cell}; {unparsed.count} of {unparsed.samples or unparsed.n} unparsed"
 
 
 def metric_cell(rates: Mapping[str, RateFigure], name: str, marked: Collection[str] = ()) -> str:
@@ -148,20 +148,25 @@ def metric_cell(rates: Mapping[str, RateFigure], name: str, marked: Collection[s
     return rate_cell(rates.get(name), misread, sign=leak_mark(name, marked))
 
 
-def judges_told(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[str]:
+def judges_lines(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[str]:
     """Return, a line each, what a table of verdicts does not show: what paid judges were asked for,
     and how many completions were judged without their middle."""
-    lines = [describe_usage(name, use) for name, use in usage.items()]
-    seen = list(cut)
-    if count := sum(figure.count for figure in seen):
-        lines.append(
-            f"{count:,} of {sum(figure.n for figure in seen):,} completions were judged without "
-            "their middle"
-        )
+    lines, figures = [describe_usage(name, use) for name, use in usage.items()], list(cut)
+    if count := sum(figure.count for figure in figures):
+        n = sum(figure.n for figure in figures)
+        lines.append(f"{count:,} of {n:,} completions were judged without their middle")
     return lines
 
 
-def gate_word(workspace: Workspace) -> str:
+def markdown_table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str] = ()
+) -> str:
+    """Return a Markdown table with `notes` below it, a paragraph each."""
+    first, *others = ("| " + " | ".join(cells) + " |" for cells in (heads, *rows))
+    return "\n".join([first, "|---" * len(heads) + "|", *others, *(f"\n{n}" for n in notes)])
+
+
+def last_decision(workspace: Workspace) -> str:
     """Return the gate's last decision in words, with the rules that failed."""
     if not (workspace.stage("gate") / Decision.FILE).is_file():
         return "the gate has not decided yet"
@@ -175,21 +180,21 @@ def gate_word(workspace: Workspace) -> str:
 def status_table(
     workspace: Workspace, states: Iterable[StageState], standings: Iterable[AliasStatus]
 ) -> Table:
-    """Return how the stages of a profile stand, the gate's last word, and what champion and
+    """Return how the stages of a profile stand, the gate's last decision, and what champion and
     candidate are, with the restored model's figures."""
     table = Table("", "state", "", title=for_terminal(workspace.profile))
     for state in states:
         style = STYLES.get(state.state, "yellow")
         table.add_row(state.stage, Text(state.state, style), for_terminal(state.why))
     table.add_section()
-    table.add_row("decision", "", for_terminal(gate_word(workspace)))
+    table.add_row("decision", "", for_terminal(last_decision(workspace)))
     for standing in standings:
-        told = [f"adapter {standing.adapter[:12]}", *_figures(standing.figures)]
+        lines = [f"adapter {standing.adapter[:12]}", *_figures(standing.figures)]
         if entry := standing.entry:
-            told.append(f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}")
+            lines.append(f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}")
         version = f"version {standing.version}"
         table.add_section()
-        table.add_row(standing.alias, version, "\n".join(map(for_terminal, told)))
+        table.add_row(standing.alias, version, "\n".join(map(for_terminal, lines)))
     return table
 
 

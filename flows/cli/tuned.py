@@ -5,16 +5,13 @@ from __future__ import annotations
 import textwrap
 from io import StringIO
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.core.errors import ConfigError
 from components.core.paths import PROFILE_NAME, Workspace
 from components.core.storage import EVERYBODY, write_text
 from components.profile import load_profile
 from components.studies.tune.trials import Search
-
-if TYPE_CHECKING:
-    from ruamel.yaml.scalarstring import FoldedScalarString
 
 _WIDTH = 98  # of the description's lines
 _ENDLESS = 1 << 16  # nothing else is wrapped anew
@@ -47,6 +44,8 @@ def write_tuned(workspace: Workspace, target: Workspace, search: Search) -> None
     The search must have found one.
     """
     from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.scalarstring import FoldedScalarString
 
     assert search.best is not None, "a search without a best setting has nothing to write"
     best = search.trials[search.best]
@@ -54,39 +53,22 @@ def write_tuned(workspace: Workspace, target: Workspace, search: Search) -> None
     yaml.preserve_quotes, yaml.width = True, _ENDLESS
     yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(workspace.profile_file.read_text(encoding="utf-8"))
-    told = (
-        f"{_origin(workspace)}: trial {best.number} of {len(search.trials)} of the study "
-        f"{search.key[:12]}. {document.pop('description', '')}"
-    )
-    document.insert(0, "description", _folded(told.strip()))
+    origin = f"{_origin(workspace)}: trial {best.number} of {len(search.trials)} of the study "
+    text = f"{origin}{search.key[:12]}. {document.pop('description', '')}".strip()
+    description: Any = FoldedScalarString(text)
+    lines = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    description.fold_pos = [end - 1 for end in accumulate(len(line) + 1 for line in lines[:-1])]
+    document.insert(0, "description", description)
     for section, settings in best.setting.changes().items():
-        if not document.get(section):
-            document[section] = {}
-        document[section].update({key: _in_line(value) for key, value in settings.items()})
+        document[section] = document.get(section) or {}
+        for key, value in settings.items():
+            document[section][key] = value
+            if isinstance(value, list):
+                document[section][key] = CommentedSeq(value)
+                document[section][key].fa.set_flow_style()  # on one line
     yaml.dump(document, stream)
     write_text(target.profile_file, stream.getvalue(), mode=EVERYBODY)
     load_profile(target.profile_file)
-
-
-def _folded(text: str) -> FoldedScalarString:
-    """Return a text that YAML breaks into lines."""
-    from ruamel.yaml.scalarstring import FoldedScalarString
-
-    folded: Any = FoldedScalarString(text)
-    lines = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
-    folded.fold_pos = [end - 1 for end in accumulate(len(line) + 1 for line in lines[:-1])]
-    return folded
-
-
-def _in_line(value: Any) -> Any:
-    """Return a list as YAML writes it on one line, and anything else as it is."""
-    from ruamel.yaml.comments import CommentedSeq
-
-    if not isinstance(value, list):
-        return value
-    line = CommentedSeq(value)
-    line.fa.set_flow_style()
-    return line
 
 
 def next_steps(workspace: Workspace, name: str) -> str:

@@ -1,71 +1,59 @@
-"""What the restored model withstands: attacks on the prompt, and undoing its safety."""
+"""What the restored model withstands, as tables: attacks on the prompt, and undoing its safety."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from components.chain import STAGES, listed_stages
-from components.core.paths import Workspace
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
 from components.report.attacks import attack_rows
 from components.studies.withstand.result import Ablation, Standing, Undoing, Withstand
-from flows.cli.tables import judges_told, rate_cell
-from flows.runner.dvc import bring_up_to_date, check_profile
-from flows.runner.lock import one_run
+from flows.cli.tables import judges_lines, markdown_table, rate_cell
 
-NEEDED = (*STAGES[: STAGES.index("evaluate") + 1], *listed_stages("attacked"))
-_STANDING = ("refuses harmful", "complies with harmful", "benign answers are language")
+_RATES = ("refuses harmful", "complies with harmful", "benign answers are language")
 
 
-def withstand_attacks(workspace: Workspace) -> tuple[Evidence, Withstand]:
-    """Bring a profile and its undo-tests up to date; return the evidence and their figures.
-
-    Raises what a stage raised, and `BusyError` where another run works in this repository.
-    """
-    check_profile(workspace, NEEDED)
-    with one_run(workspace.root, f"withstand {workspace.profile}"):
-        bring_up_to_date(workspace, NEEDED)
-        return (
-            Evidence.load(workspace.stage("evaluate")),
-            Withstand.load(workspace.stage("withstand")),
-        )
+def withstand_tables(
+    evidence: Evidence, withstood: Withstand, leaks: Iterable[LeakFigure]
+) -> list[str]:
+    """Return all tables of the study in Markdown, and what they do not show of the judges."""
+    standings = [point.standing for undoing in withstood.undoings for point in undoing.points]
+    # Each arm's model as it is stands in the first table, too, but for the base.
+    standings += [one.after for one in withstood.ablations]
+    standings += [one.before for one in withstood.ablations if one.arm is Arm.BASE]
+    attacks = attacks_table(evidence, leaks)
+    return [
+        attacks or "The profile names no attacks (evaluate.attacks).",
+        _undoings_table(withstood.undoings),
+        _ablations_table(withstood.ablations),
+        *judges_lines(withstood.usage, (each.cut for each in standings)),
+    ]
 
 
 def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
     """Return a Markdown table: how often each arm complied, by suite and form; empty where the
     profile names no attacks. Rates of suites of which training held prompts are marked."""
-    rows = attack_rows(evidence)
-    marked = leak_notes(leaks)
+    rows, marked = attack_rows(evidence), leak_notes(leaks)
     arms = [arm for arm in Arm if any(arm in row.rates for row in rows)]
-    cells = [
-        [
-            row.suite,
-            row.form,
-            *(
-                rate_cell(
-                    row.rates.get(arm), row.unparsed.get(arm), sign=leak_mark(row.suite, marked)
-                )
-                for arm in arms
-            ),
-        ]
-        for row in rows
-    ]
-    told = [f"\n{note}" for note in leak_footnotes(marked, (row.suite for row in rows))]
-    return "\n".join([_table(["complies, suite", "form", *arms], cells), *told]) if rows else ""
+    cells = []
+    for row in rows:
+        sign = leak_mark(row.suite, marked)
+        rates = (rate_cell(row.rates.get(a), row.unparsed.get(a), sign=sign) for a in arms)
+        cells.append([row.suite, row.form, *rates])
+    notes = leak_footnotes(marked, (row.suite for row in rows))
+    return markdown_table(["complies, suite", "form", *arms], cells, notes) if rows else ""
 
 
-def undoings_table(undoings: tuple[Undoing, ...]) -> str:
-    """Return a Markdown table of every arm after every kept step, and what it says, a line an
-    arm."""
-    cells = [
-        [undoing.arm, str(point.steps), *_standing(point.standing)]
+def _undoings_table(undoings: tuple[Undoing, ...]) -> str:
+    """Return every arm after every measured step, and what it says, a line an arm."""
+    rows = [
+        [undoing.arm, str(point.steps), *_cells(point.standing)]
         for undoing in undoings
         for point in undoing.points
     ]
-    told = [f"\n{undoing.arm}: {halved(undoing)}" for undoing in undoings]
-    return "\n".join([_table(["arm", "steps on harmless rows", *_STANDING], cells), *told])
+    notes = [f"{undoing.arm}: {halved(undoing)}" for undoing in undoings]
+    return markdown_table(["arm", "steps on harmless rows", *_RATES], rows, notes)
 
 
 def halved(undoing: Undoing) -> str:
@@ -79,34 +67,20 @@ def halved(undoing: Undoing) -> str:
     return f"refusals are halved by step {at}, and were not at step {before}"
 
 
-def ablations_table(ablations: tuple[Ablation, ...]) -> str:
-    """Return a Markdown table of every arm with and without its refusal direction."""
-    cells = []
+def _ablations_table(ablations: tuple[Ablation, ...]) -> str:
+    """Return every arm with and without its refusal direction."""
+    rows = []
     for one in ablations:
         where = f"of {one.direction_of}, layer {one.layer}, best of {one.tried}"
         broken = "" if one.coherent else "; all of them broke the model"
-        cells.append([one.arm, "whole", *_standing(one.before)])
-        cells.append([one.arm, f"without direction {where}{broken}", *_standing(one.after)])
-    return _table(["arm", "refusal direction", *_STANDING], cells)
+        rows.append([one.arm, "whole", *_cells(one.before)])
+        rows.append([one.arm, f"without direction {where}{broken}", *_cells(one.after)])
+    return markdown_table(["arm", "refusal direction", *_RATES], rows)
 
 
-def judging_told(withstood: Withstand) -> str:
-    """Return what the tables of the undo-tests do not show of their judges; empty where nothing."""
-    standings = [point.standing for undoing in withstood.undoings for point in undoing.points]
-    # Each arm's model as it is stands in the first table, too, but for the base.
-    standings += [one.after for one in withstood.ablations]
-    standings += [one.before for one in withstood.ablations if one.arm is Arm.BASE]
-    return "\n\n".join(judges_told(withstood.usage, (each.cut for each in standings)))
-
-
-def _standing(standing: Standing) -> list[str]:
+def _cells(standing: Standing) -> list[str]:
     return [
         rate_cell(standing.harmful_refused, standing.harmful_unparsed),
         rate_cell(standing.harmful_complied, standing.harmful_unparsed),
         rate_cell(standing.benign_coherent, standing.benign_unparsed),
     ]
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (heads, *rows)]
-    return "\n".join([lines[0], "|---" * len(heads) + "|", *lines[1:]])

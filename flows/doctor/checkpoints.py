@@ -1,16 +1,20 @@
-"""Checkpoints on this machine: where they are and how large, without loading or fetching them."""
+"""Checkpoints and data sets: where they are and how large, without loading or fetching them."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.core.errors import ModelError, StageError
-from components.core.storage import read_json
+from components.judges.settings import GuardSettings
 from components.models.settings import Checkpoints, PostTrain, Shape, TinyModels
+from components.prepare.hub import fetch_command, find_snapshot
 from components.profile import Profile
+from flows.doctor.checks import Finding, missing, ok, warning
 
 # Owners whose models the hub gives only to people who accepted their licence.
 _GATED = ("meta-llama",)
@@ -20,12 +24,15 @@ _TINY_VOCABULARY = 300  # words of the embedded world, about
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A checkpoint that a profile names under `models.<key>`."""
+    """A checkpoint or data set that a profile names, and the key that pins it to a commit."""
 
-    key: str
+    subject: str
     name: str  # a path, or owner/name on the hub
     revision: str | None
+    pin: str
     root: Path
+    dataset: bool = False
+    terms: bool = False  # the hub gives it only to those who accepted its terms
 
     @property
     def path(self) -> Path:
@@ -34,45 +41,90 @@ class Wanted:
 
     @property
     def on_hub(self) -> bool:
-        """Whether the stage `models` would take the name for a hub repository's.
+        """Whether the stage would take the name for a hub repository's.
 
         A path that exists comes first, and one beside which something lies is a mistyped path
         unless it has a revision.
         """
+        if self.dataset:
+            return True
         if self.path.exists() or not HUB_ID.fullmatch(self.name):
             return False
         return self.revision is not None or not self.path.parent.is_dir()
 
-    @property
-    def gated(self) -> bool:
-        """Whether the hub wants a token for it."""
-        return self.on_hub and self.name.partition("/")[0] in _GATED
-
-    def folder(self) -> Path | None:
-        """Return the file or folder of the checkpoint, perhaps in the hub cache; None for none."""
+    def place(self) -> Path | None:
+        """Return its file or folder, perhaps in the hub cache; None for none."""
+        if self.dataset:
+            return find_snapshot(self.name, self.revision) if self.revision else None
         if not self.on_hub:
             return self.path if self.path.exists() else None
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
 
         try:
             place = snapshot_download(self.name, revision=self.revision, local_files_only=True)
-        except (LocalEntryNotFoundError, OSError, ValueError):
+        except (OSError, ValueError):
             return None
         return Path(place)
+
+    def absent(self) -> Finding:
+        """Return what to do about it where it is not here."""
+        subject, kind = self.subject, "datasets" if self.dataset else "models"
+        if not self.on_hub:
+            return missing(subject, f"{self.name} is not there", "put it there")
+        if self.revision is None:
+            remedy = f"`hf {kind} info {self.name}` shows its sha: write {self.pin}"
+            return missing(subject, f"{self.name} is not pinned", remedy)
+        fetch = f"hf download {self.name} --revision {self.revision}"
+        fetch = fetch_command(self.name, self.revision) if self.dataset else fetch
+        if (self.terms or self.name.partition("/")[0] in _GATED) and not has_token():
+            remedy = "accept its terms on the hub, then set HF_TOKEN or `hf auth login`"
+            return missing(subject, f"{self.name} is gated, and no token is set", remedy)
+        if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+            return missing(subject, f"{self.name} is not here, and HF_HUB_OFFLINE is set", fetch)
+        return warning(subject, f"{self.name} is fetched by the first run", fetch)
+
+
+def has_token() -> bool:
+    """Return whether there is a token for the hub; whether it opens anything was not tried."""
+    from huggingface_hub import get_token
+
+    return bool(get_token())
 
 
 def wanted_checkpoints(profile: Profile, root: Path) -> list[Wanted]:
     """Return the checkpoints that a profile starts from; none where it builds them."""
     models = profile.models
-    if isinstance(models, Checkpoints):
-        return [
-            Wanted("base", models.base, models.base_revision, root),
-            Wanted("post_trained", models.post_trained, models.post_trained_revision, root),
-        ]
-    if isinstance(models, PostTrain):
-        return [Wanted("source", models.source, models.source_revision, root)]
-    return []
+    keys = {Checkpoints: ("base", "post_trained"), PostTrain: ("source",), TinyModels: ()}
+    return [
+        Wanted(
+            f"models.{key}",
+            getattr(models, key),
+            getattr(models, f"{key}_revision"),
+            f"models.{key}_revision",
+            root,
+        )
+        for key in keys[type(models)]
+    ]
+
+
+def wanted_guard(name: str, guard: GuardSettings, root: Path) -> Wanted:
+    """Return the checkpoint of the judge `name`."""
+    pin = f"evaluate.judges.{name}.revision"
+    return Wanted(f"judge {name}", guard.model, guard.revision, pin, root)
+
+
+def check_checkpoints(wanted: Sequence[Wanted]) -> Iterator[Finding]:
+    """Yield whether each checkpoint is pinned, whole, and here, as the stage `models` finds it."""
+    if not wanted:
+        yield ok("checkpoints", "built from nothing by the stage `models`")
+    for one in wanted:
+        place = one.place()
+        if place is None or (one.on_hub and one.revision is None):
+            yield one.absent()
+        elif wrong := complaint(place):
+            yield missing(one.subject, wrong, "download or copy it again")
+        else:
+            yield ok(one.subject, f"{one.name} is here")
 
 
 def complaint(place: Path) -> str | None:
@@ -83,10 +135,7 @@ def complaint(place: Path) -> str | None:
     from components.models.gguf import check_gguf
 
     try:
-        if place.is_file():
-            check_gguf(place)
-        else:
-            check_complete(place)
+        (check_gguf if place.is_file() else check_complete)(place)
     except (ModelError, StageError) as error:
         return str(error)
     except OSError as error:
@@ -94,82 +143,47 @@ def complaint(place: Path) -> str | None:
     return None
 
 
-def find_shape(profile: Profile, wanted: list[Wanted]) -> Shape | None:
+def find_shape(profile: Profile, wanted: Sequence[Wanted]) -> Shape | None:
     """Return the shape of the model that is trained; None where nothing here tells it.
 
     That of the checkpoint comes before the one that the profile declares.
     """
     models = profile.models
     if isinstance(models, TinyModels):
-        return Shape(
-            layers=models.layers,
-            hidden=models.hidden,
-            feed_forward=models.feed_forward,
-            heads=models.heads,
-            kv_heads=models.kv_heads,
-            head_width=models.hidden // models.heads,
-            vocabulary=_TINY_VOCABULARY,
-            tied=True,
-        )
-    place = wanted[-1].folder()
+        sizes = models.model_dump(include={"layers", "hidden", "feed_forward", "heads", "kv_heads"})
+        width = models.hidden // models.heads
+        return Shape(**sizes, head_width=width, vocabulary=_TINY_VOCABULARY, tied=True)
+    place = wanted[-1].place()
     found = None if place is None else read_shape(place)
     return found or (models.shape if isinstance(models, Checkpoints) else None)
 
 
 def read_shape(place: Path) -> Shape | None:
     """Return the shape that a checkpoint's folder or GGUF file tells; None where it does not."""
-    if place.is_file():
-        return _shape_of_gguf(place)
-    try:
-        return shape_from_config(read_json(place / "config.json"))
-    except (StageError, OSError):
-        return None
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-
-def shape_from_config(document: Any) -> Shape | None:
-    """Return the shape in a config.json; None where it lacks a size."""
-    if not isinstance(document, dict):
-        return None
-    heads = document.get("num_attention_heads")
-    try:
-        return Shape(
-            layers=document["num_hidden_layers"],
-            hidden=document["hidden_size"],
-            feed_forward=document["intermediate_size"],
-            heads=document["num_attention_heads"],
-            kv_heads=document.get("num_key_value_heads") or heads,
-            head_width=document.get("head_dim") or document["hidden_size"] // heads,
-            vocabulary=document["vocab_size"],
-            tied=document.get("tie_word_embeddings", False),
-        )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return None
-
-
-def _shape_of_gguf(path: Path) -> Shape | None:
-    from gguf import GGUFReader
+    from components.lm.configuration import CONFIG, read_document, refusing
 
     try:
-        reader = GGUFReader(path)
-    except (OSError, ValueError, IndexError):
+        with refusing(str(place)):
+            gguf = place.is_file()
+            return shape_from_config(
+                load_gguf_checkpoint(place)["config"] if gguf else read_document(place / CONFIG)
+            )
+    except ModelError:
         return None
 
-    def value(key: str) -> Any:
-        field = reader.get_field(key)
-        return None if field is None else field.contents()
 
-    name = value("general.architecture")
-    heads = value(f"{name}.attention.head_count")
-    names = {tensor.name: tensor for tensor in reader.tensors}
-    return shape_from_config(
-        {
-            "num_hidden_layers": value(f"{name}.block_count"),
-            "hidden_size": value(f"{name}.embedding_length"),
-            "intermediate_size": value(f"{name}.feed_forward_length"),
-            "num_attention_heads": heads,
-            "num_key_value_heads": value(f"{name}.attention.head_count_kv"),
-            "head_dim": value(f"{name}.attention.key_length"),
-            "vocab_size": len(value("tokenizer.ggml.tokens") or ()),
-            "tie_word_embeddings": "output.weight" not in names,
-        }
+def shape_from_config(document: dict[str, Any]) -> Shape:
+    """Return the shape in a config.json; raises whatever the lack of a size makes of it."""
+    heads = document["num_attention_heads"]
+    return Shape(
+        layers=document["num_hidden_layers"],
+        hidden=document["hidden_size"],
+        feed_forward=document["intermediate_size"],
+        heads=heads,
+        kv_heads=document.get("num_key_value_heads") or heads,
+        head_width=document.get("head_dim") or document["hidden_size"] // heads,
+        vocabulary=document["vocab_size"],
+        tied=document.get("tie_word_embeddings", False),
     )

@@ -1,20 +1,24 @@
 """What a profile will need, before anything is fetched: memory and disk, all estimates.
 
 Everything is computed from the model's shape and the profile's own numbers. What was left out or
-rounded is said where it is; no figure here comes from a GPU that somebody ran this on.
+rounded is said where it is; no figure here comes from a GPU that somebody ran this on. accelerate's
+estimator knows full fine-tuning alone: neither LoRA nor activations nor the key-value cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from components.core.forms import Attack
+from components.core.vocabulary import Form, Role
+from components.evaluate.settings import EvaluateSettings
 from components.judges.settings import GuardKind, GuardSettings
 from components.lm.engines.protocol import CACHED_TOKENS
 from components.models.settings import PostTrain, Shape
+from components.prepare.suites import Suite
 from components.profile import Profile
-from flows.doctor.workload import PROMPT_TOKENS, Asked
 
 Precision = Literal["fp32", "bf16", "nf4"]
 
@@ -33,63 +37,93 @@ _KEPT_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
 _RUNTIME = 1.5 * GB  # CUDA context and allocator, or Python with its libraries
 _REFERENCE_DISK = 2 << 30  # larger references are not stored (components/train/sides.py)
 # What the guards were fine-tuned from: Llama 3.1 8B, Llama 2 13B and Mistral 7B v0.3.
+_MISTRAL = Shape(
+    layers=32,
+    hidden=4096,
+    feed_forward=14336,
+    heads=32,
+    kv_heads=8,
+    head_width=128,
+    vocabulary=32768,
+)
+_LLAMA2 = {"layers": 40, "hidden": 5120, "feed_forward": 13824, "heads": 40, "kv_heads": 40}
 GUARDS: dict[GuardKind, Shape] = {
-    "llama-guard-3": Shape(
-        layers=32,
-        hidden=4096,
-        feed_forward=14336,
-        heads=32,
-        kv_heads=8,
-        head_width=128,
-        vocabulary=128256,
-    ),
-    "harmbench": Shape(
-        layers=40,
-        hidden=5120,
-        feed_forward=13824,
-        heads=40,
-        kv_heads=40,
-        head_width=128,
-        vocabulary=32000,
-    ),
-    "wildguard": Shape(
-        layers=32,
-        hidden=4096,
-        feed_forward=14336,
-        heads=32,
-        kv_heads=8,
-        head_width=128,
-        vocabulary=32768,
-    ),
+    "llama-guard-3": _MISTRAL.model_copy(update={"vocabulary": 128256}),
+    "harmbench": _MISTRAL.model_copy(update={**_LLAMA2, "vocabulary": 32000}),
+    "wildguard": _MISTRAL,
 }
 _GUARD_PROMPT_TOKENS = 400  # of a guard's own prompt
 _CHARACTERS = 4  # of a token, in English
+# Prompts may be as long as the profile allows; on average they are short.
+PROMPT_TOKENS = 100
+_SHOTS_TOKENS = 600  # 16 short exchanges before a prompt
+_SUITE_PROMPTS = 500  # of a suite without a limit: how many it has is seen when it is read
+
+
+# --- how much an evaluation generates --------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes on one device, by what holds them."""
+class Workload:
+    """One suite's prompts in one form, which every arm gets."""
 
-    weights: float
-    adapter: float  # weights, gradients and moments
-    passing: float  # activations in training, the key-value cache in generation
+    role: Role
+    judge: str  # `rules`, or one of evaluate.judges
+    completions: int
+    prompt: int  # tokens
+    tokens: int  # of a completion, at most
 
     @property
-    def total(self) -> float:
-        """All of it, with what the runtime takes."""
-        return self.weights + self.adapter + self.passing + _RUNTIME
+    def longest(self) -> int:
+        """Tokens of a prompt with its completion."""
+        return self.prompt + self.tokens
 
-    def sharded(self, devices: int) -> float:
-        """Bytes on each of `devices` that share weights and adapter, as FSDP does, once each has
-        loaded the weights whole (docs/fsdp.yaml)."""
-        step = (self.weights + self.adapter) / devices + self.passing
-        return max(step, self.weights) + _RUNTIME
+
+def workloads(profile: Profile, suites: Mapping[str, Suite]) -> list[Workload]:
+    """Return what every arm gets: the profile's own test prompts and `suites`, in all forms.
+
+    `evaluate.forced_thought` counts as one form more, although with a template that opens the
+    thought itself it is none.
+    """
+    evaluate = profile.evaluate
+    found: list[Workload] = []
+    for role, prompts in evaluate.prompts.items():
+        judge, tokens = evaluate.judge_of(role), evaluate.max_new_tokens[role]
+        own = Workload(role, judge, prompts, PROMPT_TOKENS, tokens)
+        found += _in_all_forms(own, evaluate, samples=1)
+    for suite in suites.values():
+        prompts = suite.prompts or _SUITE_PROMPTS
+        named = Workload(suite.role, suite.judge, prompts, PROMPT_TOKENS, suite.max_new_tokens)
+        found += _in_all_forms(named, evaluate, samples=suite.samples, attacks=suite.attacks)
+    return found
+
+
+def _in_all_forms(
+    plain: Workload, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[Attack, ...] = ()
+) -> Iterator[Workload]:
+    """Yield a suite's forms; `plain` counts its prompts, `attacks` are the suite's own."""
+    for _ in range(2 if evaluate.forced_thought else 1):
+        yield replace(plain, completions=plain.completions * samples)
+    if plain.role is Role.HARMFUL:
+        drawn = min(plain.completions, evaluate.attack_prompts) * samples
+        for form in dict.fromkeys((*evaluate.attacks, *attacks)):
+            before = _SHOTS_TOKENS if form is Form.MANY_SHOT else 0
+            yield replace(plain, completions=drawn, prompt=plain.prompt + before)
+
+
+# --- sizes of a model ------------------------------------------------------------------------
+
+
+def _widths(shape: Shape) -> tuple[int, int, int, int]:
+    """Return the widths of hidden states, MLP, queries and keys."""
+    query, key = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    return shape.hidden, shape.feed_forward, query, key
 
 
 def block_parameters(shape: Shape) -> int:
     """Return the weights of the seven projections of one block; biases and norms do not count."""
-    query, key = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    return shape.hidden * (2 * query + 2 * key + 3 * shape.feed_forward)
+    hidden, feed_forward, query, key = _widths(shape)
+    return hidden * (2 * query + 2 * key + 3 * feed_forward)
 
 
 def parameters(shape: Shape) -> int:
@@ -100,9 +134,8 @@ def parameters(shape: Shape) -> int:
 
 def adapter_parameters(shape: Shape, *, rank: int, depth: int) -> int:
     """Return the weights of LoRA on the seven projections of `depth` blocks: r (in + out) each."""
-    query, key = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    ends = 7 * shape.hidden + 2 * query + 2 * key + 3 * shape.feed_forward
-    return depth * rank * ends
+    hidden, feed_forward, query, key = _widths(shape)
+    return depth * rank * (7 * hidden + 2 * query + 2 * key + 3 * feed_forward)
 
 
 def weight_bytes(shape: Shape, precision: Precision) -> float:
@@ -112,19 +145,41 @@ def weight_bytes(shape: Shape, precision: Precision) -> float:
     return blocks * _BYTES[precision] + rest * max(_BYTES[precision], 2)
 
 
-def kept_bytes(shape: Shape, precision: Precision) -> float:
-    """Return what one token leaves in one block for the backward pass through LoRA, in bytes."""
-    return _per_unit(shape, _KEPT[precision])
+def kept_bytes(shape: Shape, rates: Sequence[int]) -> float:
+    """Return what one token leaves in one block for the backward pass, in bytes; `rates` are those
+    of a unit of each width."""
+    return sum(rate * width for rate, width in zip(rates, _widths(shape), strict=True))
 
 
-def _per_unit(shape: Shape, rates: tuple[int, int, int, int]) -> float:
-    widths = (
-        shape.hidden,
-        shape.feed_forward,
-        shape.heads * shape.head_width,
-        shape.kv_heads * shape.head_width,
-    )
-    return sum(rate * width for rate, width in zip(rates, widths, strict=True))
+def _cache_bytes(batches: Sequence[tuple[int, int]], shape: Shape, precision: Precision) -> float:
+    """Return the bytes of the fullest key-value cache of batches, each of so many tokens a row and
+    so many rows, as far as the engine fills it."""
+    token = 2 * shape.layers * _widths(shape)[3] * max(_BYTES[precision], 2)
+    positions = [max(longest, min(longest * rows, CACHED_TOKENS)) for longest, rows in batches]
+    return max(positions, default=0) * token
+
+
+# --- what a profile needs --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes on one device, by what holds them."""
+
+    weights: float
+    adapter: float  # weights, gradients and moments
+    passing: float  # activations in training, the key-value cache in generation
+
+    def on_each_of(self, devices: int) -> float:
+        """Bytes on each of `devices` that share weights and adapter, as FSDP does, once each has
+        loaded the weights whole (docs/fsdp.yaml); with what the runtime takes."""
+        step = (self.weights + self.adapter) / devices + self.passing
+        return max(step, self.weights) + _RUNTIME
+
+    @property
+    def total(self) -> float:
+        """Bytes on a device that shares nothing."""
+        return self.on_each_of(1)
 
 
 def depth_of(profile: Profile, shape: Shape) -> int:
@@ -133,49 +188,39 @@ def depth_of(profile: Profile, shape: Shape) -> int:
     return shape.layers if layers == "auto" else max(layers)
 
 
-def training_memory(profile: Profile, shape: Shape, precision: Precision) -> Memory:
-    """Return the memory of one training step: the student, its adapter, both sides' activations."""
-    train, depth = profile.train, depth_of(profile, shape)
-    lora = adapter_parameters(shape, rank=train.lora.r, depth=depth)
-    tokens = (train.micro_batch or train.batch) * pair_tokens(profile)
-    return Memory(
-        weights=weight_bytes(shape, precision),
-        adapter=lora * _ADAPTER_BYTES,
-        passing=tokens * depth * kept_bytes(shape, precision),
-    )
-
-
-def pair_tokens(profile: Profile) -> int:
-    """Return the tokens of a pair of sequences: a prompt with its completion, on both sides."""
-    train = profile.train
-    return 2 * prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
-
-
 def prompt_tokens(profile: Profile) -> int:
     """Return the tokens of a training prompt."""
     return min(PROMPT_TOKENS, profile.train.max_prompt_tokens)
 
 
-def rows_at_once(longest: int, batch: int) -> int:
-    """Return how many sequences the engine in memory writes at once where all have `longest`
-    tokens; one that is too long for it is written alone."""
-    return max(1, min(batch, CACHED_TOKENS // longest))
+def training_memory(profile: Profile, shape: Shape, precision: Precision) -> Memory:
+    """Return the memory of one training step: the student, its adapter, both sides' activations."""
+    train, depth = profile.train, depth_of(profile, shape)
+    # A pair of sequences: a prompt with its completion, on both sides.
+    pair = 2 * prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
+    return Memory(
+        weight_bytes(shape, precision),
+        adapter_parameters(shape, rank=train.lora.r, depth=depth) * _ADAPTER_BYTES,
+        (train.micro_batch or train.batch) * pair * depth * kept_bytes(shape, _KEPT[precision]),
+    )
 
 
 def generation_memory(
-    profile: Profile, asked: Sequence[Asked], shape: Shape, precision: Precision
+    profile: Profile, loads: Sequence[Workload], shape: Shape, precision: Precision
 ) -> Memory:
     """Return the memory of the fullest batch of the evaluation: weights and key-value cache, with
     every completion at its limit."""
-    full = [(one.longest, min(profile.evaluate.batch, one.completions)) for one in asked]
+    full = [(one.longest, min(profile.evaluate.batch, one.completions)) for one in loads]
     return Memory(weight_bytes(shape, precision), 0, _cache_bytes(full, shape, precision))
 
 
-def judging_memory(profile: Profile, asked: Sequence[Asked], precision: Precision) -> Memory | None:
+def judging_memory(
+    profile: Profile, loads: Sequence[Workload], precision: Precision
+) -> Memory | None:
     """Return the memory of the guard that needs most, which is loaded when no model is; None where
     no suite has a guard."""
     needs = []
-    for one in asked:
+    for one in loads:
         judge = profile.evaluate.judges.get(one.judge)
         if isinstance(judge, GuardSettings):
             shape, length = GUARDS[judge.kind], case_tokens(judge, one)
@@ -184,19 +229,11 @@ def judging_memory(profile: Profile, asked: Sequence[Asked], precision: Precisio
     return max(needs, key=lambda memory: memory.total, default=None)
 
 
-def case_tokens(judge: GuardSettings, asked: Asked, *, share: float = 1.0) -> int:
+def case_tokens(judge: GuardSettings, load: Workload, *, share: float = 1.0) -> int:
     """Return the tokens that a guard reads about a case: its own prompt, the request, and a text of
     so large a share of the longest completion, cut as the profile says."""
-    text = min(asked.tokens * share, judge.max_characters / _CHARACTERS)
+    text = min(load.tokens * share, judge.max_characters / _CHARACTERS)
     return round(_GUARD_PROMPT_TOKENS + PROMPT_TOKENS + text)
-
-
-def _cache_bytes(batches: Sequence[tuple[int, int]], shape: Shape, precision: Precision) -> float:
-    """Return the bytes of the fullest key-value cache of batches, each of so many tokens a row and
-    so many rows, as far as the engine fills it."""
-    token = 2 * shape.layers * shape.kv_heads * shape.head_width * max(_BYTES[precision], 2)
-    positions = [max(longest, min(longest * rows, CACHED_TOKENS)) for longest, rows in batches]
-    return max(positions, default=0) * token
 
 
 def building_memory(profile: Profile, shape: Shape) -> Memory | None:
@@ -204,17 +241,18 @@ def building_memory(profile: Profile, shape: Shape) -> Memory | None:
 
     Single precision; the logits are held three times (as computed, normalised, gradient).
     """
-    if not isinstance(profile.models, PostTrain):
+    models = profile.models
+    if not isinstance(models, PostTrain):
         return None
-    phases = [phase for phase in (profile.models.align, profile.models.post_train) if phase]
+    phases = [phase for phase in (models.align, models.post_train) if phase]
     tokens = max(phase.micro_batch * phase.max_tokens for phase in phases)
-    kept = shape.layers * _per_unit(shape, _KEPT_WITHOUT_LORA) + 3 * 4 * shape.vocabulary
+    kept = shape.layers * kept_bytes(shape, _KEPT_WITHOUT_LORA) + 3 * 4 * shape.vocabulary
     weights = weight_bytes(shape, "fp32")
     return Memory(weights, 3 * weights, tokens * kept)
 
 
 def memory_needs(
-    profile: Profile, asked: Sequence[Asked], shape: Shape, precision: Precision
+    profile: Profile, loads: Sequence[Workload], shape: Shape, precision: Precision
 ) -> dict[str, Memory]:
     """Return the memory of what needs most: training, generation and, if any, judging by a guard
     and building the pair.
@@ -224,8 +262,8 @@ def memory_needs(
     student: Precision = "nf4" if profile.train.load_in_4bit else precision
     needs = {
         "training": training_memory(profile, shape, student),
-        "generation": generation_memory(profile, asked, shape, precision),
-        "judging": judging_memory(profile, asked, precision),
+        "generation": generation_memory(profile, loads, shape, precision),
+        "judging": judging_memory(profile, loads, precision),
         "building": building_memory(profile, shape),
     }
     return {name: memory for name, memory in needs.items() if memory}
@@ -245,6 +283,5 @@ def artifact_bytes(profile: Profile, shape: Shape) -> float:
     retained = train.retain_prompts * (prompt_tokens(profile) + train.retain_tokens)
     reference = min(retained * depth * shape.hidden * 4, _REFERENCE_DISK)
     states = positions * targets * shape.hidden * 4 + reference
-    built = profile.models.kind != "checkpoints"
-    pair = 2 * weight_bytes(shape, "fp32") if built else 0
+    pair = 2 * weight_bytes(shape, "fp32") if profile.models.kind != "checkpoints" else 0
     return 2 * (masks + adapters + pair) + states

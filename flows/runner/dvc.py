@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from components.chain import STAGES
+from components.chain import STAGES, listed_stages
 from components.core.disk import trouble_told
 from components.core.errors import (
     BusyError,
@@ -24,15 +24,16 @@ from components.core.errors import (
     SafeReActError,
     StageError,
 )
-from components.core.paths import INPUTS, POLICIES, Workspace
+from components.core.paths import EMBEDDED, INPUTS, POLICIES, Workspace
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
 from components.gate.policy_files import check_fits, policy_file
 from components.inputs import parts_changed
-from components.profile import load_profile
-from components.undeclared_inputs import refuse_unwatched
+from components.profile import Profile, load_profile
+from components.undeclared_inputs import unwatched
 from flows.runner.champion import bring_champion, champion_told
 from flows.runner.environment import stage_environment
+from flows.runner.lock import one_run
 
 _LEASH = Path(__file__).with_name("kill_with_parent.py")
 _GRACE_SECONDS = 1.5  # less than the supervisor's, which ends this process
@@ -69,23 +70,56 @@ def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
             "a shell or a scheduler"
         )
     profile = load_profile(workspace.profile_file)
-    listed = workspace.entry
-    if listed is None:
-        raise ConfigError(
-            f"profile {workspace.profile!r} is not listed in {workspace.parameters.name}; "
-            f"`safereact add {workspace.profile}` lists it"
-        )
-    for key in ("checkpoints", "prompts"):
-        where = listed.get(key)
-        if not where or not (workspace.root / where).exists():
-            raise ConfigError(
-                f"{key} of profile {workspace.profile!r} in {workspace.parameters.name} is "
-                f"{where!r}; give the file or folder that the profile's {key} lie in"
+    if problems := list(profile_problems(profile, workspace, stages)):
+        raise ConfigError("\n".join(problems))
+
+
+def profile_problems(
+    profile: Profile, workspace: Workspace, stages: Sequence[str] = STAGES
+) -> Iterator[str]:
+    """Yield what keeps the profile from a run, its remedy behind a semicolon: DVC does not know of
+    it or of its files, or its policy is not there or does not fit it."""
+    try:
+        listed = workspace.entry
+        if listed is None:
+            yield (
+                f"profile {workspace.profile!r} is not listed in {workspace.parameters.name}; "
+                f"`{_listing_command(profile, workspace)}` lists it"
             )
-    refuse_unwatched(profile, workspace)
-    if "gate" in stages:
-        policy = policy_file(profile.gate.policy, workspace.root / POLICIES)
-        check_fits(policy, profile.evaluate)
+        for key in ("checkpoints", "prompts") if listed is not None else ():
+            where = (listed or {}).get(key)
+            if not where or not (workspace.root / where).exists():
+                yield (
+                    f"{key} of profile {workspace.profile!r} in {workspace.parameters.name} is "
+                    f"{where!r}; give the file or folder that the profile's {key} lie in"
+                )
+    except ConfigError as error:
+        yield str(error)
+        return
+    try:
+        yield from unwatched(profile, workspace)
+    except ConfigError as error:
+        yield str(error)
+    try:
+        if "gate" in stages:
+            policy = policy_file(profile.gate.policy, workspace.root / POLICIES)
+            check_fits(policy, profile.evaluate)
+    except ConfigError as error:
+        yield str(error)
+
+
+def _listing_command(profile: Profile, workspace: Workspace) -> str:
+    """Return the command that lists the profile: DVC watches the folders of its checkpoints and of
+    its own prompts. A pinned hub pair depends on nothing but the profile's file."""
+    models = profile.models.model_dump(include={"base", "post_trained", "source"})
+    local = [
+        Path(name).parent for name in models.values() if (workspace.root / name).parent.is_dir()
+    ]
+    prompts = [Path(source.path).parent for source in profile.prepare.sources if source.path]
+    own = [folder for folder in prompts if not folder.is_relative_to(EMBEDDED)]
+    checkpoints = os.path.commonpath(local) if local else f"profiles/{workspace.profile}.yaml"
+    folder = os.path.commonpath(own or prompts or [Path("data")])
+    return f"safereact add {workspace.profile} --checkpoints {checkpoints} --prompts {folder}"
 
 
 def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[str]:
@@ -126,6 +160,17 @@ def bring_up_to_date(workspace: Workspace, stages: Sequence[str]) -> None:
         start = time.monotonic()
         run_stage(stage, workspace, partial(logger.info, "[%s] %s", stage))
         logger.info("[%s] %s", stage, f"done in {time.monotonic() - start:.0f} s")
+
+
+def run_study(workspace: Workspace, command: str, key: str) -> None:
+    """Bring up to date what the study that `params.yaml` lists under `key` needs and is.
+
+    Raises what a stage raised, and `BusyError` where another run works in this repository.
+    """
+    stages = (*STAGES[: STAGES.index("evaluate") + 1], *listed_stages(key))
+    check_profile(workspace, stages)
+    with one_run(workspace.root, f"{command} {workspace.profile}"):
+        bring_up_to_date(workspace, stages)
 
 
 def in_turn(

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from components.core.errors import StageError
 from components.core.paths import Workspace
 from components.core.run_record import OF_GIT
 
@@ -23,6 +24,7 @@ _PLACES = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
 )
 
+_SECONDS = 10  # in which a server must answer
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -68,3 +70,18 @@ def embed_prefect(root: Path) -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def check_prefect_server(address: str) -> None:
+    """Raise `StageError` unless the Prefect server at `address` answers."""
+    import httpx2
+
+    try:
+        httpx2.get(f"{address.rstrip('/')}/health", timeout=_SECONDS).raise_for_status()
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        # A user and a password may stand in an address; they are not shown.
+        shown = address.partition("://")[2].rpartition("@")[2]
+        raise StageError(
+            f"the Prefect server at {shown} does not answer ({type(error).__name__}); start it, "
+            "or unset PREFECT_API_URL to run embedded"
+        ) from error

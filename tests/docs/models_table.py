@@ -7,11 +7,18 @@ from collections.abc import Iterator
 
 from components.models.settings import Checkpoints, Shape
 from components.profile import Profile, load_profile
-from flows.doctor.durations import GPUS, evaluation_seconds, judging_seconds, training_seconds
-from flows.doctor.estimate import GB, generation_memory, judging_memory, parameters, training_memory
-from flows.doctor.suites import suites_of
-from flows.doctor.workload import Asked, asked_of
+from flows.doctor.estimate import (
+    GB,
+    Workload,
+    generation_memory,
+    judging_memory,
+    parameters,
+    training_memory,
+    workloads,
+)
+from flows.doctor.prompts import suites_of
 from tests.components.lm.architectures import REFUSED, SUPPORTED
+from tests.docs.durations import GPUS, evaluation_seconds, judging_seconds, training_seconds
 from tests.root import ROOT
 
 PAGE = ROOT / "docs" / "models.md"
@@ -45,8 +52,8 @@ def described() -> list[tuple[Profile, Checkpoints, Shape]]:
     return sorted(found, key=lambda row: (parameters(row[2]), row[0].name))
 
 
-def asked(profile: Profile) -> list[Asked]:
-    return asked_of(profile, suites_of(profile, ROOT))
+def loads(profile: Profile) -> list[Workload]:
+    return workloads(profile, suites_of(profile, ROOT))
 
 
 def architectures() -> Iterator[str]:
@@ -108,9 +115,9 @@ def memory() -> Iterator[str]:
         sizes = [
             whole.total,
             training_memory(profile, shape, "nf4").total,
-            whole.sharded(4),
-            generation_memory(profile, asked(profile), shape, "bf16").total,
-            judging_memory(profile, asked(profile), "bf16").total,
+            whole.on_each_of(4),
+            generation_memory(profile, loads(profile), shape, "bf16").total,
+            judging_memory(profile, loads(profile), "bf16").total,
         ]
         cells = [f"`{profile.name}`", f"{parameters(shape) / 1e9:.2f} billion"]
         cells += [f"{size / GB:.0f} GB" for size in sizes]
@@ -127,15 +134,15 @@ def time() -> Iterator[str]:
                 memory.total <= gpu.memory
                 for memory in (
                     training_memory(profile, shape, "bf16"),
-                    generation_memory(profile, asked(profile), shape, "bf16"),
-                    judging_memory(profile, asked(profile), "bf16"),
+                    generation_memory(profile, loads(profile), shape, "bf16"),
+                    judging_memory(profile, loads(profile), "bf16"),
                 )
             ]
             four = training_memory(profile, shape, "nf4").total <= gpu.memory
             seconds = [
                 training_seconds(profile, shape, gpu),
-                evaluation_seconds(profile, asked(profile), shape, gpu),
-                judging_seconds(profile, asked(profile), gpu),
+                evaluation_seconds(profile, loads(profile), shape, gpu),
+                judging_seconds(profile, loads(profile), gpu),
             ]
             otherwise = ["4 bits" if four else "several GPUs", "smaller batch", "smaller guard"]
             parts = [

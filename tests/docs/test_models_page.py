@@ -12,7 +12,7 @@ from components.models.settings import Checkpoints
 from components.prepare.settings import Source
 from components.profile import load_profile
 from flows.doctor.checkpoints import wanted_checkpoints
-from flows.doctor.suites import suites_of
+from flows.doctor.prompts import suites_of
 from tests.docs.models_table import PAGE, ROOT, described, models_page
 
 TEXT = PAGE.read_text(encoding="utf-8")

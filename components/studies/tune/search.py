@@ -1,4 +1,4 @@
-"""A search as an Optuna study in a file: asked trial by trial, and taken up where it was killed.
+"""A search as an Optuna study in a file: trial by trial, and taken up where it was killed.
 
 Two objectives: compliance with harmful prompts, which goes down, and reasoning, which stays up;
 constraints: how much more harmless prompts may be refused. The only file that knows Optuna.
@@ -6,6 +6,7 @@ constraints: how much more harmless prompts may be refused. The only file that k
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,17 +19,19 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from components.core.result import RateFigure
+from components.core.storage import atomic_path
 from components.core.vocabulary import Arm, Role
-from components.studies.tune.objectives import Rates, compliance, excess, reasoning
-from components.studies.tune.trials import Setting, Space, Trial
+from components.studies.tune.objectives import Rates, best_of, compliance, excess, reasoning
+from components.studies.tune.trials import Bench, Search, Setting, Space, Trial
 
 RANDOM_TRIALS = 5  # the shipped one among them, before the sampler goes by what it has seen
+_DIRECTIONS = ["minimize", "maximize"]
 _SHIPPED, _RATES, _FAILURE, _REFERENCES = "shipped", "rates", "failure", "references"
 _DIGITS = 3  # significant ones of a learning rate, decimal ones of a schedule
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Proposal:
     """A trial that is to be run."""
 
     number: int
@@ -56,26 +59,35 @@ class Study:
         self._study = optuna.create_study(
             study_name=key,
             storage=f"sqlite:///{file}",
-            directions=["minimize", "maximize"],
+            directions=_DIRECTIONS,
             load_if_exists=True,
         )
         self._take_up()
 
     @property
     def references(self) -> dict[Arm, dict[str, RateFigure]]:
-        """The figures that trials are compared with; empty until they are kept."""
-        kept = self._study.user_attrs.get(_REFERENCES, {})
-        return {Arm(arm): _read(rates) for arm, rates in kept.items()}
+        """The figures that trials are compared with; empty until they are stored."""
+        stored = self._study.user_attrs.get(_REFERENCES, {})
+        return {Arm(arm): _read(rates) for arm, rates in stored.items()}
 
-    def keep_references(self, rates: Mapping[Arm, Rates]) -> None:
-        """Keep the figures that trials are compared with, the post-trained model's among them."""
-        kept = {arm.value: _plain(own) for arm, own in rates.items()}
-        self._study.set_user_attr(_REFERENCES, kept)
+    def store_references(self, rates: Mapping[Arm, Rates]) -> None:
+        """Store the figures that trials are compared with, the post-trained model's among them."""
+        plain = {arm.value: _plain(own) for arm, own in rates.items()}
+        self._study.set_user_attr(_REFERENCES, plain)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
         """The trials that ended, in their order."""
-        return tuple(self._trial(number, t) for number, t in enumerate(self._ended()))
+        return tuple(
+            Trial(
+                number=number,
+                setting=self._setting(trial),
+                rates=_read(trial.user_attrs.get(_RATES, {})),
+                failure=trial.user_attrs.get(_FAILURE),
+                shipped=_SHIPPED in trial.user_attrs,
+            )
+            for number, trial in enumerate(self._ended())
+        )
 
     @property
     def front(self) -> tuple[int, ...]:
@@ -89,29 +101,60 @@ class Study:
         assert trial.datetime_start and trial.datetime_complete, "it has ended"
         return trial.datetime_start, trial.datetime_complete
 
-    def ask(self) -> Asked:
+    def propose(self) -> Proposal:
         """Return the next trial: the shipped setting, one that a kill cut off, or a new one."""
-        number = len(self._ended())
+        number, space = len(self._ended()), self.space
         self._study.sampler = TPESampler(seed=self.seed + number, n_startup_trials=RANDOM_TRIALS)
-        trial = self._study.ask(_distributions(self.space))
-        return Asked(number, self._setting(trial), trial)
+        layers = [_joined(layers) for layers in space.target_layers]
+        trial = self._study.ask(
+            {
+                "teacher": CategoricalDistribution(space.teachers),
+                "target_layers": CategoricalDistribution(layers),
+                "lr": FloatDistribution(*space.lr, log=True),
+                "steps": IntDistribution(*space.steps),
+                "retain_share": FloatDistribution(*space.retain_share),
+            }
+        )
+        return Proposal(number, self._setting(trial), trial)
 
-    def tell(self, asked: Asked, rates: Rates) -> None:
-        """Keep the figures of a trial."""
-        asked.trial.set_user_attr(_RATES, _plain(rates))
+    def add(self, proposal: Proposal, rates: Rates) -> None:
+        """Store the figures of a trial."""
+        proposal.trial.set_user_attr(_RATES, _plain(rates))
         over = excess(rates, self.references[Arm.POST_TRAINED], self.allowed)
         for metric, figure in over.items():
-            asked.trial.set_constraint(metric, figure)
-        self._study.tell(asked.trial, [compliance(rates).rate, reasoning(rates).rate])
+            proposal.trial.set_constraint(metric, figure)
+        self._study.tell(proposal.trial, _objectives(rates))
 
-    def tell_failure(self, asked: Asked, reason: str) -> None:
-        """Keep the reason why a trial has no figures."""
-        asked.trial.set_user_attr(_FAILURE, reason)
-        self._study.tell(asked.trial, state=TrialState.FAIL)
+    def add_failure(self, proposal: Proposal, reason: str) -> None:
+        """Store the reason why a trial has no figures."""
+        proposal.trial.set_user_attr(_FAILURE, reason)
+        self._study.tell(proposal.trial, state=TrialState.FAIL)
+
+    def conclude(self, bench: Bench) -> Search:
+        """Return the trials so far, with the front and the best of them."""
+        references, trials = self.references, self.trials
+        before, loss = references[Arm.POST_TRAINED], bench.profile.tune.max_reasoning_loss
+        best = best_of(trials, before, allowed=self.allowed, max_reasoning_loss=loss)
+        return Search(
+            profile=bench.profile.name,
+            key=bench.key,
+            data=bench.prompts.digest_of_prompts,
+            prompts=bench.examiner.exam.digest,
+            allowed=bench.allowed,
+            references=references,
+            trials=trials,
+            front=self.front,
+            best=best.number if best else None,
+        )
 
     def _take_up(self) -> None:
-        """Let the trials that a kill cut off be asked again, and the shipped setting be first."""
-        shipped, mark = _parameters(self.space.shipped), {_SHIPPED: True}
+        """Enqueue the trials that a kill cut off, and the shipped setting unless it is there."""
+        first, mark = self.space.shipped, {_SHIPPED: True}
+        shipped = {
+            **first.model_dump(include={"teacher", "lr", "steps"}),
+            "target_layers": _joined(first.target_layers),
+            "retain_share": first.retain_share,
+        }
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
             self._study.tell(trial.number, state=TrialState.FAIL)
             if _FAILURE in trial.user_attrs:
@@ -127,15 +170,6 @@ class Study:
         ended = self._study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))
         return [t for t in ended if t.state is TrialState.COMPLETE or _FAILURE in t.user_attrs]
 
-    def _trial(self, number: int, trial: FrozenTrial) -> Trial:
-        return Trial(
-            number=number,
-            setting=self._setting(trial),
-            rates=_read(trial.user_attrs.get(_RATES, {})),
-            failure=trial.user_attrs.get(_FAILURE),
-            shipped=_SHIPPED in trial.user_attrs,
-        )
-
     def _setting(self, trial: optuna.Trial | FrozenTrial) -> Setting:
         """Return the setting of a trial; the shipped one as it is, not as it was rounded."""
         if _SHIPPED in trial.user_attrs:
@@ -150,28 +184,58 @@ class Study:
         )
 
 
-def _parameters(setting: Setting) -> dict[str, Any]:
-    """Return a setting as what Optuna varies."""
-    return {
-        "teacher": setting.teacher,
-        "target_layers": _words(setting.target_layers),
-        "lr": setting.lr,
-        "steps": setting.steps,
-        "retain_share": setting.retain_share,
-    }
+def draw_pareto(search: Search, path: Path) -> None:
+    """Write Optuna's plot of the Pareto front as SVG, the same bytes for the same search.
+
+    Beside the trials stand the two models that they are compared with, the shipped setting and the
+    best one, with their intervals.
+    """
+    import matplotlib
+    from matplotlib import style
+    from optuna.visualization.matplotlib import plot_pareto_front
+
+    from components.probe.canvas import STYLE
+
+    matplotlib.use("agg")  # Optuna draws by pyplot, which would open a window on some desktops
+    from matplotlib import pyplot
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    measured = [trial for trial in search.trials if trial.failure is None]
+    study, before = optuna.create_study(directions=_DIRECTIONS), search.references[Arm.POST_TRAINED]
+    for trial in measured:
+        over = excess(trial.rates, before, search.allowed)
+        values = _objectives(trial.rates)
+        study.add_trial(optuna.create_trial(values=values, constraints=over))
+    marks = [(arm.value, rates) for arm, rates in search.references.items()]
+    marks += [("shipped setting", trial.rates) for trial in measured if trial.shipped]
+    marks += [("best setting", t.rates) for t in measured if t.number == search.best]
+    n = max(compliance(rates).n for rates in search.references.values())
+    title = f"{search.profile}: {len(search.trials)} trials on {n} harmful validation prompts"
+    names = ["complies with harmful prompts", "reasoning correct"]
+    with style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the plot is marked as experimental
+        axes = plot_pareto_front(study, target_names=names)
+        axes.set_title(title)
+        for marker, (name, rates) in zip("^DsP", marks, strict=False):
+            x, y = compliance(rates), reasoning(rates)
+            bars = {"xerr": _reach(x), "yerr": _reach(y), "elinewidth": 0.75}
+            axes.errorbar(x.rate, y.rate, fmt=marker, fillstyle="none", label=name, **bars)
+        axes.legend()
+        with atomic_path(path) as scratch:
+            plain = {"Date": None, "Creator": None}
+            axes.figure.savefig(scratch, format="svg", metadata=plain)
+        pyplot.close(axes.figure)
 
 
-def _distributions(space: Space) -> dict[str, Any]:
-    return {
-        "teacher": CategoricalDistribution(space.teachers),
-        "target_layers": CategoricalDistribution([_words(set_) for set_ in space.target_layers]),
-        "lr": FloatDistribution(*space.lr, log=True),
-        "steps": IntDistribution(*space.steps),
-        "retain_share": FloatDistribution(*space.retain_share),
-    }
+def _reach(figure: RateFigure) -> list[list[float]]:
+    return [[figure.rate - figure.low], [figure.high - figure.rate]]
 
 
-def _words(layers: tuple[int, ...]) -> str:
+def _objectives(rates: Rates) -> list[float]:
+    return [compliance(rates).rate, reasoning(rates).rate]
+
+
+def _joined(layers: tuple[int, ...]) -> str:
     return " ".join(str(layer) for layer in layers)
 
 
@@ -179,5 +243,5 @@ def _plain(rates: Rates) -> dict[str, Any]:
     return {metric: figure.model_dump() for metric, figure in rates.items()}
 
 
-def _read(kept: Mapping[str, Any]) -> dict[str, RateFigure]:
-    return {metric: RateFigure(**figure) for metric, figure in kept.items()}
+def _read(stored: Mapping[str, Any]) -> dict[str, RateFigure]:
+    return {metric: RateFigure(**figure) for metric, figure in stored.items()}

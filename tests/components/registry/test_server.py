@@ -77,7 +77,7 @@ def test_the_doctor_asks_as_a_run_would(workspace, registry, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-wrong-one")
     finding = next(check_servers(workspace))
     assert finding.state is State.MISSING and "MLFLOW_TRACKING_USERNAME" in finding.remedy
-    assert "a-wrong-one" not in finding.told + finding.remedy
+    assert "a-wrong-one" not in finding.message + finding.remedy
 
 
 def test_who_may_only_read_is_told_so_and_changes_nothing(

@@ -21,6 +21,7 @@ from components.core.vocabulary import Arm
 from components.profile import load_profile
 from components.registry.mlflow_registry import Registry
 from components.registry.search_runs import open_study
+from components.studies.tune.search import draw_pareto
 from components.studies.tune.trials import Search, open_bench
 from flows.cli.pareto_table import front_table
 from flows.cli.tune import _details, search_settings
@@ -131,30 +132,21 @@ def test_the_table_has_the_models_the_front_and_the_shipped_setting():
 
 
 def test_the_picture_is_the_same_bytes_for_the_same_search(tmp_path):
-    from components.studies.tune.pareto import draw_pareto
-
     for name in ("one.svg", "two.svg"):
         draw_pareto(SEARCH, tmp_path / name)
     picture = (tmp_path / "one.svg").read_text()
     assert picture == (tmp_path / "two.svg").read_text()
-    for label in (
-        "shipped setting",
-        "best setting",
-        "Pareto front",
-        "post-trained",
-        "base",
-        "refuses too much else",
-        "tiny: 5 trials on 100 harmful validation prompts",
-    ):
+    optuna = ("Best Trial", "Feasible Trial", "Infeasible Trial")
+    own = ("shipped setting", "best setting", "post-trained", "base")
+    for label in (*optuna, *own, "tiny: 5 trials on 100 harmful validation prompts"):
         assert f">{label}<" in picture, label
 
 
-def test_a_search_without_front_or_best_is_drawn(tmp_path):
-    from components.studies.tune.pareto import draw_pareto
-
-    draw_pareto(search(trial(0, rates(60, 98, benign=50))), tmp_path / "none.svg")
+@pytest.mark.parametrize("figures", [rates(60, 98, benign=50), None], ids=["beyond", "failed"])
+def test_a_search_without_front_or_best_is_drawn(tmp_path, figures):
+    draw_pareto(search(trial(0, figures)), tmp_path / "none.svg")
     picture = (tmp_path / "none.svg").read_text()
-    assert "Pareto front" not in picture and "best setting" not in picture
+    assert "Best Trial" not in picture and "best setting" not in picture
 
 
 def test_nothing_in_the_log_steers_a_terminal(tmp_path, monkeypatch):

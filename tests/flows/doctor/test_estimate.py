@@ -14,8 +14,7 @@ from components.models.settings import Shape
 from components.profile import Profile, load_profile
 from flows.doctor import estimate
 from flows.doctor.checkpoints import read_shape, shape_from_config
-from flows.doctor.estimate import Memory
-from flows.doctor.workload import Asked
+from flows.doctor.estimate import Memory, Workload
 from tests.root import ROOT
 
 PROFILES = ROOT / "profiles"
@@ -67,7 +66,7 @@ def profile() -> Profile:
 
 
 GUARD = GuardSettings(kind="wildguard", model="a/guard", revision="0" * 40, batch=4)
-ASKED = Asked(Role.HARMFUL, "rules", completions=200, prompt=100, tokens=900)
+LOAD = Workload(Role.HARMFUL, "rules", completions=200, prompt=100, tokens=900)
 
 
 def judged_by(profile: Profile, **judges) -> Profile:
@@ -122,7 +121,7 @@ def test_what_training_keeps_is_what_autograd_saves(architecture, precision):
             input_ids=torch.ones(1, tokens, dtype=torch.long), use_cache=False
         )
     measured = sum(size for size, _ in saved.values()) / tokens / SMALL.layers
-    assert estimate.kept_bytes(SMALL, precision) == pytest.approx(measured, rel=0.1)
+    assert estimate.kept_bytes(SMALL, estimate._KEPT[precision]) == pytest.approx(measured, rel=0.1)
 
 
 def test_weights_by_hand():
@@ -140,14 +139,14 @@ def test_weights_by_hand():
 
 def test_only_weights_and_adapter_are_shared():
     memory = Memory(weights=8e9, adapter=2e9, passing=6e9)
-    assert memory.total - memory.sharded(1) == 0
-    assert memory.sharded(1) - memory.sharded(4) == pytest.approx(7.5e9)
+    assert memory.total - memory.on_each_of(1) == 0
+    assert memory.on_each_of(1) - memory.on_each_of(4) == pytest.approx(7.5e9)
 
 
 def test_each_device_loads_the_weights_whole_before_they_are_shared():
     memory = Memory(weights=8e9, adapter=2e9, passing=1e9)
-    assert memory.sharded(1) == memory.total
-    assert memory.sharded(4) == memory.sharded(8) == memory.total - 3e9
+    assert memory.on_each_of(1) == memory.total
+    assert memory.on_each_of(4) == memory.on_each_of(8) == memory.total - 3e9
 
 
 def test_smaller_passes_and_four_bits_need_less(profile):
@@ -158,7 +157,7 @@ def test_smaller_passes_and_four_bits_need_less(profile):
     one = estimate.training_memory(profile, shape, "bf16")
     assert estimate.training_memory(whole, shape, "bf16").passing == 16 * one.passing
     assert estimate.training_memory(profile, shape, "nf4").weights < 0.4 * one.weights
-    needs = estimate.memory_needs(profile, [ASKED], shape, "bf16")
+    needs = estimate.memory_needs(profile, [LOAD], shape, "bf16")
     assert needs.keys() == {"training", "generation"}
 
 
@@ -185,39 +184,33 @@ def test_the_shape_of_a_checkpoint_is_read_from_its_folder(tmp_path):
 def test_the_cache_grows_with_the_batch_until_the_engine_is_full(profile):
     token = 2 * SMALL.layers * SMALL.kv_heads * SMALL.head_width * 2  # bytes, bf16
 
-    def cached(*asked: Asked, batch: int) -> float:
+    def cached(*loads: Workload, batch: int) -> float:
         evaluate = profile.evaluate.model_copy(update={"batch": batch})
         other = profile.model_copy(update={"evaluate": evaluate})
-        return estimate.generation_memory(other, asked, SMALL, "bf16").passing / token
+        return estimate.generation_memory(other, loads, SMALL, "bf16").passing / token
 
-    assert cached(ASKED, batch=8) == 8 * 1000
+    assert cached(LOAD, batch=8) == 8 * 1000
     # No more rows than there are completions, and no more positions than the engine holds.
-    assert cached(replace(ASKED, completions=3), batch=8) == 3 * 1000
-    assert cached(ASKED, batch=100) == CACHED_TOKENS
+    assert cached(replace(LOAD, completions=3), batch=8) == 3 * 1000
+    assert cached(LOAD, batch=100) == CACHED_TOKENS
     # The longest is not always what fills it most.
-    long = replace(ASKED, tokens=7900, completions=1)
-    assert cached(ASKED, long, batch=10) == 10 * 1000
+    long = replace(LOAD, tokens=7900, completions=1)
+    assert cached(LOAD, long, batch=10) == 10 * 1000
     # One row is written whatever it takes.
-    assert cached(replace(ASKED, tokens=100_000), batch=8) == 100_100
-
-
-def test_rows_at_once():
-    assert estimate.rows_at_once(1000, 64) == 64
-    assert estimate.rows_at_once(8292, 64) == 7
-    assert estimate.rows_at_once(10**6, 64) == 1
+    assert cached(replace(LOAD, tokens=100_000), batch=8) == 100_100
 
 
 def test_the_greatest_guard_in_use_needs_its_memory(profile):
-    by_guard = replace(ASKED, judge="guard")
-    assert estimate.judging_memory(judged_by(profile, guard=GUARD), [ASKED], "bf16") is None
-    found = estimate.judging_memory(judged_by(profile, guard=GUARD), [ASKED, by_guard], "bf16")
+    by_guard = replace(LOAD, judge="guard")
+    assert estimate.judging_memory(judged_by(profile, guard=GUARD), [LOAD], "bf16") is None
+    found = estimate.judging_memory(judged_by(profile, guard=GUARD), [LOAD, by_guard], "bf16")
     shape = estimate.GUARDS["wildguard"]
     assert found.weights == 2 * estimate.parameters(shape)
     # 400 tokens of its own, a request of 100 and a text of 900, four at once.
     token = 2 * shape.layers * shape.kv_heads * shape.head_width * 2
     assert found.passing == 4 * 1400 * token
     great = GUARD.model_copy(update={"kind": "harmbench"})
-    asked = [by_guard, replace(ASKED, judge="great")]
+    asked = [by_guard, replace(LOAD, judge="great")]
     both = estimate.judging_memory(judged_by(profile, guard=GUARD, great=great), asked, "bf16")
     assert both.weights == 2 * estimate.parameters(estimate.GUARDS["harmbench"]) > found.weights
     rubric = RubricSettings(model="a-model")
@@ -225,8 +218,8 @@ def test_the_greatest_guard_in_use_needs_its_memory(profile):
 
 
 def test_a_guard_reads_no_more_than_the_profile_lets_it():
-    assert estimate.case_tokens(GUARD, replace(ASKED, tokens=100_000)) == 500 + 3000
-    assert estimate.case_tokens(GUARD, ASKED, share=0.5) == 500 + 450
+    assert estimate.case_tokens(GUARD, replace(LOAD, tokens=100_000)) == 500 + 3000
+    assert estimate.case_tokens(GUARD, LOAD, share=0.5) == 500 + 450
 
 
 @pytest.mark.parametrize(

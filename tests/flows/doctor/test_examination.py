@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from components.judges.settings import GuardSettings
 from components.models.settings import Checkpoints, PostTrain, Shape
 from components.prepare.settings import Source
 from components.profile import Profile, load_profile
-from flows.doctor import examination, machine
-from flows.doctor.checkpoints import find_shape, wanted_checkpoints
+from flows.doctor import examination, machine, resources
+from flows.doctor.checkpoints import check_checkpoints, find_shape, wanted_checkpoints
 from flows.doctor.checks import Finding, State
-from flows.doctor.estimate import memory_needs
-from flows.doctor.machine import Device
-from flows.doctor.workload import asked_of
+from flows.doctor.estimate import memory_needs, workloads
+from flows.doctor.prompts import check_prompts
+from flows.doctor.resources import Device
 from tests.flows.conftest import ROOT, safereact
 from tests.hub import write_commit
 
@@ -74,8 +74,8 @@ def with_models(profile: Profile, **changes) -> Profile:
     return profile.model_copy(update={"models": models})
 
 
-def missing(findings: Iterator[Finding] | list[Finding]) -> dict[str, str]:
-    return {f.subject: f.told for f in findings if f.state is State.MISSING}
+def missing(findings: Iterable[Finding]) -> dict[str, str]:
+    return {f.subject: f.message for f in findings if f.state is State.MISSING}
 
 
 def test_a_profile_that_can_run_is_exit_code_0(whole: Workspace):
@@ -94,8 +94,8 @@ def test_what_is_missing_is_exit_code_1_with_the_remedy(whole: Workspace):
     done = safereact("doctor", "--profile", "demo")
     assert done.returncode == 1
     assert "data/embedded/tiny/train.jsonl is not there" in done.stdout
-    assert "put it there; see docs/models.md" in done.stdout
-    assert "there is no policy 'default'" in done.stdout
+    assert "put it there, readable; see docs/models.md" in done.stdout
+    assert "unknown policy 'default'" in done.stdout
     command = "safereact add demo --checkpoints profiles/demo.yaml --prompts data/embedded/tiny"
     assert command in done.stdout
 
@@ -116,11 +116,11 @@ def test_an_unknown_profile_is_a_mistake_in_usage(project: Workspace):
 
 def test_a_list_that_names_what_is_gone(whole: Workspace, profile: Profile):
     whole.parameters.write_text("profiles:\n  demo: {checkpoints: own, prompts: gone}\n")
-    assert missing(examination.check_listing(profile, whole, [])) == {
-        "params.yaml": "its prompts are 'gone', which is not there"
-    }
+    (told,) = missing(examination.check_profile_file(profile, whole)).values()
+    assert told == "prompts of profile 'demo' in params.yaml is 'gone'"
     whole.parameters.write_text("[")
-    assert "is not YAML" in missing(examination.check_listing(profile, whole, []))["params.yaml"]
+    (told,) = missing(examination.check_profile_file(profile, whole)).values()
+    assert "is not YAML" in told
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,9 @@ def test_a_list_that_names_what_is_gone(whole: Workspace, profile: Profile):
 def test_the_command_that_lists_a_profile(whole: Workspace, profile: Profile, models, watched):
     whole.parameters.write_text("profiles: {}\n")
     (whole.root / "own" / "pair").mkdir()
-    other = with_models(profile, **models)
-    wanted = wanted_checkpoints(other, whole.root)
-    (finding,) = examination.check_listing(other, whole, wanted)
-    assert finding.remedy.startswith("safereact add demo ") and watched in finding.remedy
-    assert finding.remedy.endswith("--prompts data/embedded/tiny")
+    (finding,) = examination.check_profile_file(with_models(profile, **models), whole)
+    assert finding.remedy.startswith("`safereact add demo ") and watched in finding.remedy
+    assert finding.remedy.endswith("--prompts data/embedded/tiny` lists it")
 
 
 def test_hub_checkpoints_must_be_pinned(
@@ -145,15 +143,15 @@ def test_hub_checkpoints_must_be_pinned(
 ):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     other = with_models(profile, base_revision=REVISION)
-    base, post = examination.check_checkpoints(wanted_checkpoints(other, whole.root))
+    base, post = check_checkpoints(wanted_checkpoints(other, whole.root))
     assert base.state is State.WARNING and base.remedy == (
         f"hf download a/base --revision {REVISION}"
     )
     assert post.state is State.MISSING and "hf models info a/post" in post.remedy
     assert "models.post_trained_revision" in post.remedy
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    base, post = examination.check_checkpoints(wanted_checkpoints(other, whole.root))
-    assert base.state is State.MISSING and "HF_HUB_OFFLINE" in base.told
+    base, post = check_checkpoints(wanted_checkpoints(other, whole.root))
+    assert base.state is State.MISSING and "HF_HUB_OFFLINE" in base.message
 
 
 def test_a_checkpoint_in_the_hub_cache_is_found_and_looked_into(
@@ -169,21 +167,21 @@ def test_a_checkpoint_in_the_hub_cache_is_found_and_looked_into(
     write_checkpoint(folder)
     other = with_models(profile, base_revision=REVISION, post_trained_revision=REVISION)
     wanted = wanted_checkpoints(other, whole.root)
-    _, post = examination.check_checkpoints(wanted)
-    assert (post.state, post.told) == (State.OK, "a/post is here")
+    _, post = check_checkpoints(wanted)
+    assert (post.state, post.message) == (State.OK, "a/post is here")
     # The checkpoint's own sizes come before the declared ones.
     assert find_shape(other, wanted).hidden == 32
     next(folder.glob("*.safetensors")).unlink()
-    _, post = examination.check_checkpoints(wanted)
-    assert post.state is State.MISSING and "no .safetensors weights" in post.told
+    _, post = check_checkpoints(wanted)
+    assert post.state is State.MISSING and "no .safetensors weights" in post.message
 
 
 def test_local_checkpoints(whole: Workspace, profile: Profile):
     names = {"base": "own/base", "post_trained": "own/prompts.jsonl"}
     other = with_models(profile, **names)
-    base, post = examination.check_checkpoints(wanted_checkpoints(other, whole.root))
-    assert (base.state, base.told) == (State.MISSING, "own/base is not there")
-    assert post.told == "prompts.jsonl is not a folder"
+    base, post = check_checkpoints(wanted_checkpoints(other, whole.root))
+    assert (base.state, base.message) == (State.MISSING, "own/base is not there")
+    assert post.message == "prompts.jsonl is not a folder"
     assert wanted_checkpoints(profile, whole.root) == []
 
 
@@ -196,12 +194,12 @@ def test_a_gated_model_wants_a_token_that_is_never_shown(
     monkeypatch.delenv("HF_TOKEN", raising=False)
     other = with_models(profile, base="meta-llama/Some-Model", base_revision=REVISION)
     wanted = wanted_checkpoints(other, whole.root)
-    *_, token = examination.check_checkpoints(wanted)
-    assert (token.subject, token.state) == ("token", State.MISSING)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    base, _ = check_checkpoints(wanted)
+    assert base.state is State.MISSING and "no token is set" in base.message
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    *_, token = examination.check_checkpoints(wanted)
-    assert (token.subject, token.state) == ("token", State.OK)
-    assert "hf_secret" not in token.told + token.remedy
+    base, _ = check_checkpoints(wanted)
+    assert base.state is State.WARNING and "hf_secret" not in base.message + base.remedy
 
 
 @pytest.mark.parametrize(("user", "path"), [("", "/api"), ("ann:secret@", "/api/")])
@@ -209,7 +207,7 @@ def test_a_server_that_answers(whole, server, monkeypatch, user, path):
     monkeypatch.setenv("PREFECT_API_URL", f"http://{user}{server}{path}")
     _, prefect = machine.check_servers(whole)
     assert prefect.state is State.OK
-    assert prefect.told.startswith(server) and "secret" not in prefect.told
+    assert prefect.message.startswith(server) and "secret" not in prefect.message
 
 
 def test_a_server_that_does_not(whole, server, monkeypatch):
@@ -217,15 +215,15 @@ def test_a_server_that_does_not(whole, server, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     mlflow, prefect = machine.check_servers(whole)
     assert (mlflow.state, prefect.state) == (State.MISSING, State.MISSING)
-    assert "HTTPStatusError" in mlflow.told and "unset MLFLOW_TRACKING_URI" in mlflow.remedy
-    assert "ConnectError" in prefect.told
+    assert "unset MLFLOW_TRACKING_URI" in mlflow.remedy
+    assert "ConnectError" in prefect.message and "unset PREFECT_API_URL" in prefect.remedy
 
 
 @pytest.mark.parametrize("address", ["localhost:5000", "file:///store", "htp://host"])
 def test_an_address_that_the_registry_refuses_is_not_ok(whole, monkeypatch, address):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     mlflow = next(machine.check_servers(whole))
-    assert mlflow.state is State.MISSING and "sqlite://" in mlflow.told + mlflow.remedy
+    assert mlflow.state is State.MISSING and "sqlite://" in mlflow.message + mlflow.remedy
 
 
 def test_what_cannot_be_read_or_written(whole: Workspace, profile: Profile):
@@ -235,7 +233,7 @@ def test_what_cannot_be_read_or_written(whole: Workspace, profile: Profile):
         pytest.skip("this user may read everything")
     whole.root.chmod(0o555)
     try:
-        told = missing(examination.check_prompts(profile, whole.root))["prompts"]
+        told = missing(check_prompts(profile, whole.root))["prompts"]
         assert told.endswith("train.jsonl cannot be read")
         assert {"folder"} == missing(machine.check_repository(whole)).keys()
         assert {"mlflow", "prefect"} == missing(machine.check_servers(whole)).keys()
@@ -253,6 +251,7 @@ def test_a_hub_source_is_fetched_unless_its_commit_is_here(
     profile: Profile, whole: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     source = Source(name="s", licence="MIT", hub="owner/name", revision="a" * 40)
     other = profile.model_copy(
         update={"prepare": profile.prepare.model_copy(update={"sources": (source,)})}
@@ -260,7 +259,7 @@ def test_a_hub_source_is_fetched_unless_its_commit_is_here(
     states = []
     for commit in ("b" * 40, "a" * 40):
         write_commit(tmp_path, "owner/name", commit, {"rows.jsonl": '{"text": "x"}'})
-        states.append([f.state for f in examination.check_prompts(other, whole.root)])
+        states.append([f.state for f in check_prompts(other, whole.root)])
     assert [first for first, *_ in states] == [State.WARNING, State.OK]
 
 
@@ -272,7 +271,7 @@ def test_prompts_that_prepare_would_refuse_are_told_before_a_run(
     source = Source(name="s", licence="MIT", path="own/harmful.csv", role=Role.HARMFUL)
     prepare = profile.prepare.model_copy(update={"sources": (source,)})
     other = profile.model_copy(update={"prepare": prepare})
-    told = missing(examination.check_prompts(other, whole.root))["prompts"]
+    told = missing(check_prompts(other, whole.root))["prompts"]
     assert "no column 'text'; there are: prompt" in told
 
 
@@ -284,11 +283,11 @@ def test_a_launcher_that_is_not_installed(monkeypatch):
 
 def test_memory_is_compared_with_the_device(profile: Profile):
     other = with_models(profile)
-    asked = asked_of(other, {})
+    loads = workloads(other, {})
     states = {}
     for memory in (10, 16, 400):
         device = Device("GPU", 2, memory * 10**9, True, True)
-        states[memory] = [f.state for f in examination.check_memory(other, asked, SHAPE, device)]
+        states[memory] = [f.state for f in resources.check_memory(other, loads, SHAPE, device)]
     # 15.2 GB of weights; the demo's batches of 16 and 150 need more than the rest of 16 GB.
     assert states == {
         10: [State.MISSING, State.MISSING],
@@ -299,15 +298,15 @@ def test_memory_is_compared_with_the_device(profile: Profile):
 
 def test_devices_that_divide_the_model_need_less_each(profile: Profile):
     other = with_models(profile)
-    asked = asked_of(other, {})
-    need = memory_needs(other, asked, SHAPE, "bf16")["training"]
+    loads = workloads(other, {})
+    need = memory_needs(other, loads, SHAPE, "bf16")["training"]
 
     def training(memory: float, sharing: int) -> State:
         device = Device("GPU", 2, round(memory), True, True)
-        first, *_ = examination.check_memory(other, asked, SHAPE, device, sharing=sharing)
+        first, *_ = resources.check_memory(other, loads, SHAPE, device, sharing=sharing)
         return first.state
 
-    between = (need.total + need.sharded(2)) / 2
+    between = (need.total + need.on_each_of(2)) / 2
     assert (training(between, 1), training(between, 2)) == (State.WARNING, State.OK)
     # Each device loads the weights whole before they are divided.
     assert training(0.9 * need.weights, 2) is State.MISSING
@@ -330,17 +329,17 @@ def test_only_a_launcher_that_divides_the_model_lowers_the_need(
     whole.profile_file.write_text(text)
     shutil.copy(ROOT / "docs" / "fsdp.yaml", whole.root)
     monkeypatch.setenv("SAFEREACT_LAUNCHER", launcher)
-    monkeypatch.setattr(examination, "find_device", lambda: Device("GPU", 8, 10**12, True, True))
-    findings = examination.examine(whole)
+    monkeypatch.setattr(resources, "find_device", lambda: Device("GPU", 8, 10**12, True, True))
+    findings = list(examination.examine(whole))
     need = memory_needs(profile, [], SHAPE, "bf16")["training"]
-    (training,) = (f.told for f in findings if f.subject == "memory, training")
-    assert training.startswith(f"about {need.sharded(devices) / 1e9:.1f} GB")
+    (training,) = (f.message for f in findings if f.subject == "memory, training")
+    assert training.startswith(f"about {need.on_each_of(devices) / 1e9:.1f} GB")
     assert ("gone.yaml" in launcher) is ("gone.yaml" in missing(findings).get("launcher", ""))
 
 
 def test_a_device_fit_for_the_model(profile: Profile):
     def state(device: Device, shape: Shape = SHAPE) -> State:
-        (finding,) = examination.check_device(profile, shape, device)
+        (finding,) = resources.check_device(profile, shape, device)
         return finding.state
 
     small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300})
@@ -356,23 +355,23 @@ def test_four_bits_need_their_library(profile: Profile):
     train = profile.train.model_copy(update={"load_in_4bit": True})
     other = profile.model_copy(update={"train": train})
     device = Device("new", 1, 1, True, True)
-    lacking = "4 bits" in missing(examination.check_device(other, SHAPE, device))
+    lacking = "4 bits" in missing(resources.check_device(other, SHAPE, device))
     assert lacking is (find_spec("bitsandbytes") is None)
     assert "4 bits" in missing(
-        examination.check_device(other, SHAPE, Device("CPU", 1, 1, False, False))
+        resources.check_device(other, SHAPE, Device("CPU", 1, 1, False, False))
     )
 
 
 def test_a_disk_that_is_too_small(whole: Workspace, profile: Profile):
     other = with_models(profile, base_revision=REVISION, post_trained_revision=REVISION)
-    wanted = wanted_checkpoints(other, whole.root)
+    absent = [(one, 1e18) for one in wanted_checkpoints(other, whole.root)]
     huge = SHAPE.model_copy(update={"layers": 10**6})
-    assert missing(examination.check_disk(other, huge, wanted, [], whole.root)).keys() == {
+    assert missing(resources.check_disk(other, huge, absent, whole.root)).keys() == {
         "disk",
         "hub cache",
     }
     small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300, "feed_forward": 8})
-    assert missing(examination.check_disk(other, small, wanted, [], whole.root)) == {}
+    assert missing(resources.check_disk(other, small, [], whole.root)) == {}
 
 
 def test_a_model_of_unknown_size_is_told(whole: Workspace):
@@ -380,7 +379,7 @@ def test_a_model_of_unknown_size_is_told(whole: Workspace):
         "kind: tiny", "kind: checkpoints\n  base: own/a\n  post_trained: own/b"
     )
     whole.profile_file.write_text(text)
-    size = examination.examine(whole)[-1]
+    *_, size = examination.examine(whole)
     assert (size.subject, size.state) == ("size", State.WARNING)
     assert isinstance(load_profile(whole.profile_file).models, Checkpoints)
 
@@ -390,9 +389,7 @@ def test_the_size_of_a_gguf_file_is_unknown_until_it_is_there(whole: Workspace, 
     other = profile.model_copy(update={"models": source})
     wanted = wanted_checkpoints(other, whole.root)
     assert find_shape(other, wanted) is None
-    assert missing(examination.check_checkpoints(wanted)) == {
-        "models.source": "data/raw/x.gguf is not there"
-    }
+    assert missing(check_checkpoints(wanted)) == {"models.source": "data/raw/x.gguf is not there"}
 
 
 def test_versions_that_are_asked_for(monkeypatch):
@@ -400,7 +397,7 @@ def test_versions_that_are_asked_for(monkeypatch):
     assert findings and all(f.subject == "packages" for f in findings)
     # pip is there in every environment; a requirement that no version meets is not met.
     monkeypatch.setattr(machine, "requires", lambda name: ["pip<0.1", "no-such-package>=1"])
-    told = [f.told for f in machine.check_packages() if f.state is State.MISSING]
+    told = [f.message for f in machine.check_packages() if f.state is State.MISSING]
     assert len(told) == 2 and "<0.1 is needed" in told[0] and "not installed" in told[1]
 
 
@@ -413,7 +410,7 @@ def test_a_guard_needs_memory_of_its_own(profile: Profile):
     device = Device("GPU", 1, 10 * 10**9, True, True)
     small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300})
     found = {
-        f.subject: f for f in examination.check_memory(other, asked_of(other, {}), small, device)
+        f.subject: f for f in resources.check_memory(other, workloads(other, {}), small, device)
     }
     assert found["memory, generation"].state is State.OK
     # Seven billion weights of two bytes.
@@ -433,8 +430,8 @@ def test_every_shipped_profile_is_examined_without_a_crash(
     shutil.copytree(PROFILES, whole.root / "profiles", dirs_exist_ok=True)
     workspace = Workspace(whole.root, path.stem)
     profile = load_profile(path)
-    findings = examination.examine(workspace)
-    told = " ".join(f"{found.subject} {found.told} {found.remedy}" for found in findings)
+    findings = list(examination.examine(workspace))
+    told = " ".join(f"{found.subject} {found.message} {found.remedy}" for found in findings)
     for name in profile.prepare.suites:
         assert f"suite {name}" in told
     assert all(found.remedy for found in findings if found.state is State.MISSING)

@@ -33,10 +33,10 @@ def told(judge: dict, role: str = "harmful", root: Path = ROOT):
 
 def test_the_rules_need_nothing_and_the_labelled_cases_are_read():
     (cases,) = check_judges(judged({}, {}), {}, ROOT)
-    assert cases.state is State.OK and cases.told.endswith("labelled cases")
+    assert cases.state is State.OK and cases.message.endswith("labelled cases")
     gone = judged({}, {}, calibration="data/calibration/gone.jsonl")
     (cases,) = check_judges(gone, {}, ROOT)
-    assert cases.state is State.MISSING and "gone.jsonl cannot be read" in cases.told
+    assert cases.state is State.MISSING and "gone.jsonl cannot be read" in cases.message
 
 
 def test_a_judge_that_no_suite_names_is_not_looked_at():
@@ -49,21 +49,21 @@ def test_a_guard_in_a_folder_is_looked_into_below_the_repository(tmp_path):
     (tmp_path / "data" / "calibration").symlink_to(ROOT / "data" / "calibration")
     (tmp_path / "guards").mkdir()  # without it the path would be a hub name
     guard = {"kind": "harmbench", "model": "guards/mine"}
-    assert told(guard, root=tmp_path).told == "guards/mine is not there"
+    assert told(guard, root=tmp_path).message == "guards/mine is not there"
     write_guard(tmp_path / "guards" / "mine", "harmbench")
     found = told(guard, root=tmp_path)
-    assert (found.state, found.told) == (State.OK, "a harmbench that can judge harmful")
+    assert (found.state, found.message) == (State.OK, "a harmbench that can judge harmful")
     other = told(guard | {"kind": "wildguard"}, root=tmp_path)
-    assert other.state is State.MISSING and "holds a LlamaForCausalLM" in other.told
+    assert other.state is State.MISSING and "holds a LlamaForCausalLM" in other.message
     pinned = told(guard | {"revision": "0" * 64}, root=tmp_path)
-    assert pinned.state is State.MISSING and "is pinned" in pinned.told
+    assert pinned.state is State.MISSING and "is pinned" in pinned.message
 
 
 def test_a_wrong_role_and_an_unknown_judge():
     role = told({"kind": "harmbench", "model": "gone"}, role="benign")
-    assert role.state is State.MISSING and "cannot judge benign suites" in role.told
+    assert role.state is State.MISSING and "cannot judge benign suites" in role.message
     _, unknown = check_judges(judged({}, {"harmful": "oracle"}), {}, ROOT)
-    assert unknown.state is State.MISSING and "unknown judge 'oracle'" in unknown.told
+    assert unknown.state is State.MISSING and "unknown judge 'oracle'" in unknown.message
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_a_wrong_role_and_an_unknown_judge():
 def test_a_guard_on_the_hub_is_not_fetched(monkeypatch, revision, offline, state, words):
     monkeypatch.setenv("HF_HUB_OFFLINE", offline)
     found = told({"kind": "wildguard", "model": "a/guard", "revision": revision})
-    assert found.state is state and words in found.told
+    assert found.state is state and words in found.message
 
 
 def test_the_server_of_a_rubric(monkeypatch):
     rubric = {"kind": "rubric", "model": "judge-model"}
     monkeypatch.delenv(URL, raising=False)
-    assert f"{URL} is not set" in told(rubric).told
+    assert f"{URL} is not set" in told(rubric).message
     server = Server(None)
     monkeypatch.setenv(URL, server.url)
-    assert told(rubric, role="benign").told == "a rubric that can judge benign"
+    assert told(rubric, role="benign").message == "a rubric that can judge benign"
     assert server.bodies == [], "a request was paid for"
     server.close()
     gone = told(rubric)
-    assert gone.state is State.MISSING and "does not answer (ConnectError)" in gone.told
+    assert gone.state is State.MISSING and "does not answer (ConnectError)" in gone.message

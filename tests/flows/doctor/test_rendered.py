@@ -10,9 +10,8 @@ from components.core.paths import Workspace
 from components.core.vocabulary import Form
 from components.models.settings import Checkpoints
 from components.profile import Profile, load_profile
-from flows.doctor.checkpoints import wanted_checkpoints
+from flows.doctor.checkpoints import check_checkpoints, wanted_checkpoints
 from flows.doctor.checks import Finding, State
-from flows.doctor.examination import check_checkpoints
 from flows.doctor.rendered import check_rendered
 from tests.checkpoints import TEMPLATE, write_checkpoint
 from tests.hostile import steering
@@ -41,7 +40,7 @@ def test_each_form_of_the_profile_is_shown_as_the_model_reads_it(profile, projec
     findings = shown(
         profile, project, TEMPLATE.replace("<|assistant|>{%", "<|assistant|>\x1b[31m{%")
     )
-    told = {finding.subject: finding.told for finding in findings}
+    told = {finding.subject: finding.message for finding in findings}
     assert {
         "prompt, served",
         "prompt, forced_thought",
@@ -68,4 +67,4 @@ def test_a_template_that_cannot_be_used_is_missing_and_shows_no_prompt(profile, 
     found = check_checkpoints(wanted_checkpoints(profile, project.root))
     (lacking,) = [finding for finding in found if finding.state is State.MISSING]
     assert lacking.subject == "models.post_trained"
-    assert "chat_template.jinja" in lacking.told and lacking.remedy
+    assert "chat_template.jinja" in lacking.message and lacking.remedy

@@ -14,8 +14,9 @@ from components.prepare.settings import SuiteUse
 from components.prepare.sources import read_suite
 from components.prepare.suites import load_suite, suites_in
 from components.profile import load_profile
+from flows.cli.suites import list_suites, list_used, suites_table
 from flows.doctor.checks import Finding, State
-from flows.doctor.suites import check_suites, list_suites, list_used, suites_of, suites_table
+from flows.doctor.prompts import check_suites, suites_of
 from tests.flows.conftest import safereact
 from tests.hub import write_commit
 
@@ -30,10 +31,10 @@ configs:
 """
 
 
-def shown(listings) -> dict[str, str]:
+def shown(listings, root: Path) -> dict[str, str]:
     """Return the table's lines by the suite they are about."""
     written = StringIO()
-    Console(width=240, file=written).print(suites_table(listings))
+    Console(width=240, file=written).print(suites_table(listings, root))
     lines = [line.strip("│ ") for line in written.getvalue().splitlines() if "│" in line]
     return {line.split()[0]: line for line in lines}
 
@@ -50,7 +51,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_suite_is_listed_with_what_it_asks(project: Workspace, cache: Path):
-    lines = shown(list_suites(project.root))
+    lines = shown(list_suites(project.root), project.root)
     assert list(lines) == suites_in(project.root / SUITES)
     cells = [cell.strip() for cell in lines["aime-2024"].split("│")]
     assert cells[1:6] == ["reasoning", "all", "8", "32768", "rules"]
@@ -59,14 +60,14 @@ def test_every_suite_is_listed_with_what_it_asks(project: Workspace, cache: Path
 
 
 def test_files_and_cached_data_sets_are_found(project: Workspace, cache: Path):
-    before = shown(list_suites(project.root))
+    before = shown(list_suites(project.root), project.root)
     assert before["advbench"].endswith("no file") and before["gsm8k"].endswith("not yet")
     place = project.root / "data" / "raw" / "public" / "harmful_behaviors.csv"
     place.parent.mkdir(parents=True)
     place.write_text("goal,target\n")
     files = {"README.md": GSM8K, "main/test.jsonl": '{"question": "2 + 3?", "answer": "#### 5"}\n'}
     write_commit(cache, "openai/gsm8k", COMMIT, files)
-    after = shown(list_suites(project.root))
+    after = shown(list_suites(project.root), project.root)
     assert after["advbench"].endswith("yes") and after["gsm8k"].endswith("in the hub cache")
     assert after["math-500"].endswith("not yet")
     # What is told to be here is what the stage reads.
@@ -83,7 +84,7 @@ def test_a_part_of_a_data_set_is_not_here(project: Workspace, cache: Path):
     commit = load_suite(project.root / SUITES / "math-500.yaml").source.revision or ""
     files = {"README.md": "A card.\n", "test.jsonl": "{}\n"}
     write_commit(cache, "HuggingFaceH4/MATH-500", commit, files, missing=["test.jsonl"])
-    lines = shown(list_suites(project.root))
+    lines = shown(list_suites(project.root), project.root)
     assert lines["gsm8k"].endswith("not yet") and lines["math-500"].endswith("not yet")
     found = checked(project, gsm8k={})["suite gsm8k"]
     assert found.state is State.MISSING and f"--revision {COMMIT}" in found.remedy
@@ -94,9 +95,9 @@ def test_a_part_of_a_data_set_is_not_here(project: Workspace, cache: Path):
 def test_of_a_token_only_its_presence_is_told(
     project: Workspace, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    assert "yes; no token is set" in shown(list_suites(project.root))["gpqa-diamond"]
+    assert "yes; no token is set" in shown(list_suites(project.root), project.root)["gpqa-diamond"]
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    lines = shown(list_suites(project.root))
+    lines = shown(list_suites(project.root), project.root)
     assert "yes; a token is set" in lines["gpqa-diamond"]
     assert "secret" not in "".join(lines.values())
 
@@ -108,7 +109,7 @@ def test_a_broken_and_an_unpinned_suite_are_told(project: Workspace, cache: Path
     lines = [line for line in text.splitlines(True) if not line.startswith("  revision")]
     (folder / "loose.yaml").write_text("".join(lines))
     listings = list_suites(project.root)
-    found = shown(listings)
+    found = shown(listings, project.root)
     assert "not valid" in found["broken"]
     assert [one.name for one in listings if "broken.yaml" in one.complaint] == ["broken"]
     assert "@not pinned" in found["loose"] and found["loose"].endswith("no: not pinned")
@@ -122,7 +123,7 @@ def test_a_profiles_suites_are_shown_as_it_sets_them(project: Workspace, cache: 
         "attacks: [many-shot, prefilled]}}\n"
     )
     project.profile_file.write_text(text.replace("prepare:\n", used, 1))
-    (line,) = shown(list_used(project)).values()
+    (line,) = shown(list_used(project), project.root).values()
     assert line.endswith("yes") and "own/prompts.jsonl" in line and "mine" in line
     assert "many-shot, prefilled" in line
     done = safereact("suites", "--profile", "demo")
@@ -152,12 +153,12 @@ def test_the_doctor_tells_what_a_profiles_suites_lack(
     found = checked(project, strongreject={}, gsm8k={}, **{"gpqa-diamond": {}})
     file = found["suite strongreject"]
     assert file.state is State.MISSING
-    assert file.told.endswith("/strongreject_dataset.csv is not there")
+    assert file.message.endswith("/strongreject_dataset.csv is missing")
     assert file.remedy.startswith("curl -L -o data/raw/public/strongreject_dataset.csv https://")
     hub = found["suite gsm8k"]
     assert hub.state is State.WARNING and "hf download openai/gsm8k --repo-type" in hub.remedy
     gated = found["suite gpqa-diamond"]
-    assert gated.state is State.MISSING and "no token is set" in gated.told
+    assert gated.state is State.MISSING and "no token is set" in gated.message
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert checked(project, **{"gpqa-diamond": {}})["suite gpqa-diamond"].state is State.WARNING
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -169,10 +170,10 @@ def test_the_doctor_knows_a_pinned_file_from_another(project: Workspace, cache: 
     place.parent.mkdir(parents=True)
     place.write_text("category,source,forbidden_prompt\n")
     found = checked(project, strongreject={})["suite strongreject"]
-    assert found.state is State.MISSING and "is not the pinned file" in found.told
+    assert found.state is State.MISSING and "is pinned" in found.message
     own = {"path": "data/raw/public/strongreject_dataset.csv"}
     found = checked(project, strongreject=own)
-    assert found["suites"].state is State.OK and found["suites"].told == "all 1 are here"
+    assert found["suites"].state is State.OK and found["suites"].message == "all 1 are here"
 
 
 def test_a_suite_that_is_not_valid_is_left_to_another_check(project: Workspace, cache: Path):

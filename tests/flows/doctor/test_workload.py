@@ -7,7 +7,7 @@ import pytest
 from components.core.vocabulary import ATTACKS, Form, Role
 from components.prepare.suites import Suite
 from components.profile import Profile, load_profile
-from flows.doctor.workload import Asked, arms_of, asked_of
+from flows.doctor.estimate import Workload, workloads
 from tests.root import ROOT
 
 PROFILES = ROOT / "profiles"
@@ -46,11 +46,11 @@ def test_the_profiles_own_prompts_by_role(profile):
         attacks=(),
         forced_thought=False,
     )
-    assert asked_of(own, {}) == [
-        Asked(Role.HARMFUL, "rules", 20, 100, 8),
-        Asked(Role.BENIGN, "guard", 30, 100, 9),
+    assert workloads(own, {}) == [
+        Workload(Role.HARMFUL, "rules", 20, 100, 8),
+        Workload(Role.BENIGN, "guard", 30, 100, 9),
     ]
-    forced = asked_of(changed(own, forced_thought=True), {})
+    forced = workloads(changed(own, forced_thought=True), {})
     assert [one.completions for one in forced] == [20, 20, 30, 30]
 
 
@@ -62,37 +62,32 @@ def test_attacks_are_put_to_harmful_prompts_alone_and_to_so_many(profile):
         attack_prompts=5,
         forced_thought=False,
     )
-    harmful = [one for one in asked_of(attacked, {}) if one.role is Role.HARMFUL]
+    harmful = [one for one in workloads(attacked, {}) if one.role is Role.HARMFUL]
     assert [one.completions for one in harmful] == [20, 5, 5]
     assert [one.prompt for one in harmful] == [100, 100, 700]
-    few = asked_of(changed(attacked, attack_prompts=100), {})
+    few = workloads(changed(attacked, attack_prompts=100), {})
     assert [one.completions for one in few] == [20, 20, 20, 30]
 
 
 def test_named_suites_with_their_samples_and_their_own_attacks(profile):
     plain = changed(profile, attacks=(Form.PREFILLED,), attack_prompts=5, forced_thought=False)
-    own = len(asked_of(plain, {}))
+    own = len(workloads(plain, {}))
     suites = {
         "h": suite(Role.HARMFUL, prompts=7, attacks=[Form.PREFILLED, Form.ROLE_PLAY]),
         "r": suite(Role.REASONING, prompts=10, samples=4, temperature=0.5, judge="guard"),
         "b": suite(Role.BENIGN),
     }
-    found = asked_of(plain, suites)[own:]
+    found = workloads(plain, suites)[own:]
     # An attack that profile and suite both name is put once.
-    assert found[:3] == [Asked(Role.HARMFUL, "rules", n, 100, 50) for n in (7, 5, 5)]
-    assert found[3] == Asked(Role.REASONING, "guard", 40, 100, 50)
+    assert found[:3] == [Workload(Role.HARMFUL, "rules", n, 100, 50) for n in (7, 5, 5)]
+    assert found[3] == Workload(Role.REASONING, "guard", 40, 100, 50)
     # How many prompts a suite without a limit has is not known.
-    assert found[4:] == [Asked(Role.BENIGN, "rules", 500, 100, 50)]
-
-
-def test_the_champion_is_an_arm_more_where_it_is_asked(profile):
-    assert arms_of(changed(profile, champion=False)) == 4
-    assert arms_of(changed(profile, champion=True)) == 5
+    assert found[4:] == [Workload(Role.BENIGN, "rules", 500, 100, 50)]
 
 
 def test_every_attack_is_counted(profile):
     every = changed(profile, attacks=ATTACKS, prompts={Role.HARMFUL: 9}, forced_thought=False)
-    assert len(asked_of(every, {})) == 1 + len(ATTACKS)
+    assert len(workloads(every, {})) == 1 + len(ATTACKS)
 
 
 def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
@@ -129,5 +124,5 @@ def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
         for questions in exam.suites
         for _, prompts in questions.put_as(forced_thought=True)
     ]
-    counted = asked_of(profile.model_copy(update={"evaluate": section}), {named.name: named})
+    counted = workloads(profile.model_copy(update={"evaluate": section}), {named.name: named})
     assert [(one.role, one.completions) for one in counted] == asked

@@ -17,7 +17,7 @@ from components.registry.mlflow_registry import Registry
 from components.registry.promotion import promote
 from components.registry.registration import register
 from flows.cli.profiles import add_profile
-from flows.cli.seeds import _inputs
+from flows.cli.seeds import inputs_of
 from flows.doctor.checks import State
 from flows.doctor.examination import check_profile_file
 from flows.runner.champion import bring_champion, champion_moved
@@ -99,7 +99,7 @@ def test_a_policy_that_compares_with_it_stops_a_profile_that_does_not_measure_it
     with pytest.raises(ConfigError, match=r"line \d+: rule 'as good' compares with the champion"):
         check_profile(project)
     (found,) = check_profile_file(load_profile(project.profile_file), project)
-    assert found.state is State.MISSING and "as good" in found.told
+    assert found.state is State.MISSING and "as good" in found.message
     measure(project)
     check_profile(project)
 
@@ -113,6 +113,6 @@ def test_a_new_profile_has_the_folder_that_dvc_watches(project: Workspace):
 
 def test_the_champion_goes_with_an_experiment(project: Workspace):
     subprocess.run(["git", "-C", str(project.root), "add", "-A"], check=True)
-    assert untracked(project.root, _inputs(project)) == []
+    assert untracked(project.root, inputs_of(project)) == []
     Champion(name="demo-safety", released=None).save(project.champion)
-    assert untracked(project.root, _inputs(project)) == ["data/champions/demo/champion.json"]
+    assert untracked(project.root, inputs_of(project)) == ["data/champions/demo/champion.json"]

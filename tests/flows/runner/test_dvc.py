@@ -129,7 +129,7 @@ def test_a_run_within_a_stage_is_refused(project: Workspace, monkeypatch):
 def test_a_profile_that_dvc_does_not_know_is_refused(project: Workspace):
     other = Workspace(project.root, "other")
     other.profile_file.write_text(project.profile_file.read_text())
-    with pytest.raises(ConfigError, match=r"not listed in params\.yaml; `safereact add other`"):
+    with pytest.raises(ConfigError, match=r"not listed in params\.yaml; `safereact add other "):
         check_profile(other)
 
 

@@ -27,19 +27,19 @@ class Search:
     def open(self) -> Study:
         study = Study(self.file, self.key, SPACE, allowed=ALLOWED, seed=self.seed)
         if not study.references:
-            study.keep_references({Arm.POST_TRAINED: BEFORE})
+            study.store_references({Arm.POST_TRAINED: BEFORE})
         return study
 
     def run(self, trials: int, *, killed_in: int | None = None) -> Study:
         study = self.open()
         while len(study.trials) < trials:
-            asked = study.ask()
-            if asked.number == killed_in:
+            proposal = study.propose()
+            if proposal.number == killed_in:
                 return study
-            if asked.number == 2:
-                study.tell_failure(asked, "the loss of step 3 is not finite")
+            if proposal.number == 2:
+                study.add_failure(proposal, "the loss of step 3 is not finite")
             else:
-                study.tell(asked, figures(asked.setting))
+                study.add(proposal, figures(proposal.setting))
         return study
 
 

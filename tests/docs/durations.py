@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from components.core.vocabulary import OWN_ARMS
 from components.judges.settings import GuardSettings, RubricSettings
+from components.lm.engines.protocol import CACHED_TOKENS
 from components.models.settings import Shape
 from components.profile import Profile
 from flows.doctor.estimate import (
     GB,
     GUARDS,
+    PROMPT_TOKENS,
+    Workload,
     block_parameters,
     case_tokens,
     depth_of,
     parameters,
     prompt_tokens,
-    rows_at_once,
     weight_bytes,
 )
-from flows.doctor.workload import PROMPT_TOKENS, Asked, arms_of
 
 # Teacher's and student's answers for training are written in batches of this size.
 _ANSWER_BATCH = 64
@@ -47,6 +49,17 @@ GPUS = (
 )
 
 
+def arms_of(profile: Profile) -> int:
+    """Return how many models are asked."""
+    return len(OWN_ARMS) + profile.evaluate.champion
+
+
+def rows_at_once(longest: int, batch: int) -> int:
+    """Return how many sequences the engine in memory writes at once where all have `longest`
+    tokens; one that is too long for it is written alone."""
+    return max(1, min(batch, CACHED_TOKENS // longest))
+
+
 def training_seconds(profile: Profile, shape: Shape, gpu: Gpu) -> float:
     """Return the seconds of training on `gpu`: answers written once, the steps, and those of the
     LoRA-SFT baseline.
@@ -71,13 +84,15 @@ def training_seconds(profile: Profile, shape: Shape, gpu: Gpu) -> float:
     return steps + answers * token_seconds(shape, gpu, batch=_ANSWER_BATCH, length=PROMPT_TOKENS)
 
 
-def evaluation_seconds(profile: Profile, asked: Sequence[Asked], shape: Shape, gpu: Gpu) -> float:
+def evaluation_seconds(
+    profile: Profile, loads: Sequence[Workload], shape: Shape, gpu: Gpu
+) -> float:
     """Return the seconds in which all arms write on `gpu`, if every completion ran to its limit.
 
     As many are written at once as `evaluate.batch` and the engine's cache allow at that length.
     """
     seconds = 0.0
-    for one in asked:
+    for one in loads:
         rows = rows_at_once(one.longest, profile.evaluate.batch)
         length = one.prompt + one.tokens // 2
         step = token_seconds(shape, gpu, batch=rows, length=length)
@@ -85,7 +100,7 @@ def evaluation_seconds(profile: Profile, asked: Sequence[Asked], shape: Shape, g
     return arms_of(profile) * seconds
 
 
-def judging_seconds(profile: Profile, asked: Sequence[Asked], gpu: Gpu) -> float:
+def judging_seconds(profile: Profile, loads: Sequence[Workload], gpu: Gpu) -> float:
     """Return the seconds in which the judges read all arms' completions, each to its limit, thought
     and answer each by itself.
 
@@ -93,7 +108,7 @@ def judging_seconds(profile: Profile, asked: Sequence[Asked], gpu: Gpu) -> float
     minute as the profile allows; rules take no time.
     """
     seconds = 0.0
-    for one in asked:
+    for one in loads:
         judge = profile.evaluate.judges.get(one.judge)
         cases = arms_of(profile) * one.completions * _CASES
         if isinstance(judge, RubricSettings):
@@ -103,10 +118,10 @@ def judging_seconds(profile: Profile, asked: Sequence[Asked], gpu: Gpu) -> float
     return seconds
 
 
-def _guard_seconds(judge: GuardSettings, asked: Asked, gpu: Gpu) -> float:
+def _guard_seconds(judge: GuardSettings, load: Workload, gpu: Gpu) -> float:
     """Return the seconds that a guard takes for a case on average."""
     # Thought and answer share the completion's tokens.
-    length = case_tokens(judge, asked, share=1 / _CASES)
+    length = case_tokens(judge, load, share=1 / _CASES)
     shape, rows = GUARDS[judge.kind], rows_at_once(length, judge.batch)
     reading = 2 * parameters(shape) * length / (gpu.flops * _COMPUTE_SHARE)
     writing = _VERDICT_TOKENS * token_seconds(shape, gpu, batch=rows, length=length) / rows
