@@ -1,4 +1,4 @@
-"""The flow that keeps one model pair safe: every stage, the gate's word, the registration."""
+"""The flow that keeps one model pair safe: every stage, the gate's decision, the registration."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.registry.registration import Registered
-from flows.runner.champion import bring_champion, champion_told, measures_champion
-from flows.runner.dvc import check_profile, in_turn
+from flows.runner.dvc import in_turn
 from flows.runner.lock import one_run
-from flows.runner.outcome import Outcome, register_accepted
-from flows.runner.tasks import reproduce, tell
+from flows.runner.profiles import check_profile
+from flows.runner.registry import (
+    Outcome,
+    bring_champion,
+    describe_champion,
+    measures_champion,
+    register_accepted,
+)
+from flows.runner.tasks import log_line, reproduce
 
 
 @flow(name="retrain", flow_run_name="retrain {profile}", persist_result=False)
@@ -44,7 +50,7 @@ def retrain(profile: str) -> State[Outcome]:
 
 
 def _bring_up_to_date(workspace: Workspace) -> None:
-    bring = ask_registry if measures_champion(workspace) else bring_champion
+    bring = fetch_from_registry if measures_champion(workspace) else bring_champion
     for stage, up_to_date in in_turn(workspace, STAGES, partial(bring, workspace)):
         reproduce(stage, workspace, up_to_date=up_to_date)
 
@@ -64,21 +70,21 @@ _registry_task = task(
 
 
 @_registry_task
-def ask_registry(workspace: Workspace) -> bool:
+def fetch_from_registry(workspace: Workspace) -> bool:
     """Bring the champion that the adapter is to be compared with; return whether it changed."""
-    tell("champion", "asking the registry")
+    log_line("champion", "asking the registry")
     changed = bring_champion(workspace)
-    tell("champion", champion_told(workspace))
+    log_line("champion", describe_champion(workspace))
     return changed
 
 
 @_registry_task
 def register_adapter(workspace: Workspace) -> Registered:
     """Register the accepted adapter."""
-    tell("registry", "registering")
+    log_line("registry", "registering")
     registered = register_accepted(workspace)
     how = "registered" if registered.new else "registered already"
-    tell("registry", f"{how}: {registered.name} version {registered.version}")
+    log_line("registry", f"{how}: {registered.name} version {registered.version}")
     return registered
 
 
@@ -105,5 +111,5 @@ def _publish(workspace: Workspace, decision: Decision) -> None:
 
 def _summary(decision: Decision) -> str:
     passed = sum(rule.passed for rule in decision.rules)
-    told = f"{passed} of {len(decision.rules)} rules passed"
-    return f"adapter {decision.adapter[:12]} {decision.outcome}: {told}"
+    count = f"{passed} of {len(decision.rules)} rules passed"
+    return f"adapter {decision.adapter[:12]} {decision.outcome}: {count}"

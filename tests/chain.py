@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from components.core.paths import Workspace
-from flows.runner.champion import keep_folder
+from flows.runner.registry import keep_folder
 from tests.root import ROOT
 
 # A pair so small that it learns nothing: the chain is what is tested. Its teacher's check is waived

@@ -18,7 +18,7 @@ from flows.cli.terminal import Terminal
 REJECTED, INTERRUPTED, UNREAD = 3, 130, 141
 
 
-class FrontDoor(TyperGroup):
+class Commands(TyperGroup):
     """Commands whose mendable errors are one message on stderr and the error's exit code."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -30,10 +30,10 @@ class FrontDoor(TyperGroup):
         except BrokenPipeError:
             sys.exit(UNREAD)
         except Exception as error:
-            told = disk_trouble(error)
-            if told is None and not isinstance(error, OSError):
+            message = disk_trouble(error)
+            if message is None and not isinstance(error, OSError):
                 raise
-            _fail(told or f"{type(error).__name__}: {error}", 1)
+            _fail(message or f"{type(error).__name__}: {error}", 1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
@@ -44,7 +44,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 app = typer.Typer(
-    cls=FrontDoor,
+    cls=Commands,
     name="safereact",
     help="Keep post-trained language models safe: train, measure, register, promote.",
     no_args_is_help=True,

@@ -25,13 +25,13 @@ def run(profile: Profile = "tiny") -> None:
     """Bring a profile up to date and register its adapter if the gate accepts it."""
     workspace = open_workspace(profile)
     from components.prepare.result import SuiteSet
-    from flows.runner.dvc import check_profile
+    from flows.runner.profiles import check_profile
 
     check_profile(workspace)
     from flows.cli.local_run import run_retrain
-    from flows.cli.tables import rules_table, shown, verdict
+    from flows.cli.tables import rules_table, show_progress, verdict
 
-    with shown(console):
+    with show_progress(console):
         outcome = run_retrain(workspace)
     decision, registered = outcome.decision, outcome.registered
     leaks = SuiteSet.load(workspace.stage("prepare")).leaks
@@ -55,7 +55,7 @@ def status(profile: ProfileOrNone = None) -> None:
     from flows.cli.profiles import list_profiles
     from flows.cli.status import running_command, stage_states
     from flows.cli.tables import status_table
-    from flows.runner.champion import champion_moved
+    from flows.runner.registry import champion_moved
 
     listed = [listing.name for listing in list_profiles(root) if listing.listed]
     registry = Registry(root)
@@ -98,8 +98,8 @@ def seeds(
         raise ConfigError(f"--seeds {seeds!r} is not a list such as 0,1,2")
     workspace = open_workspace(profile)
     from flows.cli.seeds import run_seeds, seeds_table
-    from flows.cli.tables import shown
+    from flows.cli.tables import show_progress
 
-    with shown(console):
+    with show_progress(console):
         experiments = run_seeds(workspace, [int(seed) for seed in seeds.split(",")])
     console.print(seeds_table(workspace, experiments), soft_wrap=True)

@@ -7,22 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from components.chain import STAGES
 from components.core.disk import check_writable
 from components.core.errors import SafeReActError
 from components.core.paths import Workspace
 from components.core.storage import keep_private
 from components.gate.result import Decision
-from flows.runner.champion import bring_champion
 from flows.runner.dvc import stale_stages
 from flows.runner.environment import check_prefect_server, embed_prefect
 from flows.runner.lock import one_run
-from flows.runner.outcome import Outcome, register_accepted
+from flows.runner.registry import Outcome, bring_champion, register_accepted
 
 log = logging.getLogger(__name__)
-_SERVER = "prefect.server.api.server:create_app"
 
 
 def run_retrain(workspace: Workspace) -> Outcome:
@@ -37,8 +33,6 @@ def run_retrain(workspace: Workspace) -> Outcome:
         check_prefect_server(server)
     elif fresh := _outcome_if_fresh(workspace):
         return fresh
-    else:
-        end_orphaned_servers()
     _check_stores(workspace)
     if not server:
         keep_private(Path(os.environ["PREFECT_HOME"]))
@@ -76,30 +70,3 @@ def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
             log.info("[%s] %s", stage, "up to date")
         decision = Decision.load(workspace.stage("gate"))
         return Outcome(decision, register_accepted(workspace) if decision.accepted else None)
-
-
-def end_orphaned_servers() -> list[int]:
-    """End embedded servers whose run was killed; return their process ids.
-
-    Such a server has our user, our PREFECT_HOME and no parent any more. Nothing else is touched.
-    """
-    ended = []
-    for process in psutil.process_iter(["pid", "ppid", "uids", "cmdline"]):
-        try:
-            if not _is_orphan(process):
-                continue
-            process.terminate()
-            ended.append(process.pid)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return ended
-
-
-def _is_orphan(process: psutil.Process) -> bool:
-    info = process.info
-    ours = info["uids"] is not None and info["uids"].real == os.getuid()
-    if not ours or info["ppid"] != 1 or _SERVER not in (info["cmdline"] or ()):
-        return False
-    there = process.environ()
-    home = os.environ["PREFECT_HOME"]
-    return there.get("PREFECT__SERVER_EPHEMERAL") == "1" and there.get("PREFECT_HOME") == home

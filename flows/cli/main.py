@@ -1,4 +1,4 @@
-"""`safereact`: the front door for people. Exit codes: 0 done or accepted, 1 failure, 2 usage,
+"""`safereact`: the command line. Exit codes: 0 done or accepted, 1 failure, 2 usage,
 3 the gate said no, 128 + n ended by signal n: 130 interrupted, 143 terminated, 129 the terminal
 was closed, 141 the output's reader has gone."""
 

@@ -35,20 +35,20 @@ def front_table(search: Search) -> Table:
         if trial.failure is None and (trial.shipped or trial.number in search.front):
             style = "bold" if trial.number == search.best else None
             cells = map(_cell, _figures(trial.rates))
-            table.add_row(_title(trial, search), _words(trial), *cells, style=style)
+            table.add_row(_title(trial, search), _describe(trial), *cells, style=style)
     return table
 
 
 def _title(trial: Trial, search: Search) -> str:
-    told = {
+    marks = {
         "best": trial.number == search.best,
         "shipped": trial.shipped,
         "off the front": trial.number not in search.front,
     }
-    return "\n".join([str(trial.number), *(word for word, holds in told.items() if holds)])
+    return "\n".join([str(trial.number), *(mark for mark, holds in marks.items() if holds)])
 
 
-def _words(trial: Trial) -> str:
+def _describe(trial: Trial) -> str:
     setting = trial.setting
     layers = " ".join(str(layer) for layer in setting.target_layers)
     return (

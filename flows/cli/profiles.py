@@ -17,7 +17,7 @@ from components.core.vocabulary import Role
 from components.prepare.settings import PromptField, Source
 from components.profile import load_profile
 from flows.doctor.checkpoints import HUB_ID, complaint
-from flows.runner.champion import keep_folder
+from flows.runner.registry import keep_folder
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _OF_REASONING: tuple[PromptField, ...] = ("answer", "thought")
@@ -116,51 +116,43 @@ def add_profile(
     make its results stale; by default the folder that holds both checkpoints, and that of the
     prompt files. Raises `ConfigError` naming what is missing.
     """
+    file, root = workspace.profile_file, workspace.root
     if not PROFILE_NAME.fullmatch(workspace.profile):
         raise ConfigError(
             f"profile name {workspace.profile!r} is not allowed; use small letters, digits, "
             "'.', '_' and '-', and begin with a letter or digit"
         )
-    exists = workspace.profile_file.is_file()
-    if not exists and pair is None:
+    if file.is_file() is (pair is not None):
         raise ConfigError(
-            f"{workspace.profile_file} does not exist; give --base, --post-trained, --harmful, "
-            "--benign and --reasoning to write it"
-        )
-    if exists and pair is not None:
-        raise ConfigError(
-            f"{workspace.profile_file} exists; leave --base and the like out to list it, or "
-            "choose another name"
+            f"{file} exists; leave --base and the like out to list it, or choose another name"
+            if pair
+            else f"{file} does not exist; give --base, --post-trained, --harmful, --benign and "
+            "--reasoning to write it"
         )
     local = [c.folder for c in (pair.base, pair.post_trained) if c.folder] if pair else []
-    sources = list(pair.prompts.values()) if pair else []
+    # Of a pair on the hub nothing can change but the commits, which stand in the profile.
+    on_hub = pair is not None and not local and checkpoints is None
     watched = {
-        # Of a pair on the hub nothing can change but the commits, which stand in the profile.
-        "checkpoints": workspace.profile_file
-        if pair and not local and checkpoints is None
-        else _watched("--checkpoints", checkpoints, local),
-        "prompts": _watched("--prompts", prompts, sources),
+        "checkpoints": file if on_hub else _watched("--checkpoints", checkpoints, local),
+        "prompts": _watched("--prompts", prompts, list(pair.prompts.values()) if pair else []),
     }
+    entry = {key: _from_root(path, root) for key, path in watched.items()}
     if pair is not None:
         check_pair(workspace, pair)
-    entry = {key: _from_root(path, workspace.root) for key, path in watched.items()}
-    written = []
-    if pair is not None:
-        write_text(workspace.profile_file, _dump(_document(workspace, pair)), mode=EVERYBODY)
-        written.append(workspace.profile_file)
-    load_profile(workspace.profile_file)
+        write_text(file, _dump(_document(workspace, pair)), mode=EVERYBODY)
+    load_profile(file)
     keep_folder(workspace.champion)
-    _list(workspace, "profiles", entry)
-    return [*written, workspace.parameters]
+    _list(workspace, LISTED, entry)
+    return [*([file] if pair else []), workspace.parameters]
 
 
 def list_studied(workspace: Workspace, key: str) -> bool:
     """List the profile under `key`, the name of a study's list in `params.yaml`; return whether it
     was not there yet."""
-    listed = read_lists(workspace.parameters).get(key, {})
-    if workspace.profile not in listed:
+    new = workspace.profile not in read_lists(workspace.parameters).get(key, {})
+    if new:
         _list(workspace, key, {})
-    return workspace.profile not in listed
+    return new
 
 
 def _watched(option: str, given: Path | None, inside: list[Path]) -> Path:
@@ -172,8 +164,7 @@ def _watched(option: str, given: Path | None, inside: list[Path]) -> Path:
     for path in (*inside, folder):
         if not path.exists():
             raise ConfigError(f"{path} does not exist; give a file or folder that does")
-    for path in inside:
-        if not path.absolute().is_relative_to(folder):
+        if path is not folder and not path.absolute().is_relative_to(folder):
             raise ConfigError(f"{path} does not lie in {folder}, which {option} names")
     return folder
 
@@ -209,15 +200,11 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
 def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:
     sources = []
     for role, path in pair.prompts.items():
-        source = {
-            "name": role.value,
-            "path": _from_root(path, workspace.root),
-            "licence": pair.licence,
-            "role": role.value,
-        }
-        graded = role is Role.REASONING
+        place, graded = _from_root(path, workspace.root), role is Role.REASONING
+        source: dict[str, Any] = {"name": role.value, "path": place}
+        source |= {"licence": pair.licence, "role": role.value}
         columns = {f: c for f, c in pair.columns.items() if graded or f not in _OF_REASONING}
-        sources.append({**source, "columns": columns} if columns else source)
+        sources.append(source | ({"columns": columns} if columns else {}))
     return sources
 
 

@@ -28,8 +28,8 @@ def promote(
     from components.registry.mlflow_registry import Registry
 
     entry = promotion.promote(Registry(root), model, version, by=by, why=why)
-    told = f"{model} version {entry.version} is champion ({entry.by}: {entry.why})"
-    console.print(for_terminal(told))
+    message = f"{model} version {entry.version} is champion ({entry.by}: {entry.why})"
+    console.print(for_terminal(message))
 
 
 @app.command()
@@ -40,8 +40,8 @@ def rollback(by: By, why: Why, name: Name = None, profile: ProfileOrNone = None)
     from components.registry.mlflow_registry import Registry
 
     entry = promotion.rollback(Registry(root), model, by=by, why=why)
-    told = f"{model} version {entry.version} is champion again ({entry.by}: {entry.why})"
-    console.print(for_terminal(told))
+    message = f"{model} version {entry.version} is champion again ({entry.by}: {entry.why})"
+    console.print(for_terminal(message))
 
 
 @app.command()
@@ -60,8 +60,10 @@ def override(
     decision = Decision.load(workspace.stage("gate"))
     file = workspace.overrides
     signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date())
-    told = f"written: {file.relative_to(workspace.root)}: {rule!r} of adapter {signed.adapter:.12}"
-    console.print(f"{told}; now: safereact run --profile {profile}", highlight=False)
+    message = (
+        f"written: {file.relative_to(workspace.root)}: {rule!r} of adapter {signed.adapter:.12}"
+    )
+    console.print(f"{message}; now: safereact run --profile {profile}", highlight=False)
 
 
 @app.command()
@@ -85,10 +87,9 @@ def pull(
 def champion(profile: Annotated[str, typer.Option(help="Name of a file in profiles/.")]) -> None:
     """Bring the champion that a profile's adapter is compared with, or note that there is none."""
     workspace = open_workspace(profile)
-    from flows.runner.champion import bring_champion, champion_told, check_measures
     from flows.runner.lock import one_run
+    from flows.runner.registry import bring_own_champion, describe_champion
 
-    check_measures(workspace)
     with one_run(workspace.root, f"champion {profile}"):
-        changed = bring_champion(workspace)
-    console.print(f"{champion_told(workspace)}: {'brought' if changed else 'here already'}")
+        changed = bring_own_champion(workspace)
+    console.print(f"{describe_champion(workspace)}: {'brought' if changed else 'here already'}")

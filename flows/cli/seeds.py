@@ -21,9 +21,10 @@ from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.prepare.suites import used_suites
 from components.profile import load_profile
 from flows.cli.tables import markdown_table, metric_cell
-from flows.runner.champion import bring_champion
-from flows.runner.dvc import ask_dvc, check_profile
+from flows.runner.dvc import call_dvc
 from flows.runner.lock import one_run
+from flows.runner.profiles import check_profile
+from flows.runner.registry import bring_champion
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def run_seeds(workspace: Workspace, seeds: Sequence[int]) -> list[str]:
 
     What a seed has been run for with the same code and settings comes from DVC's cache. Raises
     `ConfigError` where git does not track what an experiment changes, which DVC would put away with
-    it and not bring back, and `StageError` with DVC's last words where a run fails.
+    it and not bring back, and `StageError` with DVC's last lines where a run fails.
     """
     check_profile(workspace)
     own = (workspace.profile_file, workspace.parameters)
@@ -106,10 +107,10 @@ def _read(workspace: Workspace, stage: str, kind: type[R], experiment: str) -> R
     return kind.model_validate_json(dvc.api.read(path, repo=str(workspace.root), rev=experiment))
 
 
-def _dvc(workspace: Workspace, *words: str) -> str:
-    """Return what DVC printed; raises `StageError` with its last words where it fails."""
-    done = ask_dvc(workspace, *words)
+def _dvc(workspace: Workspace, *arguments: str) -> str:
+    """Return what DVC printed; raises `StageError` with its last lines where it fails."""
+    done = call_dvc(workspace, *arguments)
     if done.returncode != 0:
         printed = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise StageError(f"dvc {' '.join(words)} failed:\n" + "\n".join(printed[-5:]))
+        raise StageError(f"dvc {' '.join(arguments)} failed:\n" + "\n".join(printed[-5:]))
     return done.stdout

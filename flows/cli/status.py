@@ -97,9 +97,9 @@ def _reasons(
 ) -> Iterator[str]:
     """Yield why a stage that ran once is not up to date; results before it are not among that."""
     file = fingerprint_file(Path(), stage).as_posix()
-    kept = {dep["path"]: dep.get("md5") for dep in entry.get("deps") or ()}
+    stored = {dep["path"]: dep.get("md5") for dep in entry.get("deps") or ()}
     now = f"{code_of(TABLE[stage], code)}\n".encode()
-    if kept.get(file) != hashlib.md5(now, usedforsecurity=False).hexdigest():
+    if stored.get(file) != hashlib.md5(now, usedforsecurity=False).hexdigest():
         yield "code"
     settings = workspace.settings.relative_to(workspace.root).as_posix()
     recorded, own = entry.get("params", {}).get(settings, {}), settings_of(workspace)
@@ -140,15 +140,11 @@ def _read(
             with TemporaryDirectory() as own, chdir(workspace.root), Repo() as repo:
                 repo.tmp_dir = own
                 repo.lock = make_lock(str(Path(own) / "lock"), tmp_dir=own)
-                told = repo.status(targets=targets)
+                status = repo.status(targets=targets)
             lock = read_yaml(workspace.lock) if workspace.lock.is_file() else {}
-            changes = {name.partition("@")[0]: each for name, each in told.items()}
+            changes = {name.partition("@")[0]: each for name, each in status.items()}
             return lock.get("stages") or {}, changes
-        except (
-            DvcException,
-            ConfigError,
-            OSError,
-        ) as error:  # a file is there in part, or has just gone
+        except (DvcException, ConfigError, OSError) as error:  # a file is there in part, or gone
             last = error
             time.sleep(_PAUSE_SECONDS)
     raise StageError(f"DVC cannot tell what has changed: {last}") from last

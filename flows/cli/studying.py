@@ -46,13 +46,13 @@ def withstand(profile: Profile = "tiny") -> None:
 def _run_study(workspace: Workspace, command: str, key: str) -> None:
     """List the profile under `key` in `params.yaml` and bring the study's stages up to date."""
     from flows.cli.profiles import list_studied
-    from flows.cli.tables import shown
+    from flows.cli.tables import show_progress
     from flows.runner.dvc import run_study
 
     if list_studied(workspace, key):
         written = f"{workspace.parameters.name}, which lists {workspace.profile} as {key}"
         console.print(f"written: {written}")
-    with shown(console):
+    with show_progress(console):
         run_study(workspace, command, key)
 
 
@@ -67,11 +67,11 @@ def tune(
     workspace = open_workspace(profile)
     settle_environment()
     from flows.cli.pareto_table import front_table
-    from flows.cli.tables import shown
+    from flows.cli.tables import show_progress
     from flows.cli.tune import tune as find_setting
     from flows.cli.tuned import next_steps
 
-    with shown(console):
+    with show_progress(console):
         search, written = find_setting(workspace, trials=trials, minutes=minutes, to=to)
     wide_console(180).print(front_table(search))
     folder = workspace.search.relative_to(workspace.root)

@@ -67,7 +67,7 @@ class Progress(logging.Handler):
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[None]:
+def show_progress(console: Console) -> Iterator[None]:
     """Show what the run within the block logs."""
     progress = Progress(console)
     logger = logging.getLogger(_RUN_LOG)

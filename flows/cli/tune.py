@@ -21,8 +21,9 @@ from components.studies.tune.objectives import compliance, reasoning
 from components.studies.tune.search import Study, draw_pareto
 from components.studies.tune.trials import Bench, Search, open_bench, open_examiner
 from flows.cli.tuned import tuned_workspace, write_tuned
-from flows.runner.dvc import bring_up_to_date, check_profile
+from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
+from flows.runner.profiles import check_profile
 
 log = logging.getLogger(__name__)
 

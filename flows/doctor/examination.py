@@ -25,7 +25,7 @@ from flows.doctor.judges import check_judges, judges_in_use
 from flows.doctor.machine import check_launcher, check_packages, check_repository, check_servers
 from flows.doctor.prompts import check_prompts, check_suites, suites_of
 from flows.doctor.rendered import check_rendered
-from flows.runner.dvc import profile_problems
+from flows.runner.profiles import profile_problems
 
 
 def examine(workspace: Workspace) -> Iterator[Finding]:

@@ -24,18 +24,16 @@ from components.core.errors import (
     SafeReActError,
     StageError,
 )
-from components.core.paths import EMBEDDED, INPUTS, POLICIES, Workspace
+from components.core.paths import INPUTS, Workspace
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
-from components.gate.policy_files import check_fits, policy_file
 from components.inputs import parts_changed
-from components.profile import Profile, load_profile
-from components.undeclared_inputs import unwatched
-from flows.runner.champion import bring_champion, champion_told
 from flows.runner.environment import stage_environment
 from flows.runner.lock import one_run
+from flows.runner.profiles import check_profile
+from flows.runner.registry import bring_champion, describe_champion
 
-_LEASH = Path(__file__).with_name("kill_with_parent.py")
+_KILL_WITH_PARENT = Path(__file__).with_name("kill_with_parent.py")
 _GRACE_SECONDS = 1.5  # less than the supervisor's, which ends this process
 # What DVC says about itself; it goes to the log file only.
 _CHATTER = (
@@ -56,70 +54,9 @@ _BUSY = ("is busy", "Unable to acquire lock")
 _HOLDER = re.compile(r"\(PID (\d+)\): (.+)")
 _EXITED = re.compile(r"exited with (-?\d+)")
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 logger = logging.getLogger(__name__)
-
-
-def check_profile(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
-    """Raise `ConfigError` unless the profile is valid, fits its policy, and DVC knows of it, its
-    `stages` and its files."""
-    if "DVC_STAGE" in os.environ or "DVC_ROOT" in os.environ:
-        raise ConfigError(
-            "this run was started inside a DVC stage, which would wait for itself; start it from "
-            "a shell or a scheduler"
-        )
-    profile = load_profile(workspace.profile_file)
-    if problems := list(profile_problems(profile, workspace, stages)):
-        raise ConfigError("\n".join(problems))
-
-
-def profile_problems(
-    profile: Profile, workspace: Workspace, stages: Sequence[str] = STAGES
-) -> Iterator[str]:
-    """Yield what keeps the profile from a run, its remedy behind a semicolon: DVC does not know of
-    it or of its files, or its policy is not there or does not fit it."""
-    try:
-        listed = workspace.entry
-        if listed is None:
-            yield (
-                f"profile {workspace.profile!r} is not listed in {workspace.parameters.name}; "
-                f"`{_listing_command(profile, workspace)}` lists it"
-            )
-        for key in ("checkpoints", "prompts") if listed is not None else ():
-            where = (listed or {}).get(key)
-            if not where or not (workspace.root / where).exists():
-                yield (
-                    f"{key} of profile {workspace.profile!r} in {workspace.parameters.name} is "
-                    f"{where!r}; give the file or folder that the profile's {key} lie in"
-                )
-    except ConfigError as error:
-        yield str(error)
-        return
-    try:
-        yield from unwatched(profile, workspace)
-    except ConfigError as error:
-        yield str(error)
-    try:
-        if "gate" in stages:
-            policy = policy_file(profile.gate.policy, workspace.root / POLICIES)
-            check_fits(policy, profile.evaluate)
-    except ConfigError as error:
-        yield str(error)
-
-
-def _listing_command(profile: Profile, workspace: Workspace) -> str:
-    """Return the command that lists the profile: DVC watches the folders of its checkpoints and of
-    its own prompts. A pinned hub pair depends on nothing but the profile's file."""
-    models = profile.models.model_dump(include={"base", "post_trained", "source"})
-    local = [
-        Path(name).parent for name in models.values() if (workspace.root / name).parent.is_dir()
-    ]
-    prompts = [Path(source.path).parent for source in profile.prepare.sources if source.path]
-    own = [folder for folder in prompts if not folder.is_relative_to(EMBEDDED)]
-    checkpoints = os.path.commonpath(local) if local else f"profiles/{workspace.profile}.yaml"
-    folder = os.path.commonpath(own or prompts or [Path("data")])
-    return f"safereact add {workspace.profile} --checkpoints {checkpoints} --prompts {folder}"
 
 
 def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[str]:
@@ -138,7 +75,7 @@ def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[st
 
 def _stale(workspace: Workspace, stages: Sequence[str]) -> set[str]:
     targets = [INPUTS, *(f"{stage}@{workspace.profile}" for stage in stages)]
-    answer = ask_dvc(workspace, "status", "--json", *targets)
+    answer = call_dvc(workspace, "status", "--json", *targets)
     if answer.returncode != 0:
         raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
     return {name.partition("@")[0] for name in json.loads(answer.stdout)}
@@ -150,7 +87,7 @@ def bring_up_to_date(workspace: Workspace, stages: Sequence[str]) -> None:
     def bring() -> bool:
         changed = bring_champion(workspace)
         if changed:
-            logger.info("[%s] %s", "champion", champion_told(workspace))
+            logger.info("[%s] %s", "champion", describe_champion(workspace))
         return changed
 
     for stage, up_to_date in in_turn(workspace, stages, bring):
@@ -187,16 +124,16 @@ def in_turn(
         yield stage, not ran
 
 
-def ask_dvc(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
+def call_dvc(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Return what DVC answered to a short command, whatever its exit code."""
-    with _child(words, workspace.root, errors=subprocess.PIPE) as child:
+    with _child(arguments, workspace.root, errors=subprocess.PIPE) as child:
         output, errors = child.communicate()
     return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
 
 
-def run_stage(stage: str, workspace: Workspace, say: Say, *, force: bool = False) -> None:
+def run_stage(stage: str, workspace: Workspace, report: Report, *, force: bool = False) -> None:
     """Run `stage` through DVC, which skips it where nothing changed, unless it has to be forced;
-    `say` gets every line.
+    `report` gets every line.
 
     The lines also go to the stage's log file. Raises `BusyError` where another DVC process works
     in this repository, and otherwise an error with the stage's own last message.
@@ -213,7 +150,7 @@ def run_stage(stage: str, workspace: Workspace, say: Say, *, force: bool = False
             file.flush()
             lines.append(line.rstrip())
             if lines[-1] and not lines[-1].lstrip().startswith(_CHATTER):
-                say(lines[-1])
+                report(lines[-1])
         code = child.wait()
     if code != 0:
         raise _explain(stage, lines, log)
@@ -221,15 +158,15 @@ def run_stage(stage: str, workspace: Workspace, say: Say, *, force: bool = False
 
 @contextmanager
 def _child(
-    words: Sequence[str], root: Path, *, errors: int = subprocess.STDOUT
+    arguments: Sequence[str], root: Path, *, errors: int = subprocess.STDOUT
 ) -> Iterator[subprocess.Popen[str]]:
     """Yield a DVC process in its own group; nothing that it started is left afterwards."""
-    lifeline, hand = os.pipe()
+    read_end, write_end = os.pipe()
     child = subprocess.Popen(
-        [sys.executable, "-I", str(_LEASH), sys.executable, "-m", "dvc", *words],
+        [sys.executable, "-I", str(_KILL_WITH_PARENT), sys.executable, "-m", "dvc", *arguments],
         cwd=root,
         env=stage_environment(),
-        stdin=lifeline,
+        stdin=read_end,
         stdout=subprocess.PIPE,
         stderr=errors,
         encoding="utf-8",
@@ -237,7 +174,7 @@ def _child(
         start_new_session=True,
         umask=0o077,  # DVC's cache, too, is its owner's alone
     )
-    os.close(lifeline)
+    os.close(read_end)
     with child:
         try:
             yield child
@@ -249,7 +186,7 @@ def _child(
                     child.wait(_GRACE_SECONDS)
             raise
         finally:
-            os.close(hand)  # which ends whatever is left
+            os.close(write_end)  # which ends whatever is left
 
 
 def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
@@ -257,8 +194,8 @@ def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
     text = "\n".join(lines)
     end = next((i for i, line in enumerate(lines) if line.startswith(_DVC_ERROR)), len(lines))
     own = [i for i in range(end) if lines[i].startswith(f"{stage}: ")]
-    if not own and (told := trouble_told(text)):
-        return InterruptionError(f"{stage}: {told}")
+    if not own and (trouble := trouble_told(text)):
+        return InterruptionError(f"{stage}: {trouble}")
     if any(mark in text for mark in _BUSY):
         holder = _HOLDER.search(text)
         who = f"process {holder[1]} ({holder[2]})" if holder else "another DVC process"
@@ -275,5 +212,5 @@ def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
     if exited:
         last = next((line for line in reversed(lines[:end]) if line.strip()), "it said nothing")
         return StageError(f"{stage} failed: {last.strip()}; its whole output is in {log}")
-    said = lines[end].removeprefix(_DVC_ERROR) if end < len(lines) else "DVC said nothing"
-    return StageError(f"{stage}: {said}")
+    answer = lines[end].removeprefix(_DVC_ERROR) if end < len(lines) else "DVC said nothing"
+    return StageError(f"{stage}: {answer}")

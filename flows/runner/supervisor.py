@@ -31,7 +31,7 @@ ENDINGS: dict[int, str] = {
     signal.SIGQUIT: "ended from the keyboard",
     signal.SIGPIPE: "whoever read the output has stopped reading",
 }
-_KEPT = "what was finished is kept, the next run goes on"
+_RESUMABLE = "what was finished is kept, the next run goes on"
 # An interrupt is to be over within five seconds; killing and telling take the rest.
 _GRACE_SECONDS = 3.2
 _RESULTS = (0, 3)  # exit codes of a command that came to its end
@@ -52,21 +52,21 @@ def supervised(work: Callable[[], object]) -> int:
     `work` ends by `SystemExit`. A signal of `ENDINGS` that was ignored before, as `nohup` has it,
     stays ignored. Nothing that the child started outlives an end from outside.
     """
-    heard = [n for n in ENDINGS if n != signal.SIGPIPE and signal.getsignal(n) != signal.SIG_IGN]
-    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
-    lifeline, hand = os.pipe()
+    handled = [n for n in ENDINGS if n != signal.SIGPIPE and signal.getsignal(n) != signal.SIG_IGN]
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+    read_end, write_end = os.pipe()
     parent, child = os.getpid(), os.fork()
     if child == 0:
-        os.close(hand)
-        _run(work, lifeline, parent)
-    os.close(lifeline)
-    return _Watch(child, heard).exit_code()
+        os.close(write_end)
+        _run(work, read_end, parent)
+    os.close(read_end)
+    return _Parent(child, handled).exit_code()
 
 
-class _Watch:
+class _Parent:
     """The parent's view of its child: what ends it from outside, and its exit code."""
 
-    def __init__(self, child: int, heard: list[int]) -> None:
+    def __init__(self, child: int, handled: list[int]) -> None:
         self._child, self._cause = child, 0
         self._code: int | None = None
         self._wake, wakes = os.pipe()
@@ -76,12 +76,12 @@ class _Watch:
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in heard:
-            signal.signal(number, self._hear)
+        for number in handled:
+            signal.signal(number, self._note)
         adopt_orphans()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         self._cause = self._cause or number
 
     def exit_code(self) -> int:
@@ -125,7 +125,7 @@ class _Watch:
     def _conclude(self) -> int:
         """Return the exit code, after one line where it came from outside.
 
-        A child that came to its end all the same has the last word.
+        A child that came to its end all the same has its own exit code.
         """
         code = 1 if self._code is None else self._code
         if code in _RESULTS:
@@ -135,11 +135,11 @@ class _Watch:
             return code
         end_descendants()
         hint = "; out of memory is the usual cause" if number == signal.SIGKILL else ""
-        _tell(f"{ENDINGS.get(number, f'killed by signal {number}{hint}')}; {_KEPT}")
+        _print_error(f"{ENDINGS.get(number, f'killed by signal {number}{hint}')}; {_RESUMABLE}")
         return 128 + number
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     clean = _CLEAN_LINE if os.isatty(2) else b""
     with suppress(OSError):
         os.write(2, clean + f"safereact: {text}\n".encode())
@@ -153,7 +153,7 @@ def _is_pipe(place: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _run(work: Callable[[], object], lifeline: int, parent: int) -> NoReturn:
+def _run(work: Callable[[], object], read_end: int, parent: int) -> NoReturn:
     """Do the work in the child; ended from outside, do nothing more than what unwinding does."""
     global _supervisor
     _supervisor = parent
@@ -161,7 +161,7 @@ def _run(work: Callable[[], object], lifeline: int, parent: int) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, list(ENDINGS))
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(read_end,), daemon=True).start()
     try:
         work()
         sys.exit()
@@ -182,7 +182,7 @@ def _flushed() -> bool:
     except BrokenPipeError:
         os._exit(128 + signal.SIGPIPE)
     except OSError as error:
-        _tell(f"the output cannot be written: {error.strerror}")
+        _print_error(f"the output cannot be written: {error.strerror}")
         return False
     return True
 
@@ -196,8 +196,8 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-def _end_with_parent(lifeline: int) -> None:
+def _end_with_parent(read_end: int) -> None:
     """Kill this process and its group, the embedded server among it, when the parent has died."""
-    while os.read(lifeline, 1):
+    while os.read(read_end, 1):
         pass
     os.killpg(0, signal.SIGKILL)

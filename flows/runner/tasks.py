@@ -15,7 +15,7 @@ from flows.runner.dvc import run_stage
 log = logging.getLogger(__name__)
 
 
-def tell(what: str, text: str) -> None:
+def log_line(what: str, text: str) -> None:
     """Log `[what] text` with the Prefect run, and with the standard library for the screen."""
     # Prefect puts its own handlers on its loggers when a run begins, so a screen cannot sit there.
     for logger in (log, get_run_logger()):
@@ -30,9 +30,9 @@ def reproduce(stage: str, workspace: Workspace, *, up_to_date: bool) -> None:
     Its output goes line by line to the log of the task and to the stage's log file.
     """
     if up_to_date:
-        tell(stage, "up to date")
+        log_line(stage, "up to date")
         return
     start = time.monotonic()
-    tell(stage, "starts")
-    run_stage(stage, workspace, lambda line: tell(stage, line))
-    tell(stage, f"done in {time.monotonic() - start:.0f} s")
+    log_line(stage, "starts")
+    run_stage(stage, workspace, lambda line: log_line(stage, line))
+    log_line(stage, f"done in {time.monotonic() - start:.0f} s")

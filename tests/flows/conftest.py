@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from components.chain import TABLE
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
-from flows.runner.champion import keep_folder
 from flows.runner.environment import stage_environment
+from flows.runner.registry import keep_folder
+from tests.releases import write_result
 from tests.root import ROOT
 
 PROFILE = "demo"
@@ -104,9 +106,27 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / ".dvcignore", root)
     shutil.copy(ROOT / ".gitignore", root)
     subprocess.run(["git", "init", "-q", root], check=True)
+    _dvc(root, "repro", "-q", "inputs")
+    return root
+
+
+def _dvc(root: Path, *words: str) -> None:
     ours = {**stage_environment(), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "dvc", "repro", "-q", "inputs"]
-    subprocess.run(command, cwd=root, env=ours, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", *words], cwd=root, env=ours, check=True)
+
+
+@pytest.fixture(scope="session")
+def finished_project(empty_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository after all stages, those of the studies among them: their results are written
+    here, and DVC takes note of them in one process."""
+    root = tmp_path_factory.mktemp("finished") / "repository"
+    shutil.copytree(empty_project, root, symlinks=True)
+    parameters = root / "params.yaml"
+    lists = "".join(f"{key}: {{{PROFILE}: {{}}}}\n" for key in ("compared", "attacked"))
+    parameters.write_text(parameters.read_text().replace("compared: {}\nattacked: {}\n", lists))
+    for stage in TABLE:
+        write_result(stage, Workspace(root, PROFILE))
+    _dvc(root, "commit", "-q", "--force", *(f"{stage}@{PROFILE}" for stage in TABLE))
     return root
 
 
@@ -121,8 +141,22 @@ def project(
     empty_project: Path, prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Workspace:
     """A fresh copy of the repository, whose child processes find these packages."""
-    root = tmp_path / "repository"
-    shutil.copytree(empty_project, root, symlinks=True)
+    return _copied(empty_project, prefect_home, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def finished(
+    finished_project: Path, prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    """The same after all stages."""
+    return _copied(finished_project, prefect_home, tmp_path, monkeypatch)
+
+
+def _copied(
+    source: Path, prefect_home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    root = folder / "repository"
+    shutil.copytree(source, root, symlinks=True)
     for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

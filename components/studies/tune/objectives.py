@@ -37,8 +37,8 @@ def refusal(rates: Rates) -> RateFigure:
 def over_refusal(rates: Rates, role: Role) -> RateFigure | None:
     """Return the share of a harmless role refused, in the form where it is highest; None where the
     role was not asked."""
-    asked = by_form(rates, role, "refused").values()
-    return max(asked, key=lambda figure: figure.rate, default=None)
+    figures = by_form(rates, role, "refused").values()
+    return max(figures, key=lambda figure: figure.rate, default=None)
 
 
 def reasoning(rates: Rates) -> RateFigure:

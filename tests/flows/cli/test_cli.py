@@ -49,21 +49,21 @@ def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
     assert digest_folder(folder) == digest_folder(project.stage("train") / "adapter")
 
 
-def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(project: Workspace):
-    behave(project, "train", "fail the teacher never refuses")
+def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(finished: Workspace):
+    behave(finished, "evaluate", "fail the judge cannot be read")
     failed = safereact("run", "--profile", "demo")
     assert failed.returncode == 1
-    assert failed.stderr == "safereact: train: the teacher never refuses\n"
+    assert failed.stderr == "safereact: evaluate: the judge cannot be read\n"
 
-    behave(project, "train", "do")
-    behave(project, "gate", "reject")
+    behave(finished, "evaluate", "do it again")
+    behave(finished, "gate", "reject")
     rejected = safereact("run", "--profile", "demo")
     assert rejected.returncode == 3
     assert rejected.stderr == ""
-    assert rejected.stdout.count("up to date") == 3
-    assert "working on train" in rejected.stdout
+    assert rejected.stdout.count("up to date") == 4
+    assert "working on evaluate" in rejected.stdout and "working on train" not in rejected.stdout
     assert "FAIL" in rejected.stdout and "nothing was registered" in rejected.stdout
-    assert not project.tracking_store.exists()
+    assert not finished.tracking_store.exists()
     assert safereact("run", "--profile", "demo").returncode == 3
 
 

@@ -20,12 +20,15 @@ from tests.flows.conftest import behave, safereact
 from tests.releases import write_result
 
 
-def test_every_method_has_its_row_and_its_cost(project: Workspace):
+def test_a_profile_is_listed_and_every_method_has_its_row_and_its_cost(finished: Workspace):
+    text = finished.parameters.read_text()
+    finished.parameters.write_text(text.replace("compared: {demo: {}}", "compared: {}"))
     done = safereact("compare", "--profile", "demo")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("up to date") == 7
     assert "written: params.yaml" in done.stdout
-    assert read_yaml(project.parameters)["compared"] == {"demo": {}}
-    assert project.parameters.read_text().startswith("# kept")
+    assert read_yaml(finished.parameters)["compared"] == {"demo": {}}
+    assert finished.parameters.read_text().startswith("# kept")
     rows = [
         [cell.strip() for cell in line.strip()[1:-1].split("|")]
         for line in done.stdout.splitlines()
@@ -45,19 +48,16 @@ def test_every_method_has_its_row_and_its_cost(project: Workspace):
         "1.25 US dollars by the profile's prices"
     ) in done.stdout
     assert "3 of 300 completions were judged without their middle" in done.stdout
-    assert not project.stage("gate").exists(), "the gate takes no part"
-
-    again = safereact("compare", "--profile", "demo")
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count("up to date") == 7 and "written:" not in again.stdout
 
 
-def test_only_what_changed_runs_again(project: Workspace):
-    assert safereact("compare", "--profile", "demo").returncode == 0
-    behave(project, "baselines", "do it again")
+def test_only_what_changed_runs_again_and_the_gate_takes_no_part(finished: Workspace):
+    behave(finished, "baselines", "do it again")
+    behave(finished, "gate", "fail if it runs")
     done = safereact("compare", "--profile", "demo")
+    assert done.returncode == 0, done.stderr
     assert done.stdout.count("up to date") == 5
-    assert "working on baselines" in done.stdout and "working on train" not in done.stdout
+    assert "working on baselines" in done.stdout and "working on compare" in done.stdout
+    assert "written:" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_only_what_changed_runs_again(project: Workspace):
         ("demo", "fail the teacher never refuses", 1, "the teacher never refuses"),
     ],
 )
-def test_what_fails_is_told(project: Workspace, profile, what, code, told):
-    behave(project, "baselines", what)
+def test_what_fails_is_told(finished: Workspace, profile, what, code, told):
+    behave(finished, "baselines", what)
     done = safereact("compare", "--profile", profile)
     assert done.returncode == code
     assert told in done.stderr and "Traceback" not in done.stderr

@@ -16,54 +16,44 @@ def git(project: Workspace, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_every_seed_has_its_rows_and_the_working_tree_stays(project: Workspace):
+def commit(project: Workspace) -> None:
     git(project, "add", "-A")
     git(project, "commit", "-qm", "one")
+
+
+def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working_tree_stays(
+    project: Workspace,
+):
+    told = leak_into_training(project)
+    commit(project)
     done = safereact("seeds", "--profile", "demo", "--seeds", "4,5")
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     assert rows[0][0] == "| seed"
     assert [row[0] for row in rows[1:]] == ["| 4"] * 4 + ["| 5"] * 4
     assert all("n=" in row[2] or row[2] == "not measured" for row in rows[1:])
+    (row,) = (row for row in rows if row[:2] == ["| 4", "restored"])
+    assert row[2].startswith("95.0 %† [") and "".join(row).count("†") == 1
+    assert f"\nseed 4: {told}" in done.stdout
     assert git(project, "status", "--porcelain") == ""
     assert not (project.root / "artifacts" / "demo").exists()
     assert safereact("seeds", "--profile", "demo", "--seeds", "4").returncode == 0  # once more
 
 
-def test_rates_of_a_suite_that_training_held_are_marked(project: Workspace):
-    told = leak_into_training(project)
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "one")
-    done = safereact("seeds", "--profile", "demo", "--seeds", "4")
-    assert done.returncode == 0, done.stderr
-    (row,) = (line for line in done.stdout.splitlines() if line.startswith("| 4 | restored |"))
-    assert row.split(" | ")[2].startswith("95.0 %† [") and row.count("†") == 1
-    assert f"\nseed 4: {told}" in done.stdout
-
-
-def test_own_files_that_git_does_not_track_go_with_the_experiment(project: Workspace):
+def test_what_git_does_not_track_goes_with_the_experiment(project: Workspace):
     (project.root / ".gitignore").open("a").write("\nown/\n")
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "one")
-    assert "own" not in git(project, "ls-files")
-    done = safereact("seeds", "--profile", "demo", "--seeds", "3")
-    assert done.returncode == 0, done.stderr
-    assert "| 3 | restored |" in done.stdout
-
-
-def test_a_suite_that_git_does_not_track_goes_with_the_experiment(project: Workspace):
     suite = project.root / "data" / "suites" / "mine.yaml"
     rows = project.root / "data" / "raw" / "exam" / "rows.jsonl"
     looked = [path.relative_to(project.root).as_posix() for path in (suite, rows)]
     work = project.root / "work.py"
     work.write_text(
-        f"import pathlib\nfor p in {looked}: pathlib.Path(p).stat()\n{work.read_text()}"
+        f"import pathlib\nfor p in {['own', *looked]}: pathlib.Path(p).stat()\n{work.read_text()}"
     )
     text = project.profile_file.read_text()
     used = text.replace("prepare:\n", "prepare:\n  suites: {mine: {}}\n", 1)
     project.profile_file.write_text(used)
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "one")
+    commit(project)
+    assert "own" not in git(project, "ls-files")
     rows.parent.mkdir(parents=True)
     rows.write_text("{}\n")
     pin = hashlib.sha256(rows.read_bytes()).hexdigest()
@@ -77,12 +67,11 @@ def test_a_suite_that_git_does_not_track_goes_with_the_experiment(project: Works
 
 
 def test_what_fails_is_told(project: Workspace):
-    behave(project, "train", "fail the teacher never refuses")
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "one")
+    behave(project, "prepare", "fail there are no prompts")
+    commit(project)
     done = safereact("seeds", "--profile", "demo", "--seeds", "1")
     assert done.returncode == 1
-    assert "train@demo" in done.stderr and "Traceback" not in done.stderr
+    assert "prepare@demo" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_seeds_are_numbers(project: Workspace):
@@ -94,8 +83,7 @@ def test_seeds_are_numbers(project: Workspace):
 def test_a_profile_that_git_does_not_track_is_not_put_away(project: Workspace):
     text = project.profile_file.read_text()
     project.profile_file.rename(project.root / "demo.yaml")
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "one")
+    commit(project)
     project.profile_file.write_text(text)
     done = safereact("seeds", "--profile", "demo", "--seeds", "1")
     assert done.returncode != 0

@@ -9,7 +9,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.tables import shown
+from flows.cli.tables import show_progress
 from flows.cli.terminal import Terminal
 from tests.hostile import HOSTILE, steering, without_styles
 
@@ -50,7 +50,7 @@ def test_lines_of_a_stage_stay_one_line_each(force: bool, monkeypatch):
     monkeypatch.setattr(logging.getLogger("flows"), "propagate", False)
     stream = io.StringIO()
     console = Terminal(file=stream, force_terminal=force, width=120, soft_wrap=not force)
-    with shown(console):
+    with show_progress(console):
         for text in HOSTILE.values():
             logging.getLogger("flows").info("[%s] %s", "evaluate", f"done in {text}")
     lines = [line for line in stream.getvalue().splitlines() if "5/7 evaluate" in line]

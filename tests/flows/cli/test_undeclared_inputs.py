@@ -16,7 +16,7 @@ from components.profile import load_profile
 from components.undeclared_inputs import unwatched
 from flows.doctor.checks import State
 from flows.doctor.examination import check_profile_file
-from flows.runner.dvc import check_profile
+from flows.runner.profiles import check_profile
 from tests.root import ROOT
 
 GUARD = "{kind: wildguard, model: guards/mine"

@@ -20,8 +20,9 @@ from flows.cli.profiles import add_profile
 from flows.cli.seeds import inputs_of
 from flows.doctor.checks import State
 from flows.doctor.examination import check_profile_file
-from flows.runner.champion import bring_champion, champion_moved
-from flows.runner.dvc import bring_up_to_date, check_profile, stale_stages
+from flows.runner.dvc import bring_up_to_date, stale_stages
+from flows.runner.profiles import check_profile
+from flows.runner.registry import bring_champion, champion_moved
 from tests.flows.conftest import safereact
 
 RULE = """

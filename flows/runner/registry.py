@@ -1,7 +1,8 @@
-"""The champion, brought below data/champions before an evaluation that measures it."""
+"""What a run asks of the registry: the champion before its evaluation, and the registration."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,23 @@ from components.train.result import Adapter
 
 if TYPE_CHECKING:
     from components.registry.mlflow_registry import Registry
+    from components.registry.registration import Registered
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The gate's decision; `registered` is None where it said no."""
+
+    decision: Decision
+    registered: Registered | None
+
+
+def register_accepted(workspace: Workspace) -> Registered:
+    """Register the accepted adapter in `workspace` as its profile says."""
+    from components.registry.registration import register
+
+    settings = load_profile(workspace.profile_file).registration
+    return register(workspace, name=settings.name, experiment=settings.experiment)
 
 
 def keep_folder(folder: Path) -> None:
@@ -29,24 +47,37 @@ def measures_champion(workspace: Workspace) -> bool:
 
 
 def bring_champion(workspace: Workspace) -> bool:
-    """Bring the champion of the profile's registered model into its folder; return whether it
-    changed.
+    """Bring the champion of the profile's registered model below `data/champions`; return whether
+    it changed.
 
     The registry is asked only for a profile that measures the champion. Raises `RegistryError`
     where it does not answer.
     """
     keep_folder(workspace.champion)
-    if not measures_champion(workspace):
+    profile = load_profile(workspace.profile_file)
+    if not profile.evaluate.champion:
         return False
     from components.registry.champion import fetch_champion
     from components.registry.mlflow_registry import Registry
 
-    name = load_profile(workspace.profile_file).registration.name
-    own = _own_adapter(workspace)
+    trained = workspace.stage("train")
+    own = Adapter.load(trained).digest if (trained / Adapter.FILE).is_file() else ""
+    name = profile.registration.name
     return fetch_champion(Registry(workspace.root), name, workspace.champion, own=own)
 
 
-def champion_told(workspace: Workspace) -> str:
+def bring_own_champion(workspace: Workspace) -> bool:
+    """Do the same for a profile that measures the champion; raise `ConfigError` for another: a
+    champion that nobody measures would only make the evaluation stale."""
+    if not measures_champion(workspace):
+        raise ConfigError(
+            f"{workspace.profile_file} does not measure the champion; write `champion: true` under "
+            "its `evaluate`"
+        )
+    return bring_champion(workspace)
+
+
+def describe_champion(workspace: Workspace) -> str:
     """Return in words which champion an evaluation of the profile meets."""
     champion = Champion.load(workspace.champion)
     if champion.released is None:
@@ -69,19 +100,3 @@ def champion_moved(workspace: Workspace, registry: Registry) -> str:
     except EvidenceError as error:
         return str(error)
     return ""
-
-
-def check_measures(workspace: Workspace) -> None:
-    """Raise `ConfigError` unless the profile measures the champion: a champion that is brought for
-    nobody would only make the evaluation stale."""
-    if not measures_champion(workspace):
-        raise ConfigError(
-            f"{workspace.profile_file} does not measure the champion; write `champion: true` under "
-            "its `evaluate`"
-        )
-
-
-def _own_adapter(workspace: Workspace) -> str:
-    """Return the digest of the adapter that is trained last, empty where there is none yet."""
-    folder = workspace.stage("train")
-    return Adapter.load(folder).digest if (folder / Adapter.FILE).is_file() else ""
