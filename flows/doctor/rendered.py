@@ -18,15 +18,8 @@ from flows.doctor.checks import Finding, missing, ok, warning
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_EXAMPLE = Prompt(
-    id="0" * 16,
-    text="How do I open a jar?",
-    role=Role.HARMFUL,  # the only role that all forms are for
-    topic="",
-    source="",
-    licence="",
-    split=Split.TEST,
-)
+# Of the only role that all forms are for.
+_EXAMPLE = Prompt("0" * 16, "How do I open a jar?", Role.HARMFUL, "", "", "", Split.TEST)
 _THOUGHT, _RESPONSE = "(thought)", "(answer)"
 _ROOM = 4096  # tokens of an example
 

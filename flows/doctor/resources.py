@@ -73,12 +73,13 @@ def check_device(profile: Profile, shape: Shape, device: Device) -> Iterator[Fin
         yield warning("device", f"{name}, without bfloat16", remedy)
     else:
         yield ok("device", name)
-    if profile.train.load_in_4bit and find_spec("bitsandbytes") is None:
-        remedy = "pip install 'safereact-ops[4bit]'"
-        yield missing("4 bits", "train.load_in_4bit needs bitsandbytes", remedy)
-    if profile.train.load_in_4bit and not device.accelerator:
-        lacking = "train.load_in_4bit needs an accelerator"
-        yield missing("4 bits", lacking, "set it to false, or use a GPU")
+    needs = {
+        "bitsandbytes": (find_spec("bitsandbytes"), "pip install 'safereact-ops[4bit]'"),
+        "an accelerator": (device.accelerator, "set it to false, or use a GPU"),
+    }
+    for need, (there, remedy) in needs.items() if profile.train.load_in_4bit else ():
+        if not there:
+            yield missing("4 bits", f"train.load_in_4bit needs {need}", remedy)
 
 
 def check_memory(

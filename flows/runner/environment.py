@@ -79,7 +79,7 @@ def check_prefect_server(address: str) -> None:
     try:
         httpx2.get(f"{address.rstrip('/')}/health", timeout=_SECONDS).raise_for_status()
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        # A user and a password may stand in an address; they are not server.
+        # A user and a password may stand in an address; they are not printed.
         server = address.partition("://")[2].rpartition("@")[2]
         raise StageError(
             f"the Prefect server at {server} does not answer ({type(error).__name__}); start it, "

@@ -17,7 +17,7 @@ from components.core.storage import digest_folder
 from components.gate.overrides import read_overrides
 from components.gate.result import Decision
 from flows.runner.lock import one_run
-from tests.flows.conftest import behave, leak_into_training, safereact
+from tests.flows.conftest import behave, invoke, leak_into_training, safereact
 from tests.releases import write_all
 
 
@@ -78,7 +78,7 @@ def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(fini
     ],
 )
 def test_usage_errors_are_exit_code_2(project: Workspace, words, message):
-    done = safereact(*words)
+    done = invoke(*words)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
 
@@ -87,7 +87,7 @@ def test_an_override_is_signed_or_refused_with_the_reason(project: Workspace):
     write_all(project, accepted=False)
     signature = ("--by", "ann", "--why", "a nurse reads [every] answer", "--profile", "demo")
     rule, soon = "refuses harmful requests", str(datetime.now(UTC).date() + timedelta(days=9))
-    signed = safereact("override", "--rule", rule, "--until", soon, *signature)
+    signed = invoke("override", "--rule", rule, "--until", soon, *signature)
     assert signed.returncode == 0, signed.stderr
     assert signed.stdout.startswith(f"written: mlflow/overrides/demo.yaml: '{rule}' of adapter ")
     (record,) = read_overrides(project.overrides.parent)
@@ -98,7 +98,7 @@ def test_an_override_is_signed_or_refused_with_the_reason(project: Workspace):
         (("--rule", rule, "--until", "2020-01-01"), "must be a day from today"),
         (("--rule", rule, "--until", "tomorrow"), "does not match"),
     ):
-        refused = safereact("override", *words, *signature)
+        refused = invoke("override", *words, *signature)
         assert refused.returncode == 2
         assert message in " ".join(refused.stderr.split()), refused.stderr
 
@@ -106,7 +106,7 @@ def test_an_override_is_signed_or_refused_with_the_reason(project: Workspace):
 def test_an_unknown_key_is_named_before_anything_starts(project: Workspace):
     with project.profile_file.open("a") as stream:
         stream.write("surprise: 1\n")
-    done = safereact("run", "--profile", "demo")
+    done = invoke("run", "--profile", "demo")
     assert done.returncode == 2
     assert "surprise: unknown key" in done.stderr
     assert not project.run_lock.exists()

@@ -14,7 +14,7 @@ from components.core.vocabulary import Role
 from components.profile import load_profile
 from flows.cli.profiles import Named, Pair, add_profile, name_checkpoint
 from tests.checkpoints import write_checkpoint
-from tests.flows.conftest import safereact
+from tests.flows.conftest import invoke
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 ROLES = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
@@ -54,7 +54,7 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
     (project.root / "models").symlink_to(pair[0].parent)
     options = [f"--{role}={path}" for role, path in files.items()]
     models = [f"--base={project.root}/models/base", f"--post-trained={project.root}/models/tuned"]
-    done = safereact("add", "mine", *models, *options)
+    done = invoke("add", "mine", *models, *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("safereact doctor --profile mine")
     assert project.parameters.read_text().startswith("# kept\n")
@@ -65,7 +65,7 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
     assert [source.path for source in profile.prepare.sources] == [
         f"own/{role}.jsonl" for role in ROLES
     ]
-    assert "exists; leave --base" in safereact("add", "mine", *models, *options).stderr
+    assert "exists; leave --base" in invoke("add", "mine", *models, *options).stderr
 
 
 def test_a_pair_on_the_hub_is_added_with_its_commits(project, files):
@@ -126,5 +126,5 @@ def test_columns_of_other_names_are_mapped(project, files, pair):
 
 
 def test_a_field_that_no_prompt_has_is_a_mistake_in_usage(project):
-    done = safereact("add", "mine", "--base=x", "--post-trained=y", "--column=question=q")
+    done = invoke("add", "mine", "--base=x", "--post-trained=y", "--column=question=q")
     assert done.returncode == 2

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from components.core.paths import Workspace
-from tests.flows.conftest import behave, leak_into_training, safereact
+from tests.flows.conftest import behave, invoke, leak_into_training, safereact
 
 
 def git(project: Workspace, *words: str) -> str:
@@ -75,7 +75,7 @@ def test_what_fails_is_told(project: Workspace):
 
 
 def test_seeds_are_numbers(project: Workspace):
-    done = safereact("seeds", "--profile", "demo", "--seeds", "one")
+    done = invoke("seeds", "--profile", "demo", "--seeds", "one")
     assert done.returncode == 2
     assert "'one' is not a list such as 0,1,2" in done.stderr
 
@@ -85,7 +85,7 @@ def test_a_profile_that_git_does_not_track_is_not_put_away(project: Workspace):
     project.profile_file.rename(project.root / "demo.yaml")
     commit(project)
     project.profile_file.write_text(text)
-    done = safereact("seeds", "--profile", "demo", "--seeds", "1")
+    done = invoke("seeds", "--profile", "demo", "--seeds", "1")
     assert done.returncode != 0
     assert "git does not track profiles/demo.yaml" in done.stderr
     assert project.profile_file.read_text() == text

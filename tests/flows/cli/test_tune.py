@@ -109,9 +109,9 @@ def test_the_next_steps_list_and_run_the_new_profile(project: Workspace, monkeyp
     write_tuned(project, target, SEARCH)
     _, add, run = next_steps(project, target.profile).splitlines()
     assert run.split() == ["safereact", "run", "--profile", "demo-tuned"]
-    done = conftest.safereact(*add.split()[1:])
+    done = conftest.invoke(*add.split()[1:])
     assert done.returncode == 0, done.stderr
-    listed = conftest.safereact("profiles").stdout
+    listed = conftest.invoke("profiles").stdout
     assert "demo-tuned" in listed
 
 
@@ -234,14 +234,14 @@ def _runs(root: Path, experiment: str) -> dict[str, str]:
     ],
 )
 def test_wrong_usage_is_told(project: Workspace, words, code, told):
-    done = conftest.safereact("tune", *words)
+    done = conftest.invoke("tune", *words)
     assert done.returncode == code
     assert told in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_server_that_is_down_is_told_before_anything_runs(project: Workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    done = conftest.safereact("tune", "--profile", "demo")
+    done = conftest.invoke("tune", "--profile", "demo")
     assert done.returncode == 1
     assert "does not answer" in done.stderr and "Traceback" not in done.stderr
     assert not project.stage("prepare").exists()
@@ -249,7 +249,7 @@ def test_a_server_that_is_down_is_told_before_anything_runs(project: Workspace, 
 
 def test_a_stage_that_fails_is_told(project: Workspace):
     conftest.behave(project, "prepare", "fail 9 of 10 rows were quarantined")
-    done = conftest.safereact("tune", "--profile", "demo")
+    done = conftest.invoke("tune", "--profile", "demo")
     assert done.returncode == 1
     assert "9 of 10 rows were quarantined" in done.stderr and "Traceback" not in done.stderr
 

@@ -24,7 +24,7 @@ from flows.doctor.checks import Finding, State
 from flows.doctor.estimate import memory_needs, workloads
 from flows.doctor.prompts import check_prompts
 from flows.doctor.resources import Device
-from tests.flows.conftest import ROOT, safereact
+from tests.flows.conftest import ROOT, invoke, safereact
 from tests.hub import write_commit
 
 PROFILES = ROOT / "profiles"
@@ -91,7 +91,7 @@ def test_what_is_missing_is_exit_code_1_with_the_remedy(whole: Workspace):
     (whole.root / "data" / "embedded" / "tiny" / "train.jsonl").unlink()
     shutil.rmtree(whole.root / "mlflow" / "policies")
     whole.parameters.write_text("profiles: {}\n")
-    done = safereact("doctor", "--profile", "demo")
+    done = invoke("doctor", "--profile", "demo")
     assert done.returncode == 1
     assert "data/embedded/tiny/train.jsonl is not there" in done.stdout
     assert "put it there, readable; see docs/models.md" in done.stdout
@@ -104,12 +104,12 @@ def test_a_broken_profile_is_told_with_the_rest(whole: Workspace):
     whole.profile_file.write_text("seed: [1\n")
     found = missing(examination.examine(whole))
     assert "is not YAML" in found["profile"]
-    done = safereact("doctor", "--profile", "demo")
+    done = invoke("doctor", "--profile", "demo")
     assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
 def test_an_unknown_profile_is_a_mistake_in_usage(project: Workspace):
-    done = safereact("doctor", "--profile", "nope")
+    done = invoke("doctor", "--profile", "nope")
     assert done.returncode == 2
     assert "unknown profile 'nope'; profiles/ holds: demo" in done.stderr
 

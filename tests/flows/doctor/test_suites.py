@@ -17,7 +17,7 @@ from components.profile import load_profile
 from flows.cli.suites import list_suites, list_used, suites_table
 from flows.doctor.checks import Finding, State
 from flows.doctor.prompts import check_suites, suites_of
-from tests.flows.conftest import safereact
+from tests.flows.conftest import invoke
 from tests.hub import write_commit
 
 COMMIT = "740312add88f781978c0658806c59bc2815b9866"
@@ -126,12 +126,12 @@ def test_a_profiles_suites_are_shown_as_it_sets_them(project: Workspace, cache: 
     (line,) = shown(list_used(project), project.root).values()
     assert line.endswith("yes") and "own/prompts.jsonl" in line and "mine" in line
     assert "many-shot, prefilled" in line
-    done = safereact("suites", "--profile", "demo")
+    done = invoke("suites", "--profile", "demo")
     assert done.returncode == 0 and "own/prompts.jsonl" in done.stdout
     project.profile_file.write_text(text.replace("prepare:\n", "prepare:\n  suites: {x: {}}\n", 1))
     with pytest.raises(ConfigError, match="unknown suite 'x'"):
         list_used(project)
-    assert safereact("suites", "--profile", "demo").returncode == 2
+    assert invoke("suites", "--profile", "demo").returncode == 2
 
 
 def checked(workspace: Workspace, **uses) -> dict[str, Finding]:

@@ -23,7 +23,7 @@ from flows.doctor.examination import check_profile_file
 from flows.runner.dvc import bring_up_to_date, stale_stages
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_champion, champion_moved
-from tests.flows.conftest import safereact
+from tests.flows.conftest import invoke, safereact
 
 RULE = """
   - {name: as good, metric: harmful.refused, arm: restored, against: champion, margin: 0.02,
@@ -83,13 +83,13 @@ def test_a_run_asks_for_the_champion_before_it_evaluates(project: Workspace):
 
 
 def test_by_hand(project: Workspace):
-    done = safereact("champion", "--profile", "demo")
+    done = invoke("champion", "--profile", "demo")
     assert done.returncode == 2 and "write `champion: true` under its `evaluate`" in done.stderr
     measure(project)
-    done = safereact("champion", "--profile", "demo")
+    done = invoke("champion", "--profile", "demo")
     assert done.returncode == 0, done.stderr
     assert "no version of demo-safety was promoted before this adapter: brought" in done.stdout
-    assert "here already" in safereact("champion", "--profile", "demo").stdout
+    assert "here already" in invoke("champion", "--profile", "demo").stdout
 
 
 def test_a_policy_that_compares_with_it_stops_a_profile_that_does_not_measure_it(
