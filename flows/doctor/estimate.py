@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from components.core.forms import Attack
 from components.core.vocabulary import Form, Role
 from components.evaluate.settings import EvaluateSettings
 from components.judges.settings import GuardKind, GuardSettings
@@ -99,7 +98,7 @@ def workloads(profile: Profile, suites: Mapping[str, Suite]) -> list[Workload]:
 
 
 def _in_all_forms(
-    plain: Workload, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[Attack, ...] = ()
+    plain: Workload, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[Form, ...] = ()
 ) -> Iterator[Workload]:
     """Yield a suite's forms; `plain` counts its prompts, `attacks` are the suite's own."""
     for _ in range(2 if evaluate.forced_thought else 1):
