@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from components.core.result import RateFigure
@@ -25,7 +26,7 @@ from components.studies.tune.objectives import Rates, best_of, compliance, exces
 from components.studies.tune.trials import Bench, Search, Setting, Space, Trial
 
 RANDOM_TRIALS = 5  # the shipped one among them, before the sampler goes by what it has seen
-_DIRECTIONS = ["minimize", "maximize"]
+_DIRECTIONS = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
 _SHIPPED, _RATES, _FAILURE, _REFERENCES = "shipped", "rates", "failure", "references"
 _DIGITS = 3  # significant ones of a learning rate, decimal ones of a schedule
 
@@ -218,13 +219,12 @@ def draw_pareto(search: Search, path: Path) -> None:
         axes.set_title(title)
         for marker, (name, rates) in zip("^DsP", marks, strict=False):
             x, y = compliance(rates), reasoning(rates)
-            bars = {"xerr": _reach(x), "yerr": _reach(y), "elinewidth": 0.75}
-            axes.errorbar(x.rate, y.rate, fmt=marker, fillstyle="none", label=name, **bars)
+            bars = (_reach(y), _reach(x))
+            axes.errorbar(x.rate, y.rate, *bars, fmt=marker, fillstyle="none", label=name)
         axes.legend()
         with atomic_path(path) as scratch:
-            plain = {"Date": None, "Creator": None}
-            axes.figure.savefig(scratch, format="svg", metadata=plain)
-        pyplot.close(axes.figure)
+            pyplot.savefig(scratch, format="svg", metadata={"Date": None, "Creator": None})
+        pyplot.close()
 
 
 def _reach(figure: RateFigure) -> list[list[float]]:
