@@ -14,22 +14,14 @@ from contextlib import contextmanager
 import psutil
 from prefect import tags
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-    TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
-)
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Crashed
 
 from flows.runner.supervisor import process_id
 
-_OPEN = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+_ONGOING = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+_OPEN = {"type": {"any_": _ONGOING}}
 _TAG = re.compile(r"process (\d+) on (.+)")
 
 
@@ -61,16 +53,14 @@ def end_lost_runs() -> int:
 
 
 def _open_runs(client: SyncPrefectClient, tag: str) -> list[FlowRun]:
-    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_OPEN))
-    tagged = FlowRunFilterTags(all_=[tag])
-    return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state, tags=tagged))
+    tagged = FlowRunFilter.model_validate({"state": _OPEN, "tags": {"all_": [tag]}})
+    return client.read_flow_runs(flow_run_filter=tagged)
 
 
 def _crash(client: SyncPrefectClient, run: FlowRun, why: str) -> None:
-    state = TaskRunFilterState(type=TaskRunFilterStateType(any_=_OPEN))
     tasks = client.read_task_runs(
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
-        task_run_filter=TaskRunFilter(state=state),
+        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [run.id]}}),
+        task_run_filter=TaskRunFilter.model_validate({"state": _OPEN}),
     )
     for task in tasks:
         client.set_task_run_state(task.id, Crashed(message=why), force=True)

@@ -56,7 +56,8 @@ def test_only_what_changed_runs_again_and_the_gate_takes_no_part(finished: Works
     done = safereact("compare", "--profile", "demo")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("up to date") == 5
-    assert "working on baselines" in done.stdout and "working on compare" in done.stdout
+    assert "working on baselines" in done.stdout and "working on train" not in done.stdout
+    assert "working on compare" not in done.stdout, "the baselines came out the same"
     assert "written:" not in done.stdout
 
 
