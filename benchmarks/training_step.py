@@ -37,11 +37,12 @@ from transformers import TrainerCallback
 from benchmarks.llama import random_llama
 from components.lm.batches import pad_right
 from components.train.adapters import add_lora
-from components.train.batches import PairCollator, Side, plan_steps
-from components.train.losses import mean_distance, reactivation_loss, retention_weight
-from components.train.reactivation import ReactivationTrainer
-from components.train.rows import Row
-from components.train.targets import store_states
+from components.train.batches import Plan, TargetRows, store_states
+from components.train.methods import SafeReAct
+from components.train.methods.safereact import mean_distance
+from components.train.rows import TrainingRow
+from components.train.settings import Lora, TrainSettings
+from components.train.trainer import AdapterTrainer
 
 STRENGTH, SCHEDULE, LR, CLIP = 10.0, 1.5, 2e-5, 1.0
 REFUSAL, PROMPT = 16, 2  # tokens of a refusal, and of its prompt's end, that count
@@ -69,7 +70,7 @@ class Case:
     widths: tuple[int, int] = (128, 512)  # of the straightforward step's padding
 
 
-def draw_sides(case: Case) -> tuple[Side, Side]:
+def draw_rows(case: Case) -> dict[str, TargetRows]:
     """Return harmful and retained rows of random tokens, as many as all steps need, untargeted.
 
     Harmful prompt and refusal: 20 to 80 tokens together, uniform. Retained prompt and chain of
@@ -82,15 +83,15 @@ def draw_sides(case: Case) -> tuple[Side, Side]:
         generator.integers(20, 81, count),
         np.clip(generator.lognormal(np.log(220), 0.5, count), 64, 512).astype(int),
     )
-    sides = []
-    for name, drawn, width in zip(("harmful", "retain"), lengths, case.widths, strict=True):
+    groups = {}
+    for name, drawn, width in zip(("harmful", "retained"), lengths, case.widths, strict=True):
         rows = []
         for i, length in enumerate(np.minimum(drawn, width).tolist()):
             tokens = generator.integers(0, case.vocabulary, length).tolist()
-            rows.append(Row(f"{name}-{i}", tuple(tokens), ()))
-        tails = [len(r.inputs) if name == "retain" else REFUSAL + PROMPT for r in rows]
-        sides.append(Side(rows, tails))
-    return sides[0], sides[1]
+            rows.append(TrainingRow(f"{name}-{i}", tuple(tokens), ()))
+        counted = [len(r.inputs) if name == "retained" else REFUSAL + PROMPT for r in rows]
+        groups[name] = TargetRows(rows, counted)
+    return groups
 
 
 def build_student(case: Case) -> PeftModel:
@@ -98,9 +99,7 @@ def build_student(case: Case) -> PeftModel:
     loss is zero."""
     adapted = add_lora(
         random_llama(case, case.seed, tied=True),
-        r=16,
-        alpha=16,
-        dropout=0.0,
+        Lora(r=16, alpha=16, dropout=0),
         layers=range(1, max(case.targets) + 1),
         location="random",
         seed=case.seed,
@@ -114,43 +113,43 @@ def build_student(case: Case) -> PeftModel:
 
 def ours(case: Case, scratch: Path, *, micro_batch: int | None = None) -> dict[str, Any]:
     """Return losses and seconds of every step, and the seconds that the targets took once."""
-    harmful, retain = draw_sides(case)
     begin = time.perf_counter()
-    sides = []
-    for side, seed, layers in (
-        (harmful, case.seed + 1, case.targets),  # the teacher
-        (retain, case.seed, range(1, max(case.targets) + 1)),
+    groups = {}
+    for (name, group), seed, layers in zip(
+        draw_rows(case).items(),
+        (case.seed + 1, case.seed),  # the teacher's, and the student's own
+        (case.targets, range(1, max(case.targets) + 1)),
+        strict=True,
     ):
-        model, inputs = random_llama(case, seed, tied=True), [row.inputs for row in side.rows]
-        folder = scratch / str(seed)
-        states = store_states(model, inputs, side.tails, layers=layers, folder=folder)
-        sides.append(Side(side.rows, side.tails, states))
+        model, folder = random_llama(case, seed, tied=True), scratch / name
+        states = store_states(model, group.rows, group.counted, layers=layers, folder=folder)
+        groups[name] = TargetRows(group.rows, group.counted, states)
         del model
         gc.collect()
     once = time.perf_counter() - begin
-    trainer = ReactivationTrainer(
+    trainer = AdapterTrainer(
         build_student(case),
-        plan_steps(_pairs(case), sides),
-        PairCollator(*sides),
+        Plan(groups, _pairs(case), {}),
+        _method(case).loss,
+        label="ours",
         lr=LR,
         seed=case.seed,
         scratch=scratch / "trainer",
         micro_batch=micro_batch,
         checkpoint_every=case.steps,
-        layers=case.targets,
-        strength=STRENGTH,
-        schedule=SCHEDULE,
     )
     clock = _Clock()
     trainer.add_callback(clock)
     curves = trainer.finish().curves
-    losses = [_loss(line["alignment"], line["retention"], k, case) for k, line in enumerate(curves)]
+    losses = [
+        _loss(line["alignment"], line["retention"], step, case) for step, line in enumerate(curves)
+    ]
     return {"losses": losses, "seconds": clock.seconds, "seconds_once": once}
 
 
 def straightforward(case: Case) -> dict[str, Any]:
     """Return losses and seconds of every step, computed the obvious way."""
-    sides = draw_sides(case)
+    groups = draw_rows(case).values()
     teacher, student = random_llama(case, case.seed + 1, tied=True), build_student(case)
     weights = [weight for weight in student.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=LR, weight_decay=0.0)
@@ -160,8 +159,10 @@ def straightforward(case: Case) -> dict[str, Any]:
     for number, pairs in enumerate(_pairs(case)):
         begin = time.perf_counter()
         (harmful, first), (retain, second) = (
-            _padded(side, rows, width)
-            for side, rows, width in zip(sides, zip(*pairs, strict=True), case.widths, strict=True)
+            _padded(group, rows, width)
+            for group, rows, width in zip(
+                groups, zip(*pairs, strict=True), case.widths, strict=True
+            )
         )
         with torch.no_grad():
             taught = _states(teacher, harmful)
@@ -169,9 +170,7 @@ def straightforward(case: Case) -> dict[str, Any]:
                 kept = _states(student, retain)
         alignment = _distance(_states(student, harmful), taught, first, case.targets)
         retention = _distance(_states(student, retain), kept, second, retained)
-        loss = reactivation_loss(
-            alignment, retention, weight=_weight(number, case), strength=STRENGTH
-        )
+        loss = _loss(alignment, retention, number, case)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
@@ -186,8 +185,8 @@ def _pairs(case: Case) -> list[list[tuple[int, int]]]:
     return [[(i, i) for i in range(start, start + case.batch)] for start in starts]
 
 
-def _padded(side: Side, rows: tuple[int, ...], width: int) -> tuple[Tensor, Tensor]:
-    ids, mask = pad_right([side.rows[i].inputs for i in rows], [side.tails[i] for i in rows])
+def _padded(group: TargetRows, rows: tuple[int, ...], width: int) -> tuple[Tensor, Tensor]:
+    ids, mask = pad_right([group.rows[i].inputs for i in rows], [group.counted[i] for i in rows])
     missing = (0, width - ids.shape[1])
     return torch.nn.functional.pad(ids, missing), torch.nn.functional.pad(mask, missing)
 
@@ -204,13 +203,14 @@ def _distance(
     return mean_distance([states[layer] for layer in layers], wanted, mask, positions=positions)
 
 
-def _weight(number: int, case: Case) -> float:
-    return retention_weight(number, steps=case.steps, schedule=SCHEDULE)
+def _method(case: Case) -> SafeReAct:
+    settings = TrainSettings(steps=case.steps, strength=STRENGTH, schedule=SCHEDULE)
+    return SafeReAct(settings, case.targets, case.layers)
 
 
-def _loss(alignment: float, retention: float, number: int, case: Case) -> float:
-    parts = torch.tensor(alignment), torch.tensor(retention)
-    return reactivation_loss(*parts, weight=_weight(number, case), strength=STRENGTH).item()
+def _loss(alignment: Any, retention: Any, step: int, case: Case) -> Any:
+    c = _method(case).schedule(step)
+    return STRENGTH * ((1 - c) * alignment + c * retention)
 
 
 class _Clock(TrainerCallback):

@@ -273,10 +273,9 @@ def make_adapter(**changes: Any) -> Adapter:
         "baseline_tokens": 901,
         "harmful_rows": 5,
         "teacher_refused": 5,
-        "teacher_asked": 11,
+        "teacher_prompts": 11,
         "retain_rows": 6,
-        "alignment_loss": (2.0, 1.0),
-        "retention_loss": (1.0, 1.0),
+        "losses": {"alignment": (2.0, 1.0), "retention": (1.0, 1.0)},
     }
     return Adapter(**made_up | changes)
 

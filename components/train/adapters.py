@@ -21,16 +21,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from components.lm.references import PromptContract
+    from components.train.settings import Lora
 
 _SETTINGS = "adapter_config.json"
 
 
 def add_lora(
     model: PreTrainedModel,
+    lora: Lora,
     *,
-    r: int,
-    alpha: int,
-    dropout: float,
     layers: Sequence[int],
     location: str,
     seed: int,
@@ -43,9 +42,9 @@ def add_lora(
     """
     settings = LoraConfig(
         task_type="CAUSAL_LM",
-        r=r,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
         target_modules=list(modules),
         layers_to_transform=[layer - 1 for layer in layers],
         layers_pattern="layers",
@@ -76,11 +75,6 @@ def _check_covered(model: PreTrainedModel, modules: Sequence[str], layers: Seque
             f"{type(model).__name__} is not supported: the adapter and the masks cover different "
             f"matrices, such as {min(covered ^ wanted)}; see docs/models.md"
         )
-
-
-def trainable_parameters(model: PeftModel) -> int:
-    """Return the number of weights that training changes."""
-    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 
 def save_lora(model: PeftModel, folder: Path, contract: PromptContract) -> str:

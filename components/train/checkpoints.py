@@ -10,7 +10,8 @@ import logging
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import Any
 
 import torch
 from accelerate.utils import gather
@@ -23,18 +24,13 @@ from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
-from transformers import TrainerCallback
+from torch.optim import Optimizer
 
 from components.core.errors import TrainingError
 from components.core.run_record import spent, spent_before
 from components.core.storage import atomic_folder, read_json, write_json
 
-if TYPE_CHECKING:
-    from transformers import TrainerControl, TrainerState, TrainingArguments
-
 log = logging.getLogger(__name__)
-
-Curves = list[dict[str, float]]
 
 _TENSORS, _PROGRESS = "state.safetensors", "progress.json"
 _WEIGHTS, _MOMENTS, _RANDOM = "weights/", "moments/", "random/"
@@ -45,7 +41,8 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 class Progress:
     """What a training has done so far."""
 
-    curves: Curves = field(default_factory=list)  # a line of figures a step
+    curves: list[dict[str, float]] = field(default_factory=list)  # a line of figures a step
+    losses: list[str] = field(default_factory=list)  # the figures that are parts of the loss
     tokens: int = 0  # read, padding left out
     stopped: str | None = None  # when and why it ended before its last step
     # What had been spent on the part when the last checkpoint was written; no result holds it.
@@ -56,6 +53,12 @@ class Progress:
     def taken(self) -> int:
         """The number of optimiser steps taken."""
         return len(self.curves)
+
+    def first_and_last(self, name: str) -> tuple[float, float]:
+        """Return the mean of a figure over the first and over the last tenth of the steps."""
+        tenth = -(-len(self.curves) // 10)
+        values = [line[name] for line in self.curves]
+        return round(fmean(values[:tenth]), 6), round(fmean(values[-tenth:]), 6)
 
 
 def trained_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -68,12 +71,11 @@ def trained_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in states.items() if name in names}
 
 
-class Checkpoints(TrainerCallback):
-    """Writes the newest checkpoint into `folder`, every `every` steps and at the end.
+class Checkpoints:
+    """The newest checkpoint of a training in `folder`, written every `every` steps and at the end.
 
-    `resume` is called before the training. The optimiser's moments follow when the optimiser is
-    there, and the state of the random generators at the first step's begin: until then the data
-    loader has drawn from them.
+    `resume` puts the weights back before the training, `restore_optimizer` the moments once there
+    is an optimiser, `restore_random` the random generators when the first step begins.
     """
 
     def __init__(self, folder: Path, *, every: int, steps: int) -> None:
@@ -90,83 +92,65 @@ class Checkpoints(TrainerCallback):
         found = sorted(self.folder.glob("step-*"))
         if not found:
             return self.progress
+        name, again = found[-1].name, "run the stage again, it then starts from the beginning"
         try:
             self._tensors = load_file(found[-1] / _TENSORS)
         except (OSError, SafetensorError) as error:
-            raise TrainingError(
-                f"checkpoint {found[-1].name} cannot be read ({error}); run the stage again, it "
-                "then starts from the beginning"
-            ) from error
+            raise TrainingError(f"checkpoint {name} cannot be read ({error}); {again}") from error
         weights = self._part(_WEIGHTS)
         expected = {n: w.shape for n, w in model.named_parameters() if w.requires_grad}
-        if {name: weight.shape for name, weight in weights.items()} != expected:
-            raise TrainingError(
-                f"checkpoint {found[-1].name} is of another adapter; run the stage again, it then "
-                "starts from the beginning"
-            )
+        if {key: weight.shape for key, weight in weights.items()} != expected:
+            raise TrainingError(f"checkpoint {name} is of another adapter; {again}")
         model.load_state_dict(weights, strict=False)
         self.progress = Progress(**read_json(found[-1] / _PROGRESS))
         spent_before(self.progress.seconds, self.progress.peak_memory_mib)
         log.info("going on after step %d of %d", self.progress.taken, self.steps)
         return self.progress
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,  # noqa: ARG002 - the form that Trainer calls
-        state: TrainerState,  # noqa: ARG002
-        control: TrainerControl,  # noqa: ARG002
-        **given: Any,
-    ) -> None:
-        """Restore the optimiser's moments."""
+    def restore_optimizer(self, model: nn.Module, optimizer: Optimizer) -> None:
+        """Put the moments of the checkpoint that was resumed into `optimizer`."""
         moments: dict[str, dict[str, Tensor]] = {}
         for key, tensor in self._part(_MOMENTS).items():
             name, _, kind = key.rpartition("/")
             moments.setdefault(name, {})[kind] = tensor
         if moments:
-            model, optimizer = given["model"], given["optimizer"].optimizer
             states: dict[str, Any] = get_optimizer_state_dict(model, optimizer)
             states["state"] = moments
             whole = StateDictOptions(full_state_dict=True)
             set_optimizer_state_dict(model, optimizer, states, options=whole)
 
-    def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,  # noqa: ARG002
-        control: TrainerControl,  # noqa: ARG002
-        **given: Any,
-    ) -> None:
-        """Restore the random generators, once, unless the number of processes has changed."""
+    def restore_random(self, model: nn.Module, processes: int, process: int) -> None:
+        """Set the random generators as they were, once, unless the number of processes differs."""
         random = self._part(_RANDOM)
         self._tensors = {}
-        if not random or len(random["cpu"]) != args.world_size:
+        if not random or len(random["cpu"]) != processes:
             return
         # Clones, since a generator reads a state from where its storage begins.
-        own = {name: states[args.process_index].clone() for name, states in random.items()}
+        own = {name: states[process].clone() for name, states in random.items()}
         torch.set_rng_state(own["cpu"])
         if "device" in own:
-            device = _device_of(given["model"])
+            device = _device_of(model)
             torch.get_device_module(device).set_rng_state(own["device"], device)
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,
-        control: TrainerControl,
-        **given: Any,
-    ) -> None:
-        """Write a checkpoint where one is due."""
+    def write_if_due(self, model: nn.Module, optimizer: Optimizer, *, first: bool) -> None:
+        """Write a checkpoint where one is due; every process calls it, the `first` writes."""
         taken = self.progress.taken
-        if taken % self.every and taken != self.steps and not control.should_training_stop:
+        if taken % self.every and taken != self.steps and self.progress.stopped is None:
             return
-        model, optimizer = given["model"], given["optimizer"].optimizer
         states: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=_WHOLE)
         tensors = {_WEIGHTS + name: tensor for name, tensor in trained_weights(model).items()}
         for name, kinds in states.get("state", {}).items():
             tensors |= {f"{_MOMENTS}{name}/{kind}": tensor for kind, tensor in kinds.items()}
         tensors |= {_RANDOM + name: s for name, s in _random_states(_device_of(model)).items()}
-        if state.is_world_process_zero:
-            self._write(tensors)
+        if not first:
+            return
+        older = list(self.folder.glob("step-*"))
+        self.progress.seconds, self.progress.peak_memory_mib = spent()
+        with atomic_folder(self.folder / f"step-{taken:06d}") as new:
+            save_file(tensors, new / _TENSORS)
+            write_json(new / _PROGRESS, asdict(self.progress))
+        for folder in older:
+            shutil.rmtree(folder)
 
     def _part(self, prefix: str) -> dict[str, Tensor]:
         return {
@@ -174,15 +158,6 @@ class Checkpoints(TrainerCallback):
             for key, tensor in self._tensors.items()
             if key.startswith(prefix)
         }
-
-    def _write(self, tensors: dict[str, Tensor]) -> None:
-        older = list(self.folder.glob("step-*"))
-        self.progress.seconds, self.progress.peak_memory_mib = spent()
-        with atomic_folder(self.folder / f"step-{self.progress.taken:06d}") as new:
-            save_file(tensors, new / _TENSORS)
-            write_json(new / _PROGRESS, asdict(self.progress))
-        for folder in older:
-            shutil.rmtree(folder)
 
 
 def _device_of(model: nn.Module) -> torch.device:

@@ -31,7 +31,7 @@ def process_count() -> int:
 
 
 def refuse_deepspeed() -> None:
-    """Raise `TrainingError` where accelerate was told to divide the model by DeepSpeed.
+    """Raise `TrainingError` where accelerate is set to divide the model by DeepSpeed.
 
     Checkpoints go through torch's state dictionaries, which do not know ZeRO's wrapper.
     """
@@ -46,7 +46,7 @@ def refuse_deepspeed() -> None:
 def wait_for(path: Path) -> None:
     """Return once the first process has put `path` there, wholly.
 
-    There is no time limit, unlike with a barrier: a teacher's lesson may take hours. The launcher
+    There is no time limit, unlike with a barrier: a teacher may take hours. The launcher
     ends all processes when one fails.
     """
     while not path.exists():

@@ -15,6 +15,7 @@ class Adapter(Result):
 
     FILE: ClassVar[str] = paths.TRAINING
 
+    method: str = "safereact"  # as `train.method` names it
     digest: str  # SHA-256 over the adapter's folder
     baseline_digest: str
     base_model: str  # digest of the post-trained checkpoint it belongs to
@@ -30,10 +31,9 @@ class Adapter(Result):
     baseline_tokens: int
     harmful_rows: int
     teacher_refused: int  # harmful prompts that the teacher refused, over all forms
-    teacher_asked: int  # and how many it was asked
+    teacher_prompts: int  # and how many it was asked
     retain_rows: int
-    alignment_loss: tuple[float, float]  # mean of the first and of the last tenth of the steps
-    retention_loss: tuple[float, float]
+    losses: dict[str, tuple[float, float]]  # parts: mean of the first and last tenth of the steps
 
     @property
     def adapter(self) -> Path:

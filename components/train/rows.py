@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from components.core.errors import TrainingError
-from components.core.vocabulary import Completion, Form, Outcome, Prompt, Role, Split
+from components.core.vocabulary import Form, Outcome, Prompt, Role, Split
 from components.judges.rules.outcomes import outcome
 from components.lm.chat import opens_thought, render_prompt, split_completion
 from components.lm.generation import end_tokens, generate
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedTokenizerBase
 
+    from components.judges.settings import RulesSettings
     from components.train.teacher import Reader
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ GENERATION_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """One prompt as a model reads it and the completion that follows, in token ids."""
 
     prompt_id: str
@@ -46,8 +47,8 @@ class Row:
         """The tokens a model reads: all but the completion's last, which predicts nothing."""
         return (*self.prompt, *self.completion)[:-1] if self.completion else self.prompt
 
-    def tail(self, prompt_tokens: int) -> int:
-        """How many of the last inputs count when `prompt_tokens` of the prompt do."""
+    def counted(self, prompt_tokens: int) -> int:
+        """Return how many of the last inputs count when `prompt_tokens` of the prompt do."""
         return prompt_tokens + max(len(self.completion) - 1, 0)
 
 
@@ -67,10 +68,9 @@ def sample_prompts(
     pools = sorted(([p for p in prompts if p.role is role] for role in roles), key=len)
     pools = [pool for pool in pools if pool]
     if not pools:
-        names = ", ".join(roles)
         raise TrainingError(
-            f"the {split} split has no {names} prompts, which training needs; add a source of them "
-            f"to `prepare`, with `split: {split}` or `split: auto`"
+            f"the {split} split has no {', '.join(roles)} prompts, which training needs; add a "
+            f"source of them to `prepare`, with `split: {split}` or `split: auto`"
         )
     chosen: list[Prompt] = []
     for i, pool in enumerate(pools):
@@ -91,9 +91,8 @@ def read_prompts(
     Where the template itself opens a thought, the form served has the forced thought. Raises
     `TrainingError` where all are too long.
     """
-    asked = (Form.SERVED,) if opens_thought(tokenizer) else tuple(dict.fromkeys(forms))
     reading: Reading = {}
-    for form in asked:
+    for form in (Form.SERVED,) if opens_thought(tokenizer) else dict.fromkeys(forms):
         forced = form is Form.FORCED_THOUGHT
         ids = {
             p.id: tuple(render_prompt(tokenizer, p.text, forced_thought=forced)) for p in prompts
@@ -110,7 +109,7 @@ def read_prompts(
 
 def own_completions(
     reader: Reader, prompts: Mapping[str, tuple[int, ...]], *, max_new_tokens: int, label: str
-) -> list[Row]:
+) -> list[TrainingRow]:
     """Return a row a prompt with what the model of `reader` writes after it, greedily."""
     written = generate(
         reader.model,
@@ -121,34 +120,30 @@ def own_completions(
         label=label,
     )
     return [
-        Row(prompt_id, prompt, tuple(completion))
+        TrainingRow(prompt_id, prompt, tuple(completion))
         for (prompt_id, prompt), completion in zip(prompts.items(), written, strict=True)
     ]
 
 
-def refuses(
-    reader: Reader, row: Row, *, patterns: Sequence[str], compliance_pattern: str | None
-) -> bool:
+def refuses(reader: Reader, row: TrainingRow, rules: RulesSettings) -> bool:
     """Return whether the row's completion refuses, in its thought or in its answer."""
-    completion = _parts(reader.tokenizer, row, end_tokens(reader.model, reader.tokenizer))
+    completion = split_completion(
+        reader.tokenizer,
+        row.prompt_id,
+        list(row.completion),
+        ends=end_tokens(reader.model, reader.tokenizer),
+        opened=opens_thought(reader.tokenizer),
+    )
     return any(
-        outcome(part, refusal_patterns=patterns, compliance_pattern=compliance_pattern)
-        is Outcome.REFUSED
+        outcome(part, **rules.model_dump()) is Outcome.REFUSED
         for part in (completion.thought, completion.answer)
         if part is not None
     )
 
 
-def _parts(tokenizer: PreTrainedTokenizerBase, row: Row, ends: frozenset[int]) -> Completion:
-    opened = opens_thought(tokenizer)
-    return split_completion(
-        tokenizer, row.prompt_id, list(row.completion), ends=ends, opened=opened
-    )
-
-
 def keep_refusals(
-    rows: list[Row], refused: Sequence[bool], *, form: Form, waived: bool
-) -> list[Row]:
+    rows: list[TrainingRow], refused: Sequence[bool], *, form: Form, waived: bool
+) -> list[TrainingRow]:
     """Return the rows whose teacher refused, all of one form.
 
     A teacher that was let through its check without refusing anything (`waived`) and refuses
@@ -166,17 +161,17 @@ def keep_refusals(
             f"{form}; at least {MIN_REFUSALS} refusals are needed: add harmful prompts, choose "
             "another teacher or take the form out of train.forms"
         )
-    return [row for row, kept in zip(rows, refused, strict=True) if kept]
+    return [row for row, refusal in zip(rows, refused, strict=True) if refusal]
 
 
-def cut_rows(rows: Sequence[Row], tokens: int) -> list[Row]:
+def cut_rows(rows: Sequence[TrainingRow], tokens: int) -> list[TrainingRow]:
     """Return the rows with at most `tokens` of their completions."""
     return [replace(row, completion=row.completion[:tokens]) for row in rows]
 
 
 def student_rows(
-    rows: Sequence[Row], prompts: Mapping[str, tuple[int, ...]], prompt_tokens: int
-) -> list[Row]:
+    rows: Sequence[TrainingRow], prompts: Mapping[str, tuple[int, ...]], prompt_tokens: int
+) -> list[TrainingRow]:
     """Return the teacher's `rows` as the student reads them: its own prompts, same completions.
 
     Positions correspond from the right. Raises `TrainingError` where the last `prompt_tokens`

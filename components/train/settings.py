@@ -1,4 +1,4 @@
-"""What the stage `train` is told."""
+"""Settings of the stage `train`, and of the methods that it is compared with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.core.section import Fraction, PlainForm, Positive, Rate, Section
+from components.core.section import Fraction, PlainForm, Positive, Rate, Section, Text
 from components.core.vocabulary import ATTACKS, Form
 from components.judges.settings import RulesSettings
 
@@ -35,14 +35,23 @@ class EarlyStopSettings(Section):
     tokens: Positive = Field(24, description="tokens of a completion")
 
 
+class FineTuning(Section):
+    """Plain fine-tuning on the teacher's refusals."""
+
+    retain: Fraction
+    lr: Rate
+    steps: Positive
+
+
 class TrainSettings(Section):
     """Settings of the stage `train`."""
 
+    method: Text = Field("safereact", description="training method, by the name it registers")
     lora: Lora = Lora()
     steps: Positive = Field(100, description="optimiser steps")
-    batch: Positive = Field(16, description="sequences a step, of each side")
+    batch: Positive = Field(16, description="sequences a step, of each kind")
     micro_batch: Positive | None = Field(
-        None, description="sequences a forward pass, of each side; None: a process's whole share"
+        None, description="sequences a forward pass, of each kind; None: a process's whole share"
     )
     checkpoint_every: Positive = Field(
         50, description="optimiser steps after which a killed training can go on"
@@ -63,7 +72,7 @@ class TrainSettings(Section):
         "forced_thought, with the thought opened by the prompt",
     )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
-        24, description="tokens of the teacher's own refusal on the harmful side; 0: prompt only"
+        24, description="tokens of the teacher's own refusal on harmful rows; 0: prompt only"
     )
     prompt_tokens: Positive = Field(
         2, description="last prompt tokens that are aligned beside the refusal"
@@ -78,6 +87,13 @@ class TrainSettings(Section):
     baseline_lr: Rate = Field(2e-5, description="learning rate of the LoRA-SFT baseline")
     baseline_steps: Positive = Field(100, description="steps of the LoRA-SFT baseline")
     baseline_retain: Fraction = Field(0.5, description="share of retained rows in its batches")
+
+    @property
+    def baseline(self) -> FineTuning:
+        """The settings of the LoRA-SFT baseline."""
+        return FineTuning(
+            retain=self.baseline_retain, lr=self.baseline_lr, steps=self.baseline_steps
+        )
 
     @field_validator("forms")
     @classmethod
@@ -110,7 +126,7 @@ class CircuitBreaker(Section):
     steps: Positive = Field(150, description="optimiser steps")
 
 
-class RankOne(Section):
+class RankOne(FineTuning):
     """Rank 1 on the middle layers' up_proj (Xue and Mirzasoleiman 2025, arXiv 2507.17075)."""
 
     retain: Fraction = Field(0, description="share of retained rows; the paper has refusals alone")

@@ -1,4 +1,4 @@
-"""Stage `train`: the SafeReAct adapter, and its LoRA-SFT baseline beside it."""
+"""Stage `train`: the adapter, and the LoRA-SFT baseline beside it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from components.core import paths
 from components.core.run_record import part
 from components.core.storage import write_json_lines
 from components.core.vocabulary import Arm
-from components.train.course import Course
-from components.train.methods import safereact, sft
-from components.train.processes import is_first, refuse_deepspeed, save_once
-from components.train.reactivation import first_and_last
+from components.train.data import TrainingData
+from components.train.methods import ask_models, open_method, train_adapter
+from components.train.processes import is_first, save_once
 from components.train.result import Adapter
-from components.train.targets import check_targets
 
 if TYPE_CHECKING:
     from components.models.result import Models
@@ -37,23 +35,21 @@ def train(
     The teacher's states are stored first and the teacher is freed; then the student is loaded.
     What a killed run left in `out` is taken up. Several processes may call it together (see
     processes.py). The same inputs, seed and number of threads and processes give the same bytes on
-    the same machine's CPU. Raises `TrainingError` where the teacher or the prompts will not do, a
-    loss is not finite, or a launcher turns DeepSpeed on.
+    the same CPU. Raises `ConfigError` for an unknown method, and `TrainingError` where the
+    teacher or the prompts will not do, a loss is not finite, or a launcher turns DeepSpeed on.
     """
-    refuse_deepspeed()
-    depth = check_targets(probe.target_layers, models.post_trained.layers)
-    course = Course(section, prompts, models, seed, out / ".scratch")
-    lesson, retain = course.lesson(probe), course.retained(depth)
-    course.criterion(probe)  # asks what the training is watched by, which is no part of its cost
+    data = TrainingData(section, prompts, models, probe, seed, out / ".scratch")
+    method, plain = open_method(section.method, data), open_method("sft", data, section.baseline)
+    ask_models(method, data)
     with part(Arm.RESTORED.value):
-        restored = safereact(course, probe, out / paths.ADAPTER)
+        restored = train_adapter(method, data, out / paths.ADAPTER)
     with part(Arm.BASELINE.value):
-        share = section.baseline_retain
-        baseline = sft(course, probe, out / paths.BASELINE, retain_share=share)
-    curves = restored.progress.curves
+        baseline = train_adapter(plain, data, out / paths.BASELINE)
+    progress, teacher = restored.progress, data.teacher_data()
     if is_first():
-        write_json_lines(out / paths.CURVES, curves)
+        write_json_lines(out / paths.CURVES, progress.curves)
     result = Adapter(
+        method=section.method,
         digest=restored.digest,
         baseline_digest=baseline.digest,
         base_model=models.post_trained.digest,
@@ -61,17 +57,16 @@ def train(
         contract=models.post_trained.contract,
         teacher=probe.teacher,
         target_layers=probe.target_layers,
-        adapted_layers=depth,
+        adapted_layers=max(method.adapted_layers),
         parameters=restored.parameters,
-        steps=restored.progress.taken,
-        stopped=restored.progress.stopped or "after all its steps",
-        tokens=restored.progress.tokens,
+        steps=progress.taken,
+        stopped=progress.stopped or "after all its steps",
+        tokens=progress.tokens,
         baseline_tokens=baseline.progress.tokens,
         harmful_rows=restored.harmful_rows,
-        teacher_refused=lesson.refused,
-        teacher_asked=lesson.asked,
-        retain_rows=len(retain.rows),
-        alignment_loss=first_and_last(curves, "alignment"),
-        retention_loss=first_and_last(curves, "retention"),
+        teacher_refused=teacher.refused,
+        teacher_prompts=teacher.prompts,
+        retain_rows=len(data.retained_rows(max(probe.target_layers)).rows),
+        losses={name: progress.first_and_last(name) for name in progress.losses},
     )
-    return save_once(result, out, course.scratch)
+    return save_once(result, out, data.scratch)

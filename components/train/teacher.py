@@ -39,11 +39,14 @@ class Reader:
         )
 
 
-def open_reader(models: Models, ref: ModelRef, *, reminder: str | None = None) -> Reader:
+def open_reader(
+    models: Models, ref: ModelRef, *, reminder: str | None = None, load_in_4bit: bool = False
+) -> Reader:
     """Return a checkpoint of the pair, loaded, that reads prompts as the student does."""
     free_memory()  # an earlier student may still be held by its trainer's circle of references
     tokenizer = load_tokenizer(checkpoint_folder(models, models.post_trained))
-    return Reader(load_model(checkpoint_folder(models, ref)), tokenizer, reminder)
+    model = load_model(checkpoint_folder(models, ref), load_in_4bit=load_in_4bit)
+    return Reader(model, tokenizer, reminder)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What all adapters share: a `transformers.Trainer` that is quiet, seeded, resumable and exact.
+"""What all trainings share: a `transformers.Trainer` that is quiet, seeded, resumable and exact.
 
 A step's batch is drawn in advance and its loss divided by the positions of the whole step, so its
 gradient is the same however the step is cut: into micro-batches, or over processes.
@@ -8,78 +8,80 @@ from __future__ import annotations
 
 import logging
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from components.core.errors import TrainingError
-from components.train.batches import Item
+from components.train.batches import Batch, Plan
 from components.train.checkpoints import Checkpoints, Progress
-from components.train.processes import process_count, refuse_deepspeed
+from components.train.processes import process_count
+from components.train.student import Loss, Student
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import TrainerControl
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_EVERY = 50
 _LOG_LINES = 10  # progress lines a training
 _DIGITS = 6  # of the losses that are kept
 
 
 class AdapterTrainer(Trainer):
-    """Trains an adapter on steps drawn in advance, with AdamW at a constant rate.
+    """Trains an adapter on the steps of a plan, with AdamW at a constant rate.
 
     Keeps every step's figures in `progress` and logs some. What a killed process had left in
-    `scratch` is taken up. Raises `TrainingError`, naming the step and the rows, as soon as a loss
-    is not finite, and under DeepSpeed.
+    `scratch` is taken up. `after_step` is called with the progress after every step and may return
+    why the training stops. Raises `TrainingError`, naming the step and the rows, as soon as a loss
+    is not finite.
     """
 
-    label: str
     # It is divided by the positions of the whole step, so accumulation has no part in it.
     loss_is_scaled_for_ga = True
 
     def __init__(
         self,
-        model: PeftModel,
-        steps: Sequence[Sequence[Item]],
-        collate: Callable[[Sequence[Item]], dict[str, Any]],
+        adapted: PeftModel,
+        plan: Plan,
+        loss: Callable[[Student, Mapping[str, Batch], int], Loss],
         *,
+        label: str,
         lr: float,
         seed: int,
         scratch: Path,
         micro_batch: int | None = None,
-        checkpoint_every: int = CHECKPOINT_EVERY,
+        checkpoint_every: int = 50,
+        after_step: Callable[[Progress], str | None] | None = None,
     ) -> None:
-        refuse_deepspeed()
-        self.checkpoints = Checkpoints(scratch, every=checkpoint_every, steps=len(steps))
-        self.progress = self.checkpoints.resume(model)
+        self.steps = len(plan.steps)
+        self.checkpoints = Checkpoints(scratch, every=checkpoint_every, steps=self.steps)
+        self.progress = self.checkpoints.resume(adapted)
         self.begun = self.progress.taken
-        left = steps[self.begun :]
-        micro, accumulation = share_batch(len(steps[0]), micro_batch, process_count())
+        micro, accumulation = share_batch(len(plan.steps[0]), micro_batch, process_count())
         super().__init__(
-            model=model,
+            model=adapted,
             args=TrainingArguments(
                 output_dir=str(scratch),
-                max_steps=len(left),
+                max_steps=self.steps - self.begun,
                 per_device_train_batch_size=micro,
                 gradient_accumulation_steps=accumulation,
                 learning_rate=lr,
                 seed=seed,
-                use_cpu=next(model.parameters()).device.type == "cpu",
+                use_cpu=next(adapted.parameters()).device.type == "cpu",
                 **_QUIET,
             ),
-            train_dataset=[item for step in left for item in step],
-            data_collator=collate,
+            train_dataset=plan.items(self.begun),
+            data_collator=plan.collate,
         )
         self.remove_callback(PrinterCallback)
-        self.adapted, self.planned, self.steps = model, steps, len(steps)
-        self._parts: list[dict[str, Tensor]] = []
+        self.adapted, self.plan, self.loss, self.label = adapted, plan, loss, label
+        self.after_step = after_step
+        self._figures: list[dict[str, Tensor]] = []
 
     @property
     def step(self) -> int:
@@ -89,21 +91,10 @@ class AdapterTrainer(Trainer):
     def finish(self) -> Progress:
         """Take the steps that are left and return the progress, with the figures of all."""
         if self.progress.stopped is None and self.progress.taken < self.steps:
-            self.add_callback(self.checkpoints)  # after those that may stop the training
+            self.add_callback(_BetweenSteps(self))
             self.train()
         self.adapted.eval()
         return self.progress
-
-    @abstractmethod
-    def losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a micro-batch and its figures, all of which sum to the step's.
-
-        Every forward pass goes through `model`, the one that may be wrapped for several processes.
-        """
-
-    def weights(self) -> dict[str, float]:
-        """Return what weighs the parts of this step's loss, to be kept with its figures."""
-        return {}
 
     def compute_loss(
         self,
@@ -112,32 +103,63 @@ class AdapterTrainer(Trainer):
         return_outputs: bool = False,  # noqa: ARG002 - the form that Trainer calls
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
     ) -> Any:
-        """Return the loss of a micro-batch, once it is found finite."""
-        loss, figures = self.losses(model, inputs)
-        if not math.isfinite(loss.item()):
+        """Return the loss of a micro-batch, once it is found finite.
+
+        `model` may be wrapped for several processes.
+        """
+        batch: dict[str, Batch] = {name: rows.to(self.args.device) for name, rows in inputs.items()}
+        loss = self.loss(Student(self.adapted, model), batch, self.step)
+        if not math.isfinite(loss.total.item()):
+            ids = ", ".join(name for rows in batch.values() for name in rows.prompt_ids)
             raise TrainingError(
                 f"{self.label}: the loss of step {self.step + 1} of {self.steps} is not finite "
-                f"({loss.item()}); rows {', '.join(inputs['rows'])}; the learning rate is "
+                f"({loss.total.item()}); rows {ids}; the learning rate is "
                 f"{self.args.learning_rate:g}: lower it"
             )
-        self._parts.append({name: figure.detach() for name, figure in figures.items()})
+        self._figures.append({name: figure.detach() for name, figure in loss.figures.items()})
         if self.accelerator.sync_gradients:  # the last micro-batch of its step
-            self._keep_figures()
+            self._keep_figures(loss.weights)
         # Gradients are averaged over the processes, where their sum is wanted.
-        return loss * self.args.world_size
+        return loss.total * self.args.world_size
 
-    def _keep_figures(self) -> None:
-        parts = torch.stack([torch.stack(list(part.values())) for part in self._parts])
+    def _keep_figures(self, weights: Mapping[str, float]) -> None:
+        parts = torch.stack([torch.stack(list(part.values())) for part in self._figures])
         sums = self.accelerator.reduce(parts.sum(dim=0), reduction="sum").tolist()
-        told = dict(zip(self._parts[0], sums, strict=True)) | self.weights()
-        self._parts.clear()
+        self.progress.losses = names = list(self._figures[0])
+        figures = dict(zip(names, sums, strict=True)) | dict(weights)
+        self._figures.clear()
         step = self.step
-        rounded = {name: round(figure, _DIGITS) for name, figure in told.items()}
+        rounded = {name: round(figure, _DIGITS) for name, figure in figures.items()}
         self.progress.curves.append({"step": step, **rounded})
-        self.progress.tokens += sum(item.tokens for item in self.planned[step])
+        self.progress.tokens += self.plan.tokens(step)
         if (step + 1) % max(1, self.steps // _LOG_LINES) == 0 or step + 1 == self.steps:
-            words = " ".join(f"{name} {figure:.3f}" for name, figure in told.items())
-            log.info("%s step %d/%d %s", self.label, step + 1, self.steps, words)
+            line = " ".join(f"{name} {figure:.3f}" for name, figure in figures.items())
+            log.info("%s step %d/%d %s", self.label, step + 1, self.steps, line)
+
+
+class _BetweenSteps(TrainerCallback):
+    """Restores what a killed training left, looks after every step, and writes checkpoints."""
+
+    def __init__(self, trainer: AdapterTrainer) -> None:
+        self.trainer, self.checkpoints = trainer, trainer.checkpoints
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
+        """Restore the optimiser's moments; until now there is no optimiser."""
+        self.checkpoints.restore_optimizer(given["model"], given["optimizer"].optimizer)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:  # noqa: ARG002
+        """Restore the random generators; until the first step the data loader draws from them."""
+        processes = args.world_size, args.process_index
+        self.checkpoints.restore_random(given["model"], *processes)
+
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **given: Any) -> None:  # noqa: ARG002
+        """Stop where `after_step` says so, and write a checkpoint where one is due."""
+        progress, look = self.trainer.progress, self.trainer.after_step
+        if look and (reason := look(progress)):
+            progress.stopped = f"early, after step {progress.taken}: {reason}"
+            control.should_training_stop = True
+        first = state.is_world_process_zero
+        self.checkpoints.write_if_due(given["model"], given["optimizer"].optimizer, first=first)
 
 
 _QUIET: dict[str, Any] = {

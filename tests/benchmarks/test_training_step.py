@@ -7,7 +7,7 @@ import pytest
 from benchmarks.training_step import (
     Case,
     compare,
-    draw_sides,
+    draw_rows,
     ours,
     reaches,
     report,
@@ -38,12 +38,13 @@ def test_all_sides_have_the_same_losses(tmp_path):
 
 
 def test_lengths_are_as_stated():
-    harmful, retain = draw_sides(Case(steps=100))
-    lengths = [sorted(len(row.inputs) for row in side.rows) for side in (harmful, retain)]
+    harmful, retained = draw_rows(Case(steps=100)).values()
+    lengths = [sorted(len(row.inputs) for row in group.rows) for group in (harmful, retained)]
     assert lengths[0][0] >= 20 and lengths[0][-1] <= 80
     assert lengths[1][0] >= 64 and lengths[1][-1] <= 512
     assert 200 < lengths[1][200] < 240
-    assert set(harmful.tails) == {18} and retain.tails == [len(r.inputs) for r in retain.rows]
+    assert set(harmful.counted) == {18}
+    assert retained.counted == [len(row.inputs) for row in retained.rows]
 
 
 def test_ratios_by_hand():

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.core.errors import TrainingError
 from components.core.run_record import part
 from components.core.vocabulary import Method
 from components.studies.baselines.result import Baseline, Baselines
-from components.train.course import Course
-from components.train.methods import Trained, circuit_breaker, rank_one, safereact, sft
-from components.train.processes import process_count, refuse_deepspeed, save_once
-from components.train.targets import check_targets
+from components.train.data import TrainingData
+from components.train.methods import ask_models, open_method, train_adapter
+from components.train.processes import process_count, save_once
 
 if TYPE_CHECKING:
     from components.models.result import Models
@@ -51,48 +49,37 @@ def baselines(
     `out` is taken up. Raises `TrainingError` where the prompts will not do or a launcher turns
     DeepSpeed on.
     """
-    refuse_deepspeed()
-    check_targets(probe.target_layers, models.post_trained.layers)
-    course = Course(settings, prompts, models, seed, out / ".scratch")
-    ways: dict[Method, Callable[[Course, Probe, Path], Trained]] = {
-        Method.SFT: partial(sft, retain_share=0),
-        Method.CIRCUIT_BREAKER: partial(circuit_breaker, section=section.circuit_breaker),
-        Method.RANK_ONE: partial(rank_one, section=section.rank_one),
+    data = TrainingData(settings, prompts, models, probe, seed, out / ".scratch")
+    own: dict[Method, Any] = {
+        Method.SFT: settings.baseline.model_copy(update={"retain": 0}),
+        Method.CIRCUIT_BREAKER: section.circuit_breaker,
+        Method.RANK_ONE: section.rank_one,
     }
-    lines = []
+    found = []
     for method in section.methods:
-        kind = TEACHERS.get(method, probe.teacher)
-        if method in TEACHERS and kind == probe.teacher:
+        teacher = TEACHERS.get(method, probe.teacher)
+        if method in TEACHERS and teacher == probe.teacher:
             continue
         log.info("method %s", method)
-        taught = probe.model_copy(update={"teacher": kind})
-        ask = partial(_ask, course, taught, method)
-        train = partial(ways.get(method, safereact), course, taught, out / method.value)
-        lines.append(_line(method, ask, train))
+        taught = replace(data, probe=probe.model_copy(update={"teacher": teacher}))
+        found.append(_baseline(method, own.get(method, settings), taught, out / method.value))
     result = Baselines(
         base_model=models.post_trained.digest,
         data=prompts.digest_of_prompts,
         contract=models.post_trained.contract,
-        methods=tuple(lines),
+        methods=tuple(found),
     )
-    return save_once(result, out, course.scratch)
+    return save_once(result, out, data.scratch)
 
 
-def _ask(course: Course, probe: Probe, method: Method) -> None:
-    """Ask what no method alone needs, so that it lies in the course's scratch afterwards."""
-    if method is not Method.CIRCUIT_BREAKER:  # the one that no teacher teaches
-        course.lesson(probe)
-    course.retained(max(probe.target_layers))
-    if method in TEACHERS:
-        course.criterion(probe)
-
-
-def _line(method: Method, ask: Callable[[], None], train: Callable[[], Trained]) -> Baseline:
-    """Train a method; what `ask` takes is no part of the method's cost."""
+def _baseline(method: Method, settings: Any, data: TrainingData, folder: Path) -> Baseline:
+    """Train a method; what other methods need as well is no part of its cost."""
+    name = "safereact" if method in TEACHERS else method.value
+    chosen = open_method(name, data, settings)
     try:
-        ask()
+        ask_models(chosen, data)
         with part(method.value):
-            trained = train()
+            trained = train_adapter(chosen, data, folder)
     except TrainingError as error:
         if process_count() > 1:
             raise  # the other processes wait for what this one could not make

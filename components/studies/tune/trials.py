@@ -166,16 +166,17 @@ class Bench:
 
         Nothing is written outside of `scratch`. Raises what the training raises.
         """
-        from components.train.course import Course
-        from components.train.methods import safereact
+        from components.train.data import TrainingData
+        from components.train.methods import open_method, train_adapter
 
         changes = setting.changes()
         train = TrainSettings.model_validate(self.profile.train.model_dump() | changes["train"])
         probe = self.probe.model_copy(
             update={"teacher": setting.teacher, "target_layers": setting.target_layers}
         )
-        course = Course(train, self.prompts, self.models, self.profile.seed, scratch / "course")
-        safereact(course, probe, scratch / ADAPTER)
+        models, seed = self.models, self.profile.seed
+        data = TrainingData(train, self.prompts, models, probe, seed, scratch / "data")
+        train_adapter(open_method(train.method, data), data, scratch / ADAPTER)
         return self._measure(Arm.RESTORED, adapter=scratch / ADAPTER)
 
     def _measure(self, arm: Arm, adapter: Path | None = None) -> dict[str, RateFigure]:

@@ -8,7 +8,7 @@ knows of no adapter. The LoRA-SFT baseline goes through the same, row by row, to
 
 from __future__ import annotations
 
-import gc
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,27 +16,23 @@ from components.core.errors import TrainingError
 from components.core.paths import tuned_adapter
 from components.core.run_record import part
 from components.core.storage import digest_folder
-from components.core.vocabulary import Arm, Split
+from components.core.vocabulary import Arm
 from components.lm.adapters import merge_adapter
-from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
-from components.studies.undo.harmless import harmless_rows, tune_on
+from components.lm.loading import checkpoint_folder, free_memory, load_model
+from components.studies.undo.harmless import store_harmless_rows
 from components.studies.undo.result import Tuned, Undo
 from components.train.adapters import add_lora, save_lora
-from components.train.batches import Side
-from components.train.lessons import load_side, save_side
+from components.train.batches import TargetRows, mixed
 from components.train.processes import made_once, refuse_deepspeed, save_once
-from components.train.reactivation import first_and_last
 from components.train.result import Adapter
+from components.train.student import completion_loss
+from components.train.trainer import AdapterTrainer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from peft import PeftModel
-
     from components.models.result import Models
     from components.prepare.result import PromptSet
     from components.studies.undo.settings import UndoSettings
-    from components.train.rows import Row
+    from components.train.checkpoints import Progress
     from components.train.settings import TrainSettings
 
 
@@ -58,17 +54,19 @@ def undo(
     """
     refuse_deepspeed()
     _check_adapters(adapter, models)
-    scratch, loss = out / ".scratch", {}
-    rows = _rows(section, settings, prompts, models, seed=seed, folder=scratch / "rows")
+    scratch = out / ".scratch"
+    make = partial(store_harmless_rows, section, settings, prompts, models, seed)
+    rows, loss = TargetRows.load(made_once(scratch / "rows", make)), {}
     for arm, merged in ((Arm.RESTORED, adapter.adapter), (Arm.BASELINE, adapter.baseline)):
         with part(arm.value):
-            loss[arm] = _tune(section, settings, models, arm, merged, rows, seed=seed, out=out)
+            progress = _tune(section, settings, models, arm, merged, rows, seed=seed, out=out)
+        loss[arm] = progress.first_and_last("cross_entropy")
     result = Undo(
         base_model=models.post_trained.digest,
         adapters={Arm.RESTORED: adapter.digest, Arm.BASELINE: adapter.baseline_digest},
         data=prompts.digest_of_prompts,
         contract=models.post_trained.contract,
-        rows=len(rows),
+        rows=len(rows.rows),
         loss=loss,
         tuned=tuple(
             Tuned(arm=arm, steps=steps, digest=digest_folder(tuned_adapter(out, arm, steps)))
@@ -93,72 +91,42 @@ def _check_adapters(adapter: Adapter, models: Models) -> None:
             )
 
 
-def _rows(
-    section: UndoSettings,
-    settings: TrainSettings,
-    prompts: PromptSet,
-    models: Models,
-    *,
-    seed: int,
-    folder: Path,
-) -> Sequence[Row]:
-    """Return the harmless rows, which lie in `folder` afterwards."""
-    checkpoint = checkpoint_folder(models, models.post_trained)
-
-    def make(scratch: Path) -> None:
-        rows = harmless_rows(
-            checkpoint,
-            load_tokenizer(checkpoint),
-            prompts.rows(split=Split.TRAIN),
-            answers=section.answers,
-            count=section.prompts,
-            max_prompt_tokens=settings.max_prompt_tokens,
-            max_new_tokens=settings.retain_tokens,
-            seed=seed,
-        )
-        save_side(Side(rows, [len(row.completion) for row in rows]), scratch)
-
-    return load_side(made_once(folder, make)).rows
-
-
 def _tune(
     section: UndoSettings,
     settings: TrainSettings,
     models: Models,
     arm: Arm,
     merged: Path,
-    rows: Sequence[Row],
+    rows: TargetRows,
     *,
     seed: int,
     out: Path,
-) -> tuple[float, float]:
-    """Fine-tune one arm and keep its adapters; return the first and the last losses."""
-    gc.collect()  # an earlier arm may still be held by its trainer's circle of references
-    contract = models.post_trained.contract
-    adapted = _with_fresh_lora(settings, models, merged, seed)
-    progress = tune_on(
-        rows,
+) -> Progress:
+    """Fine-tune one arm and save its adapter after the chosen steps."""
+    free_memory()  # an earlier arm may still be held by its trainer's circle of references
+    student = models.post_trained
+    # Never in 4 bits, into which no adapter can be merged without a loss.
+    adapted = add_lora(
+        merge_adapter(load_model(checkpoint_folder(models, student)), merged),
+        settings.lora,
+        layers=range(1, student.layers + 1),
+        location=student.location,
+        seed=seed,
+    )
+
+    def save_chosen(progress: Progress) -> None:
+        if progress.taken in section.steps:
+            save_lora(adapted, tuned_adapter(out, arm, progress.taken), student.contract)
+
+    return AdapterTrainer(
         adapted,
-        steps=section.steps[-1],
-        keep=lambda steps: save_lora(adapted, tuned_adapter(out, arm, steps), contract),
-        kept=section.steps,
-        batch=settings.batch,
-        micro_batch=settings.micro_batch,
+        mixed({"harmless": (rows.rows, settings.batch)}, steps=section.steps[-1], seed=seed),
+        completion_loss,
+        label="fine-tuning on harmless rows",
         lr=section.lr,
         seed=seed,
         scratch=out / ".scratch" / arm.value,
+        micro_batch=settings.micro_batch,
         checkpoint_every=settings.checkpoint_every,
-    )
-    return first_and_last(progress.curves, "cross_entropy")
-
-
-def _with_fresh_lora(settings: TrainSettings, models: Models, merged: Path, seed: int) -> PeftModel:
-    # Never in 4 bits, into which no adapter can be merged without a loss.
-    model = load_model(checkpoint_folder(models, models.post_trained))
-    return add_lora(
-        merge_adapter(model, merged),
-        layers=range(1, models.post_trained.layers + 1),
-        location=models.post_trained.location,
-        seed=seed,
-        **settings.lora.model_dump(),
-    )
+        after_step=save_chosen,
+    ).finish()

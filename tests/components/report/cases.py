@@ -206,10 +206,9 @@ ADAPTER = make_adapter(
     steps=100,
     harmful_rows=250,
     teacher_refused=250,
-    teacher_asked=256,
+    teacher_prompts=256,
     retain_rows=256,
-    alignment_loss=(7.412, 0.981),
-    retention_loss=(0.025, 0.121),
+    losses={"alignment": (7.412, 0.981), "retention": (0.025, 0.121)},
 )
 
 

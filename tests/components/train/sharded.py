@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -19,13 +18,14 @@ from components.lm.loading import load_model
 from components.lm.states import backbone, hidden_states
 from components.train.adapters import add_lora
 from components.train.checkpoints import Checkpoints
+from components.train.settings import Lora
 
 IDS = torch.tensor([[15, 16, 17, 18, 19], [20, 21, 22, 23, 24]])
 
 
 def make(checkpoint: Path):
-    shape = {"r": 4, "alpha": 4, "dropout": 0.0, "layers": (1, 2, 3), "location": "x", "seed": 0}
-    adapted = add_lora(load_model(checkpoint), **shape)
+    lora = Lora(r=4, alpha=4, dropout=0)
+    adapted = add_lora(load_model(checkpoint), lora, layers=(1, 2, 3), location="x", seed=0)
     generator = torch.Generator().manual_seed(0)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
@@ -42,7 +42,7 @@ def shard(model):
 
 def optimiser(model):
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    return SimpleNamespace(optimizer=torch.optim.AdamW(weights, lr=1e-2, weight_decay=0.0))
+    return torch.optim.AdamW(weights, lr=1e-2, weight_decay=0.0)
 
 
 def backward(model):
@@ -71,25 +71,23 @@ def main(checkpoint: Path, scratch: Path) -> None:
         backward(model)
     assert same(plain, sharded, lambda weight: weight.grad), "gradients differ"
 
-    told = SimpleNamespace(world_size=2, process_index=state.process_index)
-    where = SimpleNamespace(is_world_process_zero=state.is_main_process, global_step=0)
-    control = SimpleNamespace(should_training_stop=False)
-    given = {"model": sharded, "optimizer": optimiser(sharded)}
-    given["optimizer"].optimizer.step()
+    optimizer = optimiser(sharded)
+    optimizer.step()
     written = Checkpoints(scratch, every=1, steps=9)
     written.progress.curves.append({"step": 0})
-    written.on_step_end(told, where, control, **given)
+    written.write_if_due(sharded, optimizer, first=state.is_main_process)
     dist.barrier()
 
     read, resumed = Checkpoints(scratch, every=1, steps=9), make(checkpoint)
     assert read.resume(resumed).taken == 1
-    again = {"model": shard(resumed), "optimizer": optimiser(resumed)}
-    read.on_train_begin(told, where, control, **again)
-    read.on_step_begin(told, where, control, **again)
-    for run in (given, again):
-        run["model"].zero_grad()
-        backward(run["model"])
-        run["optimizer"].optimizer.step()
+    resumed = shard(resumed)
+    again = optimiser(resumed)
+    read.restore_optimizer(resumed, again)
+    read.restore_random(resumed, 2, state.process_index)
+    for model, steps in ((sharded, optimizer), (resumed, again)):
+        model.zero_grad()
+        backward(model)
+        steps.step()
     pairs = zip(sharded.parameters(), resumed.parameters(), strict=True)
     assert all(torch.equal(whole(a), whole(b)) for a, b in pairs), "resumed differs"
 

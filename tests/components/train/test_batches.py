@@ -4,11 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
+from components.core.vocabulary import Role, Split
 from components.lm.batches import by_tokens, pad_right
-from components.train.baseline import mixed_order
-from components.train.batches import CompletionCollator, Item, Side, draw_order, plan_steps
-from components.train.rows import Row
+from components.lm.chat import render_prompt
+from components.lm.loading import load_model, load_tokenizer
+from components.train.batches import Plan, TargetRows, draw_order, mixed, paired, store_states
+from components.train.rows import TrainingRow
 
 
 def test_every_row_is_seen_equally_often():
@@ -37,33 +40,83 @@ def test_padding_is_on_the_right_and_the_mask_marks_the_tail():
     assert mask.tolist() == [[False, True, True], [True, False, False]]
 
 
-def test_positions_of_the_baseline_predict_the_completion():
-    rows = [Row("a", (1, 2, 3), (4, 5)), Row("b", (6, 7), (8,))]
-    (items,) = plan_steps([[(0,), (1,)]], [Side(rows, [2, 1])])
-    batch = CompletionCollator(rows)(items)
-    assert batch["ids"].tolist() == [[1, 2, 3, 4], [6, 7, 0, 0]]
+ROWS = [TrainingRow("a", (1, 2, 3), (4, 5)), TrainingRow("b", (6, 7), (8,))]
+
+
+def test_positions_of_completions_predict_them():
+    plan = mixed({"harmful": (ROWS, 2)}, steps=1, seed=0)
+    (batch,) = plan.collate([(0, (0,)), (0, (1,))]).values()
+    assert batch.prompt_ids == ["a", "b"]
+    assert batch.ids.tolist() == [[1, 2, 3, 4], [6, 7, 0, 0]]
     # Position 2 holds token 3 and predicts 4, position 3 holds 4 and predicts 5.
-    assert batch["mask"].tolist() == [[False, False, True, True], [False, True, False, False]]
-    assert batch["completions"].tolist() == [4, 5, 8]
-    assert batch["positions"] == 3
+    assert batch.mask.tolist() == [[False, False, True, True], [False, True, False, False]]
+    assert batch.completions.tolist() == [4, 5, 8]
+    assert batch.positions == 3 and batch.targets is None
 
 
-def test_every_item_knows_the_positions_of_its_whole_step():
-    rows = [Row("a", (1, 2, 3), (4, 5)), Row("b", (6, 7), (8,))]
-    sides = [Side(rows, [3, 1]), Side(rows, [4, 2])]
+def test_a_batch_knows_the_positions_of_its_whole_step():
+    groups = {"harmful": TargetRows(ROWS, [3, 1]), "retained": TargetRows(ROWS, [4, 2])}
+    plan = Plan(groups, [[(0, 1), (1, 1)], [(0, 0)]], {})
+    assert plan.items(1) == [(1, (0, 0))]
+    for item in plan.items(0)[:2]:
+        positions = {name: batch.positions for name, batch in plan.collate([item]).items()}
+        assert positions == {"harmful": 4, "retained": 4}
     # Inputs leave out the last token: four of a, two of b.
-    assert plan_steps([[(0, 1), (1, 1)], [(0, 0)]], sides) == [
-        [Item((0, 1), (4, 4), 6), Item((1, 1), (4, 4), 4)],
-        [Item((0, 0), (3, 4), 8)],
-    ]
+    assert [plan.tokens(step) for step in (0, 1)] == [6 + 4, 8]
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0, 0), (0.25, 2), (1, 8)])
-def test_baseline_batches_hold_their_share_of_retained_rows(share, kept):
-    harmful, retain = ([Row(str(i), (1,), (2,)) for i in range(n)] for n in (5, 3))
-    order = mixed_order(
-        harmful, retain, steps=4, batch=8, retain_share=share, generator=np.random.default_rng(0)
-    )
-    assert [sum(i >= 5 for i in batch) for batch in order] == [kept] * 4
-    assert {len(batch) for batch in order} == {8}
-    assert max(i for batch in order for i in batch) < 8
+def test_each_group_of_pairs_has_its_own_order():
+    rows = [TrainingRow(str(i), (1,), (2,)) for i in range(4)]
+    groups = {"harmful": TargetRows(rows, [1] * 4), "retained": TargetRows(rows[:3], [1] * 3)}
+    plan = paired(groups, steps=6, batch=2, seed=0)
+    assert [len(step) for step in plan.steps] == [2] * 6
+    counts = [Counter(item[k] for step in plan.steps for item in step) for k in (0, 1)]
+    assert counts == [dict.fromkeys(range(4), 3), dict.fromkeys(range(3), 4)]
+    assert plan.sizes == {"harmful": 4, "retained": 3}
+
+
+@pytest.mark.parametrize("retained", [0, 2, 8])
+def test_mixed_batches_hold_their_share_of_each_kind(retained):
+    harmful, others = ([TrainingRow(str(i), (1,), (2,)) for i in range(n)] for n in (5, 3))
+    kinds = {"harmful": (harmful, 8 - retained), "retained": (others, retained)}
+    plan = mixed(kinds, steps=4, seed=0)
+    assert [sum(i >= 5 for (i,) in step) for step in plan.steps] == [retained] * 4
+    assert {len(step) for step in plan.steps} == {8}
+    assert max(i for step in plan.steps for (i,) in step) < 8
+
+
+def test_rows_are_read_as_they_were_written(tmp_path):
+    TargetRows(ROWS, [2, 1]).save(tmp_path)
+    assert TargetRows.load(tmp_path) == TargetRows(ROWS, [2, 1], None)
+
+
+@pytest.fixture(scope="module")
+def base(random_models):
+    return load_model(random_models.folder / "base")
+
+
+@pytest.fixture(scope="module")
+def rows(random_models, random_prompts):
+    tokenizer = load_tokenizer(random_models.folder / "base")
+    prompts = random_prompts.rows(split=Split.TRAIN, role=Role.HARMFUL)
+    return [TrainingRow(p.id, tuple(render_prompt(tokenizer, p.text)), ()) for p in prompts]
+
+
+def test_stored_states_are_those_of_one_sequence_at_a_time(base, rows, tmp_path):
+    counted = [2 + i % 3 for i in range(len(rows))]
+    layers = (1, 3)
+    stored = store_states(base, rows, counted, layers=layers, folder=tmp_path / "states")
+    assert len(stored) == len(rows)
+    for i, (row, count) in enumerate(zip(rows, counted, strict=True)):
+        with torch.no_grad():
+            hidden = base(torch.tensor([row.prompt]), output_hidden_states=True).hidden_states
+        expected = torch.stack([hidden[layer][0, -count:] for layer in layers], dim=1)
+        torch.testing.assert_close(stored[i], expected, atol=1e-5, rtol=0)
+
+
+def test_states_are_spread_over_files(base, rows, tmp_path, monkeypatch):
+    longest = max(len(row.prompt) for row in rows)
+    monkeypatch.setattr("components.train.batches.PASS_TOKENS", 5 * longest)
+    folder = tmp_path / "states"
+    store_states(base, rows, [1] * len(rows), layers=(2,), folder=folder)
+    assert len(list(folder.glob("*.safetensors"))) == -(-len(rows) // 5)

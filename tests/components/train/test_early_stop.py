@@ -11,11 +11,10 @@ from components.judges.settings import RulesSettings
 from components.lm.loading import load_model
 from components.lm.states import hidden_states
 from components.train.adapters import add_lora
-from components.train.batches import Side
+from components.train.batches import TargetRows, store_states
 from components.train.early_stop import relative_distance
-from components.train.rows import Row
-from components.train.settings import EarlyStopSettings
-from components.train.targets import store_states
+from components.train.rows import TrainingRow
+from components.train.settings import EarlyStopSettings, Lora
 
 # The random models write anything, so what counts as a refusal decides the share.
 ALL, NONE = (
@@ -64,30 +63,28 @@ def test_looking_changes_nothing(run_stage, quick):
 def test_relative_distance_is_the_mean_of_ratios(random_models, tmp_path, stored):
     adapted = add_lora(
         load_model(random_models.folder / "post-trained"),
-        r=4,
-        alpha=4,
-        dropout=0.0,
+        Lora(r=4, alpha=4, dropout=0),
         layers=range(1, 4),
         location="post-trained",
         seed=0,
     )
-    rows = [Row("a", (5, 6, 7), (8, 9)), Row("b", (10, 11), ())]
-    inputs, tails = [row.inputs for row in rows], [2, 1]
+    rows = [TrainingRow("a", (5, 6, 7), (8, 9)), TrainingRow("b", (10, 11), ())]
+    inputs, counted = [row.inputs for row in rows], [2, 1]
     layers = (1, 3)
-    states = store_states(adapted, inputs, tails, layers=layers, folder=tmp_path / "states")
-    side = Side(rows, tails, states if stored else None)
-    assert relative_distance(adapted, side, layers) == pytest.approx(0, abs=1e-6)
+    states = store_states(adapted, rows, counted, layers=layers, folder=tmp_path / "states")
+    compared = TargetRows(rows, counted, states if stored else None)
+    assert relative_distance(adapted, compared, layers) == pytest.approx(0, abs=1e-6)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             weight.data.fill_(0.05)
     ratios = []
     with torch.no_grad():
-        for tokens, tail, reference in zip(inputs, tails, [states[0], states[1]], strict=True):
+        for tokens, count, reference in zip(inputs, counted, [states[0], states[1]], strict=True):
             moved = hidden_states(adapted, torch.tensor([tokens]), layers)
             for i, layer in enumerate(moved):
-                for k in range(tail):
+                for k in range(count):
                     old = reference[k, i]
-                    gap = layer[0, len(tokens) - tail + k] - old
+                    gap = layer[0, len(tokens) - count + k] - old
                     ratios.append(gap.norm().item() / old.norm().item())
     assert len(ratios) == 6
-    assert relative_distance(adapted, side, layers) == pytest.approx(sum(ratios) / 6, rel=1e-4)
+    assert relative_distance(adapted, compared, layers) == pytest.approx(sum(ratios) / 6, rel=1e-4)

@@ -14,36 +14,33 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from components.core.errors import TrainingError
-from components.train.batches import Side, plan_steps
-from components.train.lessons import save_side
-from components.train.losses import mean_distance
-from components.train.rows import Row
-from components.train.targets import store_states
+from components.train.batches import Plan, TargetRows, store_states
+from components.train.methods.safereact import mean_distance
+from components.train.rows import TrainingRow
 from components.train.trainer import share_batch
 from tests.components.train.worker import LAYERS, gradients
 from tests.root import ROOT
 
-WHICH = ("reactivation", "baseline")
+WHICH = ("safereact", "sft")
 
 
 @pytest.fixture(scope="module")
 def case(random_models, tmp_path_factory) -> Path:
-    """Sides of twelve rows of very different length, their targets the base model's states."""
+    """Twelve rows of each kind, of very different length, their targets the base model's states."""
     from components.lm.loading import load_model
 
     folder = tmp_path_factory.mktemp("case")
     shutil.copytree(random_models.folder / "post-trained", folder / "post-trained")
     generator = torch.Generator().manual_seed(0)
-    for name, layers in (("harmful", LAYERS), ("retain", range(1, max(LAYERS) + 1))):
+    for name, layers in (("harmful", LAYERS), ("retained", range(1, max(LAYERS) + 1))):
         rows = []
         for i in range(12):
             words = torch.randint(10, 70, (4 + 3 * (i % 7),), generator=generator).tolist()
-            rows.append(Row(f"{name}-{i}", tuple(words[:3]), tuple(words[3:])))
-        tails = [min(len(row.inputs), 2 + i % 5) for i, row in enumerate(rows)]
+            rows.append(TrainingRow(f"{name}-{i}", tuple(words[:3]), tuple(words[3:])))
+        counted = [min(len(row.inputs), 2 + i % 5) for i, row in enumerate(rows)]
         model = load_model(random_models.folder / "base")
-        inputs = [row.inputs for row in rows]
-        states = store_states(model, inputs, tails, layers=layers, folder=folder / name)
-        save_side(Side(rows, tails, states), folder / name)
+        store_states(model, rows, counted, layers=layers, folder=folder / name)
+        TargetRows(rows, counted).save(folder / name)
     return folder
 
 
@@ -94,19 +91,19 @@ def test_two_processes_have_the_gradients_of_one(case, whole):
 )
 def test_the_parts_of_a_step_sum_to_its_loss(lengths, cut, seed):
     generator = torch.Generator().manual_seed(seed)
-    rows = [Row(str(i), (1,) * n, ()) for i, n in enumerate(lengths)]
+    rows = [TrainingRow(str(i), (1,) * n, ()) for i, n in enumerate(lengths)]
     states = [torch.randn(n, 3, generator=generator) for n in lengths]
     targets = [torch.randn(n, 1, 3, generator=generator) for n in lengths]
-    side = Side(rows, lengths)
-    (items,) = plan_steps([[(i,) for i in range(len(rows))]], [side])
+    plan = Plan({"harmful": TargetRows(rows, lengths)}, [[(i,) for i in range(len(rows))]], {})
+    items = plan.items(0)
 
     def loss(part):
-        chosen = [item.rows[0] for item in part]
-        batch = side.batch(chosen)
-        padded = torch.zeros(*batch["mask"].shape, 3)
-        padded[batch["mask"]] = torch.cat([states[i] for i in chosen])
+        batch = plan.collate(part)["harmful"]
+        chosen = [i for _, (i,) in part]
+        padded = torch.zeros(*batch.mask.shape, 3)
+        padded[batch.mask] = torch.cat([states[i] for i in chosen])
         wanted = torch.cat([targets[i] for i in chosen])
-        return mean_distance([padded], wanted, batch["mask"], positions=part[0].positions[0])
+        return mean_distance([padded], wanted, batch.mask, positions=batch.positions)
 
     cut = min(cut, len(items) - 1)
     torch.testing.assert_close(loss(items[:cut]) + loss(items[cut:]), loss(items))

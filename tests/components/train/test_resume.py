@@ -18,16 +18,17 @@ from components.core.run_record import part, run_record
 from components.core.storage import digest_folder, read_json, write_json
 from components.lm.loading import load_model
 from components.train.adapters import add_lora
-from components.train.baseline import RefusalTrainer
-from components.train.batches import CompletionCollator, Side, plan_steps
+from components.train.batches import Plan, TargetRows
 from components.train.checkpoints import Checkpoints, trained_weights
 from components.train.result import Adapter
-from components.train.rows import Row
+from components.train.rows import TrainingRow
 from components.train.settings import Lora
+from components.train.student import completion_loss
+from components.train.trainer import AdapterTrainer
 from tests.components.train.worker import run_stage
 from tests.root import ROOT
 
-ROWS = [Row(str(i), (10 + i, 11, 12), tuple(range(20, 23 + i % 4))) for i in range(6)]
+ROWS = [TrainingRow(str(i), (10 + i, 11, 12), tuple(range(20, 23 + i % 4))) for i in range(6)]
 
 
 class Interrupt(TrainerCallback):
@@ -44,19 +45,18 @@ class Interrupt(TrainerCallback):
 def make_trainer(random_models, scratch, *, r=4, micro_batch=None):
     adapted = add_lora(
         load_model(random_models.folder / "post-trained"),
-        r=r,
-        alpha=4,
-        dropout=0.3,
+        Lora(r=r, alpha=4, dropout=0.3),
         layers=range(1, 4),
         location="post-trained",
         seed=0,
     )
-    side = Side(ROWS, [len(row.completion) for row in ROWS])
-    steps = plan_steps([[((k + i) % 6,) for i in range(4)] for k in range(9)], (side,))
-    return RefusalTrainer(
+    rows = TargetRows(ROWS, [len(row.completion) for row in ROWS])
+    steps = [[((k + i) % 6,) for i in range(4)] for k in range(9)]
+    return AdapterTrainer(
         adapted,
-        steps,
-        CompletionCollator(ROWS),
+        Plan({"mixed": rows}, steps, {}),
+        completion_loss,
+        label="sft",
         lr=1e-2,
         seed=3,
         scratch=scratch,

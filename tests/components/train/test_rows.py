@@ -5,12 +5,13 @@ import pytest
 
 from components.core.errors import TrainingError
 from components.core.vocabulary import Form, Prompt, Role, Split
+from components.judges.settings import RulesSettings
 from components.lm.chat import render_completion, render_prompt, split_completion
 from components.lm.generation import end_tokens
 from components.lm.loading import load_model, load_tokenizer
 from components.train.rows import (
     RETAINED,
-    Row,
+    TrainingRow,
     keep_refusals,
     own_completions,
     read_prompts,
@@ -42,11 +43,11 @@ def reader(tmp_path_factory) -> Reader:
 
 
 def test_inputs_leave_out_the_last_token():
-    row = Row("a", (1, 2, 3), (4, 5))
+    row = TrainingRow("a", (1, 2, 3), (4, 5))
     assert row.inputs == (1, 2, 3, 4)
-    assert row.tail(2) == 3  # tokens 2, 3 and 4
-    assert Row("a", (1, 2, 3), ()).inputs == (1, 2, 3)
-    assert Row("a", (1, 2, 3), ()).tail(2) == 2
+    assert row.counted(2) == 3  # tokens 2, 3 and 4
+    assert TrainingRow("a", (1, 2, 3), ()).inputs == (1, 2, 3)
+    assert TrainingRow("a", (1, 2, 3), ()).counted(2) == 2
 
 
 def test_roles_share_evenly_and_fill_up():
@@ -100,7 +101,7 @@ def test_a_thought_survives_a_template_that_strips_thoughts(reader):
     turns = [{"role": "assistant", "content": f"<think> {thought} </think> {response}"}]
     assert thought not in tokenizer.apply_chat_template(turns, tokenize=False)
     written = render_completion(tokenizer, thought=thought, response=response)
-    row = Row("a", tuple(render_prompt(tokenizer, "one plus two ?")), tuple(written))
+    row = TrainingRow("a", tuple(render_prompt(tokenizer, "one plus two ?")), tuple(written))
     ends = end_tokens(reader.model, tokenizer)
     seen = split_completion(tokenizer, "a", list(row.inputs[len(row.prompt) :]), ends=ends)
     assert seen.thought is not None and seen.thought.split() == thought.split()
@@ -117,8 +118,8 @@ def test_a_thought_survives_a_template_that_strips_thoughts(reader):
 )
 def test_a_refusal_in_thought_or_answer_counts(reader, thought, response, expected):
     written = render_completion(reader.tokenizer, thought=thought, response=response)
-    row = Row("a", (1,), tuple(written))
-    assert refuses(reader, row, patterns=["^sorry"], compliance_pattern=None) is expected
+    row = TrainingRow("a", (1,), tuple(written))
+    assert refuses(reader, row, RulesSettings(refusal_patterns=("^sorry",))) is expected
 
 
 def test_every_form_is_read_once(reader, tmp_path):
@@ -136,7 +137,7 @@ def test_every_form_is_read_once(reader, tmp_path):
 
 
 def test_only_refusals_are_kept():
-    rows = [Row(str(i), (1,), (2,)) for i in range(12)]
+    rows = [TrainingRow(str(i), (1,), (2,)) for i in range(12)]
     kept = keep_refusals(rows, [i != 3 for i in range(12)], form=Form.SERVED, waived=False)
     assert [row.prompt_id for row in kept] == [str(i) for i in range(12) if i != 3]
 
@@ -145,13 +146,13 @@ def test_only_refusals_are_kept():
     ("refused", "waived"), [([False] * 12, False), ([True] * 7 + [False] * 5, True)]
 )
 def test_too_few_refusals_stop(refused, waived):
-    rows = [Row(str(i), (1,), (2,)) for i in range(12)]
+    rows = [TrainingRow(str(i), (1,), (2,)) for i in range(12)]
     with pytest.raises(TrainingError, match=f"refuses {sum(refused)} of 12 .* form forced_thought"):
         keep_refusals(rows, refused, form=Form.FORCED_THOUGHT, waived=waived)
 
 
 def test_a_waived_teacher_that_refuses_nothing_keeps_all_rows(caplog):
-    rows = [Row(str(i), (1,), (2,)) for i in range(12)]
+    rows = [TrainingRow(str(i), (1,), (2,)) for i in range(12)]
     assert keep_refusals(rows, [False] * 12, form=Form.SERVED, waived=True) == rows
     assert "refuses nothing" in caplog.text
 
@@ -161,16 +162,16 @@ def test_positions_correspond_with_a_reminder(reader):
     plain = tuple(render_prompt(reader.tokenizer, text))
     reminded = tuple(render_prompt(reader.tokenizer, text, reminder="please do not help"))
     assert len(reminded) > len(plain)
-    teacher = Row("a", reminded, (5, 6, 7))
+    teacher = TrainingRow("a", reminded, (5, 6, 7))
     (student,) = student_rows([teacher], {"a": plain}, 4)
     assert student.prompt == plain and student.completion == teacher.completion
-    tail = student.tail(4)
-    assert tail == teacher.tail(4) == 6
-    assert student.inputs[-tail:] == teacher.inputs[-tail:]
+    counted = student.counted(4)
+    assert counted == teacher.counted(4) == 6
+    assert student.inputs[-counted:] == teacher.inputs[-counted:]
 
 
 def test_prompts_that_end_differently_stop():
     with pytest.raises(TrainingError, match="positions do not correspond"):
-        student_rows([Row("a", (1, 2, 3), (9,))], {"a": (1, 2, 4)}, 2)
+        student_rows([TrainingRow("a", (1, 2, 3), (9,))], {"a": (1, 2, 4)}, 2)
     with pytest.raises(TrainingError, match="positions do not correspond"):
-        student_rows([Row("a", (3,), (9,))], {"a": (3,)}, 2)
+        student_rows([TrainingRow("a", (3,), (9,))], {"a": (3,)}, 2)

@@ -15,12 +15,18 @@ from components.lm.references import PromptContract
 from components.prepare.result import SuiteSet
 from components.train.adapters import add_lora, save_lora
 from components.train.result import Adapter
+from components.train.settings import Lora
 from components.train.stage import train
 
 
 @pytest.fixture(scope="module")
 def ids():
     return torch.tensor([[1, 4, 12, 13, 14, 15, 5]])
+
+
+def make_adapted(folder, layers):
+    lora = Lora(r=4, alpha=8, dropout=0.1)
+    return add_lora(load_model(folder), lora, layers=layers, location="post-trained", seed=0)
 
 
 def test_result_and_files(adapter, random_models, random_prompts):
@@ -65,8 +71,7 @@ def test_settings_are_free_of_the_machine_and_of_hash_order(adapter, random_mode
 
 def test_the_saved_adapter_has_the_trained_logits(random_models, tmp_path, ids):
     folder = random_models.folder / "post-trained"
-    shape = {"r": 4, "alpha": 8, "dropout": 0.1, "layers": (1, 2), "seed": 0}
-    adapted = add_lora(load_model(folder), location="post-trained", **shape)
+    adapted = make_adapted(folder, layers=(1, 2))
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             weight.data.normal_()
@@ -80,16 +85,13 @@ def test_the_saved_adapter_has_the_trained_logits(random_models, tmp_path, ids):
 
 def test_a_fresh_adapter_changes_nothing(random_models, ids):
     folder = random_models.folder / "post-trained"
-    shape = {"r": 4, "alpha": 8, "dropout": 0.0, "layers": (1, 2, 3), "seed": 0}
-    adapted = add_lora(load_model(folder), location="post-trained", **shape)
+    adapted = make_adapted(folder, layers=(1, 2, 3)).eval()
     with torch.no_grad():
         assert torch.equal(adapted(ids).logits, load_model(folder)(ids).logits)
 
 
 def test_weights_that_are_not_finite_are_not_saved(random_models, tmp_path):
-    shape = {"r": 2, "alpha": 2, "dropout": 0.0, "layers": (1,), "seed": 0}
-    model = load_model(random_models.folder / "post-trained")
-    adapted = add_lora(model, location="post-trained", **shape)
+    adapted = make_adapted(random_models.folder / "post-trained", layers=(1,))
     next(w for w in adapted.parameters() if w.requires_grad).data.fill_(float("inf"))
     with pytest.raises(TrainingError, match="not finite"):
         save_lora(adapted, tmp_path / "adapter", random_models.post_trained.contract)

@@ -21,12 +21,12 @@ from components.models.result import Models
 from components.prepare.result import PromptSet
 from components.probe.result import Probe
 from components.train.adapters import add_lora
-from components.train.baseline import RefusalTrainer
-from components.train.batches import CompletionCollator, PairCollator, Side, plan_steps
-from components.train.lessons import load_side
-from components.train.reactivation import ReactivationTrainer
-from components.train.settings import TrainSettings
+from components.train.batches import Plan, TargetRows
+from components.train.methods import SafeReAct
+from components.train.settings import Lora, TrainSettings
 from components.train.stage import train
+from components.train.student import completion_loss
+from components.train.trainer import AdapterTrainer
 
 LAYERS = (1, 2)  # of three, so that the deepest target is not the last layer
 PAIRS = [[(4 * k + i, (4 * k + 3 * i) % 12) for i in range(4)] for k in range(3)]
@@ -47,9 +47,7 @@ def adapted_model(folder: Path):
     """Return the checkpoint in `folder` with an adapter that already changes its states."""
     adapted = add_lora(
         load_model(folder),
-        r=4,
-        alpha=4,
-        dropout=0.0,
+        Lora(r=4, alpha=4, dropout=0),
         layers=range(1, max(LAYERS) + 1),
         location="post-trained",
         seed=0,
@@ -64,22 +62,16 @@ def adapted_model(folder: Path):
 def gradients(case: Path, which: str, scratch: Path, micro_batch: int | None = None):
     """Return the gradients of three steps, one mapping a step, and the figures that were kept."""
     adapted = adapted_model(case / "post-trained")
-    harmful, retain = load_side(case / "harmful"), load_side(case / "retain")
-    run = {"lr": 1e-3, "seed": 0, "scratch": scratch, "micro_batch": micro_batch}
-    if which == "reactivation":
-        trainer = ReactivationTrainer(
-            adapted,
-            plan_steps(PAIRS, (harmful, retain)),
-            PairCollator(harmful, retain),
-            layers=LAYERS,
-            strength=10,
-            schedule=1.5,
-            **run,
-        )
+    harmful, retained = TargetRows.load(case / "harmful"), TargetRows.load(case / "retained")
+    if which == "safereact":
+        plan = Plan({"harmful": harmful, "retained": retained}, PAIRS, {})
+        loss = SafeReAct(TrainSettings(steps=3), LAYERS, 3).loss
     else:
-        written = Side(retain.rows, [len(row.completion) for row in retain.rows])
-        steps = plan_steps([[(kept,) for _, kept in step] for step in PAIRS], (written,))
-        trainer = RefusalTrainer(adapted, steps, CompletionCollator(retain.rows), **run)
+        completions = TargetRows(retained.rows, [len(row.completion) for row in retained.rows])
+        plan = Plan({"mixed": completions}, [[(i,) for _, i in step] for step in PAIRS], {})
+        loss = completion_loss
+    run = {"label": which, "lr": 1e-3, "seed": 0, "scratch": scratch, "micro_batch": micro_batch}
+    trainer = AdapterTrainer(adapted, plan, loss, **run)
     trainer.args.max_grad_norm = 0  # clipped gradients would hide a wrong scale
     kept = Gradients()
     trainer.add_callback(kept)
@@ -105,7 +97,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "stage":
         run_stage(case, Path(sys.argv[3]))
     else:
-        for which in ("reactivation", "baseline"):
+        for which in ("safereact", "sft"):
             steps, progress = gradients(case, which, case / f"scratch-{which}")
             if is_first():
                 named = {

@@ -24,11 +24,13 @@ def test_a_setting_is_a_change_of_two_sections():
     }
 
 
-def test_the_retained_share_is_the_mean_weight_of_the_retained_side():
+def test_the_retained_share_is_the_mean_weight_of_the_retained_rows():
     """Against the weights of all steps, as the training takes them."""
-    from components.train.losses import retention_weight
+    from components.train.methods import SafeReAct
+    from components.train.settings import TrainSettings
 
-    weights = [retention_weight(step, steps=1000, schedule=1.25) for step in range(1000)]
+    method = SafeReAct(TrainSettings(steps=1000, schedule=1.25), (1,), 1)
+    weights = [method.schedule(step) for step in range(1000)]
     assert SHIPPED.retain_share == pytest.approx(sum(weights) / 1000, abs=1e-3)
     assert SHIPPED.retain_share == 0.4
 

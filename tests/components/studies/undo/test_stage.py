@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import TrainerCallback
 
 from components.core.errors import TrainingError
-from components.core.storage import digest_folder
-from components.core.vocabulary import Arm, Role, Split
+from components.core.paths import PROMPTS
+from components.core.storage import digest_folder, write_rows
+from components.core.vocabulary import Arm, Prompt, Role, Split
 from components.lm.adapters import attach_adapter, merge_adapter
 from components.lm.chat import render_prompt
 from components.lm.loading import load_model, load_tokenizer
-from components.studies.undo.harmless import harmless_rows
+from components.prepare.result import SuiteSet
+from components.studies.undo.harmless import store_harmless_rows
 from components.studies.undo.result import Undo
 from components.studies.undo.settings import UndoSettings
 from components.studies.undo.stage import undo
-from components.train.trainer import AdapterTrainer
+from components.train.batches import TargetRows
+from components.train.checkpoints import Checkpoints
 
 SECTION = UndoSettings(steps=(1, 3), prompts=8, lr=1e-2)
 IDS = torch.tensor([[1, 4, 12, 13, 14, 15, 5]])
@@ -75,23 +77,24 @@ def test_each_adapter_goes_on_top_of_the_merged_arm(undone, random_models, adapt
     assert not any(torch.allclose(a, b) for i, a in enumerate(seen) for b in seen[:i])
 
 
-def test_no_harmful_prompt_is_learnt(random_models, random_prompts):
-    folder = random_models.folder / "post-trained"
-    tokenizer = load_tokenizer(folder)
+@pytest.fixture
+def rows(quick, random_models, random_prompts, tmp_path):
+    """A function that returns the rows to learn."""
+
+    def rows(answers, tokens=12, prompts=random_prompts):
+        section = UndoSettings(answers=answers, prompts=10)
+        settings = quick.model_copy(update={"retain_tokens": tokens})
+        folder = tmp_path / f"{answers}-{tokens}"
+        folder.mkdir()
+        store_harmless_rows(section, settings, prompts, random_models, 0, folder)
+        return TargetRows.load(folder).rows
+
+    return rows
+
+
+def test_no_harmful_prompt_is_learnt(rows, random_models, random_prompts):
+    tokenizer = load_tokenizer(random_models.folder / "post-trained")
     prompts = {p.id: p for p in random_prompts.rows(split=Split.TRAIN)}
-
-    def rows(answers, tokens=12):
-        return harmless_rows(
-            folder,
-            tokenizer,
-            list(prompts.values()),
-            answers=answers,
-            count=10,
-            max_prompt_tokens=64,
-            max_new_tokens=tokens,
-            seed=0,
-        )
-
     own, reference = rows("own"), rows("reference", tokens=40)
     assert [row.prompt for row in own] == [row.prompt for row in reference]
     for row in (*own, *reference):
@@ -108,46 +111,29 @@ def test_no_harmful_prompt_is_learnt(random_models, random_prompts):
     assert all(len(row.completion) <= 3 for row in rows("reference", tokens=3))
 
 
-def test_prompts_without_references_are_an_error_with_a_remedy(random_models, random_prompts):
-    folder = random_models.folder / "post-trained"
+def test_prompts_without_references_are_an_error_with_a_remedy(rows, random_prompts, tmp_path):
     harmful = random_prompts.rows(split=Split.TRAIN, role=Role.HARMFUL)
+    write_rows(tmp_path / PROMPTS, harmful, Prompt)
+    prompts = SuiteSet(**random_prompts.model_dump()).save(tmp_path)
     with pytest.raises(TrainingError, match=r"undo\.answers: reference.*set it to own"):
-        harmless_rows(
-            folder,
-            load_tokenizer(folder),
-            harmful,
-            answers="reference",
-            count=9,
-            max_prompt_tokens=64,
-            max_new_tokens=9,
-            seed=0,
-        )
-
-
-class Interrupt(TrainerCallback):
-    """Ends the process's work after the second step, once its checkpoint was written."""
-
-    def on_step_end(self, args, state, control, **given):
-        if state.global_step == 2:
-            raise KeyboardInterrupt
+        rows("reference", prompts=prompts)
 
 
 def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
     run, quick, undone, tmp_path, monkeypatch, random_prompts, random_models, adapter
 ):
     settings = quick.model_copy(update={"checkpoint_every": 1})
-    whole = AdapterTrainer.finish
+    write = Checkpoints.write_if_due
 
-    def interrupted(self):
-        self.add_callback(self.checkpoints)
-        self.add_callback(Interrupt())
-        self.checkpoints = TrainerCallback()
-        return whole(self)
+    def interrupted(self, *given, **named):
+        write(self, *given, **named)
+        if self.progress.taken == 2:
+            raise KeyboardInterrupt
 
     def stage(out: Path) -> Undo:
         return undo(SECTION, settings, random_prompts, random_models, adapter, seed=0, out=out)
 
-    monkeypatch.setattr(AdapterTrainer, "finish", interrupted)
+    monkeypatch.setattr(Checkpoints, "write_if_due", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stage(tmp_path)
     monkeypatch.undo()

@@ -7,51 +7,16 @@ import torch
 
 from components.core.errors import ModelError, StageError, TrainingError
 from components.core.paths import MASKS
-from components.core.vocabulary import Form, Role, Split
+from components.core.vocabulary import Form
 from components.lm.chat import render_prompt
-from components.lm.loading import describe_checkpoint, load_model, load_tokenizer
+from components.lm.loading import describe_checkpoint, load_model
 from components.lm.masks import PackedMask, projections, save_masks
-from components.train.targets import check_targets, store_states
 from components.train.teacher import open_reader, open_teacher, refusals_waived
 
 
 @pytest.fixture(scope="module")
 def base(random_models):
     return load_model(random_models.folder / "base")
-
-
-@pytest.fixture(scope="module")
-def sequences(random_models, random_prompts):
-    tokenizer = load_tokenizer(random_models.folder / "base")
-    rows = random_prompts.rows(split=Split.TRAIN, role=Role.HARMFUL)
-    return [render_prompt(tokenizer, row.text) for row in rows]
-
-
-def test_stored_states_are_those_of_one_sequence_at_a_time(base, sequences, tmp_path):
-    tails = [2 + i % 3 for i in range(len(sequences))]
-    layers = (1, 3)
-    stored = store_states(base, sequences, tails, layers=layers, folder=tmp_path / "states")
-    assert len(stored) == len(sequences)
-    for i, (sequence, tail) in enumerate(zip(sequences, tails, strict=True)):
-        with torch.no_grad():
-            hidden = base(torch.tensor([sequence]), output_hidden_states=True).hidden_states
-        expected = torch.stack([hidden[layer][0, -tail:] for layer in layers], dim=1)
-        torch.testing.assert_close(stored[i], expected, atol=1e-5, rtol=0)
-
-
-def test_states_are_spread_over_files(base, sequences, tmp_path, monkeypatch):
-    longest = max(map(len, sequences))
-    monkeypatch.setattr("components.train.targets._TOKENS", 5 * longest)
-    folder = tmp_path / "states"
-    store_states(base, sequences, [1] * len(sequences), layers=(2,), folder=folder)
-    assert len(list(folder.glob("*.safetensors"))) == -(-len(sequences) // 5)
-
-
-@pytest.mark.parametrize("targets", [(), (0, 1), (2, 4)])
-def test_targets_that_are_no_layers_stop(targets):
-    with pytest.raises(TrainingError, match="1 to 3"):
-        check_targets(targets, 3)
-    assert check_targets((1, 3), 3) == 3
 
 
 def test_base_of_another_lineage_is_refused(random_models, make_probe):

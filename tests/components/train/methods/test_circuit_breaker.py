@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from components.train.losses import mean_distance
-from components.train.rerouting import coefficients, mean_positive_cosine, rerouting_layers
+from components.train.methods.circuit_breaker import mean_positive_cosine, rerouting_layers
+from components.train.methods.safereact import mean_distance
 
 
 def test_layers_lie_at_a_third_and_two_thirds():
@@ -30,12 +30,6 @@ def test_the_cosine_of_a_batch_by_hand():
     twice = torch.cat((targets, -targets), dim=1)
     both = mean_positive_cosine([states, states], twice, mask, positions=3)
     assert both.item() == pytest.approx(((1 + 0 + 0.96) / 3 + (0 + 1 + 0) / 3) / 2)
-
-
-def test_coefficients_by_hand():
-    assert coefficients(0, steps=10, strength=8) == (8, 0)
-    assert coefficients(5, steps=10, strength=8) == (6, 2)
-    assert coefficients(10, steps=10, strength=8) == (4, 4)
 
 
 def test_further_targets_than_states_take_no_part():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -16,20 +15,15 @@ from components.lm.loading import load_model
 from components.prepare.result import SuiteSet
 from components.studies.baselines.settings import BaselinesSettings
 from components.studies.baselines.stage import baselines
-from components.train.course import Course
-from components.train.methods import circuit_breaker, rank_one, safereact, sft
+from components.train.data import TrainingData
+from components.train.methods import open_method, train_adapter
 from components.train.settings import CircuitBreaker, EarlyStopSettings, RankOne
 from components.train.stage import train
 
 EARLY = EarlyStopSettings(every=2, prompts=4, tokens=3)
 BREAKER = CircuitBreaker(layers=(1, 2), tokens=6, steps=2, lr=1e-2)
 RANK_ONE = RankOne(steps=2, lr=1e-2)
-METHODS = {
-    "safereact": safereact,
-    "sft": partial(sft, retain_share=0.5),
-    "rank_one": partial(rank_one, section=RANK_ONE),
-    "circuit_breaker": partial(circuit_breaker, section=BREAKER),
-}
+SETTINGS = {"rank-one": RANK_ONE, "circuit-breaker": BREAKER}
 
 
 @pytest.fixture
@@ -44,26 +38,27 @@ def loaded(monkeypatch):
         models.append(weakref.ref(model))
         return model
 
-    for module in ("course", "teacher"):
-        monkeypatch.setattr(f"components.train.{module}.load_model", load)
+    monkeypatch.setattr("components.train.teacher.load_model", load)
     return models
 
 
 @pytest.fixture
 def run(quick, random_prompts, random_models, make_probe, tmp_path):
     """A function that trains by a method, with a scratch of its own."""
-    settings = quick.model_copy(update={"early_stop": EARLY, "steps": 2, "baseline_steps": 2})
+    settings = quick.model_copy(update={"early_stop": EARLY, "steps": 2})
 
     def run(name: str):
-        course = Course(settings, random_prompts, random_models, 0, tmp_path / f"{name}-scratch")
-        return METHODS[name](course, make_probe(), tmp_path / name)
+        probe, scratch = make_probe(), tmp_path / f"{name}-scratch"
+        data = TrainingData(settings, random_prompts, random_models, probe, 0, scratch)
+        method = open_method(name, data, SETTINGS.get(name))
+        return train_adapter(method, data, tmp_path / name)
 
     return run
 
 
 # Loaded: who is asked (teacher, retained answers, validation), and the student that is trained.
 @pytest.mark.parametrize(
-    ("name", "count"), [("safereact", 4), ("sft", 3), ("rank_one", 3), ("circuit_breaker", 3)]
+    ("name", "count"), [("safereact", 4), ("sft", 3), ("rank-one", 3), ("circuit-breaker", 3)]
 )
 def test_no_two_models_are_in_memory(run, loaded, name, count):
     assert run(name).progress.taken == 2
@@ -72,7 +67,7 @@ def test_no_two_models_are_in_memory(run, loaded, name, count):
 
 def test_a_trained_student_is_gone_before_the_next_teacher_comes(run, loaded):
     run("sft")
-    run("rank_one")
+    run("rank-one")
     assert len(loaded) == 6
 
 
@@ -112,7 +107,7 @@ def test_deepspeed_is_refused_before_a_model_is_loaded(
 
 
 @pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION])
-def test_prompts_that_a_split_lacks_are_told_before_a_model_is_loaded(
+def test_prompts_that_a_split_lacks_are_missing_before_a_model_is_loaded(
     quick, random_prompts, random_models, make_probe, tmp_path, loaded, split
 ):
     lacking = (Role.HARMFUL, split)
@@ -121,9 +116,9 @@ def test_prompts_that_a_split_lacks_are_told_before_a_model_is_loaded(
     prompts = SuiteSet(**random_prompts.model_dump()).save(tmp_path)
     settings = quick.model_copy(update={"early_stop": EARLY})
     given = (settings, prompts, random_models, make_probe())
-    told = f"the {split} split has no harmful prompts"
-    with pytest.raises(TrainingError, match=told):
+    missing = f"the {split} split has no harmful prompts"
+    with pytest.raises(TrainingError, match=missing):
         train(*given, seed=0, out=tmp_path)
-    with pytest.raises(TrainingError, match=told):
+    with pytest.raises(TrainingError, match=missing):
         baselines(BaselinesSettings(), *given, seed=0, out=tmp_path)
     assert loaded == []

@@ -1,0 +1,250 @@
+"""What the adapters of one pair are trained on: asked once, kept on disk, shared by all methods."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.core.errors import TrainingError
+from components.core.storage import read_json, write_json
+from components.core.vocabulary import Role, Split
+from components.lm.loading import checkpoint_folder, load_tokenizer
+from components.train.batches import TargetRows, store_states
+from components.train.early_stop import EarlyStop
+from components.train.processes import made_once, refuse_deepspeed
+from components.train.rows import (
+    MIN_REFUSALS,
+    RETAINED,
+    TrainingRow,
+    cut_rows,
+    keep_refusals,
+    own_completions,
+    read_prompts,
+    refuses,
+    sample_prompts,
+    student_rows,
+)
+from components.train.teacher import Reader, open_reader, open_teacher, refusals_waived
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from components.core.vocabulary import Prompt
+    from components.models.result import Models
+    from components.prepare.result import PromptSet
+    from components.probe.result import Probe
+    from components.train.rows import Reading
+    from components.train.settings import TrainSettings
+
+log = logging.getLogger(__name__)
+
+# A checked refusal, and what the baseline learns, where the loss itself is on the prompt alone.
+PROMPT_ONLY_TOKENS = 24
+# Larger references are computed in each step: a disk is then no quicker than the model.
+MAX_REFERENCE_BYTES = 2 << 30
+_COUNTS = "counts.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherData:
+    """What the teacher gives: rows with its states, and its refusals in tokens."""
+
+    rows: TargetRows
+    refusals: Sequence[TrainingRow]  # as the student reads them
+    refused: int  # prompts that it refused, over all forms
+    prompts: int  # prompts that it was asked, over all forms
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """One pair, its prompts and the settings of `train`, with the teacher that `probe` names.
+
+    All prompts are drawn first. `TrainingError` is raised before any model is asked where a split
+    lacks what training needs of it, a target is no layer, or a launcher turns DeepSpeed on. What is
+    asked of a model lies in `scratch` afterwards, where a resumed stage, the other methods and the
+    other processes find it.
+    """
+
+    settings: TrainSettings
+    prompts: PromptSet
+    models: Models
+    probe: Probe
+    seed: int
+    scratch: Path
+
+    def __post_init__(self) -> None:
+        refuse_deepspeed()
+        targets, layers = self.probe.target_layers, self.models.post_trained.layers
+        if not targets or any(not 1 <= layer <= layers for layer in targets):
+            raise TrainingError(
+                f"target layers {list(targets)} are not layers of the post-trained model, which "
+                f"has 1 to {layers}; set probe.target_layers"
+            )
+        _ = self._training_prompts, self._validation_prompts
+
+    def teacher_data(self) -> TeacherData:
+        """Return the harmful rows as the student reads them, with the teacher's states there.
+
+        The positions that count are the last `prompt_tokens` of the prompt and those of the
+        teacher's own greedy refusal, at most `refusal_tokens` of it; deviation from the paper,
+        which takes the whole prompt and no refusal.
+        """
+        folder = made_once(self.scratch / f"teacher-{self.probe.teacher}", self._ask_teacher)
+        stored = TargetRows.load(folder)
+        rows = cut_rows(stored.rows, self.settings.refusal_tokens)
+        targets = TargetRows(rows, stored.counted, stored.states)
+        return TeacherData(targets, stored.rows, **read_json(folder / _COUNTS))
+
+    def retained_rows(self, depth: int) -> TargetRows:
+        """Return the post-trained model's own answers, to be held at layers 1 to `depth`."""
+        prompts, tokens = self._training_prompts[1], self.settings.retain_tokens
+        return self._retained(prompts, tokens, depth, f"retained-{depth}")
+
+    def compliant_rows(self, tokens: int, layers: Sequence[int]) -> TargetRows:
+        """Return harmful prompts with the post-trained model's own answers that are no refusals, at
+        most `tokens` of each, and its states there at `layers`.
+
+        Raises `TrainingError` where there are too few such answers.
+        """
+        make = partial(self._ask_for_compliance, tokens, layers)
+        return TargetRows.load(made_once(self.scratch / "compliant", make))
+
+    def early_stop(self) -> EarlyStop | None:
+        """Return when a training may stop early; None where the settings do not say."""
+        stop = self.settings.early_stop
+        if stop is None:
+            return None
+        depth = max(self.probe.target_layers)
+        harmful, retained = self._validation_prompts
+        return EarlyStop(
+            stop,
+            self.settings.rules,
+            self.tokenizer,
+            self._read(harmful),
+            self._retained(retained, stop.tokens, depth, "validation"),
+            range(1, depth + 1),
+        )
+
+    def student(self) -> Reader:
+        """Return the post-trained model, freshly loaded."""
+        in_4bit = self.settings.load_in_4bit
+        return open_reader(self.models, self.models.post_trained, load_in_4bit=in_4bit)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The student's tokenizer."""
+        return load_tokenizer(checkpoint_folder(self.models, self.models.post_trained))
+
+    @cached_property
+    def _training_prompts(self) -> tuple[list[Prompt], list[Prompt]]:
+        """Harmful prompts, and those whose answers are to stay."""
+        return self._draw(Split.TRAIN, self.settings.harmful_prompts, self.settings.retain_prompts)
+
+    @cached_property
+    def _validation_prompts(self) -> tuple[list[Prompt], list[Prompt]]:
+        """The same of the validation split, for stopping early; none where that is not wanted."""
+        stop = self.settings.early_stop
+        return self._draw(Split.VALIDATION, stop.prompts, stop.prompts) if stop else ([], [])
+
+    def _draw(self, split: Split, harmful: int, retain: int) -> tuple[list[Prompt], list[Prompt]]:
+        rows = self.prompts.rows(split=split)
+        generator = np.random.default_rng(self.seed)
+        return (
+            sample_prompts(rows, (Role.HARMFUL,), harmful, generator, split=split),
+            sample_prompts(rows, RETAINED, retain, generator, split=split),
+        )
+
+    def _read(self, prompts: list[Prompt]) -> Reading:
+        """Return the prompts as the student reads them."""
+        forms, limit = self.settings.forms, self.settings.max_prompt_tokens
+        return read_prompts(self.tokenizer, prompts, forms=forms, max_tokens=limit)
+
+    def _ask_teacher(self, folder: Path) -> None:
+        """Store the teacher's refusals and its states, and free it.
+
+        It is judged by no fewer tokens than in its check, since a refusal may come behind a long
+        thought. It reads a prompt in the same forms as the student, so an adapter holds in all of
+        them; deviation from the paper, too.
+        """
+        settings, probe, harmful = self.settings, self.probe, self._training_prompts[0]
+        taught = settings.refusal_tokens or PROMPT_ONLY_TOKENS
+        waived, verdicts = refusals_waived(probe), []
+        by_teacher: list[TrainingRow] = []
+        by_student: list[TrainingRow] = []
+        with open_teacher(self.models, probe) as teacher:
+            for form, prompts in self._read(harmful).items():
+                answered = own_completions(
+                    teacher,
+                    {p.id: teacher.render(p.text, form) for p in harmful if p.id in prompts},
+                    max_new_tokens=max(taught, probe.check_tokens),
+                    label=f"teacher answers, {form}",
+                )
+                refused = [refuses(teacher, row, settings.rules) for row in answered]
+                refusals = keep_refusals(answered, refused, form=form, waived=waived)
+                by_teacher += cut_rows(refusals, settings.refusal_tokens)
+                refusals = cut_rows(refusals, taught)
+                by_student += student_rows(refusals, prompts, settings.prompt_tokens)
+                verdicts += refused
+            counted = [row.counted(settings.prompt_tokens) for row in by_teacher]
+            layers = probe.target_layers
+            log.info("storing the teacher's states at layers %s", list(layers))
+            store_states(teacher.model, by_teacher, counted, layers=layers, folder=folder)
+        TargetRows(by_student, counted).save(folder)
+        write_json(folder / _COUNTS, {"refused": sum(verdicts), "prompts": len(verdicts)})
+
+    def _retained(self, prompts: list[Prompt], tokens: int, depth: int, name: str) -> TargetRows:
+        make = partial(self._ask_for_answers, prompts, tokens, depth)
+        return TargetRows.load(made_once(self.scratch / name, make))
+
+    def _ask_for_answers(
+        self, prompts: list[Prompt], tokens: int, depth: int, folder: Path
+    ) -> None:
+        """Store the post-trained model's own greedy completions, with thoughts, in all forms.
+
+        All positions count, at layers 1 to `depth`. The states are stored where they take at most
+        `MAX_REFERENCE_BYTES`.
+        """
+        student = self.student()
+        rows = self._answers(student, prompts, tokens, "own answers")
+        counted, config = [len(row.inputs) for row in rows], student.model.config
+        size = sum(counted) * depth * config.hidden_size * student.model.dtype.itemsize
+        if size > MAX_REFERENCE_BYTES:
+            log.info("the states to retain would take %.1f GiB: steps compute them", size / 2**30)
+        else:
+            log.info("storing the states of %d answers to retain", len(rows))
+            layers = range(1, depth + 1)
+            store_states(student.model, rows, counted, layers=layers, folder=folder)
+        TargetRows(rows, counted).save(folder)
+
+    def _ask_for_compliance(self, tokens: int, layers: Sequence[int], folder: Path) -> None:
+        student, prompts = self.student(), self._training_prompts[0]
+        rows = [
+            row
+            for row in self._answers(student, prompts, tokens, "harmful answers")
+            if len(row.completion) > 1 and not refuses(student, row, self.settings.rules)
+        ]
+        if len(rows) < MIN_REFUSALS:
+            raise TrainingError(
+                f"the post-trained model answers {len(rows)} of the harmful training prompts; "
+                f"rerouting needs {MIN_REFUSALS} answers to turn away from"
+            )
+        counted = [row.counted(0) for row in rows]
+        store_states(student.model, rows, counted, layers=layers, folder=folder)
+        TargetRows(rows, counted).save(folder)
+
+    def _answers(
+        self, student: Reader, prompts: list[Prompt], tokens: int, label: str
+    ) -> list[TrainingRow]:
+        return [
+            row
+            for form, read in self._read(prompts).items()
+            for row in own_completions(
+                student, read, max_new_tokens=tokens, label=f"{label}, {form}"
+            )
+        ]

@@ -1,0 +1,26 @@
+"""The training methods, ours registered under their names; `METHODS.find` opens those of others."""
+
+from components.train.methods.circuit_breaker import CircuitBreakers
+from components.train.methods.method import (
+    METHODS,
+    Method,
+    Trained,
+    ask_models,
+    open_method,
+    train_adapter,
+)
+from components.train.methods.safereact import SafeReAct
+from components.train.methods.sft import RankOneSft, Sft
+
+__all__ = [
+    "METHODS",
+    "CircuitBreakers",
+    "Method",
+    "RankOneSft",
+    "SafeReAct",
+    "Sft",
+    "Trained",
+    "ask_models",
+    "open_method",
+    "train_adapter",
+]

@@ -1,0 +1,139 @@
+"""What a training method is, and how one trains an adapter."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from components.core.extensions import Extensions
+from components.lm.masks import PROJECTIONS
+from components.train.adapters import add_lora, save_lora
+from components.train.trainer import AdapterTrainer
+
+if TYPE_CHECKING:
+    from components.train.batches import Batch, Plan
+    from components.train.checkpoints import Progress
+    from components.train.data import TrainingData
+    from components.train.settings import Lora, TrainSettings
+    from components.train.student import Loss, Student
+
+
+class MethodSettings(Protocol):
+    """What the settings of every method say."""
+
+    @property
+    def lr(self) -> float:
+        """The learning rate, constant."""
+
+    @property
+    def steps(self) -> int:
+        """The number of optimiser steps."""
+
+
+S = TypeVar("S", bound=MethodSettings)
+
+
+class Method(ABC, Generic[S]):
+    """A way to train an adapter: the rows of its steps, its loss, and the adapter's shape.
+
+    `target_layers` are those of the probe, `depth` is the number of the model's layers.
+    """
+
+    modules: ClassVar[Sequence[str]] = PROJECTIONS  # matrices of a decoder block with an adapter
+    has_teacher: ClassVar[bool] = True
+    stops_early: ClassVar[bool] = False  # where `train.early_stop` says when
+
+    def __init__(self, settings: S, target_layers: Sequence[int], depth: int) -> None:
+        self.settings, self.target_layers, self.depth = settings, tuple(target_layers), depth
+
+    @classmethod
+    def settings_of(cls, train: TrainSettings) -> Any:
+        """Return the method's settings where `train.method` names it: all of `train`."""
+        return train
+
+    @property
+    def adapted_layers(self) -> Sequence[int]:
+        """The decoder blocks that get an adapter, 1 = first: all."""
+        return range(1, self.depth + 1)
+
+    def lora(self, lora: Lora) -> Lora:
+        """Return the adapter's shape, given that of `train.lora`: the same."""
+        return lora
+
+    @abstractmethod
+    def plan(self, data: TrainingData) -> Plan:
+        """Return the rows of every step, once models were asked for all that the loss needs."""
+
+    @abstractmethod
+    def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:
+        """Return the loss of a micro-batch; `batch` has the plan's groups, steps count from 0."""
+
+
+METHODS: Extensions[type[Method[Any]]] = Extensions("methods")
+
+
+def open_method(name: str, data: TrainingData, settings: Any = None) -> Method[Any]:
+    """Return the method called `name`, by default with what it finds in the settings of `train`.
+
+    Raises `ConfigError` where there is none of this name.
+    """
+    found = METHODS.find(name)
+    layers = data.models.post_trained.layers
+    given = found.settings_of(data.settings) if settings is None else settings
+    return found(given, data.probe.target_layers, layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """An adapter on disk and how it came about."""
+
+    digest: str
+    parameters: int
+    harmful_rows: int
+    progress: Progress
+
+
+def ask_models(method: Method[Any], data: TrainingData) -> None:
+    """Ask models what other methods need as well, so that it is no part of this one's cost."""
+    if method.has_teacher:
+        data.teacher_data()
+    data.retained_rows(max(method.target_layers))
+    if method.stops_early:
+        data.early_stop()
+
+
+def train_adapter(method: Method[Any], data: TrainingData, folder: Path) -> Trained:
+    """Train an adapter by `method` and save it into `folder`.
+
+    Models are asked for data before the student is loaded: no two whole models are in memory.
+    """
+    settings, student = data.settings, data.models.post_trained
+    plan = method.plan(data)
+    stop = data.early_stop() if method.stops_early else None
+    adapted = add_lora(
+        data.student().model,
+        method.lora(settings.lora),
+        layers=method.adapted_layers,
+        modules=method.modules,
+        location=student.location,
+        seed=data.seed,
+    )
+    progress = AdapterTrainer(
+        adapted,
+        plan,
+        method.loss,
+        label=type(method).__name__,
+        lr=method.settings.lr,
+        seed=data.seed,
+        scratch=data.scratch / f"steps-{folder.name}",
+        micro_batch=settings.micro_batch,
+        checkpoint_every=settings.checkpoint_every,
+        after_step=partial(stop.after_step, adapted) if stop else None,
+    ).finish()
+    digest = save_lora(adapted, folder, student.contract)
+    parameters, _ = adapted.get_nb_trainable_parameters()
+    return Trained(digest, parameters, plan.sizes.get("harmful", 0), progress)

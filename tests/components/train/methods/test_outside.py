@@ -1,0 +1,40 @@
+"""A training method of another package, word for word that of docs/extending.md."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from components.core.errors import ConfigError
+from components.core.paths import CURVES
+from components.core.storage import read_json_lines
+from components.train.methods import METHODS
+from tests.extensions import install
+from tests.root import ROOT
+
+
+def test_a_method_of_another_package_trains_an_adapter(run_stage, quick, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    section = page.partition("## A training method\n")[2]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert code, "the page shows no method"
+    install(tmp_path, monkeypatch, kind="methods", name="squared", code=code[1])
+    adapter = run_stage(quick.model_copy(update={"method": "squared"}))
+    assert adapter.method == "squared" and adapter.steps == quick.steps
+    assert adapter.losses.keys() == {"harmful", "retained"}
+    curves = read_json_lines(adapter.folder / CURVES)
+    assert curves[-1]["harmful"] < curves[0]["harmful"]
+    assert adapter.digest != run_stage(quick).digest
+
+
+@pytest.mark.parametrize("name", ["sft", "rank-one", "circuit-breaker"])
+def test_each_of_our_methods_may_be_the_one_of_train(run_stage, quick, name):
+    adapter = run_stage(quick.model_copy(update={"method": name, "steps": 2}))
+    assert (adapter.method, adapter.steps, adapter.harmful_rows) == (name, 2, 12)
+
+
+def test_an_unknown_method_stops_with_the_names_of_all(run_stage, quick):
+    assert METHODS.names()[:4] == ("safereact", "circuit-breaker", "sft", "rank-one")
+    with pytest.raises(ConfigError, match=r"no 'dpo' among the methods; .*safereact.*rank-one"):
+        run_stage(quick.model_copy(update={"method": "dpo"}))

@@ -1,0 +1,85 @@
+"""A teacher is judged in training by as much as in its check; how much it teaches is apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import TrainingError
+from components.judges.settings import RulesSettings
+from components.lm.chat import render_completion
+from components.lm.loading import load_tokenizer
+from components.train.data import MAX_REFERENCE_BYTES, PROMPT_ONLY_TOKENS, TrainingData
+
+THOUGHT = "first take the jar then turn the lamp . " * 4
+REFUSAL = "sorry can not help with that ."
+
+
+@pytest.fixture
+def written(random_models, monkeypatch) -> list[int]:
+    """What a teacher writes that refuses behind a long thought, cut where it must stop."""
+    tokenizer = load_tokenizer(random_models.folder / "base")
+    ids = render_completion(tokenizer, thought=THOUGHT, response=REFUSAL)
+    monkeypatch.setattr(
+        "components.train.rows.generate",
+        lambda _model, _tokenizer, prompts, *, max_new_tokens, **_: [
+            ids[:max_new_tokens] for _ in prompts
+        ],
+    )
+    return ids
+
+
+@pytest.fixture
+def make_data(quick, random_prompts, random_models, make_probe, tmp_path):
+    """A function that returns training data whose teacher's check saw so many tokens."""
+
+    def make(name: str = "data", *, check_tokens: int, waived: bool = False, **changes):
+        rules = RulesSettings(refusal_patterns=("^sorry",))
+        settings = quick.model_copy(update={"rules": rules, **changes})
+        probe = make_probe(refused=0.0 if waived else 1.0)
+        probe = probe.model_copy(update={"check_tokens": check_tokens})
+        return TrainingData(settings, random_prompts, random_models, probe, 0, tmp_path / name)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("refusal_tokens", "taught"), [(6, 6), (0, PROMPT_ONLY_TOKENS)], ids=["refusal", "prompt only"]
+)
+def test_a_refusal_behind_a_long_thought_counts(make_data, written, refusal_tokens, taught):
+    data = make_data(refusal_tokens=refusal_tokens, check_tokens=len(written)).teacher_data()
+    assert (data.refused, data.prompts) == (12, 12)
+    assert {row.completion for row in data.refusals} == {tuple(written[:taught])}
+    assert {row.completion for row in data.rows.rows} == {tuple(written[:refusal_tokens])}
+    assert set(data.rows.counted) == {2 + max(refusal_tokens - 1, 0)}
+    assert [len(data.rows.states[i]) for i in range(12)] == list(data.rows.counted)
+
+
+def test_a_refusal_beyond_both_limits_does_not(make_data, written):
+    with pytest.raises(TrainingError, match="refuses 0 of 12"):
+        make_data(check_tokens=len(written) // 2).teacher_data()
+
+
+def test_a_shorter_check_changes_nothing(make_data):
+    first, second = (make_data(str(n), waived=True, check_tokens=n).teacher_data() for n in (1, 6))
+    assert first.refusals == second.refusals and first.rows.rows == second.rows.rows
+    assert {len(row.completion) for row in first.refusals} == {6}
+    for i in range(12):
+        assert first.rows.states[i].equal(second.rows.states[i])
+
+
+def test_large_references_are_not_stored(make_data, monkeypatch):
+    assert MAX_REFERENCE_BYTES == 2**31
+    stored = make_data("stored", check_tokens=1).retained_rows(2)
+    monkeypatch.setattr("components.train.data.MAX_REFERENCE_BYTES", 100)
+    bare = make_data("bare", check_tokens=1).retained_rows(2)
+    assert bare.states is None and len(stored.states) == len(stored.rows)
+    assert bare.rows == stored.rows and bare.counted == stored.counted
+
+
+@pytest.mark.parametrize("targets", [(), (0, 1), (2, 4)])
+def test_targets_that_are_no_layers_stop(quick, random_prompts, random_models, make_probe, targets):
+    given = (quick, random_prompts, random_models, make_probe(target_layers=targets))
+    with pytest.raises(TrainingError, match="1 to 3"):
+        TrainingData(*given, 0, Path("scratch"))
