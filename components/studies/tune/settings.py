@@ -33,7 +33,7 @@ class TuneSettings(Section):
     lr_factor: Factor = Field(5, description="from train.lr over this to train.lr times this")
     steps_factor: Factor = Field(2, description="the same for train.steps")
     min_retain_share: RetainShare = Field(
-        0.2, description="least mean weight c of the retained side, set through train.schedule"
+        0.2, description="least mean weight c of the retained rows, set through train.schedule"
     )
     max_retain_share: RetainShare = Field(0.5, description="greatest mean weight c")
     prompts: dict[Role, Positive] = Field(
