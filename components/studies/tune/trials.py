@@ -37,7 +37,7 @@ class Setting(Record):
 
     @property
     def retain_share(self) -> float:
-        """The mean weight of the retained side: c grows from 0 to 1 / schedule over the steps."""
+        """The mean weight of the retained rows: c grows from 0 to 1 / schedule over the steps."""
         return 1 / (2 * self.schedule)
 
     def changes(self) -> dict[str, dict[str, Any]]:
