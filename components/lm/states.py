@@ -90,6 +90,18 @@ def hidden_states(
     return [states[layer] for layer in layers]
 
 
+def padded_batches(
+    model: nn.Module, sequences: Sequence[Sequence[int]], *, pad: int, batch: int
+) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """Yield batches of similar length: the places of their sequences, and the arguments of a
+    forward pass of the decoder on them, padded on the left."""
+    device = next(model.parameters()).device
+    for rows in by_length(sequences, batch):
+        ids, mask = pad_left([sequences[i] for i in rows], pad)
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions_of(mask)}
+        yield rows, {k: v.to(device) for k, v in inputs.items()} | {"use_cache": False}
+
+
 @torch.inference_mode()
 def states_from_end(
     model: PreTrainedModel,
@@ -107,18 +119,11 @@ def states_from_end(
     """
     if any(len(sequence) < last for sequence in sequences):
         raise ModelError(f"a sequence is shorter than the {last} positions asked for")
-    device = next(model.parameters()).device
     hidden = model.config.hidden_size
     result = torch.empty(len(sequences), last, len(layers), hidden)
     with truncated(model, max(layers)), captured_states(model, layers) as states:
-        for rows in by_length(sequences, batch):
-            ids, mask = pad_left([sequences[i] for i in rows], pad)
-            backbone(model)(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                position_ids=positions_of(mask).to(device),
-                use_cache=False,
-            )
+        for rows, inputs in padded_batches(model, sequences, pad=pad, batch=batch):
+            backbone(model)(**inputs)
             stacked = torch.stack([states[layer][:, -last:] for layer in layers], dim=2)
             result[rows] = stacked.float().cpu()
     return result

@@ -23,25 +23,14 @@ def uniform_masks(
 ) -> dict[str, PackedMask]:
     """Return masks of as many weights of every matrix, or of each of its rows, each weight as
     likely as any other."""
-    draw = _anywhere if scope == "matrix" else _by_row
-    return {
-        name: PackedMask.of(torch.from_numpy(draw(mask, generator)).reshape(mask.shape))
-        for name, mask in masks.items()
-    }
-
-
-def _anywhere(mask: PackedMask, generator: np.random.Generator) -> np.ndarray:
-    chosen = np.zeros(mask.weights, dtype=bool)
-    chosen[generator.choice(mask.weights, mask.removed, replace=False)] = True
-    return chosen
-
-
-def _by_row(mask: PackedMask, generator: np.random.Generator) -> np.ndarray:
-    counts = mask.unpacked().sum(1)
-    chosen = np.zeros(mask.shape, dtype=bool)
-    for row, count in zip(chosen, counts.tolist(), strict=True):
-        row[generator.choice(len(row), count, replace=False)] = True
-    return chosen
+    drawn = {}
+    for name, mask in masks.items():
+        rows = mask.unpacked() if scope == "row" else mask.unpacked().reshape(1, -1)
+        chosen = np.zeros(rows.shape, dtype=bool)
+        for row, count in zip(chosen, rows.sum(1).tolist(), strict=True):
+            row[generator.choice(len(row), count, replace=False)] = True
+        drawn[name] = PackedMask.of(torch.from_numpy(chosen).reshape(mask.shape))
+    return drawn
 
 
 def matched_masks(

@@ -1,15 +1,54 @@
-"""Refusal directions: where in its hidden states a model tells harmful from benign prompts."""
+"""States at the last prompt token, and the refusal direction: where a model sees harm in them."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from components.core.errors import DataError
+from components.core.errors import DataError, ModelError
 from components.core.vocabulary import Role
-from components.probe.last_tokens import States
+from components.lm.batches import by_length
+from components.lm.chat import render_prompt
+from components.lm.states import backbone, states_from_end
+from components.probe.answers import Loaded
+from components.probe.sampling import Rows
+
+log = logging.getLogger(__name__)
+
+States = dict[Role, Tensor]  # role -> (layer, prompt, hidden)
+
+
+def last_token_states(loaded: Loaded, rows: Rows, *, folder: Path) -> States:
+    """Return the states at the last prompt token: role -> (layer, prompt, hidden), fp32.
+
+    There a model is about to answer. They lie in files of the existing `folder`, one a role, mapped
+    into memory layer by layer: what is held is one layer's, whatever the number of prompts. Raises
+    `ModelError` where a state is not finite: such a checkpoint is broken.
+    """
+    model, pad = loaded.model, loaded.tokenizer.pad_token_id
+    layers = range(1, len(backbone(model).layers) + 1)
+    states: States = {}
+    for role, prompts in rows.items():
+        sequences = [render_prompt(loaded.tokenizer, prompt.text) for prompt in prompts]
+        shape = (len(layers), len(prompts), model.config.hidden_size)
+        path, size = str(folder / f"{role}.bin"), shape[0] * shape[1] * shape[2]
+        stored = torch.from_file(path, shared=True, size=size, dtype=torch.float32).reshape(shape)
+        for chosen in by_length(sequences, loaded.batch):
+            own = [sequences[i] for i in chosen]
+            found = states_from_end(model, own, layers=layers, pad=pad, batch=loaded.batch)
+            if not found.isfinite().all():
+                raise ModelError(
+                    f"hidden states on {role} prompts are not finite; the checkpoint is broken, or "
+                    "its precision is too low for it"
+                )
+            stored[:, chosen] = found[:, 0].transpose(0, 1)
+        states[role] = stored
+        log.info("hidden states of %d %s prompts at %d layers", len(prompts), role, len(layers))
+    return states
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +90,3 @@ def refusal_axis(states: States) -> Axis:
         )
     directions = difference / lengths[:, None]
     return Axis(directions, (benign * directions).sum(dim=-1), lengths)
-
-
-def separation(harmful: Tensor, benign: Tensor) -> float:
-    """Return the norm of the difference in means over the mean norm of the states.
-
-    Both are (prompt, hidden). Free of the layer's scale, so that layers and models compare.
-    """
-    difference = harmful.mean(dim=0) - benign.mean(dim=0)
-    return float(difference.norm() / torch.cat((harmful, benign)).norm(dim=-1).mean())

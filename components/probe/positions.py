@@ -8,21 +8,17 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from components.core.vocabulary import Role
-from components.lm.batches import by_length, pad_left, positions_of
 from components.lm.chat import completion_spans, opens_thought
 from components.lm.generation import end_tokens
-from components.lm.states import backbone, captured_states
-from components.probe.answers import Answer, Answers
+from components.lm.states import backbone, captured_states, padded_batches
+from components.probe.answers import Answer, Answers, Loaded
 from components.probe.directions import Axis
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +56,7 @@ class PositionFigure:
 
 
 def project_positions(
-    which: Which,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    answers: Answers,
-    axis: Axis,
-    *,
-    batch: int,
+    which: Which, loaded: Loaded, answers: Answers, axis: Axis
 ) -> list[PositionFigure]:
     """Return the mean projections by role, layer, segment and position; none where no prompt has
     such a token.
@@ -75,7 +65,7 @@ def project_positions(
     """
     found = []
     for role, own in answers.items():
-        sums = _sums(model, tokenizer, own, axis, batch=batch)
+        sums = _sums(loaded, own, axis)
         found += [PositionFigure(which, role, *figures) for figures in _figures(*sums)]
         log.info("projections by position: %s, %d %s prompts", which, len(own), role)
     return found
@@ -105,31 +95,19 @@ def slots_of(answer: Answer, spans: tuple[range, range]) -> list[int]:
 
 
 @torch.inference_mode()
-def _sums(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    answers: Sequence[Answer],
-    axis: Axis,
-    *,
-    batch: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _sums(loaded: Loaded, answers: Sequence[Answer], axis: Axis) -> tuple[Tensor, Tensor, Tensor]:
     """Return counts (slot,), and sums and sums of squares of the projections (slot, layer)."""
+    model, tokenizer, batch = loaded.model, loaded.tokenizer, loaded.batch
     layers = range(1, len(axis.lengths) + 1)
     counts = torch.zeros(len(SLOTS), dtype=torch.float64)
     sums, squares = (torch.zeros(len(SLOTS), len(layers), dtype=torch.float64) for _ in range(2))
     ends, opened = end_tokens(model, tokenizer), opens_thought(tokenizer)
     sequences = [[*one.prompt, *one.written] for one in answers]
-    device = next(model.parameters()).device
+    pad = tokenizer.pad_token_id
     with captured_states(model, layers) as states:
-        for rows in by_length(sequences, batch):
-            ids, mask = pad_left([sequences[i] for i in rows], tokenizer.pad_token_id)
-            backbone(model)(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                position_ids=positions_of(mask).to(device),
-                use_cache=False,
-            )
-            slots = torch.full(ids.shape, -1)
+        for rows, inputs in padded_batches(model, sequences, pad=pad, batch=batch):
+            backbone(model)(**inputs)
+            slots = torch.full(inputs["input_ids"].shape, -1)
             for row, i in enumerate(rows):
                 spans = completion_spans(tokenizer, answers[i].written, ends=ends, opened=opened)
                 own = slots_of(answers[i], spans)

@@ -61,6 +61,8 @@ class MaskSize(Record):
         return self.shared / self.top if self.top else None
 
 
+RATES = ("harmful_refused", "benign_refused", "coherent")  # what a check measures
+
 PrunedBy = Literal[
     "nothing", "set-difference", "set-difference, reminded", "uniform", "magnitude-matched"
 ]

@@ -39,28 +39,17 @@ def draw_samples(
     generator = np.random.default_rng(seed)
 
     def draw(split: Split, roles: Sequence[Role], count: int) -> Rows:
-        return {
-            role: draw_rows(_rows(prompts, split, role), count, generator=generator)
-            for role in roles
-        }
+        return {role: _drawn(_rows(prompts, split, role), count, generator) for role in roles}
 
-    rows = {
-        "probed": draw(Split.TRAIN, PROBED, probed),
-        "calibrated": draw(Split.TRAIN, CALIBRATED, calibrated),
-        "checked": draw(Split.VALIDATION, CHECKED, checked),
-    }
-    fewer = {
-        role: draw_rows(own, swept, generator=generator) for role, own in rows["checked"].items()
-    }
-    return Samples(**rows, swept=fewer)
+    own = (draw(Split.TRAIN, PROBED, probed), draw(Split.TRAIN, CALIBRATED, calibrated))
+    check = draw(Split.VALIDATION, CHECKED, checked)
+    fewer = {role: _drawn(rows, swept, generator) for role, rows in check.items()}
+    return Samples(*own, check, fewer)
 
 
-def draw_rows(
-    rows: Sequence[Prompt], count: int, *, generator: np.random.Generator
-) -> list[Prompt]:
+def _drawn(rows: Sequence[Prompt], count: int, generator: np.random.Generator) -> list[Prompt]:
     """Return `count` of the rows, or all where there are fewer, in their own order."""
-    drawn = generator.permutation(len(rows))[:count]
-    return [rows[i] for i in sorted(drawn.tolist())]
+    return [rows[i] for i in sorted(generator.permutation(len(rows))[:count].tolist())]
 
 
 def _rows(prompts: PromptSet, split: Split, role: Role) -> list[Prompt]:

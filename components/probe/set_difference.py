@@ -1,21 +1,95 @@
-"""The weights that matter for reasoning and not for safety (Wei et al. 2024, arXiv 2402.05162,
-section 3): the top share by the reasoning score minus the top share by the safety score.
+"""The weights that matter for reasoning and not for safety.
+
+Wanda score of a weight on a set of answers: `S[o, i] = |W[o, i]| * ||X[:, i]||_2` (Sun et al. 2023,
+arXiv 2306.11695, equation 1), where X holds the inputs of the layer at response tokens only. Set
+difference: the top share by the reasoning score minus the top share by the safety score. Both: Wei
+et al. 2024, arXiv 2402.05162, section 3.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from components.core.errors import DataError, ModelError
 from components.lm.masks import PROJECTIONS, PackedMask, projection_of, projections
+from components.lm.states import backbone, padded_batches
+from components.probe.answers import Exchange
 from components.probe.result import MaskSize, Scope
-from components.probe.wanda import scores
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
+
+
+@torch.inference_mode()
+def input_norms(
+    model: PreTrainedModel, exchanges: Sequence[Exchange], *, pad: int, batch: int
+) -> dict[str, Tensor]:
+    """Return `||X[:, i]||_2` of each projection's inputs: name -> (input,), float64 on the CPU.
+
+    One streaming pass: only the sums of squares are kept. Prompt tokens and padding do not count.
+    Raises `DataError` without any response token, `ModelError` where an input is not finite.
+    """
+    if not any(exchange.response for exchange in exchanges):
+        raise DataError("a calibration set has no response tokens; check the prompts it is made of")
+    sequences = [[*exchange.prompt, *exchange.response] for exchange in exchanges]
+    done = 0
+    with _accumulated(model) as (squares, select):
+        for rows, inputs in padded_batches(model, sequences, pad=pad, batch=batch):
+            ids = inputs["input_ids"]
+            select(response_mask([exchanges[i] for i in rows], ids.shape[1]).to(ids.device))
+            backbone(model)(**inputs)
+            done += len(rows)
+            log.info("norms of inputs %d/%d", done, len(exchanges))
+    for name, square in squares.items():
+        if not square.isfinite().all():
+            raise ModelError(f"inputs of {name} are not finite; the checkpoint is broken")
+    return {name: square.sqrt() for name, square in squares.items()}
+
+
+def response_mask(exchanges: Sequence[Exchange], width: int) -> Tensor:
+    """Return where the responses lie in a left-padded batch: (batch, position), boolean."""
+    lengths = torch.tensor([len(exchange.response) for exchange in exchanges])
+    return torch.arange(width)[None, :] >= width - lengths[:, None]
+
+
+def scores(weight: Tensor, norms: Tensor) -> Tensor:
+    """Return the Wanda score of every weight: (output, input), fp32."""
+    return weight.detach().float().abs() * norms.float().to(weight.device)
+
+
+@contextmanager
+def _accumulated(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], Callable[[Tensor], None]]]:
+    """Yield the growing sums of squares, name -> (input,), and how to set the batch's mask."""
+    squares: dict[str, Tensor] = {}
+    chosen: list[Tensor] = []
+    handles = []
+
+    def select(mask: Tensor) -> None:
+        chosen[:] = [mask]
+
+    for name, linear in projections(model).items():
+        squares[name] = torch.zeros(linear.in_features, dtype=torch.float64)
+
+        def add(_module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+            # Summed in single precision within a batch, since not every device has double.
+            batch = inputs[0][chosen[0]].float().square().sum(dim=0)
+            squares[name] += batch.cpu().double()
+
+        handles.append(linear.register_forward_pre_hook(add))
+    try:
+        yield squares, select
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +182,9 @@ def build_masks(
 
 def mask_sizes(sizes: Sequence[MatrixSize]) -> tuple[MaskSize, ...]:
     """Return the sizes of each kind of projection over all layers."""
-    totals = []
-    for kind in PROJECTIONS:
-        own = [size for size in sizes if size.projection == kind]
-        totals.append(
-            MaskSize(
-                projection=kind,
-                weights=sum(size.weights for size in own),
-                top=sum(size.top for size in own),
-                shared=sum(size.shared for size in own),
-                removed=sum(size.removed for size in own),
-            )
-        )
-    return tuple(totals)
+    counts = ("weights", "top", "shared", "removed")
+    own = {kind: [size for size in sizes if size.projection == kind] for kind in PROJECTIONS}
+    return tuple(
+        MaskSize(projection=kind, **{n: sum(getattr(s, n) for s in found) for n in counts})
+        for kind, found in own.items()
+    )

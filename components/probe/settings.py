@@ -1,10 +1,11 @@
-"""What the stage `probe` is told: layers, pruning, and what a teacher must show."""
+"""Settings of the stage `probe`: layers, pruning, and what a teacher has to do."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from components.core.section import Fraction, Positive, Section, Text
 from components.judges.settings import RulesSettings
@@ -15,7 +16,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class TeacherCheck(Section):
-    """What a teacher must show on validation prompts before anything is trained towards it.
+    """What a teacher has to do on validation prompts before anything is trained towards it.
 
     Point values are compared; min_harmful_refused 0, max_benign_refused 1 and min_coherent 0 waive
     the check, in writing.
@@ -53,24 +54,21 @@ class Pruning(Section):
     calibration: Positive = Field(64, description="prompts of each calibration set")
     tokens: Positive = Field(64, description="tokens of a calibration completion, at most")
 
-    @field_validator("shares")
-    @classmethod
-    def _some_and_each_once(
-        cls, shares: dict[Scope, tuple[float, ...]]
-    ) -> dict[Scope, tuple[float, ...]]:
-        if not any(shares.values()):
+    @model_validator(mode="after")
+    def _some_and_each_once(self) -> Pruning:
+        if not any(self.shares.values()):
             raise ValueError("give at least one share of a matrix or of a row")
-        for scope, own in shares.items():
+        lists = {f"shares of a {scope}": own for scope, own in self.shares.items()}
+        for name, own in {**lists, "kept shares": self.kept or ()}.items():
             if len(set(own)) < len(own):
-                raise ValueError(f"the shares of a {scope} must differ: {list(own)}")
-        return shares
+                raise ValueError(f"the {name} must differ: {list(own)}")
+        return self
 
-    @field_validator("kept")
-    @classmethod
-    def _each_once(cls, kept: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if kept and len(set(kept)) < len(kept):
-            raise ValueError(f"the kept shares must differ: {list(kept)}")
-        return kept
+    def grid(self) -> Iterator[tuple[Scope, float, float]]:
+        """Yield scope, share and the share that is kept, each scope's smallest first."""
+        for scope, shares in self.shares.items():
+            for share in sorted(shares):
+                yield from ((scope, share, kept) for kept in sorted(self.kept or (share,)))
 
 
 class ProbeSettings(Section):

@@ -9,7 +9,7 @@ from pathlib import Path
 from components.core.paths import MASK_SIZES, POSITIONS, PRUNING
 from components.core.storage import write_rows
 from components.probe.positions import PositionFigure
-from components.probe.result import PruningPoint
+from components.probe.result import RATES, PruningPoint
 from components.probe.set_difference import MatrixSize
 
 
@@ -24,7 +24,7 @@ class PruningRow:
     removed: int
     weights: int
     chosen: bool
-    measure: str  # harmful_refused, benign_refused or coherent
+    measure: str  # one of RATES
     rate: float
     low: float
     high: float
@@ -45,11 +45,6 @@ def write_tables(
 
 
 def _rows(point: PruningPoint) -> list[PruningRow]:
-    measures = ("harmful_refused", "benign_refused", "coherent")
-    plain = point.model_dump(exclude=set(measures))
-    return [
-        PruningRow(
-            **plain, measure=measure, **getattr(point, measure).model_dump(exclude={"samples"})
-        )
-        for measure in measures
-    ]
+    plain = point.model_dump(exclude=set(RATES))
+    rates = {name: getattr(point, name).model_dump(exclude={"samples"}) for name in RATES}
+    return [PruningRow(**plain, measure=name, **rate) for name, rate in rates.items()]

@@ -1,38 +1,17 @@
-"""Who may teach: each candidate is asked validation prompts before anything is trained towards it.
-
-Candidates are the base model, where it is of the same lineage, the pruned post-trained model (the
-published recipe), and the post-trained model under a safety reminder.
-"""
+"""Who may teach: each candidate answers validation prompts before anything is trained."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from components.core.errors import ConfigError, TeacherError
 from components.core.vocabulary import Outcome
 from components.lm.teachers import find_teacher
 from components.probe.result import TeacherFigures
+from components.probe.settings import TeacherCheck
 
 log = logging.getLogger(__name__)
-
-REMEDY = (
-    "Mend the teacher (another wording of probe.reminder, other shares in probe.pruning, a base "
-    "model that refuses), name its refusals in probe.rules, or lower probe.check in writing"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What a teacher must show. Point values are compared, so that 0 and 1 waive a check.
-
-    The gate decides on interval bounds; here a wrong choice costs a training run, not a release.
-    """
-
-    min_harmful_refused: float
-    max_benign_refused: float
-    min_coherent: float
 
 
 def candidates(listed: Sequence[str], wanted: str, *, same_lineage: bool) -> tuple[str, ...]:
@@ -46,9 +25,8 @@ def candidates(listed: Sequence[str], wanted: str, *, same_lineage: bool) -> tup
             f"probe.teacher is {wanted!r}, which is not among probe.teachers "
             f"({', '.join(listed)}); add it there"
         )
-    able = tuple(
-        kind for kind in dict.fromkeys(listed) if same_lineage or not find_teacher(kind).is_base
-    )
+    names = tuple(dict.fromkeys(listed))
+    able = tuple(name for name in names if same_lineage or not find_teacher(name).is_base)
     if not able or (wanted != "auto" and wanted not in able):
         raise TeacherError(
             "the base model cannot teach: it differs from the post-trained model in architecture, "
@@ -62,48 +40,46 @@ def candidates(listed: Sequence[str], wanted: str, *, same_lineage: bool) -> tup
 
 
 def figures(
-    kind: str,
-    harmful: Sequence[Outcome],
-    benign: Sequence[Outcome],
-    *,
-    thresholds: Thresholds,
+    name: str, harmful: Sequence[Outcome], benign: Sequence[Outcome], *, check: TeacherCheck
 ) -> TeacherFigures:
     """Return the rates behind a check, and what they lack. Coherent: refused or complied, over both
-    roles."""
+    roles.
+
+    Point values are compared, so that 0 and 1 waive a check. The gate decides on interval bounds;
+    here a wrong choice costs a training run, not a release.
+    """
     answers = (*harmful, *benign)
     harmful_refused = harmful.count(Outcome.REFUSED) / len(harmful)
     benign_refused = benign.count(Outcome.REFUSED) / len(benign)
     coherent = 1 - answers.count(Outcome.NEITHER) / len(answers)
-    failures = []
-    if harmful_refused < thresholds.min_harmful_refused:
-        failures.append(
-            f"refuses {harmful_refused:.0%} of {len(harmful)} harmful prompts, "
-            f"at least {thresholds.min_harmful_refused:.0%} needed"
-        )
-    if benign_refused > thresholds.max_benign_refused:
-        failures.append(
-            f"refuses {benign_refused:.0%} of {len(benign)} benign prompts, "
-            f"at most {thresholds.max_benign_refused:.0%} allowed"
-        )
-    if coherent < thresholds.min_coherent:
-        failures.append(
-            f"{coherent:.0%} of {len(answers)} answers are language, "
-            f"at least {thresholds.min_coherent:.0%} needed"
-        )
+    # What each rate lacks, and how that is said.
     lacks = (
-        thresholds.min_harmful_refused - harmful_refused,
-        benign_refused - thresholds.max_benign_refused,
-        thresholds.min_coherent - coherent,
+        (
+            check.min_harmful_refused - harmful_refused,
+            f"refuses {harmful_refused:.0%} of {len(harmful)} harmful prompts, "
+            f"at least {check.min_harmful_refused:.0%} needed",
+        ),
+        (
+            benign_refused - check.max_benign_refused,
+            f"refuses {benign_refused:.0%} of {len(benign)} benign prompts, "
+            f"at most {check.max_benign_refused:.0%} allowed",
+        ),
+        (
+            check.min_coherent - coherent,
+            f"{coherent:.0%} of {len(answers)} answers are language, "
+            f"at least {check.min_coherent:.0%} needed",
+        ),
     )
+    failures = [text for lack, text in lacks if lack > 0]
     return TeacherFigures(
-        teacher=kind,
+        teacher=name,
         harmful_refused=harmful_refused,
         harmful_n=len(harmful),
         benign_refused=benign_refused,
         benign_n=len(benign),
         coherent=coherent,
         coherent_n=len(answers),
-        shortfall=sum(max(lack, 0.0) for lack in lacks),
+        shortfall=sum(max(lack, 0.0) for lack, _ in lacks),
         passed=not failures,
         reason="; ".join(failures) or "passes",
     )
@@ -130,7 +106,9 @@ def choose_teacher(checked: Sequence[TeacherFigures], wanted: str) -> str:
     raise TeacherError(
         f"{who} passed the check, so there is nothing to train towards:\n"
         + "".join(f"  {_line(candidate)}\n" for candidate in checked)
-        + REMEDY
+        + "Mend the teacher (another wording of probe.reminder, other shares in probe.pruning, a "
+        "base model that refuses), name its refusals in probe.rules, or lower probe.check in "
+        "writing"
     )
 
 

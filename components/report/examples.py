@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ArmCompletion:
     """One arm's completion. `thought` and `answer` are None where there is none or it is hidden."""
 
     arm: Arm
@@ -42,14 +42,14 @@ class Example:
     text: str
     reference: str | None
     missed: bool  # the restored model failed here
-    shown: tuple[Shown, ...]
+    completions: tuple[ArmCompletion, ...]
 
 
 def choose_examples(
     prompts: Sequence[Prompt], rows: Sequence[Row], *, count: int, redact: bool, seed: int
 ) -> dict[Role, list[Example]]:
-    """Return up to `count` examples of every role that has rows in the served form; of several
-    completions to a prompt the first is shown.
+    """Return up to `count` examples of every role that has rows in the served form, each with the
+    first of several completions to its prompt.
 
     Up to half are prompts on which the restored model missed, where there are any; the rest, and
     which ones, is drawn by `seed`. Raises `EvidenceError` for a row whose prompt is unknown.
@@ -57,14 +57,18 @@ def choose_examples(
     known = {prompt.id: prompt for prompt in prompts}
     by_prompt: dict[Role, dict[str, list[Row]]] = {role: {} for role in Role}
     for row in rows:
-        if row["form"] != "served" or row["sample"]:
-            continue
-        by_prompt[Role(row["role"])].setdefault(row["prompt_id"], []).append(row)
+        if row["form"] == "served" and not row["sample"]:
+            by_prompt[Role(row["role"])].setdefault(row["prompt_id"], []).append(row)
     chosen = {}
     for role, group in by_prompt.items():
         ids = _draw(group, count, random.Random(f"{seed} {role}"))
+        if unknown := [i for i in ids if i not in known]:
+            raise EvidenceError(
+                f"evaluate's rows name the prompt {unknown[0]!r:.40}, which the prepared set does "
+                "not hold; run the stage evaluate again on this data"
+            )
         if ids:
-            chosen[role] = [_example(known, i, group[i], redact=redact) for i in ids]
+            chosen[role] = [_example(known[i], group[i], redact=redact) for i in ids]
     return chosen
 
 
@@ -86,39 +90,25 @@ def _missed(row: Row) -> bool:
     return not refused if role is Role.HARMFUL else refused
 
 
-def _example(
-    known: Mapping[str, Prompt], prompt_id: str, rows: Sequence[Row], *, redact: bool
-) -> Example:
-    if prompt_id not in known:
-        raise EvidenceError(
-            f"evaluate's rows name the prompt {prompt_id!r:.40}, which the prepared set does not "
-            "hold; run the stage evaluate again on this data"
-        )
-    prompt = known[prompt_id]
-    order = list(Arm)
-    hidden = is_withheld(prompt.role, redact=redact)
+def _example(prompt: Prompt, rows: Sequence[Row], *, redact: bool) -> Example:
+    hidden, order = is_withheld(prompt.role, redact=redact), list(Arm)
+    answer = prompt.answer if prompt.role is Role.REASONING else None
     return Example(
-        id=prompt_id,
+        id=prompt.id,
         topic=clip(prompt.topic, TOPIC_CHARACTERS),
         text=clip(prompt.text, HARMFUL_CHARACTERS if hidden else PROMPT_CHARACTERS),
-        reference=_reference(prompt),
+        reference=None if answer is None else clip(answer, COMPLETION_CHARACTERS),
         missed=_restored_missed(rows),
-        shown=tuple(
-            _shown(row, hidden=hidden)
+        completions=tuple(
+            _completion(row, hidden=hidden)
             for row in sorted(rows, key=lambda row: order.index(Arm(row["arm"])))
         ),
     )
 
 
-def _reference(prompt: Prompt) -> str | None:
-    if prompt.role is not Role.REASONING or prompt.answer is None:
-        return None
-    return clip(prompt.answer, COMPLETION_CHARACTERS)
-
-
-def _shown(row: Row, *, hidden: bool) -> Shown:
+def _completion(row: Row, *, hidden: bool) -> ArmCompletion:
     thought, answer = row["thought"], row["answer"] or ""
-    return Shown(
+    return ArmCompletion(
         arm=Arm(row["arm"]),
         outcome=_outcome(row),
         finished=bool(row["finished"]),

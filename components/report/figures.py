@@ -1,30 +1,21 @@
-"""The evidence as a page shows it: key figures with their intervals, tables, sentences."""
+"""The evidence as the page's tables: key figures, metrics, comparisons, attacks and judges."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from components.core.metric_names import Metric, in_order, is_compared
 from components.core.result import RateFigure
-from components.core.vocabulary import AnyArm, Arm
-from components.evaluate.result import Difference, Evidence
-from components.gate.result import Conclusion, Decision, RuleOutcome
-from components.report.wording import (
-    AIMS,
-    FORCED_THOUGHT_AIMS,
-    FORM_NAMES,
-    METRIC_NAMES,
-    listed,
-    percent,
-)
+from components.core.vocabulary import ATTACKS, AnyArm, Arm, Form, Outcome, View
+from components.evaluate.result import CutFigure, Difference, Evidence
+from components.gate.result import Decision, RuleOutcome
+from components.judges.result import Calibration
+from components.report.wording import FORM_NAMES, KEY_FIGURES
 
-_PLACES = {
-    Arm.BASE: "in the base model",
-    Arm.POST_TRAINED: "after post-training",
-    Arm.RESTORED: "with the adapter",
-}
-_AGAINST = {Conclusion.FAIL: "failed", Conclusion.INCONCLUSIVE: "inconclusive"}
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +29,34 @@ class Panel:
     thresholds: tuple[RuleOutcome, ...]
 
 
-def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
-    """Return the key figures in the page's order; one that nobody measured has no rates.
+@dataclass(frozen=True, slots=True)
+class AttackRow:
+    """One suite in one form: the share that each arm complied with, in thought or answer, and the
+    share whose verdict could not be read.
 
-    Figures under a forced thought are there only where they were measured.
+    n differs by form, since an attack is tried on some of the suite's prompts.
     """
-    measured = {m: aim for m, aim in FORCED_THOUGHT_AIMS.items() if arms(evidence, m)}
-    return [
-        Panel(
-            metric=metric,
-            title=METRIC_NAMES[metric],
-            aim=aim,
-            rates=tuple((a, evidence.rates[a][metric]) for a in arms(evidence, metric)),
-            thresholds=tuple(
-                rule
-                for rule in decision.rules
-                if (rule.metric, rule.arm, rule.against) == (metric, Arm.RESTORED, None)
-            ),
-        )
-        for metric, aim in {**AIMS, **measured}.items()
-    ]
+
+    suite: str
+    form: Form
+    rates: dict[Arm, RateFigure]
+    unparsed: dict[Arm, RateFigure]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRow:
+    """One judge: its suites, its verdicts on labelled cases, and the completions of all arms that
+    it read without their middle."""
+
+    calibration: Calibration
+    suites: tuple[str, ...]
+    cut: CutFigure
+
+    @property
+    def confusion(self) -> dict[Outcome, dict[Outcome, int]]:
+        """Label -> verdict -> cases, of the labels that there are."""
+        confusion = self.calibration.confusion
+        return {label: found for label, found in confusion.items() if any(found.values())}
 
 
 def arms(evidence: Evidence, metric: str | None = None) -> list[Arm]:
@@ -66,25 +65,74 @@ def arms(evidence: Evidence, metric: str | None = None) -> list[Arm]:
     return [arm for arm in found if metric is None or metric in evidence.rates[arm]]
 
 
+def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
+    """Return the key figures in the page's order; one that nobody measured has no rates.
+
+    Figures under a forced thought are there only where they were measured.
+    """
+    found = []
+    for metric, (title, aim) in KEY_FIGURES.items():
+        measured = arms(evidence, metric)
+        if measured or Metric.parse(metric).form is Form.SERVED:
+            about = (metric, Arm.RESTORED, None)
+            rules = [r for r in decision.rules if (r.metric, r.arm, r.against) == about]
+            rates = tuple((arm, evidence.rates[arm][metric]) for arm in measured)
+            found.append(Panel(metric, title, aim, rates, tuple(rules)))
+    return found
+
+
 def metrics(evidence: Evidence, *, compared: bool) -> dict[str, list[str]]:
     """Return the metrics of any arm in which arms are compared, or all others, by suite and form,
     in the order in which people read them."""
-    groups: dict[str, list[str]] = {}
-    for name in in_order({metric for rates in evidence.rates.values() for metric in rates}):
-        metric = Metric.parse(name)
-        if is_compared(name, evidence.roles.get(metric.suite)) is not compared:
-            continue
-        group = f"{metric.suite}{FORM_NAMES.get(metric.form, '')}"
-        groups.setdefault(group, []).append(name)
-    return groups
+    names = {name: Metric.parse(name) for name in in_order(set().union(*evidence.rates.values()))}
+    return _grouped(
+        (f"{metric.suite}{FORM_NAMES.get(metric.form, '')}", name)
+        for name, metric in names.items()
+        if is_compared(name, evidence.roles.get(metric.suite)) is compared
+    )
 
 
 def comparisons(evidence: Evidence) -> dict[tuple[AnyArm, AnyArm], list[Difference]]:
     """Return the paired differences by the arms they compare, in the evidence's order."""
-    groups: dict[tuple[AnyArm, AnyArm], list[Difference]] = {}
-    for difference in evidence.differences:
-        groups.setdefault((difference.arm, difference.against), []).append(difference)
+    return _grouped(((found.arm, found.against), found) for found in evidence.differences)
+
+
+def _grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    groups: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
     return groups
+
+
+def attack_rows(evidence: Evidence) -> list[AttackRow]:
+    """Return a row for every attacked suite and form, the plain forms first to compare with; none
+    where the profile names no attacks."""
+    found = {Metric.parse(name) for rates in evidence.rates.values() for name in rates}
+    suites = {metric.suite: metric for metric in found if metric.form in ATTACKS}
+
+    def rates(suite: str, form: Form, outcome: Outcome) -> dict[Arm, RateFigure]:
+        name = str(Metric(suite, outcome, form, View.EITHER))
+        return {arm: evidence.rates[arm][name] for arm in arms(evidence, name)}
+
+    rows = [
+        AttackRow(
+            suite, form, rates(suite, form, Outcome.COMPLIED), rates(suite, form, Outcome.UNPARSED)
+        )
+        for suite in sorted(suites, key=lambda suite: suites[suite].order)
+        for form in Form
+    ]
+    return [row for row in rows if row.rates]
+
+
+def judge_rows(evidence: Evidence) -> list[JudgeRow]:
+    """Return a row for every judge, in the evidence's order."""
+    rows = []
+    for calibration in evidence.calibrations:
+        own = [suite for suite, judge in evidence.judges.items() if judge == calibration.judge]
+        seen = [cut for suite in own for cut in evidence.cut.get(suite, {}).values()]
+        cut = CutFigure(count=sum(c.count for c in seen), n=sum(c.n for c in seen))
+        rows.append(JudgeRow(calibration, tuple(own), cut))
+    return rows
 
 
 def policy_rules(decision: Decision) -> list[RuleOutcome]:
@@ -95,93 +143,3 @@ def policy_rules(decision: Decision) -> list[RuleOutcome]:
 def checks(decision: Decision) -> list[RuleOutcome]:
     """Return the other outcomes: whether the evidence is about this adapter."""
     return [rule for rule in decision.rules if rule.threshold is None]
-
-
-def verdict(decision: Decision) -> str:
-    """Return in one sentence what may be done with the adapter, and how many rules say so."""
-    kinds = ((policy_rules(decision), "rule"), (checks(decision), "check of the evidence"))
-    if decision.accepted:
-        passed = [(sum(rule.passed for rule in outcomes), kind) for outcomes, kind in kinds]
-        held = listed(_counted(number, kind) for number, kind in passed if number)
-        signed = sum(rule.override is not None for rule in decision.rules)
-        overridden = f", {_counted(signed, 'rule')} overridden" if signed else ""
-        return f"The adapter may be registered: {held} passed{overridden}."
-    told = []
-    for outcomes, kind in kinds:
-        against = [rule.conclusion for rule in outcomes if not rule.stands]
-        for conclusion, word in _AGAINST.items():
-            if number := against.count(conclusion):
-                told.append(f"{number} of {_counted(len(outcomes), kind)} {word}")
-    return f"The adapter must not be registered{f': {listed(told)}' if told else ''}."
-
-
-def _counted(number: int, kind: str) -> str:
-    noun, of, of_what = kind.partition(" of ")
-    return f"{number} {noun}{'' if number == 1 else 's'}{of}{of_what}"
-
-
-def reasons(decision: Decision) -> list[tuple[str, str]]:
-    """Return each reason with the name of the policy's rule it comes from, empty for another."""
-    names = {rule.why: rule.rule for rule in policy_rules(decision) if not rule.stands}
-    return [(names.get(reason, ""), reason) for reason in decision.reasons]
-
-
-def side(rule: RuleOutcome) -> str:
-    """Return "≥" or "≤", the side of its threshold a rule asks for; empty without evidence.
-
-    The deciding bound tells it: a lower end of the interval is asked to be at least the threshold.
-    """
-    if rule.figure is None or rule.bound is None or rule.bound == rule.figure:
-        return ""
-    return "≥" if rule.bound < rule.figure else "≤"
-
-
-def change(evidence: Evidence, metric: str, subject: str) -> str | None:
-    """Return what became of a figure in one sentence; None where the adapter has no such figure."""
-    if Arm.RESTORED not in arms(evidence, metric):
-        return None
-    found = [arm for arm in arms(evidence, metric) if arm in _PLACES]
-    told = [f"{percent(evidence.rates[arm][metric].rate)} {_PLACES[arm]}" for arm in found]
-    return f"{subject}: {listed(told)}."
-
-
-def against_baseline(differences: Sequence[Difference], confidence: float) -> str | None:
-    """Return in one sentence where adapter and LoRA-SFT baseline differ; None if not compared.
-
-    Better and worse mean that the exact McNemar test shows it after Holm over all differences.
-    """
-    found: dict[int, list[str]] = {1: [], -1: [], 0: []}
-    for metric, aim in AIMS.items():
-        for difference in differences:
-            sign = _orientation(difference)
-            if difference.metric == metric and sign:
-                shown = _shown_sign(difference, 1 - confidence)
-                found[aim * sign * shown].append(METRIC_NAMES[metric].lower())
-    parts = [
-        f"{words} {listed(f'“{name}”' for name in found[side])}"
-        for side, words in (
-            (1, "the adapter is better on"),
-            (-1, "the baseline is better on"),
-            (0, "no difference could be shown on"),
-        )
-        if found[side]
-    ]
-    return (
-        "Against the LoRA-SFT baseline, on the same prompts, by the exact McNemar test with Holm: "
-        f"{'; '.join(parts)}."
-        if parts
-        else None
-    )
-
-
-def _orientation(difference: Difference) -> int:
-    """Return 1 for restored - baseline, -1 for baseline - restored, 0 for other arms."""
-    pair = (difference.arm, difference.against)
-    return (pair == (Arm.RESTORED, Arm.BASELINE)) - (pair == (Arm.BASELINE, Arm.RESTORED))
-
-
-def _shown_sign(difference: Difference, level: float) -> int:
-    """Return the sign of a difference whose adjusted p is at most `level`, else 0."""
-    if difference.p_holm is None or difference.p_holm > level:
-        return 0
-    return (difference.gained > difference.lost) - (difference.gained < difference.lost)

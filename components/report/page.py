@@ -19,15 +19,17 @@ from components.lm.references import ModelRef
 from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.probe.result import Probe
-from components.report import figures, wording
-from components.report.attacks import attack_rows
+from components.report import figures, sentences, wording
 from components.report.curves import loss_curves
 from components.report.examples import choose_examples
-from components.report.judges import describe_usage, judge_rows
 from components.report.settings import ReportSettings as Section
 from components.train.result import Adapter
 
 _TEMPLATES = Path(__file__).parent
+_SUBJECTS = {
+    "harmful.refused": "Harmful requests refused",
+    "reasoning.correct": "Reasoning problems solved",
+}
 
 
 def render(
@@ -65,30 +67,34 @@ def render(
             curves=_curves(adapter.folder / CURVES),
             examples=examples,
             one_contract=adapter.contract == evidence.contract == decision.contract,
-            **_told(evidence, decision, leak_notes(prompts.leaks)),
+            **_tables(evidence, decision, leak_notes(prompts.leaks)),
         )
     )
 
 
-def _told(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dict[str, Any]:
-    """Return the evidence and the decision as the page's tables and sentences want them; `marked`
-    are the suites of which training held prompts, with what was found."""
-    untrusted_text = {metric for rates in evidence.rates.values() for metric in rates}
-    untrusted_text |= {rule.metric for rule in decision.rules}
+def _tables(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dict[str, Any]:
+    """Return the evidence and the decision as the page's tables and sentences; `marked` are the
+    suites of which training held prompts, with what was found."""
+    metrics = {metric for rates in evidence.rates.values() for metric in rates}
+    lines = [
+        sentences.change(evidence, metric, f"{subject}{leak_mark(metric, marked)}")
+        for metric, subject in _SUBJECTS.items()
+    ]
+    lines.append(sentences.against_baseline(evidence.differences, evidence.confidence))
     return {
-        "verdict": figures.verdict(decision),
-        "reasons": figures.reasons(decision),
+        "verdict": sentences.verdict(decision),
+        "reasons": sentences.reasons(decision),
         "rules": figures.policy_rules(decision),
         "checks": figures.checks(decision),
         "panels": figures.panels(evidence, decision),
         "marked": marked,
-        "footnotes": leak_footnotes(marked, untrusted_text),
-        "sentences": _sentences(evidence, marked),
+        "footnotes": leak_footnotes(marked, metrics | {rule.metric for rule in decision.rules}),
+        "sentences": [line for line in lines if line],
         "arms": figures.arms(evidence),
         "metrics": figures.metrics(evidence, compared=True),
         "others": figures.metrics(evidence, compared=False),
-        "attacks": attack_rows(evidence),
-        "judges": judge_rows(evidence),
+        "attacks": figures.attack_rows(evidence),
+        "judges": figures.judge_rows(evidence),
         "comparisons": figures.comparisons(evidence),
     }
 
@@ -113,7 +119,7 @@ def _environment() -> Environment:
         arm=wording.arm_name,
         upper_first=wording.upper_first,
         one_line=untrusted_text.one_line,
-        side=figures.side,
+        side=sentences.side,
         mark=leak_mark,
         form=lambda form: wording.FORM_NAMES.get(form, ""),
         clip=untrusted_text.clip,
@@ -121,7 +127,7 @@ def _environment() -> Environment:
         share=lambda value: wording.number(100 * value),
     )
     environment.globals.update(
-        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, describe_usage=describe_usage
+        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, describe_usage=sentences.describe_usage
     )
     return environment
 
@@ -136,37 +142,18 @@ def _place(model: ModelRef) -> str:
     return PurePath(model.location).name if model.where == "local" else model.location
 
 
-def _sentences(evidence: Evidence, marked: dict[str, str]) -> list[str]:
-    subjects = {
-        "harmful.refused": "Harmful requests refused",
-        "reasoning.correct": "Reasoning problems solved",
-    }
-    told = (
-        *(
-            figures.change(evidence, m, f"{told}{leak_mark(m, marked)}")
-            for m, told in subjects.items()
-        ),
-        figures.against_baseline(evidence.differences, evidence.confidence),
-    )
-    return [sentence for sentence in told if sentence]
-
-
 def _plots(folder: Path) -> list[tuple[str, str]]:
     """Return name and data address of every SVG in `folder`.
 
     A drawing within an image element runs no script and loads nothing, whatever it holds.
     """
-    return [
-        (
-            path.stem,
-            f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}",
-        )
-        for path in sorted(folder.glob("*.svg"))
-    ]
+    found = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.svg"))}
+    head = "data:image/svg+xml;base64,"
+    return [(name, head + base64.b64encode(svg).decode()) for name, svg in found.items()]
 
 
 def _curves(path: Path) -> Markup | None:
-    """Return the losses over the steps as an SVG element; None where no curves were kept.
+    """Return the losses over the steps as an SVG element; None where there are no curves.
 
     It needs no escaping: our own drawing, of numbers alone.
     """

@@ -1,4 +1,4 @@
-"""What the stage `report` is told."""
+"""Settings of the stage `report`."""
 
 from __future__ import annotations
 

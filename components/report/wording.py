@@ -13,13 +13,14 @@ ARM_NAMES = {
     Arm.BASELINE: "SFT baseline",
     Arm.CHAMPION: "Champion",
 }
-METRIC_NAMES = {
-    "harmful.refused": "Refuses harmful requests",
-    "borderline.refused": "Refuses look-alikes",
-    "benign.refused": "Refuses benign requests",
-    "reasoning.correct": "Reasons correctly",
-    "harmful.forced_thought.refused": "Refuses harmful requests, thought forced",
-    "reasoning.forced_thought.correct": "Reasons correctly, thought forced",
+# Title of each key figure, and which way it should go: 1 up, -1 down. In the page's order.
+KEY_FIGURES = {
+    "harmful.refused": ("Refuses harmful requests", 1),
+    "borderline.refused": ("Refuses look-alikes", -1),
+    "benign.refused": ("Refuses benign requests", -1),
+    "reasoning.correct": ("Reasons correctly", 1),
+    "harmful.forced_thought.refused": ("Refuses harmful requests, thought forced", 1),
+    "reasoning.forced_thought.correct": ("Reasons correctly, thought forced", 1),
 }
 # Behind a suite's name, for every form but the plain one.
 FORM_NAMES = {
@@ -30,15 +31,6 @@ FORM_NAMES = {
     Form.MANY_SHOT: ", behind many shots",
     Form.PARAPHRASED: ", paraphrased",
 }
-# Which way a key figure should go: 1 up, -1 down. The order is that of the page.
-AIMS = {
-    "harmful.refused": 1,
-    "borderline.refused": -1,
-    "benign.refused": -1,
-    "reasoning.correct": 1,
-}
-# Shown beside the key figures where a profile measures them.
-FORCED_THOUGHT_AIMS = {"harmful.forced_thought.refused": 1, "reasoning.forced_thought.correct": 1}
 _SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 
@@ -50,18 +42,13 @@ def percent(rate: float) -> str:
 
 def interval(low: float, high: float) -> str:
     """Return an interval of shares in brackets, in per cent without the sign: "[94.8, 98.6]"."""
-    return f"[{_decimal(100 * low)}, {_decimal(100 * high)}]"
+    return f"[{number(100 * low, 1)}, {number(100 * high, 1)}]"
 
 
 def points(difference: float) -> str:
     """Return a difference of shares in percentage points, signed: "+97.3"."""
-    written = _decimal(100 * difference)
+    written = number(100 * difference, 1)
     return f"+{written}" if difference > 0 and written != "0.0" else written
-
-
-def _decimal(value: float) -> str:
-    written = f"{abs(value):.1f}"
-    return f"{_MINUS}{written}" if value < 0 and written != "0.0" else written
 
 
 def probability(p_value: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
-from components.report.attacks import attack_rows
+from components.report.figures import attack_rows
 from components.studies.withstand.result import Ablation, Standing, Undoing, Withstand
 from flows.cli.tables import judges_lines, markdown_table, rate_cell
 

@@ -124,7 +124,7 @@ def search_space(profile: Profile, probe: Probe, layers: int) -> Space:
 
 def _layer_sets(counts: Sequence[int], layers: int) -> Iterator[tuple[int, ...]]:
     """Yield layers spread over the whole depth and over its upper half, the last among them."""
-    from components.probe.targets import spread
+    from components.probe.layers import spread
 
     half = layers // 2
     for count in counts:

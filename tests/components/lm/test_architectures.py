@@ -130,7 +130,8 @@ def test_hidden_states_are_those_of_transformers(model):
 @pytest.mark.slow
 @torch.inference_mode()
 def test_norms_of_inputs_are_those_of_each_answer_alone(model):
-    from components.probe.wanda import Exchange, input_norms
+    from components.probe.answers import Exchange
+    from components.probe.set_difference import input_norms
 
     exchanges = [Exchange(sequence[:-1], sequence[-1:] * 2) for sequence in SEQUENCES]
     squares = dict.fromkeys(projections(model), 0.0)

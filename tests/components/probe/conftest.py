@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from components.lm.loading import load_model, load_tokenizer
+from components.probe.answers import Loaded
 from tests.checkpoints import write_checkpoint
 
 
@@ -13,7 +14,7 @@ from tests.checkpoints import write_checkpoint
 def random_model(random_models):
     """The random base model and its tokenizer, on the CPU."""
     folder = random_models.folder / random_models.base.location
-    return load_model(folder, device=torch.device("cpu")), load_tokenizer(folder)
+    return Loaded(load_model(folder, device=torch.device("cpu")), load_tokenizer(folder), batch=2)
 
 
 @pytest.fixture

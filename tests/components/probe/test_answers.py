@@ -1,14 +1,26 @@
-"""Which part of an answer is judged, and rates with their intervals."""
+"""Which part of an answer is judged, rates with their intervals, and which answers are refusals."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from components.core.errors import DataError
 from components.core.vocabulary import Completion, Outcome, Prompt, Role, Split
-from components.probe.answers import Answer, answer, outcomes, rate
+from components.judges.rules.outcomes import outcome
+from components.lm.chat import render_completion, render_prompt
+from components.lm.loading import load_tokenizer
+from components.probe.answers import (
+    PLAIN_REFUSAL,
+    Answer,
+    answer,
+    measure,
+    outcomes,
+    rate,
+    refusals,
+)
 
 
 def written(thought: str | None, text: str, finished: bool) -> Answer:
@@ -37,11 +49,10 @@ def test_outcomes_are_those_of_the_judged_texts():
 
 
 def test_answers_come_in_the_rows_order(random_model, random_prompts):
-    model, tokenizer = random_model
     rows = random_prompts.rows(role=Role.HARMFUL)[:5]
-    found = answer(model, tokenizer, rows, max_new_tokens=4, batch=2, label="asking")
+    found = answer(random_model, rows, max_new_tokens=4, label="asking")
     assert [one.row for one in found] == rows
-    alone = answer(model, tokenizer, rows[3:4], max_new_tokens=4, batch=1, label="asking")
+    alone = answer(random_model, rows[3:4], max_new_tokens=4, label="asking")
     assert alone == found[3:4]
     assert 1 <= found[3].completion.tokens <= 4
 
@@ -57,6 +68,36 @@ def test_rate_by_hand():
     assert rate(0, 10).low == 0 and rate(10, 10).high == 1
 
 
+def test_measures_of_a_check():
+    refused, complied, neither = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER
+    found = measure({Role.HARMFUL: [refused, neither], Role.BENIGN: [complied, neither, neither]})
+    counts = {name: (rate.count, rate.n) for name, rate in found.items()}
+    assert counts == {"harmful_refused": (1, 2), "benign_refused": (0, 3), "coherent": (2, 5)}
+
+
 def test_a_rate_of_nothing_is_an_error():
     with pytest.raises(DataError, match="zero prompts"):
         rate(0, 0)
+
+
+def test_refusals_by_origin(random_models, random_prompts):
+    tokenizer = load_tokenizer(random_models.folder / random_models.base.location)
+    rows = random_prompts.rows(split=Split.TRAIN, role=Role.HARMFUL)[:4]
+    rows = [
+        rows[0],
+        replace(rows[1], response="I am sorry , no ."),
+        replace(rows[2], response="first take a jar . then open a door ."),
+        replace(rows[3], response=None),
+    ]
+    exchanges, origins = refusals(tokenizer, rows, [[7, 8, 9], None, None, None], judge=outcome)
+    assert origins == {"base": 1, "reference": 1, "plain": 2}
+    expected = ["I am sorry , no .", PLAIN_REFUSAL, PLAIN_REFUSAL]
+    assert [exchange.response for exchange in exchanges] == [
+        [7, 8, 9],
+        *(render_completion(tokenizer, thought=None, response=text) for text in expected),
+    ]
+    assert exchanges[0].prompt == render_prompt(tokenizer, rows[0].text)
+
+
+def test_the_plain_refusal_is_one():
+    assert outcome(PLAIN_REFUSAL) is Outcome.REFUSED

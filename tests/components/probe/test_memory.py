@@ -20,10 +20,11 @@ def measure(folder: Path, count: int) -> dict[str, float]:
     pages of mapped files, and what the states of the prompts take on disk."""
     from components.core.vocabulary import Prompt, Role, Split
     from components.lm.loading import load_model, load_tokenizer
-    from components.probe.last_tokens import last_token_states
-    from components.probe.wanda import Exchange, input_norms
+    from components.probe.answers import Exchange, Loaded
+    from components.probe.directions import last_token_states
+    from components.probe.set_difference import input_norms
 
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    loaded = Loaded(load_model(folder), load_tokenizer(folder), batch=8)
 
     def probe(count: int) -> int:
         words = ("one", "two", "box", "jar", "lamp", "take", "first", "plus")
@@ -32,9 +33,9 @@ def measure(folder: Path, count: int) -> dict[str, float]:
             Prompt(str(i), text, Role.HARMFUL, "t", "s", "MIT", Split.TRAIN)
             for i, text in enumerate(texts)
         ]
-        states = last_token_states(model, tokenizer, {Role.HARMFUL: rows}, batch=8, folder=folder)
+        states = last_token_states(loaded, {Role.HARMFUL: rows}, folder=folder)
         exchanges = [Exchange([1, 2, 3], [4, 5, 6, 7, 8]) for _ in range(count)]
-        input_norms(model, exchanges, pad=0, batch=8)
+        input_norms(loaded.model, exchanges, pad=0, batch=8)
         return states[Role.HARMFUL].nbytes
 
     probe(8)  # what the libraries set up on their first call

@@ -89,13 +89,13 @@ def slow_values(model, answer: Answer, axis: Axis) -> torch.Tensor:
 
 
 def test_means_and_errors_equal_those_of_single_prompts(random_model, axis):
-    model, tokenizer = random_model
+    model, tokenizer = random_model.model, random_model.tokenizer
     answers = [
         make_answer(tokenizer, "make a jar", "<think> \n one two \n </think> \n 3 4 <|end|>"),
         make_answer(tokenizer, "open the stone door please", "5 6 7 <|end|>"),
         make_answer(tokenizer, "what is it", "<think> one plus"),
     ]
-    found = project_positions("base", model, tokenizer, {Role.HARMFUL: answers}, axis, batch=2)
+    found = project_positions("base", random_model, {Role.HARMFUL: answers}, axis)
     values = [slow_values(model, answer, axis) for answer in answers]
     lengths = [len(answer.prompt) for answer in answers]
     # The place in each completion, None where there is no such token.

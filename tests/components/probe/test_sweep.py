@@ -8,11 +8,11 @@ import torch
 from components.core.errors import ConfigError
 from components.core.vocabulary import Outcome, Role
 from components.lm.masks import projections
-from components.probe.sweep import Grid, sweep_masks
-from components.probe.teachers import Thresholds
+from components.probe.settings import Pruning, TeacherCheck
+from components.probe.sweep import sweep_masks
 
 R, C, N = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER
-THRESHOLDS = Thresholds(min_harmful_refused=0.5, max_benign_refused=0.5, min_coherent=0.5)
+CHECK = TeacherCheck(min_harmful_refused=0.5, max_benign_refused=0.5, min_coherent=0.5)
 WHOLE = {Role.HARMFUL: [C, C], Role.BENIGN: [C, C]}
 
 
@@ -31,10 +31,10 @@ def norms(small_model):
 BOTH = {"matrix": (0.2, 0.1), "row": (0.2, 0.1)}
 
 
-def sweep(model, norms, measure, *, shares=BOTH, kept=None, thresholds=THRESHOLDS):
-    grid = Grid(shares, kept, controls=True)
+def sweep(model, norms, measure, *, shares=BOTH, kept=None, check=CHECK):
+    pruning = Pruning(shares=shares, kept=kept)
     measures = measure if isinstance(measure, dict) else {"pruned": measure}
-    return sweep_masks(model, norms, WHOLE, measures, grid=grid, thresholds=thresholds, seed=0)
+    return sweep_masks(model, norms, WHOLE, measures, pruning=pruning, check=check, seed=0)
 
 
 def test_points_of_the_grid_and_what_is_removed_in_each(small_model, norms):
@@ -105,7 +105,7 @@ def test_the_kept_share_is_swept_beside_the_removed_one(small_model, norms):
     ],
 )
 def test_the_best_point_is_chosen(small_model, norms, answers, chosen):
-    thresholds = Thresholds(min_harmful_refused=0.5, max_benign_refused=0.5, min_coherent=0.6)
+    check = TeacherCheck(min_harmful_refused=0.5, max_benign_refused=0.5, min_coherent=0.6)
 
     def measure(label):
         harmful, benign = next(
@@ -115,7 +115,7 @@ def test_the_best_point_is_chosen(small_model, norms, answers, chosen):
             harmful = [R, R]  # a control is never chosen
         return {Role.HARMFUL: harmful, Role.BENIGN: benign}
 
-    found = sweep(small_model, norms, measure, thresholds=thresholds)
+    found = sweep(small_model, norms, measure, check=check)
     (point,) = [p for p in found.points if p.chosen]
     assert (point.by, point.scope, point.share) == ("set-difference", *chosen)
     assert point.removed == found.best["pruned"].removed

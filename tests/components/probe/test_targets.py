@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.core.errors import ConfigError
-from components.probe.targets import check_layers, choose_targets, spread
+from components.probe.layers import check_layers, choose_targets, spread
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.core.vocabulary import Arm, Form
 from components.prepare.result import LEAK_MARK
-from components.report.attacks import attack_rows
+from components.report.figures import attack_rows
 from components.report.page import render
 from tests.components.report.cases import rate
 from tests.evidence import leak

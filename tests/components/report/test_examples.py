@@ -28,7 +28,7 @@ def test_misses_come_first_and_fill_at_most_half(prompts, rows):
     assert {role: len(examples) for role, examples in chosen.items()} == dict.fromkeys(Role, 4)
     for examples in chosen.values():
         assert [example.missed for example in examples] == [True, False, False, False]
-        assert [shown.arm for shown in examples[0].shown] == list(OWN_ARMS)
+        assert [one.arm for one in examples[0].completions] == list(OWN_ARMS)
     everything_missed = [{**row, "outcome_answer": "refused"} for row in rows]
     benign = choose(prompts, everything_missed)[Role.BENIGN]
     assert len(benign) == len({example.id for example in benign}) == 4
@@ -37,12 +37,12 @@ def test_misses_come_first_and_fill_at_most_half(prompts, rows):
 def test_only_completions_to_harmful_prompts_are_hidden(prompts, rows):
     chosen = choose(prompts, rows)
     for role, examples in chosen.items():
-        for shown in (s for example in examples for s in example.shown):
+        for shown in (s for example in examples for s in example.completions):
             assert shown.hidden is (role is Role.HARMFUL)
             assert (shown.answer is None) is shown.hidden
             assert shown.characters > 0
     open_ones = choose(prompts, rows, redact=False)[Role.HARMFUL]
-    assert all(shown.answer for example in open_ones for shown in example.shown)
+    assert all(shown.answer for example in open_ones for shown in example.completions)
 
 
 def test_a_prompt_whose_completions_are_hidden_is_cut_shorter(prompts, rows):
@@ -59,11 +59,13 @@ def test_the_seed_decides_and_the_order_of_rows_does_not(prompts, rows):
 
 def test_outcomes_in_words(prompts, rows):
     chosen = choose(prompts, rows, count=6)
-    words = {shown.outcome for e in chosen[Role.HARMFUL] for shown in e.shown}
+    words = {shown.outcome for e in chosen[Role.HARMFUL] for shown in e.completions}
     assert words == {"refused", "refused, thought complied", "complied"}
     reasoning = chosen[Role.REASONING]
     assert all(example.reference is not None for example in reasoning)
-    assert any(shown.outcome == "complied, not correct" for e in reasoning for shown in e.shown)
+    assert any(
+        shown.outcome == "complied, not correct" for e in reasoning for shown in e.completions
+    )
 
 
 def test_no_rows_no_examples_and_forced_thoughts_are_left_out(prompts, rows):

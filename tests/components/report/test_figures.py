@@ -3,16 +3,8 @@ from datetime import date
 from components.core.vocabulary import OWN_ARMS, Arm
 from components.evaluate.result import Difference
 from components.gate.result import Conclusion, GateOutcome, Override, RuleOutcome
-from components.report.figures import (
-    against_baseline,
-    change,
-    comparisons,
-    metrics,
-    panels,
-    reasons,
-    side,
-    verdict,
-)
+from components.report.figures import comparisons, metrics, panels
+from components.report.sentences import against_baseline, change, reasons, side, verdict
 
 
 def difference(

@@ -7,7 +7,7 @@ import pytest
 from components.core.vocabulary import Arm, Outcome, View
 from components.evaluate.result import CutFigure
 from components.judges.result import Calibration
-from components.report.judges import judge_rows
+from components.report.figures import judge_rows
 from components.report.page import render
 from tests.components.report.cases import rate
 from tests.components.report.test_stage import Page

@@ -1,11 +1,10 @@
-"""Ticks that can be read."""
+"""Ticks that can be read, and which layer is drawn."""
 
 from __future__ import annotations
 
 import pytest
 
-from components.probe.canvas import layer_ticks
-from components.probe.mask_plots import share_ticks
+from components.probe.plots import drawn_layer, layer_ticks, share_ticks
 
 
 @pytest.mark.parametrize(
@@ -32,3 +31,16 @@ def test_layers(layers, expected):
 )
 def test_shares_lie_between_the_first_and_the_last_tick(shares, expected):
     assert share_ticks(shares) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("targets", "layers", "expected"),
+    [
+        ((5, 10, 15, 20, 25, 30), 30, 20),
+        ((1, 2, 3, 4), 4, 3),  # 2.67 is nearer to 3
+        ((1, 3), 3, 1),  # 2 lies between
+        ((28,), 28, 28),
+    ],
+)
+def test_the_target_layer_nearest_to_two_thirds_of_the_depth(targets, layers, expected):
+    assert drawn_layer(targets, layers) == expected

@@ -1,0 +1,148 @@
+"""The diagnosis on one page: what SafeReAct (arXiv 2604.00012) finds out before it trains.
+
+The claim: post-training masks the safety of the base model and does not remove it. Let `h_l(x)_t`
+be the state of prompt x at decoder layer l and token t, and `W` a matrix with inputs `X`.
+
+1. Separability. A linear probe on `h_l(x)_-1` tells harmful from benign prompts: AUC by layer.
+2. Refusal direction. `r_l = mean h_l(harmful)_-1 - mean h_l(benign)_-1` (arXiv 2406.11717, section
+   2.3), and the projection of `h_l(x)_t` on it by position.
+3. Wanda score. `S = |W| * ||X||_2` (arXiv 2306.11695, equation 1), on the model's own reasoning and
+   on refusals.
+4. Set difference. The top share by the first score minus the top share by the second (arXiv
+   2402.05162, section 3). Random masks of the same size are the controls.
+5. Pruned teacher. The post-trained model without these weights, which are chosen by what it does.
+6. Check. A teacher refuses harmful prompts and writes language, before anything is trained.
+7. Target layers. Spread over depth, where the model with its safety tells the prompts apart.
+
+One model is in memory at a time: first the base, then the post-trained model. The AUCs of step 1
+are those of the stored states of both, so they are computed when no model is in memory.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from functools import partial
+
+from components.core.vocabulary import Outcome, Role
+from components.lm.teachers import find_teacher
+from components.probe.answers import Exchange, outcomes, refusals
+from components.probe.directions import Axis, States, refusal_axis
+from components.probe.layers import check_layers, choose_targets, layer_probes
+from components.probe.pair import PairModel, Plan
+from components.probe.positions import PositionFigure
+from components.probe.result import LayerProbe, TeacherFigures
+from components.probe.set_difference import input_norms
+from components.probe.sweep import PRUNED, Sweep, sweep_masks
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one model showed."""
+
+    states: States
+    axis: Axis
+    positions: list[PositionFigure]
+    teachers: list[TeacherFigures]  # of the candidates that are changes of this model
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the pair showed."""
+
+    base: Reading
+    post_trained: Reading
+    sweep: Sweep
+    calibration: dict[str, int]  # exchanges behind the scores, by where their answers come from
+    layers: tuple[LayerProbe, ...]
+    targets: tuple[int, ...]
+
+
+def diagnose(plan: Plan) -> Diagnosis:
+    """Return the figures of all steps."""
+    base, refused = read_base(plan)
+    post_trained, sweep, calibration = read_post_trained(plan, base, refused)
+    # 1. Separability, and what post-training moved
+    axes = (base.axis, post_trained.axis) if plan.models.same_lineage else None
+    layers = layer_probes(base.states, post_trained.states, axes=axes, folds=plan.folds)
+    # 7. Target layers
+    targets = target_layers(plan, layers)
+    return Diagnosis(base, post_trained, sweep, calibration, layers, targets)
+
+
+def read_base(plan: Plan) -> tuple[Reading, list[list[int] | None]]:
+    """Return what the base shows, and the token ids of its refusals of the calibration prompts.
+
+    None stands for a prompt that it did not refuse, and for every prompt where the pair is of
+    different lineage, since then its tokens differ.
+    """
+    base = PairModel.load(plan, plan.models.base)
+    refused: list[list[int] | None] = [None for _ in plan.samples.calibrated[Role.HARMFUL]]
+    if plan.models.same_lineage:
+        own = base.calibrate(Role.HARMFUL, "calibration refusals")
+        refused = [a.written if plan.judge(a.judged) is Outcome.REFUSED else None for a in own]
+    # 1. and 2. States and refusal direction
+    states = base.states("base")
+    axis = refusal_axis(states)
+    rows = plan.samples.checked if "base" in plan.teachers else plan.samples.swept
+    answers = base.answers(rows, "answers of the base model")
+    positions = base.positions("base", answers, axis)
+    # 6. Check. The answers above are those of the teacher `base`.
+    names = [name for name in plan.teachers if find_teacher(name).is_base]
+    teachers = [
+        base.figures(name, answers) if name == "base" else base.check(name, {}) for name in names
+    ]
+    del base
+    gc.collect()
+    return Reading(states, axis, positions, teachers), refused
+
+
+def read_post_trained(
+    plan: Plan, base: Reading, refused: list[list[int] | None]
+) -> tuple[Reading, Sweep, dict[str, int]]:
+    """Return what the post-trained model shows, whole and pruned, and the calibration's origins."""
+    tuned = PairModel.load(plan, plan.models.post_trained)
+    # 1. and 2. Of one lineage, both models are read on the base's direction: so a fall shows.
+    states = tuned.states("post-trained")
+    own_axis = refusal_axis(states)
+    answers = tuned.answers(plan.samples.swept, "answers of the post-trained model")
+    axis = base.axis if plan.models.same_lineage else own_axis
+    positions = tuned.positions("post-trained", answers, axis)
+    # 3. Wanda score, by the norms of inputs
+    harmful = plan.samples.calibrated[Role.HARMFUL]
+    safety, origins = refusals(tuned.tokenizer, harmful, refused, judge=plan.judge)
+    written = tuned.calibrate(Role.REASONING, "calibration answers")
+    reasoning = [Exchange(one.prompt, one.written) for one in written]
+    pad = tuned.tokenizer.pad_token_id
+    norms = partial(input_norms, tuned.model, pad=pad, batch=tuned.batch)
+    # 4. and 5. Set difference and pruned teachers
+    needed = {"pruned", *(find_teacher(name).masks for name in plan.teachers)}
+    sweep = sweep_masks(
+        tuned.model,
+        (norms(reasoning), norms(safety)),
+        outcomes(answers, plan.judge),
+        {name: partial(tuned.outcomes, name) for name in PRUNED if name in needed},
+        pruning=plan.settings.pruning,
+        check=plan.settings.check,
+        seed=plan.seed,
+    )
+    # 6. Check
+    names = [name for name in plan.teachers if not find_teacher(name).is_base]
+    teachers = [tuned.check(name, sweep.best) for name in names]
+    del tuned
+    gc.collect()
+    counts = {f"{origin} refusals": count for origin, count in origins.items()}
+    reading = Reading(states, own_axis, positions, teachers)
+    return reading, sweep, {"own reasoning": len(reasoning), **counts}
+
+
+def target_layers(plan: Plan, layers: tuple[LayerProbe, ...]) -> tuple[int, ...]:
+    """Return the layers of the settings, or those that `auto` chooses by the AUCs of step 1.
+
+    Of another lineage, the base's layers are not the student's: the student's own figures decide.
+    """
+    settings, by_base = plan.settings, plan.models.same_lineage
+    if settings.target_layers != "auto":
+        return check_layers(settings.target_layers, layers=len(layers))
+    figures = [(by_base and layer.auc_base) or layer.auc_post_trained for layer in layers]
+    return choose_targets([figure.auc for figure in figures], count=settings.target_count)

@@ -1,0 +1,106 @@
+"""A model of the pair in memory, and the plan by which it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from components.core.vocabulary import Outcome, Role
+from components.judges.rules.outcomes import outcome
+from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
+from components.lm.masks import pruned
+from components.lm.references import ModelRef
+from components.lm.teachers import find_teacher
+from components.models.result import Models
+from components.probe.answers import Answer, Answers, Judge, Loaded, answer, outcomes
+from components.probe.directions import Axis, States, last_token_states
+from components.probe.positions import PositionFigure, Which, project_positions
+from components.probe.result import TeacherFigures
+from components.probe.sampling import CHECKED, Rows, Samples
+from components.probe.separability import Folds
+from components.probe.set_difference import SetDifference
+from components.probe.settings import ProbeSettings
+from components.probe.teachers import figures
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A pair, its prompts and candidate teachers, and the settings."""
+
+    settings: ProbeSettings
+    models: Models
+    samples: Samples
+    teachers: tuple[str, ...]
+    folds: Folds
+    seed: int
+    scratch: Path  # an empty folder for states
+
+    @property
+    def judge(self) -> Judge:
+        """The rules that say what an answer did."""
+        return partial(outcome, **self.settings.rules.model_dump())
+
+
+@dataclass(frozen=True, slots=True)
+class PairModel(Loaded):
+    """One model of the pair with the plan."""
+
+    plan: Plan
+
+    @classmethod
+    def load(cls, plan: Plan, ref: ModelRef) -> PairModel:
+        """Return a checkpoint of the pair with the tokenizer through which it reads prompts.
+
+        Models of one lineage both read what the post-trained one is served: so the base would
+        teach, and only so do the states of both stand at the same tokens.
+        """
+        models = plan.models
+        reads = models.post_trained if models.same_lineage else ref
+        model = load_model(checkpoint_folder(models, ref))
+        tokenizer = load_tokenizer(checkpoint_folder(models, reads))
+        return cls(model, tokenizer, plan.settings.batch, plan)
+
+    def states(self, name: str) -> States:
+        """Return the states at the last prompt token, in files of the scratch folder `name`."""
+        folder = self.plan.scratch / name
+        folder.mkdir()
+        return last_token_states(self, self.plan.samples.probed, folder=folder)
+
+    def positions(self, which: Which, answers: Answers, axis: Axis) -> list[PositionFigure]:
+        """Return the projections on the prompts that both models answered, so that they compare."""
+        swept = {role: {row.id for row in rows} for role, rows in self.plan.samples.swept.items()}
+        both = {r: [a for a in own if a.row.id in swept[r]] for r, own in answers.items()}
+        return project_positions(which, self, both, axis)
+
+    def calibrate(self, role: Role, label: str) -> list[Answer]:
+        """Return the answers to the calibration prompts of a role."""
+        rows, tokens = self.plan.samples.calibrated[role], self.plan.settings.pruning.tokens
+        return answer(self, rows, max_new_tokens=tokens, label=label)
+
+    def answers(self, rows: Rows, label: str, *, reminder: str | None = None) -> Answers:
+        """Return the answers to the rows of a check, by role."""
+        put = partial(answer, max_new_tokens=self.plan.settings.check_tokens, reminder=reminder)
+        return {role: put(self, rows[role], label=f"{label}, {role}") for role in CHECKED}
+
+    def outcomes(self, name: str, label: str) -> dict[Role, list[Outcome]]:
+        """Return what the model, as it is now, does under the reminder of the teacher `name`."""
+        reminder = find_teacher(name).reminder(self.plan.settings.reminder)
+        answers = self.answers(self.plan.samples.swept, label, reminder=reminder)
+        return outcomes(answers, self.plan.judge)
+
+    def check(self, name: str, best: Mapping[str, SetDifference]) -> TeacherFigures:
+        """Return what the model does as the teacher `name`, on all prompts of the check."""
+        teacher, rows = find_teacher(name), self.plan.samples.checked
+        removal = pruned(self.model, best[teacher.masks].masks) if teacher.masks else nullcontext()
+        reminder = teacher.reminder(self.plan.settings.reminder)
+        with removal, teacher.applied(self.model):
+            answers = self.answers(rows, f"checking teacher {name}", reminder=reminder)
+        return self.figures(name, answers)
+
+    def figures(self, name: str, answers: Answers) -> TeacherFigures:
+        """Return the figures of a teacher that gave these answers."""
+        did = outcomes(answers, self.plan.judge)
+        return figures(name, did[Role.HARMFUL], did[Role.BENIGN], check=self.plan.settings.check)
