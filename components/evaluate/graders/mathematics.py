@@ -6,15 +6,18 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from components.evaluate.graders.denials import left_open, undenied
 from components.evaluate.graders.grade import GRADERS, Grade
-from components.evaluate.graders.intervals import merged
 from components.evaluate.graders.numbers import NOT_WORKED_OUT, InBase, exact, fraction, is_quotient
-from components.evaluate.graders.relations import assigned, interval, subject
-from components.evaluate.graders.results import Text, first_part, last_mathematics
+from components.evaluate.graders.relations import as_set, assigned, interval, subject
+from components.evaluate.graders.results import (
+    Text,
+    first_part,
+    last_mathematics,
+    left_open,
+    undenied,
+)
 from components.evaluate.graders.runs import last_run
 from components.evaluate.graders.spelling import fold, tidy
-from components.evaluate.graders.units import changes_number, different_units
 from components.evaluate.graders.values import (
     INTERVALS,
     UNORDERED,
@@ -27,6 +30,7 @@ from components.evaluate.graders.values import (
     number_of,
     read,
 )
+from components.evaluate.graders.words import changes_number, different_units
 from components.evaluate.graders.worker import equal
 
 _WHOLE = 300  # characters: a longer text is no result as a whole
@@ -170,9 +174,9 @@ def _same_group(found: Value, wanted: Value) -> bool:
         assert isinstance(group, Group)
         return group.kind in ("set", "list") and all(_same(item, other) for item in group.items)
     if "union" in (found.kind, wanted.kind):
-        simple, expected = merged(found), merged(wanted)
-        if (simple, expected) != (found, wanted):
-            return _same(simple, expected)
+        simple, expected = as_set(found), as_set(wanted)
+        if simple is not None and expected is not None:
+            return bool(simple == expected)
     if found.kind in UNORDERED and wanted.kind in UNORDERED:
         if "union" in (found.kind, wanted.kind) and found.kind != wanted.kind:
             return False

@@ -1,13 +1,24 @@
-"""What relations say: `x = 5` is 5, and `1 < x` is an interval."""
+"""What relations say: `x = 5` is 5, and `1 < x` is an interval; and unions of intervals as sets."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from components.evaluate.graders.values import DEEPEST, NAME, Group, Relation, group
-from components.evaluate.graders.words import ONLY_TEXT
+from components.evaluate.graders.values import (
+    DEEPEST,
+    INTERVALS,
+    Expression,
+    Group,
+    Number,
+    Relation,
+    Value,
+    group,
+)
+from components.evaluate.graders.words import PATTERNS as _P
 
-_SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?")
+if TYPE_CHECKING:
+    from sympy import Expr, Set
 
 
 def assigned(relation: Relation) -> tuple[str, str] | None:
@@ -21,7 +32,7 @@ def assigned(relation: Relation) -> tuple[str, str] | None:
     first, *others = relation.sides
     exact_ones = [side for sign, side in zip(relation.signs, others, strict=True) if sign == "="]
     last = exact_ones[-1] if exact_ones else others[-1]
-    if NAME.fullmatch(first) or ONLY_TEXT.fullmatch(first):
+    if _P["NAME"].fullmatch(first) or _P["ONLY_TEXT"].fullmatch(first):
         return first, last
     letters = set(re.findall(r"(?<![\\A-Za-z])[A-Za-z]", re.sub(r"\\text\{[^{}]*\}", "", first)))
     if not letters - {"e", "i"} or len(letters) > 1:
@@ -57,4 +68,30 @@ def subject(relation: Relation) -> str:
 
 
 def _is_symbol(side: str) -> bool:
-    return side not in ("\\infty", "\\pi", "e") and _SYMBOL.fullmatch(side) is not None
+    return side not in ("\\infty", "\\pi", "e") and _P["SYMBOL"].fullmatch(side) is not None
+
+
+def as_set(value: Value) -> Set | None:
+    """Return an interval or a union of intervals as sympy's set, in which touching ones are one;
+    None for anything else, and where a bound is no number."""
+    from sympy import Interval, Union
+
+    if isinstance(value, Group) and value.kind == "union":
+        sets = [as_set(item) for item in value.items]
+        return None if None in sets else Union(*sets)
+    if not isinstance(value, Group) or value.kind not in INTERVALS:
+        return None
+    lower, upper = map(_bound, value.items)
+    if lower is None or upper is None or lower > upper:
+        return None
+    return Interval(lower, upper, value.kind[0] == "(", value.kind[1] == ")")
+
+
+def _bound(value: Value) -> Expr | None:
+    from sympy import Rational, oo
+
+    if isinstance(value, Number):
+        return Rational(value.value.numerator, value.value.denominator)
+    if isinstance(value, Expression) and value.latex.strip().lstrip("+-") == "\\infty":
+        return -oo if value.latex.strip().startswith("-") else oo
+    return None

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from components.evaluate.graders.denials import DENIED_BOX
+from components.core.patterns import read_patterns
 from components.evaluate.graders.spelling import fold
 
+PATTERNS = _P = read_patterns(Path(__file__).with_suffix(".yaml"))
 LONGEST = 8000  # characters that are read; an answer is at its end
 _NEAR_THE_END = 2000  # characters in which a phrase may state the result
 
-_TAG = re.compile(r"</?(?:answer|final_answer|b|strong|p|br)\s*/?>", re.IGNORECASE)
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|[{}]", re.DOTALL)
-_STATES = re.compile(r"\banswer\b[*_]*(?:\s*\}\s*)?\s*(?:is\b\s*:?|:)[*_]*|####", re.IGNORECASE)
-# "The answer is correct" tells of a result that was stated before.
-_REMARK = re.compile(
-    r"(?:(?:indeed|clearly|thus|therefore|also|both|now)\s+)*(?:correct|right|wrong|incorrect|verified|"
-    r"confirmed|consistent|valid|reasonable|checked|plausible|as (?:above|before|expected)|above|"
-    r"below|the same|in the box|complete|final)\b(?!\s+(?:answer|option|choice|is))",
-    re.IGNORECASE,
-)
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
-_BLOCK = re.compile(r"\s*(?:\$\$(.+?)\$\$|\\\[(.+?)\\\])", re.DOTALL)
-_SPAN = re.compile(
-    r"\$\$(?P<display>.+?)\$\$|\\\[(?P<square>.+?)\\\]|\\\((?P<round>.+?)\\\)"
-    r"|(?<!\\)\$(?P<inline>[^$\n]+?)(?<!\\)\$(?!\d)",
-    re.DOTALL,
-)
-_MONEY = re.compile(r"\d[\d.,]*(?:\s[^\\=]*[A-Za-z]{2}|.*\s$)")
-# What stands between boxes that are one result together.
-_JOINED = re.compile(
-    r"(?:[\s$,;.&]|\\[()\[\],;!]|\\(?:text|mathrm|quad|qquad)\b|[{}]|\band\b|\bor\b"
-    r"|\b[a-zA-Z](?:_\w)?\s*=)*"
-)
-_FIRST_FORMULA = re.compile(r"(?:\$([^$]+)\$|\\\((.+?)\\\))(.*)", re.DOTALL)
-_REASON = re.compile(r"\b(?:because|since)\b")
-_BOLD = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({\\])")
+_FAR = 200  # characters before the last digit in which the other numbers are
 _EMPHASIS = "*_` \t"
 
 
@@ -61,10 +37,10 @@ class Text:
     @classmethod
     def of(cls, answer: str) -> Text:
         """Return the end of an answer as it is read."""
-        text = _TAG.sub(" ", fold(answer[-LONGEST:]))
+        text = _P["TAG"].sub(" ", fold(answer[-LONGEST:]))
         boxes: list[Box] = []
         opened: list[tuple[bool, int, int]] = []  # whether a box, start, start of the content
-        for match in _BOX_OR_BRACE.finditer(text):
+        for match in _P["BOX_OR_BRACE"].finditer(text):
             if match[0] == "{" or match[0].startswith(("\\boxed", "\\fbox", "\\framebox")):
                 opened.append((match[0] != "{", match.start(), match.end()))
             elif match[0] == "}" and opened:
@@ -72,7 +48,7 @@ class Text:
                 if is_box:
                     boxes = [box for box in boxes if box.start < start]
                     boxes.append(Box(start, match.end(), text[inner : match.start()].strip()))
-        boxes = [box for box in boxes if not DENIED_BOX.search(text[: box.start][-20:])]
+        boxes = [box for box in boxes if not _P["DENIED_BOX"].search(text[: box.start][-20:])]
         unclosed = [start for is_box, start, _ in opened if is_box]
         if unclosed:
             text = text[: unclosed[0]]
@@ -84,7 +60,7 @@ class Text:
         """The content of the last box, behind that of boxes which are one result with it."""
         kept: list[Box] = []
         for box in reversed(self.boxes):
-            if kept and not _JOINED.fullmatch(self.text[box.end : kept[0].start]):
+            if kept and not _P["JOINED"].fullmatch(self.text[box.end : kept[0].start]):
                 break
             kept.insert(0, box)
         return tuple(dict.fromkeys(box.content for box in kept))
@@ -107,7 +83,7 @@ class Text:
             return ()
         phrases = [
             match
-            for match in _STATES.finditer(self.text, max(len(self.text) - _NEAR_THE_END, 0))
+            for match in _P["STATES"].finditer(self.text, max(len(self.text) - _NEAR_THE_END, 0))
             if not any(box.start < match.start() < box.end for box in self.boxes)
         ]
         boxed = self.last_boxes
@@ -118,34 +94,50 @@ class Text:
                 boxed = ()
                 continue
             statement = self._statement(phrases.pop().end())
-            if not _REMARK.match(statement) and names_result(statement):
+            if not _P["REMARK"].match(statement) and names_result(statement):
                 return (statement,)
         return ()
 
     def _statement(self, start: int) -> str:
         text = self.text[start:]
-        block = _BLOCK.match(text)
+        block = _P["BLOCK"].match(text)
         if block is not None:
             return (block[1] or block[2]).strip()
-        return _SENTENCE_END.split(text.strip(), maxsplit=1)[0].strip(_EMPHASIS)
+        return _P["SENTENCE_END"].split(text.strip(), maxsplit=1)[0].strip(_EMPHASIS)
 
 
 def first_part(statement: str) -> tuple[str, str, bool]:
     """Return the formula or word that a statement begins with, what is behind it up to a reason,
     and whether it is a formula."""
-    formula = _FIRST_FORMULA.match(statement.strip())
+    formula = _P["FIRST_FORMULA"].match(statement.strip())
     if formula is not None:
         first, rest = formula[1] or formula[2], formula[3]
     else:
-        first, _, rest = _BOLD.sub("", statement).strip().partition(" ")
-    return first, _REASON.split(rest, maxsplit=1)[0], formula is not None
+        first, _, rest = _P["BOLD"].sub("", statement).strip().partition(" ")
+    return first, _P["REASON"].split(rest, maxsplit=1)[0], formula is not None
 
 
 def last_mathematics(text: str) -> tuple[str, int] | None:
     """Return the content of the last formula between delimiters, and where it ends."""
     found = None
-    for match in _SPAN.finditer(text):
+    for match in _P["SPAN"].finditer(text):
         content = next(part for part in match.groups() if part is not None)
-        if match["inline"] is None or not _MONEY.match(content):
+        if match["inline"] is None or not _P["MONEY"].match(content):
             found = content, match.end()
     return found
+
+
+def undenied(text: str) -> str:
+    """Return the text without the numbers that it denies, as `not 5`, or compares with, as `more
+    than 5`, and with `negative 5` as -5."""
+    return _P["NEGATIVE"].sub("-", _P["DENIED"].sub(" ", text))
+
+
+def left_open(text: str, end: int) -> str:
+    """Return `4 or 5`, `between 4 and 5` or `(4, 5)` where the digit before `end` is the last of
+    such numbers; an empty text where it stands alone."""
+    for stop in (end + 1, end):
+        found = _P["SEVERAL"].search(text, max(end - _FAR, 0), stop)
+        if found is not None:
+            return found[0]
+    return ""

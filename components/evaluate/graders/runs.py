@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import re
 
+from components.evaluate.graders.results import PATTERNS as _P
+
 _LONGEST = 400  # characters before the last digit that may belong to its number
-_NO_NUMBER = re.compile(
-    r"(?<![A-Za-z\\^_])(?:(?:[A-Za-z]{2,}|(?<=\d )[A-Za-z])\^\{?-?\d\}?|[A-Za-z]{2,}\d+(?![\d.]))"
-)
-# Pieces of a formula, from its end: numbers, operators, brackets, commands and lone letters.
-_TOKEN = re.compile(
-    r"(?P<mixed>(?:(?<![\w.)\]])\.)?\d(?:[\d.,:'/_]*\d)?)|(?P<word>[A-Za-z][A-Za-z0-9]*)|(?P<other>[^\W\d_]+)"
-    r"|(?P<command>\\[A-Za-z]+)|(?P<operator>[-+*/^=<>×÷·√π±≤≥≠≈%!°|_]|\\[,!;%$])"
-    r"|(?P<open>[({\[])|(?P<close>[)}\]])|(?P<space>[ \t]+)|(?P<stop>.)",
-    re.DOTALL,
-)
 _NAMES = frozenset({"sqrt", "pi", "mod"})
 _BINARY = frozenset("+*/^=<>×÷·≤≥≠≈") | {"-"}
-_TRAILING = re.compile(
-    r"[)}\]]*!?[)}\]]*(?:\s?%|[A-Za-z]+(?:\^\{?-?\d\}?)?)?"
-    r"(?:[- ](?:hundred|thousand|million|billion|trillion|dozen|squared|cubed|factorial)\b)?"
-    r"(?:\sand\s(?:a|one|three)\s(?:half|third|quarters?)\b)?"
-)
 
 
 def last_run(text: str) -> tuple[str, int]:
@@ -30,16 +17,16 @@ def last_run(text: str) -> tuple[str, int]:
     An empty text, and 0, for a text without digits. Powers of units, as in cm^2, and digits behind
     letters are no numbers.
     """
-    bare = _NO_NUMBER.sub(lambda match: "x" * len(match[0]), text)
+    bare = _P["NO_NUMBER"].sub(lambda match: "x" * len(match[0]), text)
     end = next((i for i in range(len(bare), 0, -1) if "0" <= bare[i - 1] <= "9"), 0)
     if end == 0:
         return "", 0
     start = max(end - _LONGEST, 0)
     while 0 < start < end and text[start - 1].isalnum():
         start += 1
-    pieces = [(m.lastgroup or "", m[0]) for m in _TOKEN.finditer(text, start, end)]
+    pieces = [(m.lastgroup or "", m[0]) for m in _P["TOKEN"].finditer(text, start, end)]
     run = _belonging(pieces)
-    trailing = _TRAILING.match(text, end)
+    trailing = _P["TRAILING"].match(text, end)
     return _balanced(run + (trailing[0] if trailing else "")), end
 
 

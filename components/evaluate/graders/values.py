@@ -14,8 +14,8 @@ from fractions import Fraction
 from components.evaluate.graders.brackets import signs, split
 from components.evaluate.graders.numbers import InBase, exact, in_base
 from components.evaluate.graders.spelling import tidy
-from components.evaluate.graders.units import before_unit, number_words, without_unit
-from components.evaluate.graders.words import ALL_REALS, LONG_WORD, folded_words
+from components.evaluate.graders.words import PATTERNS as _P
+from components.evaluate.graders.words import before_unit, folded_words, number_words, without_unit
 
 LONGEST, DEEPEST = 2000, 8  # characters of a result; brackets in brackets
 
@@ -64,30 +64,6 @@ Value = Number | InBase | Expression | Words | Group | Relation
 UNORDERED = frozenset({"list", "set", "union"})
 INTERVALS = frozenset({"()", "[]", "(]", "[)"})
 
-_RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|equiv)(?![A-Za-z])|[<>=]")
-_OR = re.compile(r"\\or(?![A-Za-z])")
-_COMMA = re.compile(r"[,;]")
-_CUP = re.compile(r"\\cup(?![A-Za-z])")
-_COLON = re.compile(r":|\\colon(?![A-Za-z])|\s*\\text\{\s*to\s*\}\s*|\s+to\s+")
-_MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
-_PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
-NAME = re.compile(
-    r"(?:\\[A-Za-z]+\s*)?(?:[A-Za-z]|\\overline\{[A-Z]{2}\}|\|[A-Za-z]\||\\[A-Za-z]+|\\text\{[^{}]*\}|[A-Z]{2,4})"
-    r"(?:\s*_\s*(?:\w|\{[^{}]*\}|\\text\{[^{}]*\}))?'*\s*(?:\(.{1,20}\))?"
-)
-_FULL_STOP = re.compile(r"(?<!\.)\.\Z")
-_LABEL = re.compile(r"\A(?:\\text\{\s*)?[A-Za-z][A-Za-z ]{2,40}:\s*\}?\s*")
-_HEDGE = re.compile(
-    r"\A(?:\\approx|\\text\{\s*(?:approximately|about|exactly|roughly)\s*\}"
-    r"|(?:approximately|about|exactly|roughly)\b)\s*"
-)
-_BUILT = re.compile(r"\\mid(?![A-Za-z])|[|:]")
-_MEMBER = re.compile(r"\s*[A-Za-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?")
-_UNREADABLE = re.compile(
-    r"\d\s+\d|\d\s*_|\d\.\d*\.|\.\.|'|(?<![\d.])\.(?!\d)|[^\x00-\x7f]|[?@#&\"]|\\text|\\or\b"
-)
-_ALL_TEXT = re.compile(r"\\text\{([^{}]*\d[^{}]*|\s*\(?[A-Za-z]\)?\s*)\}")
-
 
 def read(text: str) -> Value | None:
     """Return what is stated; None for nothing, for what is too long or not to be taken apart."""
@@ -97,13 +73,13 @@ def read(text: str) -> Value | None:
 
 
 def _read(text: str, depth: int) -> Value | None:
-    text = _FULL_STOP.sub("", text.strip()).strip()
-    text = _HEDGE.sub("", _LABEL.sub("", text, count=1), count=1).strip()
+    text = _P["FULL_STOP"].sub("", text.strip()).strip()
+    text = _P["HEDGE"].sub("", _P["LABEL"].sub("", text, count=1), count=1).strip()
     if not text or depth == 0:
         return None
-    if (inner := _ALL_TEXT.fullmatch(text)) is not None:
+    if (inner := _P["ALL_TEXT"].fullmatch(text)) is not None:
         return _read(inner[1], depth - 1)
-    if ALL_REALS.fullmatch(text):
+    if _P["ALL_REALS"].fullmatch(text):
         return group("()", ("-\\infty", "\\infty"), depth)
     for reader in (
         _number,
@@ -119,7 +95,7 @@ def _read(text: str, depth: int) -> Value | None:
         found = reader(text, depth)
         if found is not None:
             return found
-    return None if _UNREADABLE.search(text) else Expression(text)
+    return None if _P["UNREADABLE"].search(text) else Expression(text)
 
 
 def number_of(text: str) -> Number | InBase | None:
@@ -140,7 +116,7 @@ def _number(text: str, _: int) -> Value | None:
 
 
 def _matrix(text: str, depth: int) -> Value | None:
-    found = _MATRIX.fullmatch(text)
+    found = _P["MATRIX"].fullmatch(text)
     if found is None:
         return None
     rows = [row for row in found[2].split("\\\\") if row.strip()]
@@ -151,33 +127,33 @@ def _matrix(text: str, depth: int) -> Value | None:
 
 
 def _union(text: str, depth: int) -> Value | None:
-    parts = split(text, _CUP) or []
-    if len(parts) < 2 and _RELATION.search(text):
-        parts = split(text, _OR) or []
+    parts = split(text, _P["CUP"]) or []
+    if len(parts) < 2 and _P["RELATION"].search(text):
+        parts = split(text, _P["OR"]) or []
         if any(re.search(r"[<>]|\\[lg]e\b", part) is None for part in parts):
             return None
     return group("union", parts, depth) if len(parts) > 1 else None
 
 
 def _chain(text: str, depth: int) -> Value | None:
-    if len(split(text, _COMMA) or ()) > 1 or len(split(text, _OR) or ()) > 1:
+    if len(split(text, _P["COMMA"]) or ()) > 1 or len(split(text, _P["OR"]) or ()) > 1:
         return None
-    sides = split(text, _RELATION)
+    sides = split(text, _P["RELATION"])
     if sides is None or len(sides) < 2:
         return None
-    between = tuple(sign.lstrip("\\") for sign in signs(text, _RELATION))
+    between = tuple(sign.lstrip("\\") for sign in signs(text, _P["RELATION"]))
     if between == ("in",):
         return _read(sides[1], depth - 1)
-    if "\\pm" in text and set(between) == {"="} and NAME.fullmatch(sides[0]):
+    if "\\pm" in text and set(between) == {"="} and _P["NAME"].fullmatch(sides[0]):
         return _read(sides[-1], depth - 1)
     return Relation(between, tuple(side.strip() for side in sides))
 
 
 def _listed(text: str, depth: int) -> Value | None:
-    for part in (_OR, _COMMA):
+    for part in (_P["OR"], _P["COMMA"]):
         parts = split(text, part)
         if parts is not None and len(parts) > 1:
-            if part is _COMMA:
+            if part is _P["COMMA"]:
                 parts = [item for item in parts if item.strip()]
             return group("list", [p for item in parts for p in _both(item)], depth)
     both = _both(text)
@@ -186,10 +162,10 @@ def _listed(text: str, depth: int) -> Value | None:
 
 def _both(text: str) -> list[str]:
     """Return the two values of one with a plus-minus sign, or the one of one without."""
-    if not _PLUS_MINUS.search(text):
+    if not _P["PLUS_MINUS"].search(text):
         return [text]
-    upper = _PLUS_MINUS.sub(lambda m: "+" if m[1] == "pm" else "-", text).strip().lstrip("+")
-    return [upper, _PLUS_MINUS.sub(lambda m: "-" if m[1] == "pm" else "+", text)]
+    upper = _P["PLUS_MINUS"].sub(lambda m: "+" if m[1] == "pm" else "-", text).strip().lstrip("+")
+    return [upper, _P["PLUS_MINUS"].sub(lambda m: "-" if m[1] == "pm" else "+", text)]
 
 
 def _bracketed(text: str, depth: int) -> Value | None:
@@ -203,10 +179,10 @@ def _bracketed(text: str, depth: int) -> Value | None:
         opening, closing = opening.replace("]", "("), closing.replace("[", ")")
     if opening not in "([{" or closing not in ")]}" or len(text) < 2:
         return None
-    built = split(inner, _BUILT) if text.startswith("\\{") else None
-    if built is not None and len(built) == 2 and _MEMBER.fullmatch(built[0]):
+    built = split(inner, _P["BUILT"]) if text.startswith("\\{") else None
+    if built is not None and len(built) == 2 and _P["MEMBER"].fullmatch(built[0]):
         return _read(built[1], depth - 1)
-    parts = split(inner, _COMMA)
+    parts = split(inner, _P["COMMA"])
     if parts is None:
         return None
     if len(parts) == 1 and text.startswith("\\{"):
@@ -221,7 +197,7 @@ def _bracketed(text: str, depth: int) -> Value | None:
 
 
 def _ratio(text: str, depth: int) -> Value | None:
-    parts = split(re.sub(r"(?i)\s*(?:\\text\{\s*)?[ap]\.?\s*m\b\.?\s*\}?$", "", text), _COLON)
+    parts = split(re.sub(r"(?i)\s*(?:\\text\{\s*)?[ap]\.?\s*m\b\.?\s*\}?$", "", text), _P["COLON"])
     if parts is None or len(parts) < 2 or any(exact(part.strip()) is None for part in parts):
         return None
     half = re.search(r"(?i)([ap])\.?\s*m\b\.?\s*\}?$", text)
@@ -234,7 +210,7 @@ def _ratio(text: str, depth: int) -> Value | None:
 def _measured(text: str, depth: int) -> Value | None:
     """Return the expression before a unit, as of `2\\pi\\text{ cm}`."""
     before = before_unit(text) or ""
-    value = None if LONG_WORD.search(before) else _read(before, depth - 1)
+    value = None if _P["LONG_WORD"].search(before) else _read(before, depth - 1)
     return value if isinstance(value, Expression) else None
 
 

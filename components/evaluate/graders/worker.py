@@ -1,6 +1,6 @@
 """The process that compares expressions: started when first needed, ended when one takes too long.
 
-A comparison has a limit of processor time, so that its word does not depend on what else the
+A comparison has a limit of processor time, so that its result does not depend on what else the
 machine does. It holds in any thread and on any expression, and its memory is bounded, too.
 """
 
@@ -14,6 +14,7 @@ import selectors
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import lru_cache
 
 from components.core.errors import EvidenceError
@@ -47,28 +48,24 @@ class _Worker:
         with self._asking:
             process = self._process or self._start()
             assert process.stdin is not None
-            try:
+            answer = ""
+            with suppress(BrokenPipeError):
                 process.stdin.write(json.dumps([one, other, proportional]) + "\n")
                 process.stdin.flush()
-                said = _line(process)
-            except BrokenPipeError:
-                said = ""
-            if not said:
+                answer = _line(process)
+            if not answer:
                 log.debug("given up: %.80s = %.80s", one, other)
                 self._end()
-            return said == "1"
+            return answer == "1"
 
     def _start(self) -> subprocess.Popen[str]:
         places = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109
-        process = subprocess.Popen(
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        environment = {**os.environ, "PYTHONPATH": places}
+        process = self._process = subprocess.Popen(
             [sys.executable, "-c", _COMMAND],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": places},
-        )
-        self._process = process
+            stdin=pipe, stdout=pipe, stderr=null, text=True, env=environment,
+        )  # fmt: skip
         if _line(process) != "ready":
             self._end()
             raise EvidenceError(
@@ -84,10 +81,8 @@ class _Worker:
         process.kill()
         for stream in (process.stdin, process.stdout):
             if stream is not None:
-                try:
+                with suppress(BrokenPipeError):
                     stream.close()
-                except BrokenPipeError:
-                    continue
         process.wait()
 
     def close(self) -> None:
@@ -110,11 +105,9 @@ def _worker() -> _Worker:
 
 
 def _line(process: subprocess.Popen[str]) -> str:
-    """Return the next line that the process writes; an empty one where it ended, or says nothing
+    """Return the next line that the process writes; an empty one where it ended, or writes nothing
     for very long."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(_WALL_SECONDS):
-            return ""
-    return process.stdout.readline().strip()
+        return process.stdout.readline().strip() if selector.select(_WALL_SECONDS) else ""
