@@ -5,37 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
+
+from components.core.patterns import read_patterns
 
 _LONGEST = 1000  # digits
 _GREATEST_EXPONENT = 1000
-_SPACE_OR_MARK = r"[ '_]"
-_WHOLE = (
-    rf"(?:(?!0)\d{{1,3}}(?:,\d{{3}})+|(?!0)\d{{1,2}}(?:,\d{{2}})+,\d{{3}}"
-    rf"|(?!0)\d{{1,3}}(?:{_SPACE_OR_MARK}\d{{3}})+(?!\d)|\d+)"
-)
-_DECIMAL = rf"(?:{_WHOLE}(?:\.\d*)?|\.\d+)"
-_SIGN = r"(?P<sign>[+-]?)\s*"
-# The first that is the whole word counts.
-_FORMS = [
-    re.compile(pattern, re.ASCII)
-    for pattern in (
-        rf"{_SIGN}(?P<decimal>{_DECIMAL})",
-        rf"{_SIGN}(?P<upper>{_DECIMAL})\s*/\s*(?P<lower>-?{_DECIMAL})",
-        rf"{_SIGN}\\frac\s*\{{\s*(?P<upper>-?\s*{_DECIMAL})\s*\}}\s*"
-        rf"\{{\s*(?P<lower>-?\s*{_DECIMAL})\s*\}}",
-        rf"{_SIGN}(?P<whole>\d+)\s*\\frac\s*\{{\s*(?P<upper>\d+)\s*\}}\s*\{{\s*(?P<lower>\d+)\s*\}}",
-        rf"{_SIGN}(?P<whole>\d+)\s+(?P<upper>\d+)\s*/\s*(?P<lower>\d+)",
-        rf"{_SIGN}(?P<decimal>{_DECIMAL})\s*(?:\\times|\\cdot|x)\s*10\s*\^\s*"
-        r"\{\s*(?P<exponent>[+-]?\d+)\s*\}",
-        rf"{_SIGN}(?P<ten>10)\s*\^\s*\{{\s*(?P<exponent>[+-]?\d+)\s*\}}",
-        rf"{_SIGN}(?P<decimal>{_DECIMAL})[eE](?P<exponent>[+-]?\d+)",
-        rf"{_SIGN}(?P<fixed>(?:{_WHOLE})?\.\d*)"
-        r"(?:\\(?:overline|bar|overbar|dot)\s*\{\s*(?P<bar>\d+)\s*\}|\((?P<bracket>\d+)\))",
-        rf"{_SIGN}(?P<fixed>(?:{_WHOLE})?\.\d*?)(?P<period>\d+?)(?:(?P=period)){{2,}}\s*\.\.\.",
-        # Thousands parted by points are a number where there are two of them, or a comma behind.
-        rf"{_SIGN}(?P<european>\d{{1,3}}(?:\.\d{{3}}){{2,}}(?:,\d+)?|\d{{1,3}}(?:\.\d{{3}})+,\d+)",
-    )
-]
+_FORMS = read_patterns(Path(__file__).with_suffix(".yaml"), re.ASCII)
 _IN_A_BASE = re.compile(
     r"\(?\s*(?P<digits>[0-9A-Za-z]+)\s*\)?\s*"
     r"(?:_\s*\{?\s*(?P<base>\d{1,2})\s*\}?|_\s*\{?\s*\\text\{\s*(?P<name>[a-z]+)\s*\}\s*\}?"
@@ -69,7 +45,7 @@ def exact(word: str) -> Fraction | None:
     if len(word) > _LONGEST or not any("0" <= character <= "9" for character in word):
         return None
     word = word.strip()
-    for form in _FORMS:
+    for form in _FORMS.values():
         if found := form.fullmatch(word):
             return _value(found.groupdict())
     return None

@@ -6,42 +6,23 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
+from components.core.documents import read_yaml
 from components.core.patterns import read_patterns
 
 PATTERNS = _P = read_patterns(Path(__file__).with_name("values.yaml"))
-_SMALL_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-)
-_TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_WORDS = {
-    **{word: number for number, word in enumerate(_SMALL_WORDS.split())},
-    **{word: number for number, word in zip(range(20, 100, 10), _TENS_WORDS.split(), strict=True)},
-}
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9,
-           "trillion": 10**12, "dozen": 12}  # fmt: skip
-# With one of these behind it, a number is only a part of what is meant.
-_CHANGING_WORDS = (
-    "squared cubed factorial choose mod modulo and or to minus plus times divided over half "
-    "quarter quarters third thirds halves sin cos tan log ln exp sqrt is not less than pi infinity"
-)
-_CHANGE_IT = frozenset(_CHANGING_WORDS.split()) | frozenset(_WORDS)
-# Of one or two letters, what is no variable.
-_ABBREVIATIONS = (
-    "m s g h l L N J W V K C F A km cm mm dm nm kg mg ml mL hr hrs ft in lb oz yd mi am pm st nd "
-    "rd th Hz kW cl dl cc ha sq cu pt gb GB mb MB kb KB TB"
-)
-_SHORT = frozenset(_ABBREVIATIONS.split())
-_ATTACHED = frozenset("msghxklLNJWVKCFA")  # `5x` may be a product
+_TABLE = read_yaml(Path(__file__).with_suffix(".yaml"))
+
+
+def _words(key: str) -> frozenset[str]:
+    return frozenset(str(_TABLE[key]).split())
+
+
+_WORDS: dict[str, int] = _TABLE["numbers"]
+_SCALES: dict[str, int] = _TABLE["scales"]
+_CHANGE_IT = _words("changing") | frozenset(_WORDS)
+_SHORT, _ATTACHED, _WHOLE_WORDS = _words("short"), _words("attached"), _words("whole")
+_PERCENT, _SAME = _words("percent"), _TABLE["same"]
 _LONGEST = 200  # characters of a number with its unit
-_PERCENT = frozenset({"percent", "percentage", "pct"})
-_WHOLE_WORDS = frozenset({"yes", "no", "odd", "even", "dne", "true", "both", "none"})
-_SAME = {
-    "does not exist": "dne", "undefined": "undefined", "no solutions": "no solution",
-    "there is no solution": "no solution", "there are no solutions": "no solution",
-    "no real solutions": "no real solution", "empty set": "no solution",
-    "the empty set": "no solution", "none": "no solution",
-}  # fmt: skip
 
 
 def without_unit(text: str) -> tuple[str, Fraction, str]:
