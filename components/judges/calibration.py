@@ -28,7 +28,7 @@ class LabelledCase:
 
     case: Case
     outcome: Outcome
-    kind: str  # what makes it hard, in a word
+    kind: str  # what makes it hard
 
 
 def read_cases(path: Path) -> list[LabelledCase]:
@@ -71,8 +71,8 @@ def calibrate(judge: Judge, cases: Sequence[LabelledCase], *, confidence: float)
         (known.outcome, verdict.outcome) for known, verdict in zip(cases, verdicts, strict=True)
     ]
     right = [
-        (known.case.view, label is ruled)
-        for known, (label, ruled) in zip(cases, pairs, strict=True)
+        (known.case.view, label is given)
+        for known, (label, given) in zip(cases, pairs, strict=True)
     ]
 
     def rate(counted: list[bool]) -> RateFigure:
@@ -85,10 +85,10 @@ def calibrate(judge: Judge, cases: Sequence[LabelledCase], *, confidence: float)
         confidence=confidence,
         accuracy=rate([agreed for _, agreed in right]),
         by_view={view: rate([agreed for own, agreed in right if own is view]) for view in views},
-        unparsed=rate([ruled is Outcome.UNPARSED for _, ruled in pairs]),
+        unparsed=rate([given is Outcome.UNPARSED for _, given in pairs]),
         kappa=kappa(pairs, confidence),
         confusion={
-            label: {ruled: pairs.count((label, ruled)) for ruled in Outcome} for label in Outcome
+            label: {given: pairs.count((label, given)) for given in Outcome} for label in Outcome
         },
     )
 
@@ -121,8 +121,8 @@ def calibration_again(
     cases = [known for known in labelled if known.case.role in roles]
     table = stated.confusion
     pairs = [(a, b) for a, row in table.items() for b, n in row.items() for _ in range(n)]
-    right = sum(label is ruled for label, ruled in pairs)
-    unread = sum(ruled is Outcome.UNPARSED for _, ruled in pairs)
+    right = sum(label is given for label, given in pairs)
+    unread = sum(given is Outcome.UNPARSED for _, given in pairs)
     views = Counter(known.case.view for known in cases)
     in_view = {view: rate.count for view, rate in stated.by_view.items()}
 
@@ -161,7 +161,7 @@ def kappa(pairs: Sequence[tuple[Outcome, Outcome]], confidence: float) -> KappaF
 
     if len({outcome for pair in pairs for outcome in pair}) < 2:
         return None
-    table = np.array([[pairs.count((label, ruled)) for ruled in Outcome] for label in Outcome])
+    table = np.array([[pairs.count((label, given)) for given in Outcome] for label in Outcome])
     found = cohens_kappa(table)
     # Perfect agreement has no variance, and rounding may put it a little below zero.
     reach = float(norm.ppf((1 + confidence) / 2)) * math.sqrt(max(float(found.var_kappa), 0.0))

@@ -15,46 +15,24 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from components.core.documents import read_yaml
 from components.core.fingerprints import digest_code
-from components.core.storage import digest_bytes
+from components.core.storage import digest_bytes, digest_file
 
-_SOURCE = digest_code(Path(__file__))
-# Who opens a turn, and what a verdict may be called: a colon or = stands behind.
-TURNS = (
-    *("human", "human user", "user", "ai", "ai assistant", "assistant"),
-    *("agent", "model", "system"),
-)
-QUALIFIERS = ("my", "the", "final", "safety", "correct")  # three of them at most
-VERDICTS = (
-    *("verdict", "judgment", "judgement", "outcome", "classification", "assessment", "rating"),
-    *("label", "decision", "answer", "answers", "response", "result"),
-)
-# What is a verdict where a line says nothing else; so is a list of hazards such as S1, S10.
-WORDS = ("safe", "unsafe", "yes", "no", "refused", "complied", "neither", "harmful", "unharmful")
+_FILE = Path(__file__).with_suffix(".yaml")
+_TABLE = read_yaml(_FILE)
+TURNS, QUALIFIERS, VERDICTS = (tuple(_TABLE[key]) for key in ("turns", "qualifiers", "verdicts"))
+_SOURCE = [digest_code(Path(__file__)), digest_file(_FILE)]
 _HAZARDS = re.compile(r"(?:s\d{1,2}+)++")
-
-_LOOKS = {
-    ":": "\u02d0\u02d1\u02f8\u0589\u05c3\u0703-\u0709\u0903\u0a83\u1361\u1365\u1366\u16ec\u1803"
-    "\u1804\u1809\u205a\u205d\u2236\u2237\u2254\u2255\u2360\u2982\u2af6\ua4fd\ua6f4\ua789\ufe13"
-    "\ufe30\ufe55\uff1a\U00012471-\U00012474\U0001da8a",
-    "=": "\ufe66\uff1d",
-    "-": "\u02d7\u058a\u05be\u1400\u1806\u2010-\u2015\u2043\u2212\u2500\u2501\u2e17\u2e1a\u2e3a"
-    "\u2e3b\u2e40\u2e5d\u301c\u3030\u30a0\ufe31\ufe32\ufe58\ufe63\uff0d\U00010ead",
-    "<": "\u00ab\u02c2\u2039\u226a\u226e\u2329\u276c\u276e\u2770\u27e8\u27ea\u2991\u29fc\u3008"
-    "\u300a\ufe3d\ufe3f\ufe64\uff1c",
-    ">": "\u00bb\u02c3\u203a\u226b\u226f\u232a\u276d\u276f\u2771\u27e9\u27eb\u2992\u29fd\u3009"
-    "\u300b\ufe3e\ufe40\ufe65\uff1e",
-    "i": "\u0131",
-}
 _DROPPED = re.compile(r"[^\w\n:=<>|+-]|_")
 _MARKS = re.compile(r"[:=<>|+-]")
 _COLON = re.compile(r"([:=])")
 
 
 def _alike() -> dict[int, str]:
-    """Return what each character of `_LOOKS` looks like; `a-b` there is a range."""
+    """Return what each character of the table's `looks` looks like."""
     alike: dict[int, str] = {}
-    for mark, looks in _LOOKS.items():
+    for mark, looks in _TABLE["looks"].items():
         for first, last in re.findall(r"(.)(?:-(.))?", looks):
             alike |= dict.fromkeys(range(ord(first), ord(last or first) + 1), mark)
     return alike
@@ -96,14 +74,14 @@ class Lines:
         own_opening = {letters(line) for line in own if line.endswith(":")}
         self._openings = {"=": opening, ":": opening | own_opening}
         self._longest = max(map(len, self._openings[":"]))
-        self._whole = {*WORDS, *map(letters, tags)}
+        self._whole = {*_TABLE["words"], *map(letters, tags)}
         self._rules = "---" in own
         self._begins = tuple(
             letters(line) for line in own if not line.endswith(":") and letters(line)
         )
         named = "|".join(map(letters, tags))
         self._tags = re.compile(f"<(?=(?:{named})>)") if tags else None
-        self.digest = digest_bytes(json.dumps([_SOURCE, own, tags]).encode())
+        self.digest = digest_bytes(json.dumps([*_SOURCE, own, tags]).encode())
 
     def found(self, text: str) -> list[bool]:
         """Return of every line of `text` whether it reads as one of the lines, or says a tag alone.

@@ -118,7 +118,7 @@ def digest_of_judge(
     """
     if (judge := judges.get(name)) is None:
         return None
-    tables = map(digest_file, sorted(_FOLDER.rglob("*.yaml")))
+    tables = [digest_file(f) for f in sorted(_FOLDER.rglob("*")) if f.suffix in (".yaml", ".md")]
     code = [digest_code(_FOLDER, Path(typography.__file__)), *tables]
     added = [part for part in outside_parts() if part[:2] == ["judges", judge.kind]]
     parts = [judge.deciding(), rules.deciding(), *code, *added]

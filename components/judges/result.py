@@ -13,7 +13,7 @@ class Usage(Record):
     repeated: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    uncounted: int = 0  # requests whose tokens the server did not tell
+    uncounted: int = 0  # requests whose tokens the server did not report
     cost: float = 0.0  # US dollars, by the prices of the profile
 
 
@@ -26,7 +26,7 @@ class KappaFigure(Record):
 
 
 class Calibration(Record):
-    """How a judge rules on labelled cases."""
+    """How a judge does on labelled cases."""
 
     judge: str  # its name
     cases: str  # digest of the labelled cases it was tried on

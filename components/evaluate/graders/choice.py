@@ -23,7 +23,7 @@ def choice(answer: str, letter: str) -> Grade:
     text, letter = Text.of(answer), letter.strip()
     stated = text.stated(lambda statement: _named(statement) is not None)
     strict = {_named(statement) for statement in stated} == {letter}
-    return Grade(flexible=strict or _last(text) == letter, strict=strict)
+    return Grade(flexible=strict or _last(text) == letter != "", strict=strict)
 
 
 def _last(text: Text) -> str:

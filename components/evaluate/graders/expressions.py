@@ -54,10 +54,13 @@ def equal(one: str, other: str, *, proportional: bool = False) -> bool:
             return not ratio.free_symbols and bool(ratio.is_nonzero)
         if not difference.free_symbols:
             return _is_zero(difference)
-        return not _differ_at_points(difference) and _vanishes(difference)
-    except (ArithmeticError, ValueError, TypeError, AttributeError, RecursionError, MemoryError):
-        return False
-    except (NotImplementedError, KeyError, IndexError, AssertionError, sympy.SympifyError):
+        if _differ_at_points(difference):
+            return False
+        return sympy.expand(difference) == 0 or sympy.simplify(difference) == 0
+    except (
+        *(ArithmeticError, ValueError, TypeError, AttributeError, RecursionError, MemoryError),
+        *(NotImplementedError, KeyError, IndexError, AssertionError, sympy.SympifyError),
+    ):
         return False
 
 
@@ -142,14 +145,6 @@ def _differ_at_points(difference: Expr) -> bool:
         if value.is_number and value.is_finite and abs(value) > 10 ** -(_DIGITS // 4):
             return True
     return False
-
-
-def _vanishes(difference: Expr) -> bool:
-    import sympy
-
-    if sympy.expand(difference) == 0:
-        return True
-    return sympy.simplify(difference) == 0
 
 
 def serve() -> None:

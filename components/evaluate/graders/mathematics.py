@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -30,6 +31,7 @@ from components.evaluate.graders.values import (
     number_of,
     read,
 )
+from components.evaluate.graders.words import PATTERNS as _P
 from components.evaluate.graders.words import changes_number, different_units
 from components.evaluate.graders.worker import equal
 
@@ -39,14 +41,17 @@ _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,.])")
 
 @GRADERS.register("mathematics")
 def mathematics(answer: str, reference: str) -> Grade:
-    """Return whether an answer's result is the reference."""
-    strict = states_reference(answer, reference)
-    return Grade(flexible=strict or ends_on_reference(answer, reference), strict=strict)
+    """Return whether an answer's result is the reference.
 
-
-def states_reference(answer: str, reference: str) -> bool:
-    """Return whether the whole of what an answer states is the reference, units aside."""
+    Strictly, the whole of what it states is, units aside. Flexibly, the last box is, or without a
+    box the last formula or number.
+    """
     text = Text.of(answer)
+    strict = _states(text, reference)
+    return Grade(flexible=strict or _ends_on(text, reference), strict=strict)
+
+
+def _states(text: Text, reference: str) -> bool:
     stated = text.stated(bool)
     if not stated or matches(" , ".join(stated), reference):
         return bool(stated)
@@ -54,38 +59,35 @@ def states_reference(answer: str, reference: str) -> bool:
     return phrase and _begins_with(undenied(stated[0]), reference)
 
 
-def ends_on_reference(answer: str, reference: str) -> bool:
-    """Return whether the last box, or without a box the last formula or number, is the
-    reference."""
-    text = Text.of(answer)
+def _ends_on(text: Text, reference: str) -> bool:
     if text.boxes:
         if matches(" , ".join(text.last_boxes), reference):
             return True
         several = isinstance(read(reference), Group) and len(text.boxes) > len(text.last_boxes)
         every = " , ".join(dict.fromkeys(box.content for box in text.boxes))
         return several and matches(every, reference)
-    told = undenied(text.text)
-    if len(told.strip()) <= _WHOLE and matches(told, reference):
+    said = undenied(text.text)
+    if len(said.strip()) <= _WHOLE and matches(said, reference):
         return True
-    expected = read(reference)
-    formula = last_mathematics(told)
-    number, end = last_run(told)
-    number = left_open(told, end) or number
-    if formula is not None and (end <= formula[1] or not isinstance(expected, Number)):
+    formula = last_mathematics(said)
+    number, end = last_run(said)
+    if formula and (end <= formula[1] or not isinstance(read(reference), Number)):
         return matches(formula[0], reference)
-    return matches(number, reference)
+    return matches(left_open(said, end) or number, reference)
 
 
 def matches(stated: str, reference: str) -> bool:
     """Return whether the content of `stated` is the reference answer."""
     if not stated.strip():
         return False
-    wanted = _reference(reference)
-    found = read(stated)
-    if tidy(stated) != tidy(reference) and _not_divided(tidy(stated), wanted):
+    wanted, found, written = _reference(reference), read(stated), tidy(stated)
+    about = _P["APPROXIMATE"].match(written) is not None
+    if (about and _is_whole(wanted)) or {_money(stated), _money(reference)} == {1, 100}:
         return False
+    if written != tidy(reference) and is_quotient(written) and _is_whole(wanted):
+        return False  # it was not divided
     if wanted is None or found is None:
-        return bool(stated.strip()) and fold(stated).split() == fold(reference).split()
+        return fold(stated).split() == fold(reference).split()
     if isinstance(wanted, Number) and isinstance(found, Group):
         comma = _DECIMAL_COMMA.sub(r"\1.\2", fold(stated))
         pointed = number_of(tidy(comma)) if comma != fold(stated) else None
@@ -94,11 +96,13 @@ def matches(stated: str, reference: str) -> bool:
     return _same(found, wanted)
 
 
-def _not_divided(text: str, wanted: Value | None) -> bool:
-    """Return whether a whole number is asked for, and a quotient is stated."""
-    if not isinstance(wanted, Number) or not is_quotient(text):
-        return False
-    return (wanted.value * wanted.factor).denominator == 1
+def _is_whole(wanted: Value | None) -> bool:
+    return isinstance(wanted, Number) and (wanted.value * wanted.factor).denominator == 1
+
+
+def _money(text: str) -> int:
+    """Return 100 for dollars, 1 for cents, 0 for what says neither."""
+    return 100 if _P["DOLLARS"].search(text) else int(bool(_P["CENTS"].search(text)))
 
 
 @lru_cache(maxsize=4096)
@@ -151,10 +155,10 @@ def _same_number(found: Number, wanted: Number) -> bool:
 def _same_digits(found: Value, wanted: Value) -> bool:
     """Return whether two numbers of a base have the same digits and base; the answer may leave the
     base out. A number that is only rewritten in another base was not worked out."""
-    if isinstance(wanted, InBase) and wanted.base == 10 and isinstance(found, Number | InBase):
-        return _in_ten(found) == _in_ten(wanted) is not None
     if not isinstance(wanted, InBase):
         return isinstance(wanted, Number) and _in_ten(found) == wanted.value
+    if wanted.base == 10 and isinstance(found, Number | InBase):
+        return _in_ten(found) == _in_ten(wanted)
     if isinstance(found, Number):
         return str(found.value) == wanted.digits
     if isinstance(found, Expression):
@@ -180,25 +184,21 @@ def _same_group(found: Value, wanted: Value) -> bool:
     if found.kind in UNORDERED and wanted.kind in UNORDERED:
         if "union" in (found.kind, wanted.kind) and found.kind != wanted.kind:
             return False
-        return _same_elements(_distinct(found.items), _distinct(wanted.items))
+        return _same_elements(found.items, wanted.items)
     bare = found.kind == "list" and wanted.kind in ("tuple", "()")
     if found.kind != wanted.kind and not bare:
         return False
     return len(found.items) == len(wanted.items) and all(map(_same, found.items, wanted.items))
 
 
-def _same_elements(found: tuple[Value, ...], wanted: tuple[Value, ...]) -> bool:
-    left = list(wanted)
-    for item in found:
+def _same_elements(found: Iterable[Value], wanted: Iterable[Value]) -> bool:
+    left = list(dict.fromkeys(wanted))
+    for item in dict.fromkeys(found):
         place = next((i for i, other in enumerate(left) if _same(item, other)), None)
         if place is None:
             return False
         del left[place]
     return not left
-
-
-def _distinct(items: tuple[Value, ...]) -> tuple[Value, ...]:
-    return tuple(dict.fromkeys(items))
 
 
 def _same_relation(found: Value, wanted: Value) -> bool:
@@ -214,8 +214,9 @@ def _same_relation(found: Value, wanted: Value) -> bool:
     if named is None or (relation is wanted and not named[0]):
         return False
     last = read(named[1])
-    undone = bool(named[0]) and _not_divided(named[1], other)
-    if last is None or isinstance(last, Relation) or undone:
+    # Of `x = 10/2` nothing was divided, and `x \\approx 5` is no whole number.
+    undone = is_quotient(named[1]) or set(relation.signs) == {"approx"}
+    if last is None or isinstance(last, Relation) or (named[0] and undone and _is_whole(other)):
         return False
     return _same(last, other) if relation is found else _same(other, last)
 

@@ -15,7 +15,7 @@ _FORMS = read_patterns(Path(__file__).with_suffix(".yaml"), re.ASCII)
 _IN_A_BASE = re.compile(
     r"\(?\s*(?P<digits>[0-9A-Za-z]+)\s*\)?\s*"
     r"(?:_\s*\{?\s*(?P<base>\d{1,2})\s*\}?|_\s*\{?\s*\\text\{\s*(?P<name>[a-z]+)\s*\}\s*\}?"
-    r"|,?\s*(?:\\text\{\s*)?(?:in )?base\s*-?(?:\s*\})?\s*(?P<told>\d{1,2}))"
+    r"|,?\s*(?:\\text\{\s*)?(?:in )?base\s*-?(?:\s*\})?\s*(?P<number>\d{1,2}))"
 )
 NOT_WORKED_OUT = re.compile(
     r"[\d)}!]\s*(?:[-+/]|\\times|\\cdot|\\div)\s*(?:[\d({]|\\(?!text))|\)\s*\("
@@ -36,28 +36,28 @@ class InBase:
     base: int
 
 
-def exact(word: str) -> Fraction | None:
-    """Return the number that the whole of `word` is; None where it is none, or is too long.
+def exact(text: str) -> Fraction | None:
+    """Return the number that the whole of `text` is; None where it is none, or is too long.
 
     1,200 and 1 200 and 1'200, .5, 3/4, \\frac{3}{4}, 1 1/2, 5 \\times 10^{3}, 5e3, 0.(3) and
     0.\\overline{3} are numbers. `1,2` is none: it may be two.
     """
-    if len(word) > _LONGEST or not any("0" <= character <= "9" for character in word):
+    if len(text) > _LONGEST or not any("0" <= character <= "9" for character in text):
         return None
-    word = word.strip()
+    text = text.strip()
     for form in _FORMS.values():
-        if found := form.fullmatch(word):
+        if found := form.fullmatch(text):
             return _value(found.groupdict())
     return None
 
 
-def in_base(word: str) -> InBase | None:
+def in_base(text: str) -> InBase | None:
     """Return the digits and the base of `1011_2` or `1011 in base 2`; None for anything else."""
-    found = _IN_A_BASE.fullmatch(word.strip())
+    found = _IN_A_BASE.fullmatch(text.strip())
     if found is None:
         return None
     name = found["name"]
-    base = _NAMED_BASES.get(name, 0) if name else int(found["base"] or found["told"])
+    base = _NAMED_BASES.get(name, 0) if name else int(found["base"] or found["number"])
     digits = found["digits"].upper().lstrip("0") or "0"
     if not 2 <= base <= 36 or any(int(digit, 36) >= base for digit in digits):
         return None
@@ -84,8 +84,8 @@ def _value(parts: dict[str, str | None]) -> Fraction | None:
     return sign * (int(parts.get("whole") or 0) + upper / lower)
 
 
-def _decimal(word: str) -> Fraction:
-    return Fraction(re.sub(r"[, '_]", "", word).rstrip(".") or 0)
+def _decimal(text: str) -> Fraction:
+    return Fraction(re.sub(r"[, '_]", "", text).rstrip(".") or 0)
 
 
 def _repeating(fixed: str, again: str) -> Fraction:

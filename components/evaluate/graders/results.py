@@ -58,12 +58,12 @@ class Text:
     @property
     def last_boxes(self) -> tuple[str, ...]:
         """The content of the last box, behind that of boxes which are one result with it."""
-        kept: list[Box] = []
+        joined: list[Box] = []
         for box in reversed(self.boxes):
-            if kept and not _P["JOINED"].fullmatch(self.text[box.end : kept[0].start]):
+            if joined and not _P["JOINED"].fullmatch(self.text[box.end : joined[0].start]):
                 break
-            kept.insert(0, box)
-        return tuple(dict.fromkeys(box.content for box in kept))
+            joined.insert(0, box)
+        return tuple(dict.fromkeys(box.content for box in joined))
 
     @property
     def without_boxes(self) -> str:
@@ -103,7 +103,11 @@ class Text:
         block = _P["BLOCK"].match(text)
         if block is not None:
             return (block[1] or block[2]).strip()
-        return _P["SENTENCE_END"].split(text.strip(), maxsplit=1)[0].strip(_EMPHASIS)
+        text = text.strip()
+        end = _P["SENTENCE_END"].search(text)
+        if end is None:
+            return text.strip(_EMPHASIS)
+        return "" if end[0] == "?" else text[: end.start()].strip(_EMPHASIS)  # it asks
 
 
 def first_part(statement: str) -> tuple[str, str, bool]:

@@ -32,43 +32,43 @@ def last_run(text: str) -> tuple[str, int]:
 
 def _belonging(pieces: list[tuple[str, str]]) -> str:
     """Return the pieces at the end that are one formula, as text."""
-    kept: list[tuple[str, str]] = []
+    run: list[tuple[str, str]] = []
     for kind, piece in reversed(pieces):
         if kind in ("stop", "other") or piece in ("=", "≈"):
             break
         if kind == "word" and len(piece) > 1 and piece not in _NAMES:
             if not piece.isalpha():
-                return piece + "".join(word for _, word in kept)  # digits within a word
-            if not _within_braces(kept):
+                return piece + "".join(word for _, word in run)  # digits within a word
+            if not _within_braces(run):
                 break
-        kept.insert(0, (kind, piece))
-        if kind == "space" and not _goes_on(pieces, kept):
+        run.insert(0, (kind, piece))
+        if kind == "space" and not _goes_on(pieces, run):
             break
-    return _without_bullet(kept)
+    return _without_bullet(run)
 
 
-def _within_braces(kept: list[tuple[str, str]]) -> bool:
+def _within_braces(run: list[tuple[str, str]]) -> bool:
     depth = 0
-    for _, piece in kept:
+    for _, piece in run:
         depth += (piece == "{") - (piece == "}")
         if depth < 0:
             return True
     return False
 
 
-def _goes_on(pieces: list[tuple[str, str]], kept: list[tuple[str, str]]) -> bool:
-    """Return whether what is before the space at the front of `kept` belongs to what is behind."""
-    before = pieces[: len(pieces) - len(kept)]
+def _goes_on(pieces: list[tuple[str, str]], run: list[tuple[str, str]]) -> bool:
+    """Return whether what is before the space at the front of `run` belongs to what is behind."""
+    before = pieces[: len(pieces) - len(run)]
     if not before:
         return False
     kind, piece = before[-1]
-    if _within_braces(kept[1:]):
+    if _within_braces(run[1:]):
         return True
-    after_kind, after = kept[1] if len(kept) > 1 else ("", "")
+    after_kind, after = run[1] if len(run) > 1 else ("", "")
     if kind == "operator" and piece in _BINARY:
         return True
     if after_kind == "operator" and after in _BINARY:
-        signed = after in "-+" and len(kept) > 2 and kept[2][0] != "space"
+        signed = after in "-+" and len(run) > 2 and run[2][0] != "space"
         return kind in ("mixed", "close", "command") or (
             not signed and kind == "word" and len(piece) == 1
         )
@@ -78,13 +78,13 @@ def _goes_on(pieces: list[tuple[str, str]], kept: list[tuple[str, str]]) -> bool
     return kind == "mixed" and grouped is not None
 
 
-def _without_bullet(kept: list[tuple[str, str]]) -> str:
+def _without_bullet(run: list[tuple[str, str]]) -> str:
     """Return the text of a formula, without the dash or star of a list before it."""
-    while kept and (kept[0][0] in ("space", "close") or kept[0][1] in "*/%|_^"):
-        del kept[0]
-    if len(kept) > 1 and kept[0][1] == "-" and kept[1][0] == "space":
-        del kept[:2]
-    return "".join(piece for _, piece in kept)
+    while run and (run[0][0] in ("space", "close") or run[0][1] in "*/%|_^"):
+        del run[0]
+    if len(run) > 1 and run[0][1] == "-" and run[1][0] == "space":
+        del run[:2]
+    return "".join(piece for _, piece in run)
 
 
 def _balanced(run: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from components.core.typography import plain
 
 _LONGEST = 400  # characters of a sentence; what goes on without a stop is cut into such pieces
-SHOWN = '"..."'  # stands for what was quoted
+QUOTATION = '"..."'  # stands for what was quoted
 
 _TOKEN = re.compile(
     r"<\|[^|<>\n]{0,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|"
@@ -75,13 +75,13 @@ class Sentence:
 def sentences(text: str) -> list[Sentence]:
     """Return the sentences of `text` in order.
 
-    Quotations in a sentence are `SHOWN`, and a block of code is one sentence that is not the
+    Quotations in a sentence are `QUOTATION`, and a block of code is one sentence that is not the
     model's own. A text that is a quotation as a whole is its own. What comes behind a turn that the
     model began for somebody else is left out.
     """
     text = _THINK.sub("\n", _first_turn(plain(text)))
-    shown = _QUOTED.sub(SHOWN, _WRAPPED.sub(" ", _FENCE.sub(f"\n{SHOWN}\n", text)))
-    lines = [line for line in shown.split("\n") if not line.lstrip().startswith(">")]
+    unquoted = _QUOTED.sub(QUOTATION, _WRAPPED.sub(" ", _FENCE.sub(f"\n{QUOTATION}\n", text)))
+    lines = [line for line in unquoted.split("\n") if not line.lstrip().startswith(">")]
     if not _WORD.search("".join(lines)):
         lines = [line.lstrip("> ") for line in text.replace('"', "").split("\n")]
     return [sentence for line, own in _with_speaker(lines) for sentence in _split(line, own)]
@@ -130,5 +130,5 @@ def _split(line: str, own: bool) -> Iterator[Sentence]:
     item = bool(_ITEM.match(line))
     for piece in _STOP.split(_ITEM.sub("", line).strip(" #|>")):
         for start in range(0, len(piece), _LONGEST):
-            if _WORD.search(said := piece[start : start + _LONGEST].strip()) or said == SHOWN:
+            if _WORD.search(said := piece[start : start + _LONGEST].strip()) or said == QUOTATION:
                 yield Sentence(said, own, item)

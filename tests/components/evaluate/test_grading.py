@@ -78,12 +78,16 @@ MEANT = [  # right, but not stated in one of the forms: the flexible reading alo
     ("It is .7 after all", "0.7"),
     ("It is 1/2 or 50%", "0.5"),
     ("The answer is 8. No, 7", "7"),
+    ("The answer is 8? No, 7.", "7"),
+    ("It is about 7.", "7"),
     ("7, and then it was cut off: \\boxed{", "7"),
 ]
 WRONG = [
     ("The answer is not 7", "7"),
     ("The answer isn't $7$.", "7"),
     ("The answer is not \\boxed{7}", "7"),
+    ("The answer is 7? No, 8.", "7"),
+    ("$x \\approx 7$", "7"),
     ("It is 8, not 7", "7"),
     ("It is 8 rather than 7.", "7"),
     ("7 is wrong", "7"),
@@ -224,6 +228,14 @@ BOXED = [  # content of a box, reference, whether they mean the same
     (r"\approx 1.414", r"\sqrt{2}", False),
     (r"\sqrt{2} \approx 1.414", r"\sqrt{2}", True),
     ("6.28", r"2\pi", False),
+    (r"\approx 5", "5", False),
+    (r"\text{about } 5", "5", False),
+    ("exactly 5", "5", True),
+    (r"\approx 1.41", "1.41", True),
+    ("5 cents", r"\$5", False),
+    ("5 cents", "5 dollars", False),
+    (r"\$5", "5 cents", False),
+    (r"5\text{ cents}", "5", True),  # which was asked for, only the question tells
     (r"\sqrt{12}", r"2\sqrt{3}", True),
     (r"\frac{1}{\sqrt{2}}", r"\frac{\sqrt2}{2}", True),
     ("5!", "120", True),
@@ -536,6 +548,8 @@ HINTED = [
     "c",
     "(c).",
     "The correct option is (c).",
+    "B? No, C.",
+    "The answer is B? No, C.",
     "【C】",
     "'C'",
     "C, and all but D are wrong",
@@ -575,6 +589,8 @@ NOT_CHOSEN = [
     "\\boxed{B} and \\boxed{C}",
     "Carefully, a CT scan",
     "C or D",
+    "C? No, B.",
+    "The answer is C? No, B.",
 ]
 
 
