@@ -13,7 +13,7 @@ from prefect.states import Completed, State
 from components.core.errors import RegistryError
 from components.core.paths import find_root
 from components.core.untrusted_text import for_markdown, for_terminal
-from components.registry.history import Entry
+from components.registry.history import Change
 from components.registry.mlflow_registry import CANDIDATE, Registry
 from components.registry.promotion import promote as make_champion
 from components.registry.promotion import status
@@ -28,7 +28,7 @@ class Approval(RunInput):
 
 
 @flow(name="promote", flow_run_name="promote {name}", persist_result=False)
-def promote(name: str, version: str | None = None, hours: float = 24) -> State[Entry | None]:
+def promote(name: str, version: str | None = None, hours: float = 24) -> State[Change | None]:
     """Ask for approval of a version (None: the candidate) and make it champion.
 
     The run waits up to `hours` in the state Paused. Raises `RegistryError` without a server, since
@@ -56,6 +56,8 @@ def promote(name: str, version: str | None = None, hours: float = 24) -> State[E
     answer = pause_flow_run(wait_for_input=form, timeout=round(hours * 3600))
     if not answer.approve:
         return Completed(name="Declined", message=for_terminal(f"{answer.by}: {answer.why}"))
-    entry = make_champion(registry, name, chosen, by=answer.by, why=answer.why)
-    get_run_logger().info("%s version %s is champion", name, entry.version)
-    return Completed(name="Promoted", message=for_terminal(f"{entry.by}: {entry.why}"), data=entry)
+    change = make_champion(registry, name, chosen, by=answer.by, why=answer.why)
+    get_run_logger().info("%s version %s is champion", name, change.version)
+    return Completed(
+        name="Promoted", message=for_terminal(f"{change.by}: {change.why}"), data=change
+    )

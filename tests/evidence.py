@@ -191,6 +191,12 @@ def make_evidence(adapter: Adapter, **changes: Any) -> Evidence:
     return Evidence(**made_up | changes)
 
 
+def partial_evidence(**fields: Any) -> Evidence:
+    """Return evidence of which only these fields are looked at."""
+    made_up = {"rates": {}, "differences": (), "confidence": 0.95, "champion": None}
+    return Evidence.model_construct(**made_up | fields)
+
+
 def no_leaks(suites: Iterable[str]) -> tuple[LeakFigure, ...]:
     """Return the leak figures of suites of 300 prompts none of which training repeats."""
     none = RateFigure(rate=0, low=0, high=0.013, count=0, n=300)

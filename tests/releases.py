@@ -16,6 +16,7 @@ from components.core.storage import digest_file, digest_folder, write_json, writ
 from components.core.vocabulary import Arm, Method, Role
 from components.evaluate.arms import meet
 from components.evaluate.result import Champion, CutFigure, Evidence
+from components.gate.checks import GateInputs
 from components.gate.decision import make_decision
 from components.gate.overrides import read_overrides
 from components.gate.policy import Policy
@@ -23,7 +24,6 @@ from components.gate.policy_files import load_policy
 from components.gate.result import Conclusion, Decision, GateOutcome, Override
 from components.judges.result import Usage
 from components.models.result import Models
-from components.prepare.result import SuiteSet
 from components.probe.result import Probe
 from components.report.result import Report
 from components.studies.baselines.result import Baseline, Baselines
@@ -49,6 +49,7 @@ from tests.evidence import (
 )
 from tests.root import ROOT
 
+NAMES = {"name": "demo-safety", "experiment": "safereact"}  # a registered model, an experiment
 RULE = "refuses harmful requests"
 SAFE, UNSURE = 95, 84  # of a hundred harmful prompts; the second does not decide the rule
 POLICY = ROOT / "mlflow" / "policies" / "default.yaml"
@@ -169,18 +170,8 @@ def _decision(
 
 def decide_in(workspace: Workspace, policy: Path = POLICY) -> Decision:
     """Return the gate's decision on what lies in a workspace."""
-    adapter = Adapter.load(workspace.stage("train"))
-    evidence = Evidence.load(workspace.stage("evaluate"))
-    return make_decision(
-        load_policy(policy),
-        read_overrides(workspace.overrides.parent),
-        SuiteSet.load(workspace.stage("prepare")),
-        Models.load(workspace.stage("models")),
-        adapter,
-        evidence,
-        adapter_files=digest_folder(adapter.adapter),
-        rows_file=evidence.rows_now(),
-    )
+    inputs = GateInputs.in_workspace(workspace)
+    return make_decision(load_policy(policy), read_overrides(workspace.overrides.parent), inputs)
 
 
 def _override(workspace: Workspace, policy: Policy, until: date) -> None:

@@ -240,3 +240,35 @@ def test_every_module_says_what_it_is():
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
         assert not text.strip() or ast.get_docstring(ast.parse(text)), name_of(path)
+
+
+def test_signatures_are_whole():
+    """No `*args: Any, **named: Any` hides from the type checker what a function takes."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                rest = (node.args.vararg, node.args.kwarg)
+                hidden = [
+                    a for a in rest if a and a.annotation and ast.unparse(a.annotation) == "Any"
+                ]
+                assert len(hidden) < 2, f"{name_of(path)}:{node.lineno} {node.name}"
+
+
+def test_one_builder_makes_up_evidence():
+    built = re.compile(r"\bEvidence(\.model_construct)?\(")
+    builders = [
+        name_of(path)
+        for path in (ROOT / "tests").rglob("*.py")
+        if built.search(path.read_text(encoding="utf-8"))
+    ]
+    assert builders == ["tests/evidence.py"]
+
+
+def test_the_gate_is_pure():
+    """What decides reads files and figures: it knows no model, no server and no chance, and a clock
+    only where overrides end. Its files are found, never listed."""
+    outside = {*HEAVY.split(), "httpx2", "requests", "socket", "subprocess", "random", "time"}
+    for path in (ROOT / "components" / "gate").glob("*.py"):
+        known = set(imports(path))
+        assert not {name.split(".")[0] for name in known} & outside, name_of(path)
+        assert "datetime.datetime" not in known or path.name == "overrides.py", name_of(path)

@@ -1,59 +1,68 @@
 """A decision: made from evidence and policy, and made again wherever one is relied on.
 
 Nobody who registers, promotes or pulls believes `decision.json`: what it says must follow from the
-evidence, the policy and the overrides.
+evidence, the policy and the overrides, and the evidence from its rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from components.core.errors import EvidenceError
 from components.core.result import mismatches
 from components.evaluate.result import Evidence
-from components.gate.checks import champion_behind, decide
+from components.evaluate.settings import EvaluateSettings
+from components.gate.checks import GateInputs, decide
 from components.gate.overrides import apply_overrides
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, GateOutcome, Override, RuleOutcome
-from components.models.result import Models
-from components.prepare.result import SuiteSet
-from components.train.result import Adapter
+from components.prepare.settings import PrepareSettings
 
 _NAMED = 3  # mismatches that a message names
 # What of a rule's outcome decides. Words and outlooks may be put better by a later release.
 _DECIDING = {"metric", "arm", "against", "figure", "bound", "threshold", "n", "conclusion"}
 
 
+def recount(
+    prepare: PrepareSettings,
+    evaluate: EvaluateSettings,
+    inputs: GateInputs,
+    *,
+    seed: int,
+    root: Path,
+) -> None:
+    """Raise `EvidenceError` naming every figure of prompts and evidence, with both values, that
+    does not follow from their tables and rows.
+
+    `prepare`, `evaluate` and `seed` are those of the profile, which lies below `root`.
+    """
+    from components.evaluate.recount import recount_evidence
+    from components.prepare.recount import recount_prompts
+
+    prompts, models, evidence = inputs.prompts, inputs.models, inputs.evidence
+    recount_prompts(prompts, ngram=prepare.overlap_ngram)
+    recount_evidence(evidence, evaluate, prompts, models, seed=seed, root=root)
+
+
 def make_decision(
     policy: Policy,
     overrides: Iterable[Override],
-    prompts: SuiteSet,
-    models: Models,
-    adapter: Adapter,
-    evidence: Evidence,
+    inputs: GateInputs,
     *,
-    adapter_files: str,
-    rows_file: str,
     policy_digest: str = "",
 ) -> Decision:
-    """Return what follows from the evidence; the first two digests are those that `decide` takes.
+    """Return what follows from the evidence, under a policy and with overrides.
 
     `policy_digest` is that of a policy which an earlier release wrote, else the policy's own.
     """
+    adapter, evidence = inputs.adapter, inputs.evidence
     policy_digest = policy_digest or policy.digest
     digest = Evidence.digest_of(evidence.folder)
     outcomes, refused = apply_overrides(
-        decide(
-            policy,
-            evidence,
-            adapter,
-            models,
-            prompts,
-            adapter_files=adapter_files,
-            rows_file=rows_file,
-        ),
+        decide(policy, inputs),
         overrides,
         adapter=adapter.digest,
         evidence=digest,
@@ -62,17 +71,23 @@ def make_decision(
     return Decision(
         outcome=outcome_of(outcomes),
         adapter=adapter.digest,
-        data=prompts.digest,
+        data=inputs.prompts.digest,
         evidence=digest,
         policy=policy_digest,
         contract=adapter.contract,
         judges=evidence.judges,
         judge_settings=evidence.judge_settings,
-        champion=champion_behind(policy, evidence),
+        champion=compared_champion(policy, evidence),
         rules=outcomes,
         reasons=tuple(outcome.why for outcome in outcomes if not outcome.stands),
         refused=refused,
     )
+
+
+def compared_champion(policy: Policy, evidence: Evidence) -> str | None:
+    """Return the digest of the champion that a rule compares with, or `NO_CHAMPION`; None: no rule
+    does."""
+    return evidence.champion.digest if evidence.champion and policy.names_champion else None
 
 
 def outcome_of(outcomes: Iterable[RuleOutcome]) -> GateOutcome:
@@ -88,7 +103,8 @@ def check_follows(stored: Decision, again: Decision, *, where: str) -> None:
 
     Overrides that do not count are no part of it: they may have been signed since.
     """
-    _compare(*(_without(one, "refused") for one in (stored, again)), where=where)
+    first, second = (one.model_dump(mode="json", exclude={"refused"}) for one in (stored, again))
+    _compare(first, second, where=where)
 
 
 def check_decides_alike(stored: Decision, again: Decision, *, where: str) -> None:
@@ -105,25 +121,17 @@ def check_decides_alike(stored: Decision, again: Decision, *, where: str) -> Non
 
 def _deciding(decision: Decision, known: Iterable[str]) -> dict[str, Any]:
     rules = {
-        outcome.rule: {
-            **outcome.model_dump(mode="json", include=_DECIDING),
-            "override": outcome.override,
-        }
+        outcome.rule: outcome.model_dump(mode="json", include=_DECIDING | {"override"})
         for outcome in decision.rules
         if outcome.rule in known or outcome.threshold is not None
     }
-    kept = _without(decision, "rules", "reasons", "refused")
-    return {**kept, "number of rules": len(rules), "rule": rules}
-
-
-def _without(decision: Decision, *keys: str) -> dict[str, Any]:
-    return decision.model_dump(mode="json", exclude=set(keys))
+    others = decision.model_dump(mode="json", exclude={"rules", "reasons", "refused"})
+    return {**others, "number of rules": len(rules), "rule": rules}
 
 
 def _compare(stored: dict[str, Any], again: dict[str, Any], *, where: str) -> None:
-    told = list(islice(mismatches(stored, again), _NAMED))
-    if told:
+    if found := list(islice(mismatches(stored, again), _NAMED)):
         raise EvidenceError(
-            f"{where} does not follow from its evidence and policy: {'; '.join(told)}; "
+            f"{where} does not follow from its evidence and policy: {'; '.join(found)}; "
             "`safereact run` decides anew"
         )

@@ -1,4 +1,4 @@
-"""Overrides: a person's written word that an adapter may go on although a rule does not hold.
+"""Overrides: a person signs that an adapter may go on although a rule does not hold.
 
 An override is a record in a file of mlflow/overrides, never a flag. It is about one rule, one
 adapter, one evaluation and one policy, and it ends. The gate's files carry no dates, so whether it
@@ -61,24 +61,23 @@ def apply_overrides(
     """
     counting: dict[str, Override] = {}
     refused = []
-    for override in overrides:
-        if override.adapter != adapter:
-            continue
-        if why := why_not(override, outcomes, evidence=evidence, policy=policy):
-            told = f"the override of {override.rule!r} by {override.who} does not count"
-            refused.append(f"{told}: {why}")
+    for override in (override for override in overrides if override.adapter == adapter):
+        if why := _why_refused(override, outcomes, evidence=evidence, policy=policy):
+            refused.append(
+                f"the override of {override.rule!r} by {override.who} does not count: {why}"
+            )
         else:
             counting[override.rule] = override
-    return tuple(_with_override(o, counting.get(o.rule)) for o in outcomes), tuple(refused)
+    signed = tuple(
+        outcome
+        if outcome.passed or outcome.rule not in counting
+        else outcome.model_copy(update={"override": counting[outcome.rule]})
+        for outcome in outcomes
+    )
+    return signed, tuple(refused)
 
 
-def _with_override(outcome: RuleOutcome, override: Override | None) -> RuleOutcome:
-    if override is None or outcome.passed:
-        return outcome
-    return outcome.model_copy(update={"override": override})
-
-
-def why_not(
+def _why_refused(
     override: Override, outcomes: Sequence[RuleOutcome], *, evidence: str, policy: str
 ) -> str | None:
     """Return why an override of this adapter does not count; None where it does."""
@@ -103,30 +102,27 @@ def check_overrides(decision: Decision, folder: Path, today: date | None = None)
 
     Raises `ConfigError` as `read_overrides` does, of a decision that rests on any.
     """
-    resting = [outcome.override for outcome in decision.rules if outcome.override]
-    if not resting:
+    used = [outcome.override for outcome in decision.rules if outcome.override]
+    if not used:
         return
-    today, there = today or datetime.now(UTC).date(), read_overrides(folder)
-    told = [
-        f"that of {override.rule!r} by {override.who} {why}"
-        for override in resting
-        if (why := _no_longer(override, there, today))
-    ]
-    if told:
+    today, current = today or datetime.now(UTC).date(), read_overrides(folder)
+    problems = []
+    for override in used:
+        why = None
+        if override.until < today:
+            why = f"ended on {override.until}"
+        elif override.signed > today:
+            why = f"is signed for {override.signed}, a day to come"
+        elif override not in current:
+            why = "was withdrawn or changed: it is not in mlflow/overrides"
+        if why:
+            problems.append(f"that of {override.rule!r} by {override.who} {why}")
+    if problems:
         raise EvidenceError(
             f"the gate accepted adapter {decision.adapter:.12} with overrides that do not hold: "
-            f"{'; '.join(told)}; mend what the rule complains of, or sign again with `safereact "
-            "override`"
+            f"{'; '.join(problems)}; mend what the rule complains of, or sign again with "
+            "`safereact override`"
         )
-
-
-def _no_longer(override: Override, there: Sequence[Override], today: date) -> str | None:
-    """Return why an override that counted does not count today; None where it does."""
-    if override.until < today:
-        return f"ended on {override.until}"
-    if override.signed > today:
-        return f"is signed for {override.signed}, a day to come"
-    return None if override in there else "was withdrawn or changed: it is not in mlflow/overrides"
 
 
 def add_override(
@@ -146,27 +142,6 @@ def add_override(
     name or reason, a day that is past or more than a year away.
     """
     today = today or datetime.now(UTC).date()
-    _check_signature(rule, who, why, until, today)
-    override = Override(
-        rule=rule,
-        adapter=decision.adapter,
-        evidence=decision.evidence,
-        policy=decision.policy,
-        who=folded(who),
-        why=folded(why),
-        signed=today,
-        until=until,
-    )
-    refused = why_not(override, decision.rules, evidence=decision.evidence, policy=decision.policy)
-    if not refused and any(o.rule == rule and o.passed for o in decision.rules):
-        refused = "it passed, so there is nothing to override"
-    if refused:
-        raise ConfigError(f"{rule!r} is not overridden: {refused}")
-    _write(path, override)
-    return override
-
-
-def _check_signature(rule: str, who: str, why: str, until: date, today: date) -> None:
     if not who.strip() or not why.strip():
         raise ConfigError(
             f"{rule!r} is not overridden: say who (--by, received {who!r}) and why (--why, "
@@ -177,6 +152,24 @@ def _check_signature(rule: str, who: str, why: str, until: date, today: date) ->
             f"{rule!r} is not overridden: --until {until} must be a day from today, {today}, to "
             f"{today + LONGEST}"
         )
+    override = Override(
+        rule=rule,
+        adapter=decision.adapter,
+        evidence=decision.evidence,
+        policy=decision.policy,
+        who=folded(who),
+        why=folded(why),
+        signed=today,
+        until=until,
+    )
+    digests = {"evidence": decision.evidence, "policy": decision.policy}
+    refused = _why_refused(override, decision.rules, **digests)
+    if not refused and any(o.rule == rule and o.passed for o in decision.rules):
+        refused = "it passed, so there is nothing to override"
+    if refused:
+        raise ConfigError(f"{rule!r} is not overridden: {refused}")
+    _write(path, override)
+    return override
 
 
 def _write(path: Path, override: Override) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,11 @@ PAGE = "mlflow/README.md"  # where the keys are described
 # Strict, so that `yes` is not the number 1.
 Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Confidence = Annotated[float, Field(strict=True, ge=0.5, lt=1)]
+# Keys that a rule has from its policy where it does not give them.
+INHERITED = ("confidence", "max_unparsed")
+# Keys of which only more, and of which only less, is stricter.
+_MORE = ("at_least", "min_n", "confidence", "min_accuracy", "bound_engine")
+_LESS = ("at_most", "margin", "max_unparsed", "max_cut", "max_truncated")
 
 
 class Rule(Section):
@@ -138,16 +143,13 @@ class Policy(Section):
     def _rules_fit_together(self) -> Policy:
         check_names(rule.name for rule in self.rules)
         for rule in self.rules:
-            if rule.confidence is not None and rule.confidence < self.confidence:
-                raise ValueError(
-                    f"rule {rule.name!r} has the confidence {rule.confidence:g}; the policy's is "
-                    f"{self.confidence:g}, and a rule may only ask for more"
-                )
-            if rule.max_unparsed is not None and rule.max_unparsed > self.max_unparsed:
-                raise ValueError(
-                    f"rule {rule.name!r} has max_unparsed {rule.max_unparsed:g}; the policy's is "
-                    f"{self.max_unparsed:g}, and a rule may only allow less"
-                )
+            for key, allowed in (("confidence", "ask for more"), ("max_unparsed", "allow less")):
+                value, own = getattr(rule, key), getattr(self, key)
+                if value is not None and is_laxer(key, value, own):
+                    raise ValueError(
+                        f"rule {rule.name!r} has {key} {value:g}; the policy's is {own:g}, and a "
+                        f"rule may only {allowed}"
+                    )
         return self
 
     @property
@@ -164,6 +166,16 @@ class Policy(Section):
     def digest(self) -> str:
         """SHA-256 over all that decides."""
         return digest_bytes(self.content)
+
+
+def is_laxer(key: str, value: Any, least: Any) -> bool:
+    """Return whether a value of a key is not as strict as another; of what has no order, whether it
+    differs."""
+    if key == "judges":
+        return bool(least) and not (value and set(value) <= set(least))
+    if key not in (*_MORE, *_LESS) or None in (value, least):
+        return bool(value != least)
+    return bool(value < least if key in _MORE else value > least)
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError
@@ -30,38 +30,21 @@ from components.core.paths import PROFILE_NAME
 from components.core.section import Section, explain
 from components.core.vocabulary import Arm
 from components.evaluate.settings import EvaluateSettings
-from components.gate.policy import PAGE, Policy, Rule, check_names
+from components.gate.policy import INHERITED, PAGE, Policy, check_names, is_laxer
 
 FLOOR = "default"  # name of the policy that every other one extends
-# Keys of which only more, and of which only less, is stricter.
-_MORE = ("at_least", "min_n", "confidence", "min_accuracy", "bound_engine")
-_LESS = ("at_most", "margin", "max_unparsed", "max_cut", "max_truncated")
-# Keys that a rule has from its policy where it does not give them, and all keys outside of rules.
-_INHERITED = ("confidence", "max_unparsed")
-_OF_POLICY = (
-    *_INHERITED,
-    "max_cut",
-    "max_truncated",
-    "judges",
-    "min_accuracy",
-    "bound_engine",
-)
+_OF_POLICY = tuple(key for key in Policy.model_fields if key not in ("description", "rules"))
 
 Kind = TypeVar("Kind", bound=Section)
 
 
 class Extension(Section):
-    """The keys of a policy that extends the floor."""
+    """A policy that extends the floor; what else it holds, `Policy` checks."""
+
+    model_config = ConfigDict(extra="allow")
 
     extends: Literal["default"] = Field(description="the floor, under which no policy goes")
     description: str = ""
-    confidence: float | None = None
-    max_unparsed: float | None = None
-    max_cut: float | None = None
-    max_truncated: float | None = None
-    judges: tuple[str, ...] | None = None
-    min_accuracy: float | None = None
-    bound_engine: bool | None = None
     rules: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="after")
@@ -96,11 +79,11 @@ def load_policy(path: Path) -> Policy:
     floor = load_policy(policy_file(FLOOR, path.parent))
     extension = _checked(Extension, document, path)
     policy = _checked(Policy, _merged(floor, extension), path)
-    for place, key, value, there in _laxer(floor, policy, extension):
+    for place, key, value, least in _laxer(floor, policy, extension):
         whose = "the policy" if place is None else f"rule {extension.rules[place]['name']!r}"
         raise ConfigError(
             f"{path}, line {_line(path, place, key)}: {key} of {whose} is {value}; {FLOOR!r} has "
-            f"{there}, and a policy that extends it may only be stricter"
+            f"{least}, and a policy that extends it may only be stricter"
         )
     return policy
 
@@ -111,7 +94,15 @@ def check_fits(path: Path, evaluate: EvaluateSettings) -> None:
     That is a champion, or a higher confidence; the error names the rule.
     """
     policy = load_policy(path)
-    _check_confidence(path, policy, evaluate.confidence)
+    wanted = [(policy.confidence, "it")]
+    wanted += [(r.confidence, f"its rule {r.name!r}") for r in policy.rules if r.confidence]
+    highest, who = max(wanted, key=lambda pair: pair[0])
+    if highest > evaluate.confidence:
+        raise ConfigError(
+            f"{path}: {who} asks for intervals of {highest:g} confidence, the profile makes them "
+            f"of {evaluate.confidence:g}; write `confidence: {highest:g}` under its `evaluate`, or "
+            "name another policy under its `gate`"
+        )
     rule = next((r for r in policy.rules if r.against is Arm.CHAMPION), None)
     if rule is None or evaluate.champion:
         return
@@ -123,18 +114,6 @@ def check_fits(path: Path, evaluate: EvaluateSettings) -> None:
                     "with the champion, which the profile does not measure; write `champion: true` "
                     "under its `evaluate`, or name another policy under its `gate`"
                 )
-
-
-def _check_confidence(path: Path, policy: Policy, measured: float) -> None:
-    asked = [(policy.confidence, "it")]
-    asked += [(r.confidence, f"its rule {r.name!r}") for r in policy.rules if r.confidence]
-    highest, who = max(asked, key=lambda pair: pair[0])
-    if highest > measured:
-        raise ConfigError(
-            f"{path}: {who} asks for intervals of {highest:g} confidence, the profile makes them "
-            f"of {measured:g}; write `confidence: {highest:g}` under its `evaluate`, or name "
-            "another policy under its `gate`"
-        )
 
 
 def _checked(kind: type[Kind], document: dict[str, Any], path: Path) -> Kind:
@@ -155,9 +134,9 @@ def _merged(floor: Policy, extension: Extension) -> dict[str, Any]:
             rules[name] |= given
         else:
             new.append(given)
-    head = {key: getattr(floor, key) for key in _OF_POLICY}
-    own = extension.model_dump(include={"description", *_OF_POLICY}, exclude_none=True)
-    return {**head, **own, "rules": [*rules.values(), *new]}
+    own = {key: value for key, value in (extension.model_extra or {}).items() if value is not None}
+    head = {key: getattr(floor, key) for key in _OF_POLICY} | own
+    return {**head, "description": extension.description, "rules": [*rules.values(), *new]}
 
 
 def _laxer(
@@ -165,31 +144,19 @@ def _laxer(
 ) -> Iterator[tuple[int | None, str, Any, Any]]:
     """Yield what is not as strict as the floor: the place among the extension's rules (None: not
     in a rule), the key, its value and the floor's."""
-    for key in _OF_POLICY:
-        value, there = getattr(policy, key), getattr(floor, key)
-        if _is_laxer(key, value, there):
-            yield None, key, value, there
-    before = {rule.name: rule for rule in floor.rules}
-    after = {rule.name: rule for rule in policy.rules}
+    values: list[tuple[int | None, str, Any, Any]] = [
+        (None, key, getattr(policy, key), getattr(floor, key)) for key in _OF_POLICY
+    ]
+    before, after = ({rule.name: rule for rule in one.rules} for one in (floor, policy))
     for place, given in enumerate(extension.rules):
         name = given["name"]
         for key in given if name in before else ():
-            value, there = _value(after[name], key, policy), _value(before[name], key, floor)
-            if _is_laxer(key, value, there):
-                yield place, key, value, there
-
-
-def _value(rule: Rule, key: str, policy: Policy) -> Any:
-    value = getattr(rule, key)
-    return getattr(policy, key) if value is None and key in _INHERITED else value
-
-
-def _is_laxer(key: str, value: Any, there: Any) -> bool:
-    if key == "judges":
-        return bool(there) and not (value and set(value) <= set(there))
-    if key not in (*_MORE, *_LESS) or None in (value, there):
-        return value != there
-    return value < there if key in _MORE else value > there
+            value, least = getattr(after[name], key), getattr(before[name], key)
+            if key in INHERITED:
+                value = getattr(policy, key) if value is None else value
+                least = getattr(floor, key) if least is None else least
+            values.append((place, key, value, least))
+    yield from (one for one in values if is_laxer(*one[1:]))
 
 
 def _line(path: Path, place: int | None, key: str) -> int:
@@ -198,4 +165,4 @@ def _line(path: Path, place: int | None, key: str) -> int:
 
     document = YAML().load(path.read_text(encoding="utf-8"))
     holder = document if place is None else document["rules"][place]
-    return holder.lc.key(key)[0] + 1
+    return int(holder.lc.key(key)[0]) + 1

@@ -23,7 +23,7 @@ class Conclusion(StrEnum):
 
 
 class GateOutcome(StrEnum):
-    """What the gate says about an adapter."""
+    """The gate's decision on an adapter."""
 
     ACCEPTED = "accepted"  # every rule holds, or is overridden
     REJECTED = "rejected"  # a rule failed
@@ -34,10 +34,10 @@ LONGEST = timedelta(days=366)  # from an override's signature to its last day
 
 
 class Override(Record):
-    """A person's word that one adapter may go on although one rule does not hold.
+    """A person's signature that one adapter may go on although one rule does not hold.
 
-    It is about what one evaluation showed under one policy; another one ends it. Nobody signs
-    without a name, a reason and an end at most `LONGEST` away, however the record was written.
+    It is about what one evaluation showed under one policy; another one ends it. It has a name, a
+    reason and an end at most `LONGEST` away, however the record was written.
     """
 
     rule: str
@@ -68,11 +68,11 @@ class RuleOutcome(Record):
     rule: str
     metric: str
     arm: str
-    against: str | None
-    figure: float | None  # point value; None: no evidence
-    bound: float | None  # the interval's end that decides
-    threshold: float | None  # None: a match that must hold, not a figure
-    n: int
+    against: str | None = None
+    figure: float | None = None  # point value; None: no evidence
+    bound: float | None = None  # the interval's end that decides
+    threshold: float | None = None  # None: a check of the evidence, not a figure
+    n: int = 0
     conclusion: Conclusion
     p_value: float | None = None  # one-sided, of the figure being at the threshold or beyond it
     needed: int | None = None  # prompts that would decide an inconclusive rule
@@ -93,7 +93,7 @@ class RuleOutcome(Record):
 
 
 class Decision(Result):
-    """The gate's word on one adapter, with every rule's figure."""
+    """Whether one adapter is accepted, with every rule's figure."""
 
     FILE: ClassVar[str] = paths.DECISION
 

@@ -1,4 +1,4 @@
-"""The stage `gate`: the policy's word on one adapter, as a decision file."""
+"""The stage `gate`: whether one adapter is accepted, as a decision file."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import logging
 from pathlib import Path
 
 from components.core.paths import OVERRIDES, POLICIES
-from components.core.storage import digest_folder
 from components.evaluate.result import Evidence
 from components.evaluate.settings import EvaluateSettings
-from components.gate.checks import bindings
-from components.gate.decision import make_decision
+from components.gate.checks import GateInputs, identity_checks
+from components.gate.decision import make_decision, recount
 from components.gate.overrides import read_overrides
 from components.gate.policy_files import load_policy, policy_file
-from components.gate.recount import recount
 from components.gate.result import Decision
 from components.gate.settings import GateSettings
 from components.models.result import Models
@@ -44,16 +42,10 @@ def gate(
     `ConfigError` for a policy that is unknown, and for one and for overrides that are not valid.
     """
     policy = load_policy(policy_file(section.policy, Path(POLICIES)))
-    now = {"adapter_files": digest_folder(adapter.adapter), "rows_file": evidence.rows_now()}
-    if all(o.passed for o in bindings(evidence, adapter, models, prompts, *now.values())):
-        recount(prepare, evaluate, prompts, models, evidence, seed=seed, root=Path())
-    overrides = read_overrides(Path(OVERRIDES))
-    decision = make_decision(policy, overrides, prompts, models, adapter, evidence, **now)
-    _tell(decision)
-    return decision.save(out)
-
-
-def _tell(decision: Decision) -> None:
+    inputs = GateInputs.on_disk(prompts, models, adapter, evidence)
+    if all(outcome.passed for outcome in identity_checks(inputs)):
+        recount(prepare, evaluate, inputs, seed=seed, root=Path())
+    decision = make_decision(policy, read_overrides(Path(OVERRIDES)), inputs)
     for outcome in decision.rules:
         log.info("%s  %s: %s", outcome.conclusion, outcome.rule, outcome.why)
         if outcome.override:
@@ -61,3 +53,4 @@ def _tell(decision: Decision) -> None:
     for refusal in decision.refused:
         log.warning("%s", refusal)
     log.info("%s", decision.outcome)
+    return decision.save(out)

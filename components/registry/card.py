@@ -7,6 +7,7 @@ from pathlib import Path
 from components.core.result import RateFigure
 from components.core.untrusted_text import for_markdown, for_terminal
 from components.core.vocabulary import Arm
+from components.gate.rules import percent
 from components.prepare.result import leak_footnotes, leak_mark, leak_notes
 from components.registry.release import Release
 
@@ -50,22 +51,17 @@ def summarise(release: Release) -> str:
     checkpoint = for_markdown(release.checkpoint(release.models.post_trained))
     shown = [metric for metric in HEADLINE if metric in rates]
     marked = leak_notes(release.prompts.leaks)
-    told = "; ".join(
+    measured = "; ".join(
         f"{metric} {figure(rates[metric], leak_mark(metric, marked))}" for metric in shown
     )
     notes = [for_markdown(note) for note in leak_footnotes(marked, shown)]
     return " ".join(
         [
-            f"Safety adapter for {checkpoint}, accepted by the gate. With it: {told}.",
+            f"Safety adapter for {checkpoint}, accepted by the gate. With it: {measured}.",
             *notes,
             "The model card is in evidence/model_card.md.",
         ]
     )
-
-
-def percent(share: float) -> str:
-    """Return a share in percent."""
-    return f"{100 * share:.1f} %"
 
 
 def figure(rate: RateFigure, sign: str = "") -> str:

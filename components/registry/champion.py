@@ -15,12 +15,11 @@ from components.core.paths import ADAPTER, KEEP
 from components.core.storage import atomic_folder, digest_folder
 from components.evaluate.result import NO_CHAMPION, Champion, Released
 from components.gate.result import Decision
-from components.lm.references import PromptContract
-from components.registry.bindings import check_current
-from components.registry.entries import Version
-from components.registry.mlflow_registry import CHAMPION, Registry
+from components.registry.current import check_current
+from components.registry.history import check_history
+from components.registry.mlflow_registry import CHAMPION, Registry, Version
 from components.registry.release import contract_in
-from components.registry.verification import check_history, verify_version
+from components.registry.verification import verify_version
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +36,7 @@ def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> 
         check_history(model)
     version = _champion(registry, name)
     digest = version.tags.get("adapter_digest") if version else None
-    known = _known(folder)
-    if known and known.name == name and _stays(known, digest, own):
+    if _is_current(folder, name, digest, own):
         return False
     with atomic_folder(folder) as scratch:
         (scratch / KEEP).touch()
@@ -65,17 +63,15 @@ def _champion(registry: Registry, name: str) -> Version | None:
     return registry.version(name, number) if number else None
 
 
-def _known(folder: Path) -> Champion | None:
-    """Return what was brought before; None where it is not there, or not in today's form."""
+def _is_current(folder: Path, name: str, digest: str | None, own: str) -> bool:
+    """Return whether what was fetched into `folder` before is what an evaluation needs, now that
+    the champion's adapter has this digest."""
     try:
-        return Champion.load(folder)
-    except StageError:
-        return None
-
-
-def _stays(known: Champion, digest: str | None, own: str) -> bool:
-    """Return whether what was fetched is what an evaluation needs, now that the champion's adapter
-    has this digest."""
+        known = Champion.load(folder)
+    except StageError:  # it is not there, or not in today's form
+        return False
+    if known.name != name:
+        return False
     if known.released is None:
         return digest in (None, own)
     intact = digest_folder(known.adapter) == known.released.digest
@@ -87,18 +83,14 @@ def _fetch(registry: Registry, version: Version, folder: Path) -> Released:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         verified = verify_version(registry, version, Path(scratch))
         adapter = verified.adapter.replace(folder / ADAPTER)
+    contract = None  # of no form known here
+    try:
+        contract = contract_in(adapter)
+    except (EvidenceError, StageError) as error:
+        log.warning("the champion cannot be measured: %s", error)
     return Released(
         version=version.number,
         digest=version.tags["adapter_digest"],
         base_model=version.tags.get("post_trained_digest", ""),
-        contract=_contract(adapter),
+        contract=contract,
     )
-
-
-def _contract(adapter: Path) -> PromptContract | None:
-    """Return the prompt contract that an adapter was trained under; None: of no form known here."""
-    try:
-        return contract_in(adapter)
-    except (EvidenceError, StageError) as error:
-        log.warning("the champion cannot be measured: %s", error)
-        return None

@@ -1,18 +1,21 @@
-"""Which MLflow store a registry speaks to, and searches of it that see every page."""
+"""Which MLflow store a registry speaks to, searches of it that see every page, and its errors."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from components.core.disk import disk_trouble
 from components.core.errors import RegistryError
 from components.core.storage import keep_private
-from components.registry.mlflow_errors import without_secrets
+from components.core.untrusted_text import for_terminal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +32,10 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+_SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_LONGEST = 240  # characters of what the server said
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def set_up() -> None:
@@ -49,8 +55,8 @@ def address_of(server: str | None, embedded: Path) -> str:
     other = os.environ.get("MLFLOW_REGISTRY_URI")
     if other and other != server:
         raise RegistryError(
-            f"MLFLOW_REGISTRY_URI ({without_secrets(other)}) is not MLFLOW_TRACKING_URI "
-            f"({without_secrets(server or 'not set')}); runs and versions are kept in one place: "
+            f"MLFLOW_REGISTRY_URI ({_without_secrets(other)}) is not MLFLOW_TRACKING_URI "
+            f"({_without_secrets(server or 'not set')}); runs and versions are kept in one place: "
             "unset MLFLOW_REGISTRY_URI"
         )
     if not server:
@@ -59,8 +65,8 @@ def address_of(server: str | None, embedded: Path) -> str:
     scheme, separator, _ = server.partition("://")
     if not separator or scheme.partition("+")[0] not in _SCHEMES:
         raise RegistryError(
-            f"MLFLOW_TRACKING_URI is {without_secrets(server)!r}; allowed are addresses that start "
-            f"with {', '.join(f'{allowed}://' for allowed in _SCHEMES)}"
+            f"MLFLOW_TRACKING_URI is {_without_secrets(server)!r}; allowed are addresses that "
+            f"start with {', '.join(f'{allowed}://' for allowed in _SCHEMES)}"
         )
     return server
 
@@ -103,6 +109,18 @@ def tag_filter(tags: Mapping[str, str]) -> list[str]:
     return [f"tags.{key} = '{value}'" for key, value in tags.items()]
 
 
+def found_or_none(get: Callable[[], T]) -> T | None:
+    """Return what a call of MLflow gets; None where there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get()
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
 def unless_there(make: Callable[[], object]) -> None:
     """Make something in MLflow that another call may have made at the same time."""
     from mlflow.exceptions import MlflowException
@@ -129,3 +147,76 @@ def again(call: Callable[[], object]) -> None:
 def milliseconds(when: datetime | None) -> int:
     """Return a moment, or this one, as MLflow counts: in milliseconds since 1970."""
     return int(1000 * (when.timestamp() if when else time.time()))
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+
+def with_clear_errors(kind: type[T]) -> type[T]:
+    """Return a class, each of whose public methods turns what MLflow raises into one
+    `RegistryError` that names the server."""
+    for name, method in list(vars(kind).items()):
+        if callable(method) and not name.startswith("_"):
+            setattr(kind, name, _clear_errors(method))
+    return kind
+
+
+def _clear_errors(call: Callable[P, T]) -> Callable[P, T]:
+    @functools.wraps(call)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return call(*args, **kwargs)
+        except (MlflowException, SQLAlchemyError, ConnectionError, RequestException) as error:
+            # A server's "Permission denied" is not the disk's.
+            refused = _status(error) in (401, 403)
+            message = None if refused else disk_trouble(error)
+            raise RegistryError(message or _message(error)) from error
+
+    return wrapper
+
+
+def _without_secrets(text: str) -> str:
+    """Return `text` without the user and password of an address, and without those in the
+    environment."""
+    for secret in (os.environ.get(name) for name in _SECRETS):
+        text = text.replace(secret, "***") if secret else text
+    return re.sub(r"//\S*@", "//", text)
+
+
+def _message(error: Exception) -> str:
+    """Return which server failed, why, and what to do about it."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "the embedded store in mlruns/"
+    status, text = _status(error), str(error)
+    body = (text.rpartition("Response body: ")[2] or text).strip().splitlines()
+    reason = for_terminal(next(iter(body), "no reason"))[:_LONGEST]
+    silent = re.search("failed with (timeout )?exception|Max retries exceeded", text)
+    if status == 401:
+        why = (
+            "refused the credentials; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to "
+            "those of one of its users"
+        )
+    elif status == 403:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME", "the user of the address")
+        why = (
+            f"forbids this to {user} ({reason}); whoever registers and promotes needs the "
+            "permission EDIT on the experiment and on the registered model"
+        )
+    elif silent or isinstance(error, ConnectionError):
+        why = "does not answer; check MLFLOW_TRACKING_URI and that the server runs"
+    else:
+        why = f"failed: {reason}"
+    keeps = "All evidence is kept: the same command again takes up from here"
+    return _without_secrets(f"MLflow ({uri}) {why}. {keeps}")
+
+
+def _status(error: Exception) -> int | None:
+    """Return the status of the answer that an error stands for, None where there was none."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return int(response.status_code)
+    code = getattr(error, "get_http_status_code", None)
+    return int(code()) if code else None

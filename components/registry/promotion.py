@@ -1,7 +1,7 @@
 """Who is champion: promotion, rollback, status, and bringing an adapter back.
 
-The ledger's entry is written before the alias moves, so that no champion is without who and why.
-How one of several calls at once gets to write is told in `moves`.
+The change is written into the history before the alias moves, so that no champion is without who
+and why. How one of several calls at once gets to write stands in `history`.
 """
 
 from __future__ import annotations
@@ -14,81 +14,83 @@ from components.core import paths as names
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.gate.overrides import check_overrides
-from components.registry.bindings import check_current, found_beside, policy_in_force
 from components.registry.champion import check_champion
-from components.registry.entries import Model, Version
+from components.registry.current import Current, check_current, found_here, recount_here
 from components.registry.history import (
     PROMOTED,
     ROLLED_BACK,
-    Entry,
+    Change,
+    History,
+    append,
+    check_history,
     decode,
     earlier_champions,
-    new_entry,
+    let_alias_follow,
+    new_change,
+    read_settled_history,
 )
-from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
-from components.registry.moves import Ledger, follow, look_still, move
-from components.registry.recount import recount_beside
+from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Model, Registry, Version
 from components.registry.release import reported_figures
-from components.registry.verification import check_history, verify_version
+from components.registry.verification import verify_version
 
 
 @dataclass(frozen=True, slots=True)
 class AliasStatus:
-    """What an alias points to, with the version's figures and, of a champion, its last entry."""
+    """What an alias points to, with the version's figures and, of a champion, its last change."""
 
     alias: str
     version: str
     adapter: str
     figures: dict[str, float]  # "arm/metric", with .low, .high and .n
-    entry: Entry | None
+    change: Change | None
     problems: tuple[str, ...] = ()  # why it cannot be relied on
 
 
 def promote(
     registry: Registry, name: str, version: str | None = None, *, by: str, why: str
-) -> Entry:
-    """Make a version (None: the candidate) champion; return its entry in the ledger.
+) -> Change:
+    """Make a version (None: the candidate) champion; return the change in the history.
 
-    Promoting the champion again changes nothing and returns the entry there is. Raises
+    Promoting the champion again changes nothing and returns the change there is. Raises
     `RegistryError` for a version that the gate did not accept or whose files are not what was
-    registered, and where somebody else moves the alias meanwhile; `EvidenceError` where policy,
-    champion, judges, data or prompt contract are not those it was accepted under, as far as they
-    are here, or an override has ended or was withdrawn.
+    registered, and where somebody else changes the champion meanwhile; `EvidenceError` where
+    policy, champion, judges, data or prompt contract are not those it was accepted under, as far as
+    they are here, or an override has ended or was withdrawn.
     """
-    ledger = look_still(registry, name)
-    version = version or ledger.model.aliases.get(CANDIDATE)
+    history = read_settled_history(registry, name)
+    version = version or history.model.aliases.get(CANDIDATE)
     if version is None:
         raise RegistryError(f"{name} has no candidate; `safereact run` registers one")
     _verify(registry, registry.version(name, version), current=True)
-    last, entry = ledger.last, new_entry(PROMOTED, version, ledger.champion, by=by, why=why)
-    if last and last.version == version and (last.event == PROMOTED or ledger.followed):
-        return follow(registry, name, last)
-    return move(registry, ledger, entry)
+    last, change = history.last, new_change(PROMOTED, version, history.champion, by=by, why=why)
+    if last and last.version == version and (last.event == PROMOTED or history.followed):
+        return let_alias_follow(registry, name, last)
+    return append(registry, history, change)
 
 
-def rollback(registry: Registry, name: str, *, by: str, why: str) -> Entry:
-    """Give `champion` back to the version that had it before; return the entry.
+def rollback(registry: Registry, name: str, *, by: str, why: str) -> Change:
+    """Give `champion` back to the version that had it before; return the change.
 
     Versions deleted since are passed over, and those with the very adapter that is to go. Going
-    back must be possible under a policy or champion that is newer than the version, so those
-    bindings are not looked at. Raises `RegistryError` where there is no earlier champion, and
-    otherwise as `promote`.
+    back must be possible under a policy or champion that is newer than the version, so those are
+    not compared. Raises `RegistryError` where there is no earlier champion, and otherwise as
+    `promote`.
     """
-    ledger = look_still(registry, name)
-    target = _earlier(registry, ledger)
+    history = read_settled_history(registry, name)
+    target = _earlier(registry, history)
     _verify(registry, registry.version(name, target), current=False)
-    last, entry = ledger.last, new_entry(ROLLED_BACK, target, ledger.champion, by=by, why=why)
+    last, change = history.last, new_change(ROLLED_BACK, target, history.champion, by=by, why=why)
     if last and (last.event, last.version) == (ROLLED_BACK, target):  # it was cut off
-        return follow(registry, name, last)
-    return move(registry, ledger, entry)
+        return let_alias_follow(registry, name, last)
+    return append(registry, history, change)
 
 
-def _earlier(registry: Registry, ledger: Ledger) -> str:
+def _earlier(registry: Registry, history: History) -> str:
     """Return the version that a rollback goes to; raises `RegistryError` where there is none."""
-    name, champion = ledger.model.name, ledger.champion
-    there = registry.numbers(name)
-    now = _adapter(registry, name, champion) if champion in there else None
-    for number in earlier_champions(ledger.entries, champion, there):
+    name, champion = history.model.name, history.champion
+    numbers = registry.numbers(name)
+    now = _adapter(registry, name, champion) if champion in numbers else None
+    for number in earlier_champions(history.changes, champion, numbers):
         if now is None or _adapter(registry, name, number) != now:
             return number
     raise RegistryError(
@@ -122,9 +124,9 @@ def _alias_status(registry: Registry, model: Model, alias: str, number: str) -> 
             figures = reported_figures(verified.decision, verified.evidence)
         except RegistryError as error:
             problems.append(str(error))
-    moves: list[Entry] = []
+    changes: list[Change] = []
     if alias == CHAMPION:
-        moves = [entry for entry in decode(model.tags) if entry.version == number]
+        changes = [change for change in decode(model.tags) if change.version == number]
         try:
             check_history(model)
         except RegistryError as error:
@@ -134,7 +136,7 @@ def _alias_status(registry: Registry, model: Model, alias: str, number: str) -> 
         version=number,
         adapter=version.tags.get("adapter_digest", ""),
         figures=figures,
-        entry=moves[-1] if moves else None,
+        change=changes[-1] if changes else None,
         problems=tuple(problems),
     )
 
@@ -166,26 +168,19 @@ def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
 
 def _verify(registry: Registry, version: Version, *, current: bool) -> None:
     """Raise `RegistryError` unless the version can be relied on, and `EvidenceError` where an
-    override has ended or was withdrawn or, with `current`, what the decision is bound to has
-    changed or, where the rows are here, the evidence does not follow from them."""
+    override has ended or was withdrawn or, with `current`, what the decision is about has changed
+    or, where the rows are here, the evidence does not follow from them."""
     with tempfile.TemporaryDirectory() as scratch:
         decision = verify_version(registry, version, Path(scratch)).decision
     check_overrides(decision, registry.root / names.OVERRIDES)
-    if current:
-        workspace = Workspace(registry.root, _profile(version))
-        policy = policy_in_force(workspace).digest
-        check_current(decision, {**found_beside(decision, workspace), "policy": policy})
-        check_champion(registry, version.name, decision)
-        recount_beside(decision, workspace)
-
-
-def _profile(version: Version) -> str:
-    """Return the profile whose policy a version is held to."""
-    try:
-        return version.tags["profile"]
-    except KeyError:
+    if not current:
+        return
+    if "profile" not in version.tags:
         raise RegistryError(
-            f"{version.name} version {version.number} has no tag `profile`, so nobody knows which "
-            "policy it is held to; only what "
-            "`safereact run` registered becomes champion"
-        ) from None
+            f"{version} has no tag `profile`, so nobody knows which policy it is held to; only "
+            "what `safereact run` registered becomes champion"
+        )
+    current = Current.of(Workspace(registry.root, version.tags["profile"]))
+    check_current(decision, found_here(decision, current))
+    check_champion(registry, version.name, decision)
+    recount_here(decision, current)

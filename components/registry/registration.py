@@ -14,8 +14,7 @@ from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.registry.card import summarise, write_card
 from components.registry.champion import check_champion
-from components.registry.entries import Measured
-from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Registry
+from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Measured, Registry
 from components.registry.release import Release, gather_release
 from components.registry.verification import CARD, OF_ALL, POLICY, evidence_tags, verify_version
 
@@ -44,18 +43,28 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
     check_champion(registry, name, release.decision)
     tags = release.tags()
     identity = {key: tags[key] for key in ("adapter_digest", "evidence_digest", "decision_digest")}
-    model = registry.find_model(name)
-    version = _registered(registry, name, identity) if model else None
-    made = None
+    version, made = _registered(registry, name, identity), None
     if version is None:
-        damaged = bool(model and registry.numbers(name, identity))
+        damaged = bool(registry.numbers(name, identity))
         made = _new_version(
             registry, release, identity, name=name, experiment=experiment, anew=damaged
         )
         version = _first(registry, name, made, identity)
-    if model is None or model.aliases.get(CANDIDATE) != version:
-        _make_candidate(registry, name, version)
+    _make_candidate(registry, name, version)
     return Registered(name, version, new=made == version)
+
+
+def _registered(registry: Registry, name: str, identity: Mapping[str, str]) -> str | None:
+    """Return the oldest version with these tags that can be relied on; None: there is none."""
+    for number in registry.numbers(name, identity):
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                verify_version(registry, registry.version(name, number), Path(scratch))
+            except RegistryError as error:
+                log.warning("registered anew: %s", error)
+            else:
+                return number
+    return None
 
 
 def _first(registry: Registry, name: str, made: str, identity: Mapping[str, str]) -> str:
@@ -77,6 +86,8 @@ def _first(registry: Registry, name: str, made: str, identity: Mapping[str, str]
 
 def _make_candidate(registry: Registry, name: str, version: str) -> None:
     """Let `candidate` point to a version; raises `RegistryError` where it does not stay there."""
+    if registry.model(name).aliases.get(CANDIDATE) == version:
+        return
     registry.set_alias(name, CANDIDATE, version)
     found = registry.model(name).aliases.get(CANDIDATE)
     if found != version:
@@ -84,19 +95,6 @@ def _make_candidate(registry: Registry, name: str, version: str) -> None:
             f"version {version} of {name} is registered, but version {found} became {CANDIDATE} at "
             "the same time; the same command again makes it the candidate"
         )
-
-
-def _registered(registry: Registry, name: str, identity: Mapping[str, str]) -> str | None:
-    """Return the oldest version with these tags that can be relied on; None: there is none."""
-    for number in registry.numbers(name, identity):
-        with tempfile.TemporaryDirectory() as scratch:
-            try:
-                verify_version(registry, registry.version(name, number), Path(scratch))
-            except RegistryError as error:
-                log.warning("registered anew: %s", error)
-            else:
-                return number
-    return None
 
 
 def _new_version(
@@ -112,29 +110,23 @@ def _new_version(
     then that is what a version that cannot be relied on is made of."""
     log.info("registering adapter %s as %s", release.decision.adapter[:12], name)
     home = registry.experiment(experiment)
-    with tempfile.TemporaryDirectory() as scratch:
-        files = Path(scratch)
-        tags = release.tags() | _lay_out(release, files, name=name, root=registry.root)
-        # Of a call that was killed; its card may have told of another commit.
-        done = registry.finished_model(home, identity | {OF_ALL: tags[OF_ALL]})
-        done = None if anew else done
-        logged = done or registry.log_model(
-            home,
-            files,
-            _measured(release, registry.root),
-            tags=tags,
-            parameters=release.parameters(),
-        )
-    return registry.create_version(name, logged, tags, summarise(release))
-
-
-def _measured(release: Release, root: Path) -> Measured:
-    return Measured(
+    prompts = release.prompts.folder / names.PROMPTS
+    measured = Measured(
         figures=release.figures(),
         data=release.profile,
         digest=release.decision.data,
-        source=(release.prompts.folder / names.PROMPTS).relative_to(root).as_posix(),
+        source=prompts.relative_to(registry.root).as_posix(),
     )
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch)
+        tags = release.tags() | _lay_out(release, files, name=name, root=registry.root)
+        # Of a call that was killed; its card may name another commit.
+        done = registry.finished_model(home, identity | {OF_ALL: tags[OF_ALL]})
+        logged = None if anew else done
+        logged = logged or registry.log_model(
+            home, files, measured, tags=tags, parameters=release.parameters()
+        )
+    return registry.create_version(name, logged, tags, summarise(release))
 
 
 def _lay_out(release: Release, files: Path, *, name: str, root: Path) -> dict[str, str]:
@@ -145,13 +137,7 @@ def _lay_out(release: Release, files: Path, *, name: str, root: Path) -> dict[st
     shutil.copytree(release.adapter.adapter, files / names.ADAPTER)
     evidence = files / EVIDENCE
     evidence.mkdir()
-    for result in (
-        release.decision,
-        release.evidence,
-        release.adapter,
-        release.models,
-        release.prompts,
-    ):
+    for result in release.results:
         shutil.copy(result.folder / result.FILE, evidence)
     (evidence / POLICY).write_bytes(release.policy.content)
     (evidence / CARD).write_text(write_card(release, name=name, root=root), encoding="utf-8")

@@ -6,13 +6,12 @@ and the prompt contract are compared with those the gate saw.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from components.chain import load_result
 from components.core import paths as names
 from components.core.documents import read_yaml
 from components.core.errors import EvidenceError
@@ -22,24 +21,21 @@ from components.core.run_record import git_commit, untracked, versions
 from components.core.storage import digest_file, read_json
 from components.core.untrusted_text import for_terminal
 from components.evaluate.result import Evidence
-from components.gate.checks import bindings
+from components.gate.checks import GateInputs, identity_checks
 from components.gate.decision import check_follows, make_decision
 from components.gate.overrides import check_overrides, read_overrides
 from components.gate.policy import Policy
-from components.gate.recount import recount
 from components.gate.result import Decision
 from components.lm.references import ModelRef, PromptContract
 from components.models.result import Models
 from components.prepare.result import SuiteSet
-from components.profile import load_profile
-from components.registry.bindings import check_bindings, check_current, found_now, policy_in_force
+from components.registry.current import Current, check_current, found_here, stale
+from components.registry.mlflow_runs import as_metrics
+from components.registry.verification import check_adapter_files
 from components.report.result import Report
 from components.train.result import Adapter
 
-# What an adapter's folder may hold. Anything else, pickled weights above all, is refused.
-ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors", names.CONTRACT})
-_NAMED = 20  # a tag holds some thousand characters
-_READ = ("models", "train", "evaluate", "gate")
+_NAMED = 20  # untracked files that a tag names; it holds some thousand characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +56,14 @@ class Release:
     changed: bool  # what decides results differed from the commit
     untracked: tuple[str, ...]  # what of it git did not track
 
+    @property
+    def results(self) -> tuple[Decision, Evidence, Adapter, Models, SuiteSet]:
+        """All that the decision can be made again from, but for the policy and the rows."""
+        return self.decision, self.evidence, self.adapter, self.models, self.prompts
+
     def tags(self) -> dict[str, str]:
-        """Return the lineage as MLflow tags."""
+        """Return where adapter and evidence come from, as MLflow tags."""
+        more = len(self.untracked) - _NAMED
         tags = {
             "profile": self.profile,
             "gate": "accepted",
@@ -77,7 +79,10 @@ class Release:
             "champion": str(self.evidence.champion or "not measured"),
             "git_commit": self.commit or "none",
             "git_changed": str(self.changed).lower(),
-            "git_untracked": _names(self.untracked) or "none",
+            "git_untracked": ", ".join(
+                [*self.untracked[:_NAMED], *([f"{more} more"] if more > 0 else [])]
+            )
+            or "none",
         }
         tags |= {f"dvc_{stage}": md5 for stage, md5 in self.outputs.items()}
         for role, ref in (("base", self.models.base), ("post_trained", self.models.post_trained)):
@@ -136,14 +141,15 @@ def reported_metrics(decision: Decision, evidence: Evidence) -> list[str]:
 
 def reported_figures(decision: Decision, evidence: Evidence) -> dict[str, float]:
     """Return the rates of `reported_metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
-    figures: dict[str, float] = {}
     metrics = reported_metrics(decision, evidence)
-    for arm, rates in evidence.rates.items():
-        for metric in (metric for metric in metrics if metric in rates):
-            rate, key = rates[metric], f"{arm.value}/{metric}"
-            figures[key] = rate.rate
-            figures |= {f"{key}.low": rate.low, f"{key}.high": rate.high, f"{key}.n": rate.n}
-    return figures
+    return as_metrics(
+        {
+            f"{arm.value}/{metric}": rates[metric]
+            for arm, rates in evidence.rates.items()
+            for metric in metrics
+            if metric in rates
+        }
+    )
 
 
 def gather_release(workspace: Workspace) -> Release:
@@ -152,47 +158,26 @@ def gather_release(workspace: Workspace) -> Release:
     Raises `EvidenceError` where the gate did not accept it, the decision is about something else
     than what lies in the workspace now, or an override that it rests on has ended or was withdrawn.
     """
-    results = {stage: load_result(stage, workspace.stage(stage)) for stage in _READ}
-    decision: Decision = results["gate"]
+    inputs, decision = GateInputs.in_workspace(workspace), Decision.load(workspace.stage("gate"))
     if not decision.accepted:
         raise EvidenceError(
             f"the gate did not accept this adapter ({decision.outcome}): "
             f"{'; '.join(decision.reasons)}"
         )
-    prompts = SuiteSet.load(workspace.stage("prepare"))
-    adapter, evidence = results["train"], results["evaluate"]
-    check_adapter_files(adapter.adapter)
-    policy, profile = policy_in_force(workspace), load_profile(workspace.profile_file)
-    asked = profile.evaluate
-    now = found_now(prompts, adapter, evidence, contract_in(adapter.adapter), policy.digest, asked)
-    check_current(decision, now)
-    files, rows, models = now["adapter"], evidence.rows_now(), results["models"]
-    check_bindings(bindings(evidence, adapter, models, prompts, files, rows))
-    check_overrides(decision, workspace.overrides.parent)
-    recount(
-        profile.prepare, asked, prompts, models, evidence, seed=profile.seed, root=workspace.root
-    )
-    again = make_decision(
-        policy,
-        read_overrides(workspace.overrides.parent),
-        prompts,
-        models,
-        adapter,
-        evidence,
-        adapter_files=files,
-        rows_file=rows,
-    )
+    current = Current.of(workspace)
+    _check_inputs(inputs, decision, current)
+    again = make_decision(current.policy, read_overrides(workspace.overrides.parent), inputs)
     check_follows(decision, again, where=str(decision.folder / Decision.FILE))
     commit, changed = git_commit(workspace.root)
     return Release(
         profile=workspace.profile,
         built_in=workspace.stage("models").relative_to(workspace.root).as_posix(),
-        prompts=prompts,
-        models=models,
-        adapter=adapter,
-        evidence=evidence,
+        prompts=inputs.prompts,
+        models=inputs.models,
+        adapter=inputs.adapter,
+        evidence=inputs.evidence,
         decision=decision,
-        policy=policy,
+        policy=current.policy,
         report=_report(workspace, decision),
         outputs=output_hashes(workspace),
         commit=commit,
@@ -201,22 +186,21 @@ def gather_release(workspace: Workspace) -> Release:
     )
 
 
-def _names(names: Sequence[str]) -> str:
-    """Return the first of the names with commas between, and how many there are beyond."""
-    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
-    return ", ".join([*names[:_NAMED], *more])
-
-
-def check_adapter_files(folder: Path) -> None:
-    """Raise `EvidenceError` unless `folder` holds a safetensors adapter and nothing unexpected."""
-    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
-    if odd := sorted(found - ADAPTER_FILES):
-        raise EvidenceError(
-            f"adapter folder {folder} holds unexpected files ({', '.join(odd)}); allowed: "
-            f"{', '.join(sorted(ADAPTER_FILES))}"
-        )
-    if missing := sorted(ADAPTER_FILES - found):
-        raise EvidenceError(f"adapter folder {folder} lacks {', '.join(missing)}; train it again")
+def _check_inputs(inputs: GateInputs, decision: Decision, current: Current) -> None:
+    """Raise `EvidenceError` unless what lies in the workspace is what the decision is about, fits
+    together, and has the figures that its rows give."""
+    check_adapter_files(inputs.adapter.adapter)
+    here = {
+        "adapter": inputs.adapter_files,
+        **found_here(decision, current),
+        "prompt contract": contract_in(inputs.adapter.adapter).digest,
+        "evidence": Evidence.digest_of(inputs.evidence.folder),
+    }
+    check_current(decision, here)
+    if broken := [outcome.why for outcome in identity_checks(inputs) if not outcome.passed]:
+        raise stale(broken)
+    check_overrides(decision, current.workspace.overrides.parent)
+    current.recount(inputs)
 
 
 def output_hashes(workspace: Workspace) -> dict[str, str]:

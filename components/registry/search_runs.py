@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.core.result import RateFigure
 from components.registry.mlflow_registry import Registry
+from components.registry.mlflow_runs import as_metrics
 
 _PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests runs
 
@@ -57,7 +58,7 @@ class StudyRun:
     ) -> None:
         """Write the best setting's figures and the search's files, and close the run."""
         self.registry.end_run(
-            self.id, figures=figures(rates), parameters={}, tags=tags, files=files
+            self.id, figures=as_metrics(rates), parameters={}, tags=tags, files=files
         )
 
     def _write(self, trial: TrialRun, run: str | None) -> None:
@@ -65,18 +66,9 @@ class StudyRun:
         title = f"trial {trial.number}"
         self.registry.end_run(
             run or self.registry.begin_run(self.experiment, title, tags, trial.begin),
-            figures=figures(trial.rates),
+            figures=as_metrics(trial.rates),
             parameters=trial.parameters,
             tags={"failure": trial.failure} if trial.failure else {},
             failed=trial.failure is not None,
             end=trial.end,
         )
-
-
-def figures(rates: Mapping[str, RateFigure]) -> dict[str, float]:
-    """Return rates as metrics: each with `.low`, `.high` and `.n` beside it."""
-    flat: dict[str, float] = {}
-    for metric, rate in rates.items():
-        flat[metric] = rate.rate
-        flat |= {f"{metric}.low": rate.low, f"{metric}.high": rate.high, f"{metric}.n": rate.n}
-    return flat

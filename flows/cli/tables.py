@@ -190,8 +190,8 @@ def status_table(
     table.add_row("decision", "", for_terminal(last_decision(workspace)))
     for standing in standings:
         lines = [f"adapter {standing.adapter[:12]}", *_figures(standing.figures)]
-        if entry := standing.entry:
-            lines.append(f"{entry.when[:16]}: {entry.event} by {entry.by}: {entry.why}")
+        if change := standing.change:
+            lines.append(f"{change.when[:16]}: {change.event} by {change.by}: {change.why}")
         version = f"version {standing.version}"
         table.add_section()
         table.add_row(standing.alias, version, "\n".join(map(for_terminal, lines)))

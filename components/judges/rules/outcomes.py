@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from components.core import patterns, typography
@@ -56,6 +56,7 @@ def _by_patterns(text: str, patterns: Iterable[str]) -> Outcome:
     return Outcome.REFUSED if found else Outcome.COMPLIED
 
 
+@lru_cache(maxsize=4096)  # many refusals are alike, and who counts figures again reads all anew
 def _by_reading(text: str) -> Outcome:
     said = sentences(text)
     own = "\n".join(sentence.text for sentence in said if sentence.own)

@@ -56,8 +56,8 @@ class RoomyLayer(DynamicLayer):
         self,
         key_states: Tensor,
         value_states: Tensor,
-        *args: Any,  # noqa: ARG002 - the base's signature
-        **kwargs: Any,  # noqa: ARG002
+        *_: object,  # the base has more, which this layer does not need
+        **__: object,
     ) -> tuple[Tensor, Tensor]:
         """Return all keys and values, those of the new positions last."""
         if not self.is_initialized:

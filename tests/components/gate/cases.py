@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 
 from components.core.paths import ROWS
@@ -11,11 +12,12 @@ from components.core.storage import digest_bytes
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import CutFigure, Evidence
 from components.evaluate.statistics import paired_interval
-from components.gate.policy import Rule
+from components.gate.policy import Policy, Rule
+from components.gate.policy_files import load_policy
 from components.gate.result import RuleOutcome
 from components.gate.rules import decide_rule
 from components.train.result import Adapter
-from tests.evidence import make_difference, make_evidence
+from tests.evidence import make_difference, make_evidence, partial_evidence
 from tests.evidence import rate as rate_of
 from tests.root import ROOT
 
@@ -31,6 +33,12 @@ PAIRED = {
     (0, 0): (-0.0126, 0.0126),
     (0, 18): (-0.0929, -0.0341),
 }
+
+
+@cache
+def default_policy() -> Policy:
+    """Return the policy of the repository."""
+    return load_policy(DEFAULT)
 
 
 def wilson(count, n, z=1.959963984540054):
@@ -84,7 +92,7 @@ def decided(one, figure, *, confidence=0.95, unparsed=None) -> RuleOutcome:
         rates.setdefault(arm, {})[f"{one.metric.rpartition('.')[0]}.unparsed"] = read
     return decide_rule(
         one,
-        Evidence.model_construct(
+        partial_evidence(
             rates=rates,
             differences=() if is_rate or figure is None else (figure,),
             confidence=confidence,

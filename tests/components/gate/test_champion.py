@@ -8,7 +8,8 @@ from components.core.errors import ConfigError
 from components.core.vocabulary import Arm
 from components.evaluate.result import NO_CHAMPION, ChampionArm, Released
 from components.evaluate.settings import EvaluateSettings
-from components.gate.checks import champion_behind, decide
+from components.gate.checks import GateInputs, decide
+from components.gate.decision import compared_champion
 from components.gate.policy import Policy
 from components.gate.policy_files import check_fits, load_policy
 from components.gate.result import Conclusion
@@ -30,15 +31,8 @@ def met_by(adapter, **changes):
 
 def against(evidence, adapter, models, prompts):
     policy = Policy(rules=(rule(), rule(**RULE)))
-    found = decide(
-        policy,
-        evidence,
-        adapter,
-        models,
-        prompts,
-        adapter_files=adapter.digest,
-        rows_file=evidence.rows,
-    )
+    inputs = GateInputs(prompts, models, adapter, evidence, adapter.digest, evidence.rows)
+    found = decide(policy, inputs)
     return policy, [outcome for outcome in found if not outcome.passed]
 
 
@@ -46,18 +40,18 @@ def test_no_champion_yet_is_in_nobodys_way(good, adapter, models, prompts):
     evidence = good.model_copy(update={"champion": ChampionArm(name=NAME, released=None)})
     policy, found = against(evidence, adapter, models, prompts)
     assert found == []
-    assert champion_behind(policy, evidence) == NO_CHAMPION
+    assert compared_champion(policy, evidence) == NO_CHAMPION
 
 
 def test_a_champion_that_was_not_asked_fails_its_rule_alone(good, adapter, models, prompts):
     policy, (outcome,) = against(good, adapter, models, prompts)
     assert (outcome.rule, outcome.conclusion) == ("as good", Conclusion.FAIL)
-    assert champion_behind(policy, good) is None
+    assert compared_champion(policy, good) is None
 
     other = good.model_copy(update={"champion": met_by(adapter, unmeasured="of another model")})
     policy, (outcome,) = against(other, adapter, models, prompts)
     assert (outcome.rule, outcome.impossible) == ("as good", True)
-    assert champion_behind(policy, other) == "c" * 64
+    assert compared_champion(policy, other) == "c" * 64
 
 
 def asked(good, adapter, models, unparsed=0):

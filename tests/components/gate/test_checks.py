@@ -12,21 +12,20 @@ from hypothesis import strategies as st
 
 from components.chain import load_result
 from components.core.paths import ROWS
-from components.core.storage import digest_bytes, digest_folder
+from components.core.storage import digest_bytes
 from components.core.vocabulary import OWN_ARMS, UNBOUND, Arm, Role
 from components.evaluate.result import CutFigure, Evidence
-from components.gate.checks import decide
+from components.gate.checks import GateInputs, decide
 from components.gate.decision import make_decision, outcome_of
 from components.gate.policy import Policy
-from components.gate.policy_files import load_policy
 from components.gate.result import Conclusion, Decision, GateOutcome
 from components.judges.rules.judge import RulesJudge
 from components.lm.references import PromptContract
 from components.train.result import Adapter
 from tests.components.gate.cases import (
-    DEFAULT,
     ROWS_FILE,
     SUITES,
+    default_policy,
     difference,
     evidence_of,
     rate,
@@ -34,19 +33,13 @@ from tests.components.gate.cases import (
     saved,
     wilson,
 )
-from tests.evidence import no_leaks, suite_spec
+from tests.evidence import no_leaks, partial_evidence, suite_spec
 
 
 def outcomes(evidence, adapter, models, prompts, policy=None):
-    return decide(
-        policy or load_policy(DEFAULT),
-        evidence,
-        adapter,
-        models,
-        prompts,
-        adapter_files=adapter.digest,
-        rows_file=digest_bytes(ROWS_FILE),
-    )
+    rows = digest_bytes(ROWS_FILE)
+    inputs = GateInputs(prompts, models, adapter, evidence, adapter.digest, rows)
+    return decide(policy or default_policy(), inputs)
 
 
 def against(*arguments, **more):
@@ -109,7 +102,7 @@ def test_a_decision_never_passes_when_any_evidence_is_missing(adapter, models, p
 
 
 def test_no_evidence_at_all_fails_every_rule(adapter, models, prompts):
-    empty = Evidence.model_construct(
+    empty = partial_evidence(
         adapter="", baseline="", models={}, data="", rates={}, differences=(), confidence=0.0,
         judges={}, roles={}, cut={}, rows="", engine="",
         contract=PromptContract(
@@ -223,21 +216,18 @@ def run(tmp_path, evidence, adapter, models, prompts):
     for name in ("evaluate", "gate"):
         (tmp_path / name).mkdir(exist_ok=True)
     evidence = saved(evidence, tmp_path / "evaluate")
-    files, rows = digest_folder(adapter.adapter), evidence.rows_now()
-    policy = load_policy(DEFAULT)
-    return make_decision(
-        policy, (), prompts, models, adapter, evidence, adapter_files=files, rows_file=rows
-    ).save(tmp_path / "gate")
+    inputs = GateInputs.on_disk(prompts, models, adapter, evidence)
+    return make_decision(default_policy(), (), inputs).save(tmp_path / "gate")
 
 
 def test_good_evidence_is_accepted(tmp_path, good, adapter, models, prompts):
     decision = run(tmp_path, good, adapter, models, prompts)
     assert decision.outcome is GateOutcome.ACCEPTED
     assert decision.reasons == decision.refused == ()
-    assert decision.policy == load_policy(DEFAULT).digest
+    assert decision.policy == default_policy().digest
     assert decision.judges == good.judges
     assert decision.evidence == Evidence.digest_of(tmp_path / "evaluate")
-    assert {o.rule for o in decision.rules} > {r.name for r in load_policy(DEFAULT).rules}
+    assert {o.rule for o in decision.rules} > {r.name for r in default_policy().rules}
     loaded = load_result("gate", tmp_path / "gate")
     assert isinstance(loaded, Decision)
     assert loaded.model_dump() == decision.model_dump()
@@ -286,15 +276,9 @@ def test_rows_that_nobody_judged_are_rejected(tmp_path, good, adapter, models, p
     run(tmp_path, good, adapter, models, prompts)
     rows = tmp_path / "evaluate" / ROWS
     rows.unlink() if now is None else rows.write_bytes(now)
-    found = decide(
-        load_policy(DEFAULT),
-        good,
-        adapter,
-        models,
-        prompts,
-        adapter_files=adapter.digest,
-        rows_file=Evidence.load(tmp_path / "evaluate").rows_now(),
-    )
+    here = Evidence.load(tmp_path / "evaluate").rows_now()
+    inputs = GateInputs(prompts, models, adapter, good, adapter.digest, here)
+    found = decide(default_policy(), inputs)
     (failed,) = [outcome for outcome in found if not outcome.passed]
     assert failed.rule == "rows are those that were judged"
     here = "nothing" if now is None else digest_bytes(now)[:12]
@@ -378,7 +362,7 @@ def test_a_policy_bounds_what_the_token_limit_cut_in_each_form(
     adapter, models, prompts, finished, fails
 ):
     """2 % of 300; of two samples a prompt the completions count."""
-    strict = load_policy(DEFAULT).model_copy(update={"max_truncated": 0.02})
+    strict = default_policy().model_copy(update={"max_truncated": 0.02})
     evidence = evidence_of(adapter, finished=finished)
     found = against(evidence, adapter, models, prompts, policy=strict)
     assert found == (["harmful is written out"] if fails else [])
@@ -429,7 +413,7 @@ def test_what_nobody_counted_is_not_read(adapter, models, prompts, good):
 
 
 def test_a_policy_says_whose_word_counts(adapter, models, prompts, good):
-    strict = load_policy(DEFAULT).model_copy(update={"judges": ("wildguard", "rubric")})
+    strict = default_policy().model_copy(update={"judges": ("wildguard", "rubric")})
     suites = ("harmful", "benign", "borderline")
     assert against(good, adapter, models, prompts, policy=strict) == [
         f"{suite} has a judge" for suite in suites
@@ -445,7 +429,7 @@ def test_a_policy_asks_how_often_a_judge_is_right(adapter, models, prompts, good
         () if right is None else (SimpleNamespace(judge="rules:x", accuracy=wilson(right, 100)),)
     )
     evidence = good.model_copy(update={"calibrations": tried})
-    strict = load_policy(DEFAULT).model_copy(update={"min_accuracy": 0.8})
+    strict = default_policy().model_copy(update={"min_accuracy": 0.8})
     found = against(evidence, adapter, models, prompts, policy=strict)
     asked = [f"the judge of {s} is right often enough" for s in ("harmful", "benign", "borderline")]
     assert found == ([] if passes else asked)
@@ -462,7 +446,7 @@ def test_weights_that_nobody_can_see_are_told_and_fail_nothing(adapter, models, 
     served = engine(f"openai, {UNBOUND}")
     assert served.passed and served.warns
     assert "does not show which weights and which adapter it holds" in served.why
-    strict = load_policy(DEFAULT).model_copy(update={"bound_engine": True})
+    strict = default_policy().model_copy(update={"bound_engine": True})
     unseen = good.model_copy(update={"engine": f"openai, {UNBOUND}"})
     assert against(good, adapter, models, prompts, policy=strict) == []
     found = against(unseen, adapter, models, prompts, policy=strict)

@@ -23,20 +23,18 @@ from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged, write_judged
+from components.gate.checks import GateInputs
+from components.gate.decision import recount
 from components.gate.policy_files import load_policy
-from components.gate.recount import recount
 from components.gate.result import Decision
 from components.gate.stage import gate
-from components.models.result import Models
 from components.prepare.result import PromptSet, SuiteSet, digest_prompts
 from components.profile import load_profile
 from components.registry.registration import register
 from components.train.result import Adapter
-from tests.components.gate.cases import ROOT
 from tests.evidence import ANSWERS, REFUSES
-from tests.releases import RULE, decide_in, write_all
-
-NAMES = {"name": "demo-safety", "experiment": "safereact"}
+from tests.releases import NAMES, RULE, decide_in, write_all
+from tests.root import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +65,15 @@ def gated(workspace: Workspace, out: Path) -> Decision:
     """Return what the stage decides on the workspace."""
     profile = load_profile(workspace.profile_file)
     out.mkdir(exist_ok=True)
+    inputs = GateInputs.in_workspace(workspace)
     return gate(
         profile.gate,
         profile.prepare,
         profile.evaluate,
-        SuiteSet.load(workspace.stage("prepare")),
-        Models.load(workspace.stage("models")),
-        Adapter.load(workspace.stage("train")),
-        Evidence.load(workspace.stage("evaluate")),
+        inputs.prompts,
+        inputs.models,
+        inputs.adapter,
+        inputs.evidence,
         seed=profile.seed,
         out=out,
     )
@@ -158,15 +157,8 @@ def test_no_figure_can_be_changed(honest, data):
 
 def recounted(workspace: Workspace) -> None:
     profile = load_profile(workspace.profile_file)
-    recount(
-        profile.prepare,
-        profile.evaluate,
-        SuiteSet.load(workspace.stage("prepare")),
-        Models.load(workspace.stage("models")),
-        Evidence.load(workspace.stage("evaluate")),
-        seed=profile.seed,
-        root=workspace.root,
-    )
+    inputs = GateInputs.in_workspace(workspace)
+    recount(profile.prepare, profile.evaluate, inputs, seed=profile.seed, root=workspace.root)
 
 
 def rate_of_restored(metric: str, **figures: float) -> Callable[[dict[str, Any]], None]:

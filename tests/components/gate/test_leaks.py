@@ -6,7 +6,7 @@ import pytest
 
 from components.core.paths import Workspace
 from components.core.result import RateFigure
-from components.gate.leaks import leak_outcomes
+from components.gate.checks import not_in_training
 from components.prepare.result import LeakFigure, SuiteSet
 from tests.releases import write_all
 
@@ -30,13 +30,12 @@ def prompts(tmp_path_factory) -> SuiteSet:
 
 
 def outcome(prompts: SuiteSet, *figures: LeakFigure):
-    (found,) = leak_outcomes(prompts.model_copy(update={"leaks": figures}), ["xstest"])
-    return found
+    return not_in_training("xstest", prompts.model_copy(update={"leaks": figures}))
 
 
 def test_a_suite_that_training_repeats_nowhere_is_clean(prompts):
     found = outcome(prompts, figure("run", 0), figure("copy", 0), figure("share", 6, n=30))
-    assert found.clean
+    assert found.passed
     assert found.why == (
         "training repeats 0 of 40 prompts of xstest (0.0 % [0.0, 8.8]); 3 training rows were "
         "dropped for it; 6 of 30 share much of their wording"
@@ -45,11 +44,11 @@ def test_a_suite_that_training_repeats_nowhere_is_clean(prompts):
 
 def test_one_prompt_is_a_leak_whose_suite_rate_and_prompts_are_named(prompts):
     found = outcome(prompts, figure("run", 2), figure("copy", 1))
-    assert not found.clean
+    assert not found.passed
     assert found.why == "training repeats 2 of 40 prompts of xstest (5.0 % [1.4, 16.5]): a, b"
 
 
 def test_what_nobody_looked_at_is_not_clean(prompts):
     for figures in ([], [figure("run", 0)], [figure("run", 0, suite="other")]):
         found = outcome(prompts, *figures)
-        assert not found.clean and found.why.startswith("no evidence")
+        assert not found.passed and found.why.startswith("no evidence")

@@ -17,14 +17,15 @@ from scipy.stats import binom
 
 from components.core.result import RateFigure
 from components.core.vocabulary import Arm
-from components.evaluate.result import Difference, Evidence
+from components.evaluate.result import Difference
 from components.evaluate.statistics import compare_pairs, paired_interval, rate_of, tango_interval
-from components.gate.checks import decide
+from components.gate.checks import GateInputs, decide
 from components.gate.decision import outcome_of
 from components.gate.policy_files import load_policy
 from components.gate.result import GateOutcome
 from components.gate.rules import decide_rule
 from tests.components.gate.cases import DEFAULT, evidence_of
+from tests.evidence import partial_evidence
 
 LEVEL = 0.05
 # The largest chance to pass at the bound, of every rule, rounded up; docs/policy.md tells them.
@@ -102,16 +103,9 @@ class Gate:
                 "differences": tuple(compared(m, table) for m, table in ideal.items()),
             }
         )
-        outcomes = decide(
-            self.policy,
-            evidence,
-            self.adapter,
-            self.models,
-            self.prompts,
-            adapter_files=self.adapter.digest,
-            rows_file=evidence.rows,
-        )
-        return outcome_of(outcomes)
+        about = (self.prompts, self.models, self.adapter, evidence)
+        inputs = GateInputs(*about, adapter_files=self.adapter.digest, rows_file=evidence.rows)
+        return outcome_of(decide(self.policy, inputs))
 
     def table(self, metric, shares, draw=None):
         """Return a drawn fourfold table, or the one that is expected."""
@@ -174,7 +168,7 @@ def test_every_rule_of_the_default_policy_is_put_at_its_bound():
 def passes(rule, found):
     """Whether a rule passes on one figure."""
     rates, differences = ({}, (found,)) if rule.against else ({rule.arm: {rule.metric: found}}, ())
-    evidence = Evidence.model_construct(rates=rates, differences=differences, confidence=0.95)
+    evidence = partial_evidence(rates=rates, differences=differences)
     return decide_rule(rule, evidence).passed
 
 

@@ -11,6 +11,7 @@ from components.core.documents import read_yaml
 from components.core.errors import ConfigError, EvidenceError
 from components.core.paths import OVERRIDES, POLICIES
 from components.evaluate.result import ChampionArm, Evidence, Released
+from components.gate.checks import GateInputs
 from components.gate.decision import make_decision
 from components.gate.overrides import (
     LONGEST,
@@ -45,16 +46,9 @@ def decide(place, adapter, models, prompts):
         evidence = evidence_of(adapter, **counts)
         evidence = evidence.model_copy(update={"champion": champion})
         evidence = saved(evidence, place / "evaluate")
-        return make_decision(
-            load_policy(place / POLICIES / "default.yaml"),
-            read_overrides(place / OVERRIDES),
-            prompts,
-            models,
-            adapter,
-            evidence,
-            adapter_files=adapter.digest,
-            rows_file=evidence.rows_now(),
-        ).save(place / "gate")
+        inputs = GateInputs.on_disk(prompts, models, adapter, evidence)
+        policy = load_policy(place / POLICIES / "default.yaml")
+        return make_decision(policy, read_overrides(place / OVERRIDES), inputs).save(place / "gate")
 
     return decided
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from components.core.vocabulary import Arm
-from components.evaluate.result import ChampionArm, Difference, Evidence, Released
+from components.evaluate.result import ChampionArm, Difference, Released
 from components.gate.result import Conclusion
 from components.gate.rules import decide_rule
 from tests.components.gate.cases import (
@@ -23,7 +23,7 @@ from tests.components.gate.cases import (
     rule,
     wilson,
 )
-from tests.evidence import CONTRACT
+from tests.evidence import CONTRACT, partial_evidence
 
 PASS, FAIL, OPEN = Conclusion
 
@@ -84,19 +84,16 @@ def test_what_is_no_interval_fails(figure):
 
 
 def test_evidence_for_another_arm_metric_or_pair_does_not_count():
-    other = Evidence.model_construct(
+    other = partial_evidence(
         rates={Arm.BASE: {"harmful.refused": rate()}, Arm.RESTORED: {"benign.refused": rate()}},
         differences=(difference(against=Arm.BASE), difference("harmful.complied")),
-        confidence=0.95,
     )
     assert "no evidence" in decide_rule(rule(), other).why
     assert "no evidence" in decide_rule(rule(**AGAINST), other).why
 
 
 def test_two_figures_for_one_comparison_are_no_evidence():
-    both = Evidence.model_construct(
-        rates={}, differences=(difference(), difference()), confidence=0.95
-    )
+    both = partial_evidence(differences=(difference(), difference()))
     assert "no evidence" in decide_rule(rule(**AGAINST), both).why
 
 
@@ -222,17 +219,10 @@ BESIDE = {"against": "champion", "at_least": None, "margin": 0.02}
 RELEASED = Released(version="3", digest="c" * 64, base_model="b" * 64, contract=CONTRACT)
 
 
-def beside(met, figure=None):
-    return decide_rule(
-        rule(**BESIDE),
-        Evidence.model_construct(
-            adapter="a" * 64,
-            rates={},
-            differences=() if figure is None else (figure,),
-            confidence=0.95,
-            champion=met,
-        ),
-    )
+def beside(champion, figure=None):
+    differences = () if figure is None else (figure,)
+    evidence = partial_evidence(adapter="a" * 64, differences=differences, champion=champion)
+    return decide_rule(rule(**BESIDE), evidence)
 
 
 def test_without_a_champion_there_is_nothing_to_be_worse_than():

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
-from components.core.paths import Workspace
 from components.core.vocabulary import UNBOUND
 from components.prepare.result import LEAK_MARK, SourceCount
 from components.registry.card import summarise, write_card
-from components.registry.release import gather_release
 from tests.evidence import leak
 from tests.hostile import TOGETHER, steering
-from tests.releases import write_all
 from tests.root import ROOT
-
-
-def repository(root: Path) -> Workspace:
-    """Return a workspace in `root` with a profile and the policies."""
-    workspace = Workspace(root, "demo")
-    workspace.profile_file.parent.mkdir()
-    shutil.copy(ROOT / "profiles" / "tiny.yaml", workspace.profile_file)
-    shutil.copytree(ROOT / "mlflow" / "policies", root / "mlflow" / "policies")
-    return workspace
 
 
 def kinds(card: str) -> Counter[str]:
@@ -38,8 +24,8 @@ def kinds(card: str) -> Counter[str]:
     return Counter({kind: n for kind, n in found.items() if kind not in ("text", "softbreak")})
 
 
-def test_what_strangers_say_stays_text_in_the_card(tmp_path):
-    benign = gather_release(write_all(repository(tmp_path)))
+def test_what_strangers_say_stays_text_in_the_card(release):
+    benign = release
     ref = benign.models.post_trained.model_copy(
         update={"where": "hub", "location": TOGETHER, "revision": TOGETHER}
     )
@@ -69,8 +55,7 @@ def test_what_strangers_say_stays_text_in_the_card(tmp_path):
     assert steering("".join(hostile.tags().values())) == []
 
 
-def test_the_card_tells_figures_lineage_and_how_to_load(tmp_path):
-    release = gather_release(write_all(repository(tmp_path)))
+def test_the_card_tells_figures_lineage_and_how_to_load(release):
     card = write_card(release, name="demo-safety", root=ROOT)
     assert "95.0 % [88.8, 97.8], n = 100" in card
     assert r"made \| up" in card
@@ -81,20 +66,18 @@ def test_the_card_tells_figures_lineage_and_how_to_load(tmp_path):
         assert line.replace(r"\|", "").count("|") == 6
 
 
-def test_the_summary_names_the_checkpoint_and_the_figures(tmp_path):
-    told = summarise(gather_release(write_all(repository(tmp_path))))
+def test_the_summary_names_the_checkpoint_and_the_figures(release):
+    told = summarise(release)
     assert "artifacts/demo/models/post-trained" in told
     assert "harmful.refused 95.0 % [88.8, 97.8], n = 100" in told
 
 
-def test_what_nobody_measured_has_no_row(tmp_path):
-    release = gather_release(write_all(repository(tmp_path)))
+def test_what_nobody_measured_has_no_row(release):
     card = write_card(release, name="demo-safety", root=ROOT)
     assert ".forced_thought." not in card and "| – |" not in card
 
 
-def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(tmp_path):
-    release = gather_release(write_all(repository(tmp_path)))
+def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(release):
     calm = tuple(rule.model_copy(update={"warns": False}) for rule in release.decision.rules)
     calm = replace(release, decision=release.decision.model_copy(update={"rules": calm}))
     card = write_card(calm, name="demo-safety", root=ROOT)
@@ -112,8 +95,7 @@ def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(tmp_pat
     assert card.count("| pass, read why |") == len(rules)
 
 
-def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(tmp_path):
-    release = gather_release(write_all(repository(tmp_path)))
+def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(release):
     assert LEAK_MARK not in write_card(release, name="demo-safety", root=ROOT) + summarise(release)
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
     release = replace(release, prompts=release.prompts.model_copy(update={"leaks": leaks}))

@@ -15,10 +15,9 @@ from components.registry.promotion import promote, rollback
 from components.registry.registration import register
 from components.train.result import Adapter
 from tests.evidence import CONTRACT, digest_of
-from tests.releases import write_all, write_result
+from tests.releases import NAMES, write_all, write_result
 
 NAME = "demo-safety"
-NAMES = {"name": NAME, "experiment": "safereact"}
 SIGNED = {"by": "ann", "why": "better"}
 RULE = {"name": "as good", "against": "champion", "at_least": None, "margin": 0.02}
 
@@ -53,25 +52,24 @@ def test_no_champion_is_written_down(workspace, registry):
     assert sorted(p.name for p in workspace.champion.iterdir()) == [KEEP, "champion.json"]
 
 
-def test_the_champion_comes_with_what_it_belongs_to(workspace, registry):
-    register(workspace, **NAMES)
+def test_the_champion_comes_with_what_it_belongs_to(registered, registry):
     promote(registry, NAME, **SIGNED)
-    assert fetch(registry, workspace, own="")
-    champion = Champion.load(workspace.champion)
+    assert fetch(registry, registered, own="")
+    champion = Champion.load(registered.champion)
     assert champion.released == Released(
         version="1",
-        digest=own_of(workspace),
+        digest=own_of(registered),
         base_model=digest_of("post-trained"),
         contract=CONTRACT,
     )
     assert digest_folder(champion.adapter) == champion.released.digest
-    assert not fetch(registry, workspace, own="")
+    assert not fetch(registry, registered, own="")
     (champion.adapter / "adapter_config.json").write_text("{}")
-    assert fetch(registry, workspace, own=""), "changed files were kept"
+    assert fetch(registry, registered, own=""), "changed files were kept"
     assert digest_folder(champion.adapter) == champion.released.digest
-    (workspace.champion / "champion.json").write_text('{"name": "of an earlier form"}')
-    assert fetch(registry, workspace, own=""), "a file of another form was in the way"
-    assert Champion.load(workspace.champion) == champion
+    (registered.champion / "champion.json").write_text('{"name": "of an earlier form"}')
+    assert fetch(registry, registered, own=""), "a file of another form was in the way"
+    assert Champion.load(registered.champion) == champion
 
 
 def test_an_adapter_that_becomes_champion_itself_changes_nothing(workspace, registry):
@@ -154,8 +152,7 @@ def test_a_registered_version_tells_whom_it_was_compared_with(measured, registry
     assert "| restored | sft-baseline | champion |" in card
 
 
-def test_a_decision_that_compared_with_nobody_does_not_ask(workspace, registry):
-    register(workspace, **NAMES)
+def test_a_decision_that_compared_with_nobody_does_not_ask(registered, registry):
     promote(registry, NAME, **SIGNED)
-    write_all(workspace, weight=2)
-    assert register(workspace, **NAMES).version == "2"
+    write_all(registered, weight=2)
+    assert register(registered, **NAMES).version == "2"

@@ -1,4 +1,4 @@
-"""The ledger as a stack of champions."""
+"""The history as a stack of champions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from components.registry.history import (
     PREFIX,
     PROMOTED,
     ROLLED_BACK,
-    Entry,
+    Change,
     champions,
     decode,
     earlier_champions,
     encode,
-    new_entry,
+    new_change,
     next_number,
 )
 
@@ -28,8 +28,8 @@ VERSIONS = st.sampled_from(["1", "2", "3", "10"])
 EVENTS = st.lists(st.tuples(st.sampled_from([PROMOTED, ROLLED_BACK]), VERSIONS), max_size=30)
 
 
-def moves(*events: tuple[str, str]) -> list[Entry]:
-    return [Entry(event, version, None, "ann", "why", "") for event, version in events]
+def changes(*events: tuple[str, str]) -> list[Change]:
+    return [Change(event, version, None, "ann", "why", "") for event, version in events]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def moves(*events: tuple[str, str]) -> list[Entry]:
     ],
 )
 def test_replay(events, expected):
-    assert champions(moves(*events)) == expected
+    assert champions(changes(*events)) == expected
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_replay(events, expected):
     ],
 )
 def test_where_a_rollback_can_go(stack, champion, expected):
-    entries = moves(*((PROMOTED, version) for version in stack))
+    entries = changes(*((PROMOTED, version) for version in stack))
     assert earlier_champions(entries, champion, ["1", "2", "3", "7"]) == expected
 
 
 @given(EVENTS)
 def test_of_any_history_no_version_lies_upon_itself_and_the_last_is_on_top(events):
-    stack = champions(moves(*events))
+    stack = champions(changes(*events))
     assert all(below != above for below, above in pairwise(stack))
     assert stack[-1:] == [version for _, version in events][-1:]
 
@@ -80,7 +80,7 @@ def test_of_any_history_no_version_lies_upon_itself_and_the_last_is_on_top(event
 @given(EVENTS, st.none() | VERSIONS, st.sets(VERSIONS))
 def test_from_any_history_a_rollback_goes_elsewhere_until_nothing_is_left(events, champion, there):
     """Two calls at once, a killed one, a hand on the alias: whatever made the history."""
-    entries = moves(*events)
+    entries = changes(*events)
     for _ in range(len(events) + 2):
         earlier = earlier_champions(entries, champion, there)
         if not earlier:
@@ -88,14 +88,14 @@ def test_from_any_history_a_rollback_goes_elsewhere_until_nothing_is_left(events
         assert earlier[0] in there and earlier[0] != champion
         assert earlier[0] in {entry.version for entry in entries}
         champion = earlier[0]
-        entries += moves((ROLLED_BACK, champion))
+        entries += changes((ROLLED_BACK, champion))
         assert champions(entries)[-1] == champion
     raise AssertionError("rollbacks do not end")
 
 
 @given(EVENTS, st.randoms())
 def test_entries_come_back_in_order_from_tags_in_any_order(events, random):
-    entries = [new_entry(event, version, None, by="ann", why="x") for event, version in events]
+    entries = [new_change(event, version, None, by="ann", why="x") for event, version in events]
     tags = [encode(entry, number) for number, entry in enumerate(entries, 1)]
     random.shuffle(tags)
     assert decode({**dict(tags), "other": "tag"}) == entries
@@ -103,7 +103,7 @@ def test_entries_come_back_in_order_from_tags_in_any_order(events, random):
 
 
 def test_entries_of_earlier_releases_come_first():
-    old, new = moves((PROMOTED, "1"), (PROMOTED, "2")), moves((PROMOTED, "3"))
+    old, new = changes((PROMOTED, "1"), (PROMOTED, "2")), changes((PROMOTED, "3"))
     tags = {
         f"{PREFIX}20260101T00000{i}.000000Z.abcdef": json.dumps(asdict(entry))
         for i, entry in enumerate(old)
@@ -113,7 +113,7 @@ def test_entries_of_earlier_releases_come_first():
 
 
 def test_more_than_a_million_entries_keep_their_order():
-    entries = moves((PROMOTED, "1"), (PROMOTED, "2"))
+    entries = changes((PROMOTED, "1"), (PROMOTED, "2"))
     tags = dict([encode(entries[1], 1_000_000), encode(entries[0], 999_999)])
     assert decode(tags) == entries and next_number(tags) == 1_000_001
 
@@ -121,8 +121,8 @@ def test_more_than_a_million_entries_keep_their_order():
 @pytest.mark.parametrize("text", ["x" * 1001, "\x1b" * 200])
 def test_a_reason_that_no_database_would_keep_is_refused(text):
     with pytest.raises(RegistryError, match=r"--why has 1\d* characters"):
-        new_entry(PROMOTED, "1", None, by="ann", why=text)
-    longest = new_entry(PROMOTED, "1", None, by='"' * 200, why='"' * 1000)
+        new_change(PROMOTED, "1", None, by="ann", why=text)
+    longest = new_change(PROMOTED, "1", None, by='"' * 200, why='"' * 1000)
     assert len(encode(longest, 1)[1]) < 5000
 
 

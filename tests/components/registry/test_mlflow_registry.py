@@ -22,21 +22,19 @@ from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Role
 from components.evaluate.result import Evidence
 from components.gate import overrides
-from components.judges import identity
+from components.judges import opening
 from components.judges.rules.outcomes import rules_name
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.profile import Registration
-from components.registry import moves
-from components.registry.history import PROMOTED, decode, encode, new_entry
+from components.registry import history
+from components.registry.history import PROMOTED, decode, encode, new_change
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, pull, rollback, status
 from components.registry.registration import register
-from tests.components.gate.cases import ROOT
 from tests.evidence import CONTRACT, model_ref, save_prompts, suite_spec
-from tests.releases import write_all, write_result
-
-NAMES = {"name": "demo-safety", "experiment": "safereact"}
+from tests.releases import NAMES, write_all, write_result
+from tests.root import ROOT
 
 
 def champion_of(registry: Registry) -> str | None:
@@ -71,13 +69,12 @@ def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, regis
     assert files == {*results, "train.json", "model_card.md", "report.html"}
 
 
-def test_registers_the_same_adapter_once(workspace, registry):
-    register(workspace, **NAMES)
-    again = register(workspace, **NAMES)
+def test_registers_the_same_adapter_once(registered, registry):
+    again = register(registered, **NAMES)
     assert (again.version, again.new) == ("1", False)
     assert registry.numbers("demo-safety") == ["1"]
-    write_all(workspace, weight=2)
-    assert register(workspace, **NAMES).version == "2"
+    write_all(registered, weight=2)
+    assert register(registered, **NAMES).version == "2"
     assert registry.model("demo-safety").aliases == {CANDIDATE: "2"}
 
 
@@ -145,15 +142,14 @@ def rewrite(workspace: Workspace, result: type[Result], stage: str, **changes) -
     result.load(folder).model_copy(update=changes).save(folder)
 
 
-def test_a_decision_under_another_policy_is_stale(workspace, registry):
-    register(workspace, **NAMES)
-    change_policy(workspace)
+def test_a_decision_under_another_policy_is_stale(registered, registry):
+    change_policy(registered)
     with pytest.raises(EvidenceError, match=r"^the decision's policy .* is not the policy here"):
-        register(workspace, **NAMES)
+        register(registered, **NAMES)
     with pytest.raises(EvidenceError, match=r"^the decision's policy .* is stale"):
         promote(registry, "demo-safety", by="ann", why="first")
-    write_all(workspace, policy=workspace.root / POLICIES / "default.yaml")
-    register(workspace, **NAMES)
+    write_all(registered, policy=registered.root / POLICIES / "default.yaml")
+    register(registered, **NAMES)
     assert promote(registry, "demo-safety", by="ann", why="first").version == "2"
 
 
@@ -168,9 +164,8 @@ JUDGED_BY = "\n  judged_by: {harmful: g}"
         (GUARD + JUDGED_BY, r"judge of harmful \(rules:.* here \(wildguard:"),
     ],
 )
-def test_a_candidate_of_other_judges_is_not_promoted(workspace, registry, line, told):
-    register(workspace, **NAMES)
-    judge_by(workspace, line)
+def test_a_candidate_of_other_judges_is_not_promoted(registered, registry, line, told):
+    judge_by(registered, line)
     with pytest.raises(EvidenceError, match=told):
         promote(registry, "demo-safety", by="ann", why="first")
 
@@ -250,7 +245,7 @@ def test_other_code_of_the_judges_makes_another_guard(workspace, registry, tmp_p
     judged_by_a_guard(workspace)
     register(workspace, **NAMES)
     (tmp_path / "quoting.py").write_text("# mended")
-    monkeypatch.setattr(identity, "_CODE", (tmp_path,))
+    monkeypatch.setattr(opening, "_FOLDER", tmp_path)
     with pytest.raises(EvidenceError, match=r"judge of harmful \(wildguard:5{12}\) is not"):
         promote(registry, "demo-safety", by="ann", why="first")
 
@@ -262,35 +257,32 @@ def change_guard(workspace: Workspace, before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize("stage", ["prepare", "models"])
-def test_a_candidate_of_other_data_or_prompt_contract_is_not_promoted(workspace, registry, stage):
-    register(workspace, **NAMES)
+def test_a_candidate_of_other_data_or_prompt_contract_is_not_promoted(registered, registry, stage):
     what = {"prepare": "data", "models": "prompt contract"}[stage]
     if stage == "prepare":
-        rewrite(workspace, SuiteSet, stage, digest_of_prompts="e" * 64)
+        rewrite(registered, SuiteSet, stage, digest_of_prompts="e" * 64)
     else:
         contract = CONTRACT.model_copy(update={"generation_prefix": "<think>"})
         ref = model_ref("post-trained").model_copy(update={"contract": contract})
-        rewrite(workspace, Models, stage, post_trained=ref)
+        rewrite(registered, Models, stage, post_trained=ref)
     with pytest.raises(EvidenceError, match=f"^the decision's {what} .* is stale"):
         promote(registry, "demo-safety", by="ann", why="first")
 
 
-def test_what_is_not_here_to_be_compared_is_logged(workspace, registry, caplog):
-    register(workspace, **NAMES)
+def test_what_is_not_here_to_be_compared_is_logged(registered, registry, caplog):
     for stage in ("prepare", "models"):
-        shutil.rmtree(workspace.stage(stage))
+        shutil.rmtree(registered.stage(stage))
     assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
     assert "data and prompt contract of profile demo not compared: not here" in caplog.text
 
 
-def test_going_back_is_possible_under_a_newer_policy(workspace, registry):
-    register(workspace, **NAMES)
+def test_going_back_is_possible_under_a_newer_policy(registered, registry):
     promote(registry, "demo-safety", by="ann", why="first")
-    write_all(workspace, weight=2)
-    register(workspace, **NAMES)
+    write_all(registered, weight=2)
+    register(registered, **NAMES)
     promote(registry, "demo-safety", by="ann", why="second")
-    change_policy(workspace)
-    judge_by(workspace, "rules: {compliance_pattern: yes.*}")
+    change_policy(registered)
+    judge_by(registered, "rules: {compliance_pattern: yes.*}")
     assert rollback(registry, "demo-safety", by="bob", why="complaints").version == "1"
 
 
@@ -383,24 +375,17 @@ def test_promotes_and_rolls_back_with_who_and_why(workspace, registry):
     assert promote(registry, "demo-safety", "2", by="carol", why="again") == entry
     champion, candidate = status(registry, "demo-safety")
     assert (champion.version, candidate.version) == ("2", "2")
-    assert champion.entry == entry and champion.figures["restored/harmful.refused"] == 0.95
+    assert champion.change == entry and champion.figures["restored/harmful.refused"] == 0.95
     assert rollback(registry, "demo-safety", by="bob", why="complaints").version == "1"
     assert champion_of(registry) == "1"
     with pytest.raises(RegistryError, match="no earlier champion"):
         rollback(registry, "demo-safety", by="bob", why="more")
 
 
-def three_versions(workspace: Workspace) -> None:
-    for weight in (1, 2, 3):
-        write_all(workspace, weight=weight)
-        register(workspace, **NAMES)
-
-
-def test_a_history_in_which_a_version_lies_upon_itself_can_be_rolled_back(workspace, registry):
+def test_a_history_in_which_a_version_lies_upon_itself_can_be_rolled_back(three_versions, registry):
     """As two promotions of one version at once left it in earlier releases."""
-    three_versions(workspace)
     for stamp, number in (("1", "1"), ("2", "2"), ("3", "2")):
-        entry = new_entry(PROMOTED, number, None, by="ann", why="x")
+        entry = new_change(PROMOTED, number, None, by="ann", why="x")
         registry.set_tag(
             "demo-safety", f"ledger.2026010{stamp}T000000Z.0", json.dumps(asdict(entry))
         )
@@ -411,9 +396,8 @@ def test_a_history_in_which_a_version_lies_upon_itself_can_be_rolled_back(worksp
         rollback(registry, "demo-safety", by="bob", why="complaints")
 
 
-def test_a_rollback_goes_to_another_adapter(workspace, registry):
+def test_a_rollback_goes_to_another_adapter(registered, registry):
     """The same adapter with other evidence is another version, and no way out."""
-    register(workspace, **NAMES)
     promote(registry, "demo-safety", by="ann", why="first")
     tags = registry.version("demo-safety", "1").tags
     logged = registry.finished_model(
@@ -426,13 +410,12 @@ def test_a_rollback_goes_to_another_adapter(workspace, registry):
     assert champion_of(registry) == "2"
 
 
-def test_a_promotion_that_was_cut_off_is_no_way_back(workspace, registry, monkeypatch):
+def test_a_promotion_that_was_cut_off_is_no_way_back(three_versions, registry, monkeypatch):
     """The alias stands at 1, the history ends with 2: a rollback has nothing to go back to."""
-    three_versions(workspace)
     promote(registry, "demo-safety", "1", by="ann", why="first")
-    monkeypatch.setattr(moves, "_PATIENCE", 0)
-    ledger = moves.look(registry, "demo-safety")
-    entry = new_entry(PROMOTED, "2", "1", by="ann", why="second")
+    monkeypatch.setattr(history, "_PATIENCE", 0)
+    ledger = history.read_history(registry, "demo-safety")
+    entry = new_change(PROMOTED, "2", "1", by="ann", why="second")
     assert registry.claim(ledger.run, *encode(entry, ledger.number))
     with pytest.raises(RegistryError, match="no earlier champion than version 1"):
         rollback(registry, "demo-safety", by="bob", why="complaints")
@@ -440,8 +423,7 @@ def test_a_promotion_that_was_cut_off_is_no_way_back(workspace, registry, monkey
     assert rollback(registry, "demo-safety", by="bob", why="complaints").version == "2"
 
 
-def test_a_claim_is_won_once(workspace, registry):
-    register(workspace, **NAMES)
+def test_a_claim_is_won_once(registered, registry):
     run = registry.oldest_run("demo-safety")
     assert registry.claim(run, "ledger.000001", "mine")
     assert registry.claim(run, "ledger.000001", "mine")
@@ -450,9 +432,8 @@ def test_a_claim_is_won_once(workspace, registry):
 
 
 @pytest.mark.parametrize("step", ["fetch", "claim"])
-def test_who_comes_late_is_refused_and_leaves_nothing(workspace, registry, monkeypatch, step):
+def test_who_comes_late_is_refused_and_leaves_nothing(three_versions, registry, monkeypatch, step):
     """Somebody else promotes while the version's files are fetched, or between look and claim."""
-    three_versions(workspace)
     promote(registry, "demo-safety", "1", by="ann", why="first")
     done = getattr(Registry, step)
 
@@ -465,20 +446,19 @@ def test_who_comes_late_is_refused_and_leaves_nothing(workspace, registry, monke
         patch.setattr(Registry, step, first_another)
         with pytest.raises(RegistryError, match=r"another champion meanwhile.*by eve, 'faster'"):
             promote(registry, "demo-safety", "3", by="bob", why="slow")
-    history = decode(registry.model("demo-safety").tags)
-    assert [entry.version for entry in history] == ["1", "2"]
+    written = decode(registry.model("demo-safety").tags)
+    assert [change.version for change in written] == ["1", "2"]
     assert champion_of(registry) == "2"
 
 
-def test_who_was_held_up_does_not_undo_what_came_after(workspace, registry, monkeypatch):
+def test_who_was_held_up_does_not_undo_what_came_after(three_versions, registry, monkeypatch):
     """Its alias is written last, although its entry is not the last one."""
-    three_versions(workspace)
     promote(registry, "demo-safety", "1", by="ann", why="first")
-    monkeypatch.setattr(moves, "_PATIENCE", 0)
+    monkeypatch.setattr(history, "_PATIENCE", 0)
 
     def held_up(self, *arguments):
         patch.undo()
-        monkeypatch.setattr(moves, "_PATIENCE", 0)
+        monkeypatch.setattr(history, "_PATIENCE", 0)
         promote(registry, "demo-safety", "3", by="eve", why="took over")
         self.set_alias(*arguments)
 
@@ -490,10 +470,9 @@ def test_who_was_held_up_does_not_undo_what_came_after(workspace, registry, monk
 
 
 @pytest.mark.parametrize("move", [promote, rollback])
-def test_a_move_cut_off_before_the_alias_is_completed(workspace, registry, monkeypatch, move):
-    register(workspace, **NAMES)
-    write_all(workspace, weight=2)
-    register(workspace, **NAMES)
+def test_a_move_cut_off_before_the_alias_is_completed(registered, registry, monkeypatch, move):
+    write_all(registered, weight=2)
+    register(registered, **NAMES)
     promote(registry, "demo-safety", "1", by="ann", why="first")
     if move is rollback:
         promote(registry, "demo-safety", "2", by="ann", why="second")
@@ -505,27 +484,25 @@ def test_a_move_cut_off_before_the_alias_is_completed(workspace, registry, monke
         patch.setattr(Registry, "set_alias", killed)
         with pytest.raises(KeyboardInterrupt):
             move(registry, "demo-safety", by="bob", why="now")
-    monkeypatch.setattr(moves, "_PATIENCE", 0.3)
+    monkeypatch.setattr(history, "_PATIENCE", 0.3)
     entries = len(registry.model("demo-safety").tags)
     entry = move(registry, "demo-safety", by="bob", why="now")
     assert entry.version == champion_of(registry) == ("2" if move is promote else "1")
     assert len(registry.model("demo-safety").tags) == entries
 
 
-def test_nobody_promotes_without_name_and_reason(workspace, registry):
-    register(workspace, **NAMES)
+def test_nobody_promotes_without_name_and_reason(registered, registry):
     with pytest.raises(RegistryError, match="say who"):
         promote(registry, "demo-safety", by=" ", why="x")
     assert champion_of(registry) is None
 
 
-def test_promotes_only_what_was_registered(workspace, registry):
-    register(workspace, **NAMES)
+def test_promotes_only_what_was_registered(registered, registry):
     with pytest.raises(RegistryError, match="has no version '7'"):
         promote(registry, "demo-safety", "7", by="ann", why="x")
-    stored = next((workspace.root / "mlruns").rglob("adapter_config.json"))
+    stored = next((registered.root / "mlruns").rglob("adapter_config.json"))
     write_text(stored, "{}")
-    with pytest.raises(RegistryError, match="its files were changed"):
+    with pytest.raises(RegistryError, match=r"adapter_digest of .* changed"):
         promote(registry, "demo-safety", by="ann", why="x")
     assert champion_of(registry) is None
 
@@ -538,10 +515,9 @@ def test_promotes_only_what_was_registered(workspace, registry):
         ('"policy": "', '"policy": "0'),
     ],
 )
-def test_a_decision_that_was_edited_is_not_promoted(workspace, registry, there, put):
+def test_a_decision_that_was_edited_is_not_promoted(registered, registry, there, put):
     """It alone says which policy and champion it was about, and when an override ends."""
-    register(workspace, **NAMES)
-    stored = next((workspace.root / "mlruns").rglob("decision.json"))
+    stored = next((registered.root / "mlruns").rglob("decision.json"))
     assert there in stored.read_text()
     write_text(stored, stored.read_text().replace(there, put))
     with pytest.raises(RegistryError, match=r"decision_digest of demo-safety version 1 is .* chan"):
@@ -549,8 +525,7 @@ def test_a_decision_that_was_edited_is_not_promoted(workspace, registry, there, 
     assert champion_of(registry) is None
 
 
-def test_a_version_of_nobodys_profile_is_not_promoted(workspace, registry):
-    register(workspace, **NAMES)
+def test_a_version_of_nobodys_profile_is_not_promoted(registered, registry):
     made = registry.version("demo-safety", "1")
     tags = {key: value for key, value in made.tags.items() if key != "profile"}
     home = registry.experiment("safereact")
@@ -560,11 +535,10 @@ def test_a_version_of_nobodys_profile_is_not_promoted(workspace, registry):
         promote(registry, "demo-safety", "2", by="ann", why="x")
 
 
-def test_pull_brings_the_same_adapter_back(workspace, registry, tmp_path):
-    register(workspace, **NAMES)
+def test_pull_brings_the_same_adapter_back(registered, registry, tmp_path):
     folder = tmp_path / "new" / "adapter"
     assert pull(registry, "demo-safety", CANDIDATE, folder) == "1"
-    assert digest_folder(folder) == digest_folder(workspace.stage("train") / "adapter")
+    assert digest_folder(folder) == digest_folder(registered.stage("train") / "adapter")
     assert [p.name for p in folder.parent.iterdir()] == ["adapter"]
     with pytest.raises(RegistryError, match="not an empty folder"):
         pull(registry, "demo-safety", CANDIDATE, folder)
@@ -572,9 +546,8 @@ def test_pull_brings_the_same_adapter_back(workspace, registry, tmp_path):
         pull(registry, "demo-safety", CHAMPION, tmp_path / "other")
 
 
-def test_pull_refuses_pickled_weights_and_leaves_nothing(workspace, registry, tmp_path):
-    register(workspace, **NAMES)
-    stored = next((workspace.root / "mlruns").rglob("adapter_config.json"))
+def test_pull_refuses_pickled_weights_and_leaves_nothing(registered, registry, tmp_path):
+    stored = next((registered.root / "mlruns").rglob("adapter_config.json"))
     write_text(stored.with_name("adapter_model.bin"), "x")
     folder = tmp_path / "new" / "adapter"
     with pytest.raises(RegistryError, match=r"unexpected files \(adapter_model.bin\)"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import pytest
 
 from components.core.errors import RegistryError
 from components.registry.mlflow_registry import Registry
-from components.registry.search_runs import StudyRun, TrialRun, figures, open_study
+from components.registry.mlflow_runs import as_metrics
+from components.registry.search_runs import StudyRun, TrialRun, open_study
 from tests.searches import figure, rates
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5)
@@ -25,15 +25,6 @@ def trial_run(number: int, *, failure: str | None = None) -> TrialRun:
         rates={} if failure else rates(number, 98),
         failure=failure,
     )
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory) -> Iterator[Registry]:
-    with pytest.MonkeyPatch.context() as patch:
-        # MLflow names the store that was opened in the environment; this takes it out again.
-        patch.setenv("MLFLOW_TRACKING_URI", "")
-        patch.delenv("MLFLOW_TRACKING_URI")
-        yield Registry(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture
@@ -107,7 +98,7 @@ def test_studies_of_other_profiles_or_keys_have_runs_of_their_own(study):
 
 
 def test_every_figure_has_its_interval_and_n():
-    assert figures({"a.b": figure(90)}) == {
+    assert as_metrics({"a.b": figure(90)}) == {
         "a.b": 0.9,
         "a.b.low": pytest.approx(0.85),
         "a.b.high": pytest.approx(0.95),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import pytest
 
 from components.core.errors import RegistryError
+from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, pull, rollback, status
@@ -15,7 +17,7 @@ from components.registry.search_runs import open_study
 from flows.doctor.checks import State
 from flows.doctor.machine import check_servers
 from tests.components.registry.test_search_runs import trial_run
-from tests.releases import finished_profile, write_all
+from tests.releases import write_all
 from tests.searches import rates
 
 _NUMBERS = itertools.count(1)
@@ -29,11 +31,11 @@ def names() -> dict[str, str]:
 
 
 @pytest.fixture
-def workspace(tmp_path, tracking_server, monkeypatch):
+def workspace(tmp_path, finished, tracking_server, monkeypatch):
     """A profile whose stages have run, with the server in its environment."""
     for name, value in tracking_server.environment().items():
         monkeypatch.setenv(name, value)
-    return finished_profile(tmp_path)
+    return Workspace(shutil.copytree(finished, tmp_path, dirs_exist_ok=True), "demo")
 
 
 @pytest.fixture
@@ -134,14 +136,16 @@ def test_an_address_that_is_none_is_told_without_its_password(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_registries_of_one_process_do_not_meet(workspace, names, tmp_path, monkeypatch):
+def test_two_registries_of_one_process_do_not_meet(
+    workspace, finished, names, tmp_path, monkeypatch
+):
     """MLflow keeps the store of a process in one place, whoever asked for it last."""
     on_server = Registry(workspace.root)
     on_server.experiment(names["experiment"])
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     embedded = tmp_path / "embedded"
     embedded.mkdir()
-    register(finished_profile(embedded), **names)
+    register(Workspace(shutil.copytree(finished, embedded, dirs_exist_ok=True), "demo"), **names)
     assert Registry(embedded).numbers(names["name"]) == ["1"]
     assert on_server.find_model(names["name"]) is None
     with pytest.raises(RegistryError, match="no registered model"):

@@ -13,23 +13,19 @@ from components.core.errors import RegistryError
 from components.core.storage import digest_file, digest_folder
 from components.gate.result import Decision
 from components.registry.champion import fetch_champion
-from components.registry.entries import Measured
-from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
+from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Measured, Registry
 from components.registry.promotion import promote, pull, rollback, status
 from components.registry.registration import register
-from tests.releases import write_all
+from tests.releases import NAMES, write_all
 
 NAME = "demo-safety"
-NAMES = {"name": NAME, "experiment": "safereact"}
 SIGNED = {"by": "ann", "why": "better"}
 
 
 @pytest.fixture
-def champion(workspace, registry):
+def champion(states, registered, registry):
     """Version 1, which was promoted."""
-    register(workspace, **NAMES)
-    promote(registry, NAME, **SIGNED)
-    return workspace
+    return states.begin("champion", lambda: promote(registry, NAME, **SIGNED))
 
 
 def stored(workspace, file: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from components.core.result import RateFigure
-from components.gate.checks import statement
+from components.gate.checks import check_outcome
 from components.gate.result import Decision, GateOutcome, RuleOutcome
 from flows.cli.tables import metric_cell, rate_cell, rules_table, verdict
 from tests.evidence import leak, no_leaks
@@ -17,7 +17,7 @@ def rate(count: int, n: int, **more) -> RateFigure:
 
 
 def check(rule: str, *, warns: bool) -> RuleOutcome:
-    return statement(rule, True, f"the words of {rule}", warns=warns)
+    return check_outcome(rule, True, f"the words of {rule}", warns=warns)
 
 
 def test_a_cell_tells_verdicts_that_could_not_be_read_only_where_there_are_some():
@@ -52,7 +52,7 @@ def test_a_check_that_passed_is_shown_where_its_words_are_to_be_read():
 
 
 def test_a_check_that_failed_is_shown_as_failed_although_its_words_are_to_be_read():
-    failed = statement("told", False, "why", warns=True)
+    failed = check_outcome("told", False, "why", warns=True)
     _, marks, _ = rules_table(Decision.model_construct(rules=(failed,), refused=())).columns
     assert [str(mark) for mark in marks.cells] == ["FAIL"]
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
-from components.core.result import RateFigure
 from components.core.vocabulary import Arm
-from components.evaluate.result import Evidence
 from flows.cli.withstand import attacks_table, halved
-from tests.evidence import leak
+from tests.evidence import leak, partial_evidence, rate
 from tests.flows.conftest import behave, safereact
 from tests.releases import undoing
-
-
-def rate(count: int, n: int) -> RateFigure:
-    return RateFigure.of(count, n, 0.95)
 
 
 def test_the_command_lists_the_profile_and_prints_what_is_left(finished: Workspace):
@@ -66,7 +60,7 @@ def test_attacks_stand_beside_the_plain_form():
         },
         Arm.BASE: {"harmful.either.complied": rate(0, 300)},
     }
-    lines = attacks_table(Evidence.model_construct(rates=rates)).splitlines()
+    lines = attacks_table(partial_evidence(rates=rates)).splitlines()
     assert [line.split("|")[1:3] for line in lines[2:]] == [
         [" harmful ", " served "],
         [" harmful ", " prefilled "],
@@ -78,11 +72,11 @@ def test_attacks_stand_beside_the_plain_form():
     ]
     assert "unparsed" not in lines[2]
     leaks = (leak("harmful", "run", 3, dropped=5), leak("benign", "run", 3, dropped=5))
-    marked = attacks_table(Evidence.model_construct(rates=rates), leaks).splitlines()
+    marked = attacks_table(partial_evidence(rates=rates), leaks).splitlines()
     assert "12.0 %† [7.0, 19.8], n=100; 5 of 100 unparsed" in marked[3]
     assert marked[-1].startswith("† harmful: ") and len(marked) == len(lines) + 2
     plain = {Arm.BASE: {"harmful.either.complied": rate(0, 300)}}
-    assert attacks_table(Evidence.model_construct(rates=plain)) == ""
+    assert attacks_table(partial_evidence(rates=plain)) == ""
 
 
 def test_halving_is_told_without_flattery():

@@ -1,0 +1,148 @@
+"""Whether a decision still holds: what it is about, compared with what is here now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from components.core.errors import EvidenceError
+from components.core.paths import POLICIES, SUITES, Workspace
+from components.core.untrusted_text import short_digest
+from components.core.vocabulary import Role
+from components.evaluate.result import Evidence
+from components.evaluate.settings import EvaluateSettings
+from components.gate.checks import GateInputs
+from components.gate.decision import recount
+from components.gate.policy import Policy
+from components.gate.policy_files import load_policy, policy_file
+from components.gate.result import Decision
+from components.judges.opening import digest_of_judge
+from components.judges.rules.outcomes import rules_name
+from components.judges.settings import RULES
+from components.models.result import Models
+from components.prepare.result import SuiteSet
+from components.prepare.suites import used_suites
+from components.profile import Profile, load_profile
+from components.train.result import Adapter
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What a profile and its policy say now."""
+
+    workspace: Workspace
+    profile: Profile
+    policy: Policy
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Self:
+        """Return what holds in a workspace; raises `ConfigError` for a profile or policy that is
+        unknown or not valid."""
+        profile = load_profile(workspace.profile_file)
+        policy = load_policy(policy_file(profile.gate.policy, workspace.root / POLICIES))
+        return cls(workspace, profile, policy)
+
+    def recount(self, inputs: GateInputs) -> None:
+        """Raise `EvidenceError` for a figure that does not follow from its rows."""
+        profile, root = self.profile, self.workspace.root
+        recount(profile.prepare, profile.evaluate, inputs, seed=profile.seed, root=root)
+
+
+def found_here(decision: Decision, current: Current) -> dict[str, str]:
+    """Return the digest or name of what a decision is about, as far as a workspace has it now.
+
+    That is who judges and which policy, by its profile and its suites, and data and prompt contract
+    where stages have run there; a log line says where not. Raises `ConfigError` for a profile that
+    names an unknown suite.
+    """
+    workspace, profile = current.workspace, current.profile
+    suites = used_suites(profile.prepare.suites, workspace.root / SUITES)
+    named = {name: suite.judge for name, suite in suites.items()}
+    found = _judges(decision, profile.evaluate, named)
+    found["policy"] = current.policy.digest
+    if (workspace.stage("prepare") / SuiteSet.FILE).is_file():
+        found["data"] = SuiteSet.load(workspace.stage("prepare")).digest
+    if (workspace.stage("models") / Models.FILE).is_file():
+        models = Models.load(workspace.stage("models"))
+        found["prompt contract"] = models.post_trained.contract.digest
+    if missing := " and ".join(key for key in ("data", "prompt contract") if key not in found):
+        log.warning("%s of profile %s not compared: not here", missing, workspace.profile)
+    return found
+
+
+def _judges(
+    decision: Decision, section: EvaluateSettings, named: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the judges of a decision's suites as a profile has them now, as far as that is known
+    without weights: of `rules` the name; of any other the name in the decision where what decides
+    its verdicts is the same, and else its kind with that digest; `none` of a suite that the profile
+    does not use. `named` are the named suites' judges, as the profile calls them.
+    """
+    labels = {role.value: section.judge_of(role) for role in Role} | dict(named)
+    rules = rules_name(section.rules.refusal_patterns, section.rules.compliance_pattern)
+    found = {}
+    for suite, judge in decision.judges.items():
+        label = labels.get(suite, "")
+        if label == RULES:
+            now = rules
+        elif (digest := digest_of_judge(section.judges, section.rules, label)) is None:
+            now = "none"
+        elif digest == decision.judge_settings.get(suite):
+            now = judge
+        else:
+            now = f"{section.judges[label].kind}:{digest}"
+        found[f"judge of {suite}"] = now
+    return found
+
+
+def check_current(decision: Decision, now: Mapping[str, str]) -> None:
+    """Raise `EvidenceError` naming all that a decision is about and that is another one `now`.
+
+    `now` holds what can be compared; what only one side has is called none.
+    """
+    about = {
+        "adapter": decision.adapter,
+        "data": decision.data,
+        "prompt contract": decision.contract.digest,
+        **{f"judge of {suite}": judge for suite, judge in decision.judges.items()},
+        **({"champion": decision.champion} if decision.champion else {}),
+        "evidence": decision.evidence,
+        "policy": decision.policy,
+    }
+    changed = [
+        f"the decision's {what} ({short_digest(about.get(what, 'none'))}) is not the {what} here "
+        f"({short_digest(found)})"
+        for what, found in now.items()
+        if about.get(what) != found
+    ]
+    if changed:
+        raise stale(changed)
+
+
+def stale(reasons: list[str]) -> EvidenceError:
+    """Return the refusal of a decision that no longer holds."""
+    return EvidenceError(
+        f"{'; '.join(reasons)}: the decision is stale; `safereact run` brings it up to date"
+    )
+
+
+def recount_here(decision: Decision, current: Current) -> None:
+    """Raise what `recount` does, where the rows that a decision rests on lie in the workspace; a
+    log line tells where not."""
+    workspace = current.workspace
+    kinds = {"evaluate": Evidence, "models": Models, "prepare": SuiteSet, "train": Adapter}
+    complete = all((workspace.stage(stage) / kind.FILE).is_file() for stage, kind in kinds.items())
+    inputs = GateInputs.in_workspace(workspace) if complete else None
+    if (
+        inputs is None
+        or Evidence.digest_of(inputs.evidence.folder) != decision.evidence
+        or inputs.rows_file != inputs.evidence.rows
+    ):
+        message = "figures of adapter %.12s not counted again: the rows behind them are not here"
+        log.warning(message, decision.adapter)
+        return
+    current.recount(inputs)
