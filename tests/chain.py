@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from components.core.paths import Workspace
 from flows.runner.registry import keep_folder
@@ -82,26 +85,54 @@ def make_repository(root: Path) -> Path:
     return root
 
 
-def run(root: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the repository `root` as a person would."""
+def environment(root: Path, **more: str) -> dict[str, str]:
+    """Return what a person's shell in the repository `root` would have set."""
     hidden = ("SAFEREACT_ROOT", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME")
     inherited = {name: value for name, value in os.environ.items() if name not in hidden}
     path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
+    return {**inherited, "PYTHONPATH": str(root), "PATH": path, **more}
+
+
+def run(root: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the repository `root` as a person would."""
     return subprocess.run(
         command,
         cwd=root,
-        env={**inherited, "PYTHONPATH": str(root), "PATH": path, **environment},
+        env=environment(root, **more),
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def safereact(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def safereact(root: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in the repository `root`."""
-    return run(root, sys.executable, "-m", "flows.cli.main", *words, **environment)
+    return run(root, sys.executable, "-m", "flows.cli.main", *words, **more)
+
+
+# Tests ask DVC some forty times: each time in a process of its own, forked from one that has
+# imported DVC already.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["dvc.cli", "dvc.repo", "dvc.commands.repro", "tests.chain"])
 
 
 def dvc(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run DVC in the repository `root`."""
-    return run(root, sys.executable, "-m", "dvc", *words)
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("stdout", "stderr")]
+        child = _FORKS.Process(target=_run_dvc, args=(root, words, environment(root), files))
+        child.start()
+        child.join()
+        printed = [file.read_text(encoding="utf-8") for file in files]
+    return subprocess.CompletedProcess(words, child.exitcode or 0, *printed)
+
+
+def _run_dvc(root: Path, words: Sequence[str], shell: Mapping[str, str], files: list[Path]) -> None:
+    for number, file in enumerate(files, start=1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(root)
+    os.environ.clear()
+    os.environ.update(shell)
+    from dvc.cli import main
+
+    sys.exit(main(list(words)))

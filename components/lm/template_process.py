@@ -29,10 +29,6 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from jinja2 import Template, TemplateError
-from transformers.utils.chat_template_utils import (
-    _compile_jinja_template,
-    _get_template_literal_text,
-)
 
 SECONDS = 2.0  # of processor time for one request
 MEMORY = 2**29  # bytes that the process may take beside its libraries
@@ -106,6 +102,8 @@ atexit.register(PROCESS.close)
 @lru_cache(maxsize=8)
 def _compiled(source: str) -> Template:
     """Return a template in transformers' own environment for them, without chance, on one day."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
     environment = _compile_jinja_template("").environment
     environment.globals["strftime_now"] = TODAY.strftime
     for place, chance in ((environment.filters, "random"), (environment.globals, "lipsum")):
@@ -117,6 +115,8 @@ def _compiled(source: str) -> Template:
 def render(request: dict[str, Any]) -> str:
     """Return what a request asks for; raises whatever the template does."""
     if request.get("literals"):
+        from transformers.utils.chat_template_utils import _get_template_literal_text
+
         return str(_get_template_literal_text(request["template"]))
     messages = request["messages"]
     room = LONGEST + GROWTH * sum(len(message["content"]) for message in messages)
@@ -153,6 +153,7 @@ def reply_to(request: dict[str, Any]) -> dict[str, str]:
 def main() -> None:
     """Answer requests until there are no more; one that takes too long ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks is interrupted, and ends this
+    _compiled("")  # loads the libraries before the memory is bounded
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(ValueError, OSError):  # a kernel that knows no such limit
         own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -48,6 +49,7 @@ class Plan:
     batch: int  # sequences an optimiser step
     lr: float
     micro_batch: int | None = None  # sequences a forward pass; None: the whole batch
+    at_once: int = 1  # forward passes, in threads; the result is the same, the memory is not
     max_tokens: int | None = None  # longer sequences are cut at the end; None: never
     decay: bool = False  # whether the rate then falls linearly towards zero
 
@@ -92,7 +94,7 @@ def learn(
     try:
         for step, batch in enumerate(_batches(usable, plan, generator), start=1):
             optimizer.zero_grad()
-            loss = _accumulate(model, batch, plan.micro_batch or plan.batch)
+            loss = _accumulate(model, batch, plan)
             if not np.isfinite(loss):
                 raise TrainingError(
                     f"{phase}: the loss of step {step} of {plan.steps} is {loss}; "
@@ -165,23 +167,41 @@ def _batches(
         yield [examples[index] for index in batch]
 
 
-def _accumulate(model: PreTrainedModel, batch: list[Example], micro_batch: int) -> float:
+def _accumulate(model: PreTrainedModel, batch: list[Example], plan: Plan) -> float:
     """Add the gradient of the batch's mean response loss to the weights; return that loss.
 
-    Sequences of like length share a forward pass, which spares padding.
+    Sequences of like length share a forward pass, which spares padding. Gradients are added in the
+    order of the passes, however many are computed at once.
     """
     batch = sorted(batch, key=lambda item: len(item.input_ids))
     total = sum(sum(item.is_response[1:]) for item in batch)
-    loss = 0.0
-    # Weights stay as they are; products are in bfloat16 where `SAFEREACT_PRECISION` asks for it.
-    halved = default_precision(model.device) == torch.bfloat16
-    for start in range(0, len(batch), micro_batch):
-        input_ids, is_response = pad_right(batch[start : start + micro_batch])
+    size = plan.micro_batch or plan.batch
+    parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+    weights = list(model.parameters())
+
+    def loss_of(part: list[Example]) -> torch.Tensor:
+        # Weights stay as they are; products are in bfloat16 where `SAFEREACT_PRECISION` asks for it
+        halved = default_precision(model.device) == torch.bfloat16
+        tensors = (tensor.to(model.device) for tensor in pad_right(part))
         with torch.autocast(model.device.type, torch.bfloat16, enabled=halved):
-            part = response_loss(model, *(t.to(model.device) for t in (input_ids, is_response)))
-        part = part / total
-        part.backward()
-        loss += part.item()
+            return response_loss(model, *tensors) / total
+
+    def differentiated(part: list[Example]) -> tuple[float, tuple[torch.Tensor, ...]]:
+        loss = loss_of(part)
+        return loss.item(), torch.autograd.grad(loss, weights)
+
+    loss = 0.0
+    if plan.at_once == 1:
+        for part in parts:
+            of_part = loss_of(part)
+            of_part.backward()
+            loss += of_part.item()
+        return loss
+    with ThreadPoolExecutor(plan.at_once) as pool:
+        for of_part, gradients in pool.map(differentiated, parts):
+            loss += of_part
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
     return loss
 
 

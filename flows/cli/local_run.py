@@ -62,6 +62,8 @@ def _check_stores(workspace: Workspace) -> None:
 
 def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
     """Return the outcome of a profile whose stages are all up to date; None where one is not."""
+    if not (workspace.stage("gate") / Decision.FILE).is_file():  # so DVC need not be asked
+        return None
     with one_run(workspace.root, f"check {workspace.profile}"):
         bring_champion(workspace)
         if stale_stages(workspace):

@@ -65,9 +65,11 @@ def language_of(text: str) -> str | None:
         return _by_script(text, letters)
     words = _WORD.findall(text)
     found = Counter(map(str.lower, words))
-    common = {ENGLISH: frozenset(_ENGLISH_WORDS.split())}
-    common |= {name: language.words for name, language in languages().items()}
-    counts = {name: sum(found[word] for word in own) for name, own in common.items()}
+    common, languages_of = _common_words()
+    counts = dict.fromkeys(common, 0)
+    for word in found.keys() & languages_of.keys():
+        for name in languages_of[word]:
+            counts[name] += found[word]
     best = max(counts, key=counts.__getitem__)  # English, if another has as many
     kinds, few = len(common[best] & found.keys()), len(words) < _FEW
     if counts[best] >= _COMMON * len(words) and kinds > 1:
@@ -76,6 +78,18 @@ def language_of(text: str) -> str | None:
         return ENGLISH
     names = sum(word[0].isupper() for word in words)
     return NO_PROSE if few or 3 * names > len(words) else None
+
+
+@cache
+def _common_words() -> tuple[dict[str, frozenset[str]], dict[str, list[str]]]:
+    """Return the commonest words of every language, English first, and the languages of a word."""
+    common = {ENGLISH: frozenset(_ENGLISH_WORDS.split())}
+    common |= {name: language.words for name, language in languages().items()}
+    languages_of: dict[str, list[str]] = {}
+    for name, own in common.items():
+        for word in own:
+            languages_of.setdefault(word, []).append(name)
+    return common, languages_of
 
 
 def _by_script(text: str, letters: int) -> str | None:

@@ -104,19 +104,19 @@ def test_a_run_record_is_written_on_success_only(tmp_path):
     assert record["parts"] == {}
 
 
-# Two parts as a stage has them: tensors of a size that the C library keeps when they are freed.
+# Two parts as a stage has them: arrays of a size that the C library keeps when they are freed.
 PARTS = """
 import sys
 from pathlib import Path
 from components.core.environment import settle_environment
 settle_environment()
-import torch
+import numpy
 from components.core.run_record import part, run_record
 with run_record(Path(sys.argv[1])):
     for word in sys.argv[2:]:
         name, _, count = word.partition("=")
         with part(name):
-            held = [torch.ones(1 << 18) for _ in range(int(count))]  # a MiB each
+            held = [numpy.ones(1 << 17) for _ in range(int(count))]  # a MiB each
             del held
 """
 
