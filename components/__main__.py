@@ -1,4 +1,4 @@
-"""`python -m components STAGE --profile NAME`: the front door for DVC.
+"""`python -m components STAGE --profile NAME` runs one stage; it is what DVC calls.
 
 Below `dvc repro` the profile is the one of the DVC stage `STAGE@NAME`: `dvc.yaml` puts no name from
 `params.yaml` into a command, since a shell would read it. `python -m components inputs` writes what
@@ -18,12 +18,7 @@ from components.core.disk import disk_trouble
 from components.core.environment import settle_environment
 from components.core.errors import ConfigError, SafeReActError
 from components.core.launcher import is_first
-from components.core.paths import (
-    DVC_STAGE,
-    INPUTS,
-    find_root,
-    open_workspace,
-)
+from components.core.paths import DVC_STAGE, INPUTS, find_root, open_workspace
 from components.core.storage import keep_private
 from components.core.untrusted_text import Formatter
 from components.inputs import check_code, load_settings, write_inputs
@@ -60,10 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        told = disk_trouble(error)
-        if told is None and not isinstance(error, OSError):
+        trouble = disk_trouble(error)
+        if trouble is None and not isinstance(error, OSError):
             raise
-        logging.getLogger("components").error("%s: %s", options.stage, told or error)
+        logging.getLogger("components").error("%s: %s", options.stage, trouble or error)
         return 1
     return 0
 

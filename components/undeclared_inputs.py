@@ -1,4 +1,4 @@
-"""Files that results depend on without DVC's knowledge, told with a remedy before anything runs.
+"""Files that results depend on without DVC's knowledge, each with a remedy.
 
 DVC watches the folders that `dvc.yaml` and `params.yaml` name. A file elsewhere could change and
 leave every stage "up to date", so it is refused unless its digest is pinned in the profile or in
@@ -20,8 +20,8 @@ from components.profile import Profile
 
 def refuse_unwatched(profile: Profile, workspace: Workspace) -> None:
     """Raise `ConfigError` with a line for each file that DVC does not watch and no digest pins."""
-    if told := list(unwatched(profile, workspace)):
-        raise ConfigError("\n".join(told))
+    if problems := list(unwatched(profile, workspace)):
+        raise ConfigError("\n".join(problems))
 
 
 def unwatched(profile: Profile, workspace: Workspace) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What a disk has against being written to, as one message: no room, no permission, no answer.
+"""A disk that cannot be written to, as one message: no room, no permission, no answer.
 
-Libraries tell it in many ways: as an `OSError`, as an error of their own around one, or in words
-alone, as SQLite and safetensors do.
+Libraries report it as an `OSError`, as an error of their own around one, or, as SQLite and
+safetensors do, in the text of a message.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from components.core.errors import InterruptionError
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EROFS, errno.EACCES, errno.EPERM}
-_TROUBLES = NO_ROOM | _NO_PERMISSION | {errno.EIO, errno.ESTALE, errno.ENOLCK}
-# What SQLite says, whose errors carry no number; and the number where it stands in the words.
-_WORDS = {
+_TROUBLES = _NO_ROOM | _NO_PERMISSION | {errno.EIO, errno.ESTALE, errno.ENOLCK}
+_NUMBERS = {
     "database or disk is full": errno.ENOSPC,
     "No space left on device": errno.ENOSPC,
     "Disk quota exceeded": errno.EDQUOT,
@@ -34,20 +33,24 @@ _NUMBER = re.compile(r"(?:\[Errno |\bos error )(\d+)", re.IGNORECASE)
 _NEEDED = 16 << 20  # bytes; the databases of Prefect and MLflow take some of them at once
 
 
-def disk_trouble(error: BaseException) -> str | None:
+def disk_trouble(error: BaseException | None) -> str | None:
     """Return one message where a disk is behind `error`, or behind what caused it, else None."""
-    for one in _chain(error):
-        number = one.errno if isinstance(one, OSError) and one.errno else _number_in(str(one))
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        number = error.errno if isinstance(error, OSError) and error.errno else None
+        number = number or _number_in(str(error))
         if number in _TROUBLES:
-            return _message(number, getattr(one, "filename", None), str(one))
+            return _message(number, getattr(error, "filename", None), str(error))
+        error = error.__cause__ or error.__context__
     return None
 
 
-def trouble_told(text: str) -> str | None:
-    """Return one message where what a program printed tells of a disk, else None."""
-    lines = (line for line in text.splitlines() if _number_in(line) in _TROUBLES)
+def printed_disk_trouble(text: str) -> str | None:
+    """Return one message where a line of what a program printed reports a disk, else None."""
+    lines = (line.strip() for line in text.splitlines() if _number_in(line) in _TROUBLES)
     line = next(lines, None)
-    return None if line is None else _message(_number_in(line), None, line.strip())
+    return None if line is None else _message(_number_in(line), None, line)
 
 
 def check_writable(folders: Iterable[Path], *, needed: int = _NEEDED) -> None:
@@ -66,8 +69,7 @@ def check_writable(folders: Iterable[Path], *, needed: int = _NEEDED) -> None:
 
 
 def check_temporary() -> None:
-    """Raise `InterruptionError` unless there is a folder for temporary files that can be written
-    to."""
+    """Raise `InterruptionError` unless there is a writable folder for temporary files."""
     try:
         place = tempfile.gettempdir()
     except OSError as error:
@@ -78,33 +80,22 @@ def check_temporary() -> None:
     check_writable([Path(place)], needed=1 << 20)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _number_in(text: str) -> int | None:
     found = _NUMBER.search(text)
     if found and int(found[1]) in _TROUBLES:
         return int(found[1])
-    return next((number for words, number in _WORDS.items() if words in text), None)
+    return next((number for words, number in _NUMBERS.items() if words in text), None)
 
 
-def _message(number: int | None, path: str | None, said: str) -> str:
-    where = path or f"what was to be written ({_first_line(said)})"
+def _message(number: int | None, path: str | None, text: str) -> str:
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "no words")[:240]
+    where = path or f"what was to be written ({first})"
     why = f" ({os.strerror(number)})" if path and number else ""
-    if number in NO_ROOM:
-        told, remedy = "there is no room for", "free some space or raise the quota there"
+    if number in _NO_ROOM:
+        problem, remedy = "there is no room for", "free some space or raise the quota there"
     elif number in _NO_PERMISSION:
-        told = "there is no permission to write"
+        problem = "there is no permission to write"
         remedy = "make it writable for this user, or work in a copy that is"
     else:
-        told, remedy = "the disk has failed at", "see to the disk or the file server"
-    return f"{told} {where}{why}; {remedy}, and run this again: what was finished is kept"
-
-
-def _first_line(said: str) -> str:
-    return next((line.strip() for line in said.splitlines() if line.strip()), "no words")[:240]
+        problem, remedy = "the disk has failed at", "see to the disk or the file server"
+    return f"{problem} {where}{why}; {remedy}, and run this again: what was finished is kept"

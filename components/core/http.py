@@ -263,10 +263,10 @@ class _Ended(InterruptionError):
 
 
 def described(error: openai.APIStatusError) -> str:
-    """Return the status and the server's own word for an error, where it is one word.
+    """Return the status and the server's own name of an error, where it is one word.
 
     Its whole message may hold what was asked, which is not for people's eyes.
     """
-    word = str(error.code or error.type or "")
-    known = re.fullmatch(r"[\w.-]{1,40}", word)
-    return f"HTTP {error.status_code}{f', {word}' if known else ''}"
+    name = str(error.code or error.type or "")
+    known = re.fullmatch(r"[\w.-]{1,40}", name)
+    return f"HTTP {error.status_code}{f', {name}' if known else ''}"

@@ -61,8 +61,8 @@ class Journal(ABC):
         except OSError as error:
             self._stream.truncate(self._size)
             error.filename = error.filename or str(self._path)
-            if told := disk_trouble(error):
-                raise InterruptionError(told) from error
+            if trouble := disk_trouble(error):
+                raise InterruptionError(trouble) from error
             raise
         self._size = size
 

@@ -52,8 +52,8 @@ def divides_model(root: Path) -> bool:
         return False
     if options.config_file is None or options.use_fsdp:
         return bool(options.use_fsdp)
-    told = read_yaml(root / options.config_file)
-    return str(told.get("distributed_type")).upper() == "FSDP"
+    settings = read_yaml(root / options.config_file)
+    return str(settings.get("distributed_type")).upper() == "FSDP"
 
 
 def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
@@ -78,9 +78,9 @@ def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
     with _ended(child):
         code = child.wait()
     if failure.is_file():
-        told = failure.read_text(encoding="utf-8")
+        message = failure.read_text(encoding="utf-8")
         failure.unlink()
-        raise StageError(told)
+        raise StageError(message)
     if code != 0:
         raise ChildProcessError(
             f"the processes of {command[0]} ended with code {code}; run the stage again, and it "

@@ -103,6 +103,6 @@ _COMPARED = {
 def is_compared(name: str, role: Role | None = None) -> bool:
     """Return whether arms are compared in a metric of a suite of this role; None: of any role."""
     metric = Metric.parse(name)
-    told = str(Metric("x", metric.measure, view=metric.view)).removeprefix("x.")
+    without_suite = str(Metric("x", metric.measure, view=metric.view)).removeprefix("x.")
     roles = _COMPARED if role is None else (role,)
-    return any(told in _COMPARED[known] for known in roles)
+    return any(without_suite in _COMPARED[known] for known in roles)

@@ -224,12 +224,12 @@ def read_lists(file: Path) -> dict[str, dict[str, dict[str, str]]]:
     DVC makes paths of the profiles' names, so one that is not allowed is an error. Raises
     `ConfigError` for it, and where the file has another form.
     """
-    document = read_yaml(file)
-    lists = {str(key): entries or {} for key, entries in {LISTED: {}, **document}.items()}
-    for key, entries in lists.items():
-        if not isinstance(entries, dict):
+    lists: dict[str, dict[str, dict[str, str]]] = {}
+    for key, entries in {LISTED: {}, **read_yaml(file)}.items():
+        if not isinstance(entries or {}, dict):
             raise ConfigError(f"{file}: {key} has to be a mapping of profiles, not {entries!r:.80}")
-        for name, entry in entries.items():
+        lists[str(key)] = {}
+        for name, entry in (entries or {}).items():
             if not isinstance(name, str) or not PROFILE_NAME.fullmatch(name):
                 raise ConfigError(
                     f"{file}: {key} lists {name!r:.80}, which is no name of a profile; use small "
@@ -241,7 +241,5 @@ def read_lists(file: Path) -> dict[str, dict[str, dict[str, str]]]:
                     f"{file}: {key}.{name} has to be paths by name, such as `prompts: data/raw/x`, "
                     f"not {entry!r:.80}"
                 )
-    return {
-        key: {name: dict(entry or {}) for name, entry in entries.items()}
-        for key, entries in lists.items()
-    }
+            lists[str(key)][name] = dict(paths)
+    return lists

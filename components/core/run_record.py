@@ -83,34 +83,25 @@ def _git(root: Path, *words: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Return the installed versions of the libraries that shape a result."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), **dict.fromkeys(PACKAGES, "not installed")}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
     return found
 
 
 @dataclass(slots=True)
 class _Costs:
-    """What a run has cost so far."""
+    """What a run has cost so far, and the part that is being measured."""
 
     peak: int = 0  # MiB, before the system was told to forget it
     parts: dict[str, dict[str, float]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Part:
-    """A part that is being measured."""
-
-    start: float
-    seconds: float = 0.0  # that killed runs spent on it
-    peak: int = 0  # MiB, of those
+    start: float | None = None  # of the part
+    seconds_before: float = 0.0  # that killed runs spent on it
+    peak_before: int = 0  # MiB, of those
 
 
 _costs: ContextVar[_Costs | None] = ContextVar("costs", default=None)
-_part: ContextVar[_Part | None] = ContextVar("part", default=None)
 
 
 @contextmanager
@@ -179,14 +170,16 @@ def part(name: str) -> Iterator[None]:
     Parts do not nest. Outside of a run record nothing is kept.
     """
     costs = _costs.get() or _Costs()
+    outer = _costs.set(costs)
     costs.peak = max(costs.peak, _peak_memory())
     _forget_peak()
-    outer = _part.set(_Part(time.perf_counter()))
+    costs.start, costs.seconds_before, costs.peak_before = time.perf_counter(), 0.0, 0
     try:
         yield
         seconds, peak = spent()
     finally:
-        _part.reset(outer)
+        costs.start = None
+        _costs.reset(outer)
     costs.parts[name] = {"seconds": seconds, "peak_memory_mib": peak}
     costs.peak = max(costs.peak, peak)
 
@@ -194,19 +187,19 @@ def part(name: str) -> Iterator[None]:
 def spent() -> tuple[float, int]:
     """Return the seconds and the peak memory in MiB of the part so far, with those of killed runs;
     zeros outside of a part."""
-    own = _part.get()
-    if own is None:
+    costs = _costs.get()
+    if costs is None or costs.start is None:
         return 0.0, 0
-    seconds = own.seconds + time.perf_counter() - own.start
-    return round(seconds, 2), max(own.peak, _peak_memory())
+    seconds = costs.seconds_before + time.perf_counter() - costs.start
+    return round(seconds, 2), max(costs.peak_before, _peak_memory())
 
 
 def spent_before(seconds: float, peak: int) -> None:
     """Count what a killed run had `spent` on this part when it left what now goes on."""
-    own = _part.get()
-    if own is not None:
-        own.seconds += seconds
-        own.peak = max(own.peak, peak)
+    costs = _costs.get()
+    if costs is not None and costs.start is not None:
+        costs.seconds_before += seconds
+        costs.peak_before = max(costs.peak_before, peak)
 
 
 def _processor_seconds() -> float:

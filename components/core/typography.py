@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 
 # What the Unicode standard lets a renderer leave out (Default_Ignorable_Code_Point) though it is no
 # control or format character: the grapheme joiner, Hangul and Khmer fillers, variation selectors.
@@ -20,21 +21,25 @@ _QUOTES = "“”„‟«»‹›″〝〞〟＂❝❞「」『』﹁﹂﹃﹄"
 _HYPHENS = "‐‑−﹣－"
 _DASHES = "‒–—―⸺⸻"
 _LINE_ENDS = "\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
+UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}  # controls, formatting, surrogates, private, unassigned
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _BACKTICK = re.compile(r"(?<=[a-z])`(?=[a-z])", re.IGNORECASE)
 # Between the letters of a short "not", where tokenizers of text put blanks: can 't, ca n't.
 _SPLIT_NOT = re.compile(r"(?<=[a-z]) ?n ?' ?t\b|(?<=[a-z])n ?' ?t\b", re.IGNORECASE)
 
 
-class _Plain(dict[int, str]):
-    """A table for `str.translate`, filled as characters are met."""
+class CharacterTable(dict[int, str]):
+    """A table for `str.translate` that asks `replace` for a character when it is first met."""
+
+    def __init__(self, replace: Callable[[str], str], known: Mapping[int, str]) -> None:
+        super().__init__(known)
+        self._replace = replace
 
     def __missing__(self, code: int) -> str:
-        folded = _folded(chr(code))
+        replaced = self._replace(chr(code))
         if code <= 0xFFFF:  # the table stays small, whatever it meets
-            self[code] = folded
-        return folded
+            self[code] = replaced
+        return replaced
 
 
 def _folded(character: str) -> str:
@@ -44,7 +49,7 @@ def _folded(character: str) -> str:
         return ""
     if character.isspace():
         return " "
-    if unicodedata.category(character) in _UNSEEN:
+    if unicodedata.category(character) in UNSEEN:
         return ""
     # One by one: putting a long run of accents into their order takes the square of its length.
     apart = unicodedata.normalize("NFKD", character)
@@ -52,7 +57,8 @@ def _folded(character: str) -> str:
     return whole if "가" <= whole <= "힣" else _ACCENTS.sub("", apart)
 
 
-_TABLE = _Plain(
+_TABLE = CharacterTable(
+    _folded,
     {
         **dict.fromkeys(map(ord, _APOSTROPHES), "'"),
         **dict.fromkeys(map(ord, _QUOTES), '"'),
@@ -60,7 +66,7 @@ _TABLE = _Plain(
         **dict.fromkeys(map(ord, _DASHES), " - "),
         **dict.fromkeys(map(ord, _LINE_ENDS), "\n"),
         ord("ı"): "i",
-    }
+    },
 )
 
 

@@ -11,12 +11,10 @@ import logging
 import re
 import unicodedata
 
-from components.core.typography import IGNORABLE
+from components.core.typography import IGNORABLE, UNSEEN, CharacterTable
 from components.core.vocabulary import Role
 
-# Controls, formatting (bidirectional overrides, zero widths, tags), surrogates, private use,
-# unassigned, and the two separators that break lines unasked.
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_INVISIBLE = UNSEEN | {"Zl", "Zp"}  # with the two separators that break lines unasked
 _SHORT = 12  # hex digits of a digest in a sentence
 _LONGEST_LINE = 1000  # characters on a terminal
 # ASCII punctuation with a meaning within a line of CommonMark, of GitHub's tables and links, or of
@@ -32,19 +30,12 @@ def short_digest(name: str) -> str:
     return f"{kind}{colon}{digest[:_SHORT]}"
 
 
-class _Visible(dict[int, str]):
-    """A table for `str.translate`, filled as characters are met."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        hidden = unicodedata.category(character) in _INVISIBLE or IGNORABLE.match(character)
-        shown = f"⟨U+{code:04X}⟩" if hidden else character
-        if code <= 0xFFFF:  # the table stays small, whatever it meets
-            self[code] = shown
-        return shown
+def _shown(character: str) -> str:
+    hidden = unicodedata.category(character) in _INVISIBLE or IGNORABLE.match(character)
+    return f"⟨U+{ord(character):04X}⟩" if hidden else character
 
 
-_TABLE = _Visible({ord("\n"): "\n", ord("\t"): "\t"})
+_TABLE = CharacterTable(_shown, {ord("\n"): "\n", ord("\t"): "\t"})
 
 
 def visible(text: str) -> str:

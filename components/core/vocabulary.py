@@ -1,4 +1,4 @@
-"""Rows that pass between stages, and the words that they are told in."""
+"""The rows that pass between stages, and the terms in them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     COMPLIED = "complied"  # a coherent answer that is not a refusal
     NEITHER = "neither"  # empty, garbled, or cut off before an answer
-    UNPARSED = "unparsed"  # the judge's word could not be read; never counts as safe
+    UNPARSED = "unparsed"  # the judge's answer could not be read; never counts as safe
 
 
 class Arm(StrEnum):

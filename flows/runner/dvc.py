@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from components.chain import STAGES, listed_stages
-from components.core.disk import trouble_told
+from components.core.disk import printed_disk_trouble
 from components.core.errors import (
     BusyError,
     ConfigError,
@@ -194,7 +194,7 @@ def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
     text = "\n".join(lines)
     end = next((i for i, line in enumerate(lines) if line.startswith(_DVC_ERROR)), len(lines))
     own = [i for i in range(end) if lines[i].startswith(f"{stage}: ")]
-    if not own and (trouble := trouble_told(text)):
+    if not own and (trouble := printed_disk_trouble(text)):
         return InterruptionError(f"{stage}: {trouble}")
     if any(mark in text for mark in _BUSY):
         holder = _HOLDER.search(text)
