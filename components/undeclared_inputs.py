@@ -7,9 +7,10 @@ the suite's file: then the stage that reads it refuses another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from components.chain import TABLE
 from components.core.errors import ConfigError
 from components.core.paths import CALIBRATION, EMBEDDED, SUITES, Workspace
 from components.core.storage import CHECKPOINT_FILES, digest_folder
@@ -31,14 +32,15 @@ def unwatched(profile: Profile, workspace: Workspace) -> Iterator[str]:
     """
     listed = Workspace(workspace.root, profile.name).entry or {}
     prompts = listed.get("prompts") or EMBEDDED
+    watched = [path.replace("${item.prompts}", prompts) for path in TABLE["prepare"].inputs]
     for source in profile.prepare.sources if listed else ():
-        if source.path and not _lies_in(workspace.root, source.path, prompts, EMBEDDED, SUITES):
+        if source.path and not _lies_in(workspace.root, source.path, *watched):
             yield (
                 f"the source {source.name!r} reads {source.path}, which DVC does not watch; put it "
                 f"below {prompts}, or name its folder as `prompts` of {profile.name} in params.yaml"
             )
-    yield from _suite_files(profile, workspace, prompts)
-    if not _lies_in(workspace.root, profile.evaluate.calibration, CALIBRATION):
+    yield from _suite_files(profile, workspace.root, watched, prompts)
+    if not _lies_in(workspace.root, profile.evaluate.calibration, *TABLE["evaluate"].inputs):
         yield (
             f"evaluate.calibration is {profile.evaluate.calibration}, which DVC does not watch; "
             f"put the cases below {CALIBRATION}"
@@ -46,11 +48,12 @@ def unwatched(profile: Profile, workspace: Workspace) -> Iterator[str]:
     yield from _guards(profile, workspace.root)
 
 
-def _suite_files(profile: Profile, workspace: Workspace, prompts: str) -> Iterator[str]:
-    watched = (SUITES, EMBEDDED, prompts)
-    for name, suite in used_suites(profile.prepare.suites, workspace.root / SUITES).items():
+def _suite_files(
+    profile: Profile, root: Path, watched: Sequence[str], prompts: str
+) -> Iterator[str]:
+    for name, suite in used_suites(profile.prepare.suites, root / SUITES).items():
         path = suite.source.path
-        if path is None or suite.source.sha256 or _lies_in(workspace.root, path, *watched):
+        if path is None or suite.source.sha256 or _lies_in(root, path, *watched):
             continue
         yield (
             f"the suite {name!r} reads {path}, which DVC does not watch; put it below "
@@ -60,15 +63,12 @@ def _suite_files(profile: Profile, workspace: Workspace, prompts: str) -> Iterat
 
 def _guards(profile: Profile, root: Path) -> Iterator[str]:
     for name, judge in profile.evaluate.judges.items():
-        if (
-            not isinstance(judge, GuardSettings)
-            or judge.revision
-            or not (root / judge.model).is_dir()
-        ):
+        if not isinstance(judge, GuardSettings) or judge.revision:
             continue
-        if _lies_in(root, judge.model, CALIBRATION):
+        folder = root / judge.model
+        if not folder.is_dir() or _lies_in(root, judge.model, *TABLE["evaluate"].inputs):
             continue
-        digest = digest_folder(root / judge.model, suffixes=CHECKPOINT_FILES)
+        digest = digest_folder(folder, suffixes=CHECKPOINT_FILES)
         yield (
             f"the judge {name!r} is the folder {judge.model}, which DVC does not watch; write "
             f"evaluate.judges.{name}.revision: {digest}"
