@@ -190,19 +190,19 @@ def _accumulate(model: PreTrainedModel, batch: list[Example], plan: Plan) -> flo
         loss = loss_of(part)
         return loss.item(), torch.autograd.grad(loss, weights)
 
-    loss = 0.0
+    losses: list[float] = []
     if plan.at_once == 1:
         for part in parts:
-            of_part = loss_of(part)
-            of_part.backward()
-            loss += of_part.item()
-        return loss
+            loss = loss_of(part)
+            loss.backward()
+            losses.append(loss.item())
+        return sum(losses)
     with ThreadPoolExecutor(plan.at_once) as pool:
-        for of_part, gradients in pool.map(differentiated, parts):
-            loss += of_part
+        for value, gradients in pool.map(differentiated, parts):
+            losses.append(value)
             for weight, gradient in zip(weights, gradients, strict=True):
                 weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
-    return loss
+    return sum(losses)
 
 
 def pad_right(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
