@@ -93,9 +93,10 @@ class Code:
 def _read(name: str, file: Path) -> _Module:
     parent = name.rpartition(".")[0]
     package = name if file.stem == _INIT else parent
-    digest, imported, kinds = _parsed(file.read_bytes(), package)
+    source = file.read_bytes()
+    digest, imported, kinds = _parsed(source, package)
     # Only a module that knows where it lies can read what lies beside it.
-    beside = _beside(file.parent) if b"__file__" in file.read_bytes() else []
+    beside = _beside(file.parent) if b"__file__" in source else []
     whole = digest_bytes(json.dumps([digest, *beside]).encode())
     return _Module(whole, imported | {parent or name}, kinds)
 

@@ -203,7 +203,9 @@ def test_only_a_word_of_the_server_is_shown(serve, content, shown):
 
 
 @given(st.binary(max_size=200), st.sampled_from([400, 401, 404, 503]))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_error_is_one_message(serve, content, number):
     _, client = serve(status(number, content))
     with pytest.raises(SafeReActError, match=f"HTTP {number}"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from components.core.vocabulary import Role, Split
 from components.prepare.result import LEAK_MARK, leak_mark, leak_notes
 from tests.evidence import leak, no_leaks
 
@@ -46,3 +47,11 @@ def test_much_of_the_wording_marks_by_itself():
 )
 def test_every_metric_of_a_suite_is_marked_and_no_other(metric: str, marked: bool):
     assert leak_mark(metric, {"mine": "…"}) == (LEAK_MARK if marked else "")
+
+
+def test_prompts_are_read_by_split_and_role(random_prompts):
+    assert len(random_prompts.rows()) == 144
+    rows = random_prompts.rows(split=Split.TEST, role=Role.REASONING)
+    assert len(rows) == 12
+    assert {(row.split, row.role) for row in rows} == {(Split.TEST, Role.REASONING)}
+    assert all(row.answer is not None for row in rows)
