@@ -31,8 +31,8 @@ _ADAPTER_BYTES = 16
 # What autograd keeps of a token in a block that has LoRA with dropout on all seven projections, in
 # bytes a unit of hidden, feed-forward, query and key width. Fitted to what transformers 5.23 and
 # peft 0.21 save (tests/flows/doctor/test_estimate.py measures it again), without checkpointing.
-_KEPT = {"fp32": (42, 20, 16, 8), "bf16": (42, 14, 12, 4), "nf4": (42, 14, 12, 4)}
-_KEPT_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
+_SAVED = {"fp32": (42, 20, 16, 8), "bf16": (42, 14, 12, 4), "nf4": (42, 14, 12, 4)}
+_SAVED_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
 _RUNTIME = 1.5 * GB  # CUDA context and allocator, or Python with its libraries
 _REFERENCE_DISK = 2 << 30  # larger references are not stored (components/train/sides.py)
 # What the guards were fine-tuned from: Llama 3.1 8B, Llama 2 13B and Mistral 7B v0.3.
@@ -144,7 +144,7 @@ def weight_bytes(shape: Shape, precision: Precision) -> float:
     return blocks * _BYTES[precision] + rest * max(_BYTES[precision], 2)
 
 
-def kept_bytes(shape: Shape, rates: Sequence[int]) -> float:
+def saved_bytes(shape: Shape, rates: Sequence[int]) -> float:
     """Return what one token leaves in one block for the backward pass, in bytes; `rates` are those
     of a unit of each width."""
     return sum(rate * width for rate, width in zip(rates, _widths(shape), strict=True))
@@ -200,7 +200,7 @@ def training_memory(profile: Profile, shape: Shape, precision: Precision) -> Mem
     return Memory(
         weight_bytes(shape, precision),
         adapter_parameters(shape, rank=train.lora.r, depth=depth) * _ADAPTER_BYTES,
-        (train.micro_batch or train.batch) * pair * depth * kept_bytes(shape, _KEPT[precision]),
+        (train.micro_batch or train.batch) * pair * depth * saved_bytes(shape, _SAVED[precision]),
     )
 
 
@@ -245,9 +245,9 @@ def building_memory(profile: Profile, shape: Shape) -> Memory | None:
         return None
     phases = [phase for phase in (models.align, models.post_train) if phase]
     tokens = max(phase.micro_batch * phase.max_tokens for phase in phases)
-    kept = shape.layers * kept_bytes(shape, _KEPT_WITHOUT_LORA) + 3 * 4 * shape.vocabulary
+    saved = shape.layers * saved_bytes(shape, _SAVED_WITHOUT_LORA) + 3 * 4 * shape.vocabulary
     weights = weight_bytes(shape, "fp32")
-    return Memory(weights, 3 * weights, tokens * kept)
+    return Memory(weights, 3 * weights, tokens * saved)
 
 
 def memory_needs(

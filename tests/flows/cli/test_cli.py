@@ -39,13 +39,13 @@ def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
     assert "Traceback" not in second.stderr
 
     why = ("--by", "ann", "--why", "better")
-    assert "version 1 is champion" in safereact("promote", "--profile", "demo", *why).stdout
-    assert "no earlier champion" in safereact("rollback", "demo-safety", *why).stderr
+    assert "version 1 is champion" in invoke("promote", "--profile", "demo", *why).stdout
+    assert "no earlier champion" in invoke("rollback", "demo-safety", *why).stderr
     shown = safereact("status").stdout
     assert shown.count("up to date") == len(STAGES)
     assert all(word in shown for word in ("the gate accepted adapter", "champion", "ann"))
     folder = tmp_path / "pulled"
-    assert safereact("pull", "demo-safety@champion", str(folder)).returncode == 0
+    assert invoke("pull", "demo-safety@champion", str(folder)).returncode == 0
     assert digest_folder(folder) == digest_folder(project.stage("train") / "adapter")
 
 

@@ -374,6 +374,23 @@ def test_a_disk_that_is_too_small(whole: Workspace, profile: Profile):
     assert missing(resources.check_disk(other, small, [], whole.root)) == {}
 
 
+def test_the_hub_says_what_is_still_to_be_fetched(
+    whole: Workspace, profile: Profile, monkeypatch: pytest.MonkeyPatch
+):
+    """Its own list of files comes before the estimate."""
+    from huggingface_hub import ModelInfo
+
+    names = {"model-1.safetensors": 10**18, "consolidated.safetensors": 10**20, "README.md": 9}
+    files = [{"rfilename": name, "size": size} for name, size in names.items()]
+    info = ModelInfo(id="a/base", siblings=files)
+    monkeypatch.setattr("huggingface_hub.model_info", lambda *_, **__: info)
+    other = with_models(profile, base_revision=REVISION)
+    absent = [(wanted_checkpoints(other, whole.root)[0], 1.0)]
+    small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300, "feed_forward": 8})
+    found = missing(resources.check_disk(other, small, absent, whole.root))
+    assert found.keys() == {"hub cache"} and "1000000000.0 GB" in found["hub cache"]
+
+
 def test_a_model_of_unknown_size_is_told(whole: Workspace):
     text = whole.profile_file.read_text().replace(
         "kind: tiny", "kind: checkpoints\n  base: own/a\n  post_trained: own/b"
