@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import partial
 
@@ -9,6 +10,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
+from prefect.logging import get_run_logger
 from prefect.states import Completed, State
 from prefect.tasks import Task
 
@@ -18,7 +20,7 @@ from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.registry.registration import Registered
-from flows.runner.dvc import in_turn
+from flows.runner.dvc import in_turn, reproduce
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import (
@@ -28,7 +30,8 @@ from flows.runner.registry import (
     measures_champion,
     register_accepted,
 )
-from flows.runner.tasks import log_line, reproduce
+
+log = logging.getLogger(__name__)
 
 
 @flow(name="retrain", flow_run_name="retrain {profile}", persist_result=False)
@@ -52,7 +55,21 @@ def retrain(profile: str) -> State[Outcome]:
 def _bring_up_to_date(workspace: Workspace) -> None:
     bring = fetch_from_registry if measures_champion(workspace) else bring_champion
     for stage, up_to_date in in_turn(workspace, STAGES, partial(bring, workspace)):
-        reproduce(stage, workspace, up_to_date=up_to_date)
+        run_stage(stage, workspace, up_to_date=up_to_date)
+
+
+def log_line(what: str, text: str) -> None:
+    """Log `[what] text` with the Prefect run, and with the standard library for the screen."""
+    # Prefect puts its own handlers on its loggers when a run begins, so a screen cannot sit there.
+    for logger in (log, get_run_logger()):
+        logger.info("[%s] %s", what, text)
+
+
+# A stage is deterministic: what failed once would fail again, so there are no retries.
+@task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
+def run_stage(stage: str, workspace: Workspace, *, up_to_date: bool) -> None:
+    """Bring one stage up to date; its output goes line by line to the log of the task."""
+    reproduce(stage, workspace, log_line, up_to_date=up_to_date)
 
 
 def _server_failed(_task: Task, _run: TaskRun, state: State) -> bool:

@@ -83,20 +83,29 @@ def _stale(workspace: Workspace, stages: Sequence[str]) -> set[str]:
 
 def bring_up_to_date(workspace: Workspace, stages: Sequence[str]) -> None:
     """Run those of `stages` that are stale, in their order, and log what they print."""
+    log = partial(logger.info, "[%s] %s")
 
     def bring() -> bool:
         changed = bring_champion(workspace)
         if changed:
-            logger.info("[%s] %s", "champion", describe_champion(workspace))
+            log("champion", describe_champion(workspace))
         return changed
 
     for stage, up_to_date in in_turn(workspace, stages, bring):
-        if up_to_date:
-            logger.info("[%s] %s", stage, "up to date")
-            continue
-        start = time.monotonic()
-        run_stage(stage, workspace, partial(logger.info, "[%s] %s", stage))
-        logger.info("[%s] %s", stage, f"done in {time.monotonic() - start:.0f} s")
+        reproduce(stage, workspace, log, up_to_date=up_to_date)
+
+
+def reproduce(
+    stage: str, workspace: Workspace, log: Callable[[str, str], None], *, up_to_date: bool
+) -> None:
+    """Run one stage through DVC unless it is up to date; `log` gets the stage and each line."""
+    if up_to_date:
+        log(stage, "up to date")
+        return
+    start = time.monotonic()
+    log(stage, "starts")
+    run_stage(stage, workspace, partial(log, stage))
+    log(stage, f"done in {time.monotonic() - start:.0f} s")
 
 
 def run_study(workspace: Workspace, command: str, key: str) -> None:
