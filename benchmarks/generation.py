@@ -4,7 +4,7 @@ The plain side takes the prompts in the order of the data set, eight at a time, 
 longest and calls `model.generate`, which runs until the last of the eight has ended. Ours is the
 engine of components/lm/engines. Both are greedy, and their token ids must be the same.
 
-Random weights serve: the arithmetic is the same. A rule in the model ends a completion at position
+A rule in the model ends a completion at position
 p with probability 1 / (40 + p / 2), by a hash of token and position: behind a prompt of 60 tokens
 half of them have ended after 58 tokens, and 12 in 100 reach the limit of 256. Lengths are printed.
 The head is not tied to the embedding, since a tied random model repeats its last token for ever,
@@ -15,23 +15,17 @@ which would hide mistakes.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from benchmarks.llama import random_llama
+from benchmarks.common import Shape, random_llama, read_arguments, write_figures
 from components.lm.batches import pad_left
 from components.lm.engines.in_process import in_process
 from components.lm.engines.protocol import Request, collect
@@ -42,20 +36,14 @@ END = 0
 Written = list[tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A model's shape and what it is asked: SmolLM2-135M with half of its layers."""
+@dataclass(frozen=True)
+class Case(Shape):
+    """What a model is asked; the default is SmolLM2-135M with half of its layers."""
 
-    seed: int = 0
+    layers: int = 15
     prompts: int = 48
     limit: int = 256  # new tokens at most
     rows: int = 24  # written at once by ours
-    hidden: int = 576
-    layers: int = 15
-    heads: int = 9
-    kv_heads: int = 3
-    feed_forward: int = 1536
-    vocabulary: int = 49152
 
 
 def draw_prompts(case: Case) -> list[tuple[int, ...]]:
@@ -122,7 +110,7 @@ def measure(case: Case) -> dict[str, Any]:
     """Return both sides' seconds, their ratio, and how many completions are the same."""
     model, prompts = build(case), draw_prompts(case)
     for side in (plain, ours):  # warms up
-        side(model, prompts[:2], Case(**{**asdict(case), "limit": 2}))
+        side(model, prompts[:2], replace(case, limit=2))
     expected, slow = timed(plain, model, prompts, case)
     written, quick = timed(ours, model, prompts, case)
     return {
@@ -167,28 +155,16 @@ def report(document: dict[str, Any]) -> str:
 
 def main() -> None:
     """Run both sides, print a table and write the figures; exit code 1 below a bar."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for field, text in (
-        ("prompts", "asked of each side"),
-        ("limit", "new tokens at most"),
-        ("rows", "written at once by ours"),
-        ("seed", "of prompts and weights"),
-    ):
-        parser.add_argument(f"--{field}", type=int, default=getattr(Case(), field), help=text)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/generation.json"))
-    options = vars(parser.parse_args())
-    out = options.pop("out")
-    case = Case(**options)
-    document = {
-        "case": asdict(case),
-        "command": shlex.join(["python", "-m", "benchmarks.generation", *sys.argv[1:]]),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}",
-        "measured": (measured := measure(case)),
-        "bar": BAR,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    case, out = read_arguments(
+        __doc__,
+        Case,
+        "generation.json",
+        prompts="asked of each side",
+        limit="new tokens at most",
+        rows="written at once by ours",
+    )
+    measured = measure(case)
+    document = write_figures(out, "benchmarks.generation", case, measured=measured, bar=BAR)
     print(report(document))
     sys.exit(measured["speed"]["wall"] < BAR or measured["same"] < case.prompts)
 

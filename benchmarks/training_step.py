@@ -7,24 +7,20 @@ ends at the deepest target layer and asks the head for nothing. It runs twice: t
 one forward pass, and in micro-batches of one row, which need no padding; the bars are for the
 second. All minimise the same masked loss with the same optimiser, so their losses must be equal.
 
-Random weights serve: the arithmetic is the same. Each side runs in a process of its own, so that
-its peak memory is its own. `python -m benchmarks.training_step --help`, or `make bench`.
+Each side runs in a process of its own, so that its peak memory is its own.
+`python -m benchmarks.training_step --help`, or `make bench`.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import logging
-import os
-import platform
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +30,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import TrainerCallback
 
-from benchmarks.llama import random_llama
+from benchmarks.common import Shape, random_llama, read_arguments, write_figures
 from components.lm.batches import pad_right
 from components.train.adapters import add_lora
 from components.train.batches import Plan, TargetRows, store_states
@@ -53,19 +49,12 @@ BARRED = "ours, row by row"  # the side that the bars are for
 OURS: dict[str, int | None] = {"ours": None, BARRED: 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A model's shape and what it is trained on; the defaults are SmolLM2-135M's shape."""
+@dataclass(frozen=True)
+class Case(Shape):
+    """What a model is trained on."""
 
-    seed: int = 0
     steps: int = 5
     batch: int = 4
-    hidden: int = 576
-    layers: int = 30
-    heads: int = 9
-    kv_heads: int = 3
-    feed_forward: int = 1536
-    vocabulary: int = 49152
     targets: tuple[int, ...] = (5, 10, 15, 20, 25)
     widths: tuple[int, int] = (128, 512)  # of the straightforward step's padding
 
@@ -242,11 +231,8 @@ def compare(plain: dict[str, Any], quick: dict[str, Any]) -> dict[str, float]:
 
 def reaches(ratios: dict[str, float]) -> bool:
     """Tell whether a side's ratios reach the bars."""
-    return (
-        ratios["speed"] >= BARS["speed"]
-        and ratios["memory"] <= BARS["memory"]
-        and ratios["loss"] <= BARS["loss"]
-    )
+    at_most = all(ratios[name] <= BARS[name] for name in ("memory", "loss"))
+    return ratios["speed"] >= BARS["speed"] and at_most
 
 
 def _peak_mib() -> int:
@@ -257,53 +243,35 @@ def _peak_mib() -> int:
     raise OSError("this system does not tell a process's peak memory in /proc/self/status")
 
 
-def _in_process(side: str, case: Case) -> dict[str, Any]:
-    words = [sys.executable, "-m", "benchmarks.training_step", "--side", side]
-    done = subprocess.run(
-        [*words, "--case", json.dumps(asdict(case))], stdout=subprocess.PIPE, text=True, check=True
-    )
-    return json.loads(done.stdout)
-
-
-def _run_side(side: str, case: Case) -> None:
+def run_side(side: str, case: Case) -> dict[str, Any]:
+    """Return what a side measures, with its peak memory."""
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as scratch:
         if side == PLAIN:
             measured = straightforward(case)
         else:
             measured = ours(case, Path(scratch), micro_batch=OURS[side])
-    print(json.dumps({**measured, "peak_mib": _peak_mib()}))
+    return {**measured, "peak_mib": _peak_mib()}
 
 
 def main() -> None:
     """Run both sides, print a table and write the figures; exit code 1 where ours, row by row,
     misses a bar."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=5, help="of each side; the first warms up")
-    parser.add_argument("--batch", type=int, default=4, help="rows of each kind a step")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/training_step.json"))
-    parser.add_argument("--side", choices=(PLAIN, *OURS), help=argparse.SUPPRESS)
-    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.side:
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in options.case.items()}
-        _run_side(options.side, Case(**fields))
-        return
-    case = Case(seed=options.seed, steps=options.steps, batch=options.batch)
-    sides = {name: _in_process(name, case) for name in (PLAIN, *OURS)}
+    case, out = read_arguments(
+        __doc__,
+        Case,
+        "training_step.json",
+        steps="of each side; the first warms up",
+        batch="rows of each kind a step",
+    )
+    sides = {}
+    for name in (PLAIN, *OURS):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            sides[name] = process.submit(run_side, name, case).result()
     ratios = {name: compare(sides[PLAIN], sides[name]) for name in OURS}
-    document = {
-        "case": asdict(case),
-        "command": shlex.join(["python", "-m", "benchmarks.training_step", *sys.argv[1:]]),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}",
-        "sides": sides,
-        "ratios": ratios,
-        "bars": BARS,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    document = write_figures(
+        out, "benchmarks.training_step", case, sides=sides, ratios=ratios, bars=BARS
+    )
     print(report(document))
     sys.exit(not reaches(ratios[BARRED]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -44,14 +44,12 @@ def ablated(model: nn.Module, direction: Tensor) -> Iterator[None]:
         return project_out(output, unit)
 
     blocks = list(decoder.layers)
-    readers = [blocks[0], *mlp_readers(model)]
-    handles = [reader.register_forward_pre_hook(before) for reader in readers]
-    handles += [block.register_forward_hook(after) for block in blocks]
-    try:
+    with ExitStack() as hooks:
+        for reader in (blocks[0], *mlp_readers(model)):
+            hooks.callback(reader.register_forward_pre_hook(before).remove)
+        for block in blocks:
+            hooks.callback(block.register_forward_hook(after).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _unit(direction: Tensor, hidden: int) -> Tensor:

@@ -5,7 +5,7 @@ block reads, and who wrote it."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,17 +179,15 @@ class _Pass:
         self.name, self.calls = type(model).__name__, list[_Call]()
         followed = [decoder.norm, *decoder.layers, *projections(model).values()]
         followed += [child for block in decoder.layers for child in block.children()]
-        handles = [part.register_forward_hook(self._record, with_kwargs=True) for part in followed]
         weight = next(decoder.layers[0].parameters())
         ids = torch.ones(1, _LENGTH, dtype=torch.long, device=weight.device)
         # A mask of four axes is taken as it is; to make one, transformers looks at numbers.
         mask = torch.zeros(1, 1, _LENGTH, _LENGTH, dtype=weight.dtype, device=weight.device)
         nowhere = ids.new_empty(0)
-        try:
+        with ExitStack() as hooks:
+            for part in followed:
+                hooks.callback(part.register_forward_hook(self._record, with_kwargs=True).remove)
             model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=nowhere)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _record(
         self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], output: Any

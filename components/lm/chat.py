@@ -104,10 +104,8 @@ def split_completion(
     ends: frozenset[int],
     opened: bool = False,
 ) -> Completion:
-    """Return the parts of the generated `ids`, which end at the first of the tokens `ends`.
-
-    `opened`: the prompt has opened a thought. See `components.lm.thoughts.split_text`.
-    """
+    """Return the parts of the generated `ids`, which end at the first of the tokens `ends`, as
+    `split_text` tells them. `opened`: the prompt has opened a thought."""
     text, parts, end = _split(tokenizer, ids, ends=ends, opened=opened)
     thought = None if parts.thought is None else text[parts.thought.start : parts.thought.stop]
     return Completion(
@@ -136,7 +134,7 @@ def completion_spans(
     _, parts, end = _split(tokenizer, ids, ends=ends, opened=opened)
 
     def length(count: int) -> int:
-        return len(_text(tokenizer, ids[:count]))
+        return len(tokenizer.decode(ids[:count]))
 
     def span(part: range | None) -> range:
         if not part:
@@ -153,13 +151,9 @@ def _split(
 ) -> tuple[str, Parts, int]:
     """Return the text before the end token, its parts, and how many tokens it has."""
     end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
-    text = _text(tokenizer, ids[:end])
+    text = str(tokenizer.decode(ids[:end]))
     own = template_of(tokenizer).thoughts if tokenizer.chat_template else THINK
     return text, split_text(text, own, opened=opened, finished=end < len(ids)), end
-
-
-def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    return str(tokenizer.decode(ids, skip_special_tokens=False))
 
 
 def opens_thought(tokenizer: PreTrainedTokenizerBase) -> bool:

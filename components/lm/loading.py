@@ -20,21 +20,12 @@ from transformers.utils import is_bitsandbytes_available
 from components.core.errors import ModelError
 from components.core.result import Result
 from components.core.storage import CHECKPOINT_FILES, read_json
+from components.lm import weights
 from components.lm.architecture import outline, silenced
 from components.lm.chat import prompt_contract
 from components.lm.configuration import read_config, refusing
 from components.lm.references import ModelRef
 from components.lm.template_checks import check_template
-from components.lm.weights import (
-    check_loaded,
-    check_report,
-    check_values,
-    digest_checkpoint,
-    read_weights,
-    refuse_adapter,
-    stored_weights,
-    tie_outline,
-)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -120,8 +111,8 @@ def describe_checkpoint(
     """
     model = outline(folder)
     with refusing(f"the weights in {folder} cannot be read"):
-        check_values(str(folder), read_weights(folder), zeros=False)
-        tie_outline(folder, model)
+        weights.check_values(str(folder), weights.read_weights(folder), zeros=False)
+        weights.tie_outline(folder, model)
     tokenizer = load_tokenizer(folder)
     for line in check_template(tokenizer):
         log.warning("%s: %s", folder.name, line)
@@ -129,7 +120,7 @@ def describe_checkpoint(
         location=location,
         where=where,
         revision=revision,
-        digest=digest_checkpoint(folder),
+        digest=weights.digest_checkpoint(folder),
         architecture=type(model).__name__,
         parameters=sum(weight.numel() for weight in model.parameters()),
         layers=model.config.num_hidden_layers,
@@ -180,9 +171,9 @@ def load_model(
     """
     device = device or default_device()
     quantised = _nf4(device) if load_in_4bit else {}
-    refuse_adapter(folder)
+    weights.refuse_adapter(folder)
     config = read_config(folder)
-    stored_weights(folder)
+    weights.stored_weights(folder)
     with silenced(), refusing(f"the model in {folder} cannot be loaded"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -195,8 +186,8 @@ def load_model(
             **quantised,
         )
         model, report = loaded
-        check_report(str(folder), report)
-        check_loaded(str(folder), model)
+        weights.check_report(str(folder), report)
+        weights.check_loaded(str(folder), model)
     return (model if load_in_4bit else model.to(device)).eval()
 
 

@@ -1,8 +1,4 @@
-"""Masks of weights to remove: which matrices they cover, how they lie on disk, how they act.
-
-Both the probing, which makes them, and the training, which may take the pruned model as its
-teacher, need them.
-"""
+"""Masks of weights to remove: which matrices they cover, how they lie on disk, how they act."""
 
 from __future__ import annotations
 
@@ -23,10 +19,8 @@ from components.lm.states import backbone
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Where they lie in a decoder block.
-PATHS = frozenset(
-    f"{'self_attn' if name in PROJECTIONS[:4] else 'mlp'}.{name}" for name in PROJECTIONS
-)
-_SHAPES = "shapes"
+PATHS = {f"{'self_attn' if name in PROJECTIONS[:4] else 'mlp'}.{name}" for name in PROJECTIONS}
+_SHAPES = "shapes"  # the key of the metadata
 
 
 def projections(model: nn.Module) -> dict[str, nn.Linear]:
@@ -149,15 +143,12 @@ def pruned(model: nn.Module, masks: Mapping[str, PackedMask]) -> Iterator[None]:
 
 
 def _check_fit(linears: Mapping[str, nn.Linear], masks: Mapping[str, PackedMask]) -> None:
-    if linears.keys() != masks.keys():
-        unlike = sorted(linears.keys() ^ masks.keys())
+    own = {name: tuple(linear.weight.shape) for name, linear in linears.items()}
+    given = {name: tuple(mask.shape) for name, mask in masks.items()}
+    if unlike := sorted({name for name, _ in own.items() ^ given.items()}):
+        name = unlike[0]
         raise ModelError(
-            f"the masks are of another model: {len(unlike)} matrices are in only one of the two, "
-            f"such as {unlike[0]}; run the stage `probe` on this pair"
+            f"the masks are of another model: {len(unlike)} matrices differ, such as {name}, which "
+            f"is {own.get(name, 'missing')}, and its mask is {given.get(name, 'missing')}; run the "
+            "stage `probe` on this pair"
         )
-    for name, linear in linears.items():
-        if masks[name].shape != linear.weight.shape:
-            raise ModelError(
-                f"the masks are of another model: {name} is {tuple(linear.weight.shape)}, its mask "
-                f"{tuple(masks[name].shape)}; run the stage `probe` on this pair"
-            )

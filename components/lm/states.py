@@ -7,7 +7,8 @@ last layer, L, is read after the final norm.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,21 +42,17 @@ def captured_states(model: nn.Module, layers: Sequence[int]) -> Iterator[dict[in
     decoder = backbone(model)
     depth = decoder.config.num_hidden_layers
     states: dict[int, Tensor] = {}
-    handles = []
-    for layer in layers:
-        if not 1 <= layer <= depth:
-            raise ModelError(f"layer {layer} is not there: the model has layers 1 to {depth}")
-        module = decoder.norm if layer == depth else decoder.layers[layer - 1]
 
-        def keep(_module: nn.Module, _inputs: object, output: Tensor, layer: int = layer) -> None:
-            states[layer] = output
+    def keep(layer: int, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        states[layer] = output
 
-        handles.append(module.register_forward_hook(keep))
-    try:
+    with ExitStack() as hooks:
+        for layer in layers:
+            if not 1 <= layer <= depth:
+                raise ModelError(f"layer {layer} is not there: the model has layers 1 to {depth}")
+            module = decoder.norm if layer == depth else decoder.layers[layer - 1]
+            hooks.callback(module.register_forward_hook(partial(keep, layer)).remove)
         yield states
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

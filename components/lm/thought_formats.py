@@ -117,9 +117,8 @@ _WITHIN = re.compile(r"</?(?:seed:cot_budget_reflect|reflection)>")
 
 def reads(mark: str) -> bool:
     """Return whether a mark is one of those that tell a thought from an answer."""
-    return bool(_WITHIN.fullmatch(mark)) or any(
-        mark.lower() in map(str.lower, (form.opening, form.closing, form.sign)) for form in FORMATS
-    )
+    known = {m.lower() for form in FORMATS for m in (form.opening, form.closing, form.sign)}
+    return mark.lower() in known or bool(_WITHIN.fullmatch(mark))
 
 
 def unnamed_format(text: str, start: int, *, finished: bool) -> tuple[ThoughtFormat, int] | None:
@@ -133,13 +132,3 @@ def unnamed_format(text: str, start: int, *, finished: bool) -> tuple[ThoughtFor
     if finished and closing not in text[found.end() :]:
         return None
     return ThoughtFormat(opening, closing), found.end()
-
-
-def is_pair(named: object) -> bool:
-    """Return whether what a tokenizer names are the two marks around a thought."""
-    return (
-        isinstance(named, list)
-        and len(named) == 2
-        and all(isinstance(mark, str) and mark.strip() for mark in named)
-        and named[0] != named[1]
-    )

@@ -81,14 +81,14 @@ def _begun_late(
 
 def _unopened(text: str, own: ThoughtFormat) -> ThoughtFormat | None:
     """Return the format whose closing mark comes first in a text that opened no thought."""
-    firsts = []
+    firsts = {}
     for form in (own, *FORMATS):
         close = next(_unquoted(text, form, 0), None)
         if close is None or form.prose or form.alone or _in_prose(text, close):
             continue
         if not form.opens.search(text, 0, close.start()):
-            firsts.append((close.start(), form))
-    return min(firsts, key=lambda first: first[0])[1] if firsts else None
+            firsts.setdefault(close.start(), form)
+    return firsts[min(firsts)] if firsts else None
 
 
 def _close(text: str, form: ThoughtFormat, start: int, *, finished: bool) -> re.Match[str] | None:
@@ -165,15 +165,11 @@ def _unquoted(text: str, form: ThoughtFormat, start: int) -> Iterator[re.Match[s
 
 def _quoted(text: str, mark: re.Match[str]) -> bool:
     line = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()]
-    rest = text[mark.end() : _line_end(text, mark.end())]
+    end = text.find("\n", mark.end())
+    rest = text[mark.end() : len(text) if end < 0 else end]
     if line.replace("```", "").count("`") % 2 and "`" in rest:
         return True
     return bool(_QUOTED.search(line[-4:])) and rest.startswith(_QUOTES)
-
-
-def _line_end(text: str, start: int) -> int:
-    end = text.find("\n", start)
-    return len(text) if end < 0 else end
 
 
 def _in_prose(text: str, mark: re.Match[str]) -> bool:

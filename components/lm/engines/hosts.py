@@ -11,8 +11,18 @@ from typing import Any
 
 from components.core.errors import ConfigError
 from components.core.vocabulary import UNBOUND
+from components.lm.adapters import attach_adapter
 from components.lm.engines.protocol import Engine, Host
 from components.lm.engines.ray_shards import ADDRESS, RayHost
+from components.lm.engines.vllm_gpu import VllmHost
+from components.lm.generation import checkpoint_end_tokens, engine_of
+from components.lm.loading import (
+    default_device,
+    default_precision,
+    free_memory,
+    load_model,
+    load_tokenizer,
+)
 
 VARIABLE = "SAFEREACT_ENGINE"
 ENGINES = ("transformers", "vllm", "openai")
@@ -35,15 +45,12 @@ def engine_name() -> str:
 def engine_identity() -> str:
     """Return the engine as evidence names it.
 
-    For one in memory that is also where and in which precision it computes: rows of another place
-    or precision may differ. A server shows no weights, so what it wrote is not bound to those that
-    the evidence names.
+    Rows of another device or precision may differ, so an engine in memory names both. A server
+    shows no weights, so what it wrote is not bound to those that the evidence names.
     """
     name = engine_name()
     if name != ENGINES[0]:
         return f"{name}, {UNBOUND}" if name == "openai" else name
-    from components.lm.loading import default_device, default_precision
-
     device = default_device()
     return f"{name}, {device.type}, {str(default_precision(device)).removeprefix('torch.')}"
 
@@ -69,9 +76,6 @@ def open_host(folder: Path, *, batch: int) -> Iterator[Host]:
 
 
 def _host(folder: Path, batch: int) -> Any:
-    from components.lm.generation import checkpoint_end_tokens
-    from components.lm.loading import load_tokenizer
-
     name = engine_name()
     if name == "transformers" and not os.environ.get(ADDRESS):
         return InMemory(folder, batch=batch)
@@ -84,8 +88,6 @@ def _host(folder: Path, batch: int) -> Any:
         )
         return RayHost(load, ends)
     if name == "vllm":
-        from components.lm.engines.vllm_gpu import VllmHost
-
         return VllmHost(folder, ends)
     from components.lm.engines.server import ServerHost
 
@@ -113,8 +115,6 @@ class InMemory:
     """The checkpoint in this process's memory, at most one adapter on it."""
 
     def __init__(self, folder: Path, *, batch: int) -> None:
-        from components.lm.loading import load_model, load_tokenizer
-
         self._batch = batch
         self._tokenizer = load_tokenizer(folder)
         self._model: Any = load_model(folder)
@@ -122,9 +122,6 @@ class InMemory:
 
     def engine(self, arm: str, adapter: Path | None) -> Engine:  # noqa: ARG002 - servers use it
         """Return the engine of the checkpoint with the adapter in a folder, or without one."""
-        from components.lm.adapters import attach_adapter
-        from components.lm.generation import engine_of
-
         if self._adapter not in (None, adapter):
             self._model = self._model.unload()
             self._adapter = None
@@ -135,7 +132,5 @@ class InMemory:
 
     def close(self) -> None:
         """Give back the memory that the checkpoint takes."""
-        from components.lm.loading import free_memory
-
         del self._model
         free_memory()

@@ -2,7 +2,7 @@
 
 Every worker loads the checkpoint once and takes small chunks of requests as it gets free, so that
 a slow one holds up nobody. It hands on what is finished at once; what a worker that died had not
-handed on is asked again of the one that Ray starts in its place.
+handed on is asked again of a new one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import ConfigError, InterruptionError
+from components.core.errors import ConfigError, InterruptionError, ModelError
 from components.lm.batches import by_length
 from components.lm.engines.protocol import Completions, Engine, Groups, Host, Request
 
@@ -40,15 +40,15 @@ class RayHost:
     ) -> None:
         self._ray = _connected()
         self._load, self._ends, self._patience = load, ends, patience
-        cluster = self._ray.cluster_resources()
-        self._kind = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
         self._workers: list[Any] = []
+        self._room: Any = None
         try:
-            self._start(_worker_count(int(cluster.get(self._kind, 1))))
+            self._take_room()
+            self._workers = [self._start() for _ in range(self._count)]
         except BaseException:
             self.close()
             raise
-        log.info("%d Ray workers", len(self._workers))
+        log.info("%d Ray workers", self._count)
 
     def engine(self, arm: str, adapter: Path | None) -> Engine:
         """Return the engine of the checkpoint with the adapter in a folder, or without one."""
@@ -58,10 +58,12 @@ class RayHost:
         """End the workers, and the cluster where it is one of this process."""
         for worker in self._workers:
             self._ray.kill(worker)
+        if self._room is not None:
+            self._ray.util.remove_placement_group(self._room)
         self._ray.shutdown()
 
     def _write(self, arm: str, adapter: Path | None, requests: Sequence[Request]) -> Groups:
-        waiting = deque((indices, 0) for indices in _chunks(requests, len(self._workers)))
+        waiting = deque((indices, 0) for indices in _chunks(requests, self._count))
         idle, failures = list(self._workers), self._ray.exceptions
         # By the reply that comes next: its worker, the reply after it, what is left, and deaths.
         busy: dict[Any, tuple[Any, Any, list[int], int]] = {}
@@ -88,30 +90,48 @@ class RayHost:
                 idle.append(worker)
             yield group
 
-    def _start(self, count: int) -> None:
-        """Start workers; raises `InterruptionError` where the cluster does not give them their
-        places in time. Without a limit they would wait for ever for what it does not have."""
+    def _take_room(self) -> None:
+        """Reserve the workers' places, all together."""
+        cluster = self._ray.cluster_resources()
+        self._kind = "GPU" if cluster.get("GPU", 0) >= 1 else "CPU"
+        self._count = _worker_count(int(cluster.get(self._kind, 1)))
+        # Spread, since every worker fills memory, of which Ray knows nothing.
+        self._room = self._ray.util.placement_group(
+            [{"CPU": 1, self._kind: 1}] * self._count, strategy="SPREAD"
+        )
+        self._await_room()
+
+    def _await_room(self) -> None:
+        """Raise `InterruptionError` where the cluster does not give the workers their room in time.
+
+        Without a limit a worker would wait for ever for what the cluster does not have.
+        """
+        log.info("waiting for room for %d Ray workers, %g s at most", self._count, self._patience)
+        if self._room.wait(self._patience):
+            return
+        has, free = (
+            ", ".join(f"{kind} {resources.get(kind, 0):g}" for kind in ("CPU", "GPU"))
+            for resources in (self._ray.cluster_resources(), self._ray.available_resources())
+        )
+        raise InterruptionError(
+            f"{self._count} Ray workers need a CPU{' and a GPU' * (self._kind == 'GPU')} each, and "
+            f"in {self._patience:g} s the cluster did not give them: it has {has}, and free are "
+            f"{free}; set {WORKERS} to fewer, or wait until others are done"
+        )
+
+    def _start(self) -> Any:
+        strategy = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
         actor = self._ray.remote(_Worker).options(
             num_cpus=1,
             num_gpus=int(self._kind == "GPU"),
-            scheduling_strategy="SPREAD",  # every worker fills memory, of which Ray knows nothing
+            scheduling_strategy=strategy(self._room),
         )
-        started = [actor.remote(self._load) for _ in range(count)]
-        self._workers += started
-        log.info("waiting for room for %d Ray workers, %g s at most", count, self._patience)
-        begun = [worker.begin.remote() for worker in started]
-        ready, _ = self._ray.wait(begun, num_returns=count, timeout=self._patience)
-        if len(ready) < count:
-            cluster = self._ray.cluster_resources()
-            has = ", ".join(f"{kind} {cluster.get(kind, 0):g}" for kind in ("CPU", "GPU"))
-            raise InterruptionError(
-                f"{count} Ray workers need a CPU{' and a GPU' * (self._kind == 'GPU')} each, and "
-                f"in {self._patience:g} s the cluster did not give them: it has {has}; set "
-                f"{WORKERS} to fewer, or wait until others are done"
-            )
+        return actor.remote(self._load)
 
-    def _replaced(self, worker: Any, deaths: int, error: Exception) -> Any:
+    def _replaced(self, worker: Any, deaths: int, error: Any) -> Any:
         """Return a new worker in the place of one that died."""
+        if getattr(error, "actor_init_failed", False):
+            raise ModelError(f"a Ray worker cannot load the checkpoint: {error}") from error
         if deaths >= _DEATHS:
             raise InterruptionError(
                 f"{deaths} Ray workers died of the same requests; what was finished before is "
@@ -119,32 +139,29 @@ class RayHost:
             ) from error
         log.warning("a Ray worker died; what it had not handed on is asked again")
         self._ray.kill(worker)  # one that is only out of reach would keep its place
-        self._workers.remove(worker)
-        self._start(1)
-        return self._workers[-1]
+        self._await_room()  # its machine may be gone, and its room with it
+        self._workers[self._workers.index(worker)] = new = self._start()
+        return new
 
 
 class _Worker:
-    """A process of the cluster with the checkpoint in its memory, loaded when it is first asked.
+    """A process of the cluster with the checkpoint in its memory.
 
     It is asked for one group after the other, and no stream is opened: Ray's own streams are not
     to be had over an address with ray://.
     """
 
     def __init__(self, load: Callable[[], Host]) -> None:
-        self._host = cache(load)
+        self._host = load()
         self._indices: list[int] = []
         self._groups: Groups = iter(())
-
-    def begin(self) -> None:
-        """Answer as soon as the worker has its place."""
 
     def write(
         self, arm: str, adapter: Path | None, requests: Mapping[int, Request]
     ) -> dict[int, Completions]:
         """Return the first requests that are finished, by their index; `more` has the others."""
         self._indices = list(requests)
-        self._groups = self._host().engine(arm, adapter).write(list(requests.values()))
+        self._groups = self._host.engine(arm, adapter).write(list(requests.values()))
         return self.more()
 
     def more(self) -> dict[int, Completions]:

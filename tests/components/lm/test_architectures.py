@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -168,20 +170,20 @@ def test_greedy_completions_are_those_of_a_loop_without_a_cache(model, checkpoin
 
 
 @pytest.mark.slow
-def test_an_adapter_is_the_sum_of_its_products_and_merges(checkpoint, tmp_path):
+def test_an_adapter_is_the_sum_of_its_products_and_merges(model, checkpoint, tmp_path):
     from components.lm.chat import prompt_contract
     from components.train.adapters import add_lora, save_lora
     from components.train.settings import Lora
 
     ids = torch.tensor([SEQUENCES[1]])
     lora = Lora(r=2, alpha=6, dropout=0)
-    adapted = add_lora(load_model(checkpoint), lora, layers=(1, 3), location="x", seed=1)
+    adapted = add_lora(deepcopy(model), lora, layers=(1, 3), location="x", seed=1)
     generator = torch.Generator().manual_seed(2)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             weight.data.copy_(torch.randn(weight.shape, generator=generator) / 8)
     save_lora(adapted, tmp_path / "adapter", prompt_contract(load_tokenizer(checkpoint)))
-    by_hand, merged = load_model(checkpoint), load_model(checkpoint)
+    by_hand, merged = deepcopy(model), deepcopy(model)
     lora = dict(adapted.named_parameters())
     for name, linear in projections(by_hand).items():
         a, b = (
@@ -195,7 +197,7 @@ def test_an_adapter_is_the_sum_of_its_products_and_merges(checkpoint, tmp_path):
         torch.testing.assert_close(adapted.eval()(ids).logits, expected, atol=1e-4, rtol=1e-3)
         merged = merge_adapter(merged, tmp_path / "adapter")
         torch.testing.assert_close(merged(ids).logits, expected, atol=1e-4, rtol=1e-3)
-        assert not torch.allclose(load_model(checkpoint)(ids).logits, expected, atol=1e-4)
+        assert not torch.allclose(model(ids).logits, expected, atol=1e-4)
 
 
 def writers(kind, model):

@@ -14,20 +14,18 @@ import pytest
 
 from components.lm.template_process import TemplateProcess
 
+ENDLESS = "{% for i in range(10**5) %}{% for j in range(10**5) %}{% endfor %}{% endfor %}"
+
 
 def request(text: str, template: str = "[{{ messages[0].content }}]") -> dict[str, object]:
     message = {"role": "user", "content": text}
-    return {
-        "template": template,
-        "messages": [message],
-        "add_generation_prompt": True,
-        "tokens": {},
-    }
+    asked = {"template": template, "messages": [message], "tokens": {}}
+    return {**asked, "add_generation_prompt": True}
 
 
 @pytest.fixture
 def process():
-    made = TemplateProcess()
+    made = TemplateProcess(seconds=0.5)
     yield made
     made.close()
 
@@ -58,12 +56,7 @@ def test_one_that_was_ended_is_started_again(process):
     psutil.Process(pid).wait(10)
     assert process.ask(request("b")) == "[b]"
     with pytest.raises(ValueError, match="seconds"):
-        process.ask(
-            request(
-                "a",
-                "{% for i in range(10**5) %}{% for j in range(10**5) %}{% endfor %}{% endfor %}",
-            )
-        )
+        process.ask(request("a", ENDLESS))
     assert process.ask(request("c")) == "[c]"
 
 
@@ -77,13 +70,7 @@ def test_an_interrupt_half_way_leaves_no_reply_behind(process):
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         with pytest.raises(KeyboardInterrupt):
-            process.ask(
-                request(
-                    "late",
-                    "{% for i in range(10**5) %}{% for j in range(10**5) %}"
-                    "{% endfor %}{% endfor %}",
-                )
-            )
+            process.ask(request("late", ENDLESS))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

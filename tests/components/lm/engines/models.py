@@ -17,7 +17,7 @@ _OWN = {
         "sliding_window": 6,
         "query_pre_attn_scalar": 8,
         "tie_word_embeddings": False,
-        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "layer_types": ["sliding_attention", "full_attention"],
     },
 }
 
@@ -33,7 +33,7 @@ def random_model(architecture: str = "llama"):
         vocab_size=VOCABULARY,
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=3,
+        num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=8,

@@ -149,7 +149,7 @@ def test_a_checkpoint_that_no_worker_can_load_is_named(cluster, tmp_path):
     load = partial(InMemory, tmp_path, batch=4)
     workers = RayHost(load, frozenset())
     try:
-        with pytest.raises(ModelError, match="no tokenizer that can be read"):
+        with pytest.raises(ModelError, match="cannot load the checkpoint"):
             collect(workers.engine("base", None), ASKED, label="shards")
     finally:
         workers.close()
@@ -162,7 +162,7 @@ def test_more_workers_than_the_cluster_has_are_not_waited_for_for_ever(one_core,
     monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "3")
     told = (
         "3 Ray workers need a CPU each, and in 2 s the cluster did not give them: it has CPU 1, "
-        "GPU 0; set SAFEREACT_RAY_WORKERS to fewer"
+        "GPU 0, and free are CPU 1, GPU 0; set SAFEREACT_RAY_WORKERS to fewer"
     )
     with pytest.raises(InterruptionError, match=told):
         RayHost(lambda: None, frozenset(), patience=2)
