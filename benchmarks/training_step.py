@@ -288,13 +288,12 @@ def report(document: dict[str, Any]) -> str:
         f"{'':18}{'steps/s':>9}{'ratio':>7}{'peak MiB':>10}{'ratio':>7}{'loss differs by':>17}",
     ]
     for name, side in document["sides"].items():
+        speed = memory = loss = ""
+        if ratios := document["ratios"].get(name):
+            speed, memory = f"{ratios['speed']:.2f}", f"{ratios['memory']:.2f}"
+            loss = f"{ratios['loss']:.1e}"
         rate = timed / sum(side["seconds"][1:])
-        line = f"{name:18}{rate:>9.3f}{{speed:>7}}{side['peak_mib']:>10}{{memory:>7}}{{loss:>17}}"
-        ratios = document["ratios"].get(name)
-        shown = {"speed": "{:.2f}", "memory": "{:.2f}", "loss": "{:.1e}"}
-        lines.append(
-            line.format(**{k: f.format(ratios[k]) if ratios else "" for k, f in shown.items()})
-        )
+        lines.append(f"{name:18}{rate:>9.3f}{speed:>7}{side['peak_mib']:>10}{memory:>7}{loss:>17}")
     once = document["sides"]["ours"]["seconds_once"]
     lines += [
         "",

@@ -29,9 +29,9 @@ def ablated(model: nn.Module, direction: Tensor) -> Iterator[None]:
     """Take the `direction` (hidden,), of any length, out of the residual stream within the block.
 
     As in the paper, at every position, before and after every attention and every MLP, and where
-    the final norm reads. Within a block the hook sits on what the MLP reads: what attention wrote
-    along the direction leaves the stream at the block's end, before anything else has read it. The
-    weights stay as they are. Raises `ModelError` for a direction of another width or without one.
+    the final norm reads. Within a block the hook stands on what the MLP reads; what attention wrote
+    along the direction leaves the stream at the block's end. Raises `ModelError` for what is no
+    direction of the model's width.
     """
     decoder = backbone(model)
     unit = _unit(direction, decoder.config.hidden_size).to(next(model.parameters()).device)

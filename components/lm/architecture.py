@@ -74,14 +74,17 @@ def check_supported(model: PreTrainedModel) -> None:
     """
     name = type(model).__name__
     for number, block in enumerate(backbone(model).layers, start=1):
-        _refuse_other_matrices(f"decoder block {number} of {name}", block)
+        matrices = [path for path, weight in block.named_parameters() if weight.dim() > 1]
+        if others := [path for path in matrices if path.rpartition(".")[0] not in PATHS]:
+            kind = "is a mixture of experts: it has" if "expert" in str(others) else "has"
+            raise ModelError(
+                f"decoder block {number} of {name} is not supported: it {kind} weights that "
+                f"neither masks nor an adapter would cover, such as {', '.join(others[:3])}; see "
+                "docs/models.md"
+            )
     covered = {*projections(model).values()}
-    elsewhere = [
-        path
-        for path, module in model.named_modules()
-        if projection_of(path) in PROJECTIONS and module not in covered
-    ]
-    if elsewhere:
+    named = [(p, module) for p, module in model.named_modules() if projection_of(p) in PROJECTIONS]
+    if elsewhere := [path for path, module in named if module not in covered]:
         raise ModelError(
             f"{name} is not supported: {len(elsewhere)} projections lie outside the decoder "
             f"blocks, such as {elsewhere[0]}, where an adapter would reach and masks would not"
@@ -91,20 +94,6 @@ def check_supported(model: PreTrainedModel) -> None:
         raise ModelError(f"{name} is not supported: max_position_embeddings is {length!r}")
     with refusing(f"{name} is not supported: a pass through its decoder cannot be followed"):
         mlp_readers(model)
-
-
-def _refuse_other_matrices(where: str, block: nn.Module) -> None:
-    others = [
-        path
-        for path, weight in block.named_parameters()
-        if weight.dim() > 1 and path.rpartition(".")[0] not in PATHS
-    ]
-    if others:
-        kind = "is a mixture of experts: it has" if "expert" in str(others) else "has"
-        raise ModelError(
-            f"{where} is not supported: it {kind} weights that neither masks nor an adapter would "
-            f"cover, such as {', '.join(others[:3])}; see docs/models.md"
-        )
 
 
 def mlp_readers(model: nn.Module) -> list[nn.Module]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from components.core.errors import ModelError, StageError
@@ -42,10 +44,10 @@ def projections(model: nn.Module) -> dict[str, nn.Linear]:
                 f"projections are {', '.join(here) or 'none'}; each of {', '.join(sorted(PATHS))} "
                 "must be there once, and no other"
             )
-        found |= {f"layers.{index}.{path}": module for path, module in here.items()}
-    for name, linear in found.items():
-        if not isinstance(linear, nn.Linear):
-            raise ModelError(f"{name} is a {type(linear).__name__}, not a plain linear layer")
+        for path, linear in here.items():
+            found[name := f"layers.{index}.{path}"] = linear
+            if not isinstance(linear, nn.Linear):
+                raise ModelError(f"{name} is a {type(linear).__name__}, not a plain linear layer")
     return found
 
 
@@ -93,8 +95,6 @@ class PackedMask:
 
 def save_masks(path: Path, masks: Mapping[str, PackedMask]) -> None:
     """Write masks, by matrix name, as packed bits with their shapes as metadata."""
-    from safetensors.torch import save_file
-
     # One metadata entry: safetensors does not keep several in a fixed order.
     shapes = json.dumps({name: list(masks[name].shape) for name in sorted(masks)})
     with atomic_path(path) as scratch:
@@ -103,8 +103,6 @@ def save_masks(path: Path, masks: Mapping[str, PackedMask]) -> None:
 
 def load_masks(path: Path) -> dict[str, PackedMask]:
     """Return the masks in `path`, by matrix name; raises `StageError` for a broken file."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt") as stored:
             shapes = json.loads((stored.metadata() or {})[_SHAPES])
@@ -122,9 +120,8 @@ def load_masks(path: Path) -> dict[str, PackedMask]:
 def pruned(model: nn.Module, masks: Mapping[str, PackedMask]) -> Iterator[None]:
     """Set the masked weights of `model` to zero within the block, and restore them bit by bit.
 
-    Masks are unpacked one matrix at a time, and only the removed weights are kept aside. Raises
-    `ModelError`, before any weight is touched, where the masks are not exactly those of this
-    model's projections.
+    Only the removed weights are kept aside. Raises `ModelError`, before any weight is touched,
+    where the masks are not exactly those of this model's projections.
     """
     linears = projections(model)
     _check_fit(linears, masks)

@@ -59,8 +59,7 @@ def captured_states(model: nn.Module, layers: Sequence[int]) -> Iterator[dict[in
 def truncated(model: nn.Module, layer: int) -> Iterator[None]:
     """Let forward passes within the block end at decoder block `layer`.
 
-    The states up to there are the whole model's, bit for bit. What the model itself returns then
-    has gone through the final norm too early, so only captured states mean anything.
+    Captured states up to there are the whole model's, bit for bit; what it returns is not.
     """
     decoder = backbone(model)
     blocks = decoder.layers
@@ -77,9 +76,9 @@ def hidden_states(
     """Return one tensor (batch, position, hidden) a layer, up to the deepest and no further.
 
     `ids` are padded on the right: under the causal mask no real position sees the padding, so no
-    attention mask is needed and the fast attention kernels apply. `wrapped` is what runs in the
-    model's place where it was prepared for several processes (DDP, FSDP). It runs as it was
-    wrapped, head included, but the head is asked for no position, which costs nothing.
+    attention mask is needed and the fast attention kernels apply. `wrapped` runs in the model's
+    place where it was prepared for several processes (DDP, FSDP). The head is asked for no
+    position.
     """
     nowhere = ids.new_empty(0)
     with truncated(model, max(layers)), captured_states(model, layers) as states:

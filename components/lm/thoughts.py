@@ -36,8 +36,7 @@ def split_text(text: str, own: ThoughtFormat, *, opened: bool, finished: bool) -
     `opened`: the prompt has opened the thought. A text that begins with another format's mark is
     in that format. One line before a thought that the model opens itself belongs to neither part.
     A thought that was cut off has no answer; one that the prompt opened and the model never closed
-    before it ended its turn is none. A closing mark without an opening one ends a thought that the
-    prompt opened, unless it is only spoken of, and so does one of another format.
+    before it ended its turn is none. A closing mark alone ends a thought that the prompt opened.
     """
     begun = _begun(text, own, finished=finished)
     if begun is None and not opened:
@@ -81,7 +80,7 @@ def _begun_late(
 
 def _unopened(text: str, own: ThoughtFormat) -> ThoughtFormat | None:
     """Return the format whose closing mark comes first in a text that opened no thought."""
-    firsts = {}
+    firsts: dict[int, ThoughtFormat] = {}
     for form in (own, *FORMATS):
         close = next(_unquoted(text, form, 0), None)
         if close is None or form.prose or form.alone or _in_prose(text, close):

@@ -7,7 +7,6 @@ Any other file of weights beside them, such as another format of the same model,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -89,8 +88,10 @@ def _weight_map(index: Path) -> dict[str, str]:
     """Return the shard of every weight, all of them files beside the `index`."""
     document = read_document(index)
     places = document.get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise ModelError(f"{index} names no weights (`weight_map`); download it again")
+    if not (isinstance(places, dict) and places and isinstance(document.get("metadata"), dict)):
+        raise ModelError(
+            f"{index} names no weights: it needs a `weight_map` and `metadata`; download it again"
+        )
     names = sorted({str(name) for name in places.values()})
     for name in names:
         if PurePosixPath(name).name != name or not name.endswith(".safetensors"):
@@ -102,8 +103,6 @@ def _weight_map(index: Path) -> dict[str, str]:
             f"{index.parent} lacks shards that its index names: {some_of(missing)}; download them "
             "again"
         )
-    if not isinstance(document.get("metadata"), dict):
-        raise ModelError(f"{index} has no `metadata`, without which it is not read; add {{}}")
     return places
 
 
@@ -233,11 +232,7 @@ def check_values(what: str, tensors: Iterable[tuple[str, Tensor]], *, zeros: boo
 
 
 def some_of(keys: Iterable[object]) -> str:
-    """Return the first few keys, in a model's order of blocks."""
-    names = sorted((str(key) for key in keys), key=_natural)
+    """Return the first few keys."""
+    names = sorted(map(str, keys))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -11,11 +11,6 @@ from transformers.cache_utils import Cache, DynamicLayer
 _SPARE = 64  # positions that are free after a layer was laid out anew
 
 
-def empty_cache() -> Cache:
-    """Return a cache whose layers come into being with the first forward pass."""
-    return Cache(layer_class_to_replicate=RoomyLayer)
-
-
 def join_rows(parts: Sequence[tuple[Cache, Tensor]], length: int) -> Cache:
     """Return a cache of the chosen rows of every part, one part below the other.
 

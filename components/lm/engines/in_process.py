@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache
 
 from components.core.errors import ModelError
 from components.lm.batches import longest_first, pad_left, positions_of
-from components.lm.engines.cache import empty_cache, join_rows
+from components.lm.engines.cache import RoomyLayer, join_rows
 from components.lm.engines.choice import TOLERANCE, Sampling, choose
 from components.lm.engines.protocol import CACHED_TOKENS, Engine, Groups, Request
 
@@ -89,8 +89,8 @@ class RunningSample:
 
     @cached_property
     def _numbers(self) -> list[float]:
-        generator = torch.Generator().manual_seed(self.request.sample_seed(self.sample))
-        count = self.request.max_new_tokens
+        count, generator = self.request.max_new_tokens, torch.Generator()
+        generator.manual_seed(self.request.sample_seed(self.sample))
         return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
 
     def uniform(self) -> float:
@@ -166,7 +166,7 @@ class RunningBatch:
     def step(self) -> list[RunningSample]:
         """Write the next token of every row that has not ended; return those that end with it."""
         if self._cache is None:
-            self._cache = empty_cache()
+            self._cache = Cache(layer_class_to_replicate=RoomyLayer)
         width = self.width + 1
         lengths = torch.tensor([[len(row.ids)] for row in self.rows])
         mask = (torch.arange(width) >= width - lengths).long()
@@ -184,7 +184,7 @@ class RunningBatch:
         ids, mask = pad_left(prompts, _PAD)
         if ids.shape[1] == 0:  # prompts of one token, which the next step reads
             ids = mask = torch.zeros(len(prompts), 1, dtype=torch.long)
-        cache = empty_cache()
+        cache = Cache(layer_class_to_replicate=RoomyLayer)
         self._forward(ids, mask, positions_of(mask), cache)
         return cache
 

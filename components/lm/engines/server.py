@@ -129,12 +129,11 @@ class ServerHost:
                 f"the server read {read} tokens of a prompt of {len(request.prompt)}: it adds its "
                 f"own, or has another tokenizer; use one that takes token ids, without {PROMPTS}"
             )
-        reason = choice.finish_reason
+        ids, reason = choice.token_ids, choice.finish_reason
         if reason not in ("stop", "length"):
             raise ModelError(
                 f"the server ended a completion by {reason!r:.40}, not by stop or length"
             )
-        ids = choice.token_ids
         if ids is None:
             ids = self._ids(choice, answer.usage.completion_tokens)
         if reason == "stop" and (not ids or ids[-1] not in self._ends):
