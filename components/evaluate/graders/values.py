@@ -119,11 +119,8 @@ def _matrix(text: str, depth: int) -> Value | None:
     found = _P["MATRIX"].fullmatch(text)
     if found is None:
         return None
-    rows = [row for row in found[2].split("\\\\") if row.strip()]
-    read_rows = [group("tuple", row.split("&"), depth) for row in rows]
-    if None in read_rows:
-        return None
-    return Group("matrix", tuple(row for row in read_rows if row is not None))
+    rows = [group("tuple", r.split("&"), depth) for r in found[2].split("\\\\") if r.strip()]
+    return None if None in rows else Group("matrix", tuple(row for row in rows if row is not None))
 
 
 def _union(text: str, depth: int) -> Value | None:
@@ -185,12 +182,10 @@ def _bracketed(text: str, depth: int) -> Value | None:
     parts = split(inner, _P["COMMA"])
     if parts is None:
         return None
-    if len(parts) == 1 and text.startswith("\\{"):
-        return group("set", _both(inner), depth)
-    if len(parts) == 1:
-        return _read(inner, depth - 1) if opening + closing in ("()", "{}", "[]") else None
     if text.startswith("\\{"):
         return group("set", [p for item in parts for p in _both(item)], depth)
+    if len(parts) == 1:
+        return _read(inner, depth - 1) if opening + closing in ("()", "{}", "[]") else None
     if opening + closing not in INTERVALS or (len(parts) > 2 and opening + closing != "()"):
         return group("list", parts, depth) if opening + closing in ("{}", "[]") else None
     return group(opening + closing if len(parts) == 2 else "tuple", parts, depth)

@@ -28,9 +28,8 @@ _LONGEST = 200  # characters of a number with its unit
 def without_unit(text: str) -> tuple[str, Fraction, str]:
     """Return the number's text, the factor of the sign or word behind it, and the unit.
 
-    The factor is 1/100 of a percent sign and 10^6 of `million`.
-
-    The text comes back as it is where what is behind it is no unit: `5 and a half`, `5x`.
+    The factor is 1/100 of a percent sign and 10^6 of `million`. The text comes back as it is
+    where what is behind it is no unit: `5 and a half`, `5x`.
     """
     if len(text) > _LONGEST:
         return text, Fraction(1), ""
@@ -43,19 +42,11 @@ def without_unit(text: str) -> tuple[str, Fraction, str]:
     factor = Fraction(1, 100) if percent else Fraction(1)
     while words and words[0].lower().rstrip("s") in _SCALES:
         factor *= _SCALES[words.pop(0).lower().rstrip("s")]
-    if any(word.lower() in _CHANGE_IT or word.lower() in _SCALES for word in words):
-        return text, Fraction(1), ""
+    changed = any(word.lower() in _CHANGE_IT or word.lower() in _SCALES for word in words)
     in_text = "\\text" in found["unit"]
-    if not in_text and any(
-        len(word) < 3
-        and word.isascii()
-        and word not in _SHORT
-        and word.lower() not in ("of", "a", "per", "an")
-        for word in words
-    ):
-        return text, Fraction(1), ""
-    attached = not found["gap"] and not in_text and words and "^" not in found["unit"]
-    if attached and words[0] in _ATTACHED:
+    variable = not in_text and any(len(w) < 3 and w.isascii() and w not in _SHORT for w in words)
+    close = not found["gap"] and not in_text and "^" not in found["unit"]
+    if changed or variable or (close and words and words[0] in _ATTACHED):
         return text, Fraction(1), ""
     return found["number"].strip(), factor, " ".join(words)
 
