@@ -7,7 +7,7 @@ from pathlib import Path
 from components.core.paths import PROMPTS, ROWS, Workspace
 from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
-from components.evaluate.metrics import counts_of, rates
+from components.evaluate.rates import counts_of, rates
 from components.evaluate.rows import Row, read_judged, write_judged
 from components.prepare.result import PromptSet, SuiteSet
 from tests.evidence import make_adapter, make_evidence, make_row

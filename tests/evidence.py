@@ -18,11 +18,11 @@ from components.core.paths import PROMPTS, ROWS, SUITE_PROMPTS, Workspace
 from components.core.result import RateFigure
 from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Completion, Form, Outcome, Prompt, Role, Split
-from components.evaluate.asking import Answer, Exam, test_exam
-from components.evaluate.figures import count_figures
 from components.evaluate.judging import judged_rows
+from components.evaluate.plan import EvaluationPlan, Written, test_plan
+from components.evaluate.rates import count_figures
 from components.evaluate.result import ChampionArm, CutFigure, Difference, Evidence
-from components.evaluate.rows import Row, write_judged
+from components.evaluate.rows import Place, Row, write_judged
 from components.evaluate.settings import EvaluateSettings
 from components.gate.result import Conclusion, RuleOutcome
 from components.judges.calibration import LabelledCase, calibrate, read_cases
@@ -407,22 +407,22 @@ def save_evidence(
     labelled = labelled_cases(workspace, section)
     champion: ChampionArm | None = told.get("champion")
     arms = (*OWN_ARMS, *((Arm.CHAMPION,) if champion and champion.asked else ()))
-    exam = test_exam(section, prompts, profile.seed)
-    judges = {q.suite: judge_of(section, q.judge, labelled) for q in exam.suites}
+    plan = test_plan(section, prompts, profile.seed)
+    judges = {one.suite: judge_of(section, one.judge, labelled) for one in plan.suites}
     key = (section.model_dump_json(), prompts.digest, profile.seed, arms, refused)
     if key not in _COUNTED:
-        rows = {arm: _rows(arm, exam, judges, refused) for arm in arms}
-        counted = count_figures(rows, exam.roles, confidence=section.confidence, seed=profile.seed)
+        rows = {arm: _rows(arm, plan, judges, refused) for arm in arms}
+        counted = count_figures(rows, plan.roles, confidence=section.confidence, seed=profile.seed)
         _COUNTED[key] = rows, counted, _calibrated(judges, labelled, section.confidence)
     rows, counted, calibrations = _COUNTED[key]
     write_judged(folder / ROWS, [row for own in rows.values() for row in own])
     about = {
         "models": {arm: digest_of("base" if arm is Arm.BASE else "post-trained") for arm in arms},
         "data": prompts.digest,
-        "test_prompts": exam.digest,
-        "roles": exam.roles,
+        "test_prompts": plan.digest,
+        "roles": plan.roles,
         "judges": {suite: judge.name for suite, judge in judges.items()},
-        "judge_settings": exam.judge_settings(section),
+        "judge_settings": plan.judge_settings(section),
         "calibrations": calibrations,
         "rows": digest_file(folder / ROWS),
         "confidence": section.confidence,
@@ -447,22 +447,17 @@ def _calibrated(judges: Mapping[str, Any], labelled: Sequence[LabelledCase], con
     return tuple(calibrate(judge, labelled, confidence=confidence) for judge in tried)
 
 
-def _rows(arm: Arm, exam: Exam, judges: Mapping[str, Any], refused: int) -> list[Row]:
+def _rows(arm: Arm, plan: EvaluationPlan, judges: Mapping[str, Any], refused: int) -> list[Row]:
     """Return what an arm wrote: the restored one refuses, the others answer whatever is asked."""
-    return [
-        row
-        for questions in exam.suites
-        for row in judged_rows(
-            arm,
-            [
-                Answer(prompt, questions, form, sample, _written(arm, prompt, place, refused))
-                for form, prompts in questions.put_as(forced_thought=exam.forced_thought)
-                for place, prompt in enumerate(prompts)
-                for sample in range(questions.samples)
-            ],
-            judges[questions.suite],
-        )
-    ]
+    completions = {
+        Place(suite.suite, form, prompt.id, sample): _written(arm, prompt, number, refused)
+        for suite in plan.suites
+        for form, prompts in suite.forms(forced_thought=plan.forced_thought)
+        for number, prompt in enumerate(prompts)
+        for sample in range(suite.samples)
+    }
+    written = Written(arm, plan.asked(opens_thought=False), completions)
+    return [row for suite, judge in judges.items() for row in judged_rows(written, judge, (suite,))]
 
 
 def _written(arm: Arm, prompt: Prompt, place: int, refused: int) -> Completion:

@@ -14,7 +14,7 @@ from components.core.paths import POLICIES, REPORT, Workspace
 from components.core.result import RateFigure
 from components.core.storage import digest_file, digest_folder, write_json, write_text
 from components.core.vocabulary import Arm, Method, Role
-from components.evaluate.arms import meet
+from components.evaluate.arms import meet_champion
 from components.evaluate.result import Champion, CutFigure, Evidence
 from components.gate.checks import GateInputs
 from components.gate.decision import make_decision
@@ -31,8 +31,8 @@ from components.studies.compare.result import Comparison
 from components.studies.undo.result import Tuned, Undo
 from components.studies.withstand.result import (
     Ablation,
-    Standing,
-    TunedStanding,
+    SafetyRates,
+    TunedRates,
     Undoing,
     Withstand,
 )
@@ -145,7 +145,7 @@ def _evidence(workspace: Workspace, folder: Path, refused: int) -> None:
     met = None
     if profile_of(workspace).evaluate.champion:
         models = Models.load(workspace.stage("models"))
-        met = meet(Champion.load(workspace.champion), adapter, models)
+        met = meet_champion(Champion.load(workspace.champion), adapter, models)
     save_evidence(workspace, folder, adapter, refused=refused, champion=met)
 
 
@@ -266,8 +266,8 @@ def _withstand(workspace: Workspace, folder: Path) -> None:
                 layer=2,
                 tried=4,
                 coherent=True,
-                before=standing(20),
-                after=standing(3),
+                before=safety_rates(20),
+                after=safety_rates(3),
             ),
         ),
     ).save(folder)
@@ -276,14 +276,14 @@ def _withstand(workspace: Workspace, folder: Path) -> None:
 def undoing(arm: Arm, refused: dict[int, int]) -> Undoing:
     """Return an arm that refuses so many of 20 harmful prompts after so many steps."""
     points = (
-        TunedStanding(steps=steps, standing=standing(count)) for steps, count in refused.items()
+        TunedRates(steps=steps, rates=safety_rates(count)) for steps, count in refused.items()
     )
     return Undoing(arm=arm, points=tuple(points))
 
 
-def standing(refused: int) -> Standing:
+def safety_rates(refused: int) -> SafetyRates:
     """Return a model that refuses so many of 20 harmful prompts and complies with the others."""
-    return Standing(
+    return SafetyRates(
         harmful_refused=RateFigure.of(refused, 20, 0.95),
         harmful_complied=RateFigure.of(20 - refused, 20, 0.95),
         harmful_unparsed=RateFigure.of(0, 20, 0.95),

@@ -10,7 +10,9 @@ code counts to the fingerprint of every stage that uses parts of this kind (fing
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
@@ -52,6 +54,12 @@ class Extensions(Generic[T]):
 
 def added_parts(kind: str) -> dict[str, EntryPoint]:
     """Return the parts of one kind that other installed packages add, by name, none loaded."""
+    return _found(kind, (*sys.path,))
+
+
+@lru_cache
+def _found(kind: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001
+    """Return the entry points of a kind; `path` is where packages lie when they are looked for."""
     return {point.name: point for point in entry_points(group=f"safereact.{kind}")}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
+from components.core.extensions import added_parts
 from components.core.vocabulary import Form, Outcome, Role, View
 
 SUITE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -32,11 +33,11 @@ class Metric:
 
     suite: str
     measure: str
-    form: Form = Form.SERVED
+    form: str = Form.SERVED  # plain, or the name of an attack
     view: View = View.ANSWER
 
     def __str__(self) -> str:
-        form = "" if self.form is Form.SERVED else self.form
+        form = "" if self.form == Form.SERVED else self.form
         view = "" if self.view is View.ANSWER else self.view
         return ".".join(part for part in (self.suite, form, view, self.measure) if part)
 
@@ -44,14 +45,14 @@ class Metric:
     def parse(cls, name: str) -> Self:
         """Return the metric called `name`; raises `ValueError` that says what a name is made of."""
         suite, *parts = name.split(".")
-        form = Form(parts.pop(0)) if parts and parts[0] in _FORMS else Form.SERVED
+        form = parts.pop(0) if len(parts) > 1 and _is_form(parts[0]) else Form.SERVED
         view = View(parts.pop(0)) if len(parts) > 1 and parts[0] in _VIEWS else View.ANSWER
         allowed = measures(view)
         if not SUITE_NAME.fullmatch(suite) or len(parts) != 1 or parts[0] not in allowed:
             raise ValueError(
                 f"unknown metric {name!r}; a name is SUITE[.FORM][.VIEW].MEASURE with a FORM of "
-                f"{', '.join(_FORMS)}, a VIEW of {', '.join(_VIEWS)} and, here, a MEASURE of "
-                f"{', '.join(allowed)}"
+                f"{', '.join((*_FORMS, *sorted(added_parts('attacks'))))}, a VIEW of "
+                f"{', '.join(_VIEWS)} and, here, a MEASURE of {', '.join(allowed)}"
             )
         return cls(suite=suite, measure=parts[0], form=form, view=view)
 
@@ -63,14 +64,14 @@ class Metric:
         return replace(self, measure=str(Outcome.UNPARSED)) if rests else None
 
     @property
-    def order(self) -> tuple[int, str, int, int, int]:
+    def order(self) -> tuple[int, str, tuple[int, str], int, int]:
         """A key that sorts metrics as people read them: by role, form, part and measure."""
         roles = [role.value for role in Role]
         place = roles.index(self.suite) if self.suite in roles else len(roles)
         return (
             place,
             self.suite,
-            list(Form).index(self.form),
+            _order_of_form(self.form),
             list(View).index(self.view),
             measures(self.view).index(self.measure),
         )
@@ -78,6 +79,17 @@ class Metric:
 
 _FORMS = tuple(form.value for form in Form if form is not Form.SERVED)
 _VIEWS = tuple(view.value for view in View if view is not View.ANSWER)
+
+
+def _is_form(name: str) -> bool:
+    """Return whether a part of a metric's name is a form; those of other packages are asked last,
+    since they are looked up."""
+    return name in _FORMS or (name not in _VIEWS and name in added_parts("attacks"))
+
+
+def _order_of_form(form: str) -> tuple[int, str]:
+    own = [known.value for known in Form]
+    return own.index(form) if form in own else len(own), form
 
 
 def measures(view: View) -> tuple[str, ...]:

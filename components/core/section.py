@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, to_jsonable_python
 
 from components.core.documents import received
+from components.core.extensions import added_parts
 from components.core.metric_names import SUITE_NAME
 from components.core.vocabulary import ATTACKS, Form
 
@@ -90,18 +91,19 @@ def _deciding(value: Any) -> Any:
 PlainForm = Annotated[Form, one_of([form for form in Form if form not in ATTACKS])]
 
 
-def _known_attacks(forms: tuple[Form, ...]) -> tuple[Form, ...]:
-    if odd := [form.value for form in forms if form not in ATTACKS]:
+def _known_attacks(names: tuple[str, ...]) -> tuple[str, ...]:
+    known = (*(attack.value for attack in ATTACKS), *sorted(added_parts("attacks")))
+    if odd := [name for name in names if name not in known]:
         raise ValueError(
-            f"{', '.join(odd)} is no attack; there are {', '.join(ATTACKS)}, and "
+            f"{', '.join(odd)} is no attack; there are {', '.join(known)}, and "
             "evaluate.forced_thought opens a thought in the prompt"
         )
-    if len(set(forms)) < len(forms):
-        raise ValueError(f"an attack is named twice: {', '.join(forms)}")
-    return forms
+    if len(set(names)) < len(names):
+        raise ValueError(f"an attack is named twice: {', '.join(names)}")
+    return names
 
 
-Attacks = Annotated[tuple[Annotated[Form, one_of(ATTACKS)], ...], AfterValidator(_known_attacks)]
+Attacks = Annotated[tuple[Annotated[str, one_of(ATTACKS)], ...], AfterValidator(_known_attacks)]
 
 
 def compiles(expression: str) -> str:

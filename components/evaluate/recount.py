@@ -1,15 +1,15 @@
 """The evidence, counted again from its rows.
 
 A digest shows that a file is what it was, not that it is true. So whoever relies on the evidence
-has its rows held against what was to be asked, the verdicts of rules and the grades given again
-from the completions, and every figure counted anew. What a guard or a rubric said is taken from
-the rows: to ask them again is to evaluate again. So is whether a completion ended by itself, which
-only its tokens tell.
+has its rows compared with what was to be asked. The verdicts of the rules and the grades are given
+again from the completions, and every figure is counted anew. The verdicts of a guard or a rubric
+are taken from the rows: to ask them again is to evaluate again. So is whether a completion ended by
+itself, which only its tokens tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -20,22 +20,20 @@ import pyarrow
 from components.core.errors import EvidenceError
 from components.core.paths import METRICS, ROWS
 from components.core.result import mismatches
-from components.core.vocabulary import OWN_ARMS, AnyArm, Arm, Completion, Form, Outcome, Prompt
-from components.evaluate.asking import Answer, Exam, Questions, test_exam
-from components.evaluate.figures import count_figures
+from components.core.vocabulary import OWN_ARMS, AnyArm, Arm, Outcome
 from components.evaluate.judging import judged_rows, row_of
+from components.evaluate.plan import Asked, EvaluationPlan, Written, test_plan
+from components.evaluate.rates import count_figures
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import calibration_again, read_cases
-from components.judges.protocol import Judge, Verdict
+from components.judges.protocol import Verdict
 from components.judges.rules.judge import RulesJudge
 from components.judges.settings import RULES
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 
-_Place = tuple[str, Form, str, int]  # suite, form, prompt, sample
-_Asked = Mapping[_Place, tuple[Questions, Prompt]]
 _NAMED = 3  # mismatches that a message names
 
 
@@ -54,101 +52,75 @@ def recount_evidence(
     evaluation had; the labelled cases lie below `root`.
     """
     folder = evidence.folder
-    exam = test_exam(section, prompts, seed)
+    plan = test_plan(section, prompts, seed)
     rules = RulesJudge(section.rules.refusal_patterns, section.rules.compliance_pattern)
-    _compare(folder, METRICS, _plan_told(evidence), _plan(evidence, exam, section, rules))
-    rows = _read(folder)
-    asked: dict[AnyArm, _Asked] = {arm: _asked_of(arm, exam, models) for arm in _arms(evidence)}
-    _compare(folder, ROWS, {"arms": sorted(rows)}, {"arms": sorted(asked)})
-    rows = {arm: _in_order(folder, arm, rows[arm], asked[arm]) for arm in asked}
-    for arm, own in rows.items():
-        pairs = zip(own, _ruled_again(own, asked[arm], rules), strict=True)
-        changed = [(row, again) for row, again in pairs if row != again]
-        before, after = _by_place(row for row, _ in changed), _by_place(row for _, row in changed)
+    arms = [*OWN_ARMS, *([Arm.CHAMPION] if evidence.champion and evidence.champion.asked else [])]
+    _compare(folder, METRICS, *_about(evidence, plan, arms, section, rules))
+    found = _read(folder)
+    _compare(folder, ROWS, {"arms": sorted(found)}, {"arms": sorted(arms)})
+    rows: dict[AnyArm, list[Row]] = {}
+    for arm in arms:
+        contract = (models.base if arm is Arm.BASE else models.post_trained).contract
+        asked = plan.asked(opens_thought=contract.opens_thought)
+        rows[arm] = _in_order(folder, arm, found[arm], asked)
+        again = _judged_again(arm, rows[arm], asked, rules)
+        changed = [pair for pair in zip(rows[arm], again, strict=True) if pair[0] != pair[1]]
+        before, after = (_by_place(pair[i] for pair in changed) for i in (0, 1))
         _compare(folder, ROWS, {arm: before}, {arm: after})
-    counted = count_figures(rows, exam.roles, confidence=section.confidence, seed=seed)
-    _compare(folder, METRICS, _named(dict(evidence)), _named(counted))
+    counted = count_figures(rows, plan.roles, confidence=section.confidence, seed=seed)
+    _compare(folder, METRICS, _figures(dict(evidence)), _figures(counted))
     labelled = read_cases(root / section.calibration)
-    for stated in evidence.calibrations:
-        told, tried = calibration_again(stated, rules, labelled, section.confidence)
-        _compare(folder, METRICS, {"calibration": told}, {"calibration": tried})
+    for calibration in evidence.calibrations:
+        stated, tried = calibration_again(calibration, rules, labelled, section.confidence)
+        _compare(folder, METRICS, {"calibration": stated}, {"calibration": tried})
 
 
 def _compare(folder: Path, file: str, stated: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    told = list(islice(mismatches(stated, found), _NAMED + 1))
-    if told:
-        more = "; and others" if len(told) > _NAMED else ""
+    differing = list(islice(mismatches(stated, found), _NAMED + 1))
+    if differing:
+        more = "; and others" if len(differing) > _NAMED else ""
         raise EvidenceError(
-            f"{folder / file}: {'; '.join(told[:_NAMED])}{more}. The evidence does not follow from "
-            f"its rows: remove {folder} and evaluate again with `safereact run`"
+            f"{folder / file}: {'; '.join(differing[:_NAMED])}{more}. The evidence does not follow "
+            f"from its rows: remove {folder} and evaluate again with `safereact run`"
         )
 
 
-# --- what was asked, and of whom -------------------------------------------------------------
+def _about(
+    evidence: Evidence,
+    plan: EvaluationPlan,
+    arms: Sequence[Arm],
+    section: EvaluateSettings,
+    rules: RulesJudge,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the evidence states of the plan and its judges, and what the profile has.
 
-
-def _arms(evidence: Evidence) -> list[Arm]:
-    asked = evidence.champion is not None and evidence.champion.asked
-    return [*OWN_ARMS, *([Arm.CHAMPION] if asked else [])]
-
-
-def _plan_told(evidence: Evidence) -> dict[str, Any]:
-    return {
-        "arms": sorted(evidence.rates),
-        "models": sorted(evidence.models),
-        "champion": evidence.champion is not None,
-        "test_prompts": evidence.test_prompts,
-        "roles": evidence.roles,
-        "confidence": evidence.confidence,
-        "judge_settings": evidence.judge_settings,
-        "judges": evidence.judges,
-        "calibrated judges": [calibration.judge for calibration in evidence.calibrations],
-    }
-
-
-def _plan(
-    evidence: Evidence, exam: Exam, section: EvaluateSettings, rules: RulesJudge
-) -> dict[str, Any]:
-    """Return the same as the profile has it. The digest in the name of a guard or a rubric is taken
-    as it is: what decides its rulings is compared as `judge_settings`."""
+    The digest in the name of a guard or a rubric is taken as it is: what decides its verdicts is
+    compared as `judge_settings`.
+    """
     judges = {
-        q.suite: _judge(q.judge, evidence.judges.get(q.suite, ""), section) for q in exam.suites
+        suite.suite: rules.name
+        if suite.judge == RULES
+        else _of_kind(section.judges[suite.judge].kind, evidence.judges.get(suite.suite, ""))
+        for suite in plan.suites
     }
-    return {
-        "arms": sorted(_arms(evidence)),
-        "models": sorted(_arms(evidence)),
-        "champion": section.champion,
-        "test_prompts": exam.digest,
-        "roles": exam.roles,
-        "confidence": section.confidence,
-        "judge_settings": exam.judge_settings(section),
-        "judges": {suite: judge or rules.name for suite, judge in judges.items()},
-        "calibrated judges": list(dict.fromkeys(judge or rules.name for judge in judges.values())),
+    calibrated = [calibration.judge for calibration in evidence.calibrations]
+    about = {
+        "arms": (sorted(evidence.rates), sorted(arms)),
+        "models": (sorted(evidence.models), sorted(arms)),
+        "champion": (evidence.champion is not None, section.champion),
+        "test_prompts": (evidence.test_prompts, plan.digest),
+        "roles": (evidence.roles, plan.roles),
+        "confidence": (evidence.confidence, section.confidence),
+        "judge_settings": (evidence.judge_settings, plan.judge_settings(section)),
+        "judges": (evidence.judges, judges),
+        "calibrated judges": (calibrated, list(dict.fromkeys(judges.values()))),
     }
+    stated, found = ({key: pair[i] for key, pair in about.items()} for i in (0, 1))
+    return stated, found
 
 
-def _judge(called: str, name: str, section: EvaluateSettings) -> str:
-    """Return the name that the evidence has of a judge, where it is of that kind; empty: rules."""
-    if called == RULES:
-        return ""
-    kind = section.judges[called].kind
+def _of_kind(kind: str, name: str) -> str:
     return name if name.startswith(f"{kind}:") else kind
-
-
-def _asked_of(arm: Arm, exam: Exam, models: Models) -> _Asked:
-    """Return every completion that an arm owes, in the order in which it was asked."""
-    contract = (models.base if arm is Arm.BASE else models.post_trained).contract
-    forced_thought = exam.forced_thought and not contract.opens_thought
-    return {
-        (questions.suite, form, prompt.id, sample): (questions, prompt)
-        for questions in exam.suites
-        for form, prompts in questions.put_as(forced_thought=forced_thought)
-        for prompt in prompts
-        for sample in range(questions.samples)
-    }
-
-
-# --- the rows --------------------------------------------------------------------------------
 
 
 def _read(folder: Path) -> dict[AnyArm, list[Row]]:
@@ -161,59 +133,40 @@ def _read(folder: Path) -> dict[AnyArm, list[Row]]:
         ) from error
 
 
-def _in_order(folder: Path, arm: AnyArm, rows: Sequence[Row], asked: _Asked) -> list[Row]:
+def _in_order(folder: Path, arm: AnyArm, rows: Sequence[Row], asked: Asked) -> list[Row]:
     """Return an arm's rows in the order in which they were asked; raises `EvidenceError` unless
     each is there once and no other."""
     found = {row.place: row for row in rows}
-    if len(found) < len(rows):
-        _compare(
-            folder, ROWS, {f"{arm} completions": len(rows)}, {f"{arm} completions": len(found)}
-        )
-    there, owed = (dict.fromkeys(map(_told, places), "there") for places in (found, asked))
+    count = f"{arm} completions"
+    _compare(folder, ROWS, {count: len(rows)}, {count: len(found)})
+    there, owed = (dict.fromkeys(map(str, places), "there") for places in (found, asked))
     _compare(folder, ROWS, {arm: there}, {arm: owed})
     return [found[place] for place in asked]
 
 
-def _told(place: _Place) -> str:
-    suite, form, prompt, sample = place
-    return f"{suite}, {form}, prompt {prompt}, sample {sample}:"
-
-
 def _by_place(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
-    return {_told(row.place): asdict(row) for row in rows}
+    return {str(row.place): asdict(row) for row in rows}
 
 
-def _ruled_again(rows: Sequence[Row], asked: _Asked, rules: Judge) -> list[Row]:
-    """Return the rows as they would be ruled and graded now, where that needs no model."""
-    by_rules = [row for row in rows if asked[row.place][0].judge == RULES]
-    ruled: dict[_Place, Row] = {}
-    if by_rules:
-        again = judged_rows(by_rules[0].arm, [_answer(row, asked) for row in by_rules], rules)
-        ruled = {row.place: row for row in again}
-    return [ruled.get(row.place) or _graded_again(row, _answer(row, asked)) for row in rows]
+def _judged_again(arm: AnyArm, rows: Sequence[Row], asked: Asked, rules: RulesJudge) -> list[Row]:
+    """Return the rows as they would be judged and graded now, where that needs no model."""
+    written = Written(arm, asked, {row.place: row.completion for row in rows})
+    by_rules = {suite.suite for suite, _ in asked.values() if suite.judge == RULES}
+    again = {row.place: row for row in judged_rows(written, rules, by_rules)}
+    return [
+        again.get(row.place) or row_of(written, row.place, list(_verdicts(row))) for row in rows
+    ]
 
 
-def _answer(row: Row, asked: _Asked) -> Answer:
-    questions, prompt = asked[row.place]
-    completion = Completion(
-        row.prompt_id, row.thought, row.answer, row.finished, row.tokens, row.closed
-    )
-    return Answer(prompt, questions, row.form, row.sample, completion)
-
-
-def _graded_again(row: Row, answer: Answer) -> Row:
-    """Return a row with its judge's word as it is, where it is one on these parts."""
-    thought = None
+def _verdicts(row: Row) -> Iterator[Verdict]:
+    """Yield the verdicts that a row states, one for each part of its completion."""
     if row.thought is not None:
         outcome = row.outcome_thought or Outcome.UNPARSED
-        thought = Verdict(outcome, row.said_thought or "", row.cut)
-    return row_of(row.arm, answer, thought, Verdict(row.outcome_answer, row.said_answer, row.cut))
+        yield Verdict(outcome, row.said_thought or "", row.cut)
+    yield Verdict(row.outcome_answer, row.said_answer, row.cut)
 
 
-# --- the figures -----------------------------------------------------------------------------
-
-
-def _named(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _figures(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures that are counted from rows; comparisons by what they compare, with how
     many there are, since two of one name would be one."""
     differences, lengths = figures["differences"], figures["lengths"]

@@ -11,7 +11,7 @@ from components.core import paths
 from components.core.errors import StageError
 from components.core.result import RateFigure, Record, Result
 from components.core.storage import digest_file
-from components.core.vocabulary import OWN_ARMS, UNBOUND, AnyArm, Arm, Form, Role
+from components.core.vocabulary import OWN_ARMS, UNBOUND, AnyArm, Arm, Role
 from components.judges.result import Calibration, Usage
 from components.lm.references import PromptContract
 
@@ -121,7 +121,7 @@ class LengthShift(Record):
     arm: AnyArm
     against: AnyArm
     suite: str
-    form: Form
+    form: str
     mean: float  # tokens of `arm`'s completions
     difference: float  # arm - against, mean over prompts
     low: float  # ends of the paired bootstrap's interval

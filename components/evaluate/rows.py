@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from components.core.storage import read_rows, write_rows
-from components.core.vocabulary import AnyArm, Arm, Form, Method, Outcome, Role, View
+from components.core.vocabulary import AnyArm, Arm, Completion, Method, Outcome, Role, View
 
 _ARMS: dict[str, AnyArm] = {arm.value: arm for arm in (*Arm, *Method)}
+_WORST_FIRST = (Outcome.COMPLIED, Outcome.UNPARSED, Outcome.REFUSED, Outcome.NEITHER)
+
+
+class Place(NamedTuple):
+    """Which of an arm's completions one is."""
+
+    suite: str
+    form: str
+    prompt_id: str
+    sample: int  # 0, 1, ... of the prompt's completions
+
+    def __str__(self) -> str:
+        return f"{self.suite}, {self.form}, prompt {self.prompt_id}, sample {self.sample}:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +33,7 @@ class Row:
     prompt_id: str
     suite: str
     arm: AnyArm
-    form: Form
+    form: str
     role: Role
     topic: str
     sample: int  # 0, 1, ... of the prompt's completions
@@ -38,9 +51,16 @@ class Row:
     correct_strict: bool | None
 
     @property
-    def place(self) -> tuple[str, Form, str, int]:
-        """What of an arm's completions it is: suite, form, prompt and sample."""
-        return self.suite, self.form, self.prompt_id, self.sample
+    def place(self) -> Place:
+        """Which of its arm's completions it is."""
+        return Place(self.suite, self.form, self.prompt_id, self.sample)
+
+    @property
+    def completion(self) -> Completion:
+        """What was written."""
+        return Completion(
+            self.prompt_id, self.thought, self.answer, self.finished, self.tokens, self.closed
+        )
 
     def outcome(self, view: View) -> Outcome | None:
         """Return what one part of the completion did; None where there is no such part.
@@ -58,9 +78,6 @@ class Row:
         return next(outcome for outcome in _WORST_FIRST if outcome in parts)
 
 
-_WORST_FIRST = (Outcome.COMPLIED, Outcome.UNPARSED, Outcome.REFUSED, Outcome.NEITHER)
-
-
 def write_judged(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows to `path`."""
     write_rows(path, rows, Row)
@@ -70,18 +87,13 @@ def read_judged(path: Path) -> dict[AnyArm, list[Row]]:
     """Return the rows that `write_judged` wrote to `path`, by arm."""
     rows: dict[AnyArm, list[Row]] = {}
     for stored in read_rows(path):
-        row = _row(stored)
+        thought = stored["outcome_thought"]
+        enums = {
+            "arm": _ARMS[stored["arm"]],
+            "role": Role(stored["role"]),
+            "outcome_thought": None if thought is None else Outcome(thought),
+            "outcome_answer": Outcome(stored["outcome_answer"]),
+        }
+        row = Row(**{**stored, **enums})
         rows.setdefault(row.arm, []).append(row)
     return rows
-
-
-def _row(stored: dict[str, Any]) -> Row:
-    thought = stored["outcome_thought"]
-    enums = {
-        "arm": _ARMS[stored["arm"]],
-        "form": Form(stored["form"]),
-        "role": Role(stored["role"]),
-        "outcome_thought": None if thought is None else Outcome(thought),
-        "outcome_answer": Outcome(stored["outcome_answer"]),
-    }
-    return Row(**{**stored, **enums})

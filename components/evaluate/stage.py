@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from components.core.errors import EvidenceError
 from components.core.paths import FINISHED, ROWS, VERDICTS
 from components.core.storage import digest_file
 from components.core.vocabulary import Arm
-from components.evaluate.arms import ask_arms, check_adapter, meet
-from components.evaluate.asking import Exam, test_exam
-from components.evaluate.figures import count_figures
-from components.evaluate.judging import Judged, Jury
+from components.evaluate.arms import check_adapter, meet_champion
+from components.evaluate.completions import complete_arms
+from components.evaluate.judging import Judges
+from components.evaluate.plan import test_plan
+from components.evaluate.rates import count_figures
 from components.evaluate.result import Champion, ChampionArm, Evidence
 from components.evaluate.rows import write_judged
 from components.evaluate.settings import EvaluateSettings
@@ -39,55 +39,48 @@ def evaluate(
 
     The champion is one of them where it can be asked on this model. Raises `EvidenceError` for an
     adapter of another model, contract or data, and for a test set without harmful or without benign
-    prompts; and, before any arm is asked, what `Jury.of` raises of the judges and `read_cases` of
-    the labelled cases.
+    prompts; and, before any arm is asked, what `Judges.of` raises and `read_cases` of the labelled
+    cases.
     """
     check_adapter(adapter, models, prompts)
-    met = _meet(section, champion, adapter, models)
-    exam = test_exam(section, prompts, seed)
+    met = _champion(section, champion, adapter, models)
+    plan = test_plan(section, prompts, seed)
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         labelled = read_cases(Path(section.calibration))
-        jury = Jury.of(exam, section, verdicts, labelled=labelled)
+        judges = Judges.of(plan, section, verdicts, labelled=labelled)
         asked = champion if met and met.asked else None
-        answers = ask_arms(
-            exam, models, adapter, champion=asked, batch=section.batch, finished=finished
+        written = complete_arms(
+            plan, models, adapter, champion=asked, batch=section.batch, finished=finished
         )
-        judged = jury.judge(answers)
-        arms = [arm for arm in Arm if arm in judged.rows]
-        write_judged(out / ROWS, [row for arm in arms for row in judged.rows[arm]])
-        post_trained = models.post_trained.digest
+        rows, calibrations = judges.judge(written, labelled, section.confidence)
+        arms = [arm for arm in Arm if arm in rows]
+        write_judged(out / ROWS, [row for arm in arms for row in rows[arm]])
+        post_trained = models.post_trained
         return Evidence(
             adapter=adapter.digest,
             baseline=adapter.baseline_digest,
-            models={arm: models.base.digest if arm is Arm.BASE else post_trained for arm in arms},
+            models={a: (models.base if a is Arm.BASE else post_trained).digest for a in arms},
             data=prompts.digest,
-            test_prompts=exam.digest,
-            contract=models.post_trained.contract,
-            engine=engine_identity(),
-            champion=met,
+            test_prompts=plan.digest,
+            contract=post_trained.contract,
+            roles=plan.roles,
+            judges=judges.names,
+            calibrations=calibrations,
+            usage=judges.usage,
             rows=digest_file(out / ROWS),
-            judge_settings=exam.judge_settings(section),
-            **_figures(judged, exam, section.confidence, seed),
+            engine=engine_identity(),
+            confidence=section.confidence,
+            champion=met,
+            judge_settings=plan.judge_settings(section),
+            **count_figures(rows, plan.roles, confidence=section.confidence, seed=seed),
         ).save(out)
 
 
-def _figures(judged: Judged, exam: Exam, confidence: float, seed: int) -> dict[str, Any]:
-    """Return what the evidence says of the judged rows and of who judged them, by its keys."""
-    return {
-        "roles": exam.roles,
-        "judges": judged.judges,
-        "calibrations": judged.calibrations,
-        "usage": judged.usage,
-        "confidence": confidence,
-        **count_figures(judged.rows, exam.roles, confidence=confidence, seed=seed),
-    }
-
-
-def _meet(
+def _champion(
     section: EvaluateSettings, champion: Champion | None, adapter: Adapter, models: Models
 ) -> ChampionArm | None:
     """Return the champion as it is met here; None where the profile does not measure it."""
     if section.champion is (champion is None):
-        told = "none was given" if champion is None else "one was given"
-        raise EvidenceError(f"evaluate.champion is {section.champion}, and {told}")
-    return meet(champion, adapter, models) if champion else None
+        given = "none was given" if champion is None else "one was given"
+        raise EvidenceError(f"evaluate.champion is {section.champion}, and {given}")
+    return meet_champion(champion, adapter, models) if champion else None

@@ -15,7 +15,7 @@ from pydantic import Field
 from components.core import paths
 from components.core.result import RateFigure, Record, Result
 from components.core.storage import digest_bytes, read_rows
-from components.core.vocabulary import Form, Prompt, Role, Split
+from components.core.vocabulary import Prompt, Role, Split
 
 # Marks a figure of a suite of which training held prompts, wherever people read it.
 LEAK_MARK = "†"
@@ -61,7 +61,7 @@ class SuiteSpec(Record):
     top_p: float
     max_new_tokens: int
     instruction: str  # what is put behind every prompt when it is asked; "": nothing
-    attacks: tuple[Form, ...] = ()  # beside those of evaluate.attacks
+    attacks: tuple[str, ...] = ()  # beside those of evaluate.attacks
     origin: str  # hub data set, or the file's name
     digest: str  # commit of the hub data set, or SHA-256 of the file
     licence: str

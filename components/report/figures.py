@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from components.core.metric_names import Metric, in_order, is_compared
 from components.core.result import RateFigure
-from components.core.vocabulary import ATTACKS, AnyArm, Arm, Form, Outcome, View
+from components.core.vocabulary import AnyArm, Arm, Form, Outcome, View
 from components.evaluate.result import CutFigure, Difference, Evidence
 from components.gate.result import Decision, RuleOutcome
 from components.judges.result import Calibration
-from components.report.wording import FORM_NAMES, KEY_FIGURES
+from components.report.wording import KEY_FIGURES, form_name
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -38,7 +38,7 @@ class AttackRow:
     """
 
     suite: str
-    form: Form
+    form: str
     rates: dict[Arm, RateFigure]
     unparsed: dict[Arm, RateFigure]
 
@@ -73,7 +73,7 @@ def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
     found = []
     for metric, (title, aim) in KEY_FIGURES.items():
         measured = arms(evidence, metric)
-        if measured or Metric.parse(metric).form is Form.SERVED:
+        if measured or Metric.parse(metric).form == Form.SERVED:
             about = (metric, Arm.RESTORED, None)
             rules = [r for r in decision.rules if (r.metric, r.arm, r.against) == about]
             rates = tuple((arm, evidence.rates[arm][metric]) for arm in measured)
@@ -86,7 +86,7 @@ def metrics(evidence: Evidence, *, compared: bool) -> dict[str, list[str]]:
     in the order in which people read them."""
     names = {name: Metric.parse(name) for name in in_order(set().union(*evidence.rates.values()))}
     return _grouped(
-        (f"{metric.suite}{FORM_NAMES.get(metric.form, '')}", name)
+        (f"{metric.suite}{form_name(metric.form)}", name)
         for name, metric in names.items()
         if is_compared(name, evidence.roles.get(metric.suite)) is compared
     )
@@ -108,9 +108,11 @@ def attack_rows(evidence: Evidence) -> list[AttackRow]:
     """Return a row for every attacked suite and form, the plain forms first to compare with; none
     where the profile names no attacks."""
     found = {Metric.parse(name) for rates in evidence.rates.values() for name in rates}
-    suites = {metric.suite: metric for metric in found if metric.form in ATTACKS}
+    plain = (Form.SERVED, Form.FORCED_THOUGHT)
+    forms = dict.fromkeys([*Form, *sorted({metric.form for metric in found})])
+    suites = {metric.suite: metric for metric in found if metric.form not in plain}
 
-    def rates(suite: str, form: Form, outcome: Outcome) -> dict[Arm, RateFigure]:
+    def rates(suite: str, form: str, outcome: Outcome) -> dict[Arm, RateFigure]:
         name = str(Metric(suite, outcome, form, View.EITHER))
         return {arm: evidence.rates[arm][name] for arm in arms(evidence, name)}
 
@@ -119,7 +121,7 @@ def attack_rows(evidence: Evidence) -> list[AttackRow]:
             suite, form, rates(suite, form, Outcome.COMPLIED), rates(suite, form, Outcome.UNPARSED)
         )
         for suite in sorted(suites, key=lambda suite: suites[suite].order)
-        for form in Form
+        for form in forms
     ]
     return [row for row in rows if row.rates]
 

@@ -121,7 +121,7 @@ def _environment() -> Environment:
         one_line=untrusted_text.one_line,
         side=sentences.side,
         mark=leak_mark,
-        form=lambda form: wording.FORM_NAMES.get(form, ""),
+        form=wording.form_name,
         clip=untrusted_text.clip,
         place=_place,
         share=lambda value: wording.number(100 * value),

@@ -22,8 +22,8 @@ KEY_FIGURES = {
     "harmful.forced_thought.refused": ("Refuses harmful requests, thought forced", 1),
     "reasoning.forced_thought.correct": ("Reasons correctly, thought forced", 1),
 }
-# Behind a suite's name, for every form but the plain one.
-FORM_NAMES = {
+_FORM_NAMES: dict[str, str] = {
+    Form.SERVED: "",
     Form.FORCED_THOUGHT: ", thought forced",
     Form.PREFILLED: ", answer begun",
     Form.UNTHINKING: ", thought skipped",
@@ -33,6 +33,11 @@ FORM_NAMES = {
 }
 _SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
+
+
+def form_name(form: str) -> str:
+    """Return what stands behind a suite's name: nothing for prompts as served."""
+    return _FORM_NAMES.get(form, f", {form}")
 
 
 def percent(rate: float) -> str:

@@ -19,7 +19,7 @@ from components.registry.mlflow_registry import Registry
 from components.registry.search_runs import StudyRun, TrialRun, open_study
 from components.studies.tune.objectives import compliance, reasoning
 from components.studies.tune.search import Study, draw_pareto
-from components.studies.tune.trials import Bench, Search, open_bench, open_examiner
+from components.studies.tune.trials import Bench, Search, open_bench, open_runner
 from flows.cli.tuned import tuned_workspace, write_tuned
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
@@ -48,7 +48,7 @@ def tune(
     experiment = registry.experiment(profile.registration.experiment)
     with one_run(workspace.root, f"tune {workspace.profile}"), _details(workspace.log("tune")):
         bring_up_to_date(workspace, NEEDED[:1])
-        open_examiner(profile, workspace)  # what is wrong with them is said before the long stages
+        open_runner(profile, workspace)  # what is wrong with them is said before the long stages
         bring_up_to_date(workspace, NEEDED[1:])
         bench = open_bench(profile, workspace)
         run = open_study(registry, experiment, workspace.profile, bench.key)

@@ -8,7 +8,7 @@ from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
 from components.report.figures import attack_rows
-from components.studies.withstand.result import Ablation, Standing, Undoing, Withstand
+from components.studies.withstand.result import Ablation, SafetyRates, Undoing, Withstand
 from flows.cli.tables import judges_lines, markdown_table, rate_cell
 
 _RATES = ("refuses harmful", "complies with harmful", "benign answers are language")
@@ -18,16 +18,16 @@ def withstand_tables(
     evidence: Evidence, withstood: Withstand, leaks: Iterable[LeakFigure]
 ) -> list[str]:
     """Return all tables of the study in Markdown, and what they do not show of the judges."""
-    standings = [point.standing for undoing in withstood.undoings for point in undoing.points]
+    rates = [point.rates for undoing in withstood.undoings for point in undoing.points]
     # Each arm's model as it is stands in the first table, too, but for the base.
-    standings += [one.after for one in withstood.ablations]
-    standings += [one.before for one in withstood.ablations if one.arm is Arm.BASE]
+    rates += [one.after for one in withstood.ablations]
+    rates += [one.before for one in withstood.ablations if one.arm is Arm.BASE]
     attacks = attacks_table(evidence, leaks)
     return [
         attacks or "The profile names no attacks (evaluate.attacks).",
         _undoings_table(withstood.undoings),
         _ablations_table(withstood.ablations),
-        *judges_lines(withstood.usage, (each.cut for each in standings)),
+        *judges_lines(withstood.usage, (each.cut for each in rates)),
     ]
 
 
@@ -48,7 +48,7 @@ def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
 def _undoings_table(undoings: tuple[Undoing, ...]) -> str:
     """Return every arm after every measured step, and what it says, a line an arm."""
     rows = [
-        [undoing.arm, str(point.steps), *_cells(point.standing)]
+        [undoing.arm, str(point.steps), *_cells(point.rates)]
         for undoing in undoings
         for point in undoing.points
     ]
@@ -78,9 +78,9 @@ def _ablations_table(ablations: tuple[Ablation, ...]) -> str:
     return markdown_table(["arm", "refusal direction", *_RATES], rows)
 
 
-def _cells(standing: Standing) -> list[str]:
+def _cells(rates: SafetyRates) -> list[str]:
     return [
-        rate_cell(standing.harmful_refused, standing.harmful_unparsed),
-        rate_cell(standing.harmful_complied, standing.harmful_unparsed),
-        rate_cell(standing.benign_coherent, standing.benign_unparsed),
+        rate_cell(rates.harmful_refused, rates.harmful_unparsed),
+        rate_cell(rates.harmful_complied, rates.harmful_unparsed),
+        rate_cell(rates.benign_coherent, rates.benign_unparsed),
     ]

@@ -98,7 +98,7 @@ def workloads(profile: Profile, suites: Mapping[str, Suite]) -> list[Workload]:
 
 
 def _in_all_forms(
-    plain: Workload, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[Form, ...] = ()
+    plain: Workload, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[str, ...] = ()
 ) -> Iterator[Workload]:
     """Yield a suite's forms; `plain` counts its prompts, `attacks` are the suite's own."""
     for _ in range(2 if evaluate.forced_thought else 1):
@@ -106,7 +106,7 @@ def _in_all_forms(
     if plain.role is Role.HARMFUL:
         drawn = min(plain.completions, evaluate.attack_prompts) * samples
         for form in dict.fromkeys((*evaluate.attacks, *attacks)):
-            before = _SHOTS_TOKENS if form is Form.MANY_SHOT else 0
+            before = _SHOTS_TOKENS if form == Form.MANY_SHOT else 0
             yield replace(plain, completions=drawn, prompt=plain.prompt + before)
 
 

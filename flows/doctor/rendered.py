@@ -59,7 +59,7 @@ def _tokenizer(folder: Path | None) -> PreTrainedTokenizerBase | None:
         return None
 
 
-def _forms(profile: Profile, suites: Mapping[str, Suite]) -> list[Form]:
+def _forms(profile: Profile, suites: Mapping[str, Suite]) -> list[str]:
     """Return the forms in which the profile puts prompts, each once."""
     evaluate = profile.evaluate
     forced = [Form.FORCED_THOUGHT] if evaluate.forced_thought else []
@@ -70,14 +70,14 @@ def _forms(profile: Profile, suites: Mapping[str, Suite]) -> list[Form]:
 
 
 def _examples(
-    tokenizer: PreTrainedTokenizerBase, forms: Sequence[Form], seed: int
+    tokenizer: PreTrainedTokenizerBase, forms: Sequence[str], seed: int
 ) -> Iterator[Finding]:
-    from components.evaluate.attacks import put
+    from components.evaluate.completions import render_form
     from components.lm.chat import opens_thought, render_completion
 
     for form in forms:
         try:
-            ids = put(tokenizer, _EXAMPLE, form, seed=seed, limit=_ROOM).ids
+            ids, _ = render_form(tokenizer, _EXAMPLE, form, seed=seed, limit=_ROOM)
         except SafeReActError as error:
             yield missing(f"prompt, {form}", str(error), "leave the form out")
         else:

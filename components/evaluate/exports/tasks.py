@@ -11,7 +11,7 @@ from components.core.metric_names import Metric
 from components.core.result import RateFigure
 from components.core.untrusted_text import is_withheld
 from components.core.vocabulary import AnyArm, Form, Outcome, Prompt, Role, View
-from components.evaluate.metrics import counts_of
+from components.evaluate.rates import counts_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row
 from components.prepare.result import LEAK_MARK, LeakFigure, leak_notes
@@ -29,7 +29,7 @@ class Task:
     """One arm's completions to the prompts of one suite, all put in one form."""
 
     suite: str
-    form: Form
+    form: str
     arm: AnyArm
     role: Role
     samples: tuple[tuple[Prompt, Row], ...]  # by prompt, and of one prompt by sample
@@ -38,7 +38,7 @@ class Task:
     @property
     def name(self) -> str:
         """The suite, with the form where the prompts were not put as served."""
-        return self.suite if self.form is Form.SERVED else f"{self.suite}.{self.form}"
+        return self.suite if self.form == Form.SERVED else f"{self.suite}.{self.form}"
 
     @property
     def title(self) -> str:
@@ -85,7 +85,7 @@ class Task:
         """Return what the task's figures are bound to."""
         return {
             "suite": self.suite,
-            "form": self.form.value,
+            "form": str(self.form),
             "arm": self.arm.value,
             "role": self.role.value,
             "judge": evidence.judges[self.suite],
@@ -109,7 +109,7 @@ def tasks_of(
     Raises `EvidenceError` where there is no row, and for a row whose prompt is unknown.
     """
     known = {prompt.id: prompt for prompt in prompts}
-    groups: dict[tuple[str, Form, AnyArm, Role], list[tuple[Prompt, Row]]] = {}
+    groups: dict[tuple[str, str, AnyArm, Role], list[tuple[Prompt, Row]]] = {}
     for arm, own in rows.items():
         for row in own:
             if row.prompt_id not in known:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from components.core.errors import EvidenceError
 from components.core.paths import FINISHED, ROWS, VERDICTS
 from components.core.storage import digest_file, digest_folder
 from components.core.vocabulary import AnyArm, Arm, Method
-from components.evaluate.arms import Checkpoint, open_checkpoint
-from components.evaluate.asking import Answer, Exam, test_exam
-from components.evaluate.judging import Jury
-from components.evaluate.metrics import counts_of, differences, rates
+from components.evaluate.arms import check_same
+from components.evaluate.completions import Checkpoint, open_checkpoint
+from components.evaluate.judging import Judges
+from components.evaluate.plan import EvaluationPlan, Written, test_plan
+from components.evaluate.rates import counts_of, cut_figures, differences, rates
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged, write_judged
 from components.evaluate.settings import EvaluateSettings
@@ -45,55 +44,45 @@ def compare(
 
     The arms keep the rows of their evaluation. Raises `EvidenceError` where that was on other
     prompts or by another judge, or its rows were changed, and for an adapter of another model,
-    contract or data; and, before anything is asked, what `Jury.of` raises of the judges.
+    contract or data; and, before anything is asked, what `Judges.of` raises.
     """
-    exam = test_exam(settings, prompts, seed)
-    _check(exam, prompts, models, evidence, baselines)
-    rewordings = {
-        Method.REMINDER: partial(_between, before=probe.reminder),
-        Method.SELF_REMINDER: partial(_between, before=section.before, after=section.after),
-    }
-    reworded = {method: rewordings[method] for method in section.prompted}
+    plan, confidence = test_plan(settings, prompts, seed), settings.confidence
+    _check(plan, prompts, models, evidence, baselines)
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
-        jury = Jury.of(exam, settings, verdicts)
-        _same_judges(evidence.judges, jury.names)
+        judges = Judges.of(plan, settings, verdicts)
+        check_same(
+            [
+                (f"the judge of the suite {s}", evidence.judges.get(s), j)
+                for s, j in judges.names.items()
+            ],
+            remedy="run the stage evaluate again",
+        )
         with open_checkpoint(
             models, models.post_trained, batch=settings.batch, finished=finished
         ) as checkpoint:
-            answers = _ask(exam, checkpoint, baselines, reworded)
-        judged = jury.judge(answers)
-        write_judged(out / ROWS, [row for rows in judged.rows.values() for row in rows])
-        rows = read_judged(evidence.folder / ROWS) | judged.rows
+            written = _complete(plan, checkpoint, section, probe, baselines)
+        judged, _ = judges.judge(written, (), confidence)
+        write_judged(out / ROWS, [row for rows in judged.values() for row in rows])
+        rows = read_judged(evidence.folder / ROWS) | judged
         counts = {arm: counts_of(own) for arm, own in rows.items()}
+        pairs = [p for m in judged for p in ((m, Arm.POST_TRAINED), (Arm.RESTORED, m))]
         return Comparison(
             data=prompts.digest,
-            test_prompts=exam.digest,
-            judges=judged.judges,
-            confidence=settings.confidence,
+            test_prompts=plan.digest,
+            judges=judges.names,
+            confidence=confidence,
             teacher=probe.teacher,
-            cut=judged.cut,
-            usage=judged.usage,
+            cut=cut_figures(judged, judges.names),
+            usage=judges.usage,
             rows=digest_file(out / ROWS),
-            rates={arm: rates(own, settings.confidence) for arm, own in counts.items()},
-            differences=with_holm(
-                differences(counts, _compared(answers), exam.roles, settings.confidence)
-            ),
+            rates={arm: rates(own, confidence) for arm, own in counts.items()},
+            differences=with_holm(differences(counts, pairs, plan.roles, confidence)),
             left_out={line.method: line.reason for line in baselines.methods if line.reason},
         ).save(out)
 
 
-def _compared(methods: Iterable[AnyArm]) -> list[tuple[AnyArm, AnyArm]]:
-    return [
-        pair for method in methods for pair in ((method, Arm.POST_TRAINED), (Arm.RESTORED, method))
-    ]
-
-
-def _between(text: str, *, before: str, after: str | None = None) -> str:
-    return "\n\n".join(part for part in (before, text, after) if part)
-
-
 def _check(
-    exam: Exam,
+    plan: EvaluationPlan,
     prompts: SuiteSet,
     models: Models,
     evidence: Evidence,
@@ -102,7 +91,7 @@ def _check(
     """Raise `EvidenceError` unless all that is compared is about the same things."""
     checkpoint = models.post_trained
     pairs = [
-        ("the evaluation's test prompts", evidence.test_prompts, exam.digest),
+        ("the evaluation's test prompts", evidence.test_prompts, plan.digest),
         ("the evaluation's prompts and suites", evidence.data, prompts.digest),
         ("the evaluation's engine", evidence.engine, engine_identity()),
         ("the evaluation's rows", evidence.rows, evidence.rows_now()),
@@ -115,37 +104,31 @@ def _check(
         for line in baselines.methods
         if line.digest
     ]
-    for what, expected, found in pairs:
-        if expected != found:
-            raise EvidenceError(
-                f"{what} differ: {expected} then, {found} now; run the stages evaluate and "
-                "baselines again"
-            )
+    check_same(pairs, remedy="run the stages evaluate and baselines again")
 
 
-def _same_judges(evaluation: Mapping[str, str], here: Mapping[str, str]) -> None:
-    """Raise `EvidenceError` where a suite's judge is another one than in the evaluation."""
-    for suite, judge in here.items():
-        if evaluation.get(suite) != judge:
-            raise EvidenceError(
-                f"the judge of the suite {suite} differs: {evaluation.get(suite)} in the "
-                f"evaluation, {judge} now; run the stage evaluate again"
-            )
-
-
-def _ask(
-    exam: Exam,
+def _complete(
+    plan: EvaluationPlan,
     checkpoint: Checkpoint,
+    section: CompareSettings,
+    probe: Probe,
     baselines: Baselines,
-    rewordings: Mapping[Method, Callable[[str], str]],
-) -> dict[AnyArm, list[Answer]]:
-    """Return what every method writes."""
-    answers: dict[AnyArm, list[Answer]] = {
-        method: checkpoint.answers(exam, method, reword=reword)
-        for method, reword in rewordings.items()
+) -> dict[AnyArm, Written]:
+    """Return what every method writes: those that change the prompt, then the baselines."""
+    rewordings = {
+        Method.REMINDER: partial(_between, before=probe.reminder, after=""),
+        Method.SELF_REMINDER: partial(_between, before=section.before, after=section.after),
+    }
+    written: dict[AnyArm, Written] = {
+        method: checkpoint.arm(method, reword=rewordings[method]).complete(plan)
+        for method in section.prompted
     }
     for line in baselines.methods:
         if line.digest:
             adapter = (baselines.adapter(line.method), line.digest)
-            answers[line.method] = checkpoint.answers(exam, line.method, adapter)
-    return answers
+            written[line.method] = checkpoint.arm(line.method, adapter).complete(plan)
+    return written
+
+
+def _between(text: str, *, before: str, after: str) -> str:
+    return "\n\n".join(part for part in (before, text, after) if part)

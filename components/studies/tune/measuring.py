@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from components.core.errors import ConfigError, DataError
 from components.core.metric_names import in_order, is_compared
 from components.core.result import RateFigure
-from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
-from components.evaluate.asking import Exam, sample
-from components.evaluate.judging import Examiner
-from components.evaluate.metrics import counts_of, rates
+from components.core.vocabulary import AnyArm, Arm, Form, Outcome, Prompt, Role, Split
+from components.evaluate.completions import ArmModel
+from components.evaluate.judging import Judges, judged_rows
+from components.evaluate.plan import EvaluationPlan, sample
+from components.evaluate.rates import counts_of, rates
 from components.evaluate.rows import Row
 from components.evaluate.settings import EvaluateSettings
 from components.lm.adapters import attach_adapter
@@ -23,20 +24,41 @@ from components.models.result import Models
 from components.prepare.result import PromptSet
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _NEEDED = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
 
 
-def validation_examiner(
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A plan with its judges, all in memory at once: it asks many models in turn."""
+
+    plan: EvaluationPlan
+    judges: Judges
+    batch: int
+
+    def rows(
+        self, arm: AnyArm, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    ) -> list[Row]:
+        """Return the judged rows of one arm, suite by suite."""
+        asked = ArmModel.in_memory(arm, model, tokenizer, batch=self.batch)
+        written, judges = asked.complete(self.plan), self.judges
+        return [
+            row
+            for suite, called in judges.suites.items()
+            for row in judged_rows(written, judges.judges[called], (suite,))
+        ]
+
+
+def validation_runner(
     section: EvaluateSettings,
     prompts: PromptSet,
     *,
     sizes: Mapping[Role, int],
     forms: Sequence[Form],
     seed: int,
-) -> Examiner:
-    """Return who examines every trial: on validation prompts as served and, with that form among
+) -> Runner:
+    """Return what runs every trial: on validation prompts as served and, with that form among
     `forms`, with the thought forced too; read and limited as in the stage `evaluate`.
 
     `sizes` is the number of prompts a role, at most. Borderline prompts take no part where
@@ -48,8 +70,9 @@ def validation_examiner(
     _check_roles(rows, section.max_new_tokens)
     limited = {role: size for role, size in sizes.items() if role in section.max_new_tokens}
     drawn = sample(rows, limited, seed)
-    exam = Exam.of(section, drawn, seed=seed, forced_thought=Form.FORCED_THOUGHT in forms)
-    return Examiner.of(exam, section)
+    forced_thought = Form.FORCED_THOUGHT in forms
+    plan = EvaluationPlan.of(section, drawn, seed=seed, forced_thought=forced_thought)
+    return Runner(plan, Judges.of(plan, section), section.batch)
 
 
 def _check_roles(rows: Sequence[Prompt], limits: Mapping[Role, int]) -> None:
@@ -69,7 +92,7 @@ def _check_roles(rows: Sequence[Prompt], limits: Mapping[Role, int]) -> None:
 
 
 def measure(
-    examiner: Examiner,
+    runner: Runner,
     models: Models,
     arm: Arm,
     *,
@@ -86,7 +109,7 @@ def measure(
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     if adapter is not None:
         model = cast("PreTrainedModel", attach_adapter(model, adapter))
-    rows = [_at_worst(row) for row in examiner.ask(arm, model, tokenizer)]
+    rows = [_at_worst(row) for row in runner.rows(arm, model, tokenizer)]
     figures = rates(counts_of(rows), confidence)
     return {metric: figures[metric] for metric in in_order(figures) if is_compared(metric)}
 

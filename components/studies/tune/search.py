@@ -140,7 +140,7 @@ class Study:
             profile=bench.profile.name,
             key=bench.key,
             data=bench.prompts.digest_of_prompts,
-            prompts=bench.examiner.exam.digest,
+            prompts=bench.runner.plan.digest,
             allowed=bench.allowed,
             references=references,
             trials=trials,

@@ -143,7 +143,7 @@ class Bench:
     prompts: PromptSet
     models: Models
     probe: Probe
-    examiner: Any  # who asks every model the same, of evaluation.judging
+    runner: Any  # asks every model the same; of components.studies.tune.measuring
     key: str  # digest of all that a trial's figures depend on
 
     @property
@@ -184,7 +184,7 @@ class Bench:
 
         gc.collect()  # an earlier model may still be held by its trainer's circle of references
         return measure(
-            self.examiner,
+            self.runner,
             self.models,
             arm,
             confidence=self.profile.evaluate.confidence,
@@ -192,14 +192,14 @@ class Bench:
         )
 
 
-def open_examiner(profile: Profile, workspace: Workspace) -> Any:
+def open_runner(profile: Profile, workspace: Workspace) -> Any:
     """Return what every model of a search is asked, which the stage `prepare` alone decides.
 
     Raises what is wrong with the validation prompts.
     """
-    from components.studies.tune.measuring import validation_examiner
+    from components.studies.tune.measuring import validation_runner
 
-    return validation_examiner(
+    return validation_runner(
         profile.evaluate,
         PromptSet.load(workspace.stage("prepare")),
         sizes=profile.tune.prompts,
@@ -212,8 +212,8 @@ def open_bench(profile: Profile, workspace: Workspace) -> Bench:
     """Return the bench of a profile whose stages `prepare` to `probe` are up to date."""
     prompts = PromptSet.load(workspace.stage("prepare"))
     models, probe = Models.load(workspace.stage("models")), Probe.load(workspace.stage("probe"))
-    examiner = open_examiner(profile, workspace)
+    runner = open_runner(profile, workspace)
     sections = (profile.train, profile.evaluate, profile.tune)
     code = Code().fingerprint(__name__)
     key = dependencies(sections, profile.seed, (prompts, models, probe), code=code)
-    return Bench(profile, prompts, models, probe, examiner, key)
+    return Bench(profile, prompts, models, probe, runner, key)

@@ -11,7 +11,7 @@ from components.evaluate.result import CutFigure
 from components.judges.result import Usage
 
 
-class Standing(Record):
+class SafetyRates(Record):
     """What a model does with the harmful and the benign test prompts."""
 
     harmful_refused: RateFigure
@@ -22,26 +22,26 @@ class Standing(Record):
     cut: CutFigure  # of all these prompts
 
 
-class TunedStanding(Record):
-    """A model's standing after so many steps on harmless rows; 0: as it was before."""
+class TunedRates(Record):
+    """A model's rates after so many steps on harmless rows; 0: as it was before."""
 
     steps: int
-    standing: Standing
+    rates: SafetyRates
 
 
 class Undoing(Record):
     """What a fine-tune on harmless rows leaves of one arm's safety, by its steps."""
 
     arm: Arm
-    points: tuple[TunedStanding, ...]  # ascending, 0 steps first
+    points: tuple[TunedRates, ...]  # ascending, 0 steps first
 
     @property
     def halved_at(self) -> int | None:
         """The first measured step at which at most half as many harmful prompts are refused as at
         the start; None: at none of them. 0: nothing was refused at the start."""
-        start = self.points[0].standing.harmful_refused.count
+        start = self.points[0].rates.harmful_refused.count
         return next(
-            (p.steps for p in self.points if 2 * p.standing.harmful_refused.count <= start), None
+            (p.steps for p in self.points if 2 * p.rates.harmful_refused.count <= start), None
         )
 
 
@@ -56,8 +56,8 @@ class Ablation(Record):
     layer: int  # whose states it comes from; it is taken out of all
     tried: int  # directions that were tried on validation prompts
     coherent: bool  # there the chosen one left as much language as was asked for
-    before: Standing
-    after: Standing
+    before: SafetyRates
+    after: SafetyRates
 
 
 class Withstand(Result):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from components.core.errors import EvidenceError
 from components.core.paths import DIRECTIONS, FINISHED, VERDICTS
 from components.core.storage import digest_folder
 from components.core.vocabulary import Arm, Prompt, Role, Split
-from components.evaluate.arms import check_adapter
-from components.evaluate.asking import Exam
-from components.evaluate.judging import Jury
+from components.evaluate.arms import check_adapter, check_same
+from components.evaluate.judging import Judges
+from components.evaluate.plan import EvaluationPlan, draw
 from components.evaluate.settings import EvaluateSettings
 from components.judges.rules.judge import RulesJudge
 from components.judges.verdicts import StoredVerdicts
@@ -24,16 +23,22 @@ from components.models.result import Models
 from components.prepare.result import PromptSet
 from components.probe.result import Probe
 from components.studies.undo.result import Undo
+from components.studies.withstand.attacked import (
+    AttackedModel,
+    AttackRun,
+    Chosen,
+    Variant,
+    safety_rates,
+)
 from components.studies.withstand.directions import (
     candidate_layers,
     own_directions,
     stored_directions,
 )
-from components.studies.withstand.inquiry import Chosen, Inquiry, Subject, Variant
 from components.studies.withstand.result import (
     Ablation,
-    Standing,
-    TunedStanding,
+    SafetyRates,
+    TunedRates,
     Undoing,
     Withstand,
 )
@@ -58,31 +63,32 @@ def withstand(
 
     All are asked the same test prompts, as served. Raises `EvidenceError` for adapters of another
     model, contract or data, for changed ones, and where a split lacks harmful or benign prompts;
-    and, before anything is asked, what `Jury.of` raises of the judges.
+    and, before anything is asked, what `Judges.of` raises.
     """
     check_adapter(adapter, models, prompts)
     check_undone(undone, adapter)
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
-        inquiry = _inquiry(section, settings, prompts, finished, seed)
-        jury = Jury.of(inquiry.test, settings, verdicts)
-        trained = draw(prompts.rows(split=Split.TRAIN), section.direction_prompts, seed)
+        run = _run(section, settings, prompts, finished, seed)
+        judges = Judges.of(run.test, settings, verdicts)
+        trained = drawn(prompts.rows(split=Split.TRAIN), section.direction_prompts, seed)
         chosen = {
-            Arm.BASE: _ask_base(inquiry, section, models, probe),
-            Arm.RESTORED: _ask_restored(inquiry, section, models, probe, adapter, undone, trained),
+            Arm.BASE: _attack_base(run, section, models, probe),
+            Arm.RESTORED: _attack_restored(run, section, models, probe, adapter, undone, trained),
         }
-        _ask_baseline(inquiry, models, adapter, undone)
+        _attack_baseline(run, models, adapter, undone)
         gc.collect()
-        standings = inquiry.standings(jury, settings.confidence)
+        rows, _ = judges.judge(run.written, (), settings.confidence)
+        rates = {variant: safety_rates(own, settings.confidence) for variant, own in rows.items()}
         return Withstand(
             adapter=adapter.digest,
             baseline=adapter.baseline_digest,
             data=prompts.digest_of_prompts,
-            test_prompts=inquiry.test.digest,
-            judges=jury.names,
-            usage=jury.usage,
+            test_prompts=run.test.digest,
+            judges=judges.names,
+            usage=judges.usage,
             confidence=settings.confidence,
-            undoings=tuple(_undoing(arm, standings) for arm in (Arm.RESTORED, Arm.BASELINE)),
-            ablations=tuple(_ablation(arm, found, standings) for arm, found in chosen.items()),
+            undoings=tuple(_undoing(arm, rates) for arm in (Arm.RESTORED, Arm.BASELINE)),
+            ablations=tuple(_ablation(arm, found, rates) for arm, found in chosen.items()),
         ).save(out)
 
 
@@ -100,61 +106,58 @@ def check_undone(undone: Undo, adapter: Adapter) -> None:
         )
         for line in undone.tuned
     ]
-    for what, expected, found in pairs:
-        if expected != found:
-            raise EvidenceError(
-                f"{what}: its digest was {expected} in the stage undo and is {found} now; run undo "
-                "again"
-            )
+    check_same(pairs, remedy="run the stage undo again")
 
 
-def draw(rows: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
+def drawn(rows: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
     """Return at most `count` harmful and as many benign prompts, drawn by the seed, in order of
     their ids. Raises `EvidenceError` where there are none of a role."""
-    drawn: list[Prompt] = []
+    found: list[Prompt] = []
     for role in (Role.HARMFUL, Role.BENIGN):
-        known = sorted((row for row in rows if row.role is role), key=lambda row: row.id)
-        if not known:
+        chosen = draw([row for row in rows if row.role is role], count, key=f"{seed} {role}")
+        if not chosen:
             raise EvidenceError(
                 f"the stage withstand needs {role} prompts in every split, and one split has none; "
                 "add a source of them to the section prepare, or raise its validation_share"
             )
-        chosen = random.Random(f"{seed} {role}").sample(known, min(count, len(known)))
-        drawn += sorted(chosen, key=lambda row: row.id)
-    return drawn
+        found += chosen
+    return found
 
 
-def _inquiry(
+def _run(
     section: WithstandSettings,
     settings: EvaluateSettings,
     prompts: PromptSet,
     finished: FinishedRequests,
     seed: int,
-) -> Inquiry:
-    validation = prompts.rows(split=Split.VALIDATION)
-    test, tried = (
-        Exam.of(settings, draw(rows, count, seed), seed=seed, forced_thought=False)
-        for rows, count in (
-            (prompts.own_test(), section.prompts),
-            (validation, section.validation_prompts),
-        )
+) -> AttackRun:
+    def plan(rows: Sequence[Prompt], count: int) -> EvaluationPlan:
+        return EvaluationPlan.of(settings, drawn(rows, count, seed), seed=seed)
+
+    return AttackRun(
+        test=plan(prompts.own_test(), section.prompts),
+        validation=plan(prompts.rows(split=Split.VALIDATION), section.validation_prompts),
+        rules=RulesJudge(settings.rules.refusal_patterns, settings.rules.compliance_pattern),
+        min_coherent=section.min_coherent,
+        batch=settings.batch,
+        finished=finished,
     )
-    rules = RulesJudge(settings.rules.refusal_patterns, settings.rules.compliance_pattern)
-    return Inquiry(test, tried, rules, settings.batch, finished)
 
 
-def _ask_base(inquiry: Inquiry, section: WithstandSettings, models: Models, probe: Probe) -> Chosen:
+def _attack_base(
+    run: AttackRun, section: WithstandSettings, models: Models, probe: Probe
+) -> Chosen:
     folder = checkpoint_folder(models, models.base)
     made_of = (models.base.digest,)
-    subject = Subject(Arm.BASE, load_model(folder), load_tokenizer(folder), made_of)
-    inquiry.ask(subject)
+    attacked = AttackedModel(Arm.BASE, load_model(folder), load_tokenizer(folder), made_of)
+    run.whole(attacked)
     layers = candidate_layers(models.base.layers, section.layers)
     directions = stored_directions(probe.folder / DIRECTIONS, "base", layers)
-    return inquiry.ask_ablated(subject, directions, min_coherent=section.min_coherent)
+    return run.without_direction(attacked, directions)
 
 
-def _ask_restored(
-    inquiry: Inquiry,
+def _attack_restored(
+    run: AttackRun,
     section: WithstandSettings,
     models: Models,
     probe: Probe,
@@ -165,46 +168,45 @@ def _ask_restored(
     """Its directions are its own and those of the pair; the base's only where both are of one
     lineage, since elsewhere they mean nothing."""
     gc.collect()  # a model is part of reference cycles, so it is not freed when its name is gone
-    subject = _merged(Arm.RESTORED, models, adapter.adapter, adapter.digest)
-    inquiry.ask(subject)
-    inquiry.ask_tuned(subject, undone)
+    attacked = _merged(Arm.RESTORED, models, adapter.adapter, adapter.digest)
+    run.whole(attacked)
+    run.tuned(attacked, undone)
     layers = candidate_layers(models.post_trained.layers, section.layers)
     directions = own_directions(
-        subject.model, subject.tokenizer, trained, layers=layers, batch=inquiry.batch
+        attacked.model, attacked.tokenizer, trained, layers=layers, batch=run.batch
     )
     directions += stored_directions(probe.folder / DIRECTIONS, "post-trained", layers)
     if models.same_lineage:
         directions += stored_directions(probe.folder / DIRECTIONS, "base", layers)
-    return inquiry.ask_ablated(subject, directions, min_coherent=section.min_coherent)
+    return run.without_direction(attacked, directions)
 
 
-def _ask_baseline(inquiry: Inquiry, models: Models, adapter: Adapter, undone: Undo) -> None:
+def _attack_baseline(run: AttackRun, models: Models, adapter: Adapter, undone: Undo) -> None:
     gc.collect()
-    subject = _merged(Arm.BASELINE, models, adapter.baseline, adapter.baseline_digest)
-    inquiry.ask(subject)
-    inquiry.ask_tuned(subject, undone)
+    attacked = _merged(Arm.BASELINE, models, adapter.baseline, adapter.baseline_digest)
+    run.whole(attacked)
+    run.tuned(attacked, undone)
 
 
-def _merged(arm: Arm, models: Models, adapter: Path, digest: str) -> Subject:
+def _merged(arm: Arm, models: Models, adapter: Path, digest: str) -> AttackedModel:
     """Return the post-trained model with an adapter in its weights."""
     folder = checkpoint_folder(models, models.post_trained)
     model = merge_adapter(load_model(folder), adapter)
-    return Subject(arm, model, load_tokenizer(folder), (models.post_trained.digest, digest))
+    return AttackedModel(arm, model, load_tokenizer(folder), (models.post_trained.digest, digest))
 
 
-def _undoing(arm: Arm, standings: Mapping[Variant, Standing]) -> Undoing:
-    found = sorted(v for v in standings if v.arm is arm and not v.ablated)
-    points = (TunedStanding(steps=v.steps, standing=standings[v]) for v in found)
-    return Undoing(arm=arm, points=tuple(points))
+def _undoing(arm: Arm, rates: Mapping[Variant, SafetyRates]) -> Undoing:
+    found = sorted(v for v in rates if v.arm is arm and not v.ablated)
+    return Undoing(arm=arm, points=tuple(TunedRates(steps=v.steps, rates=rates[v]) for v in found))
 
 
-def _ablation(arm: Arm, chosen: Chosen, standings: Mapping[Variant, Standing]) -> Ablation:
+def _ablation(arm: Arm, chosen: Chosen, rates: Mapping[Variant, SafetyRates]) -> Ablation:
     return Ablation(
         arm=arm,
         direction_of=chosen.direction.of,
         layer=chosen.direction.layer,
         tried=chosen.tried,
         coherent=chosen.coherent,
-        before=standings[Variant(arm)],
-        after=standings[Variant(arm, ablated=True)],
+        before=rates[Variant(arm)],
+        after=rates[Variant(arm, ablated=True)],
     )

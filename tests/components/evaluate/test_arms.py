@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from components.core.errors import EvidenceError
 from components.core.vocabulary import OWN_ARMS, Arm, Form, Role, Split
-from components.evaluate.arms import ask_arms
-from components.evaluate.asking import Exam, room
+from components.evaluate.completions import ArmModel, complete_arms, tokens_left
+from components.evaluate.plan import EvaluationPlan
 from components.evaluate.settings import EvaluateSettings
 from components.lm.adapters import attach_adapter
 from components.lm.engines.finished import FinishedRequests
@@ -23,11 +23,11 @@ def test_swapped_adapters_leave_nothing_behind(
     tmp_path, random_models, random_prompts, random_adapter
 ):
     asked = random_prompts.rows(split=Split.TEST, role=Role.BENIGN)[:6]
-    exam = Exam.of(SECTION, asked, seed=0, forced_thought=False)
+    plan = EvaluationPlan.of(SECTION, asked, seed=0)
 
     with warnings.catch_warnings(), FinishedRequests(tmp_path / "finished.jsonl") as finished:
         warnings.filterwarnings("error", message=".*second time.*")
-        found = ask_arms(exam, random_models, random_adapter, batch=6, finished=finished)
+        found = complete_arms(plan, random_models, random_adapter, batch=6, finished=finished)
     assert list(found) == list(OWN_ARMS)
     folder = random_models.folder / random_models.post_trained.location
     for arm, path in (
@@ -35,9 +35,10 @@ def test_swapped_adapters_leave_nothing_behind(
         (Arm.BASELINE, random_adapter.baseline),
     ):
         fresh = attach_adapter(load_model(folder), path)
-        assert found[arm] == exam.ask_model(arm, fresh, load_tokenizer(folder), batch=3), arm
-    assert found[Arm.RESTORED] != found[Arm.BASELINE]
-    assert [answer.prompt.id for answer in found[Arm.BASE]] == [p.id for p in asked]
+        model = ArmModel.in_memory(arm, fresh, load_tokenizer(folder), batch=3)
+        assert found[arm] == model.complete(plan), arm
+    assert found[Arm.RESTORED].completions != found[Arm.BASELINE].completions
+    assert [place.prompt_id for place in found[Arm.BASE].completions] == [p.id for p in asked]
 
 
 def test_a_template_that_opens_the_thought(tmp_path, random_prompts):
@@ -46,11 +47,13 @@ def test_a_template_that_opens_the_thought(tmp_path, random_prompts):
     template = TEMPLATE.replace("<|assistant|>{% endif", "<|assistant|><think>{% endif")
     folder = write_checkpoint(tmp_path / "opens", template=template)
     (prompt,) = random_prompts.rows(split=Split.TEST, role=Role.HARMFUL)[:1]
-    exam = Exam.of(SECTION, [prompt], seed=0, forced_thought=True)
+    plan = EvaluationPlan.of(SECTION, [prompt], seed=0, forced_thought=True)
     model, tokenizer = load_model(folder), load_tokenizer(folder)
-    (answer,) = exam.ask_model(Arm.BASE, model, tokenizer, batch=1)
-    assert answer.form is Form.SERVED  # which is the forced one here, asked once
-    assert answer.completion.thought is not None
+    written = ArmModel.in_memory(Arm.BASE, model, tokenizer, batch=1).complete(plan)
+    ((place, completion),) = written.completions.items()
+    assert [place] == list(written.asked)
+    assert place.form == Form.SERVED  # which is the forced one here, asked once
+    assert completion.thought is not None
 
 
 def test_every_role_needs_a_token_limit():
@@ -60,8 +63,8 @@ def test_every_role_needs_a_token_limit():
 
 def test_the_context_cuts_a_completion_and_leaves_no_room_for_a_long_prompt(random_prompts):
     (prompt,) = random_prompts.rows(split=Split.TEST, role=Role.HARMFUL)[:1]
-    (questions,) = Exam.of(SECTION, [prompt], seed=0, forced_thought=False).suites
-    assert room(questions, prompt, length=10, context=100) == 8
-    assert room(questions, prompt, length=95, context=100) == 5
+    (suite,) = EvaluationPlan.of(SECTION, [prompt], seed=0).suites
+    assert tokens_left(suite, prompt, length=10, context=100) == 8
+    assert tokens_left(suite, prompt, length=95, context=100) == 5
     with pytest.raises(EvidenceError, match=r"has 100 tokens, and the model reads 100"):
-        room(questions, prompt, length=100, context=100)
+        tokens_left(suite, prompt, length=100, context=100)

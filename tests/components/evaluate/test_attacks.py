@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 import pytest
 
 from components.core.errors import EvidenceError, ModelError
+from components.core.paths import ROWS
 from components.core.vocabulary import ATTACKS, Form, Prompt, Role, Split
 from components.evaluate import attacks
-from components.evaluate.asking import Exam
-from components.evaluate.attacks import BEGUN, PARAPHRASES, draw_attacked, judged_request, put
+from components.evaluate.attacks import BEGUN, PARAPHRASES, judged_request
+from components.evaluate.completions import render_form
+from components.evaluate.plan import EvaluationPlan, draw
+from components.evaluate.recount import recount_evidence
+from components.evaluate.rows import read_judged
 from components.evaluate.settings import EvaluateSettings
+from components.evaluate.stage import evaluate
 from components.lm import chat
+from components.report.figures import attack_rows
+from tests.components.evaluate.test_extensions import shown
 from tests.components.lm import test_templates as templates
 from tests.components.lm.test_templates import SERVED, tokens_of
 from tests.evidence import suite_spec
+from tests.extensions import install
+from tests.root import ROOT
 
 backend, case = templates.backend, templates.case  # fixtures: every template with its tokenizer
 NEVER = SERVED["never-thinks"]
@@ -24,8 +36,14 @@ def prompt_of(text: str = "open a jar", number: int = 0) -> Prompt:
     return Prompt(f"{number:016x}", text, Role.HARMFUL, "t", "s", "Apache-2.0", Split.TEST)
 
 
-def put_as(tokenizer, form: Form, text: str = "open a jar", **changes):
-    return put(tokenizer, prompt_of(text), form, **{"seed": 0, "limit": ROOM, **changes})
+class Rendered(NamedTuple):
+    ids: list[int]
+    opened: bool
+
+
+def put_as(tokenizer, form: str, text: str = "open a jar", number: int = 0, **changes) -> Rendered:
+    options = {"seed": 0, "limit": ROOM, **changes}
+    return Rendered(*render_form(tokenizer, prompt_of(text, number), form, **options))
 
 
 def test_plain_forms_are_what_is_trained_and_served(case):
@@ -111,12 +129,8 @@ def test_paraphrases_go_by_seed_and_prompt_and_are_all_used(case):
     tokenizer, _ = case
 
     def texts(seed):
-        return [
-            tokenizer.decode(
-                put(tokenizer, prompt_of(number=n), Form.PARAPHRASED, seed=seed, limit=ROOM).ids
-            )
-            for n in range(40)
-        ]
+        found = [put_as(tokenizer, Form.PARAPHRASED, number=n, seed=seed) for n in range(40)]
+        return [tokenizer.decode(one.ids) for one in found]
 
     assert texts(0) == texts(0) != texts(1)
     assert len(set(texts(0))) == len(PARAPHRASES) >= 4
@@ -132,10 +146,10 @@ def test_a_judge_reads_the_request_and_is_told_of_words_put_into_a_mouth():
 
 def test_what_is_attacked_does_not_go_by_the_order_of_the_prompts():
     prompts = [prompt_of(number=n) for n in range(30)]
-    drawn = draw_attacked(prompts, 10, 3)
-    assert drawn == draw_attacked(prompts[::-1], 10, 3) == sorted(drawn, key=lambda p: p.id)
-    assert len(drawn) == 10 and drawn != draw_attacked(prompts, 10, 4)
-    assert draw_attacked(prompts, 99, 3) == prompts
+    drawn = draw(prompts, 10, key="3")
+    assert drawn == draw(prompts[::-1], 10, key="3") == sorted(drawn, key=lambda p: p.id)
+    assert len(drawn) == 10 and drawn != draw(prompts, 10, key="4")
+    assert draw(prompts, 99, key="3") == prompts
 
 
 @pytest.mark.parametrize(
@@ -153,21 +167,37 @@ def test_a_profile_names_attacks_once_and_nothing_else(attacks, told):
 
 def test_a_suite_is_asked_in_all_attacks_and_in_its_own_beside_them():
     spec = suite_spec(Role.HARMFUL, prompts=5, attacks=(Form.ROLE_PLAY, Form.PREFILLED))
-    exam = Exam.of(
+    plan = EvaluationPlan.of(
         EvaluateSettings(attack_prompts=3),
         [prompt_of(number=9)],
         {"mine": (spec, [prompt_of(number=n) for n in range(5)])},
         seed=0,
-        forced_thought=False,
         attacks=[Form.PREFILLED],
     )
     asked = {
-        questions.suite: [
-            (form, len(rows)) for form, rows in questions.put_as(forced_thought=False)
-        ]
-        for questions in exam.suites
+        one.suite: [(form, len(rows)) for form, rows in one.forms(forced_thought=False)]
+        for one in plan.suites
     }
     assert asked == {
         "harmful": [(Form.SERVED, 1), (Form.PREFILLED, 1)],
         "mine": [(Form.SERVED, 5), (Form.PREFILLED, 3), (Form.ROLE_PLAY, 3)],
     }
+
+
+def test_an_attack_of_another_package_is_asked_judged_and_recounted(
+    tmp_path, monkeypatch, random_prompts, random_models, random_adapter
+):
+    monkeypatch.chdir(ROOT)
+    install(tmp_path, monkeypatch, kind="attacks", name="polite", code=shown("An attack"))
+    limits = dict.fromkeys(Role, 4)
+    section = EvaluateSettings(
+        prompts=limits, max_new_tokens=limits, attacks=["polite"], attack_prompts=2
+    )
+    out = tmp_path / "evaluate"
+    out.mkdir()
+    found = evaluate(section, random_prompts, random_models, random_adapter, seed=3, out=out)
+    recount_evidence(found, section, random_prompts, random_models, seed=3, root=Path())
+    for arm, rows in read_judged(out / ROWS).items():
+        assert sum(row.form == "polite" for row in rows) == 2
+        assert found.rates[arm]["harmful.polite.either.complied"].n == 2
+    assert [(row.suite, row.form) for row in attack_rows(found)][-1] == ("harmful", "polite")

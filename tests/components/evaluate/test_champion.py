@@ -10,7 +10,7 @@ from components.core.errors import EvidenceError
 from components.core.paths import ADAPTER, ROWS
 from components.core.storage import digest_folder
 from components.core.vocabulary import OWN_ARMS, Arm, Role
-from components.evaluate.arms import meet
+from components.evaluate.arms import meet_champion
 from components.evaluate.result import NO_CHAMPION, Champion, Evidence, Released
 from components.evaluate.rows import read_judged
 from components.evaluate.settings import EvaluateSettings
@@ -82,7 +82,7 @@ def changed(champion, **changes):
 
 def test_who_cannot_be_asked_is_named_with_the_reason(champion, random_models, random_adapter):
     def reason(one):
-        met = meet(one, random_adapter, random_models)
+        met = meet_champion(one, random_adapter, random_models)
         assert not met.asked and met.released == one.released
         return met.unmeasured
 
@@ -97,7 +97,7 @@ def test_who_cannot_be_asked_is_named_with_the_reason(champion, random_models, r
 
 def test_there_may_be_none_yet(champion, random_models, random_adapter):
     none = champion.model_copy(update={"released": None})
-    met = meet(none, random_adapter, random_models)
+    met = meet_champion(none, random_adapter, random_models)
     assert (met.asked, met.digest, met.unmeasured) == (False, NO_CHAMPION, None)
     assert str(met) == "demo-safety had none before this adapter"
 
@@ -105,7 +105,7 @@ def test_there_may_be_none_yet(champion, random_models, random_adapter):
 def test_changed_files_are_refused(champion, random_models, random_adapter):
     (champion.adapter / "adapter_config.json").write_text("{}")
     with pytest.raises(EvidenceError, match=r"the registry gave .*; `safereact champion` brings"):
-        meet(champion, random_adapter, random_models)
+        meet_champion(champion, random_adapter, random_models)
 
 
 @pytest.mark.parametrize("measures", [True, False])

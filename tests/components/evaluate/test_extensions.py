@@ -9,9 +9,9 @@ import pytest
 
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError
-from components.core.vocabulary import Arm, Completion, Form, Prompt, Role, Split
-from components.evaluate.asking import Answer, Exam
-from components.evaluate.judging import Jury
+from components.core.vocabulary import Arm, Completion, Prompt, Role, Split
+from components.evaluate.judging import Judges
+from components.evaluate.plan import EvaluationPlan, Written
 from components.gate.policy import Policy
 from components.judges.calibration import read_cases
 from components.judges.opening import digest_of_judge
@@ -75,25 +75,27 @@ def test_a_judge_and_a_grader_of_another_package_are_used_from_a_profile(profile
         for n in (2, 3)
     ]
     section = profile.evaluate
-    exam = Exam.of(section, [harmful], {"sums": (spec, sums)}, seed=0, forced_thought=False)
+    plan = EvaluationPlan.of(section, [harmful], {"sums": (spec, sums)}, seed=0)
     texts = ["I never do.", "so 7", "so 8"]
-    asked = [(prompt, suite) for suite in exam.suites for prompt in suite.prompts]
-    answers = [
-        Answer(prompt, suite, Form.SERVED, 0, Completion(prompt.id, None, text, True, 3))
-        for (prompt, suite), text in zip(asked, texts, strict=True)
-    ]
+    asked = plan.asked(opens_thought=False)
+    completions = {
+        place: Completion(place.prompt_id, None, text, True, 3)
+        for place, text in zip(asked, texts, strict=True)
+    }
+    written = {Arm.BASE: Written(Arm.BASE, asked, completions)}
     labelled = read_cases(ROOT / section.calibration)
     for _ in range(2):  # the second time from the stored verdicts
         with StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
-            judged = Jury.of(exam, section, verdicts, labelled=labelled).judge({Arm.BASE: answers})
-        rows = judged.rows[Arm.BASE]
-        assert [(r.outcome_answer, r.correct, r.correct_strict) for r in rows] == [
+            judges = Judges.of(plan, section, verdicts, labelled=labelled)
+            rows, (calibration,) = judges.judge(written, labelled, section.confidence)
+        found = [(r.outcome_answer, r.correct, r.correct_strict) for r in rows[Arm.BASE]]
+        assert found == [
             ("refused", None, None),
             ("complied", True, True),
             ("complied", False, False),
         ]
-        assert set(judged.judges.values()) == {"keyword:never"}
-        assert judged.calibrations[0].judge == "keyword:never"
+        assert set(judges.names.values()) == {"keyword:never"}
+        assert calibration.judge == "keyword:never"
 
 
 def test_its_code_and_options_count_to_what_decides(profile, tmp_path):

@@ -9,10 +9,11 @@ import pytest
 
 from components.core.errors import ConfigError, EvidenceError, ModelError
 from components.core.vocabulary import Arm, Completion, Form, Outcome, Prompt, Role, Split, View
-from components.evaluate.asking import Answer, Exam, Questions
-from components.evaluate.judging import Jury, judged_rows
+from components.evaluate.judging import Judges, judged_rows
+from components.evaluate.plan import EvaluationPlan, SuitePlan, Written
+from components.evaluate.rates import cut_figures
 from components.evaluate.result import CutFigure
-from components.evaluate.rows import read_judged, write_judged
+from components.evaluate.rows import Place, read_judged, write_judged
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import LabelledCase, read_cases
 from components.judges.protocol import Case, Verdict
@@ -24,21 +25,25 @@ REFUSAL = "I'm sorry, but I can't help with that."
 R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSED
 
 
-def questions(role=Role.HARMFUL, answer=None, **more):
+def suite(role=Role.HARMFUL, answer=None, **more):
     prompt = Prompt("1", "a question", role, "topic", "test", "MIT", Split.TEST, answer=answer)
     grader = "mathematics" if role is Role.REASONING else None
     plain = {"suite": "s", "judge": "rules", "max_new_tokens": 8, "grader": grader}
-    return Questions(role=role, prompts=[prompt], **{**plain, **more})
+    return SuitePlan(role=role, prompts=[prompt], **{**plain, **more})
 
 
-def answered(text, thought=None, *, form=Form.SERVED, closed=True, **of_questions):
-    asked = questions(**of_questions)
-    written = Completion("1", thought, text, finished=True, tokens=3, closed=closed)
-    return Answer(asked.prompts[0], asked, form, 0, written)
+def written(*parts, closed=True, arm=Arm.BASE, **of_suite):
+    """What an arm wrote: texts, each with its thought, as samples of one prompt."""
+    own = suite(**of_suite)
+    completions = {
+        Place("s", Form.SERVED, "1", sample): Completion("1", thought, text, True, 3, closed)
+        for sample, (text, thought) in enumerate(parts)
+    }
+    return Written(arm, dict.fromkeys(completions, (own, own.prompts[0])), completions)
 
 
 def row(text, thought=None, judge=RulesJudge(), **more):  # noqa: B008 - frozen
-    (only,) = judged_rows(Arm.BASE, [answered(text, thought, **more)], judge)
+    (only,) = judged_rows(written((text, thought), **more), judge, ("s",))
     return only
 
 
@@ -51,8 +56,8 @@ def test_thought_and_answer_are_kept_apart():
 
 
 def test_rows_of_several_answers_keep_their_rulings():
-    answers = [answered(REFUSAL), answered("take it", thought=REFUSAL), answered("", thought="")]
-    rows = judged_rows(Arm.BASE, answers, RulesJudge())
+    parts = written((REFUSAL, None), ("take it", REFUSAL), ("", ""))
+    rows = judged_rows(parts, RulesJudge(), ("s",))
     assert [(r.outcome_thought, r.outcome_answer) for r in rows] == [(None, R), (R, C), (N, N)]
 
 
@@ -91,32 +96,26 @@ def test_only_reasoning_with_a_reference_is_graded():
 
 def test_every_suite_has_its_judge_and_rows_come_back_from_disk(tmp_path):
     section = EvaluateSettings()
-    harmful, reasoning = questions(), questions(Role.REASONING, answer="7", suite="sums")
-    exam = Exam((harmful, reasoning), forced_thought=False, seed=0)
-    answers = {
-        arm: [
-            Answer(q.prompts[0], q, Form.SERVED, 0, Completion("1", None, text, True, 3))
-            for q, text in ((harmful, REFUSAL), (reasoning, "The answer is 7."))
-        ]
-        for arm in (Arm.BASE, Arm.RESTORED)
-    }
+    texts = {"s": REFUSAL, "sums": "The answer is 7."}
+    suites = (suite(), suite(Role.REASONING, answer="7", suite="sums"))
+    plan = EvaluationPlan(suites, forced_thought=False, seed=0)
+    asked = plan.asked(opens_thought=False)
+    completions = {p: Completion("1", None, texts[p.suite], True, 3) for p in asked}
+    arms = {arm: Written(arm, asked, completions) for arm in (Arm.BASE, Arm.RESTORED)}
     with StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
         labelled = read_cases(Path(section.calibration))
-        jury = Jury.of(exam, section, verdicts, labelled=labelled)
-        judged = jury.judge(answers)
-    assert judged.judges == jury.names
-    assert set(judged.judges) == {"s", "sums"}
-    assert all(name.startswith("rules:") for name in judged.judges.values())
-    (calibration,) = judged.calibrations
-    assert calibration.judge == judged.judges["s"] and calibration.accuracy.n >= 60
-    assert judged.usage == {}
-    assert judged.cut == {
-        suite: dict.fromkeys(answers, CutFigure(count=0, n=1)) for suite in ("s", "sums")
+        judges = Judges.of(plan, section, verdicts, labelled=labelled)
+        rows, (calibration,) = judges.judge(arms, labelled, 0.95)
+    assert set(judges.names) == {"s", "sums"}
+    assert all(name.startswith("rules:") for name in judges.names.values())
+    assert calibration.judge == judges.names["s"] and calibration.accuracy.n >= 60
+    assert judges.usage == {}
+    assert cut_figures(rows, texts) == {
+        suite: dict.fromkeys(arms, CutFigure(count=0, n=1)) for suite in texts
     }
-    rows = [row for arm in answers for row in judged.rows[arm]]
-    write_judged(tmp_path / "rows.parquet", rows)
-    assert read_judged(tmp_path / "rows.parquet") == judged.rows
-    assert [(r.suite, r.outcome_answer, r.correct) for r in judged.rows[Arm.BASE]] == [
+    write_judged(tmp_path / "rows.parquet", [row for arm in arms for row in rows[arm]])
+    assert read_judged(tmp_path / "rows.parquet") == rows
+    assert [(r.suite, r.outcome_answer, r.correct) for r in rows[Arm.BASE]] == [
         ("s", R, None),
         ("sums", C, True),
     ]
@@ -129,16 +128,15 @@ class Nearsighted(RulesJudge):
         yield {case: Verdict(R, "refused", cut=len(case.text) > 10) for case in cases}
 
 
-def test_a_row_is_cut_where_a_part_of_it_is(tmp_path):
+def test_a_row_is_cut_where_a_part_of_it_is():
     judge = Nearsighted()
     texts = [("short", None), ("long, long, long", None), ("short", "long, long, long")]
-    answers = [answered(text, thought) for text, thought in texts]
-    assert [one.cut for one in judged_rows(Arm.BASE, answers, judge)] == [False, True, True]
-    jury = Jury({"mine": judge}, {"s": "mine"}, (), 0.95)
-    judged = jury.judge({Arm.BASE: answers, Arm.RESTORED: answers[:1]})
+    arms = {Arm.BASE: written(*texts), Arm.RESTORED: written(texts[0], arm=Arm.RESTORED)}
+    rows, calibrations = Judges({"mine": judge}, {"s": "mine"}).judge(arms, (), 0.95)
+    assert [one.cut for one in rows[Arm.BASE]] == [False, True, True]
     base, restored = CutFigure(count=2, n=3), CutFigure(count=0, n=1)
-    assert judged.cut == {"s": {Arm.BASE: base, Arm.RESTORED: restored}}
-    assert judged.calibrations == ()
+    assert cut_figures(rows, ["s"]) == {"s": {Arm.BASE: base, Arm.RESTORED: restored}}
+    assert calibrations == ()
 
 
 @pytest.mark.parametrize(
@@ -150,29 +148,29 @@ def test_a_row_is_cut_where_a_part_of_it_is(tmp_path):
         ({"kind": "harmbench", "model": "data"}, "benign", ConfigError, "cannot judge benign"),
     ],
 )
-def test_what_would_stop_a_judge_later_is_told_by_the_jury(
+def test_what_would_stop_a_judge_later_is_told_before_anything_is_asked(
     tmp_path, monkeypatch, judge, role, error, told
 ):
     monkeypatch.delenv("SAFEREACT_JUDGE_URL", raising=False)
     section = EvaluateSettings.model_validate({"judges": {"mine": judge}})
-    exam = Exam((questions(Role(role), judge="mine"),), forced_thought=False, seed=0)
+    plan = EvaluationPlan((suite(Role(role), judge="mine"),), forced_thought=False, seed=0)
     with pytest.raises(error, match=told), StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
-        Jury.of(exam, section, verdicts)
+        Judges.of(plan, section, verdicts)
 
 
-def test_labelled_cases_of_other_roles_are_told_by_the_jury(tmp_path):
+def test_labelled_cases_of_other_roles_are_told_before_anything_is_asked(tmp_path):
     judge = {"kind": "harmbench", "model": str(write_guard(tmp_path / "guard", "harmbench"))}
     section = EvaluateSettings.model_validate({"judges": {"mine": judge}})
-    exam = Exam((questions(judge="mine"),), forced_thought=False, seed=0)
+    plan = EvaluationPlan((suite(judge="mine"),), forced_thought=False, seed=0)
     benign = [LabelledCase(Case("x", "y", View.ANSWER, Role.BENIGN), C, "test")]
     with StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
-        jury = Jury.of(exam, section, verdicts)
-        assert jury.names["s"].startswith("harmbench:")
+        judges = Judges.of(plan, section, verdicts)
+        assert judges.names["s"].startswith("harmbench:")
         with pytest.raises(EvidenceError, match=r"no labelled case .* harmbench judges \(harmful"):
-            Jury.of(exam, section, verdicts, labelled=benign)
+            Judges.of(plan, section, verdicts, labelled=benign)
 
 
 def test_a_judge_that_nobody_described_is_refused_before_anything_is_asked():
     section = EvaluateSettings(judged_by={"harmful": "oracle"})
     with pytest.raises(ConfigError, match=r"unknown judge 'oracle'.*rules"):
-        Exam.of(section, questions().prompts, seed=0, forced_thought=False)
+        EvaluationPlan.of(section, suite().prompts, seed=0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from components.core.vocabulary import Arm, Form
-from components.evaluate.lengths import length_shifts
+from components.evaluate.rates import length_shifts
 from tests.components.evaluate.test_metrics import R, row
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from components.core.metric_names import Metric
 from components.core.vocabulary import Arm, Form, Outcome, Role
-from components.evaluate.metrics import counts_of, differences, rates
+from components.evaluate.rates import counts_of, differences, rates
 from components.evaluate.result import COMPARISONS
 from tests.evidence import make_row as row
 

@@ -14,7 +14,7 @@ from components.core.errors import EvidenceError, SafeReActError
 from components.core.paths import ADAPTER, FINISHED, METRICS, ROWS
 from components.core.storage import read_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Outcome, Role, Split
-from components.evaluate.asking import sample
+from components.evaluate.plan import sample
 from components.evaluate.result import CutFigure, Evidence
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.stage import evaluate
@@ -115,10 +115,10 @@ def test_metrics_are_finite_json_without_paths(evidence):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"base_model": "f" * 64}, "adapter of another model.*f{64}"),
-        ({"data": "f" * 64}, "adapter of other data.*f{64}"),
-        ({"digest": "f" * 64}, "adapter changed after its training.*f{64}"),
-        ({"baseline_digest": "f" * 64}, "baseline changed after its training.*f{64}"),
+        ({"base_model": "f" * 64}, "adapter's model differs: f{64}"),
+        ({"data": "f" * 64}, "adapter's data differs: f{64}"),
+        ({"digest": "f" * 64}, "adapter's folder holds differs: f{64}"),
+        ({"baseline_digest": "f" * 64}, "baseline's folder holds differs: f{64}"),
     ],
 )
 def test_another_adapter_is_refused(
@@ -135,7 +135,7 @@ def test_another_contract_is_refused(tmp_path, random_prompts, random_models, ra
     contract = random_adapter.contract.model_copy(update={"template": "0" * 64})
     other = random_adapter.model_copy(update={"contract": contract})
     other._folder = random_adapter.folder
-    with pytest.raises(EvidenceError, match="adapter of another prompt contract"):
+    with pytest.raises(EvidenceError, match="adapter's prompt contract differs"):
         evaluate(section(), random_prompts, random_models, other, seed=0, out=tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_a_changed_adapter_file_is_refused(tmp_path, random_prompts, random_mode
     shutil.copytree(random_adapter.folder, folder)
     weights = folder / ADAPTER / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(EvidenceError, match="changed after its training"):
+    with pytest.raises(EvidenceError, match="adapter's folder holds differs"):
         evaluate(
             section(), random_prompts, random_models, Adapter.load(folder), seed=0, out=tmp_path
         )

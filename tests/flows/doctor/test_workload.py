@@ -91,7 +91,7 @@ def test_every_attack_is_counted(profile):
 
 
 def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
-    from components.evaluate.asking import Exam
+    from components.evaluate.plan import EvaluationPlan
     from components.prepare.result import SuiteSpec
 
     section = changed(
@@ -111,7 +111,7 @@ def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
         digest="0" * 64,
     )
     own = random_prompts.own_test()
-    exam = Exam.of(
+    plan = EvaluationPlan.of(
         section,
         own,
         {named.name: (spec, own[:7])},
@@ -120,9 +120,9 @@ def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
         attacks=section.attacks,
     )
     asked = [
-        (questions.role, len(prompts) * questions.samples)
-        for questions in exam.suites
-        for _, prompts in questions.put_as(forced_thought=True)
+        (one.role, len(prompts) * one.samples)
+        for one in plan.suites
+        for _, prompts in one.forms(forced_thought=True)
     ]
     counted = workloads(profile.model_copy(update={"evaluate": section}), {named.name: named})
     assert [(one.role, one.completions) for one in counted] == asked

@@ -11,14 +11,14 @@ from components.core.metric_names import is_compared
 from components.core.paths import PROMPTS
 from components.core.storage import write_rows
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
-from components.evaluate.metrics import counts_of
+from components.evaluate.rates import counts_of
 from components.evaluate.settings import EvaluateSettings
 from components.judges.protocol import Verdict
 from components.judges.settings import RulesSettings
 from components.lm.adapters import attach_adapter
 from components.lm.loading import load_model, load_tokenizer
 from components.prepare.result import SuiteSet
-from components.studies.tune.measuring import measure, validation_examiner
+from components.studies.tune.measuring import measure, validation_runner
 
 # Half of what random models write is a refusal by this rule, so that arms differ in their figures.
 RULES = RulesSettings(refusal_patterns=("one|two|take|done|first|plus|box|jar|lamp",))
@@ -26,13 +26,13 @@ SETTINGS = EvaluateSettings(max_new_tokens=dict.fromkeys(Role, 6), batch=8, rule
 SIZES = dict.fromkeys(Role, 5)
 
 
-def asked_of(examiner):
-    return [prompt for suite in examiner.exam.suites for prompt in suite.prompts]
+def asked_of(runner):
+    return [prompt for suite in runner.plan.suites for prompt in suite.prompts]
 
 
 @pytest.fixture(scope="module")
-def examiner(random_prompts):
-    return validation_examiner(
+def runner(random_prompts):
+    return validation_runner(
         SETTINGS, random_prompts, sizes=SIZES, forms=(Form.SERVED, Form.FORCED_THOUGHT), seed=3
     )
 
@@ -41,30 +41,30 @@ def examiner(random_prompts):
 def ask(random_prompts, tmp_path):
     """A function that asks for the questions of a changed set of prompts or changed settings."""
 
-    def examiner_of(change=lambda row: row, section=SETTINGS):
+    def runner_of(change=lambda row: row, section=SETTINGS):
         rows = [changed for row in random_prompts.rows() if (changed := change(row))]
         write_rows(tmp_path / PROMPTS, rows, Prompt)
         prompts = random_prompts.model_copy()
         prompts.save(tmp_path)
-        return validation_examiner(
+        return validation_runner(
             section, SuiteSet.load(tmp_path), sizes=SIZES, forms=(Form.SERVED,), seed=3
         )
 
-    return examiner_of
+    return runner_of
 
 
-def test_only_validation_prompts_are_asked(examiner, random_prompts):
-    asked = {prompt.id for prompt in asked_of(examiner)}
+def test_only_validation_prompts_are_asked(runner, random_prompts):
+    asked = {prompt.id for prompt in asked_of(runner)}
     assert len(asked) == 5 * len(Role)
     assert asked <= {row.id for row in random_prompts.rows(split=Split.VALIDATION)}
-    assert examiner.exam.forced_thought
+    assert runner.plan.forced_thought
 
 
 def test_fewer_prompts_than_asked_for_are_all_taken(random_prompts):
-    found = validation_examiner(
+    found = validation_runner(
         SETTINGS, random_prompts, sizes=dict.fromkeys(Role, 99), forms=(Form.SERVED,), seed=0
     )
-    assert len(asked_of(found)) == 12 * len(Role) and not found.exam.forced_thought
+    assert len(asked_of(found)) == 12 * len(Role) and not found.plan.forced_thought
 
 
 @pytest.mark.parametrize("role", [Role.HARMFUL, Role.BENIGN, Role.REASONING])
@@ -102,13 +102,13 @@ def test_roles_without_a_token_limit(ask):
         ask(section=EvaluateSettings(prompts=fewer, max_new_tokens=fewer))
 
 
-def test_the_figures_are_those_of_the_rows(examiner, random_models, random_adapter):
+def test_the_figures_are_those_of_the_rows(runner, random_models, random_adapter):
     """Against asking and counting by hand."""
     folder = random_models.folder / "post-trained"
     model = attach_adapter(load_model(folder), random_adapter.adapter)
-    rows = examiner.ask(Arm.RESTORED, model, load_tokenizer(folder))
+    rows = runner.rows(Arm.RESTORED, model, load_tokenizer(folder))
     found = measure(
-        examiner,
+        runner,
         random_models,
         Arm.RESTORED,
         confidence=0.95,
@@ -120,10 +120,10 @@ def test_the_figures_are_those_of_the_rows(examiner, random_models, random_adapt
         if metric in found:
             assert found[metric].count == sum(holds for (holds,) in counts.values())
             assert found[metric].n == 5
-    assert measure(examiner, random_models, Arm.POST_TRAINED, confidence=0.95) != found
+    assert measure(runner, random_models, Arm.POST_TRAINED, confidence=0.95) != found
 
 
-def test_an_arm_is_asked_as_itself(examiner, random_models, monkeypatch):
+def test_an_arm_is_asked_as_itself(runner, random_models, monkeypatch):
     folders = []
 
     def load(folder):
@@ -132,11 +132,11 @@ def test_an_arm_is_asked_as_itself(examiner, random_models, monkeypatch):
 
     monkeypatch.setattr("components.studies.tune.measuring.load_model", load)
     for arm in (Arm.BASE, Arm.POST_TRAINED):
-        measure(examiner, random_models, arm, confidence=0.95)
+        measure(runner, random_models, arm, confidence=0.95)
     assert folders == ["base", "post-trained"]
 
 
-def test_what_the_judge_cannot_read_counts_as_complied_with(examiner, random_models):
+def test_what_the_judge_cannot_read_counts_as_complied_with(runner, random_models):
     class Always:
         name, roles, usage = "always", frozenset(Role), None
 
@@ -147,7 +147,8 @@ def test_what_the_judge_cannot_read_counts_as_complied_with(examiner, random_mod
             yield dict.fromkeys(cases, Verdict(self.outcome, ""))
 
     def found(outcome):
-        judged = replace(examiner, judges=dict.fromkeys(examiner.judges, Always(outcome)))
+        judges = dict.fromkeys(runner.judges.judges, Always(outcome))
+        judged = replace(runner, judges=replace(runner.judges, judges=judges))
         return measure(judged, random_models, Arm.BASE, confidence=0.95)
 
     unread = found(Outcome.UNPARSED)

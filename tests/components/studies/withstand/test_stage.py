@@ -22,7 +22,7 @@ from components.probe.result import Probe
 from components.studies.undo.result import Tuned, Undo
 from components.studies.withstand.result import Withstand
 from components.studies.withstand.settings import WithstandSettings
-from components.studies.withstand.stage import draw, withstand
+from components.studies.withstand.stage import drawn, withstand
 from components.train.result import Adapter
 from tests.adapters import write_adapter
 from tests.components.evaluate.killing import kill_midway, start
@@ -142,16 +142,16 @@ def test_every_variant_has_its_figures(found):
     assert [a.arm for a in found.ablations] == [Arm.BASE, Arm.RESTORED]
     # Two layers: of the base its own; of the restored model its own and those of both others.
     assert [a.tried for a in found.ablations] == [2, 6]
-    standings = [p.standing for u in found.undoings for p in u.points]
-    for standing in (*standings, *(s for a in found.ablations for s in (a.before, a.after))):
-        for figure in (standing.harmful_refused, standing.benign_coherent):
+    rates = [p.rates for u in found.undoings for p in u.points]
+    for one in (*rates, *(s for a in found.ablations for s in (a.before, a.after))):
+        for figure in (one.harmful_refused, one.benign_coherent):
             assert figure.n == 8 and figure.low <= figure.rate <= figure.high
     assert found.judges.keys() == {"harmful", "benign"}
     assert Withstand.load(found.folder) == found
 
 
 def test_an_adapter_that_changes_nothing_changes_no_figure(found):
-    restored, baseline = ([p.standing for p in u.points] for u in found.undoings)
+    restored, baseline = ([p.rates for p in u.points] for u in found.undoings)
     assert restored[0] == restored[2] and baseline[0] == baseline[1]
     assert restored[0] != restored[1], "the first adapter is not at work"
     assert found.ablations[1].before == restored[0]
@@ -183,9 +183,9 @@ def test_a_killed_trial_goes_on(
 
 def test_what_is_drawn_goes_by_the_seed_and_not_by_the_order(random_prompts):
     rows = random_prompts.own_test()
-    drawn = draw(rows, 5, 3)
-    assert drawn == draw(rows[::-1], 5, 3) != draw(rows, 5, 4)
-    assert [row.role for row in drawn] == 5 * [Role.HARMFUL] + 5 * [Role.BENIGN]
+    found = drawn(rows, 5, 3)
+    assert found == drawn(rows[::-1], 5, 3) != drawn(rows, 5, 4)
+    assert [row.role for row in found] == 5 * [Role.HARMFUL] + 5 * [Role.BENIGN]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_what_is_drawn_goes_by_the_seed_and_not_by_the_order(random_prompts):
 def test_fine_tunes_of_other_adapters_and_changed_ones_are_refused(run, undone, update, told):
     changed = undone.model_copy(update=update)
     changed._folder = undone.folder
-    with pytest.raises(EvidenceError, match=f"{told}: its digest was"):
+    with pytest.raises(EvidenceError, match=f"{told} differs"):
         run(undone=changed)
 
 
@@ -254,6 +254,6 @@ def test_a_stopped_stage_goes_on_and_asks_nothing_again(run, tmp_path, monkeypat
     assert found.usage["written"].requests == len(asked)
     # The eighth request may have been under way when the seventh was refused; then it is kept.
     assert {"going on after 6 verdicts", "going on after 7 verdicts"} & set(caplog.messages)
-    standings = [point.standing for arm in found.undoings for point in arm.points]
-    assert all(standing.harmful_refused.rate == 1 for standing in standings)
+    rates = [point.rates for arm in found.undoings for point in arm.points]
+    assert all(one.harmful_refused.rate == 1 for one in rates)
     assert [path.name for path in tmp_path.iterdir()] == [Withstand.FILE]

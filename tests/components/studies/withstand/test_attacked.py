@@ -1,4 +1,4 @@
-"""A model's standing, counted from rows written by hand."""
+"""A model's rates, counted from rows written by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from components.core.errors import EvidenceError
 from components.core.vocabulary import Outcome, Role
-from components.studies.withstand.inquiry import standing
+from components.studies.withstand.attacked import safety_rates
 from tests.evidence import make_row as row
 
 R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSED
@@ -15,7 +15,7 @@ R, C, N, U = Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER, Outcome.UNPARSE
 def test_verdicts_that_could_not_be_read_are_counted_apart():
     harmful = [row(1, *parts) for parts in ((R,), (U,), (U, C), (R, U), (N,))]
     benign = [row(1, answer, role=Role.BENIGN, cut=answer is N) for answer in (C, U, R, N)]
-    found = standing([*harmful, *benign], 0.95)
+    found = safety_rates([*harmful, *benign], 0.95)
     figures = {name: (rate.count, rate.n) for name, rate in found}
     assert figures == {
         "harmful_refused": (2, 5),
@@ -27,6 +27,6 @@ def test_verdicts_that_could_not_be_read_are_counted_apart():
     }
 
 
-def test_a_standing_of_no_prompts_is_none():
+def test_rates_of_no_prompts_are_none():
     with pytest.raises(EvidenceError, match="zero prompts"):
-        standing([row(1, R)], 0.95)
+        safety_rates([row(1, R)], 0.95)

@@ -1,0 +1,201 @@
+"""The evaluation plan: the suites of test prompts that every arm is asked, and in which forms."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from components.core.errors import EvidenceError
+from components.core.storage import digest_bytes
+from components.core.vocabulary import AnyArm, Completion, Form, Prompt, Role
+from components.evaluate.rows import Place
+from components.evaluate.settings import EvaluateSettings
+from components.judges.opening import check_judge, digest_of_judge
+from components.prepare.result import SuiteSet, SuiteSpec
+
+log = logging.getLogger(__name__)
+
+NEEDED = (Role.HARMFUL, Role.BENIGN)
+# What a named suite says of itself beside its prompts and its attacks.
+_OF_SUITES = (
+    *("role", "judge", "max_new_tokens", "samples"),
+    *("temperature", "top_p", "instruction", "grader"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SuitePlan:
+    """One suite's prompts, and how their completions are written, judged and graded."""
+
+    suite: str
+    role: Role
+    prompts: Sequence[Prompt]
+    judge: str  # its name in the profile
+    max_new_tokens: int
+    samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    instruction: str = ""  # behind every prompt; "": nothing
+    grader: str | None = None
+    attacks: tuple[str, ...] = ()
+    attacked: Sequence[Prompt] = ()  # the prompts that attacks are tried on
+
+    def forms(self, *, forced_thought: bool) -> list[tuple[str, Sequence[Prompt]]]:
+        """Return the forms in which the prompts are put, each with its prompts."""
+        plain = (Form.SERVED, Form.FORCED_THOUGHT) if forced_thought else (Form.SERVED,)
+        return [
+            *((form, self.prompts) for form in plain),
+            *((form, self.attacked) for form in self.attacks),
+        ]
+
+    def worded(self, text: str) -> str:
+        """Return a prompt's text with the suite's instruction."""
+        return f"{text}\n\n{self.instruction}" if self.instruction else text
+
+
+Asked = Mapping[Place, tuple[SuitePlan, Prompt]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one arm was asked, in order, and its completions."""
+
+    arm: AnyArm
+    asked: Asked
+    completions: Mapping[Place, Completion]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """All that is asked of every arm."""
+
+    suites: tuple[SuitePlan, ...]
+    forced_thought: bool  # ask with a forced thought, too
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        section: EvaluateSettings,
+        own: Sequence[Prompt],
+        named: Mapping[str, tuple[SuiteSpec, Sequence[Prompt]]] | None = None,
+        *,
+        seed: int,
+        forced_thought: bool = False,
+        attacks: Sequence[str] = (),
+    ) -> EvaluationPlan:
+        """Return the plan of a profile's own prompts, a suite for each role, and of named suites.
+
+        Harmful suites are asked in all `attacks`, and a named one in its own beside them. Raises
+        `ConfigError` where a suite's judge is unknown or cannot judge its role.
+        """
+        by_role = {role: [p for p in own if p.role is role] for role in Role}
+        suites = [_own_suite(section, role, found) for role, found in by_role.items() if found]
+        suites += [
+            SuitePlan(
+                name, prompts=found, attacks=spec.attacks,
+                **{key: getattr(spec, key) for key in _OF_SUITES},
+            )
+            for name, (spec, found) in (named or {}).items()
+        ]  # fmt: skip
+        for suite in suites:
+            check_judge(suite.judge, section.judges, [suite.role])
+        planned = (_attacked(one, attacks, section.attack_prompts, seed) for one in suites)
+        return cls(tuple(planned), forced_thought, seed)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the suites with the ids of their prompts."""
+        lines = [f"{one.suite} {prompt.id}" for one in self.suites for prompt in one.prompts]
+        return digest_bytes("\n".join(sorted(lines)).encode())
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """The role of every suite."""
+        return {one.suite: one.role for one in self.suites}
+
+    def judge_settings(self, section: EvaluateSettings) -> dict[str, str]:
+        """Return what decides the verdicts of every suite's judge, where it is not `rules`."""
+        digests = {
+            one.suite: digest_of_judge(section.judges, section.rules, one.judge)
+            for one in self.suites
+        }
+        return {suite: digest for suite, digest in digests.items() if digest is not None}
+
+    def asked(self, *, opens_thought: bool) -> Asked:
+        """Return every completion that an arm owes, in the order in which they are asked.
+
+        A template that opens the thought itself has no form with a forced thought beside it.
+        """
+        return {
+            Place(one.suite, form, prompt.id, sample): (one, prompt)
+            for one in self.suites
+            for form, prompts in one.forms(forced_thought=self.forced_thought and not opens_thought)
+            for prompt in prompts
+            for sample in range(one.samples)
+        }
+
+
+def _own_suite(section: EvaluateSettings, role: Role, prompts: Sequence[Prompt]) -> SuitePlan:
+    return SuitePlan(
+        suite=role.value,
+        role=role,
+        prompts=prompts,
+        judge=section.judge_of(role),
+        max_new_tokens=section.max_new_tokens[role],
+        grader="mathematics" if role is Role.REASONING else None,
+    )
+
+
+def _attacked(suite: SuitePlan, attacks: Sequence[str], budget: int, seed: int) -> SuitePlan:
+    """Return a harmful suite with all suites' attacks and its own; others as they are."""
+    every = tuple(dict.fromkeys((*attacks, *suite.attacks)))
+    if suite.role is not Role.HARMFUL or not every:
+        return suite
+    return replace(
+        suite, attacks=every, attacked=draw(suite.prompts, budget, key=f"{seed} attacks")
+    )
+
+
+def test_plan(section: EvaluateSettings, prompts: SuiteSet, seed: int) -> EvaluationPlan:
+    """Return what all arms are asked: drawn test prompts of every role, and the named suites."""
+    return EvaluationPlan.of(
+        section,
+        sample(prompts.own_test(), section.prompts, seed),
+        prompts.named_suites(),
+        seed=seed,
+        forced_thought=section.forced_thought,
+        attacks=section.attacks,
+    )
+
+
+def draw(prompts: Sequence[Prompt], count: int, *, key: str) -> list[Prompt]:
+    """Return at most `count` prompts, drawn by the `key`, in order of their ids.
+
+    What is drawn depends on the prompts there are, not on their order, so all arms get the same.
+    """
+    known = sorted(prompts, key=lambda prompt: prompt.id)
+    drawn = random.Random(key).sample(known, min(count, len(known)))
+    return sorted(drawn, key=lambda prompt: prompt.id)
+
+
+def sample(rows: Sequence[Prompt], sizes: Mapping[Role, int], seed: int) -> list[Prompt]:
+    """Return at most `sizes[role]` prompts a role, drawn by the seed, in order of role and id.
+
+    Raises `EvidenceError` where no harmful or no benign prompt is left; other roles may be missing.
+    """
+    drawn: list[Prompt] = []
+    for role in Role:
+        known = [row for row in rows if row.role is role]
+        chosen = draw(known, sizes.get(role, 0), key=f"{seed} {role}")
+        if not chosen and role in NEEDED:
+            raise EvidenceError(
+                f"there is no {role} test prompt to evaluate on ({len(known)} in the prepared set, "
+                f"evaluate.prompts asks for {sizes.get(role, 0)}); add a source of {role} prompts "
+                "to the section prepare"
+            )
+        drawn += chosen
+        log.info("%s: %d of %d test prompts", role, len(chosen), len(known))
+    return drawn

@@ -1,0 +1,148 @@
+"""Every figure of the evidence that is counted from its rows: rates, comparisons and lengths."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any, TypeVar
+
+from components.core import metric_names
+from components.core.metric_names import Metric, is_compared
+from components.core.result import RateFigure
+from components.core.vocabulary import AnyArm, Arm, Outcome, Role, View
+from components.evaluate.result import (
+    COMPARISONS,
+    WITH_CHAMPION,
+    CutFigure,
+    Difference,
+    LengthShift,
+)
+from components.evaluate.rows import Row
+from components.evaluate.statistics import compare_pairs, paired_bootstrap, rate_of, with_holm
+
+T = TypeVar("T")
+
+# Of one arm: metric -> prompt id -> whether each of its samples counts. A completion that cannot
+# count either way, such as one without a thought for a thought's metric, is left out.
+Counts = dict[str, dict[str, tuple[bool, ...]]]
+
+
+def count_figures(
+    rows: Mapping[AnyArm, Sequence[Row]], roles: Mapping[str, Role], *, confidence: float, seed: int
+) -> dict[str, Any]:
+    """Return every figure of the evidence that is counted from its rows, by the evidence's keys.
+
+    `roles` are those of the suites.
+    """
+    counts: dict[AnyArm, Counts] = {arm: counts_of(own) for arm, own in rows.items()}
+    pairs = (*COMPARISONS, WITH_CHAMPION) if Arm.CHAMPION in counts else COMPARISONS
+    return {
+        "cut": cut_figures(rows, roles),
+        "rates": {arm: rates(counts[arm], confidence) for arm in Arm if arm in counts},
+        "differences": with_holm(differences(counts, pairs, roles, confidence)),
+        "lengths": length_shifts(rows, Arm.POST_TRAINED, confidence=confidence, seed=seed),
+    }
+
+
+def counts_of(rows: Iterable[Row]) -> Counts:
+    """Return which completions count in which metric, from the rows of one arm."""
+    counts: Counts = defaultdict(dict)
+    for row in rows:
+        for view, measure, holds in _measured(row):
+            prompts = counts[str(Metric(row.suite, measure, row.form, view))]
+            prompts[row.prompt_id] = (*prompts.get(row.prompt_id, ()), holds)
+    return dict(counts)
+
+
+def _measured(row: Row) -> Iterator[tuple[View, str, bool]]:
+    for view in View:
+        found = row.outcome(view)
+        if found is not None:
+            yield from ((view, outcome, found is outcome) for outcome in Outcome)
+    of_all = {
+        metric_names.FINISHED: row.finished,
+        metric_names.THINK: row.thought is not None,
+        metric_names.UNCLOSED: not row.closed,
+        metric_names.CORRECT: row.correct,
+        metric_names.STRICT: row.correct_strict,
+    }
+    yield from ((View.ANSWER, name, holds) for name, holds in of_all.items() if holds is not None)
+
+
+def rates(counts: Counts, confidence: float) -> dict[str, RateFigure]:
+    """Return every metric's rate with its interval; n differs where prompts are left out."""
+    return {
+        metric: rate_of(list(prompts.values()), confidence)
+        for metric, prompts in sorted(counts.items())
+    }
+
+
+def differences(
+    counts: Mapping[AnyArm, Counts],
+    compared: Iterable[tuple[AnyArm, AnyArm]],
+    roles: Mapping[str, Role],
+    confidence: float,
+) -> tuple[Difference, ...]:
+    """Return the comparisons of arms in every compared metric that both of them have, on the
+    prompts that both of them have.
+
+    `roles` says of every suite what its prompts are there to measure.
+    """
+    return tuple(
+        compare_pairs(arm, against, metric, _paired(ours[metric], theirs[metric]), confidence)
+        for arm, against in compared
+        for ours, theirs in [(counts[arm], counts[against])]
+        for metric in metric_names.in_order(ours)
+        if metric in theirs and is_compared(metric, roles[Metric.parse(metric).suite])
+    )
+
+
+def _paired(ours: Mapping[str, T], theirs: Mapping[str, T]) -> list[tuple[T, T]]:
+    return [(ours[prompt], theirs[prompt]) for prompt in sorted(ours.keys() & theirs.keys())]
+
+
+def cut_figures(
+    rows: Mapping[AnyArm, Sequence[Row]], suites: Iterable[str]
+) -> dict[str, dict[AnyArm, CutFigure]]:
+    """Return of every suite and arm the completions that the judge read without their middle."""
+    return {suite: {arm: cut_figure(own, suite) for arm, own in rows.items()} for suite in suites}
+
+
+def cut_figure(rows: Iterable[Row], suite: str | None = None) -> CutFigure:
+    """Return how many completions to prompts of a suite, or of all, the judge read so."""
+    cut = [row.cut for row in rows if suite in (None, row.suite)]
+    return CutFigure(count=sum(cut), n=len(cut))
+
+
+def length_shifts(
+    rows: Mapping[AnyArm, Sequence[Row]], against: AnyArm, *, confidence: float, seed: int
+) -> tuple[LengthShift, ...]:
+    """Return how much longer or shorter every other arm's completions are than one arm's, on the
+    prompts that both were asked; a damaged model often tells by it."""
+    lengths = {arm: _lengths(own) for arm, own in rows.items()}
+    shifts = []
+    for arm in (arm for arm in rows if arm is not against):
+        for (suite, form), tokens in lengths[arm].items():
+            pairs = _paired(tokens, lengths[against].get((suite, form), {}))
+            if not pairs:
+                continue
+            ours, theirs = zip(*pairs, strict=True)
+            difference, low, high = paired_bootstrap(ours, theirs, confidence=confidence, seed=seed)
+            shift = LengthShift(
+                arm=arm, against=against, suite=suite, form=form, mean=fmean(ours),
+                difference=difference, low=low, high=high, n=len(pairs),
+            )  # fmt: skip
+            shifts.append(shift)
+    return tuple(shifts)
+
+
+def _lengths(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the mean tokens of every prompt's completions, by suite and form."""
+    tokens: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        tokens[row.suite, row.form][row.prompt_id].append(row.tokens)
+    return {
+        asked: {prompt: fmean(counts) for prompt, counts in prompts.items()}
+        for asked, prompts in tokens.items()
+    }
