@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,12 +23,7 @@ class Folds:
 
     by: Literal["topic", "prompt"]  # what is never both in a fold and in what it is judged by
     labels: np.ndarray  # (prompt,): 1 harmful, 0 benign; harmful prompts first
-    judged: tuple[np.ndarray, ...]  # for each fold, the indices of its prompts
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the indices fitted on and those judged, fold by fold."""
-        everything = np.arange(len(self.labels))
-        return ((np.setdiff1d(everything, fold), fold) for fold in self.judged)
+    splits: tuple[tuple[np.ndarray, np.ndarray], ...]  # indices fitted on, and judged, by fold
 
 
 def draw_folds(
@@ -52,8 +47,8 @@ def draw_folds(
     enough = all(len(set(topics[labels == label])) >= folds for label in (0, 1))
     kind = StratifiedGroupKFold if enough else StratifiedKFold
     cut = kind(folds, shuffle=True, random_state=seed)
-    split = cut.split(labels, labels, topics if enough else None)
-    return Folds("topic" if enough else "prompt", labels, tuple(judged for _, judged in split))
+    splits = tuple(cut.split(labels, labels, topics if enough else None))
+    return Folds("topic" if enough else "prompt", labels, splits)
 
 
 def probe_auc(harmful: Tensor, benign: Tensor, folds: Folds) -> AucFigure:
@@ -71,7 +66,9 @@ def probe_auc(harmful: Tensor, benign: Tensor, folds: Folds) -> AucFigure:
 
     states = torch.cat((harmful, benign)).double().numpy()
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    odds = cross_val_predict(probe, states, folds.labels, cv=folds, method="decision_function")
+    odds = cross_val_predict(
+        probe, states, folds.labels, cv=folds.splits, method="decision_function"
+    )
     auc = float(roc_auc_score(folds.labels, odds))
     low, high = auc_interval(auc, len(harmful), len(benign), confidence=CONFIDENCE)
     return AucFigure(auc=auc, low=low, high=high)

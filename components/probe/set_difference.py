@@ -9,9 +9,10 @@ et al. 2024, arXiv 2402.05162, section 3.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,18 +36,27 @@ def input_norms(
 ) -> dict[str, Tensor]:
     """Return `||X[:, i]||_2` of each projection's inputs: name -> (input,), float64 on the CPU.
 
-    One streaming pass: only the sums of squares are kept. Prompt tokens and padding do not count.
+    One streaming pass: only the sums of squares are held. Prompt tokens and padding do not count.
     Raises `DataError` without any response token, `ModelError` where an input is not finite.
     """
     if not any(exchange.response for exchange in exchanges):
         raise DataError("a calibration set has no response tokens; check the prompts it is made of")
     sequences = [[*exchange.prompt, *exchange.response] for exchange in exchanges]
-    done = 0
-    with _accumulated(model) as (squares, select):
-        for rows, inputs in padded_batches(model, sequences, pad=pad, batch=batch):
-            ids = inputs["input_ids"]
-            select(response_mask([exchanges[i] for i in rows], ids.shape[1]).to(ids.device))
-            backbone(model)(**inputs)
+    linears, responses, done = projections(model), list[Tensor](), 0
+    squares = {n: torch.zeros(m.in_features, dtype=torch.float64) for n, m in linears.items()}
+
+    def add(name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # Summed in single precision within a batch, since not every device has double.
+        squares[name] += inputs[0][responses[-1]].float().square().sum(dim=0).cpu().double()
+
+    with ExitStack() as hooks:
+        for name, linear in linears.items():
+            hooks.enter_context(linear.register_forward_pre_hook(partial(add, name)))
+        for rows, batched in padded_batches(model, sequences, pad=pad, batch=batch):
+            ids = batched["input_ids"]
+            mask = response_mask([exchanges[i] for i in rows], ids.shape[1])
+            responses[:] = [mask.to(ids.device)]
+            backbone(model)(**batched)
             done += len(rows)
             log.info("norms of inputs %d/%d", done, len(exchanges))
     for name, square in squares.items():
@@ -64,32 +74,6 @@ def response_mask(exchanges: Sequence[Exchange], width: int) -> Tensor:
 def scores(weight: Tensor, norms: Tensor) -> Tensor:
     """Return the Wanda score of every weight: (output, input), fp32."""
     return weight.detach().float().abs() * norms.float().to(weight.device)
-
-
-@contextmanager
-def _accumulated(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], Callable[[Tensor], None]]]:
-    """Yield the growing sums of squares, name -> (input,), and how to set the batch's mask."""
-    squares: dict[str, Tensor] = {}
-    chosen: list[Tensor] = []
-    handles = []
-
-    def select(mask: Tensor) -> None:
-        chosen[:] = [mask]
-
-    for name, linear in projections(model).items():
-        squares[name] = torch.zeros(linear.in_features, dtype=torch.float64)
-
-        def add(_module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-            # Summed in single precision within a batch, since not every device has double.
-            batch = inputs[0][chosen[0]].float().square().sum(dim=0)
-            squares[name] += batch.cpu().double()
-
-        handles.append(linear.register_forward_pre_hook(add))
-    try:
-        yield squares, select
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def test_the_auc_pools_the_log_odds_of_all_folds():
     split = folds(20, number=4)
     states = torch.cat((harmful, benign)).double().numpy()
     odds = np.full(40, np.nan)
-    for judged in split.judged:
+    for _, judged in split.splits:
         fitted = np.delete(np.arange(40), judged)
         mean, spread = states[fitted].mean(axis=0), states[fitted].std(axis=0)
         probe = LogisticRegression(max_iter=1000)
@@ -60,11 +60,11 @@ def test_the_auc_pools_the_log_odds_of_all_folds():
 def test_a_topic_is_in_one_fold_where_there_are_enough():
     split = folds(40, 8)
     assert split.by == "topic"
-    places = sorted(np.concatenate(split.judged).tolist())
+    places = sorted(np.concatenate([judged for _, judged in split.splits]).tolist())
     assert places == list(range(80))
-    for judged in split.judged:
+    for _, judged in split.splits:
         assert set(split.labels[judged]) == {0, 1}
-    of = {place: k for k, judged in enumerate(split.judged) for place in judged.tolist()}
+    of = {place: k for k, (_, judged) in enumerate(split.splits) for place in judged.tolist()}
     for place in range(40):
         assert of[place] == of[place % 8]
         assert of[40 + place] == of[40 + place % 8]
@@ -75,7 +75,7 @@ def test_with_too_few_topics_of_a_class_the_folds_are_stratified_only(topics):
     harmful, benign = rows(Role.HARMFUL, 20, topics[0]), rows(Role.BENIGN, 10, topics[1])
     split = draw_folds(harmful, benign, folds=5, seed=0)
     assert split.by == "prompt"
-    assert [split.labels[judged].sum() for judged in split.judged] == [4] * 5
+    assert [split.labels[judged].sum() for _, judged in split.splits] == [4] * 5
 
 
 @pytest.mark.parametrize(("harmful", "benign"), [(0, 9), (9, 0), (4, 9)])

@@ -139,7 +139,7 @@ def test_missing_arms_and_roles_are_named_as_missing(tmp_path):
     page = Page(text)
     assert page.text.count("Not measured.") == 2
     assert "LoRA-SFT baseline, on the same prompts" not in page.text
-    assert "No curves were kept." in page.text
+    assert "There are no curves." in page.text
     assert "Borderline" not in page.text
 
 
