@@ -91,6 +91,8 @@ class Server:
         label: str = "",
         before_sending: Callable[[bool], None] = lambda _: None,
     ) -> None:
+        from openai import OpenAI
+
         self._url_name, self._key_name = names
         if not re.fullmatch(r"[\x20-\x7e]*", key):
             raise ConfigError(
@@ -100,23 +102,18 @@ class Server:
         self.name = f"{label}the server {server_of(url)} of {self._url_name}"
         self._limits, self._hint, self._before_sending = limits, hint, before_sending
         self._ended = threading.Event()
-        self._client = self._connected(url, key)
-
-    def _connected(self, url: str, key: str) -> openai.OpenAI:
-        from openai import OpenAI
-
-        seconds = self._limits.seconds
+        seconds = limits.seconds
         client: Any = OpenAI(
             api_key=key or _NO_KEY,
             base_url=url,
-            max_retries=self._limits.repeats,
+            max_retries=limits.repeats,
             timeout=httpx2.Timeout(seconds, connect=min(_CONNECT, seconds)),
             http_client=httpx2.Client(
                 event_hooks={"request": [self._prepare], "response": [self._read]}
             ),
         )
         client._sleep_for_retry = partial(self._wait, client._calculate_retry_timeout)
-        return cast("openai.OpenAI", client)
+        self._client: openai.OpenAI = client
 
     def close(self) -> None:
         """Close the connections."""

@@ -144,11 +144,11 @@ def take_parts(paths: Iterable[Path]) -> None:
     taken: dict[str, dict[str, float]] = {}
     for path in paths:
         for name, cost in read_json(path).items():
-            sum_of = taken.setdefault(name, {"seconds": 0.0, "peak_memory_mib": 0})
-            sum_of["seconds"] = max(sum_of["seconds"], cost["seconds"])
-            sum_of["peak_memory_mib"] += cost["peak_memory_mib"]
+            total = taken.setdefault(name, {"seconds": 0.0, "peak_memory_mib": 0})
+            total["seconds"] = max(total["seconds"], cost["seconds"])
+            total["peak_memory_mib"] += cost["peak_memory_mib"]
+            costs.peak = max(costs.peak, int(total["peak_memory_mib"]))
     costs.parts |= taken
-    costs.peak = max([costs.peak, *(int(cost["peak_memory_mib"]) for cost in taken.values())])
 
 
 @contextmanager

@@ -55,18 +55,16 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_former_keys(cls, given: Any) -> Any:
-        former = [key for key in cls.renamed if isinstance(given, Mapping) and key in given]
-        if former:
-            problems = [
-                InitErrorDetails(
-                    type=PydanticCustomError(
-                        "renamed_key", "is now called {name}", {"name": cls.renamed[key]}
-                    ),
-                    loc=(key,),
-                    input=given[key],
-                )
-                for key in former
-            ]
+        problems = [
+            InitErrorDetails(
+                type=PydanticCustomError("renamed_key", "is now called {name}", {"name": name}),
+                loc=(key,),
+                input=given[key],
+            )
+            for key, name in cls.renamed.items()
+            if isinstance(given, Mapping) and key in given
+        ]
+        if problems:
             raise ValidationError.from_exception_data(cls.__name__, problems)
         return given
 

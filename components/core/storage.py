@@ -176,15 +176,13 @@ def write_rows(path: Path, rows: Iterable[DataclassInstance], kind: type) -> Non
     """
     import pandas as pd
 
-    names = [field.name for field in fields(kind)]
-    plain = [{name: _encodable(value) for name, value in asdict(row).items()} for row in rows]
-    frame = pd.DataFrame(plain, columns=names)
+    def encodable(value: Any) -> Any:
+        return _SURROGATE.sub("\ufffd", value) if type(value) is str else value
+
+    plain = [{name: encodable(value) for name, value in asdict(row).items()} for row in rows]
+    frame = pd.DataFrame(plain, columns=[field.name for field in fields(kind)])
     with atomic_path(path) as scratch:
         frame.to_parquet(scratch, index=False)
-
-
-def _encodable(value: Any) -> Any:
-    return _SURROGATE.sub("\ufffd", value) if type(value) is str else value
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -195,15 +193,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise StageError(f"{path} cannot be read as Parquet: {error}") from error
-    return [
-        {str(key): _plain(value) for key, value in row.items()}
-        for row in frame.to_dict(orient="records")
-    ]
 
+    def plain(value: Any) -> Any:
+        return None if isinstance(value, float) and math.isnan(value) else value
 
-def _plain(value: Any) -> Any:
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return None if missing else value
+    rows = frame.to_dict(orient="records")
+    return [{str(key): plain(value) for key, value in row.items()} for row in rows]
 
 
 def write_json_lines(path: Path, documents: Iterable[Mapping[str, Any]]) -> None:
@@ -219,15 +214,14 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         raise StageError(f"{path} cannot be read: {error}") from error
     documents = []
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
         try:
-            document = json.loads(line)
+            document = json.loads(line) if line.strip() else None
         except (ValueError, RecursionError) as error:
             raise StageError(f"{path}, line {number}, is not JSON: {error}") from error
-        if not isinstance(document, dict):
+        if isinstance(document, dict):
+            documents.append(document)
+        elif line.strip():
             raise StageError(f"{path}, line {number}, is no JSON object")
-        documents.append(document)
     return documents
 
 
@@ -256,9 +250,8 @@ def digest_folder(
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if not path.is_file() or hidden or (suffixes and path.suffix not in suffixes):
-            continue
-        if path in without:
+        left_out = hidden or path in without or (suffixes and path.suffix not in suffixes)
+        if left_out or not path.is_file():
             continue
         digest.update(name.as_posix().encode() + b"\0" + digest_file(path).encode() + b"\n")
     return digest.hexdigest()
