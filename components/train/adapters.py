@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
 
 from components.core.errors import ModelError, TrainingError
 from components.core.launcher import is_first
 from components.core.paths import CONTRACT
 from components.core.storage import atomic_folder, digest_folder, read_json, write_json
 from components.lm.masks import PROJECTIONS, projection_of, projections
+from components.lm.references import PromptContract
 from components.train.checkpoints import trained_weights
 from components.train.processes import wait_for
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from components.lm.references import PromptContract
-    from components.train.settings import Lora
+from components.train.settings import Lora
 
 _SETTINGS = "adapter_config.json"
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from components.core.storage import read_json, write_json
 from components.lm.batches import by_tokens, pad_right
 from components.lm.states import hidden_states
 from components.train.rows import TrainingRow
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 PASS_TOKENS = 2048  # of a forward pass that trains nothing, padding included
 _ROWS = "rows.json"

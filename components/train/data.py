@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from components.core.errors import TrainingError
 from components.core.storage import read_json, write_json
@@ -21,6 +22,7 @@ from components.train.processes import made_once, refuse_deepspeed
 from components.train.rows import (
     MIN_REFUSALS,
     RETAINED,
+    Reading,
     TrainingRow,
     cut_rows,
     keep_refusals,
@@ -30,17 +32,14 @@ from components.train.rows import (
     sample_prompts,
     student_rows,
 )
+from components.train.settings import TrainSettings
 from components.train.teacher import Reader, open_reader, open_teacher, refusals_waived
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from components.core.vocabulary import Prompt
     from components.models.result import Models
     from components.prepare.result import PromptSet
     from components.probe.result import Probe
-    from components.train.rows import Reading
-    from components.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +101,12 @@ class TrainingData:
         return TeacherData(targets, stored.rows, **read_json(folder / _COUNTS))
 
     def retained_rows(self, depth: int) -> TargetRows:
-        """Return the post-trained model's own answers, to be held at layers 1 to `depth`."""
+        """Return the post-trained model's own answers, to be held at layers 1 to `depth`.
+
+        All positions count. The states are stored where they take at most `MAX_REFERENCE_BYTES`.
+        """
         prompts, tokens = self._training_prompts[1], self.settings.retain_tokens
-        return self._retained(prompts, tokens, depth, f"retained-{depth}")
+        return self._ask_student(f"retained-{depth}", prompts, tokens, range(1, depth + 1))
 
     def compliant_rows(self, tokens: int, layers: Sequence[int]) -> TargetRows:
         """Return harmful prompts with the post-trained model's own answers that are no refusals, at
@@ -112,23 +114,23 @@ class TrainingData:
 
         Raises `TrainingError` where there are too few such answers.
         """
-        make = partial(self._ask_for_compliance, tokens, layers)
-        return TargetRows.load(made_once(self.scratch / "compliant", make))
+        prompts = self._training_prompts[0]
+        return self._ask_student("compliant", prompts, tokens, layers, compliant=True)
 
     def early_stop(self) -> EarlyStop | None:
         """Return when a training may stop early; None where the settings do not say."""
         stop = self.settings.early_stop
         if stop is None:
             return None
-        depth = max(self.probe.target_layers)
+        layers = range(1, max(self.probe.target_layers) + 1)
         harmful, retained = self._validation_prompts
         return EarlyStop(
             stop,
             self.settings.rules,
             self.tokenizer,
             self._read(harmful),
-            self._retained(retained, stop.tokens, depth, "validation"),
-            range(1, depth + 1),
+            self._ask_student("validation", retained, stop.tokens, layers),
+            layers,
         )
 
     def student(self) -> Reader:
@@ -198,53 +200,44 @@ class TrainingData:
         TargetRows(by_student, counted).save(folder)
         write_json(folder / _COUNTS, {"refused": sum(verdicts), "prompts": len(verdicts)})
 
-    def _retained(self, prompts: list[Prompt], tokens: int, depth: int, name: str) -> TargetRows:
-        make = partial(self._ask_for_answers, prompts, tokens, depth)
+    def _ask_student(
+        self,
+        name: str,
+        prompts: list[Prompt],
+        tokens: int,
+        layers: Sequence[int],
+        *,
+        compliant: bool = False,
+    ) -> TargetRows:
+        """Return the post-trained model's own greedy answers in all forms, with its states."""
+
+        def make(folder: Path) -> None:
+            student = self.student()
+            rows = [
+                row
+                for form, ids in self._read(prompts).items()
+                for row in own_completions(
+                    student, ids, max_new_tokens=tokens, label=f"own answers, {name}, {form}"
+                )
+            ]
+            if compliant:
+                rows = self._compliant(student, rows)
+            counted = [row.counted(0) if compliant else len(row.inputs) for row in rows]
+            config, itemsize = student.model.config, student.model.dtype.itemsize
+            size = sum(counted) * len(layers) * config.hidden_size * itemsize
+            log.info("the states of %d rows, %s, take %.1f GiB", len(rows), name, size / 2**30)
+            if size <= MAX_REFERENCE_BYTES:
+                store_states(student.model, rows, counted, layers=layers, folder=folder)
+            TargetRows(rows, counted).save(folder)
+
         return TargetRows.load(made_once(self.scratch / name, make))
 
-    def _ask_for_answers(
-        self, prompts: list[Prompt], tokens: int, depth: int, folder: Path
-    ) -> None:
-        """Store the post-trained model's own greedy completions, with thoughts, in all forms.
-
-        All positions count, at layers 1 to `depth`. The states are stored where they take at most
-        `MAX_REFERENCE_BYTES`.
-        """
-        student = self.student()
-        rows = self._answers(student, prompts, tokens, "own answers")
-        counted, config = [len(row.inputs) for row in rows], student.model.config
-        size = sum(counted) * depth * config.hidden_size * student.model.dtype.itemsize
-        if size > MAX_REFERENCE_BYTES:
-            log.info("the states to retain would take %.1f GiB: steps compute them", size / 2**30)
-        else:
-            log.info("storing the states of %d answers to retain", len(rows))
-            layers = range(1, depth + 1)
-            store_states(student.model, rows, counted, layers=layers, folder=folder)
-        TargetRows(rows, counted).save(folder)
-
-    def _ask_for_compliance(self, tokens: int, layers: Sequence[int], folder: Path) -> None:
-        student, prompts = self.student(), self._training_prompts[0]
-        rows = [
-            row
-            for row in self._answers(student, prompts, tokens, "harmful answers")
-            if len(row.completion) > 1 and not refuses(student, row, self.settings.rules)
-        ]
+    def _compliant(self, student: Reader, rows: list[TrainingRow]) -> list[TrainingRow]:
+        rules = self.settings.rules
+        rows = [row for row in rows if len(row.completion) > 1 and not refuses(student, row, rules)]
         if len(rows) < MIN_REFUSALS:
             raise TrainingError(
                 f"the post-trained model answers {len(rows)} of the harmful training prompts; "
                 f"rerouting needs {MIN_REFUSALS} answers to turn away from"
             )
-        counted = [row.counted(0) for row in rows]
-        store_states(student.model, rows, counted, layers=layers, folder=folder)
-        TargetRows(rows, counted).save(folder)
-
-    def _answers(
-        self, student: Reader, prompts: list[Prompt], tokens: int, label: str
-    ) -> list[TrainingRow]:
-        return [
-            row
-            for form, read in self._read(prompts).items()
-            for row in own_completions(
-                student, read, max_new_tokens=tokens, label=f"{label}, {form}"
-            )
-        ]
+        return rows

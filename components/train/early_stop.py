@@ -5,25 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from accelerate.utils import broadcast_object_list
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
+from components.judges.settings import RulesSettings
 from components.lm.batches import by_tokens
 from components.train.batches import PASS_TOKENS, TargetRows
-from components.train.rows import own_completions, refuses
+from components.train.checkpoints import Progress
+from components.train.rows import Reading, own_completions, refuses
+from components.train.settings import EarlyStopSettings
 from components.train.student import Student
 from components.train.teacher import Reader
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedTokenizerBase
-
-    from components.judges.settings import RulesSettings
-    from components.train.checkpoints import Progress
-    from components.train.rows import Reading
-    from components.train.settings import EarlyStopSettings
 
 log = logging.getLogger(__name__)
 

@@ -9,20 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from components.core.errors import TrainingError
 from components.core.vocabulary import Form, Outcome, Prompt, Role, Split
 from components.judges.rules.outcomes import outcome
+from components.judges.settings import RulesSettings
 from components.lm.chat import opens_thought, render_prompt, split_completion
 from components.lm.generation import end_tokens, generate
-
-if TYPE_CHECKING:
-    import numpy as np
-    from transformers import PreTrainedTokenizerBase
-
-    from components.judges.settings import RulesSettings
-    from components.train.teacher import Reader
+from components.train.teacher import Reader
 
 log = logging.getLogger(__name__)
 

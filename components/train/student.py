@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from components.lm.states import hidden_states
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-
-    from components.train.batches import Batch
+from components.train.batches import Batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from components.core.errors import TrainingError
 from components.core.paths import MASKS
 from components.core.vocabulary import Form
 from components.lm.chat import render_prompt
 from components.lm.loading import checkpoint_folder, free_memory, load_model, load_tokenizer
 from components.lm.masks import load_masks, pruned
+from components.lm.references import ModelRef
 from components.lm.teachers import find_teacher
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from components.lm.references import ModelRef
     from components.models.result import Models
     from components.probe.result import Probe
 

@@ -10,21 +10,24 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainingArguments,
+)
 
 from components.core.errors import TrainingError
 from components.train.batches import Batch, Plan
 from components.train.checkpoints import Checkpoints, Progress
 from components.train.processes import process_count
 from components.train.student import Loss, Student
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import TrainerControl
 
 log = logging.getLogger(__name__)
 

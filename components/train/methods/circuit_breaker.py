@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from components.train.batches import Plan, paired
+from components.train.batches import Batch, Plan, paired
 from components.train.methods.method import METHODS, Method
 from components.train.methods.safereact import distance
 from components.train.settings import CircuitBreaker, TrainSettings
 from components.train.student import Loss, Student
 
 if TYPE_CHECKING:
-    from components.train.batches import Batch
     from components.train.data import TrainingData
 
 

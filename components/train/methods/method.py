@@ -7,34 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from components.core.extensions import Extensions
 from components.lm.masks import PROJECTIONS
 from components.train.adapters import add_lora, save_lora
+from components.train.batches import Batch, Plan
+from components.train.checkpoints import Progress
+from components.train.settings import CircuitBreaker, FineTuning, Lora, TrainSettings
+from components.train.student import Loss, Student
 from components.train.trainer import AdapterTrainer
 
 if TYPE_CHECKING:
-    from components.train.batches import Batch, Plan
-    from components.train.checkpoints import Progress
     from components.train.data import TrainingData
-    from components.train.settings import Lora, TrainSettings
-    from components.train.student import Loss, Student
 
 
-class MethodSettings(Protocol):
-    """What the settings of every method say."""
-
-    @property
-    def lr(self) -> float:
-        """The learning rate, constant."""
-
-    @property
-    def steps(self) -> int:
-        """The number of optimiser steps."""
-
-
-S = TypeVar("S", bound=MethodSettings)
+S = TypeVar("S", bound=TrainSettings | FineTuning | CircuitBreaker)
 
 
 class Method(ABC, Generic[S]):

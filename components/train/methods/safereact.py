@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from components.train.batches import Plan, paired
+from components.train.batches import Batch, Plan, TargetRows, paired
 from components.train.methods.method import METHODS, Method
 from components.train.settings import TrainSettings
 from components.train.student import Loss, Student
 
 if TYPE_CHECKING:
-    from components.train.batches import Batch, TargetRows
     from components.train.data import TeacherData, TrainingData
 
 

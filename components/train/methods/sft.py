@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from components.train.batches import Plan, mixed
+from components.train.batches import Batch, Plan, mixed
 from components.train.methods.method import METHODS, Method
 from components.train.settings import FineTuning, Lora, RankOne, TrainSettings
 from components.train.student import Loss, Student, completion_loss
 
 if TYPE_CHECKING:
-    from components.train.batches import Batch
     from components.train.data import TrainingData
 
 
