@@ -9,6 +9,7 @@ from typing import Self
 
 from components.core.errors import EvidenceError
 from components.core.paths import POLICIES, SUITES, Workspace
+from components.core.result import Result
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Role
 from components.evaluate.result import Evidence
@@ -134,7 +135,12 @@ def recount_here(decision: Decision, current: Current) -> None:
     """Raise what `recount` does, where the rows that a decision rests on lie in the workspace; a
     log line tells where not."""
     workspace = current.workspace
-    kinds = {"evaluate": Evidence, "models": Models, "prepare": SuiteSet, "train": Adapter}
+    kinds: dict[str, type[Result]] = {
+        "evaluate": Evidence,
+        "models": Models,
+        "prepare": SuiteSet,
+        "train": Adapter,
+    }
     complete = all((workspace.stage(stage) / kind.FILE).is_file() for stage, kind in kinds.items())
     inputs = GateInputs.in_workspace(workspace) if complete else None
     if (
