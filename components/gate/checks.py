@@ -27,12 +27,12 @@ from components.gate.rules import decide_rule, percent, unparsed_rates
 from components.judges.rules.outcomes import rules_name
 from components.judges.settings import RULES
 from components.models.result import Models
-from components.prepare.result import SuiteSet
+from components.prepare.result import LeakMeasure, SuiteSet
 from components.train.result import Adapter
 
 MANY_TRUNCATED = 0.1  # of a larger share of completions that the token limit cut, people are warned
 # The measures of a leak that decide; `share` does not: prompts from one template flag each other.
-_LEAKS = ("run", "copy")
+_LEAKS: tuple[LeakMeasure, ...] = ("run", "copy")
 
 
 @dataclass(frozen=True, slots=True)
