@@ -19,6 +19,8 @@ from components.gate.checks import GateInputs, decide
 from components.gate.overrides import apply_overrides
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, GateOutcome, Override, RuleOutcome
+from components.models.result import Models
+from components.prepare.result import SuiteSet
 from components.prepare.settings import PrepareSettings
 
 _NAMED = 3  # mismatches that a message names
@@ -29,7 +31,9 @@ _DECIDING = {"metric", "arm", "against", "figure", "bound", "threshold", "n", "c
 def recount(
     prepare: PrepareSettings,
     evaluate: EvaluateSettings,
-    inputs: GateInputs,
+    prompts: SuiteSet,
+    models: Models,
+    evidence: Evidence,
     *,
     seed: int,
     root: Path,
@@ -42,7 +46,6 @@ def recount(
     from components.evaluate.recount import recount_evidence
     from components.prepare.recount import recount_prompts
 
-    prompts, models, evidence = inputs.prompts, inputs.models, inputs.evidence
     recount_prompts(prompts, ngram=prepare.overlap_ngram)
     recount_evidence(evidence, evaluate, prompts, models, seed=seed, root=root)
 

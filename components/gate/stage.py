@@ -44,7 +44,7 @@ def gate(
     policy = load_policy(policy_file(section.policy, Path(POLICIES)))
     inputs = GateInputs.on_disk(prompts, models, adapter, evidence)
     if all(outcome.passed for outcome in identity_checks(inputs)):
-        recount(prepare, evaluate, inputs, seed=seed, root=Path())
+        recount(prepare, evaluate, prompts, models, evidence, seed=seed, root=Path())
     decision = make_decision(policy, read_overrides(Path(OVERRIDES)), inputs)
     for outcome in decision.rules:
         log.info("%s  %s: %s", outcome.conclusion, outcome.rule, outcome.why)

@@ -9,12 +9,10 @@ from typing import Self
 
 from components.core.errors import EvidenceError
 from components.core.paths import POLICIES, SUITES, Workspace
-from components.core.result import Result
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Role
 from components.evaluate.result import Evidence
 from components.evaluate.settings import EvaluateSettings
-from components.gate.checks import GateInputs
 from components.gate.decision import recount
 from components.gate.policy import Policy
 from components.gate.policy_files import load_policy, policy_file
@@ -26,7 +24,6 @@ from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.prepare.suites import used_suites
 from components.profile import Profile, load_profile
-from components.train.result import Adapter
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +44,17 @@ class Current:
         policy = load_policy(policy_file(profile.gate.policy, workspace.root / POLICIES))
         return cls(workspace, profile, policy)
 
-    def recount(self, inputs: GateInputs) -> None:
+    def recount(self, prompts: SuiteSet, models: Models, evidence: Evidence) -> None:
         """Raise `EvidenceError` for a figure that does not follow from its rows."""
-        profile, root = self.profile, self.workspace.root
-        recount(profile.prepare, profile.evaluate, inputs, seed=profile.seed, root=root)
+        recount(
+            self.profile.prepare,
+            self.profile.evaluate,
+            prompts,
+            models,
+            evidence,
+            seed=self.profile.seed,
+            root=self.workspace.root,
+        )
 
 
 def found_here(decision: Decision, current: Current) -> dict[str, str]:
@@ -134,21 +138,16 @@ def stale(reasons: list[str]) -> EvidenceError:
 def recount_here(decision: Decision, current: Current) -> None:
     """Raise what `recount` does, where the rows that a decision rests on lie in the workspace; a
     log line tells where not."""
-    workspace = current.workspace
-    kinds: dict[str, type[Result]] = {
-        "evaluate": Evidence,
-        "models": Models,
-        "prepare": SuiteSet,
-        "train": Adapter,
-    }
-    complete = all((workspace.stage(stage) / kind.FILE).is_file() for stage, kind in kinds.items())
-    inputs = GateInputs.in_workspace(workspace) if complete else None
-    if (
-        inputs is None
-        or Evidence.digest_of(inputs.evidence.folder) != decision.evidence
-        or inputs.rows_file != inputs.evidence.rows
-    ):
+    prepared, models, evaluated = map(current.workspace.stage, ("prepare", "models", "evaluate"))
+    here = (
+        (prepared / SuiteSet.FILE).is_file()
+        and (models / Models.FILE).is_file()
+        and (evaluated / Evidence.FILE).is_file()
+        and Evidence.digest_of(evaluated) == decision.evidence
+    )
+    evidence = Evidence.load(evaluated) if here else None
+    if evidence is None or evidence.rows_now() != evidence.rows:
         message = "figures of adapter %.12s not counted again: the rows behind them are not here"
         log.warning(message, decision.adapter)
         return
-    current.recount(inputs)
+    current.recount(SuiteSet.load(prepared), Models.load(models), evidence)

@@ -180,7 +180,7 @@ def _verify(registry: Registry, version: Version, *, current: bool) -> None:
             f"{version} has no tag `profile`, so nobody knows which policy it is held to; only "
             "what `safereact run` registered becomes champion"
         )
-    current = Current.of(Workspace(registry.root, version.tags["profile"]))
-    check_current(decision, found_here(decision, current))
+    here = Current.of(Workspace(registry.root, version.tags["profile"]))
+    check_current(decision, found_here(decision, here))
     check_champion(registry, version.name, decision)
-    recount_here(decision, current)
+    recount_here(decision, here)

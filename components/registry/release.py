@@ -200,7 +200,7 @@ def _check_inputs(inputs: GateInputs, decision: Decision, current: Current) -> N
     if broken := [outcome.why for outcome in identity_checks(inputs) if not outcome.passed]:
         raise stale(broken)
     check_overrides(decision, current.workspace.overrides.parent)
-    current.recount(inputs)
+    current.recount(inputs.prompts, inputs.models, inputs.evidence)
 
 
 def output_hashes(workspace: Workspace) -> dict[str, str]:

@@ -158,7 +158,15 @@ def test_no_figure_can_be_changed(honest, data):
 def recounted(workspace: Workspace) -> None:
     profile = load_profile(workspace.profile_file)
     inputs = GateInputs.in_workspace(workspace)
-    recount(profile.prepare, profile.evaluate, inputs, seed=profile.seed, root=workspace.root)
+    recount(
+        profile.prepare,
+        profile.evaluate,
+        inputs.prompts,
+        inputs.models,
+        inputs.evidence,
+        seed=profile.seed,
+        root=workspace.root,
+    )
 
 
 def rate_of_restored(metric: str, **figures: float) -> Callable[[dict[str, Any]], None]:

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from components.chain import STAGES
 from components.core.errors import EvidenceError, RegistryError
-from components.core.paths import POLICIES, ROWS, SUITES, Workspace
+from components.core.paths import POLICIES, PROMPTS, ROWS, SUITES, Workspace
 from components.core.result import Result
-from components.core.storage import digest_folder, write_text
+from components.core.storage import digest_folder, write_rows, write_text
 from components.core.untrusted_text import short_digest
-from components.core.vocabulary import Role
+from components.core.vocabulary import Prompt, Role
 from components.evaluate.result import Evidence
 from components.gate import overrides
 from components.judges import opening
@@ -274,6 +274,21 @@ def test_what_is_not_here_to_be_compared_is_logged(registered, registry, caplog)
         shutil.rmtree(registered.stage(stage))
     assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
     assert "data and prompt contract of profile demo not compared: not here" in caplog.text
+
+
+def test_promotion_counts_again_without_the_stage_train(registered, registry):
+    shutil.rmtree(registered.stage("train"))
+    prepared = SuiteSet.load(registered.stage("prepare"))
+    write_rows(prepared.folder / PROMPTS, prepared.rows()[1:], Prompt)
+    with pytest.raises(EvidenceError):
+        promote(registry, "demo-safety", by="ann", why="first")
+    assert champion_of(registry) is None
+
+
+def test_rows_of_another_evaluation_are_not_counted(registered, registry, caplog):
+    write_text(registered.stage("evaluate") / Evidence.FILE, "{}")
+    assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
+    assert "not counted again: the rows behind them are not here" in caplog.text
 
 
 def test_going_back_is_possible_under_a_newer_policy(registered, registry):
