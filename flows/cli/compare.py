@@ -37,7 +37,9 @@ def methods_table(workspace: Workspace, comparison: Comparison) -> str:
     measured = {metric for rates in comparison.rates.values() for metric in rates}
     heads = {metric: head for metric, head in METRICS.items() if metric in measured}
     marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
-    costs, failed = _costs(workspace), _failed_teachers(workspace)
+    costs = _costs(workspace)
+    teachers = _failed_teachers(workspace)
+    failed = {method: why for method, why in teachers.items() if method in comparison.rates}
     rows = []
     for arm in (*Arm, *Method):
         if arm in comparison.rates:
