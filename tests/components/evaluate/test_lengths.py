@@ -8,7 +8,7 @@ import pytest
 
 from components.core.vocabulary import Arm, Form
 from components.evaluate.rates import length_shifts
-from tests.components.evaluate.test_metrics import R, row
+from tests.components.evaluate.test_rates import R, row
 
 
 def rows(arm, *tokens, form=Form.SERVED):
