@@ -149,7 +149,7 @@ def spoil_truncated(folder: Path) -> None:
 
 
 def spoil_missing_shard(folder: Path) -> None:
-    index = '{"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}'
+    index = '{"metadata": {}, "weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}'
     (folder / "model.safetensors.index.json").write_text(index)
 
 
@@ -186,7 +186,7 @@ def spoil_other_tokenizer(folder: Path) -> None:
         (spoil_pickled, r"only pytorch_model\.bin, and pickled weights are not read"),
         (spoil_truncated, "cannot be read"),
         (spoil_missing_shard, r"lacks shards that its index names: model-2\.safetensors"),
-        (spoil_adapter, "holds an adapter; merge it"),
+        (spoil_adapter, r"holds an adapter \(adapter_config\.json\); merge it"),
         (spoil_no_template, "chat_template.jinja"),
         (spoil_template, r"post-trained/chat_template\.jinja cannot be used"),
         (spoil_no_tokenizer, "no tokenizer that can be read"),

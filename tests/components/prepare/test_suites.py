@@ -107,7 +107,7 @@ def test_a_suite_has_the_files_name_and_the_defaults(tmp_path: Path):
             HARMFUL + "attacks: [forced_thought]\n",
             "forced_thought is no attack; ",
         ),
-        (HARMFUL + "attacks: [shouted]\n", "attacks.0"),
+        (HARMFUL + "attacks: [shouted]\n", "(received ['shouted'])"),
         (HARMFUL + "attacks: [prefilled, prefilled]\n", "an attack is named twice"),
         ("- a\n", "mapping"),
     ],
