@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.chain import STAGES
-from components.core.disk import check_writable
+from components.core.disk import check_temporary, check_writable
 from components.core.errors import SafeReActError
 from components.core.paths import Workspace
 from components.core.storage import keep_private
@@ -53,7 +53,8 @@ def run_retrain(workspace: Workspace) -> Outcome:
 
 
 def _check_stores(workspace: Workspace) -> None:
-    """Raise `InterruptionError` unless the embedded stores, where they are used, can grow."""
+    """Raise `InterruptionError` unless temporary files and the embedded stores have room."""
+    check_temporary()
     if "PREFECT_API_URL" not in os.environ:
         check_writable([Path(os.environ["PREFECT_HOME"])])
     if "MLFLOW_TRACKING_URI" not in os.environ:

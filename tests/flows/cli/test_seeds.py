@@ -83,6 +83,7 @@ def test_seeds_are_numbers(project: Workspace):
 def test_a_profile_that_git_does_not_track_is_not_put_away(project: Workspace):
     text = project.profile_file.read_text()
     project.profile_file.rename(project.root / "demo.yaml")
+    project.profile_file.with_name("README.md").write_text("One file a pair.\n")
     commit(project)
     project.profile_file.write_text(text)
     done = invoke("seeds", "--profile", "demo", "--seeds", "1")
