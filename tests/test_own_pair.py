@@ -6,6 +6,8 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
 from components.core.storage import read_json
 from tests.chain import make_repository, safereact
 from tests.checkpoints import WORDS, write_checkpoint
@@ -65,6 +67,7 @@ def write_inputs(folder: Path) -> None:
         write_checkpoint(folder / "models" / name, seed=seed, hidden=192, layers=8)
 
 
+@pytest.mark.slow
 def test_bad_evidence_is_exit_code_3_with_its_reasons(tmp_path):
     root = make_repository(tmp_path / "repository")
     write_inputs(root / "mine")
