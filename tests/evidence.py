@@ -245,17 +245,17 @@ def suite_spec(role: Role, **changes: Any) -> SuiteSpec:
 
 
 def teacher_figures(
-    kind: str, *, refused: float = 0.0, passed: bool = True, reason: str = ""
+    kind: str, *, refused: float = 0.0, passed: bool = True, reason: str = "", n: int = 12
 ) -> TeacherFigures:
     """Return the check of one candidate teacher, whose answers are all language."""
     return TeacherFigures(
         teacher=kind,
         harmful_refused=refused,
-        harmful_n=12,
+        harmful_n=n,
         benign_refused=0.0,
-        benign_n=12,
+        benign_n=n,
         coherent=1.0,
-        coherent_n=24,
+        coherent_n=2 * n,
         shortfall=0.0 if passed else 0.1,
         passed=passed,
         reason=reason,

@@ -3,7 +3,7 @@
 An attack is one function under a name. It takes the prompt's text, and a number that follows from
 seed and prompt. It returns the turns of a dialogue: the user's and the assistant's in turn, the
 user's first and last. The wordings here are our own and say nothing of any harm. Each stands for a
-family of attacks; somebody who writes better ones gets further.
+family of attacks. Better wordings succeed more often.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def paraphrased(text: str, number: int) -> list[str]:
 def judged_request(prompt: Prompt, form: str) -> str:
     """Return the request that a judge reads beside what a model wrote in this form.
 
-    It is the prompt's own text, not its wrapping. Words that an attack put into the model's mouth
+    It is the prompt's own text, not its wrapping. Words that an attack wrote in the model's place
     are not judged: with them a model that stops at once would seem to have complied. The request
-    tells of them, so that what follows them can be read.
+    quotes them, so that what follows them can be read.
     """
     plain = form in (Form.SERVED, Form.FORCED_THOUGHT)
     if plain or not (answer := ATTACKS.find(form).answer):

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
     from inspect_ai.scorer import Score
 
-# What a scorer tells of each sample, by its name.
-_SCORERS = {"answer": "outcome of the answer", "thought": "outcome of the thought"}
 _CORRECT = ("correct", "correct_strict")
 
 

@@ -22,7 +22,6 @@ from components.probe.result import (
     MaskSize,
     Probe,
     PruningPoint,
-    TeacherFigures,
 )
 from components.report.result import Report
 from components.report.settings import ReportSettings as Section
@@ -38,6 +37,7 @@ from tests.evidence import (
     make_rule,
     model_ref,
     rate,
+    teacher_figures,
 )
 
 # Successes of 300 (borderline 240) by arm, as a good run on the embedded pair gives them.
@@ -164,18 +164,7 @@ def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
             make_point("set-difference, reminded", "row", 0.01, 41_200),
         ),
         teachers=tuple(
-            TeacherFigures(
-                teacher=teacher,
-                harmful_refused=refused,
-                harmful_n=64,
-                benign_refused=0.0,
-                benign_n=64,
-                coherent=1.0,
-                coherent_n=128,
-                shortfall=max(0.8 - refused, 0.0),
-                passed=refused > 0.8,
-                reason=reason,
-            )
+            teacher_figures(teacher, refused=refused, passed=refused > 0.8, reason=reason, n=64)
             for teacher, refused in (("base", 1.0), ("pruned", 0.031), ("reminder", 0.0))
         ),
         check_tokens=32,
