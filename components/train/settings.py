@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from components.core.section import Fraction, PlainForm, Positive, Rate, Section, Text
+from components.core.extensions import check_name
+from components.core.section import Fraction, PlainForm, Positive, Rate, Section
 from components.core.vocabulary import ATTACKS, Form
 from components.judges.settings import RulesSettings
+
+OWN_METHODS = ("safereact", "circuit-breaker", "sft", "rank-one")
+MethodName = Annotated[str, AfterValidator(partial(check_name, "methods", ours=OWN_METHODS))]
 
 
 class Lora(Section):
@@ -46,7 +51,7 @@ class FineTuning(Section):
 class TrainSettings(Section):
     """Settings of the stage `train`."""
 
-    method: Text = Field("safereact", description="training method, by the name it registers")
+    method: MethodName = Field("safereact", description="training method, by its name")
     lora: Lora = Lora()
     steps: Positive = Field(100, description="optimiser steps")
     batch: Positive = Field(16, description="sequences a step, of each kind")
