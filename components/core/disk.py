@@ -18,15 +18,10 @@ from components.core.errors import InterruptionError
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EROFS, errno.EACCES, errno.EPERM}
 _TROUBLES = _NO_ROOM | _NO_PERMISSION | {errno.EIO, errno.ESTALE, errno.ENOLCK}
-_NUMBERS = {
+_NUMBERS = {os.strerror(number): number for number in (*_NO_ROOM, errno.EROFS, errno.EACCES)} | {
     "database or disk is full": errno.ENOSPC,
-    "No space left on device": errno.ENOSPC,
-    "Disk quota exceeded": errno.EDQUOT,
-    "File too large": errno.EFBIG,
     "attempt to write a readonly database": errno.EROFS,
-    "Read-only file system": errno.EROFS,
     "unable to open database file": errno.EACCES,
-    "Permission denied": errno.EACCES,
     "disk I/O error": errno.EIO,
 }
 _NUMBER = re.compile(r"(?:\[Errno |\bos error )(\d+)", re.IGNORECASE)
@@ -48,9 +43,8 @@ def disk_trouble(error: BaseException | None) -> str | None:
 
 def printed_disk_trouble(text: str) -> str | None:
     """Return one message where a line of what a program printed reports a disk, else None."""
-    lines = (line.strip() for line in text.splitlines() if _number_in(line) in _TROUBLES)
-    line = next(lines, None)
-    return None if line is None else _message(_number_in(line), None, line)
+    numbered = ((_number_in(line), line.strip()) for line in text.splitlines())
+    return next((_message(number, None, line) for number, line in numbered if number), None)
 
 
 def check_writable(folders: Iterable[Path], *, needed: int = _NEEDED) -> None:

@@ -119,28 +119,23 @@ def _outside_part(point: EntryPoint) -> list[str]:
 def digest_code(*places: Path) -> str:
     """Return the SHA-256 of the code in modules and in folders of modules, without comments,
     docstrings and layout."""
-    files = [
-        file
+    parts = [
+        (file.name, _parsed(file.read_bytes(), "")[0])
         for place in places
         for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])
     ]
-    parts = [(file.name, _parsed(file.read_bytes(), "")[0]) for file in files]
     return digest_bytes(json.dumps(parts).encode())
 
 
 def _beside(package: Path) -> list[str]:
     """Return names and digests of the files of a package that are no modules."""
-    files = [
-        file
-        for file in sorted(package.rglob("*"))
-        if file.is_file() and not _NO_INPUT.search(file.name) and _holder(file) == package
-    ]
+
+    def belongs(file: Path) -> bool:
+        innermost = next(f for f in file.parents if (f / f"{_INIT}.py").is_file())
+        return file.is_file() and not _NO_INPUT.search(file.name) and innermost == package
+
+    files = filter(belongs, sorted(package.rglob("*")))
     return [text for f in files for text in (f.relative_to(package).as_posix(), digest_file(f))]
-
-
-def _holder(file: Path) -> Path:
-    """Return the innermost package that a file lies in."""
-    return next(folder for folder in file.parents if (folder / f"{_INIT}.py").is_file())
 
 
 @lru_cache(maxsize=1024)
@@ -149,15 +144,12 @@ def _parsed(source: bytes, package: str) -> tuple[str, frozenset[str], frozenset
     where relative ones are those of `package`, and the kinds of parts that it lets others add."""
     tree = ast.parse(source)
     written = json.dumps(_plain(tree), separators=(",", ":"))
-    kinds = frozenset(_kinds(tree)) if b"Extensions(" in source else frozenset()
-    return digest_bytes(written.encode()), frozenset(_imported(tree, package)), kinds
-
-
-def _kinds(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    kinds = set()
+    for node in ast.walk(tree) if b"Extensions(" in source else ():
         match node:
             case ast.Call(func=ast.Name("Extensions"), args=[ast.Constant(str(kind))]):
-                yield kind
+                kinds.add(kind)
+    return digest_bytes(written.encode()), frozenset(_imported(tree, package)), frozenset(kinds)
 
 
 def _plain(node: object) -> object:

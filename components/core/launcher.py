@@ -75,8 +75,14 @@ def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
         raise ConfigError(
             f"{VARIABLE} names {command[0]!r}, which cannot be run: {error}"
         ) from error
-    with _ended(child):
+    try:
         code = child.wait()
+    except BaseException:  # end the launcher, which ends its processes
+        child.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_SECONDS)
+        child.kill()
+        raise
     if failure.is_file():
         message = failure.read_text(encoding="utf-8")
         failure.unlink()
@@ -93,19 +99,6 @@ def launch(command: list[str], stage: str, profile: str, out: Path) -> None:
 
 def _costs_in(out: Path) -> list[Path]:
     return sorted(out.glob(f"{_COSTS}-*"))
-
-
-@contextmanager
-def _ended(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End the launcher, which ends its processes, where the block does not run to its end."""
-    try:
-        yield
-    except BaseException:
-        child.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(_GRACE_SECONDS)
-        child.kill()
-        raise
 
 
 @contextmanager

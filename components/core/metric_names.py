@@ -64,14 +64,11 @@ class Metric:
         return replace(self, measure=str(Outcome.UNPARSED)) if rests else None
 
     @property
-    def order(self) -> tuple[int, str, tuple[int, str], int, int]:
+    def order(self) -> tuple[tuple[int, str], tuple[int, str], int, int]:
         """A key that sorts metrics as people read them: by role, form, part and measure."""
-        roles = [role.value for role in Role]
-        place = roles.index(self.suite) if self.suite in roles else len(roles)
         return (
-            place,
-            self.suite,
-            _order_of_form(self.form),
+            _place(self.suite, Role),
+            _place(self.form, Form),
             list(View).index(self.view),
             measures(self.view).index(self.measure),
         )
@@ -87,9 +84,10 @@ def _is_form(name: str) -> bool:
     return name in _FORMS or (name not in _VIEWS and name in added_parts("attacks"))
 
 
-def _order_of_form(form: str) -> tuple[int, str]:
-    own = [known.value for known in Form]
-    return own.index(form) if form in own else len(own), form
+def _place(name: str, known: Iterable[str]) -> tuple[int, str]:
+    """Return a key that sorts by place among the known names, unknown ones behind by name."""
+    names = [str(one) for one in known]
+    return names.index(name) if name in names else len(names), name
 
 
 def measures(view: View) -> tuple[str, ...]:

@@ -85,7 +85,6 @@ DECIDING = (
 
 
 def fingerprint_file(root: Path, stage: str) -> Path:
-    """Return the file with the fingerprint of a stage's code."""
     return root / INPUTS_FOLDER / "code" / stage
 
 
@@ -109,7 +108,6 @@ class Workspace:
 
     @property
     def profile_file(self) -> Path:
-        """The profile's YAML file."""
         return self.root / "profiles" / f"{self.profile}.yaml"
 
     @property
@@ -133,12 +131,10 @@ class Workspace:
 
     @property
     def champion(self) -> Path:
-        """The folder of the champion that this profile's adapter is compared with."""
         return self.root / CHAMPIONS / self.profile
 
     @property
     def overrides(self) -> Path:
-        """The file that keeps the overrides of this profile's rules."""
         return self.root / OVERRIDES / f"{self.profile}.yaml"
 
     @property
@@ -148,7 +144,6 @@ class Workspace:
 
     @property
     def parameters(self) -> Path:
-        """The file that lists the profiles this repository keeps."""
         return self.root / "params.yaml"
 
     @property
@@ -158,7 +153,6 @@ class Workspace:
 
     @property
     def lock(self) -> Path:
-        """DVC's record of every stage's inputs and outputs."""
         return self.root / "dvc.lock"
 
     @property
@@ -168,7 +162,6 @@ class Workspace:
 
     @property
     def tracking_store(self) -> Path:
-        """Folder of the embedded MLflow store."""
         return self.root / "mlruns"
 
     @property
@@ -186,7 +179,6 @@ class Workspace:
 
     @property
     def prefect_home(self) -> Path:
-        """Folder of the embedded Prefect server."""
         return self.root / ".prefect"
 
 

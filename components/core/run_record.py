@@ -35,8 +35,7 @@ def git_commit(root: Path) -> tuple[str | None, bool]:
 
     The commit is None outside a git checkout or before the first commit.
     """
-    commit = _git(root, "rev-parse", "HEAD")
-    if commit is None:
+    if (commit := _git(root, "rev-parse", "HEAD")) is None:
         return None, False
     changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     return commit, changed != "" or bool(untracked(root, DECIDING))
@@ -70,15 +69,13 @@ def _untracked(root: Path, place: PurePosixPath, known: Set[PurePosixPath]) -> l
 
 
 def _git(root: Path, *words: str) -> str | None:
-    environment = {name: value for name, value in os.environ.items() if name not in OF_GIT}
+    settings = {name: value for name, value in os.environ.items() if name not in OF_GIT}
     command = ["git", "-C", str(root), *words]
-    try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=environment
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
+    with suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, env=settings
+        ).strip()
+    return None
 
 
 def versions() -> dict[str, str]:
@@ -203,10 +200,7 @@ def spent_before(seconds: float, peak: int) -> None:
 
 
 def _processor_seconds() -> float:
-    """Return the seconds of processors that this process and its ended children have taken."""
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    used = [resource.getrusage(who) for who in whose]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+    return sum(os.times()[:4])  # this process and its ended children
 
 
 def _forget_peak() -> None:

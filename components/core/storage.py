@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -169,6 +168,11 @@ def read_json(path: Path) -> Any:
         raise StageError(f"{path} cannot be read as JSON: {error}") from error
 
 
+def replace_surrogates(text: str) -> str:
+    """Return `text` with lone surrogates, which no encoding can write, as U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def write_rows(path: Path, rows: Iterable[DataclassInstance], kind: type) -> None:
     """Write dataclass rows of one kind as Parquet, one column a field, no timestamps.
 
@@ -176,10 +180,10 @@ def write_rows(path: Path, rows: Iterable[DataclassInstance], kind: type) -> Non
     """
     import pandas as pd
 
-    def encodable(value: Any) -> Any:
-        return _SURROGATE.sub("\ufffd", value) if type(value) is str else value
-
-    plain = [{name: encodable(value) for name, value in asdict(row).items()} for row in rows]
+    plain = [
+        {key: replace_surrogates(v) if type(v) is str else v for key, v in asdict(row).items()}
+        for row in rows
+    ]
     frame = pd.DataFrame(plain, columns=[field.name for field in fields(kind)])
     with atomic_path(path) as scratch:
         frame.to_parquet(scratch, index=False)
@@ -187,18 +191,13 @@ def write_rows(path: Path, rows: Iterable[DataclassInstance], kind: type) -> Non
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file as mappings; missing values are None."""
-    import pandas as pd
+    from pyarrow import parquet
 
     try:
-        frame = pd.read_parquet(path)
+        rows: list[dict[str, Any]] = parquet.read_table(path, partitioning=None).to_pylist()
     except (OSError, ValueError) as error:
         raise StageError(f"{path} cannot be read as Parquet: {error}") from error
-
-    def plain(value: Any) -> Any:
-        return None if isinstance(value, float) and math.isnan(value) else value
-
-    rows = frame.to_dict(orient="records")
-    return [{str(key): plain(value) for key, value in row.items()} for row in rows]
+    return rows
 
 
 def write_json_lines(path: Path, documents: Iterable[Mapping[str, Any]]) -> None:

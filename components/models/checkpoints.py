@@ -1,37 +1,46 @@
-"""Checkpoints that exist already: where they lie, and whether they can be used."""
+"""Checkpoints that exist already, folders and GGUF files: where they are, and whether they can be
+used."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import torch
+from gguf import GGUFReader
 from safetensors import safe_open
+from tokenizers import pre_tokenizers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from components.core.errors import ConfigError, ModelError
-from components.lm.architecture import check_supported, outline
-from components.lm.configuration import read_document
+from components.lm.architecture import check_supported, outline, silenced
+from components.lm.configuration import read_document, refusing
 from components.lm.loading import describe_checkpoint, fetch, load_tokenizer
 from components.lm.references import ModelRef
-from components.lm.weights import header, read_weights, stored_weights, weight_files
+from components.lm.weights import (
+    check_loaded,
+    check_report,
+    header,
+    read_weights,
+    stored_weights,
+    weight_files,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_UNREADABLE = "{path} cannot be read as a GGUF checkpoint"
+_SMOLLM = "smollm"  # the one pre-tokenizer in use here that transformers takes for GPT-2's
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a checkpoint was found."""
-
-    name: str  # a path relative to the working folder where it lies below it, or a hub id
-    where: str  # local or hub
-    folder: Path
-    revision: str | None
-
-
-def locate(name: str, revision: str | None, *, key: str) -> Location:
-    """Return where the checkpoint `name` of the profile's key `models.<key>` is.
+def locate(name: str, revision: str | None, *, key: str) -> Path:
+    """Return the folder of the checkpoint `name` of the profile's key `models.<key>`.
 
     A local folder, or a hub repository at a full commit, which is fetched. Raises `ConfigError`
     where the name and the revision do not fit together, `ModelError` where there is nothing.
@@ -48,7 +57,7 @@ def locate(name: str, revision: str | None, *, key: str) -> Location:
                 f"models.{key}: {name!r} is a file, not a folder with a checkpoint; a .gguf file "
                 "can be the `source` of `kind: post-train`"
             )
-        return Location(_relative(path), "local", path, None)
+        return path
     if not _HUB_ID.fullmatch(name) or (revision is None and path.parent.is_dir()):
         raise ModelError(f"models.{key}: the folder {name!r} does not exist")
     if revision is None or not _COMMIT.fullmatch(revision):
@@ -56,7 +65,7 @@ def locate(name: str, revision: str | None, *, key: str) -> Location:
             f"models.{key}: there is no folder {name!r}, and a hub checkpoint needs "
             f"models.{key}_revision, a commit of 40 hex digits (received {revision!r})"
         )
-    return Location(name, "hub", fetch(name, revision), revision)
+    return fetch(name, revision)
 
 
 def describe(name: str, revision: str | None, *, key: str) -> ModelRef:
@@ -64,11 +73,13 @@ def describe(name: str, revision: str | None, *, key: str) -> ModelRef:
 
     Raises as `locate` does, and `ModelError` where the checkpoint is incomplete.
     """
-    place = locate(name, revision, key=key)
-    check_complete(place.folder)
-    return describe_checkpoint(
-        place.folder, location=place.name, where=place.where, revision=place.revision
-    )
+    folder = locate(name, revision, key=key)
+    check_complete(folder)
+    if revision is not None:
+        return describe_checkpoint(folder, location=name, where="hub", revision=revision)
+    below = folder.is_relative_to(Path.cwd())
+    place = folder.relative_to(Path.cwd()) if below else folder
+    return describe_checkpoint(folder, location=place.as_posix(), where="local")
 
 
 def check_complete(folder: Path) -> None:
@@ -110,8 +121,103 @@ def _check_tokenizer(folder: Path, *, rows: int) -> None:
         )
 
 
-def _relative(path: Path) -> str:
-    """Return `path` relative to the working folder where it lies below it, else as it is."""
-    if path.is_absolute() and path.is_relative_to(Path.cwd()):
-        return path.relative_to(Path.cwd()).as_posix()
-    return path.as_posix()
+def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the de-quantised model, in single precision, and the tokenizer of a GGUF file.
+
+    Both can be saved as an ordinary checkpoint. Raises `ModelError` where the file is missing,
+    cut short, lacks weights, or is of an architecture or tokenizer that transformers cannot read
+    or this project does not support.
+    """
+    check_gguf(path)
+    what = _UNREADABLE.format(path=path)
+    with silenced(), refusing(what), _alone(path) as folder:
+        pre_tokenizer = GGUFReader(path).get_field("tokenizer.ggml.pre")
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, gguf_file=path.name, local_files_only=True, trust_remote_code=False
+        )
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            gguf_file=path.name,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        quantised, report = loaded
+        check_report(what, report)
+        check_loaded(what, quantised)
+    if pre_tokenizer is not None and pre_tokenizer.contents() == _SMOLLM:
+        _split_digits(tokenizer)
+    for trace in ("gguf_file", "is_local", "local_files_only"):  # of how it was read
+        tokenizer.init_kwargs.pop(trace, None)
+    return _plain_model(quantised), tokenizer
+
+
+def check_gguf(path: Path) -> None:
+    """Raise `ModelError` unless the header of a GGUF file describes a whole, supported model.
+
+    No weights are read. transformers leaves out tensors that it does not know, so what the header
+    lists is counted against the model.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; put the GGUF file there or change the profile")
+    with silenced(), refusing(_UNREADABLE.format(path=path)), _alone(path) as folder:
+        reader = GGUFReader(path)
+        _check_blocks(path, reader)
+        config = AutoConfig.from_pretrained(
+            folder, gguf_file=path.name, local_files_only=True, trust_remote_code=False
+        )
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
+        tensors = [t for t in reader.tensors if not t.name.startswith("rope_")]
+    check_supported(model)
+    stored = sum(int(tensor.n_elements) for tensor in tensors)
+    expected = sum(weight.numel() for weight in model.parameters())
+    if stored != expected:
+        raise ModelError(
+            f"{path} holds {stored} weights in {len(tensors)} tensors, and the "
+            f"{type(model).__name__} that it describes has {expected}; download it again, or give "
+            "the checkpoint that it was made from"
+        )
+
+
+def _check_blocks(path: Path, reader: GGUFReader) -> None:
+    """Raise `ModelError` for more blocks than tensors: each is built before it is compared."""
+    for name, field in reader.fields.items():
+        if name.endswith(".block_count") and int(field.contents()) > len(reader.tensors):
+            raise ModelError(
+                f"{path}: {name} is {field.contents()}, and the file has {len(reader.tensors)} "
+                "tensors; download it again"
+            )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """Yield a folder with nothing but the file: settings, code and adapters that lie beside it
+    would be read with it."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / path.name).symlink_to(path.resolve())
+        yield Path(folder)
+
+
+def _split_digits(tokenizer: Any) -> None:
+    """Split numbers into digits before byte-level BPE, as SmolLM's own tokenizer.json does."""
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+
+
+def _plain_model(quantised: PreTrainedModel) -> PreTrainedModel:
+    """Return a fresh model with the same weights, whose config does not speak of quantisation.
+
+    transformers refuses to save a model that was loaded from a quantised file.
+    """
+    config = quantised.config
+    for trace in ("quantization_config", "_model_name_or_path"):
+        config.__dict__.pop(trace, None)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    model.load_state_dict(quantised.state_dict())
+    return model.eval()

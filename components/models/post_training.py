@@ -20,8 +20,7 @@ from components.judges.rules.outcomes import outcome
 from components.lm.chat import opens_thought, render_completion, render_prompt
 from components.lm.generation import generate
 from components.lm.loading import load_model, load_tokenizer
-from components.models.checkpoints import check_complete, locate
-from components.models.gguf import read_gguf
+from components.models.checkpoints import check_complete, locate, read_gguf
 from components.models.learning import Example, Plan, draw_examples, learn, save_checkpoint
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ _ANSWER_BATCH = 32  # sequences generated at once
 
 def build_post_trained(
     settings: PostTrain, prompts: Sequence[Prompt], *, seed: int, out: Path
-) -> None:
-    """Build the pair and write it to `out`/base and `out`/post-trained.
+) -> str:
+    """Build the pair, write it to `out`/base and `out`/post-trained, and return its lineage.
 
     Only rows of `prompts` whose split is train are seen. The same settings, prompts, seed and
     number of threads give the same weights. Raises `DataError` where a role with a share has no
@@ -69,6 +68,9 @@ def build_post_trained(
     save_checkpoint(model, tokenizer, out / BASE)
     _fine_tune(model, pools, settings.post_train, generator, "post-training")
     save_checkpoint(model, tokenizer, out / POST_TRAINED)
+    align = "" if settings.align is None else "alignment, then "
+    source = settings.lineage or Path(settings.source).name
+    return f"made from {source}: {align}post-training on chains of thought"
 
 
 def open_source(
@@ -81,7 +83,7 @@ def open_source(
     if source.endswith(".gguf"):
         model, tokenizer = read_gguf(Path(source))
     else:
-        folder = locate(source, revision, key="source").folder
+        folder = locate(source, revision, key="source")
         check_complete(folder)
         model, tokenizer = load_model(folder), load_tokenizer(folder)
     if template == "chatml":

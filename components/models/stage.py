@@ -16,9 +16,6 @@ from components.prepare.result import PromptSet
 
 log = logging.getLogger(__name__)
 
-_TINY = "built from nothing: pretraining, alignment, then benign chains of thought"
-_POST_TRAINED = "made from {source}: {align}post-training on chains of thought"
-
 
 def models(
     section: Checkpoints | PostTrain | TinyModels, prompts: PromptSet, *, seed: int, out: Path
@@ -35,14 +32,24 @@ def models(
         post = describe(section.post_trained, section.post_trained_revision, key="post_trained")
         lineage = section.lineage
     else:
-        lineage = _build(section, prompts, seed=seed, out=out)
+        if isinstance(section, TinyModels):
+            from components.models.tiny import build_tiny
+
+            lineage = build_tiny(section, prompts.rows(), seed=seed, out=out)
+        else:
+            from components.models.post_training import build_post_trained
+
+            lineage = build_post_trained(section, prompts.rows(), seed=seed, out=out)
         base, post = (
             describe_checkpoint(out / name, location=name, where="stage")
             for name in (BASE, POST_TRAINED)
         )
     related = same_lineage(base, post)
     result = Models(base=base, post_trained=post, lineage=lineage, same_lineage=related)
-    if base.digest == post.digest or (isinstance(section, Checkpoints) and _equal(result)):
+    equal = base.digest == post.digest
+    if not equal and isinstance(section, Checkpoints):
+        equal = same_weights(*(checkpoint_folder(result, ref) for ref in (base, post)))
+    if equal:
         raise ModelError(
             f"base {base.location!r} and post-trained {post.location!r} are the same checkpoint: "
             "all weights are equal; the base is the model before post-training"
@@ -52,30 +59,9 @@ def models(
     return result.save(out)
 
 
-def _equal(models: Models) -> bool:
-    """Return whether the weights of two located checkpoints are equal."""
-    base, post = (checkpoint_folder(models, ref) for ref in (models.base, models.post_trained))
-    return same_weights(base, post)
-
-
 def same_lineage(base: ModelRef, post_trained: ModelRef) -> bool:
     """Return whether architecture, layers, hidden size, vocabulary and tokenizer agree."""
     return all(
         getattr(base, name) == getattr(post_trained, name)
         for name in ("architecture", "layers", "hidden", "vocabulary")
     ) and (base.contract.tokenizer == post_trained.contract.tokenizer)
-
-
-def _build(section: PostTrain | TinyModels, prompts: PromptSet, *, seed: int, out: Path) -> str:
-    """Build the pair and return its lineage in words."""
-    if isinstance(section, TinyModels):
-        from components.models.tiny import build_tiny
-
-        build_tiny(section, prompts.rows(), seed=seed, out=out)
-        return _TINY
-    from components.models.post_training import build_post_trained
-
-    build_post_trained(section, prompts.rows(), seed=seed, out=out)
-    align = "" if section.align is None else "alignment, then "
-    source = section.lineage or Path(section.source).name
-    return _POST_TRAINED.format(source=source, align=align)

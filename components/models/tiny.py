@@ -17,9 +17,8 @@ from components.core.errors import DataError
 from components.core.paths import BASE, POST_TRAINED
 from components.core.vocabulary import Prompt, Role, Split
 from components.lm.chat import THOUGHT_CLOSE, THOUGHT_OPEN, render_completion, render_prompt
-from components.models.language import draw_text
 from components.models.learning import Example, Plan, draw_examples, learn, save_checkpoint
-from components.models.world import words
+from components.models.world import draw_text, words
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -47,8 +46,8 @@ _MICRO_BATCH = 32  # few enough that their activations stay in the cache
 _AT_ONCE = 2  # of them
 
 
-def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, out: Path) -> None:
-    """Build the pair and write it to `out`/base and `out`/post-trained.
+def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, out: Path) -> str:
+    """Build the pair, write it to `out`/base and `out`/post-trained, and return its lineage.
 
     Alignment and post-training see the rows of `prompts` whose split is train, no other. The same
     settings, prompts, seed and number of threads give the same bytes on the same machine.
@@ -73,6 +72,7 @@ def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, ou
     phase = settings.post_train
     fine_tune(chats(POST_TRAINING, phase, think=True), phase, "post-training")
     save_checkpoint(model, tokenizer, out / POST_TRAINED)
+    return "built from nothing: pretraining, alignment, then benign chains of thought"
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

@@ -14,8 +14,8 @@ import pandas as pd
 from great_expectations.expectations.row_conditions import Column
 
 from components.core.vocabulary import Prompt, Role, Split
-from components.prepare.licences import PATTERN
-from components.prepare.overlap import HeldOut
+from components.prepare.leaks import HeldOut
+from components.prepare.settings import LICENCES
 from components.prepare.sources import Candidate
 from components.prepare.text import normalise, unreadable_characters
 
@@ -113,11 +113,11 @@ def checks_of_rows(max_characters: int) -> list[Check]:
         Check(
             gxe.ExpectColumnValuesToMatchRegex(
                 column="licence",
-                regex=PATTERN,
+                regex=LICENCES,
                 description="a known SPDX identifier, or LicenseRef and a name",
             ),
             "blank or unknown licence",
-            "give an SPDX identifier of components/prepare/licences.py, or LicenseRef-<name>",
+            "give an SPDX identifier of components/prepare/settings.py, or LicenseRef-<name>",
         ),
         Check(
             gxe.ExpectColumnValuesToNotBeNull(

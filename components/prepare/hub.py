@@ -15,17 +15,19 @@ from typing import Any
 
 from components.core.errors import DataError
 from components.prepare.files import Row, as_written
+from components.prepare.settings import Source
 
 _OWN_FILE = "download it once and give its file as `path`"
 
 
-def read_hub(name: str, *, revision: str, subset: str | None, split: str, source: str) -> list[Row]:
-    """Return the numbered rows of a hub data set at the commit `revision`.
+def read_hub(source: Source) -> list[Row]:
+    """Return the numbered rows of a source's hub data set at its commit.
 
     Raises `DataError` where the whole commit is neither in the hub cache nor can be fetched, does
     not hold the subset and split, needs its own code, or names files that are not its own.
     """
-    what = f"source {source!r}: hub data set {name!r} at {revision[:12]}"
+    name, revision = source.hub or "", source.revision or ""
+    what = f"source {source.name!r}: hub data set {name!r} at {revision[:12]}"
     folder = _fetch(name, revision, what)
     script = folder / f"{name.rpartition('/')[2]}.py"
     if script.is_file():
@@ -33,14 +35,14 @@ def read_hub(name: str, *, revision: str, subset: str | None, split: str, source
             f"{what} is loaded by a script of its own ({script.name}), and no code of a data set "
             "is run; write its rows to a .jsonl, .csv or .parquet file and give that as `path`"
         )
-    table = _load(folder, subset, split, what)
+    table = _load(folder, source.subset, source.hub_split, what)
     kinds = {field.name: field.type for field in table.features.arrow_schema}
     rows = [
         (number, {column: as_written(cell, kinds[column]) for column, cell in row.items()})
         for number, row in enumerate(table, start=1)
     ]
     if not rows:
-        raise DataError(f"source {source!r}: hub data set {name!r} holds no rows in {split!r}")
+        raise DataError(f"{what} holds no rows in {source.hub_split!r}")
     return rows
 
 

@@ -22,6 +22,23 @@ from components.core.vocabulary import Role, Split
 
 PromptField = Literal["text", "role", "topic", "licence", "answer", "thought", "response"]
 
+# Licences that prompts may come under, by their SPDX identifiers (https://spdx.org/licenses). Check
+# that another permits the use before you add it. For data without one, such as a company's own, a
+# profile names `LicenseRef-<anything>`; describe that in data/README.md.
+_ALLOWED = (
+    "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-NC-4.0",
+    "CC-BY-NC-SA-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC0-1.0", "CDLA-Permissive-1.0",
+    "CDLA-Permissive-2.0", "CDLA-Sharing-1.0", "ISC", "MIT", "ODC-By-1.0", "ODbL-1.0", "PDDL-1.0",
+    "Unlicense",
+)  # fmt: skip
+LICENCES = rf"^(?:{'|'.join(map(re.escape, _ALLOWED))}|LicenseRef-[A-Za-z0-9][A-Za-z0-9.-]*)$"
+
+
+def canonical_licence(name: str) -> str:
+    """Return the identifier as SPDX spells it; an unknown one comes back stripped, unchanged."""
+    spelled = {allowed.casefold(): allowed for allowed in _ALLOWED}
+    return spelled.get(name.strip().casefold(), name.strip())
+
 
 def _have_a_group(patterns: dict[PromptField, str]) -> dict[PromptField, str]:
     for field, pattern in patterns.items():

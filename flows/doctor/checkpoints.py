@@ -131,8 +131,7 @@ def complaint(place: Path) -> str | None:
     """Return what is wrong with a checkpoint that is there; None where it can be used."""
     if place.is_file() and place.suffix != ".gguf":
         return f"{place.name} is not a folder"
-    from components.models.checkpoints import check_complete
-    from components.models.gguf import check_gguf
+    from components.models.checkpoints import check_complete, check_gguf
 
     try:
         (check_gguf if place.is_file() else check_complete)(place)

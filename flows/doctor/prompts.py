@@ -52,7 +52,7 @@ def _tried(profile: Profile, root: Path) -> Iterator[Finding]:
         remedy = f"`dvc repro prepare@{profile.name}` tells"
         yield warning("prompts", f"{size / 1e6:.0f} MB of prompts were not looked into", remedy)
         return
-    from components.prepare.table import build_table
+    from components.prepare.stage import build_table
 
     try:
         with chdir(root):

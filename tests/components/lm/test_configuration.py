@@ -328,7 +328,7 @@ from pathlib import Path
 from components.core.errors import SafeReActError
 from components.judges import checkpoints as guard
 from components.models.checkpoints import check_complete
-from components.models.gguf import read_gguf
+from components.models.checkpoints import read_gguf
 from components.lm.generation import checkpoint_end_tokens
 from components.lm.loading import *
 from flows.doctor.checkpoints import complaint, read_shape

@@ -10,7 +10,7 @@ import torch
 
 from components.core.errors import ModelError
 from components.lm.loading import load_model, load_tokenizer
-from components.models.gguf import read_gguf
+from components.models.checkpoints import read_gguf
 from flows.doctor.checkpoints import complaint
 
 TEMPLATE = (

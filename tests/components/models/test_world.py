@@ -9,7 +9,7 @@ import pytest
 
 from components.core.storage import read_json_lines
 from components.core.vocabulary import Role, Split
-from components.models import embedded, language, world
+from components.models import embedded, world
 
 ROWS = {split: embedded.world_rows(split) for split in embedded.WORLD_COUNTS}
 
@@ -77,14 +77,14 @@ def test_pretraining_texts_hold_no_prompt_of_the_test_split():
     generator = np.random.default_rng(1)
     test = {_words(row["text"]) for row in ROWS[Split.TEST]}
     for _ in range(3000):
-        pieces = language.draw_text(generator)
+        pieces = world.draw_text(generator)
         assert any(is_learned for _, is_learned in pieces)
         assert _words(pieces[0][0]) not in test
 
 
 def test_the_generator_decides_the_texts():
     first, second = (
-        [language.draw_text(generator) for _ in range(50)]
+        [world.draw_text(generator) for _ in range(50)]
         for generator in (np.random.default_rng(3), np.random.default_rng(3))
     )
     assert first == second

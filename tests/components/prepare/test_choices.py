@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from components.core.errors import DataError
-from components.prepare.choices import letter_options
+from components.prepare.sources import letter_options
 from components.prepare.suites import Choice
 
 FIXED = ("good", "bad 1", "bad 2", "bad 3")

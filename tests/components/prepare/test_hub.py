@@ -13,6 +13,8 @@ import pytest
 
 from components.core.errors import DataError
 from components.prepare.hub import find_snapshot, read_hub
+from components.prepare.settings import Source
+from tests.components.prepare.rows import source_of
 from tests.hub import write_commit
 
 NAME, OLD, NEW = "owner/Set", "a" * 40, "b" * 40
@@ -41,8 +43,13 @@ def files_of(commit: str, *, card: bool) -> dict[str, str]:
     return {"README.md": CARD, "other.jsonl": lines(["other"]), **rows} if card else rows
 
 
+def hub_source(commit: str, subset: str | None, split: str) -> Source:
+    origin = {"path": None, "hub": NAME, "revision": commit, "subset": subset, "hub_split": split}
+    return source_of("mine", **origin)
+
+
 def read(commit: str, *, subset: str | None = None, split: str = "test") -> list[str]:
-    rows = read_hub(NAME, revision=commit, subset=subset, split=split, source="mine")
+    rows = read_hub(hub_source(commit, subset, split))
     assert [number for number, _ in rows] == list(range(1, len(rows) + 1))
     return [row["text"] for _, row in rows]
 
@@ -104,7 +111,7 @@ def test_numbers_of_single_precision_are_read_as_they_are_written(cache: Path):
     rows = '{"text": "one", "answer": 0.1}\n{"text": "two", "answer": null}\n'
     files = {"README.md": f"{card}    dtype: float32\n---\n", "data/test.jsonl": rows}
     write_commit(cache, NAME, OLD, files)
-    found = read_hub(NAME, revision=OLD, subset=None, split="test", source="mine")
+    found = read_hub(hub_source(OLD, None, "test"))
     assert [row["answer"] for _, row in found] == [Decimal("0.1"), None]
 
 

@@ -7,9 +7,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.prepare import overlap
-from components.prepare.leaks import drop_leaks
-from components.prepare.overlap import HeldOut
+from components.prepare import leaks
+from components.prepare.leaks import HeldOut, drop_leaks
 from components.prepare.text import words
 from tests.components.prepare.rows import rows_of
 
@@ -82,7 +81,7 @@ def test_texts_are_compared_chunk_by_chunk_with_the_same_result(monkeypatch):
     test = ["name five rivers of the old world", "hello there"]
     texts = ["a b c", test[0], "", "x", f"please {test[0]} now", "hello there", "y z"]
     whole = find_leaks(texts, test, ngram=5)
-    monkeypatch.setattr(overlap, "_CHUNK", 6)
+    monkeypatch.setattr(leaks, "_CHUNK", 6)
     assert find_leaks(texts, test, ngram=5) == whole
     assert whole == [False, True, False, False, True, True, False]
 

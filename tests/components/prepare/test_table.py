@@ -9,7 +9,7 @@ import pytest
 
 from components.core.errors import DataError
 from components.prepare.settings import PrepareSettings
-from components.prepare.table import build_table
+from components.prepare.stage import build_table
 
 NAMES = [f"{a}{b}" for a in ("ann", "bob", "cat", "dan", "eve") for b in ("a", "b", "c", "d", "e")]
 
