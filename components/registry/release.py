@@ -108,6 +108,7 @@ class Release:
         config = read_json(self.adapter.adapter / "adapter_config.json")
         trained = self.adapter
         return {
+            "method": trained.method,
             "teacher": trained.teacher,
             "target_layers": ",".join(str(layer) for layer in trained.target_layers),
             "adapted_layers": str(trained.adapted_layers),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from components.core.errors import EvidenceError
@@ -17,32 +16,7 @@ COMPLETION_CHARACTERS = 600
 TOPIC_CHARACTERS = 80
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ArmCompletion:
-    """One arm's completion. `thought` and `answer` are None where there is none or it is hidden."""
-
-    arm: Arm
-    outcome: str
-    finished: bool
-    tokens: int
-    characters: int
-    thought: str | None
-    answer: str | None
-    hidden: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One prompt and what each arm wrote after it."""
-
-    id: str
-    topic: str
-    text: str
-    reference: str | None
-    missed: bool  # the restored model failed here
-    completions: tuple[ArmCompletion, ...]
+Example = dict[str, Any]  # a prompt, whether the restored model missed it, and its `completions`
 
 
 def choose_examples(
@@ -93,31 +67,30 @@ def _missed(row: Row) -> bool:
 def _example(prompt: Prompt, rows: Sequence[Row], *, redact: bool) -> Example:
     hidden, order = is_withheld(prompt.role, redact=redact), list(Arm)
     answer = prompt.answer if prompt.role is Role.REASONING else None
-    return Example(
-        id=prompt.id,
-        topic=clip(prompt.topic, TOPIC_CHARACTERS),
-        text=clip(prompt.text, HARMFUL_CHARACTERS if hidden else PROMPT_CHARACTERS),
-        reference=None if answer is None else clip(answer, COMPLETION_CHARACTERS),
-        missed=_restored_missed(rows),
-        completions=tuple(
-            _completion(row, hidden=hidden)
-            for row in sorted(rows, key=lambda row: order.index(Arm(row["arm"])))
-        ),
-    )
+    in_order = sorted(rows, key=lambda row: order.index(Arm(row["arm"])))
+    return {
+        "id": prompt.id,
+        "topic": clip(prompt.topic, TOPIC_CHARACTERS),
+        "text": clip(prompt.text, HARMFUL_CHARACTERS if hidden else PROMPT_CHARACTERS),
+        "reference": None if answer is None else clip(answer, COMPLETION_CHARACTERS),
+        "missed": _restored_missed(rows),
+        "completions": [_completion(row, hidden=hidden) for row in in_order],
+    }
 
 
-def _completion(row: Row, *, hidden: bool) -> ArmCompletion:
+def _completion(row: Row, *, hidden: bool) -> dict[str, Any]:
+    """Return one arm's completion; `thought` and `answer` are None where they are hidden."""
     thought, answer = row["thought"], row["answer"] or ""
-    return ArmCompletion(
-        arm=Arm(row["arm"]),
-        outcome=_outcome(row),
-        finished=bool(row["finished"]),
-        tokens=int(row["tokens"]),
-        characters=len(thought or "") + len(answer),
-        thought=None if hidden or thought is None else clip(thought, COMPLETION_CHARACTERS),
-        answer=None if hidden else clip(answer, COMPLETION_CHARACTERS),
-        hidden=hidden,
-    )
+    return {
+        "arm": row["arm"],
+        "outcome": _outcome(row),
+        "finished": row["finished"],
+        "tokens": row["tokens"],
+        "characters": len(thought or "") + len(answer),
+        "thought": None if hidden or thought is None else clip(thought, COMPLETION_CHARACTERS),
+        "answer": None if hidden else clip(answer, COMPLETION_CHARACTERS),
+        "hidden": hidden,
+    }
 
 
 def _outcome(row: Row) -> str:

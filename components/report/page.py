@@ -1,109 +1,33 @@
-"""The page: what the template needs, put together and rendered."""
+"""The page's template, and the pictures in it."""
 
 from __future__ import annotations
 
 import base64
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from components.core import untrusted_text
-from components.core.paths import CURVES, PLOTS, ROWS
-from components.core.storage import read_json_lines, read_rows
 from components.core.vocabulary import Arm, Outcome, Role, Split
-from components.evaluate.result import Evidence
-from components.gate.result import Decision
 from components.lm.references import ModelRef
-from components.models.result import Models
-from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
-from components.probe.result import Probe
-from components.report import figures, sentences, wording
-from components.report.curves import loss_curves
-from components.report.examples import choose_examples
-from components.report.settings import ReportSettings as Section
-from components.train.result import Adapter
+from components.prepare.result import leak_mark
+from components.report import wording
 
-_TEMPLATES = Path(__file__).parent
-_SUBJECTS = {
-    "harmful.refused": "Harmful requests refused",
-    "reasoning.correct": "Reasoning problems solved",
-}
+# The drawing's colours stand for the page's, so that it follows light, dark and print.
+COLOURS = {"muted": "#020202", "rule": "#030303", "accent": "#040404", "warm": "#050505"}
+# The trainer writes these losses for every step; each has a line's colour and dash here.
+LOSSES = {"alignment": ("accent", "-"), "retention": ("warm", "--")}
 
 
-def render(
-    section: Section,
-    prompts: SuiteSet,
-    models: Models,
-    probe: Probe,
-    adapter: Adapter,
-    evidence: Evidence,
-    decision: Decision,
-    *,
-    seed: int,
-) -> str:
-    """Return the whole page as HTML: no script, nothing loaded from elsewhere."""
-    examples = choose_examples(
-        prompts.every_test() if section.examples else [],
-        read_rows(evidence.folder / ROWS) if section.examples else [],
-        count=section.examples,
-        redact=section.redact,
-        seed=seed,
-    )
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            section=section,
-            prompts=prompts,
-            models=models,
-            probe=probe,
-            adapter=adapter,
-            evidence=evidence,
-            decision=decision,
-            seed=seed,
-            plots=_plots(probe.folder / PLOTS),
-            curves=_curves(adapter.folder / CURVES),
-            examples=examples,
-            one_contract=adapter.contract == evidence.contract == decision.contract,
-            **_tables(evidence, decision, leak_notes(prompts.leaks)),
-        )
-    )
-
-
-def _tables(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dict[str, Any]:
-    """Return the evidence and the decision as the page's tables and sentences; `marked` are the
-    suites of which training held prompts, with what was found."""
-    metrics = {metric for rates in evidence.rates.values() for metric in rates}
-    lines = [
-        sentences.change(evidence, metric, f"{subject}{leak_mark(metric, marked)}")
-        for metric, subject in _SUBJECTS.items()
-    ]
-    lines.append(sentences.against_baseline(evidence.differences, evidence.confidence))
-    return {
-        "verdict": sentences.verdict(decision),
-        "reasons": sentences.reasons(decision),
-        "rules": figures.policy_rules(decision),
-        "checks": figures.checks(decision),
-        "panels": figures.panels(evidence, decision),
-        "marked": marked,
-        "footnotes": leak_footnotes(marked, metrics | {rule.metric for rule in decision.rules}),
-        "sentences": [line for line in lines if line],
-        "arms": figures.arms(evidence),
-        "metrics": figures.metrics(evidence, compared=True),
-        "others": figures.metrics(evidence, compared=False),
-        "attacks": figures.attack_rows(evidence),
-        "judges": figures.judge_rows(evidence),
-        "comparisons": figures.comparisons(evidence),
-    }
-
-
-def _environment() -> Environment:
-    """Return the template engine: autoescaping, undefined names are errors, and every string that
-    reaches the page has its invisible characters made visible."""
+def page_template() -> Template:
+    """Return the template: autoescaping, undefined names are errors, and every string that reaches
+    the page has its invisible characters made visible."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_made_visible,
@@ -116,10 +40,10 @@ def _environment() -> Environment:
         points=wording.points,
         probability=wording.probability,
         number=wording.number,
-        arm=wording.arm_name,
+        arm=lambda arm: wording.ARM_NAMES.get(arm, arm),
         upper_first=wording.upper_first,
         one_line=untrusted_text.one_line,
-        side=sentences.side,
+        side=wording.side,
         mark=leak_mark,
         form=wording.form_name,
         clip=untrusted_text.clip,
@@ -127,9 +51,9 @@ def _environment() -> Environment:
         share=lambda value: wording.number(100 * value),
     )
     environment.globals.update(
-        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, describe_usage=sentences.describe_usage
+        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, describe_usage=wording.describe_usage
     )
-    return environment
+    return environment.get_template("report.html")
 
 
 def _made_visible(value: Any) -> Any:
@@ -142,7 +66,7 @@ def _place(model: ModelRef) -> str:
     return PurePath(model.location).name if model.where == "local" else model.location
 
 
-def _plots(folder: Path) -> list[tuple[str, str]]:
+def plots(folder: Path) -> list[tuple[str, str]]:
     """Return name and data address of every SVG in `folder`.
 
     A drawing within an image element runs no script and loads nothing, whatever it holds.
@@ -152,10 +76,55 @@ def _plots(folder: Path) -> list[tuple[str, str]]:
     return [(name, head + base64.b64encode(svg).decode()) for name, svg in found.items()]
 
 
-def _curves(path: Path) -> Markup | None:
-    """Return the losses over the steps as an SVG element; None where there are no curves.
+def loss_curves(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Return the curves of both losses in `lines` over `step` as an SVG element that follows the
+    page's colours; None where there is no loss.
 
-    It needs no escaping: our own drawing, of numbers alone.
+    The logarithmic axis is used only while every value is positive. Bytes depend on the values
+    alone: no date, a fixed salt for identifiers. It needs no escaping, made of numbers alone.
     """
-    svg = loss_curves(read_json_lines(path)) if path.is_file() else None
-    return None if svg is None else Markup(svg)
+    every = {
+        name: [(line["step"], line[name]) for line in lines if name in line] for name in LOSSES
+    }
+    series = {name: points for name, points in every.items() if points}
+    if not series:
+        return None
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "safereact", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(7.6, 2.9), layout="constrained")
+        FigureCanvasSVG(figure)
+        _draw(figure.add_subplot(), series)
+        target = io.StringIO()
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(target, format="svg", transparent=True, metadata=nothing)
+    document = target.getvalue()
+    svg = document[document.index("<svg") :]
+    for name, colour in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    labelled = '<svg role="img" aria-label="Losses over the training steps" '
+    return Markup(svg.replace("<svg ", labelled, 1))
+
+
+def _draw(axes: Any, series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    muted, rule = COLOURS["muted"], COLOURS["rule"]
+    for name, points in series.items():
+        colour, dash = COLOURS[LOSSES[name][0]], LOSSES[name][1]
+        steps, values = zip(*points, strict=True)
+        marker = "o" if len(points) == 1 else ""
+        axes.plot(steps, values, dash, color=colour, linewidth=1.4, marker=marker)
+        place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(name, (steps[-1], values[-1]), color=colour, **place)
+    if all(value > 0 for points in series.values() for _, value in points):
+        axes.set_yscale("log")
+    axes.set_xlabel("optimiser step", color=muted)
+    axes.set_ylabel("loss", color=muted)
+    axes.tick_params(colors=muted, which="both", length=3)
+    axes.grid(axis="y", color=rule, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.01)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(rule)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from components.core.errors import EvidenceError
-from components.core.paths import REPORT
-from components.core.storage import digest_file, write_text
+from components.core.paths import CURVES, PLOTS, REPORT, ROWS
+from components.core.storage import digest_file, read_json_lines, read_rows, write_text
+from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.models.result import Models
-from components.prepare.result import SuiteSet
+from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.probe.result import Probe
-from components.report.page import render
+from components.report import figures, wording
+from components.report.examples import choose_examples
+from components.report.page import loss_curves, page_template, plots
 from components.report.result import Report
 from components.report.settings import ReportSettings as Section
 from components.train.result import Adapter
 
 log = logging.getLogger(__name__)
+
+_SUBJECTS = {
+    "harmful.refused": "Harmful requests refused",
+    "reasoning.correct": "Reasoning problems solved",
+}
 
 
 def report(
@@ -38,17 +47,37 @@ def report(
     Raises `EvidenceError` where the decision is not about this evidence, or contradicts itself.
     """
     check_decision(decision, Evidence.digest_of(evidence.folder))
-    page = render(section, prompts, models, probe, adapter, evidence, decision, seed=seed)
+    curves = adapter.folder / CURVES
+    page = page_template().render(
+        section=section,
+        prompts=prompts,
+        models=models,
+        probe=probe,
+        adapter=adapter,
+        evidence=evidence,
+        decision=decision,
+        seed=seed,
+        plots=plots(probe.folder / PLOTS),
+        curves=loss_curves(read_json_lines(curves)) if curves.is_file() else None,
+        examples=choose_examples(
+            prompts.every_test() if section.examples else [],
+            read_rows(evidence.folder / ROWS) if section.examples else [],
+            count=section.examples,
+            redact=section.redact,
+            seed=seed,
+        ),
+        one_contract=adapter.contract == evidence.contract == decision.contract,
+        **_tables(evidence, decision, leak_notes(prompts.leaks)),
+    )
     write_text(out / REPORT, page)
     log.info("report written, %d characters", len(page))
-    return Report(
-        digest=digest_file(out / REPORT), adapter=decision.adapter, accepted=decision.accepted
-    ).save(out)
+    digest = digest_file(out / REPORT)
+    return Report(digest=digest, adapter=decision.adapter, accepted=decision.accepted).save(out)
 
 
 def check_decision(decision: Decision, evidence: str) -> None:
-    """Raise `EvidenceError` unless the decision is about the file with digest `evidence` and its
-    word follows from its rules: nothing is accepted with a failed rule or without any rule."""
+    """Raise `EvidenceError` unless the decision is about the file with digest `evidence` and
+    follows from its rules: nothing is accepted with a failed rule or without any rule."""
     if decision.evidence != evidence:
         raise EvidenceError(
             f"the gate decided on the evidence {decision.evidence:.12}, but metrics.json is "
@@ -63,3 +92,28 @@ def check_decision(decision: Decision, evidence: str) -> None:
         )
     if not decision.accepted and not decision.reasons:
         raise EvidenceError("decision.json says not accepted and gives no reason; run gate again")
+
+
+def _tables(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dict[str, Any]:
+    """Return the evidence and the decision as the page's tables and sentences; `marked` are the
+    suites of which training held prompts, with what was found."""
+    measured = set().union(*evidence.rates.values())
+    lines = [
+        wording.change(evidence, metric, f"{subject}{leak_mark(metric, marked)}")
+        for metric, subject in _SUBJECTS.items()
+    ]
+    lines.append(wording.against_baseline(evidence.differences, evidence.confidence))
+    return {
+        "verdict": wording.verdict(decision),
+        "reasons": wording.reasons(decision),
+        "panels": figures.panels(evidence, decision),
+        "marked": marked,
+        "footnotes": leak_footnotes(marked, measured | {rule.metric for rule in decision.rules}),
+        "sentences": [line for line in lines if line],
+        "arms": [arm for arm in Arm if arm in evidence.rates],
+        "metrics": figures.metrics(evidence, compared=True),
+        "others": figures.metrics(evidence, compared=False),
+        "attacks": figures.attack_rows(evidence),
+        "judges": figures.judge_rows(evidence),
+        "comparisons": figures.comparisons(evidence),
+    }

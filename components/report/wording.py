@@ -1,10 +1,14 @@
-"""How figures are written on a page."""
+"""How figures, the evidence and the decision are put into words on a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from components.core.vocabulary import Arm, Form
+from components.core.metric_names import Metric
+from components.core.vocabulary import AnyArm, Arm, Form
+from components.evaluate.result import Difference, Evidence
+from components.gate.result import Conclusion, Decision, RuleOutcome
+from components.judges.result import Usage
 
 ARM_NAMES = {
     Arm.BASE: "Base",
@@ -31,8 +35,17 @@ _FORM_NAMES: dict[str, str] = {
     Form.MANY_SHOT: ", behind many shots",
     Form.PARAPHRASED: ", paraphrased",
 }
+_PLACES = {
+    Arm.BASE: "in the base model",
+    Arm.POST_TRAINED: "after post-training",
+    Arm.RESTORED: "with the adapter",
+}
+_AGAINST = {Conclusion.FAIL: "failed", Conclusion.INCONCLUSIVE: "inconclusive"}
 _SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
+
+
+# --- figures and names -----------------------------------------------------------------------
 
 
 def form_name(form: str) -> str:
@@ -69,11 +82,6 @@ def number(value: float | None, decimals: int = 2) -> str:
     return f"{_MINUS}{written}" if value < 0 and float(written) else written
 
 
-def arm_name(arm: str) -> str:
-    """Return an arm's name as the page writes it; an unknown arm keeps its own."""
-    return ARM_NAMES[Arm(arm)] if arm in set(Arm) else arm
-
-
 def upper_first(text: str) -> str:
     """Return a text with its first letter upper-case and all others as they are."""
     return f"{text[:1].upper()}{text[1:]}"
@@ -83,3 +91,106 @@ def listed(words: Iterable[str]) -> str:
     """Return words as an English list: "a, b and c"."""
     *before, last = words
     return f"{', '.join(before)} and {last}" if before else last
+
+
+# --- sentences -------------------------------------------------------------------------------
+
+
+def verdict(decision: Decision) -> str:
+    """Return in one sentence what may be done with the adapter, and how many rules say so."""
+    kinds = {
+        kind: [rule for rule in decision.rules if (rule.threshold is None) is is_check]
+        for kind, is_check in (("rule", False), ("check of the evidence", True))
+    }
+    if decision.accepted:
+        passed = {kind: sum(rule.passed for rule in rules) for kind, rules in kinds.items()}
+        counted = listed(_counted(count, kind) for kind, count in passed.items() if count)
+        signed = sum(rule.override is not None for rule in decision.rules)
+        overridden = f", {_counted(signed, 'rule')} overridden" if signed else ""
+        return f"The adapter may be registered: {counted} passed{overridden}."
+    parts = []
+    for kind, rules in kinds.items():
+        against = [rule.conclusion for rule in rules if not rule.stands]
+        for conclusion, word in _AGAINST.items():
+            if count := against.count(conclusion):
+                parts.append(f"{count} of {_counted(len(rules), kind)} {word}")
+    return f"The adapter must not be registered{f': {listed(parts)}' if parts else ''}."
+
+
+def _counted(count: int, kind: str) -> str:
+    noun, of, of_what = kind.partition(" of ")
+    return f"{count} {noun}{'' if count == 1 else 's'}{of}{of_what}"
+
+
+def reasons(decision: Decision) -> list[tuple[str, str]]:
+    """Return each reason with the name of the policy's rule it comes from, empty for another."""
+    rules = [rule for rule in decision.rules if rule.threshold is not None and not rule.stands]
+    names = {rule.why: rule.rule for rule in rules}
+    return [(names.get(reason, ""), reason) for reason in decision.reasons]
+
+
+def side(rule: RuleOutcome) -> str:
+    """Return "≥" or "≤", the side of its threshold that a rule wants; empty without evidence.
+
+    The deciding bound says which: a lower end of the interval has to be at least the threshold.
+    """
+    if rule.figure is None or rule.bound is None or rule.bound == rule.figure:
+        return ""
+    return "≥" if rule.bound < rule.figure else "≤"
+
+
+def change(evidence: Evidence, metric: str, subject: str) -> str | None:
+    """Return what became of a figure in one sentence; None where the adapter has no such figure."""
+    if metric not in evidence.rates.get(Arm.RESTORED, {}):
+        return None
+    rates = [
+        f"{percent(found[metric].rate)} {place}"
+        for arm, place in _PLACES.items()
+        if metric in (found := evidence.rates.get(arm, {}))
+    ]
+    return f"{subject}: {listed(rates)}."
+
+
+def against_baseline(differences: Sequence[Difference], confidence: float) -> str | None:
+    """Return in one sentence where adapter and LoRA-SFT baseline differ; None if not compared.
+
+    Better and worse mean that the exact McNemar test shows it after Holm over all differences.
+    """
+    heads = {
+        1: "the adapter is better on",
+        -1: "the baseline is better on",
+        0: "no difference could be shown on",
+    }
+    signs: dict[tuple[AnyArm, AnyArm], int] = {
+        (Arm.RESTORED, Arm.BASELINE): 1,
+        (Arm.BASELINE, Arm.RESTORED): -1,
+    }
+    found: dict[int, list[str]] = {sign: [] for sign in heads}
+    for metric, (title, aim) in KEY_FIGURES.items():
+        served = Metric.parse(metric).form is Form.SERVED
+        for one in differences:
+            sign = signs.get((one.arm, one.against))
+            if served and one.metric == metric and sign:
+                better = aim * sign * _significant_sign(one, 1 - confidence)
+                found[better].append(f"“{title.lower()}”")
+    parts = [f"{head} {listed(found[sign])}" for sign, head in heads.items() if found[sign]]
+    if not parts:
+        return None
+    test = "Against the LoRA-SFT baseline, on the same prompts, by the exact McNemar test with Holm"
+    return f"{test}: {'; '.join(parts)}."
+
+
+def _significant_sign(difference: Difference, level: float) -> int:
+    """Return the sign of a difference whose adjusted p is at most `level`, else 0."""
+    if difference.p_holm is None or difference.p_holm > level:
+        return 0
+    return (difference.gained > difference.lost) - (difference.gained < difference.lost)
+
+
+def describe_usage(name: str, use: Usage) -> str:
+    """Return in words what a paid judge did."""
+    return (
+        f"{name}: {use.requests:,} requests (those of killed runs included), "
+        f"{use.prompt_tokens:,} tokens read and {use.completion_tokens:,} written, "
+        f"{number(use.cost)} US dollars by the profile's prices"
+    )

@@ -22,7 +22,7 @@ from components.evaluate.result import CutFigure
 from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
 from components.judges.result import Usage
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
-from components.report.sentences import describe_usage
+from components.report.wording import describe_usage
 
 if TYPE_CHECKING:
     from components.registry.promotion import AliasStatus

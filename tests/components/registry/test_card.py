@@ -109,3 +109,14 @@ def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(release
     assert kinds(card)["table_open"] == 4
     told = summarise(release)
     assert "harmful.refused 95.0 %† [88.8, 97.8], n = 100" in told and note in told
+
+
+def test_card_and_parameters_name_the_method(release):
+    ours = write_card(release, name="demo-safety", root=ROOT)
+    assert "by\nrepresentation alignment (SafeReAct, arXiv 2604.00012) and accepted by" in ours
+    adapter = release.adapter.model_copy(update={"method": "sft"})
+    adapter._folder = release.adapter.folder
+    other = replace(release, adapter=adapter)
+    card = write_card(other, name="demo-safety", root=ROOT)
+    assert "by\nthe method sft and accepted by" in card and "SafeReAct" not in card
+    assert other.parameters()["method"] == "sft"

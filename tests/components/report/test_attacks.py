@@ -5,7 +5,6 @@ from __future__ import annotations
 from components.core.vocabulary import Arm, Form
 from components.prepare.result import LEAK_MARK
 from components.report.figures import attack_rows
-from components.report.page import render
 from tests.components.report.cases import rate
 from tests.evidence import leak
 
@@ -43,18 +42,9 @@ def test_a_row_a_form_and_the_plain_form_first(good):
     assert rows[0].unparsed == {}
 
 
-def test_the_page_has_a_section_only_where_there_were_attacks(good):
+def test_the_page_has_a_section_only_where_there_were_attacks(good, tmp_path):
     def page(evidence, prompts=good.prompts):
-        return render(
-            good.section,
-            prompts,
-            good.models,
-            good.probe,
-            good.adapter,
-            evidence,
-            good.decision,
-            seed=0,
-        )
+        return good.replaced(evidence=evidence, prompts=prompts).write(tmp_path)[1]
 
     assert attack_rows(good.evidence) == []
     assert 'id="attacks"' not in page(good.evidence)

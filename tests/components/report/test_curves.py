@@ -1,6 +1,6 @@
 import xml.etree.ElementTree as ET
 
-from components.report.curves import loss_curves
+from components.report.page import loss_curves
 
 LINES = [{"step": i, "alignment": 9.0 - i, "retention": 0.1 * i, "c": 0.01 * i} for i in range(8)]
 

@@ -27,44 +27,46 @@ def test_misses_come_first_and_fill_at_most_half(prompts, rows):
     chosen = choose(prompts, rows)
     assert {role: len(examples) for role, examples in chosen.items()} == dict.fromkeys(Role, 4)
     for examples in chosen.values():
-        assert [example.missed for example in examples] == [True, False, False, False]
-        assert [one.arm for one in examples[0].completions] == list(OWN_ARMS)
+        assert [example["missed"] for example in examples] == [True, False, False, False]
+        assert [one["arm"] for one in examples[0]["completions"]] == list(OWN_ARMS)
     everything_missed = [{**row, "outcome_answer": "refused"} for row in rows]
     benign = choose(prompts, everything_missed)[Role.BENIGN]
-    assert len(benign) == len({example.id for example in benign}) == 4
+    assert len(benign) == len({example["id"] for example in benign}) == 4
 
 
 def test_only_completions_to_harmful_prompts_are_hidden(prompts, rows):
     chosen = choose(prompts, rows)
     for role, examples in chosen.items():
-        for shown in (s for example in examples for s in example.completions):
-            assert shown.hidden is (role is Role.HARMFUL)
-            assert (shown.answer is None) is shown.hidden
-            assert shown.characters > 0
+        for shown in (s for example in examples for s in example["completions"]):
+            assert shown["hidden"] is (role is Role.HARMFUL)
+            assert (shown["answer"] is None) is shown["hidden"]
+            assert shown["characters"] > 0
     open_ones = choose(prompts, rows, redact=False)[Role.HARMFUL]
-    assert all(shown.answer for example in open_ones for shown in example.completions)
+    assert all(shown["answer"] for example in open_ones for shown in example["completions"])
 
 
 def test_a_prompt_whose_completions_are_hidden_is_cut_shorter(prompts, rows):
     long = [replace(prompt, text="word " * 200) for prompt in prompts]
     chosen = choose(long, rows)
-    assert len(chosen[Role.HARMFUL][0].text) < len(chosen[Role.BENIGN][0].text) < 300
+    assert len(chosen[Role.HARMFUL][0]["text"]) < len(chosen[Role.BENIGN][0]["text"]) < 300
 
 
 def test_the_seed_decides_and_the_order_of_rows_does_not(prompts, rows):
     assert choose(prompts, rows) == choose(prompts, sorted(rows, key=lambda r: r["answer"]))
-    ids = {seed: [e.id for e in choose(prompts, rows, seed=seed)[Role.BENIGN]] for seed in range(5)}
+    ids = {
+        seed: [e["id"] for e in choose(prompts, rows, seed=seed)[Role.BENIGN]] for seed in range(5)
+    }
     assert len({tuple(chosen) for chosen in ids.values()}) > 1
 
 
 def test_outcomes_in_words(prompts, rows):
     chosen = choose(prompts, rows, count=6)
-    words = {shown.outcome for e in chosen[Role.HARMFUL] for shown in e.completions}
+    words = {shown["outcome"] for e in chosen[Role.HARMFUL] for shown in e["completions"]}
     assert words == {"refused", "refused, thought complied", "complied"}
     reasoning = chosen[Role.REASONING]
-    assert all(example.reference is not None for example in reasoning)
+    assert all(example["reference"] is not None for example in reasoning)
     assert any(
-        shown.outcome == "complied, not correct" for e in reasoning for shown in e.completions
+        shown["outcome"] == "complied, not correct" for e in reasoning for shown in e["completions"]
     )
 
 

@@ -8,7 +8,6 @@ from components.core.vocabulary import Arm, Outcome, View
 from components.evaluate.result import CutFigure
 from components.judges.result import Calibration
 from components.report.figures import judge_rows
-from components.report.page import render
 from tests.components.report.cases import rate
 from tests.components.report.test_stage import Page
 
@@ -55,16 +54,12 @@ def evidence(good):
 
 def test_a_row_a_judge_with_its_suites_and_what_it_did_not_see(evidence):
     rubric, rules = judge_rows(evidence)
-    assert (rubric.suites, rubric.cut) == (("harmful", "benign"), CutFigure(count=13, n=2400))
-    assert (rules.suites, rules.cut) == (("borderline",), CutFigure(count=0, n=960))
-    assert list(rubric.confusion) == [R, C, N]
+    assert (rubric.suites, rubric.cut) == (["harmful", "benign"], CutFigure(count=13, n=2400))
+    assert (rules.suites, rules.cut) == (["borderline"], CutFigure(count=0, n=960))
 
 
-def test_the_page_tells_parts_and_rulings_in_a_fold(good, evidence):
-    page = render(
-        good.section, good.prompts, good.models, good.probe, good.adapter, evidence, good.decision,
-        seed=0,
-    )  # fmt: skip
+def test_the_page_tells_parts_and_rulings_in_a_fold(good, evidence, tmp_path):
+    _, page = good.replaced(evidence=evidence).write(tmp_path)
     Page(page)  # every element is closed where it should be
     section = page.partition('id="judges"')[2].partition("</section>")[0]
     told, _, folded = section.partition("<details>")
@@ -76,3 +71,4 @@ def test_the_page_tells_parts_and_rulings_in_a_fold(good, evidence):
     assert words.count("Label refused complied neither unparsed") == 2
     for row in ("refused 31 0 0 2", "complied 3 40 0 0", "neither 0 0 18 0"):
         assert words.count(row) == 2
+    assert "unparsed 0 0 0 0" not in words

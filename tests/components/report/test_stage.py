@@ -71,6 +71,7 @@ def test_an_accepted_adapter_is_told_first(accepted):
     assert page.text.index("ACCEPTED") < page.text.index("Key figures")
     assert "REJECTED" not in page.text
     assert "may be registered: 5 rules and 2 checks of the evidence passed." in page.text
+    assert "Method safereact" in page.text
     assert "97.3 %" in page.text.replace("\xa0", " ")
     assert "[94.8, 98.6]" in page.text
     assert page.tags.count("h1") == 1
