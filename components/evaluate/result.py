@@ -30,7 +30,7 @@ class Released(Record):
 class Champion(Result):
     """Which version of a registered model carries the alias `champion`; its adapter lies beside.
 
-    No stage writes it: the registry is asked before the evaluation (components/registry/champion).
+    No stage writes it: the registry is asked before the evaluation (`fetch_champion`).
     """
 
     FILE: ClassVar[str] = paths.CHAMPION

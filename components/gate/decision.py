@@ -8,46 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from components.core.errors import EvidenceError
 from components.core.result import mismatches
 from components.evaluate.result import Evidence
-from components.evaluate.settings import EvaluateSettings
 from components.gate.checks import GateInputs, decide
 from components.gate.overrides import apply_overrides
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, GateOutcome, Override, RuleOutcome
-from components.models.result import Models
-from components.prepare.result import SuiteSet
-from components.prepare.settings import PrepareSettings
 
 _NAMED = 3  # mismatches that a message names
 # What of a rule's outcome decides. Words and outlooks may be put better by a later release.
 _DECIDING = {"metric", "arm", "against", "figure", "bound", "threshold", "n", "conclusion"}
-
-
-def recount(
-    prepare: PrepareSettings,
-    evaluate: EvaluateSettings,
-    prompts: SuiteSet,
-    models: Models,
-    evidence: Evidence,
-    *,
-    seed: int,
-    root: Path,
-) -> None:
-    """Raise `EvidenceError` naming every figure of prompts and evidence, with both values, that
-    does not follow from their tables and rows.
-
-    `prepare`, `evaluate` and `seed` are those of the profile, which lies below `root`.
-    """
-    from components.evaluate.recount import recount_evidence
-    from components.prepare.recount import recount_prompts
-
-    recount_prompts(prompts, ngram=prepare.overlap_ngram)
-    recount_evidence(evidence, evaluate, prompts, models, seed=seed, root=root)
 
 
 def make_decision(

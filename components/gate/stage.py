@@ -6,15 +6,17 @@ import logging
 from pathlib import Path
 
 from components.core.paths import OVERRIDES, POLICIES
+from components.evaluate.recount import recount_evidence
 from components.evaluate.result import Evidence
 from components.evaluate.settings import EvaluateSettings
 from components.gate.checks import GateInputs, identity_checks
-from components.gate.decision import make_decision, recount
+from components.gate.decision import make_decision
 from components.gate.overrides import read_overrides
 from components.gate.policy_files import load_policy, policy_file
 from components.gate.result import Decision
 from components.gate.settings import GateSettings
 from components.models.result import Models
+from components.prepare.recount import recount_prompts
 from components.prepare.result import SuiteSet
 from components.prepare.settings import PrepareSettings
 from components.train.result import Adapter
@@ -44,7 +46,8 @@ def gate(
     policy = load_policy(policy_file(section.policy, Path(POLICIES)))
     inputs = GateInputs.on_disk(prompts, models, adapter, evidence)
     if all(outcome.passed for outcome in identity_checks(inputs)):
-        recount(prepare, evaluate, prompts, models, evidence, seed=seed, root=Path())
+        recount_prompts(prompts, ngram=prepare.overlap_ngram)
+        recount_evidence(evidence, evaluate, prompts, models, seed=seed, root=Path())
     decision = make_decision(policy, read_overrides(Path(OVERRIDES)), inputs)
     for outcome in decision.rules:
         log.info("%s  %s: %s", outcome.conclusion, outcome.rule, outcome.why)

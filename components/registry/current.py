@@ -1,4 +1,8 @@
-"""Whether a decision still holds: what it is about, compared with what is here now."""
+"""Whether a decision still holds: what it is about, compared with what is here now.
+
+An adapter that becomes champion itself ends no comparison: what it was accepted against stays what
+the decision is about, so nothing is evaluated again for a promotion.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,8 @@ from components.core.errors import EvidenceError
 from components.core.paths import POLICIES, SUITES, Workspace
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Role
-from components.evaluate.result import Evidence
+from components.evaluate.result import NO_CHAMPION, Evidence
 from components.evaluate.settings import EvaluateSettings
-from components.gate.decision import recount
 from components.gate.policy import Policy
 from components.gate.policy_files import load_policy, policy_file
 from components.gate.result import Decision
@@ -24,6 +27,7 @@ from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.prepare.suites import used_suites
 from components.profile import Profile, load_profile
+from components.registry.mlflow_registry import CHAMPION, Registry
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +49,14 @@ class Current:
         return cls(workspace, profile, policy)
 
     def recount(self, prompts: SuiteSet, models: Models, evidence: Evidence) -> None:
-        """Raise `EvidenceError` for a figure that does not follow from its rows."""
-        recount(
-            self.profile.prepare,
-            self.profile.evaluate,
-            prompts,
-            models,
-            evidence,
-            seed=self.profile.seed,
-            root=self.workspace.root,
-        )
+        """Raise `EvidenceError` naming every figure of prompts and evidence, with both values, that
+        does not follow from their tables and rows."""
+        from components.evaluate.recount import recount_evidence
+        from components.prepare.recount import recount_prompts
+
+        profile, root = self.profile, self.workspace.root
+        recount_prompts(prompts, ngram=profile.prepare.overlap_ngram)
+        recount_evidence(evidence, profile.evaluate, prompts, models, seed=profile.seed, root=root)
 
 
 def found_here(decision: Decision, current: Current) -> dict[str, str]:
@@ -126,6 +128,17 @@ def check_current(decision: Decision, now: Mapping[str, str]) -> None:
     ]
     if changed:
         raise stale(changed)
+
+
+def check_champion(registry: Registry, name: str, decision: Decision) -> None:
+    """Raise `EvidenceError` where the champion of `name` is another one than the decision rests on;
+    a champion that is the accepted adapter itself is none."""
+    if decision.champion is None:
+        return
+    version = registry.version_at(name, CHAMPION)
+    now = version.tags.get("adapter_digest", "") if version else NO_CHAMPION
+    if now != decision.adapter:
+        check_current(decision, {"champion": now})
 
 
 def stale(reasons: list[str]) -> EvidenceError:

@@ -8,25 +8,31 @@ registered and promoted is decided in `registration` and `promotion`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import RegistryError
-from components.core.paths import ADAPTER
+from components.core.paths import ADAPTER, Workspace
+from components.core.result import RateFigure
 from components.registry.mlflow_client import (
+    address_of,
     again,
     all_pages,
+    client_of,
     found_or_none,
     milliseconds,
+    set_up,
     tag_filter,
     unless_there,
     with_clear_errors,
 )
-from components.registry.mlflow_runs import Runs
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -74,9 +80,51 @@ class Measured:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of an experiment; an open one was not ended."""
+
+    id: str
+    tags: dict[str, str]
+    open: bool
+
+
+def as_metrics(rates: Mapping[str, RateFigure]) -> dict[str, float]:
+    """Return rates as metrics of MLflow: each with `.low`, `.high` and `.n` beside it."""
+    flat: dict[str, float] = {}
+    for key, rate in rates.items():
+        flat |= {key: rate.rate, f"{key}.low": rate.low, f"{key}.high": rate.high}
+        flat[f"{key}.n"] = rate.n
+    return flat
+
+
 @with_clear_errors
-class Registry(Runs):
+class Registry:
     """The runs, logged models and registered models of one server or embedded store."""
+
+    def __init__(self, root: Path) -> None:
+        """Choose the server of `MLFLOW_TRACKING_URI`, else the embedded store below `root`."""
+        set_up()
+        self.root = root
+        self._store = Workspace(root, "").tracking_store
+        self._server = os.environ.get("MLFLOW_TRACKING_URI")
+
+    @functools.cached_property
+    def _address(self) -> str:
+        return address_of(self._server, self._store)
+
+    @property
+    def _client(self) -> MlflowClient:
+        return client_of(self._address)
+
+    def experiment(self, name: str) -> str:
+        """Return the id of the experiment `name`, which is created where it is missing."""
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = None if self._server else (self._store / "artifacts").as_uri()
+        unless_there(functools.partial(self._client.create_experiment, name, location))
+        return self.experiment(name)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -106,6 +154,12 @@ class Registry(Runs):
         logged = str(found.source).removeprefix("models:/")
         return Version(name, str(found.version), dict(found.tags), logged)
 
+    def version_at(self, name: str, alias: str) -> Version | None:
+        """Return the version that carries an alias; None where no version does, or none is there."""
+        model = self.find_model(name)
+        number = model.aliases.get(alias) if model else None
+        return self.version(name, number) if number else None
+
     def numbers(self, name: str, tags: Mapping[str, str] | None = None) -> list[str]:
         """Return the numbers of the versions that carry `tags`, oldest first."""
         found = self._versions(name, tags)
@@ -130,11 +184,6 @@ class Registry(Runs):
             "back with `mlflow runs restore`, or register an adapter with `safereact run`"
         )
 
-    def figures(self, version: Version) -> dict[str, float]:
-        """Return the metrics that are linked to the version's logged model."""
-        logged = self._client.get_logged_model(version.logged_model)
-        return {metric.key: metric.value for metric in logged.metrics or []}
-
     def fetch(self, version: Version, folder: Path) -> Path:
         """Download a version into `folder` and return its adapter's folder."""
         from mlflow.artifacts import download_artifacts
@@ -145,17 +194,27 @@ class Registry(Runs):
         download_artifacts(artifact_uri=uri, dst_path=str(folder), **place)
         return folder / ADAPTER
 
+    def runs(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
+        """Return the runs of an experiment that carry `tags`, the newest first."""
+        query = " AND ".join(tag_filter(tags))
+        found = all_pages(
+            lambda page: self._client.search_runs([experiment], query, page_token=page)
+        )
+        return [Run(r.info.run_id, dict(r.data.tags), r.info.status == "RUNNING") for r in found]
+
+    def claims(self, run: str, prefix: str) -> dict[str, str]:
+        """Return the parameters of a run whose keys start with `prefix`."""
+        found = self._client.get_run(run).data.params
+        return {key: value for key, value in found.items() if key.startswith(prefix)}
+
     # --- writing -----------------------------------------------------------------------------
 
     def finished_model(self, experiment: str, tags: Mapping[str, str]) -> LoggedModel | None:
         """Return the finished logged model with `tags`, if there is one, and close what killed
         calls left open."""
         query = " AND ".join(tag_filter(tags))
-        found = all_pages(
-            lambda token: self._client.search_logged_models(
-                [experiment], filter_string=query, page_token=token
-            )
-        )
+        search = functools.partial(self._client.search_logged_models, [experiment], query)
+        found = all_pages(lambda page: search(page_token=page))
         ready = [
             LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == "READY"
         ]
@@ -174,7 +233,7 @@ class Registry(Runs):
         parameters: Mapping[str, str],
     ) -> LoggedModel:
         """Return a new logged model of `files`, with its figures, finished, and its run closed."""
-        from mlflow.entities import LoggedModelOutput, Param
+        from mlflow.entities import LoggedModelOutput
 
         run = self.begin_run(experiment, tags["adapter_digest"][:12], tags)
         try:
@@ -188,8 +247,7 @@ class Registry(Runs):
             ).model_id
             self._client.log_model_artifacts(model, str(files))
             self._client.log_outputs(run, [LoggedModelOutput(model, 0)])
-            self._log_figures(run, model, measured)
-            self._client.log_batch(run, params=[Param(*one) for one in parameters.items()])
+            self._log_figures(run, model, measured, parameters)
             self._client.finalize_logged_model(model, "READY")
         except BaseException:
             self._client.set_terminated(run, "FAILED")
@@ -197,8 +255,10 @@ class Registry(Runs):
         self._client.set_terminated(run, "FINISHED")
         return LoggedModel(model, run)
 
-    def _log_figures(self, run: str, model: str, measured: Measured) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
+    def _log_figures(
+        self, run: str, model: str, measured: Measured, parameters: Mapping[str, str]
+    ) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
         digest = measured.digest[:36]  # as much as MLflow keeps
         data = Dataset(measured.data, digest, "local", f'{{"uri": "{measured.source}"}}')
@@ -209,7 +269,7 @@ class Registry(Runs):
             Metric(key, value, now, 0, model, measured.data, digest)
             for key, value in measured.figures.items()
         ]
-        self._client.log_batch(run, metrics=metrics)
+        self._client.log_batch(run, metrics, [Param(*one) for one in parameters.items()])
 
     def create_version(
         self, name: str, logged: LoggedModel, tags: Mapping[str, str], description: str
@@ -238,3 +298,50 @@ class Registry(Runs):
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of the registered model."""
         again(lambda: self._client.set_registered_model_tag(name, key, value))
+
+    def begin_run(
+        self, experiment: str, title: str, tags: Mapping[str, str], begin: datetime | None = None
+    ) -> str:
+        """Return the id of a new run, which began now or at `begin`."""
+        start = milliseconds(begin)
+        return str(self._client.create_run(experiment, start, dict(tags), title).info.run_id)
+
+    def end_run(
+        self,
+        run: str,
+        *,
+        figures: Mapping[str, float],
+        parameters: Mapping[str, str],
+        tags: Mapping[str, str],
+        files: Sequence[Path] = (),
+        failed: bool = False,
+        end: datetime | None = None,
+    ) -> None:
+        """Write into a run what came of it, and close it, now or at `end`."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        stop = milliseconds(end)
+        self._client.log_batch(
+            run,
+            metrics=[Metric(key, value, stop, 0) for key, value in figures.items()],
+            params=[Param(key, value) for key, value in parameters.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        for file in files:
+            self._client.log_artifact(run, str(file))
+        self._client.set_terminated(run, "FAILED" if failed else "FINISHED", stop)
+
+    def claim(self, run: str, key: str, value: str) -> bool:
+        """Write a parameter of a run unless it has a value; return whether it now has this one.
+
+        MLflow never changes a parameter, and its database allows one a key: of several callers at
+        once, on whatever machines, one succeeds.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_param(run, key, value)
+        except MlflowException:
+            if key not in self.claims(run, key):
+                raise
+        return self.claims(run, key).get(key) == value

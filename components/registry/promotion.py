@@ -6,16 +6,24 @@ and why. How one of several calls at once gets to write stands in `history`.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.core import paths as names
-from components.core.errors import RegistryError
+from components.core.errors import EvidenceError, RegistryError, StageError
 from components.core.paths import Workspace
+from components.core.storage import atomic_folder, digest_folder
+from components.evaluate.result import Champion, Released
 from components.gate.overrides import check_overrides
-from components.registry.champion import check_champion
-from components.registry.current import Current, check_current, found_here, recount_here
+from components.registry.current import (
+    Current,
+    check_champion,
+    check_current,
+    found_here,
+    recount_here,
+)
 from components.registry.history import (
     PROMOTED,
     ROLLED_BACK,
@@ -31,7 +39,9 @@ from components.registry.history import (
 )
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Model, Registry, Version
 from components.registry.release import reported_figures
-from components.registry.verification import verify_version
+from components.registry.verification import contract_in, verify_version
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +174,60 @@ def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
         # An empty folder is replaced by the rename itself.
         verify_version(registry, version, Path(scratch)).adapter.replace(folder)
     return number
+
+
+def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> bool:
+    """Bring `folder` up to date with the champion of the registered model `name`; return whether it
+    changed.
+
+    `own` is the digest of the adapter that is to be compared with it, empty where there is none
+    yet. Raises `RegistryError` where MLflow fails, the alias is not where the history left it, or
+    the version cannot be relied on.
+    """
+    if model := registry.find_model(name):
+        check_history(model)
+    version = registry.version_at(name, CHAMPION)
+    digest = version.tags.get("adapter_digest") if version else None
+    if _is_current(folder, name, digest, own):
+        return False
+    with atomic_folder(folder) as scratch:
+        (scratch / names.KEEP).touch()
+        released = _fetch(registry, version, scratch) if version else None
+        Champion(name=name, released=released).save(scratch)
+    return True
+
+
+def _is_current(folder: Path, name: str, digest: str | None, own: str) -> bool:
+    """Return whether what was fetched into `folder` before is what an evaluation needs, now that
+    the champion's adapter has this digest."""
+    try:
+        known = Champion.load(folder)
+    except StageError:  # it is not there, or not in today's form
+        return False
+    if known.name != name:
+        return False
+    if known.released is None:
+        return digest in (None, own)
+    intact = digest_folder(known.adapter) == known.released.digest
+    return intact and digest in (known.released.digest, own)
+
+
+def _fetch(registry: Registry, version: Version, folder: Path) -> Released:
+    """Bring a version's adapter into `folder` and return what it belongs to."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        verified = verify_version(registry, version, Path(scratch))
+        adapter = verified.adapter.replace(folder / names.ADAPTER)
+    contract = None  # of no form known here
+    try:
+        contract = contract_in(adapter)
+    except (EvidenceError, StageError) as error:
+        log.warning("the champion cannot be measured: %s", error)
+    return Released(
+        version=version.number,
+        digest=version.tags["adapter_digest"],
+        base_model=version.tags.get("post_trained_digest", ""),
+        contract=contract,
+    )
 
 
 def _verify(registry: Registry, version: Version, *, current: bool) -> None:

@@ -12,10 +12,15 @@ from pathlib import Path
 from components.core import paths as names
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
-from components.registry.card import summarise, write_card
-from components.registry.champion import check_champion
+from components.registry.current import check_champion
 from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Measured, Registry
-from components.registry.release import Release, gather_release
+from components.registry.release import (
+    Release,
+    gather_release,
+    reported_figures,
+    summarise,
+    write_card,
+)
 from components.registry.verification import CARD, OF_ALL, POLICY, evidence_tags, verify_version
 
 log = logging.getLogger(__name__)
@@ -112,7 +117,7 @@ def _new_version(
     home = registry.experiment(experiment)
     prompts = release.prompts.folder / names.PROMPTS
     measured = Measured(
-        figures=release.figures(),
+        figures=reported_figures(release.decision, release.evidence),
         data=release.profile,
         digest=release.decision.data,
         source=prompts.relative_to(registry.root).as_posix(),

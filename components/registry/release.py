@@ -1,4 +1,5 @@
-"""An accepted adapter with all that belongs to it, read from the workspace and checked.
+"""An accepted adapter with all that belongs to it, read from the workspace and checked, and its
+model card as Markdown.
 
 Nothing is registered that the decision is not about: the adapter on disk, the evidence, the data
 and the prompt contract are compared with those the gate saw.
@@ -6,35 +7,37 @@ and the prompt contract are compared with those the gate saw.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from components.core import paths as names
 from components.core.documents import read_yaml
 from components.core.errors import EvidenceError
 from components.core.metric_names import Metric, in_order, is_compared
 from components.core.paths import Workspace
+from components.core.result import RateFigure
 from components.core.run_record import git_commit, untracked, versions
 from components.core.storage import digest_file, read_json
-from components.core.untrusted_text import for_terminal
+from components.core.untrusted_text import for_markdown, for_terminal
+from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.gate.checks import GateInputs, identity_checks
 from components.gate.decision import check_follows, make_decision
 from components.gate.overrides import check_overrides, read_overrides
 from components.gate.policy import Policy
 from components.gate.result import Decision
-from components.lm.references import ModelRef, PromptContract
+from components.gate.rules import percent
+from components.lm.references import ModelRef
 from components.models.result import Models
-from components.prepare.result import SuiteSet
+from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.registry.current import Current, check_current, found_here, stale
-from components.registry.mlflow_runs import as_metrics
-from components.registry.verification import check_adapter_files
+from components.registry.mlflow_registry import as_metrics
+from components.registry.verification import check_adapter_files, contract_in
 from components.report.result import Report
 from components.train.result import Adapter
 
+HEADLINE = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
+TEMPLATE = "mlflow/model_card.md.j2"
 _NAMED = 20  # untracked files that a tag names; it holds some thousand characters
 
 
@@ -64,6 +67,8 @@ class Release:
     def tags(self) -> dict[str, str]:
         """Return where adapter and evidence come from, as MLflow tags."""
         more = len(self.untracked) - _NAMED
+        files = [*self.untracked[:_NAMED], *([f"{more} more"] if more > 0 else [])]
+        signed = [rule.override for rule in self.decision.rules if rule.override]
         tags = {
             "profile": self.profile,
             "gate": "accepted",
@@ -75,14 +80,12 @@ class Release:
             "prompt_template": self.decision.contract.template,
             "engine": self.evidence.engine,
             "lineage": self.models.lineage or "not described",
-            "overrides": "; ".join(self._overrides()) or "none",
+            "overrides": "; ".join(f"{s.rule} ({s.who}, until {s.until})" for s in signed)
+            or "none",
             "champion": str(self.evidence.champion or "not measured"),
             "git_commit": self.commit or "none",
             "git_changed": str(self.changed).lower(),
-            "git_untracked": ", ".join(
-                [*self.untracked[:_NAMED], *([f"{more} more"] if more > 0 else [])]
-            )
-            or "none",
+            "git_untracked": ", ".join(files) or "none",
         }
         tags |= {f"dvc_{stage}": md5 for stage, md5 in self.outputs.items()}
         for role, ref in (("base", self.models.base), ("post_trained", self.models.post_trained)):
@@ -93,11 +96,6 @@ class Release:
             }
         tags |= {f"version_{name}": number for name, number in versions().items()}
         return {key: for_terminal(value) for key, value in tags.items()}
-
-    def _overrides(self) -> Iterator[str]:
-        for outcome in self.decision.rules:
-            if outcome.override:
-                yield f"{outcome.rule} ({outcome.override.who}, until {outcome.override.until})"
 
     def checkpoint(self, ref: ModelRef) -> str:
         """Return where a checkpoint lies: a path below the root, another path, or a hub id."""
@@ -119,14 +117,6 @@ class Release:
             "harmful_rows": str(trained.harmful_rows),
             "retain_rows": str(trained.retain_rows),
         }
-
-    def metrics(self) -> list[str]:
-        """Return the measured metrics that arms are compared in or that a rule is about."""
-        return reported_metrics(self.decision, self.evidence)
-
-    def figures(self) -> dict[str, float]:
-        """Return the rates of `metrics` as `arm/metric`, with `.low`, `.high` and `.n`."""
-        return reported_figures(self.decision, self.evidence)
 
 
 def reported_metrics(decision: Decision, evidence: Evidence) -> list[str]:
@@ -180,7 +170,7 @@ def gather_release(workspace: Workspace) -> Release:
         decision=decision,
         policy=current.policy,
         report=_report(workspace, decision),
-        outputs=output_hashes(workspace),
+        outputs=_output_hashes(workspace),
         commit=commit,
         changed=changed,
         untracked=tuple(untracked(workspace.root, names.DECIDING)),
@@ -204,8 +194,7 @@ def _check_inputs(inputs: GateInputs, decision: Decision, current: Current) -> N
     current.recount(inputs.prompts, inputs.models, inputs.evidence)
 
 
-def output_hashes(workspace: Workspace) -> dict[str, str]:
-    """Return stage -> DVC hash of its folder, for the stages that `dvc.lock` knows."""
+def _output_hashes(workspace: Workspace) -> dict[str, str]:
     if not workspace.lock.is_file():
         raise EvidenceError(f"{workspace.lock} is missing; run the stages through DVC first")
     hashes: dict[str, str] = {}
@@ -216,15 +205,6 @@ def output_hashes(workspace: Workspace) -> dict[str, str]:
     return hashes
 
 
-def contract_in(folder: Path) -> PromptContract:
-    """Return the prompt contract in an adapter's own folder."""
-    stored = folder / names.CONTRACT
-    try:
-        return PromptContract.model_validate(read_json(stored))
-    except ValidationError as error:
-        raise EvidenceError(f"{stored} is not a prompt contract: {error}") from error
-
-
 def _report(workspace: Workspace, decision: Decision) -> Path | None:
     folder = workspace.stage("report")
     page = folder / names.REPORT
@@ -233,3 +213,62 @@ def _report(workspace: Workspace, decision: Decision) -> Path | None:
     report = Report.load(folder)
     about = report.adapter == decision.adapter and report.digest == digest_file(page)
     return page if about else None
+
+
+# --- the model card ---------------------------------------------------------------------------
+
+
+def write_card(release: Release, *, name: str, root: Path) -> str:
+    """Return the model card of `release`, registered as `name`, from the template in `mlflow/`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(root),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    marked = leak_notes(release.prompts.leaks)
+    metrics = reported_metrics(release.decision, release.evidence)
+    environment.filters |= {
+        "mark": lambda metric: leak_mark(metric, marked),
+        "cell": lambda value: for_markdown(str(value)),
+        "line": for_terminal,
+        "percent": percent,
+        "figure": figure,
+    }
+    return environment.get_template(TEMPLATE).render(
+        name=name,
+        release=release,
+        parameters=release.parameters(),
+        tags=release.tags(),
+        metrics=metrics,
+        footnotes=leak_footnotes(marked, metrics),
+    )
+
+
+def summarise(release: Release) -> str:
+    """Return the restored model's key figures in one paragraph, as a version's description, which
+    MLflow shows as Markdown."""
+    rates = release.evidence.rates.get(Arm.RESTORED, {})
+    checkpoint = for_markdown(release.checkpoint(release.models.post_trained))
+    shown = [metric for metric in HEADLINE if metric in rates]
+    marked = leak_notes(release.prompts.leaks)
+    measured = "; ".join(
+        f"{metric} {figure(rates[metric], leak_mark(metric, marked))}" for metric in shown
+    )
+    notes = [for_markdown(note) for note in leak_footnotes(marked, shown)]
+    return " ".join(
+        [
+            f"Safety adapter for {checkpoint}, accepted by the gate. With it: {measured}.",
+            *notes,
+            "The model card is in evidence/model_card.md.",
+        ]
+    )
+
+
+def figure(rate: RateFigure, sign: str = "") -> str:
+    """Return a rate with its `sign`, its interval and the number of prompts behind it."""
+    return f"{percent(rate.rate)}{sign} [{100 * rate.low:.1f}, {100 * rate.high:.1f}], n = {rate.n}"

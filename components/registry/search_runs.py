@@ -8,8 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from components.core.result import RateFigure
-from components.registry.mlflow_registry import Registry
-from components.registry.mlflow_runs import as_metrics
+from components.registry.mlflow_registry import Registry, as_metrics
 
 _PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests runs
 

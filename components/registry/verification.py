@@ -9,19 +9,20 @@ when it is made again from the evidence beside it. Where the alias `champion` wa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from components.core import paths as names
 from components.core.errors import EvidenceError, RegistryError, StageError
-from components.core.storage import digest_bytes, digest_file, digest_folder
+from components.core.storage import digest_bytes, digest_file, digest_folder, read_json
 from components.evaluate.result import Evidence
 from components.gate.checks import GateInputs
 from components.gate.decision import check_decides_alike, make_decision
 from components.gate.policy import Policy
 from components.gate.result import Decision
+from components.lm.references import PromptContract
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.registry.mlflow_registry import EVIDENCE, Registry, Version
@@ -41,11 +42,9 @@ OF_ALL = "evidence_files"  # the tag with the digest of the whole folder
 _REMEDY = "register the adapter anew with `safereact run`"
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """A version whose files were found to be what was registered and accepted."""
 
-    version: Version
     adapter: Path  # the folder it was brought to
     decision: Decision
     evidence: Evidence
@@ -68,6 +67,15 @@ def check_adapter_files(folder: Path) -> None:
         )
     if missing := sorted(ADAPTER_FILES - found):
         raise EvidenceError(f"adapter folder {folder} lacks {', '.join(missing)}; train it again")
+
+
+def contract_in(folder: Path) -> PromptContract:
+    """Return the prompt contract in an adapter's own folder."""
+    stored = folder / names.CONTRACT
+    try:
+        return PromptContract.model_validate(read_json(stored))
+    except ValidationError as error:
+        raise EvidenceError(f"{stored} is not a prompt contract: {error}") from error
 
 
 def verify_version(registry: Registry, version: Version, folder: Path) -> Verified:
@@ -101,7 +109,7 @@ def verify_version(registry: Registry, version: Version, folder: Path) -> Verifi
         "engine": found.engine,
     }
     _check_tags(version, about)
-    return Verified(version, adapter, decision, found)
+    return Verified(adapter, decision, found)
 
 
 def _check_tags(version: Version, found: Mapping[str, str]) -> None:

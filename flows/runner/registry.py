@@ -57,8 +57,8 @@ def bring_champion(workspace: Workspace) -> bool:
     profile = load_profile(workspace.profile_file)
     if not profile.evaluate.champion:
         return False
-    from components.registry.champion import fetch_champion
     from components.registry.mlflow_registry import Registry
+    from components.registry.promotion import fetch_champion
 
     trained = workspace.stage("train")
     own = Adapter.load(trained).digest if (trained / Adapter.FILE).is_file() else ""
@@ -89,7 +89,7 @@ def describe_champion(workspace: Workspace) -> str:
 def champion_moved(workspace: Workspace, registry: Registry) -> str:
     """Return in words that the last decision rests on another champion than the registry has now;
     empty where it does not, or where there is no decision yet."""
-    from components.registry.champion import check_champion
+    from components.registry.current import check_champion
 
     folder = workspace.stage("gate")
     if not (folder / Decision.FILE).is_file():

@@ -24,12 +24,12 @@ from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged, write_judged
 from components.gate.checks import GateInputs
-from components.gate.decision import recount
 from components.gate.policy_files import load_policy
 from components.gate.result import Decision
 from components.gate.stage import gate
 from components.prepare.result import PromptSet, SuiteSet, digest_prompts
 from components.profile import load_profile
+from components.registry.current import Current
 from components.registry.registration import register
 from components.train.result import Adapter
 from tests.evidence import ANSWERS, REFUSES
@@ -156,17 +156,8 @@ def test_no_figure_can_be_changed(honest, data):
 
 
 def recounted(workspace: Workspace) -> None:
-    profile = load_profile(workspace.profile_file)
     inputs = GateInputs.in_workspace(workspace)
-    recount(
-        profile.prepare,
-        profile.evaluate,
-        inputs.prompts,
-        inputs.models,
-        inputs.evidence,
-        seed=profile.seed,
-        root=workspace.root,
-    )
+    Current.of(workspace).recount(inputs.prompts, inputs.models, inputs.evidence)
 
 
 def rate_of_restored(metric: str, **figures: float) -> Callable[[dict[str, Any]], None]:

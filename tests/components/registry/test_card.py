@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from components.core.vocabulary import UNBOUND
 from components.prepare.result import LEAK_MARK, SourceCount
-from components.registry.card import summarise, write_card
+from components.registry.release import summarise, write_card
 from tests.evidence import leak
 from tests.hostile import TOGETHER, steering
 from tests.root import ROOT

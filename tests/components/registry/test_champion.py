@@ -10,10 +10,10 @@ from components.core.errors import EvidenceError
 from components.core.paths import KEEP, POLICIES
 from components.core.storage import digest_folder
 from components.evaluate.result import Champion, Released
-from components.registry.champion import fetch_champion
-from components.registry.promotion import promote, rollback
+from components.registry.promotion import fetch_champion, promote, rollback
 from components.registry.registration import register
 from components.train.result import Adapter
+from tests.components.registry.conftest import figures_of
 from tests.evidence import CONTRACT, digest_of
 from tests.releases import NAMES, write_all, write_result
 
@@ -146,7 +146,7 @@ def test_a_registered_version_tells_whom_it_was_compared_with(measured, registry
     register(measured, **NAMES)
     version = registry.version(NAME, "2")
     assert version.tags["champion"] == f"demo-safety version 1, adapter {first[:12]}"
-    assert registry.figures(version)["champion/harmful.refused.n"] == 100
+    assert figures_of(registry, version)["champion/harmful.refused.n"] == 100
     registry.fetch(version, tmp_path / "all")
     card = (tmp_path / "all" / "evidence" / "model_card.md").read_text()
     assert "| restored | sft-baseline | champion |" in card

@@ -32,6 +32,7 @@ from components.registry.history import PROMOTED, decode, encode, new_change
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, pull, rollback, status
 from components.registry.registration import register
+from tests.components.registry.conftest import figures_of
 from tests.evidence import CONTRACT, model_ref, save_prompts, suite_spec
 from tests.releases import NAMES, write_all, write_result
 from tests.root import ROOT
@@ -62,7 +63,7 @@ def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, regis
     assert tags["base_model"] == "artifacts/demo/models/base"
     assert tags["post_trained_digest"].startswith("post-trained")
     assert {"git_commit", "policy_digest", "evidence_digest", "version_peft"} <= tags.keys()
-    assert registry.figures(version)["restored/harmful.refused.n"] == 100
+    assert figures_of(registry, version)["restored/harmful.refused.n"] == 100
     registry.fetch(version, tmp_path / "all")
     files = {p.name for p in (tmp_path / "all" / "evidence").iterdir()}
     results = {"decision.json", "metrics.json", "models.json", "policy.json", "suites.json"}

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import RegistryError
-from components.registry.mlflow_registry import Registry
-from components.registry.mlflow_runs import as_metrics
+from components.registry.mlflow_registry import Registry, as_metrics
 from components.registry.search_runs import StudyRun, TrialRun, open_study
 from tests.searches import figure, rates
 

@@ -12,9 +12,8 @@ from safetensors.numpy import save_file
 from components.core.errors import RegistryError
 from components.core.storage import digest_file, digest_folder
 from components.gate.result import Decision
-from components.registry.champion import fetch_champion
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Measured, Registry
-from components.registry.promotion import promote, pull, rollback, status
+from components.registry.promotion import fetch_champion, promote, pull, rollback, status
 from components.registry.registration import register
 from tests.releases import NAMES, write_all
 
