@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import starmap
 from typing import Self
 
 from components.core.metric_names import FINISHED, Metric, in_order
@@ -23,7 +22,7 @@ from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, RuleOutcome
-from components.gate.rules import decide_rule, percent, unparsed_rates
+from components.gate.rules import decide_rule, interval, percent, unparsed_rates
 from components.judges.rules.outcomes import rules_name
 from components.judges.settings import RULES
 from components.models.result import Models
@@ -102,55 +101,35 @@ def check_outcome(rule: str, passed: bool, why: str, *, warns: bool = False) -> 
 
 
 def identity_checks(inputs: GateInputs) -> Iterator[RuleOutcome]:
-    """Yield one outcome for each thing that evidence, adapter, models and prompts must share."""
-    prompts, models = inputs.prompts, inputs.models
-    adapter, evidence = inputs.adapter, inputs.evidence
-    model, contract = models.post_trained, adapter.contract.digest
-    trained_on = prompts.digest_of_prompts
-    about = [
-        (arm, evidence.models.get(arm, ""), (models.base if arm is Arm.BASE else model).digest)
-        for arm in evidence.arms
-    ]
-    yield from starmap(
-        _match,
-        (
-            ("evidence is about this adapter", "adapter", evidence.adapter, adapter.digest),
-            ("adapter is as it was trained", "adapter", adapter.digest, inputs.adapter_files),
-            ("rows are those that were judged", "rows", evidence.rows, inputs.rows_file),
-            ("evidence is about these prompts", "prompts", evidence.data, prompts.digest),
-            ("adapter was trained on these prompts", "prompts", adapter.data, trained_on),
-            ("adapter belongs to this model", "model", adapter.base_model, model.digest),
-            *(
-                (f"evidence is about this {arm} model", "model", *digests)
-                for arm, *digests in about
-            ),
-            (
-                "evidence is about this SFT baseline",
-                "adapter",
-                evidence.baseline,
-                adapter.baseline_digest,
-            ),
-            (
-                "evidence is about this prompt contract",
-                "contract",
-                evidence.contract.digest,
-                contract,
-            ),
-            ("prompts are put as in training", "contract", model.contract.digest, contract),
-        ),
-    )
-
-
-def _match(rule: str, what: str, found: str, expected: str) -> RuleOutcome:
-    """Return whether `found`, a digest that an upstream result names, is `expected`.
+    """Yield one outcome for each thing that evidence, adapter, models and prompts must share.
 
     An empty digest matches nothing, not even another empty one.
     """
-    passed = bool(found) and found == expected
-    named, wanted = short_digest(found) or "nothing", short_digest(expected) or "nothing"
-    if passed:
-        return check_outcome(rule, passed, f"{what} {wanted}")
-    return check_outcome(rule, passed, f"not so: {rule}; it says {what} {named}, here is {wanted}")
+    prompts, adapter, evidence = inputs.prompts, inputs.adapter, inputs.evidence
+    model, contract, trained_on = inputs.models.post_trained, adapter.contract.digest, adapter.data
+    shared = [
+        ("evidence is about this adapter", "adapter", evidence.adapter, adapter.digest),
+        ("adapter is as it was trained", "adapter", adapter.digest, inputs.adapter_files),
+        ("rows are those that were judged", "rows", evidence.rows, inputs.rows_file),
+        ("evidence is about these prompts", "prompts", evidence.data, prompts.digest),
+        ("adapter was trained on these prompts", "prompts", trained_on, prompts.digest_of_prompts),
+        ("adapter belongs to this model", "model", adapter.base_model, model.digest),
+    ]
+    for arm in evidence.arms:
+        own = inputs.models.base if arm is Arm.BASE else model
+        found = evidence.models.get(arm, "")
+        shared.append((f"evidence is about this {arm} model", "model", found, own.digest))
+    baseline, put = adapter.baseline_digest, evidence.contract.digest
+    shared += [
+        ("evidence is about this SFT baseline", "adapter", evidence.baseline, baseline),
+        ("evidence is about this prompt contract", "contract", put, contract),
+        ("prompts are put as in training", "contract", model.contract.digest, contract),
+    ]
+    for rule, what, found, expected in shared:
+        passed = bool(found) and found == expected
+        here, named = (short_digest(digest) or "nothing" for digest in (expected, found))
+        why = f"not so: {rule}; it says {what} {named}, here is {here}"
+        yield check_outcome(rule, passed, f"{what} {here}" if passed else why)
 
 
 def _all_suites(prompts: SuiteSet, evidence: Evidence) -> RuleOutcome:
@@ -188,7 +167,7 @@ def not_in_training(suite: str, prompts: SuiteSet) -> RuleOutcome:
     rate = worst.after
     why = (
         f"training repeats {rate.count} of {rate.n} prompts of {suite} "
-        f"({percent(rate.rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}])"
+        f"({percent(rate.rate)} {interval(rate)})"
     )
     if rate.count:
         return check_outcome(rule, False, f"{why}: {', '.join(worst.prompts)}")
@@ -207,13 +186,13 @@ def _verdict_checks(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]
     The share of unparsed verdicts is compared as it is: how much of this evidence is unknown is
     counted, not estimated.
     """
-    champion_asked = evidence.champion is not None and evidence.champion.asked
+    asked = evidence.champion is not None and evidence.champion.asked
     limits: dict[tuple[Arm, str], float] = {}
     arms: dict[str, dict[Arm, None]] = {}
     for rule in policy.rules:
         limit = policy.max_unparsed if rule.max_unparsed is None else rule.max_unparsed
         for arm, metric in unparsed_rates(rule):
-            if arm is not Arm.CHAMPION or champion_asked:  # the rule itself says what follows
+            if arm is not Arm.CHAMPION or asked:  # the rule itself says what follows
                 limits[arm, metric] = min(limit, limits.get((arm, metric), limit))
                 arms.setdefault(Metric.parse(metric).suite, {})[arm] = None
     for suite, read in arms.items():
@@ -248,8 +227,7 @@ def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOu
         right = tried[0] if len(tried) == 1 else None
         figure = "not measured"
         if right is not None:
-            low, high = 100 * right.low, 100 * right.high
-            figure = f"{percent(right.rate)} [{low:.1f}, {high:.1f}], n={right.n}"
+            figure = f"{percent(right.rate)} {interval(right)}, n={right.n}"
         yield check_outcome(
             f"the judge of {suite} is right often enough",
             right is not None and right.low >= policy.min_accuracy,

@@ -36,12 +36,12 @@ def read_overrides(folder: Path) -> list[Override]:
 
     A folder that is not there holds none.
     """
-    return [record for path in sorted(folder.glob("*.yaml")) for record in _read(path).overrides]
+    return [record for path in sorted(folder.glob("*.yaml")) for record in _read(path)]
 
 
-def _read(path: Path) -> Overrides:
+def _read(path: Path) -> tuple[Override, ...]:
     try:
-        return Overrides.model_validate(read_yaml(path))
+        return Overrides.model_validate(read_yaml(path)).overrides
     except ValidationError as error:
         problems = explain(error, page=PAGE)
         raise ConfigError(f"{path} is not a valid file of overrides:\n{problems}") from error
@@ -63,18 +63,17 @@ def apply_overrides(
     refused = []
     for override in (override for override in overrides if override.adapter == adapter):
         if why := _why_refused(override, outcomes, evidence=evidence, policy=policy):
-            refused.append(
-                f"the override of {override.rule!r} by {override.who} does not count: {why}"
-            )
+            about = f"the override of {override.rule!r} by {override.who}"
+            refused.append(f"{about} does not count: {why}")
         else:
             counting[override.rule] = override
-    signed = tuple(
+    signed = (
         outcome
         if outcome.passed or outcome.rule not in counting
         else outcome.model_copy(update={"override": counting[outcome.rule]})
         for outcome in outcomes
     )
-    return signed, tuple(refused)
+    return tuple(signed), tuple(refused)
 
 
 def _why_refused(
@@ -108,15 +107,13 @@ def check_overrides(decision: Decision, folder: Path, today: date | None = None)
     today, current = today or datetime.now(UTC).date(), read_overrides(folder)
     problems = []
     for override in used:
-        why = None
+        whose = f"that of {override.rule!r} by {override.who}"
         if override.until < today:
-            why = f"ended on {override.until}"
+            problems.append(f"{whose} ended on {override.until}")
         elif override.signed > today:
-            why = f"is signed for {override.signed}, a day to come"
+            problems.append(f"{whose} is signed for {override.signed}, a day to come")
         elif override not in current:
-            why = "was withdrawn or changed: it is not in mlflow/overrides"
-        if why:
-            problems.append(f"that of {override.rule!r} by {override.who} {why}")
+            problems.append(f"{whose} was withdrawn or changed: it is not in mlflow/overrides")
     if problems:
         raise EvidenceError(
             f"the gate accepted adapter {decision.adapter:.12} with overrides that do not hold: "
@@ -184,8 +181,8 @@ def _write(path: Path, override: Override) -> None:
         document = yaml.load(path.read_text(encoding="utf-8"))
     records = document["overrides"]
     same = (override.rule, override.adapter)
-    for place, record in reversed(list(enumerate(records))):
-        if (record["rule"], record["adapter"]) == same:
+    for place in reversed(range(len(records))):
+        if (records[place]["rule"], records[place]["adapter"]) == same:
             del records[place]
     records.append(override.model_dump())
     with atomic_path(path, mode=EVERYBODY) as scratch, scratch.open("w", encoding="utf-8") as out:

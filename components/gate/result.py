@@ -105,11 +105,11 @@ class Decision(Result):
     contract: PromptContract
     judges: dict[str, str]  # suite -> name of its judge
     # suite -> what decides its judge's verdicts; `rules`: none
-    judge_settings: dict[str, str] = Field(default_factory=dict)
-    champion: str | None = None  # digest of the one it was compared with, or NO_CHAMPION
+    judge_settings: dict[str, str]
+    champion: str | None  # digest of the one it was compared with, or NO_CHAMPION
     rules: tuple[RuleOutcome, ...]
     reasons: tuple[str, ...]  # why not, one line a rule that does not stand; empty when accepted
-    refused: tuple[str, ...] = ()  # overrides that do not count, and why
+    refused: tuple[str, ...]  # overrides that do not count, and why
 
     @property
     def accepted(self) -> bool:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 from components.core.metric_names import Metric
 from components.core.result import RateFigure
@@ -31,30 +32,44 @@ def decide_rule(rule: Rule, evidence: Evidence) -> RuleOutcome:
         return outcome
     found = _find(rule, evidence)
     if found is None:
-        return _outcome(rule, why=f"no evidence: {_subject(rule)} is missing")
+        return _failed(rule, f"no evidence: {_subject(rule)} is missing")
     point = found.difference if isinstance(found, Difference) else found.rate
     unread = _unread(rule, evidence)
     figure = _Figure(rule, point, found.low, found.high, found.n, unread)
     text = f"{_subject(rule)} is {figure.text}, n={found.n}"
     if not figure.is_interval:
-        return _outcome(rule, n=found.n, why=f"{text}: that is no figure")
+        return _failed(rule, f"{text}: that is no figure", n=found.n)
     if rule.confidence is not None and not evidence.confidence >= rule.confidence:
         why = (
             f"{text}: the interval has {evidence.confidence:.1%} confidence, the rule asks for "
             f"{rule.confidence:.1%}; raise evaluate.confidence"
         )
-        return _outcome(rule, n=found.n, why=why)
+        return _failed(rule, why, n=found.n)
     conclusion = figure.conclusion
     needed, outlook = figure.outlook if conclusion is Conclusion.INCONCLUSIVE else (None, "")
-    return _outcome(rule, conclusion=conclusion, n=found.n, why="").model_copy(
-        update={
-            "figure": point,
-            "bound": figure.near,
-            "p_value": figure.p_value(evidence.confidence),
-            "needed": needed,
-            "why": f"{text}; {figure.comparison(conclusion, outlook)}",
-        }
+    return RuleOutcome(
+        **_about(rule),
+        figure=point,
+        bound=figure.near,
+        n=found.n,
+        conclusion=conclusion,
+        p_value=figure.p_value(evidence.confidence),
+        needed=needed,
+        why=f"{text}; {figure.comparison(conclusion, outlook)}",
     )
+
+
+def _about(rule: Rule) -> dict[str, Any]:
+    """Return what an outcome repeats of its rule."""
+    return {"rule": rule.name, "threshold": rule.threshold} | {
+        key: getattr(rule, key) for key in ("metric", "arm", "against")
+    }
+
+
+def _failed(rule: Rule, why: str, *, n: int = 0, impossible: bool = False) -> RuleOutcome:
+    """Return the outcome of a rule that has no figure to be decided on."""
+    about = _about(rule)
+    return RuleOutcome(**about, n=n, conclusion=Conclusion.FAIL, impossible=impossible, why=why)
 
 
 def unparsed_rates(rule: Rule) -> Iterator[tuple[Arm, str]]:
@@ -66,6 +81,11 @@ def unparsed_rates(rule: Rule) -> Iterator[tuple[Arm, str]]:
 def percent(share: float) -> str:
     """Return a share in percent."""
     return f"{100 * share:.1f} %"
+
+
+def interval(rate: RateFigure) -> str:
+    """Return a rate's interval in percent: `[94.8, 98.6]`."""
+    return f"[{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
 def _find(rule: Rule, evidence: Evidence) -> RateFigure | Difference | None:
@@ -108,42 +128,18 @@ def _without_comparison(rule: Rule, evidence: Evidence) -> RuleOutcome | None:
     champion = evidence.champion
     if champion is None:
         remedy = "the profile does not measure the champion; set evaluate.champion to true"
-        return _outcome(rule, why=f"no evidence: {_subject(rule)} is missing; {remedy}")
+        return _failed(rule, f"no evidence: {_subject(rule)} is missing; {remedy}")
     if champion.released is None:
         why = f"no champion yet: no version of {champion.name} was promoted before this adapter"
-        return _outcome(rule, conclusion=Conclusion.PASS, warns=True, why=why)
+        return RuleOutcome(**_about(rule), conclusion=Conclusion.PASS, warns=True, why=why)
     who = f"{champion.name} version {champion.released.version}"
     if champion.released.digest == evidence.adapter:
         why = f"this adapter is the champion, {who}"
-        return _outcome(rule, conclusion=Conclusion.PASS, why=why)
+        return RuleOutcome(**_about(rule), conclusion=Conclusion.PASS, why=why)
     if champion.unmeasured:
         why = f"the champion, {who}, cannot be asked on this model: {champion.unmeasured}"
-        return _outcome(rule, impossible=True, why=f"no comparison: {why}")
+        return _failed(rule, f"no comparison: {why}", impossible=True)
     return None
-
-
-def _outcome(
-    rule: Rule,
-    *,
-    why: str,
-    n: int = 0,
-    conclusion: Conclusion = Conclusion.FAIL,
-    warns: bool = False,
-    impossible: bool = False,
-) -> RuleOutcome:
-    """Return the outcome of a rule that no figure decides."""
-    return RuleOutcome(
-        rule=rule.name,
-        metric=rule.metric,
-        arm=rule.arm,
-        against=rule.against,
-        threshold=rule.threshold,
-        n=n,
-        conclusion=conclusion,
-        warns=warns,
-        impossible=impossible,
-        why=why,
-    )
 
 
 @dataclass(frozen=True, slots=True)

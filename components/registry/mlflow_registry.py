@@ -10,10 +10,9 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from components.core.errors import RegistryError
 from components.core.paths import ADAPTER, Workspace
@@ -40,8 +39,7 @@ EVIDENCE = "evidence"  # folder of a version's evidence, beside its adapter
 _NAMED = 20  # registered models that an error names at most
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A registered model: where its aliases point, and its tags."""
 
     name: str
@@ -49,8 +47,7 @@ class Model:
     tags: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """A registered version and the logged model it was made from."""
 
     name: str
@@ -62,16 +59,14 @@ class Version:
         return f"{self.name} version {self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedModel:
+class LoggedModel(NamedTuple):
     """A finished logged model and the run it belongs to."""
 
     id: str
     run: str
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """Figures with the data set they were measured on."""
 
     figures: dict[str, float]
@@ -80,8 +75,7 @@ class Measured:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A run of an experiment; an open one was not ended."""
 
     id: str
@@ -155,28 +149,28 @@ class Registry:
         return Version(name, str(found.version), dict(found.tags), logged)
 
     def version_at(self, name: str, alias: str) -> Version | None:
-        """Return the version that carries an alias; None where no version does, or none is there."""
+        """Return the version that carries an alias; None where none does."""
         model = self.find_model(name)
         number = model.aliases.get(alias) if model else None
         return self.version(name, number) if number else None
 
     def numbers(self, name: str, tags: Mapping[str, str] | None = None) -> list[str]:
         """Return the numbers of the versions that carry `tags`, oldest first."""
-        found = self._versions(name, tags)
-        return [str(number) for number in sorted(int(version.version) for version in found)]
+        return [str(version.version) for version in self._versions(name, tags)]
 
     def _versions(self, name: str, tags: Mapping[str, str] | None = None) -> list[ModelVersion]:
         query = " AND ".join((f"name = '{name}'", *tag_filter(tags or {})))
-        return all_pages(lambda token: self._client.search_model_versions(query, page_token=token))
+        found = all_pages(lambda page: self._client.search_model_versions(query, page_token=page))
+        return sorted(found, key=lambda version: int(version.version))
 
     def oldest_run(self, name: str) -> str:
         """Return the run of the oldest version of `name` whose run is there.
 
         Raises `RegistryError` where no version has one.
         """
-        for version in sorted(self._versions(name), key=lambda found: int(found.version)):
-            made_by = version.run_id or ""
-            run = found_or_none(functools.partial(self._client.get_run, made_by))
+        for version in self._versions(name):
+            get = functools.partial(self._client.get_run, version.run_id or "")
+            run = found_or_none(get)
             if run and run.info.lifecycle_stage == "active":
                 return str(run.info.run_id)
         raise RegistryError(

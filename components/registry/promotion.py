@@ -99,18 +99,18 @@ def _earlier(registry: Registry, history: History) -> str:
     """Return the version that a rollback goes to; raises `RegistryError` where there is none."""
     name, champion = history.model.name, history.champion
     numbers = registry.numbers(name)
-    now = _adapter(registry, name, champion) if champion in numbers else None
+
+    def adapter(number: str) -> str | None:
+        return registry.version(name, number).tags.get("adapter_digest")
+
+    now = adapter(champion) if champion in numbers else None
     for number in earlier_champions(history.changes, champion, numbers):
-        if now is None or _adapter(registry, name, number) != now:
+        if now is None or adapter(number) != now:
             return number
     raise RegistryError(
         f"{name} has no earlier champion than version {champion or 'none'} to go back to; "
         "`safereact promote` makes another version champion"
     )
-
-
-def _adapter(registry: Registry, name: str, number: str) -> str | None:
-    return registry.version(name, number).tags.get("adapter_digest")
 
 
 def status(registry: Registry, name: str) -> list[AliasStatus]:
@@ -120,13 +120,13 @@ def status(registry: Registry, name: str) -> list[AliasStatus]:
     none, and its problems say why.
     """
     model = registry.find_model(name)
-    aliases = model.aliases if model else {}
-    pointed = [(a, aliases[a]) for a in (CHAMPION, CANDIDATE) if a in aliases]
-    return [_alias_status(registry, model, *one) for one in pointed if model]
+    aliases = [a for a in (CHAMPION, CANDIDATE) if a in model.aliases] if model else []
+    return [_alias_status(registry, model, alias) for alias in aliases if model]
 
 
-def _alias_status(registry: Registry, model: Model, alias: str, number: str) -> AliasStatus:
-    version, problems = registry.version(model.name, number), []
+def _alias_status(registry: Registry, model: Model, alias: str) -> AliasStatus:
+    version = registry.version(model.name, model.aliases[alias])
+    problems: list[str] = []
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         try:
@@ -136,14 +136,14 @@ def _alias_status(registry: Registry, model: Model, alias: str, number: str) -> 
             problems.append(str(error))
     changes: list[Change] = []
     if alias == CHAMPION:
-        changes = [change for change in decode(model.tags) if change.version == number]
+        changes = [change for change in decode(model.tags) if change.version == version.number]
         try:
             check_history(model)
         except RegistryError as error:
             problems.append(str(error))
     return AliasStatus(
         alias=alias,
-        version=number,
+        version=version.number,
         adapter=version.tags.get("adapter_digest", ""),
         figures=figures,
         change=changes[-1] if changes else None,

@@ -26,7 +26,7 @@ from components.gate.decision import check_follows, make_decision
 from components.gate.overrides import check_overrides, read_overrides
 from components.gate.policy import Policy
 from components.gate.result import Decision
-from components.gate.rules import percent
+from components.gate.rules import interval, percent
 from components.lm.references import ModelRef
 from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
@@ -271,4 +271,4 @@ def summarise(release: Release) -> str:
 
 def figure(rate: RateFigure, sign: str = "") -> str:
     """Return a rate with its `sign`, its interval and the number of prompts behind it."""
-    return f"{percent(rate.rate)}{sign} [{100 * rate.low:.1f}, {100 * rate.high:.1f}], n = {rate.n}"
+    return f"{percent(rate.rate)}{sign} {interval(rate)}, n = {rate.n}"

@@ -291,8 +291,11 @@ def decision_on(folder: Path, evidence: Evidence, *, accepted: bool, why: str) -
         policy="4" * 64,
         contract=CONTRACT,
         judges={"harmful": "rules:3333"},
+        judge_settings={},
+        champion=None,
         rules=rules,
         reasons=tuple(rule.why for rule in rules if not rule.passed),
+        refused=(),
     ).save(folder)
 
 
