@@ -20,8 +20,8 @@ import json
 import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from components.core.errors import RegistryError
 from components.core.untrusted_text import folded, visible
@@ -30,14 +30,12 @@ from components.registry.mlflow_registry import CHAMPION, Model, Registry
 PREFIX = "ledger."
 PROMOTED, ROLLED_BACK = "promoted", "rolled back"
 _NUMBERED = re.compile(rf"{re.escape(PREFIX)}(\d{{6,}})")
-_LONGEST = {"by": 200, "why": 1000}  # characters; a tag holds 5000 of JSON in every database
 _PATIENCE = 5.0  # seconds for somebody else's change to be finished
 _FRESH = 60.0  # seconds; a change that is older belongs to no call that is still at work
 _ATTEMPTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A change of the champion; `previous` is the version before, if there was one."""
 
     event: str  # promoted or rolled back
@@ -48,8 +46,7 @@ class Change:
     when: str  # UTC, ISO 8601
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """The changes of a registered model's champion at the moment when they were read."""
 
     model: Model
@@ -72,6 +69,14 @@ class History:
         """Whether the alias is where the last change says."""
         return self.last is None or self.last.version == self.champion
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the alias may still come to where the last change says."""
+        if self.last is None or self.followed:
+            return False
+        age = datetime.now(UTC) - datetime.fromisoformat(self.last.when)
+        return abs(age.total_seconds()) < _FRESH
+
 
 # --- changes as tags -------------------------------------------------------------------------
 
@@ -85,11 +90,10 @@ def new_change(event: str, version: str, previous: str | None, *, by: str, why: 
             f"{version} is not {event}: say who (--by, received {by!r}) and why (--why, "
             f"received {why!r})"
         )
-    for option, text in (("by", by), ("why", why)):
-        if len(text) > _LONGEST[option]:
+    for option, text, most in (("by", by, 200), ("why", why, 1000)):
+        if len(text) > most:  # a tag holds 5000 characters of JSON in every database
             raise RegistryError(
-                f"{version} is not {event}: --{option} has {len(text)} characters; "
-                f"{_LONGEST[option]} are kept"
+                f"{version} is not {event}: --{option} has {len(text)} characters; {most} are kept"
             )
     when = datetime.now(UTC).isoformat(timespec="microseconds")
     return Change(event, version, previous, by, why, when)
@@ -97,7 +101,7 @@ def new_change(event: str, version: str, previous: str | None, *, by: str, why: 
 
 def encode(change: Change, number: int) -> tuple[str, str]:
     """Return the tag (key, value) that keeps `change` under its number."""
-    return f"{PREFIX}{number:06d}", json.dumps(asdict(change), sort_keys=True, ensure_ascii=False)
+    return f"{PREFIX}{number:06d}", json.dumps(change._asdict(), sort_keys=True, ensure_ascii=False)
 
 
 def next_number(tags: Mapping[str, str]) -> int:
@@ -196,7 +200,7 @@ def read_settled_history(registry: Registry, name: str) -> History:
     """
     history = first = read_history(registry, name)
     until = time.monotonic() + _PATIENCE
-    while not history.followed and _is_fresh(history.last) and time.monotonic() < until:
+    while history.is_under_way and time.monotonic() < until:
         time.sleep(0.2)
         history = read_history(registry, name)
         _check_unchanged(first, history)
@@ -237,13 +241,6 @@ def let_alias_follow(registry: Registry, name: str, change: Change) -> Change:
         f"the alias {CHAMPION} of {name} does not stay at version {change.version}: it is moved by "
         "other means at the same time; end that, and repeat the command"
     )
-
-
-def _is_fresh(change: Change | None) -> bool:
-    if change is None:
-        return False
-    age = datetime.now(UTC) - datetime.fromisoformat(change.when)
-    return abs(age.total_seconds()) < _FRESH
 
 
 def _check_unchanged(before: History, now: History) -> None:

@@ -6,8 +6,8 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from components.core import paths as names
 from components.core.errors import RegistryError
@@ -26,8 +26,7 @@ from components.registry.verification import CARD, OF_ALL, POLICY, evidence_tags
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(NamedTuple):
     """A registered version with the alias `candidate`; `new` tells whether this call made it."""
 
     name: str
@@ -50,10 +49,8 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
     identity = {key: tags[key] for key in ("adapter_digest", "evidence_digest", "decision_digest")}
     version, made = _registered(registry, name, identity), None
     if version is None:
-        damaged = bool(registry.numbers(name, identity))
-        made = _new_version(
-            registry, release, identity, name=name, experiment=experiment, anew=damaged
-        )
+        anew = bool(registry.numbers(name, identity))
+        made = _new_version(registry, release, identity, name, experiment, anew=anew)
         version = _first(registry, name, made, identity)
     _make_candidate(registry, name, version)
     return Registered(name, version, new=made == version)
@@ -106,31 +103,27 @@ def _new_version(
     registry: Registry,
     release: Release,
     identity: dict[str, str],
-    *,
     name: str,
     experiment: str,
+    *,
     anew: bool,
 ) -> str:
     """Return the number of a new version, made of what a killed call had finished, unless `anew`:
     then that is what a version that cannot be relied on is made of."""
     log.info("registering adapter %s as %s", release.decision.adapter[:12], name)
     home = registry.experiment(experiment)
-    prompts = release.prompts.folder / names.PROMPTS
-    measured = Measured(
-        figures=reported_figures(release.decision, release.evidence),
-        data=release.profile,
-        digest=release.decision.data,
-        source=prompts.relative_to(registry.root).as_posix(),
-    )
+    figures = reported_figures(release.decision, release.evidence)
+    source = (release.prompts.folder / names.PROMPTS).relative_to(registry.root).as_posix()
+    measured = Measured(figures, release.profile, release.decision.data, source)
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch)
         tags = release.tags() | _lay_out(release, files, name=name, root=registry.root)
         # Of a call that was killed; its card may name another commit.
         done = registry.finished_model(home, identity | {OF_ALL: tags[OF_ALL]})
         logged = None if anew else done
-        logged = logged or registry.log_model(
-            home, files, measured, tags=tags, parameters=release.parameters()
-        )
+        if logged is None:
+            parameters = release.parameters()
+            logged = registry.log_model(home, files, measured, tags=tags, parameters=parameters)
     return registry.create_version(name, logged, tags, summarise(release))
 
 

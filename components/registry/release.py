@@ -254,19 +254,16 @@ def summarise(release: Release) -> str:
     MLflow shows as Markdown."""
     rates = release.evidence.rates.get(Arm.RESTORED, {})
     checkpoint = for_markdown(release.checkpoint(release.models.post_trained))
-    shown = [metric for metric in HEADLINE if metric in rates]
     marked = leak_notes(release.prompts.leaks)
-    measured = "; ".join(
-        f"{metric} {figure(rates[metric], leak_mark(metric, marked))}" for metric in shown
-    )
-    notes = [for_markdown(note) for note in leak_footnotes(marked, shown)]
-    return " ".join(
-        [
-            f"Safety adapter for {checkpoint}, accepted by the gate. With it: {measured}.",
-            *notes,
-            "The model card is in evidence/model_card.md.",
-        ]
-    )
+    measured = {
+        metric: f"{metric} {figure(rates[metric], leak_mark(metric, marked))}"
+        for metric in HEADLINE
+        if metric in rates
+    }
+    figures = f"With it: {'; '.join(measured.values())}."
+    notes = [for_markdown(note) for note in leak_footnotes(marked, measured)]
+    head = f"Safety adapter for {checkpoint}, accepted by the gate."
+    return " ".join([head, figures, *notes, "The model card is in evidence/model_card.md."])
 
 
 def figure(rate: RateFigure, sign: str = "") -> str:

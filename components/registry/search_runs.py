@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from components.core.result import RateFigure
 from components.registry.mlflow_registry import Registry, as_metrics
@@ -13,8 +13,7 @@ from components.registry.mlflow_registry import Registry, as_metrics
 _PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests runs
 
 
-@dataclass(frozen=True, slots=True)
-class TrialRun:
+class TrialRun(NamedTuple):
     """One trial: when it ran, under which setting, and its figures or the reason for none."""
 
     number: int
@@ -34,8 +33,7 @@ def open_study(registry: Registry, experiment: str, profile: str, key: str) -> S
     return StudyRun(registry, experiment, registry.begin_run(experiment, title, tags))
 
 
-@dataclass(frozen=True, slots=True)
-class StudyRun:
+class StudyRun(NamedTuple):
     """The run of one study. What is there already is not written twice, so a search that was
     killed goes on with the same runs."""
 

@@ -89,15 +89,15 @@ def verify_version(registry: Registry, version: Version, folder: Path) -> Verifi
             f"{version} was not accepted by the gate (tag gate = {version.tags.get('gate')!r}); "
             "only accepted adapters become champion or are brought back"
         )
-    adapter = registry.fetch(version, folder)
-    evidence = folder / EVIDENCE
+    adapter, evidence = registry.fetch(version, folder), folder / EVIDENCE
     try:
         check_adapter_files(adapter)
-        _check_tags(version, {"adapter_digest": digest_folder(adapter), **evidence_tags(evidence)})
+        digest = digest_folder(adapter)
+        _check_tags(version, {"adapter_digest": digest, **evidence_tags(evidence)})
         decision, found = Decision.load(evidence), Evidence.load(evidence)
         if not decision.accepted:
             raise RegistryError(f"{version} carries a decision that says {decision.outcome}")
-        again = _decided_again(decision, found, digest_folder(adapter))
+        again = _decided_again(decision, found, digest)
         check_decides_alike(decision, again, where=f"the decision of {version}")
     except (StageError, EvidenceError, ValidationError) as error:
         raise RegistryError(f"{version} cannot be relied on: {error}; {_REMEDY}") from error
@@ -128,7 +128,7 @@ def _check_tags(version: Version, found: Mapping[str, str]) -> None:
 
 def _decided_again(decision: Decision, evidence: Evidence, adapter_files: str) -> Decision:
     """Return the decision that follows from a version's evidence, under its own policy and with the
-    overrides that it rests on; whether those still hold is asked where it matters."""
+    overrides that it rests on; whether those still hold is checked where it matters."""
     folder = evidence.folder
     try:
         stored = (folder / POLICY).read_bytes()
