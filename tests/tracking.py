@@ -1,4 +1,4 @@
-"""A real MLflow tracking server of its own, with basic authentication."""
+"""A real MLflow tracking server of its own, with basic authentication, and what a store holds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+
+from components.registry.mlflow_registry import Registry, Version
 
 USER, PASSWORD = "admin", "a-long-secret-1"
 _START_SECONDS = 120
@@ -102,3 +104,9 @@ def _wait(server: TrackingServer, process: subprocess.Popen, log: Path) -> None:
         except httpx2.TransportError:
             time.sleep(0.2)
     raise RuntimeError(f"the tracking server did not start:\n{log.read_text()}")
+
+
+def figures_of(registry: Registry, version: Version) -> dict[str, float]:
+    """Return the metrics that are linked to a version's logged model."""
+    logged = registry._client.get_logged_model(version.logged_model)
+    return {metric.key: metric.value for metric in logged.metrics}

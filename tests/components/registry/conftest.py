@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from components.core.paths import Workspace
-from components.registry.mlflow_registry import Registry, Version
+from components.registry.mlflow_registry import Registry
 from components.registry.registration import register
 from components.registry.release import Release, gather_release
 from tests.releases import NAMES, finished_profile, write_all
@@ -116,9 +116,3 @@ def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracki
 @pytest.fixture
 def registry(workspace: Workspace) -> Registry:
     return Registry(workspace.root)
-
-
-def figures_of(registry: Registry, version: Version) -> dict[str, float]:
-    """Return the metrics that are linked to a version's logged model."""
-    logged = registry._client.get_logged_model(version.logged_model)
-    return {metric.key: metric.value for metric in logged.metrics}

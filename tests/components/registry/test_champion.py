@@ -13,9 +13,9 @@ from components.evaluate.result import Champion, Released
 from components.registry.promotion import fetch_champion, promote, rollback
 from components.registry.registration import register
 from components.train.result import Adapter
-from tests.components.registry.conftest import figures_of
 from tests.evidence import CONTRACT, digest_of
 from tests.releases import NAMES, write_all, write_result
+from tests.tracking import figures_of
 
 NAME = "demo-safety"
 SIGNED = {"by": "ann", "why": "better"}
@@ -29,7 +29,6 @@ BESIDE = """
     margin: 0.05
     min_n: 100
 """
-
 
 # --- fetched from the registry ---------------------------------------------------------------
 

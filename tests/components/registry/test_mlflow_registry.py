@@ -31,10 +31,10 @@ from components.registry.history import PROMOTED, decode, encode, new_change
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, pull, rollback, status
 from components.registry.registration import register
-from tests.components.registry.conftest import figures_of
 from tests.evidence import CONTRACT, model_ref, save_prompts, suite_spec
 from tests.releases import NAMES, write_all, write_result
 from tests.root import ROOT
+from tests.tracking import figures_of
 
 
 def champion_of(registry: Registry) -> str | None:
