@@ -68,11 +68,11 @@ class RuleOutcome(Record):
     rule: str
     metric: str
     arm: str
-    against: str | None = None
-    figure: float | None = None  # point value; None: no evidence
-    bound: float | None = None  # the interval's end that decides
-    threshold: float | None = None  # None: a check of the evidence, not a figure
-    n: int = 0
+    against: str | None
+    figure: float | None  # point value; None: no evidence
+    bound: float | None  # the interval's end that decides
+    threshold: float | None  # None: a check of the evidence, not a figure
+    n: int
     conclusion: Conclusion
     p_value: float | None = None  # one-sided, of the figure being at the threshold or beyond it
     needed: int | None = None  # prompts that would decide an inconclusive rule

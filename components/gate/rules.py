@@ -32,19 +32,19 @@ def decide_rule(rule: Rule, evidence: Evidence) -> RuleOutcome:
         return outcome
     found = _find(rule, evidence)
     if found is None:
-        return _failed(rule, f"no evidence: {_subject(rule)} is missing")
+        return _without_figure(rule, f"no evidence: {_subject(rule)} is missing")
     point = found.difference if isinstance(found, Difference) else found.rate
     unread = _unread(rule, evidence)
     figure = _Figure(rule, point, found.low, found.high, found.n, unread)
     text = f"{_subject(rule)} is {figure.text}, n={found.n}"
     if not figure.is_interval:
-        return _failed(rule, f"{text}: that is no figure", n=found.n)
+        return _without_figure(rule, f"{text}: that is no figure", n=found.n)
     if rule.confidence is not None and not evidence.confidence >= rule.confidence:
         why = (
             f"{text}: the interval has {evidence.confidence:.1%} confidence, the rule asks for "
             f"{rule.confidence:.1%}; raise evaluate.confidence"
         )
-        return _failed(rule, why, n=found.n)
+        return _without_figure(rule, why, n=found.n)
     conclusion = figure.conclusion
     needed, outlook = figure.outlook if conclusion is Conclusion.INCONCLUSIVE else (None, "")
     return RuleOutcome(
@@ -59,17 +59,25 @@ def decide_rule(rule: Rule, evidence: Evidence) -> RuleOutcome:
     )
 
 
+def _without_figure(
+    rule: Rule,
+    why: str,
+    *,
+    n: int = 0,
+    conclusion: Conclusion = Conclusion.FAIL,
+    warns: bool = False,
+    impossible: bool = False,
+) -> RuleOutcome:
+    """Return the outcome of a rule that no figure decides."""
+    about = _about(rule) | {"figure": None, "bound": None, "n": n}
+    return RuleOutcome(**about, conclusion=conclusion, warns=warns, impossible=impossible, why=why)
+
+
 def _about(rule: Rule) -> dict[str, Any]:
     """Return what an outcome repeats of its rule."""
     return {"rule": rule.name, "threshold": rule.threshold} | {
         key: getattr(rule, key) for key in ("metric", "arm", "against")
     }
-
-
-def _failed(rule: Rule, why: str, *, n: int = 0, impossible: bool = False) -> RuleOutcome:
-    """Return the outcome of a rule that has no figure to be decided on."""
-    about = _about(rule)
-    return RuleOutcome(**about, n=n, conclusion=Conclusion.FAIL, impossible=impossible, why=why)
 
 
 def unparsed_rates(rule: Rule) -> Iterator[tuple[Arm, str]]:
@@ -128,17 +136,17 @@ def _without_comparison(rule: Rule, evidence: Evidence) -> RuleOutcome | None:
     champion = evidence.champion
     if champion is None:
         remedy = "the profile does not measure the champion; set evaluate.champion to true"
-        return _failed(rule, f"no evidence: {_subject(rule)} is missing; {remedy}")
+        return _without_figure(rule, f"no evidence: {_subject(rule)} is missing; {remedy}")
     if champion.released is None:
         why = f"no champion yet: no version of {champion.name} was promoted before this adapter"
-        return RuleOutcome(**_about(rule), conclusion=Conclusion.PASS, warns=True, why=why)
+        return _without_figure(rule, why, conclusion=Conclusion.PASS, warns=True)
     who = f"{champion.name} version {champion.released.version}"
     if champion.released.digest == evidence.adapter:
         why = f"this adapter is the champion, {who}"
-        return RuleOutcome(**_about(rule), conclusion=Conclusion.PASS, why=why)
+        return _without_figure(rule, why, conclusion=Conclusion.PASS)
     if champion.unmeasured:
         why = f"the champion, {who}, cannot be asked on this model: {champion.unmeasured}"
-        return _failed(rule, f"no comparison: {why}", impossible=True)
+        return _without_figure(rule, f"no comparison: {why}", impossible=True)
     return None
 
 

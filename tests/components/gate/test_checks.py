@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.chain import load_result
+from components.core.errors import StageError
 from components.core.paths import ROWS
 from components.core.storage import digest_bytes
 from components.core.vocabulary import OWN_ARMS, UNBOUND, Arm, Role
@@ -234,6 +236,17 @@ def test_good_evidence_is_accepted(tmp_path, good, adapter, models, prompts):
     before = (tmp_path / "gate" / "decision.json").read_bytes()
     run(tmp_path, good, adapter, models, prompts)
     assert (tmp_path / "gate" / "decision.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("key", ["judge_settings", "champion", "refused", "threshold", "n"])
+def test_a_decision_that_lacks_a_field_is_not_read(tmp_path, good, adapter, models, prompts, key):
+    run(tmp_path, good, adapter, models, prompts)
+    path = tmp_path / "gate" / Decision.FILE
+    stored = json.loads(path.read_text())
+    del (stored if key in stored else stored["rules"][-1])[key]
+    path.write_text(json.dumps(stored))
+    with pytest.raises(StageError, match=rf"is not a Decision: .*\n.*{key}\n  Field required"):
+        Decision.load(tmp_path / "gate")
 
 
 def test_one_failure_rejects_whatever_is_inconclusive(good, adapter, models, prompts):
