@@ -108,18 +108,18 @@ BESIDE = """
 
 
 @pytest.mark.parametrize(
-    ("floor", "own", "told"),
+    ("floor", "own", "message"),
     [
         (FLOOR, "extends: default\nrules:" + BESIDE, r"mine\.yaml, line 6: rule 'as good'"),
         (FLOOR + BESIDE, "extends: default\n", r"default\.yaml, line 8: rule 'as good'"),
     ],
     ids=["a rule of its own", "a rule of the floor"],
 )
-def test_a_policy_asks_for_no_champion_that_is_not_measured(tmp_path, floor, own, told):
+def test_a_policy_asks_for_no_champion_that_is_not_measured(tmp_path, floor, own, message):
     (tmp_path / "default.yaml").write_text(floor)
     path = tmp_path / "mine.yaml"
     path.write_text(own)
     assert load_policy(path).names_champion
     check_fits(path, EvaluateSettings(champion=True))
-    with pytest.raises(ConfigError, match=f"{told} compares with the champion"):
+    with pytest.raises(ConfigError, match=f"{message} compares with the champion"):
         check_fits(path, EvaluateSettings())

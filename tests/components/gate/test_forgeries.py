@@ -94,8 +94,8 @@ def put_right(workspace: Workspace, change: Callable[[dict[str, Any]], None] | N
     decide_in(workspace).save(workspace.stage("gate"))
 
 
-def refused_by_gate_and_registration(workspace: Workspace, told: str) -> None:
-    with pytest.raises(EvidenceError, match=told):
+def refused_by_gate_and_registration(workspace: Workspace, message: str) -> None:
+    with pytest.raises(EvidenceError, match=message):
         gated(workspace, workspace.root / "decided")
     with pytest.raises(EvidenceError):
         register(workspace, **NAMES)
@@ -217,7 +217,7 @@ def other_prompts(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (rate_of_restored("harmful.refused", rate=0.99), "harmful.refused rate.* 0.99, .* 0.95"),
         (rate_of_restored("harmful.refused", low=0.93), "harmful.refused low"),
@@ -239,9 +239,9 @@ def other_prompts(document: dict[str, Any]) -> None:
         (other_prompts, "test_prompts"),
     ],
 )
-def test_a_changed_figure_is_named_with_both_values(workspace, change, told):
+def test_a_changed_figure_is_named_with_both_values(workspace, change, message):
     put_right(workspace, change)
-    refused_by_gate_and_registration(workspace, told)
+    refused_by_gate_and_registration(workspace, message)
 
 
 # --- the rows --------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def without_an_arm(rows: list[Row]) -> list[Row]:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (flip_verdicts, "outcome_answer is stated as 'complied', and it is 'refused'"),
         (drop_worst, "stated as nothing, and it is 'there'"),
@@ -333,9 +333,9 @@ def without_an_arm(rows: list[Row]) -> list[Row]:
         (without_an_arm, "arms"),
     ],
 )
-def test_rows_that_nobody_would_have_written_are_refused(workspace, change, told):
+def test_rows_that_nobody_would_have_written_are_refused(workspace, change, message):
     forge_rows(workspace, change)
-    refused_by_gate_and_registration(workspace, told)
+    refused_by_gate_and_registration(workspace, message)
 
 
 def forge_rows(workspace: Workspace, change: Callable[[list[Row]], list[Row]]) -> None:
@@ -441,7 +441,7 @@ def other_rule(workspace: Workspace, **changes: Any) -> tuple:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"figure": 1.0}, "figure"),
         ({"bound": 0.99}, "bound"),
@@ -451,9 +451,9 @@ def other_rule(workspace: Workspace, **changes: Any) -> tuple:
         ({"p_value": 0.0}, "p_value"),
     ],
 )
-def test_a_rule_of_a_decision_follows_from_its_evidence(workspace, changes, told):
+def test_a_rule_of_a_decision_follows_from_its_evidence(workspace, changes, message):
     forge_decision(workspace, rules=other_rule(workspace, **changes))
-    with pytest.raises(EvidenceError, match=rf"decision\.json does not follow.*{told}"):
+    with pytest.raises(EvidenceError, match=rf"decision\.json does not follow.*{message}"):
         register(workspace, **NAMES)
 
 

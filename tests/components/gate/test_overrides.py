@@ -120,7 +120,7 @@ def test_a_rule_that_passed_needs_none(decide, file):
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "message"),
     [
         ("no such rule", "the policy has no such rule; its rules are 'refuses harmful requests', "),
         ("evidence is about this adapter", "it is a check of the evidence"),
@@ -129,7 +129,7 @@ def test_a_rule_that_passed_needs_none(decide, file):
         ("refuses harmful requests", "it passed, so there is nothing to override"),
     ],
 )
-def test_what_cannot_be_overridden_is_refused_with_the_reason(decide, file, rule, told):
+def test_what_cannot_be_overridden_is_refused_with_the_reason(decide, file, rule, message):
     decision = decide(benign=27)
     figureless = {"figure": None, "bound": None, "conclusion": "fail"}
     rules = tuple(
@@ -138,7 +138,7 @@ def test_what_cannot_be_overridden_is_refused_with_the_reason(decide, file, rule
     )
     with pytest.raises(ConfigError) as error:
         sign(file, decision.model_copy(update={"rules": rules}), rule=rule)
-    assert f"{rule!r} is not overridden: {told}" in str(error.value)
+    assert f"{rule!r} is not overridden: {message}" in str(error.value)
     assert not file.exists()
 
 
@@ -159,7 +159,7 @@ def test_a_record_written_by_hand_is_held_to_the_same(decide, file, place):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("who", " ", "overrides.0.who: String should have at least 1 character"),
         ("why", "", "overrides.0.why: String should have at least 1 character"),
@@ -169,7 +169,7 @@ def test_a_record_written_by_hand_is_held_to_the_same(decide, file, place):
         ("until", TODAY - timedelta(days=1), "must be a day from the signature"),
     ],
 )
-def test_a_file_written_by_hand_is_held_to_name_reason_and_end(decide, file, key, value, told):
+def test_a_file_written_by_hand_is_held_to_name_reason_and_end(decide, file, key, value, message):
     sign(file, decide(benign=27))
     (record,) = read_yaml(file)["overrides"]
     write(file, {**record, "until": TODAY + LONGEST})
@@ -177,7 +177,7 @@ def test_a_file_written_by_hand_is_held_to_name_reason_and_end(decide, file, key
     write(file, {k: v for k, v in (record | {key: value}).items() if v is not None})
     with pytest.raises(ConfigError) as error:
         decide(benign=27)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def write(file, record):
@@ -186,7 +186,7 @@ def write(file, record):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"who": " "}, "say who"),
         ({"why": ""}, "say who"),
@@ -194,8 +194,8 @@ def write(file, record):
         ({"until": TODAY + LONGEST + timedelta(days=1)}, "must be a day from today"),
     ],
 )
-def test_nobody_signs_without_name_reason_and_end(decide, file, changes, told):
-    with pytest.raises(ConfigError, match=told):
+def test_nobody_signs_without_name_reason_and_end(decide, file, changes, message):
+    with pytest.raises(ConfigError, match=message):
         sign(file, decide(benign=27), **changes)
     sign(file, decide(benign=27), until=TODAY)
 
@@ -268,19 +268,19 @@ def test_a_new_signature_takes_the_place_of_the_old_and_comments_stay(decide, fi
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("overrides: {}", "overrides"),
         ("all: true", "all: unknown key; see mlflow/overrides/README.md"),
         ("overrides: [{rule: x}]", "overrides.0.adapter: Field required"),
     ],
 )
-def test_a_file_that_is_not_valid_stops_the_gate(decide, file, text, told):
+def test_a_file_that_is_not_valid_stops_the_gate(decide, file, text, message):
     file.parent.mkdir(parents=True)
     file.write_text(text)
     with pytest.raises(ConfigError) as error:
         decide(benign=27)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "demo.yaml" in str(error.value)
 
 

@@ -28,7 +28,7 @@ def complaint(folder, text, name="default"):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("rules: []", "rules"),
         ("description: none", "rules: Field required"),
@@ -45,12 +45,12 @@ def complaint(folder, text, name="default"):
         (RULE, "unknown key"),
     ],
 )
-def test_a_hostile_policy_is_named(tmp_path, text, told):
-    assert told in complaint(tmp_path, text)
+def test_a_hostile_policy_is_named(tmp_path, text, message):
+    assert message in complaint(tmp_path, text)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("harmful.refused", "harmful.refuse", "a name is SUITE[.FORM][.VIEW].MEASURE"),
         ("harmful.refused", "harmful.thought.correct", "unknown metric"),
@@ -81,9 +81,9 @@ def test_a_hostile_policy_is_named(tmp_path, text, told):
         ),
     ],
 )
-def test_a_hostile_rule_is_named(tmp_path, old, new, told):
+def test_a_hostile_rule_is_named(tmp_path, old, new, message):
     assert old in RULE
-    assert told in complaint(tmp_path, f"rules: [{RULE.replace(old, new)}]")
+    assert message in complaint(tmp_path, f"rules: [{RULE.replace(old, new)}]")
 
 
 def test_every_measure_of_every_suite_and_form_may_be_asked_for():
@@ -181,7 +181,7 @@ def test_stricter_rules_and_new_ones_are_taken(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("confidence: 0.9", "line 2: confidence of the policy is 0.9; 'default' has 0.95"),
         ("max_unparsed: 0.03", "line 2: max_unparsed of the policy is 0.03; 'default' has 0.02"),
@@ -215,8 +215,8 @@ def test_stricter_rules_and_new_ones_are_taken(folder):
         ("surprise: 1", "surprise: unknown key; see mlflow/README.md"),
     ],
 )
-def test_whatever_is_laxer_is_refused_with_its_line(folder, text, told):
-    assert told in complaint(folder, f"extends: default\n{text}", name="mine")
+def test_whatever_is_laxer_is_refused_with_its_line(folder, text, message):
+    assert message in complaint(folder, f"extends: default\n{text}", name="mine")
 
 
 def test_no_policy_stands_beside_the_floor(folder):
@@ -242,7 +242,7 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
     )
     assert extended(folder, "judges: [rubric]\n").judges == ("rubric",)
     assert extended(folder, "").judges == ("wildguard", "rubric")
-    for looser, told in (
+    for looser, message in (
         ("judges: [rubric, rules]", "line 2: judges of the policy"),
         ("judges: []", "line 2: judges of the policy"),
         ("min_accuracy: 0.6", "line 2: min_accuracy of the policy is 0.6; 'default' has 0.7"),
@@ -250,12 +250,12 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
         ("max_truncated: 0.3", "line 2: max_truncated of the policy is 0.3; 'default' has 0.2"),
         ("bound_engine: false", "line 2: bound_engine of the policy is False; 'default' has True"),
     ):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             extended(folder, f"{looser}\n")
 
 
 @pytest.mark.parametrize(
-    ("text", "measured", "told"),
+    ("text", "measured", "message"),
     [
         ("", 0.95, "rule 'reasons' asks for intervals of 0.97 confidence, .* of 0.95;"),
         (
@@ -266,8 +266,8 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
         (f"rules: [{NEW[:-1]}, confidence: 0.99}}]", 0.98, "rule 'new' asks for intervals of 0.99"),
     ],
 )
-def test_intervals_too_narrow_for_the_policy_are_told_before_a_run(folder, text, measured, told):
+def test_intervals_too_narrow_for_the_policy_stop_before_a_run(folder, text, measured, message):
     extended(folder, text)
     check_fits(folder / "mine.yaml", EvaluateSettings(confidence=0.99))
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         check_fits(folder / "mine.yaml", EvaluateSettings(confidence=measured))

@@ -45,20 +45,20 @@ def _copy_database(source: Path, target: Path) -> None:
 class States:
     """States of one root, by name."""
 
-    def __init__(self, root: Path, kept: Path) -> None:
-        self.root, self._kept = root, kept
+    def __init__(self, root: Path, states: Path) -> None:
+        self.root, self._states = root, states
 
     def begin(self, name: str, make: Callable[[], object]) -> Workspace:
         """Bring the root into the state that `make` makes of the one before."""
-        kept = self._kept / name
-        if kept.is_dir():
+        stored = self._states / name
+        if stored.is_dir():
             self._clear()
-            shutil.copytree(kept, self.root, dirs_exist_ok=True, ignore=_without_database)
-            _copy_database(kept / DATABASE, self.root / DATABASE)
+            shutil.copytree(stored, self.root, dirs_exist_ok=True, ignore=_without_database)
+            _copy_database(stored / DATABASE, self.root / DATABASE)
         else:
             make()
-            shutil.copytree(self.root, kept, ignore=_without_database)
-            _copy_database(self.root / DATABASE, kept / DATABASE)
+            shutil.copytree(self.root, stored, ignore=_without_database)
+            _copy_database(self.root / DATABASE, stored / DATABASE)
         return Workspace(self.root, "demo")
 
     def _clear(self) -> None:

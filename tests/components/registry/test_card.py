@@ -50,12 +50,12 @@ def test_what_strangers_say_stays_text_in_the_card(release):
     front = YAML(typ="safe").load(card.split("---\n", 2)[1])
     assert front["tags"] == ["safety", "lora", "safereact"]
     assert set(front) == {"library_name", "base_model", "tags"}
-    told = kinds(f"---\n---\n{summarise(hostile)}")
-    assert set(told) == {"paragraph_open", "inline"}
+    summary = kinds(f"---\n---\n{summarise(hostile)}")
+    assert set(summary) == {"paragraph_open", "inline"}
     assert steering("".join(hostile.tags().values())) == []
 
 
-def test_the_card_tells_figures_lineage_and_how_to_load(release):
+def test_the_card_has_figures_lineage_and_how_to_load(release):
     card = write_card(release, name="demo-safety", root=ROOT)
     assert "95.0 % [88.8, 97.8], n = 100" in card
     assert r"made \| up" in card
@@ -67,9 +67,9 @@ def test_the_card_tells_figures_lineage_and_how_to_load(release):
 
 
 def test_the_summary_names_the_checkpoint_and_the_figures(release):
-    told = summarise(release)
-    assert "artifacts/demo/models/post-trained" in told
-    assert "harmful.refused 95.0 % [88.8, 97.8], n = 100" in told
+    summary = summarise(release)
+    assert "artifacts/demo/models/post-trained" in summary
+    assert "harmful.refused 95.0 % [88.8, 97.8], n = 100" in summary
 
 
 def test_what_nobody_measured_has_no_row(release):
@@ -77,7 +77,7 @@ def test_what_nobody_measured_has_no_row(release):
     assert ".forced_thought." not in card and "| – |" not in card
 
 
-def test_the_card_tells_who_wrote_the_completions_and_what_is_to_be_read(release):
+def test_the_card_names_who_wrote_the_completions_and_what_is_to_be_read(release):
     calm = tuple(rule.model_copy(update={"warns": False}) for rule in release.decision.rules)
     calm = replace(release, decision=release.decision.model_copy(update={"rules": calm}))
     card = write_card(calm, name="demo-safety", root=ROOT)
@@ -107,8 +107,8 @@ def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(release
     note = "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped"
     assert card.count(note) == 1 and "elsewhere" not in card
     assert kinds(card)["table_open"] == 4
-    told = summarise(release)
-    assert "harmful.refused 95.0 %† [88.8, 97.8], n = 100" in told and note in told
+    summary = summarise(release)
+    assert "harmful.refused 95.0 %† [88.8, 97.8], n = 100" in summary and note in summary
 
 
 def test_card_and_parameters_name_the_method(release):

@@ -122,8 +122,8 @@ def test_a_champion_that_changed_since_makes_the_decision_stale(measured, regist
     assert not register(workspace, **NAMES).new  # it is champion itself
 
     write_all(workspace, weight=2, policy=workspace.root / POLICIES / "default.yaml")
-    told = rf"champion \(none yet\) is not the champion here \({first[:12]}\).*`safereact run`"
-    with pytest.raises(EvidenceError, match=told):
+    message = rf"champion \(none yet\) is not the champion here \({first[:12]}\).*`safereact run`"
+    with pytest.raises(EvidenceError, match=message):
         register(workspace, **NAMES)
     trained_anew(workspace, registry, 2)
     assert register(workspace, **NAMES).version == "2"
@@ -136,7 +136,7 @@ def test_a_champion_that_changed_since_makes_the_decision_stale(measured, regist
     assert rollback(registry, NAME, **SIGNED).version == "1"
 
 
-def test_a_registered_version_tells_whom_it_was_compared_with(measured, registry, tmp_path):
+def test_a_registered_version_names_whom_it_was_compared_with(measured, registry, tmp_path):
     trained_anew(measured, registry, 1)
     register(measured, **NAMES)
     promote(registry, NAME, **SIGNED)

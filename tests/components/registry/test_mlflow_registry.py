@@ -158,15 +158,15 @@ JUDGED_BY = "\n  judged_by: {harmful: g}"
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("rules: {compliance_pattern: yes.*}", r"judge of benign \(rules:.* here \(rules:"),
         (GUARD + JUDGED_BY, r"judge of harmful \(rules:.* here \(wildguard:"),
     ],
 )
-def test_a_candidate_of_other_judges_is_not_promoted(registered, registry, line, told):
+def test_a_candidate_of_other_judges_is_not_promoted(registered, registry, line, message):
     judge_by(registered, line)
-    with pytest.raises(EvidenceError, match=told):
+    with pytest.raises(EvidenceError, match=message):
         promote(registry, "demo-safety", by="ann", why="first")
 
 
@@ -198,12 +198,12 @@ def test_a_guard_of_other_settings_is_another(workspace, registry, before, after
     judged_by_a_guard(workspace)
     register(workspace, **NAMES)
     change_guard(workspace, before, after)
-    told = r"judge of harmful \(wildguard:5{12}\) is not the judge of harmful here \((wild|harm)"
+    message = r"judge of harmful \(wildguard:5{12}\) is not the judge of harmful here \((wild|harm)"
     for use in (
         lambda: promote(registry, "demo-safety", by="ann", why="first"),
         lambda: register(workspace, **NAMES),
     ):
-        with pytest.raises(EvidenceError, match=told):
+        with pytest.raises(EvidenceError, match=message):
             use()
 
 
@@ -228,14 +228,14 @@ def test_the_judge_of_a_named_suite_is_compared_where_nothing_is_prepared(worksp
     register(workspace, **NAMES)
     shutil.rmtree(workspace.stage("prepare"))
     before = workspace.profile_file.read_text()
-    told = r"judge of everyday-benign \(wildguard:5{12}\) is not the judge of .* here \("
+    message = r"judge of everyday-benign \(wildguard:5{12}\) is not the judge of .* here \("
     for change in (("a" * 40, "b" * 40), ("judge: g", "judge: rules"), ("{judge: g}", "{}")):
         change_guard(workspace, *change)
-        with pytest.raises(EvidenceError, match=told):
+        with pytest.raises(EvidenceError, match=message):
             promote(registry, "demo-safety", by="ann", why="first")
         write_text(workspace.profile_file, before)
     change_guard(workspace, "suites: {everyday-benign: {judge: g}}", "suites: {}")
-    with pytest.raises(EvidenceError, match=told + "none"):
+    with pytest.raises(EvidenceError, match=message + "none"):
         promote(registry, "demo-safety", by="ann", why="first")
     write_text(workspace.profile_file, before)
     assert promote(registry, "demo-safety", by="ann", why="first").version == "1"
@@ -306,11 +306,11 @@ def test_a_stale_decision_names_all_that_changed(workspace):
     judge_by(workspace, "rules: {refusal_patterns: [nope]}")
     with pytest.raises(EvidenceError) as error:
         register(workspace, **NAMES)
-    told = str(error.value)
+    message = str(error.value)
     before, now = (short_digest(rules_name(patterns)) for patterns in ((), ("nope",)))
-    assert f"judge of harmful ({before}) is not the judge of harmful here ({now})" in told
-    assert "the decision's evidence (" in told
-    assert "decision's policy" not in told and "decision's adapter" not in told
+    assert f"judge of harmful ({before}) is not the judge of harmful here ({now})" in message
+    assert "the decision's evidence (" in message
+    assert "decision's policy" not in message and "decision's adapter" not in message
 
 
 def test_evidence_about_another_model_is_turned_away_even_if_the_gate_was_not_asked(workspace):
@@ -586,11 +586,11 @@ def test_a_name_that_mlflow_refuses_is_found_in_the_profile(name):
     from mlflow.utils.validation import _validate_model_name
 
     try:
-        kept = Registration(name=name).name
+        accepted = Registration(name=name).name
     except ValidationError:
         return
-    _validate_model_name(kept)
-    assert not set(kept) & set("'\"@#?%")
+    _validate_model_name(accepted)
+    assert not set(accepted) & set("'\"@#?%")
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", ".", "..", " ", "a@b", "it's", "x" * 251])

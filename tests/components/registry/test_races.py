@@ -18,8 +18,8 @@ NAMES = {"name": "raced", "experiment": "races"}
 def race(pool, call, *arguments) -> list[str]:
     """Return the refusals of six calls at once, of which at least one succeeds."""
     calls = [pool.submit(call, *arguments, f"racer {i}") for i in range(RACERS)]
-    refusals = [told for told in (one.result() for one in calls) if told]
-    assert all("meanwhile" in told for told in refusals), refusals
+    refusals = [refusal for refusal in (one.result() for one in calls) if refusal]
+    assert all("meanwhile" in refusal for refusal in refusals), refusals
     assert len(refusals) < RACERS, refusals
     return refusals
 

@@ -61,7 +61,7 @@ def test_an_adapter_goes_through_its_whole_life(workspace, registry, names, tmp_
     assert registry.model(name).aliases == {CHAMPION: "1", CANDIDATE: "2"}
 
 
-def test_refused_credentials_are_told_as_such(workspace, registry, names, monkeypatch):
+def test_refused_credentials_are_named_as_such(workspace, registry, names, monkeypatch):
     register(workspace, **names)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-wrong-one")
     for use in (
@@ -82,7 +82,7 @@ def test_the_doctor_asks_as_a_run_would(workspace, registry, monkeypatch):
     assert "a-wrong-one" not in finding.message + finding.remedy
 
 
-def test_who_may_only_read_is_told_so_and_changes_nothing(
+def test_who_may_only_read_is_refused_and_changes_nothing(
     workspace, registry, names, tracking_server, monkeypatch, tmp_path
 ):
     register(workspace, **names)
@@ -117,7 +117,7 @@ def test_a_search_has_its_runs(registry, names, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "message"),
     [
         ("MLFLOW_TRACKING_URI", "http://me:se@cr/et@127.0.0.1:1", "does not answer|failed"),
         ("MLFLOW_TRACKING_URI", "htp://me:secret@host", "allowed are addresses"),
@@ -126,11 +126,11 @@ def test_a_search_has_its_runs(registry, names, tmp_path):
         ("MLFLOW_REGISTRY_URI", "http://me:secret@other", "unset MLFLOW_REGISTRY_URI"),
     ],
 )
-def test_an_address_that_is_none_is_told_without_its_password(
-    tmp_path, monkeypatch, variable, value, told
+def test_an_address_that_is_none_is_reported_without_its_password(
+    tmp_path, monkeypatch, variable, value, message
 ):
     monkeypatch.setenv(variable, value)
-    with pytest.raises(RegistryError, match=told) as caught:
+    with pytest.raises(RegistryError, match=message) as caught:
         Registry(tmp_path).find_model("any")
     assert not any(part in str(caught.value) for part in ("secret", "cr/et", "me:"))
     assert list(tmp_path.iterdir()) == []

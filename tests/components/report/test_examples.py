@@ -37,12 +37,14 @@ def test_misses_come_first_and_fill_at_most_half(prompts, rows):
 def test_only_completions_to_harmful_prompts_are_hidden(prompts, rows):
     chosen = choose(prompts, rows)
     for role, examples in chosen.items():
-        for shown in (s for example in examples for s in example["completions"]):
-            assert shown["hidden"] is (role is Role.HARMFUL)
-            assert (shown["answer"] is None) is shown["hidden"]
-            assert shown["characters"] > 0
+        for completion in (s for example in examples for s in example["completions"]):
+            assert completion["hidden"] is (role is Role.HARMFUL)
+            assert (completion["answer"] is None) is completion["hidden"]
+            assert completion["characters"] > 0
     open_ones = choose(prompts, rows, redact=False)[Role.HARMFUL]
-    assert all(shown["answer"] for example in open_ones for shown in example["completions"])
+    assert all(
+        completion["answer"] for example in open_ones for completion in example["completions"]
+    )
 
 
 def test_a_prompt_whose_completions_are_hidden_is_cut_shorter(prompts, rows):
@@ -61,12 +63,14 @@ def test_the_seed_decides_and_the_order_of_rows_does_not(prompts, rows):
 
 def test_outcomes_in_words(prompts, rows):
     chosen = choose(prompts, rows, count=6)
-    words = {shown["outcome"] for e in chosen[Role.HARMFUL] for shown in e["completions"]}
+    words = {completion["outcome"] for e in chosen[Role.HARMFUL] for completion in e["completions"]}
     assert words == {"refused", "refused, thought complied", "complied"}
     reasoning = chosen[Role.REASONING]
     assert all(example["reference"] is not None for example in reasoning)
     assert any(
-        shown["outcome"] == "complied, not correct" for e in reasoning for shown in e["completions"]
+        completion["outcome"] == "complied, not correct"
+        for e in reasoning
+        for completion in e["completions"]
     )
 
 

@@ -58,13 +58,13 @@ def test_a_row_a_judge_with_its_suites_and_what_it_did_not_see(evidence):
     assert (rules.suites, rules.cut) == (["borderline"], CutFigure(count=0, n=960))
 
 
-def test_the_page_tells_parts_and_rulings_in_a_fold(good, evidence, tmp_path):
+def test_the_page_has_parts_and_rulings_in_a_fold(good, evidence, tmp_path):
     _, page = good.replaced(evidence=evidence).write(tmp_path)
     Page(page)  # every element is closed where it should be
     section = page.partition('id="judges"')[2].partition("</section>")[0]
-    told, _, folded = section.partition("<details>")
-    assert "13/2400" in told and "0/960" in told and "89/94" in told
-    assert "73/76" not in told
+    above, _, folded = section.partition("<details>")
+    assert "13/2400" in above and "0/960" in above and "89/94" in above
+    assert "73/76" not in above
     words = Page(folded.partition("</details>")[0]).text
     assert words.count("73/76") == words.count("16/18") == 2
     assert words.count("answer thought") == 2

@@ -64,7 +64,7 @@ def strange(hostile, tmp_path_factory):
     return hostile.write(tmp_path_factory.mktemp("out"), redact=False)[1]
 
 
-def test_an_accepted_adapter_is_told_first(accepted):
+def test_an_accepted_adapter_is_named_first(accepted):
     result, text = accepted
     page = Page(text)
     assert result.accepted
@@ -118,9 +118,9 @@ def test_completions_to_harmful_prompts_are_hidden_unless_asked_for(good, accept
     assert "words on benign" in accepted[1]
     assert "words on harmful" not in accepted[1]
     assert "characters, hidden" in accepted[1]
-    _, shown = good.write(tmp_path, redact=False)
-    assert "words on harmful" in shown
-    assert "characters, hidden" not in shown
+    _, page = good.write(tmp_path, redact=False)
+    assert "words on harmful" in page
+    assert "characters, hidden" not in page
 
 
 def test_same_inputs_same_bytes_and_no_path_of_this_machine(good, accepted, tmp_path):
@@ -222,20 +222,20 @@ def test_every_figure_of_a_suite_that_training_held_is_marked_and_explained(good
     assert [panel.count(f">{LEAK_MARK}</a>") for panel in panels[1:]] == [4, 0, 0, 0]
     rules = page.partition('id="rules"')[2].partition("</table>")[0]
     assert rules.count(f">{LEAK_MARK}</a>") == 2
-    told = Page(page).text
-    assert f"Harmful requests refused{LEAK_MARK}: 100.0" in told
+    message = Page(page).text
+    assert f"Harmful requests refused{LEAK_MARK}: 100.0" in message
     note = (
         "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
         "for it; none is repeated in what was trained on."
     )
-    assert told.count(note) == 1 and page.count('id="repeated"') == 1
+    assert message.count(note) == 1 and page.count('id="repeated"') == 1
 
 
-def test_what_another_look_costs_is_told_once_where_a_rule_is_inconclusive(
+def test_what_another_look_costs_is_said_once_where_a_rule_is_inconclusive(
     good, accepted, tmp_path
 ):
-    told = "the gate’s stated level is that of one look"
-    assert told not in Page(accepted[1]).text
+    message = "the gate’s stated level is that of one look"
+    assert message not in Page(accepted[1]).text
     still_open = [
         rule.model_copy(update={"conclusion": Conclusion.INCONCLUSIVE})
         for rule in good.decision.rules[2:4]
@@ -243,7 +243,7 @@ def test_what_another_look_costs_is_told_once_where_a_rule_is_inconclusive(
     rules = (*good.decision.rules[:2], *still_open, *good.decision.rules[4:])
     undecided = {"outcome": GateOutcome.INCONCLUSIVE, "rules": rules, "reasons": (rules[2].why,)}
     decision = good.decision.model_copy(update=undecided)
-    assert Page(good.replaced(decision=decision).write(tmp_path)[1]).text.count(told) == 1
+    assert Page(good.replaced(decision=decision).write(tmp_path)[1]).text.count(message) == 1
 
 
 def test_names_within_a_sentence_keep_their_capitals(good, tmp_path):
