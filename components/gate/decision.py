@@ -35,29 +35,23 @@ def make_decision(
     `policy_digest` is that of a policy which an earlier release wrote, else the policy's own.
     """
     adapter, evidence = inputs.adapter, inputs.evidence
-    policy_digest = policy_digest or policy.digest
-    digest = Evidence.digest_of(evidence.folder)
-    outcomes, refused = apply_overrides(
-        decide(policy, inputs),
-        overrides,
-        adapter=adapter.digest,
-        evidence=digest,
-        policy=policy_digest,
-    )
-    return Decision(
-        outcome=outcome_of(outcomes),
+    made = Decision(
+        outcome=GateOutcome.INCONCLUSIVE,  # until overrides are applied
         adapter=adapter.digest,
         data=inputs.prompts.digest,
-        evidence=digest,
-        policy=policy_digest,
+        evidence=Evidence.digest_of(evidence.folder),
+        policy=policy_digest or policy.digest,
         contract=adapter.contract,
         judges=evidence.judges,
         judge_settings=evidence.judge_settings,
         champion=compared_champion(policy, evidence),
-        rules=outcomes,
-        reasons=tuple(outcome.why for outcome in outcomes if not outcome.stands),
-        refused=refused,
+        rules=decide(policy, inputs),
+        reasons=(),
+        refused=(),
     )
+    made = apply_overrides(made, overrides)
+    reasons = tuple(outcome.why for outcome in made.rules if not outcome.stands)
+    return made.model_copy(update={"outcome": outcome_of(made.rules), "reasons": reasons})
 
 
 def compared_champion(policy: Policy, evidence: Evidence) -> str | None:

@@ -8,7 +8,7 @@ and rollback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from components.core.errors import ConfigError, EvidenceError
 from components.core.section import Section, explain
 from components.core.storage import EVERYBODY, atomic_path
 from components.core.untrusted_text import folded
-from components.gate.result import LONGEST, Decision, Override, RuleOutcome
+from components.gate.result import LONGEST, Decision, Override
 
 PAGE = "mlflow/overrides/README.md"
 
@@ -47,51 +47,47 @@ def _read(path: Path) -> tuple[Override, ...]:
         raise ConfigError(f"{path} is not a valid file of overrides:\n{problems}") from error
 
 
-def apply_overrides(
-    outcomes: Sequence[RuleOutcome],
-    overrides: Iterable[Override],
-    *,
-    adapter: str,
-    evidence: str,
-    policy: str,
-) -> tuple[tuple[RuleOutcome, ...], tuple[str, ...]]:
-    """Return the outcomes with the overrides that count, and why the others do not.
+def apply_overrides(decision: Decision, overrides: Iterable[Override]) -> Decision:
+    """Return a decision whose rules carry the overrides that count, and which says why others do
+    not; its outcome is left as it is.
 
     Overrides of other adapters are left out, and one of a rule that passed changes nothing.
     """
     counting: dict[str, Override] = {}
     refused = []
-    for override in (override for override in overrides if override.adapter == adapter):
-        if why := _why_refused(override, outcomes, evidence=evidence, policy=policy):
+    for override in overrides:
+        if override.adapter != decision.adapter:
+            continue
+        if why := _why_refused(override, decision):
             about = f"the override of {override.rule!r} by {override.who}"
             refused.append(f"{about} does not count: {why}")
         else:
             counting[override.rule] = override
-    signed = (
+    rules = tuple(
         outcome
         if outcome.passed or outcome.rule not in counting
         else outcome.model_copy(update={"override": counting[outcome.rule]})
-        for outcome in outcomes
+        for outcome in decision.rules
     )
-    return tuple(signed), tuple(refused)
+    return decision.model_copy(update={"rules": rules, "refused": tuple(refused)})
 
 
-def _why_refused(
-    override: Override, outcomes: Sequence[RuleOutcome], *, evidence: str, policy: str
-) -> str | None:
-    """Return why an override of this adapter does not count; None where it does."""
-    outcome = next((o for o in outcomes if o.rule == override.rule), None)
+def _why_refused(override: Override, decision: Decision) -> str | None:
+    """Return why an override of a decision's adapter does not count; None where it does."""
+    outcome = next((o for o in decision.rules if o.rule == override.rule), None)
     if outcome is None:
-        names = ", ".join(repr(o.rule) for o in outcomes if o.threshold is not None)
+        names = ", ".join(repr(o.rule) for o in decision.rules if o.threshold is not None)
         return f"the policy has no such rule; its rules are {names}"
     if outcome.threshold is None:
         return "it is a check of the evidence, and what the evidence is about cannot be overridden"
     if outcome.figure is None and not outcome.impossible:
         return "there is no evidence, and what nobody knows cannot be overridden"
-    if override.evidence != evidence:
-        return f"it is about the evaluation {override.evidence:.12}, this is {evidence:.12}"
-    if override.policy != policy:
-        return f"it is about the policy {override.policy:.12}, this is {policy:.12}"
+    for what, signed, now in (
+        ("evaluation", override.evidence, decision.evidence),
+        ("policy", override.policy, decision.policy),
+    ):
+        if signed != now:
+            return f"it is about the {what} {signed:.12}, this is {now:.12}"
     return None
 
 
@@ -159,8 +155,7 @@ def add_override(
         signed=today,
         until=until,
     )
-    digests = {"evidence": decision.evidence, "policy": decision.policy}
-    refused = _why_refused(override, decision.rules, **digests)
+    refused = _why_refused(override, decision)
     if not refused and any(o.rule == rule and o.passed for o in decision.rules):
         refused = "it passed, so there is nothing to override"
     if refused:

@@ -109,11 +109,8 @@ def test_another_adapters_override_is_left_out(decide, file):
 def test_a_rule_that_passed_needs_none(decide, file):
     signed = sign(file, decide(benign=27))
     good = decide()
-    outcomes, refused = apply_overrides(
-        good.rules, [signed], adapter=good.adapter, evidence=signed.evidence, policy=good.policy
-    )
-    assert outcomes == good.rules
-    assert refused == ()
+    after = apply_overrides(good.model_copy(update={"evidence": signed.evidence}), [signed])
+    assert (after.rules, after.refused) == (good.rules, ())
 
 
 # --- what cannot be overridden ---------------------------------------------------------------
@@ -150,12 +147,9 @@ def test_a_record_written_by_hand_is_held_to_the_same(decide, file, place):
             rule=rule, adapter=decision.adapter, evidence=decision.evidence,
             policy=decision.policy, signed=TODAY, **SIGNED,
         )  # fmt: skip
-        outcomes, refused = apply_overrides(
-            decision.rules, [record], adapter=decision.adapter, evidence=decision.evidence,
-            policy=decision.policy,
-        )  # fmt: skip
-        assert outcomes == decision.rules
-        assert len(refused) == 1
+        after = apply_overrides(decision, [record])
+        assert after.rules == decision.rules
+        assert len(after.refused) == 1
 
 
 @pytest.mark.parametrize(
