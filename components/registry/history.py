@@ -20,6 +20,7 @@ import json
 import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -35,7 +36,8 @@ _FRESH = 60.0  # seconds; a change that is older belongs to no call that is stil
 _ATTEMPTS = 5
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Change:
     """A change of the champion; `previous` is the version before, if there was one."""
 
     event: str  # promoted or rolled back
@@ -101,7 +103,7 @@ def new_change(event: str, version: str, previous: str | None, *, by: str, why: 
 
 def encode(change: Change, number: int) -> tuple[str, str]:
     """Return the tag (key, value) that keeps `change` under its number."""
-    return f"{PREFIX}{number:06d}", json.dumps(change._asdict(), sort_keys=True, ensure_ascii=False)
+    return f"{PREFIX}{number:06d}", json.dumps(asdict(change), sort_keys=True, ensure_ascii=False)
 
 
 def next_number(tags: Mapping[str, str]) -> int:

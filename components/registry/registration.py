@@ -6,8 +6,8 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from components.core import paths as names
 from components.core.errors import RegistryError
@@ -26,7 +26,8 @@ from components.registry.verification import CARD, OF_ALL, POLICY, evidence_tags
 log = logging.getLogger(__name__)
 
 
-class Registered(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Registered:
     """A registered version with the alias `candidate`; `new` tells whether this call made it."""
 
     name: str

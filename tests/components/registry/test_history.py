@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
@@ -104,7 +105,7 @@ def test_entries_come_back_in_order_from_tags_in_any_order(events, random):
 def test_entries_of_earlier_releases_come_first():
     old, new = changes((PROMOTED, "1"), (PROMOTED, "2")), changes((PROMOTED, "3"))
     tags = {
-        f"{PREFIX}20260101T00000{i}.000000Z.abcdef": json.dumps(entry._asdict())
+        f"{PREFIX}20260101T00000{i}.000000Z.abcdef": json.dumps(asdict(entry))
         for i, entry in enumerate(old)
     }
     assert next_number(tags) == 1

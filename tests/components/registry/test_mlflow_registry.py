@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -402,7 +403,7 @@ def test_a_history_in_which_a_version_lies_upon_itself_can_be_rolled_back(three_
     for stamp, number in (("1", "1"), ("2", "2"), ("3", "2")):
         entry = new_change(PROMOTED, number, None, by="ann", why="x")
         registry.set_tag(
-            "demo-safety", f"ledger.2026010{stamp}T000000Z.0", json.dumps(entry._asdict())
+            "demo-safety", f"ledger.2026010{stamp}T000000Z.0", json.dumps(asdict(entry))
         )
     registry.set_alias("demo-safety", CHAMPION, "2")
     entry = rollback(registry, "demo-safety", by="bob", why="complaints")
