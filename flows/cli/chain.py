@@ -79,8 +79,8 @@ def status(profile: ProfileOrNone = None) -> None:
 def doctor(profile: Profile = "tiny") -> None:
     """Say what this machine lacks to run a profile, with the remedies."""
     workspace = open_workspace(profile)
-    from flows.doctor.checks import State, findings_table
     from flows.doctor.examination import examine
+    from flows.doctor.findings import State, findings_table
 
     findings = list(examine(workspace))
     wide_console().print(findings_table(findings))

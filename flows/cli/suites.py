@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from huggingface_hub import get_token
 from rich.table import Table
 from rich.text import Text
 
@@ -13,8 +14,7 @@ from components.core.errors import ConfigError
 from components.core.paths import SUITES, Workspace
 from components.prepare.suites import Suite, load_suite, suites_in, used_suites
 from components.profile import load_profile
-from flows.doctor.checkpoints import has_token
-from flows.doctor.prompts import wanted_suite
+from flows.doctor.checkpoints import wanted_suite
 
 _HEADS = (
     *("suite", "role", "n", "k", "tokens", "judge", "attacks", "licence", "from", "gated"),
@@ -78,7 +78,7 @@ def _cells(suite: Suite, root: Path) -> list[str]:
     else:
         subset = f"/{origin.subset}" if origin.subset else ""
         place = f"{data.name}{subset}@{(data.revision or 'not pinned')[:12]}"
-        gated = f"yes; {'a' if has_token() else 'no'} token is set" if suite.gated else "no"
+        gated = f"yes; {'a' if get_token() else 'no'} token is set" if suite.gated else "no"
         missing = "not yet" if data.revision else "no: not pinned"
         here = "in the hub cache" if data.place() else missing
     return [

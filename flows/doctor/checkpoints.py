@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.core.errors import ModelError, StageError
+from components.core.paths import SUITES
 from components.judges.settings import GuardSettings
 from components.models.settings import Checkpoints, PostTrain, Shape, TinyModels
 from components.prepare.hub import fetch_command, find_snapshot
+from components.prepare.suites import Suite
 from components.profile import Profile
-from flows.doctor.checks import Finding, missing, ok, warning
+from flows.doctor.findings import Finding, missing, warning
 
 # Owners whose models the hub gives only to people who accepted their licence.
 _GATED = ("meta-llama",)
@@ -61,13 +63,18 @@ class Wanted:
         from huggingface_hub import snapshot_download
 
         try:
-            place = snapshot_download(self.name, revision=self.revision, local_files_only=True)
+            return Path(snapshot_download(self.name, revision=self.revision, local_files_only=True))
         except (OSError, ValueError):
             return None
-        return Path(place)
+
+    def pinned_place(self) -> Path | None:
+        """Return its place; None, too, for a name on the hub without its commit."""
+        return None if self.on_hub and self.revision is None else self.place()
 
     def absent(self) -> Finding:
         """Return what to do about it where it is not here."""
+        from huggingface_hub import get_token
+
         subject, kind = self.subject, "datasets" if self.dataset else "models"
         if not self.on_hub:
             return missing(subject, f"{self.name} is not there", "put it there")
@@ -76,7 +83,7 @@ class Wanted:
             return missing(subject, f"{self.name} is not pinned", remedy)
         fetch = f"hf download {self.name} --revision {self.revision}"
         fetch = fetch_command(self.name, self.revision) if self.dataset else fetch
-        if (self.terms or self.name.partition("/")[0] in _GATED) and not has_token():
+        if (self.terms or self.name.partition("/")[0] in _GATED) and not get_token():
             remedy = "accept its terms on the hub, then set HF_TOKEN or `hf auth login`"
             return missing(subject, f"{self.name} is gated, and no token is set", remedy)
         if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
@@ -84,26 +91,14 @@ class Wanted:
         return warning(subject, f"{self.name} is fetched by the first run", fetch)
 
 
-def has_token() -> bool:
-    """Return whether there is a token for the hub; whether it opens anything was not tried."""
-    from huggingface_hub import get_token
-
-    return bool(get_token())
-
-
 def wanted_checkpoints(profile: Profile, root: Path) -> list[Wanted]:
     """Return the checkpoints that a profile starts from; none where it builds them."""
     models = profile.models
     keys = {Checkpoints: ("base", "post_trained"), PostTrain: ("source",), TinyModels: ()}
+    pins = {key: f"{key}_revision" for key in keys[type(models)]}
     return [
-        Wanted(
-            f"models.{key}",
-            getattr(models, key),
-            getattr(models, f"{key}_revision"),
-            f"models.{key}_revision",
-            root,
-        )
-        for key in keys[type(models)]
+        Wanted(f"models.{key}", getattr(models, key), getattr(models, pin), f"models.{pin}", root)
+        for key, pin in pins.items()
     ]
 
 
@@ -113,18 +108,13 @@ def wanted_guard(name: str, guard: GuardSettings, root: Path) -> Wanted:
     return Wanted(f"judge {name}", guard.model, guard.revision, pin, root)
 
 
-def check_checkpoints(wanted: Sequence[Wanted]) -> Iterator[Finding]:
-    """Yield whether each checkpoint is pinned, whole, and here, as the stage `models` finds it."""
-    if not wanted:
-        yield ok("checkpoints", "built from nothing by the stage `models`")
-    for one in wanted:
-        place = one.place()
-        if place is None or (one.on_hub and one.revision is None):
-            yield one.absent()
-        elif wrong := complaint(place):
-            yield missing(one.subject, wrong, "download or copy it again")
-        else:
-            yield ok(one.subject, f"{one.name} is here")
+def wanted_suite(suite: Suite, root: Path) -> Wanted | None:
+    """Return the hub data set of a suite; None where its prompts are a file."""
+    name, origin = f"suite {suite.name}", suite.source
+    pin = f"source.revision of {SUITES}/{suite.name}.yaml"
+    if origin.hub is None:
+        return None
+    return Wanted(name, origin.hub, origin.revision, pin, root, True, terms=suite.gated)
 
 
 def complaint(place: Path) -> str | None:

@@ -7,12 +7,11 @@ estimator knows full fine-tuning alone: neither LoRA nor activations nor the key
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from components.core.vocabulary import Form, Role
-from components.evaluate.settings import EvaluateSettings
 from components.judges.settings import GuardKind, GuardSettings
 from components.lm.engines.protocol import CACHED_TOKENS
 from components.models.settings import PostTrain, Shape
@@ -36,14 +35,9 @@ _SAVED_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
 _RUNTIME = 1.5 * GB  # CUDA context and allocator, or Python with its libraries
 _REFERENCE_DISK = 2 << 30  # larger references are not stored (components/train/sides.py)
 # What the guards were fine-tuned from: Llama 3.1 8B, Llama 2 13B and Mistral 7B v0.3.
-_MISTRAL = Shape(
-    layers=32,
-    hidden=4096,
-    feed_forward=14336,
-    heads=32,
-    kv_heads=8,
-    head_width=128,
-    vocabulary=32768,
+_MISTRAL = Shape.model_validate(
+    {"layers": 32, "hidden": 4096, "feed_forward": 14336, "vocabulary": 32768}
+    | {"heads": 32, "kv_heads": 8, "head_width": 128}
 )
 _LLAMA2 = {"layers": 40, "hidden": 5120, "feed_forward": 13824, "heads": 40, "kv_heads": 40}
 GUARDS: dict[GuardKind, Shape] = {
@@ -85,29 +79,24 @@ def workloads(profile: Profile, suites: Mapping[str, Suite]) -> list[Workload]:
     thought itself it is none.
     """
     evaluate = profile.evaluate
-    found: list[Workload] = []
+    sources: list[tuple[Workload, int, tuple[str, ...]]] = []  # plain, samples a prompt, attacks
     for role, prompts in evaluate.prompts.items():
         judge, tokens = evaluate.judge_of(role), evaluate.max_new_tokens[role]
-        own = Workload(role, judge, prompts, PROMPT_TOKENS, tokens)
-        found += _in_all_forms(own, evaluate, samples=1)
+        sources.append((Workload(role, judge, prompts, PROMPT_TOKENS, tokens), 1, ()))
     for suite in suites.values():
-        prompts = suite.prompts or _SUITE_PROMPTS
-        named = Workload(suite.role, suite.judge, prompts, PROMPT_TOKENS, suite.max_new_tokens)
-        found += _in_all_forms(named, evaluate, samples=suite.samples, attacks=suite.attacks)
-    return found
-
-
-def _in_all_forms(
-    plain: Workload, evaluate: EvaluateSettings, *, samples: int, attacks: tuple[str, ...] = ()
-) -> Iterator[Workload]:
-    """Yield a suite's forms; `plain` counts its prompts, `attacks` are the suite's own."""
-    for _ in range(2 if evaluate.forced_thought else 1):
-        yield replace(plain, completions=plain.completions * samples)
-    if plain.role is Role.HARMFUL:
+        prompts, tokens = suite.prompts or _SUITE_PROMPTS, suite.max_new_tokens
+        plain = Workload(suite.role, suite.judge, prompts, PROMPT_TOKENS, tokens)
+        sources.append((plain, suite.samples, suite.attacks))
+    found: list[Workload] = []
+    for plain, samples, attacks in sources:
+        whole = replace(plain, completions=plain.completions * samples)
+        found += [whole] * (2 if evaluate.forced_thought else 1)
         drawn = min(plain.completions, evaluate.attack_prompts) * samples
         for form in dict.fromkeys((*evaluate.attacks, *attacks)):
             before = _SHOTS_TOKENS if form == Form.MANY_SHOT else 0
-            yield replace(plain, completions=drawn, prompt=plain.prompt + before)
+            if plain.role is Role.HARMFUL:
+                found.append(replace(plain, completions=drawn, prompt=plain.prompt + before))
+    return found
 
 
 # --- sizes of a model ------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What there is on this machine: libraries, git, DVC, servers, a launcher."""
+"""What there is on this machine: libraries, git, DVC, servers, a launcher, devices and disks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, distributions, requires
+from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
 
@@ -15,10 +18,29 @@ from components.core.errors import RegistryError, StageError
 from components.core.launcher import VARIABLE, named_launcher
 from components.core.paths import DECIDING, Workspace
 from components.core.run_record import git_commit, untracked
-from flows.doctor.checks import Finding, missing, ok, refused, warning
+from components.models.settings import Shape
+from components.profile import Profile
+from flows.doctor.checkpoints import Wanted
+from flows.doctor.estimate import GB, Precision, Workload, artifact_bytes, memory_needs, parameters
+from flows.doctor.findings import Finding, missing, ok, refused, warning
 from flows.runner.environment import check_prefect_server
 
 DISTRIBUTION = "safereact-ops"
+_MANY = 10**9  # parameters from which on a CPU takes days
+_SECONDS = 3  # in which the hub must answer
+# By what needs memory: what lowers the need of a step, and that of the weights.
+_REMEDIES = {
+    "training": (
+        "lower train.micro_batch, or divide the model by FSDP; see docs/gpu.md",
+        "train.load_in_4bit, or a larger device; see docs/gpu.md",
+    ),
+    "generation": ("lower evaluate.batch", "a larger device; see docs/gpu.md"),
+    "judging": (
+        "lower batch or max_characters of the guard in evaluate.judges",
+        "a smaller guard, or a rubric on a server; see docs/judges.md",
+    ),
+    "building": ("lower micro_batch of models.align and models.post_train", "a larger machine"),
+}
 
 
 def check_packages() -> Iterator[Finding]:
@@ -26,25 +48,20 @@ def check_packages() -> Iterator[Finding]:
     from packaging.requirements import Requirement
 
     try:
-        wanted = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
+        needs = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:
         lacking = f"{DISTRIBUTION} is not installed, so versions were not compared"
         yield warning("packages", lacking, "pip install -e .")
         return
-    wanted = [need for need in wanted if need.marker is None or need.marker.evaluate()]
-    unmet = 0
-    for need in wanted:
-        try:
-            found = version(need.name)
-        except PackageNotFoundError:
-            found = ""
+    needs = [need for need in needs if need.marker is None or need.marker.evaluate()]
+    unmet = []
+    for need in needs:
+        found = next((each.version for each in distributions(name=need.name)), "")
         if not found or not need.specifier.contains(found, prereleases=True):
-            unmet += 1
             lacking = f"{need.name} {found or 'is not installed'}; {need.specifier} is needed"
-            yield missing("packages", lacking, f'pip install "{need}"')
-    if not unmet:
-        versions = f"Python {python_version()}, {len(wanted)} libraries in the versions asked for"
-        yield ok("packages", versions)
+            unmet.append(missing("packages", lacking, f'pip install "{need}"'))
+    versions = f"Python {python_version()}, {len(needs)} libraries in the versions asked for"
+    yield from unmet or [ok("packages", versions)]
 
 
 def check_repository(workspace: Workspace) -> Iterator[Finding]:
@@ -72,26 +89,28 @@ def check_repository(workspace: Workspace) -> Iterator[Finding]:
 def check_servers(workspace: Workspace) -> Iterator[Finding]:
     """Yield whether the servers that the environment names answer as a run would ask them, else
     whether their embedded stores can be written."""
-    stores = {"mlflow": workspace.tracking_store, "prefect": workspace.prefect_home}
-    variables = {"mlflow": "MLFLOW_TRACKING_URI", "prefect": "PREFECT_API_URL"}
-    for subject, variable in variables.items():
-        address = os.environ.get(variable)
-        if not address:
-            yield _embedded(subject, variable, stores[subject])
-            continue
-        try:
-            if subject == "mlflow":
-                _ask_registry(workspace, address)
-            else:
-                check_prefect_server(address)
-        except (RegistryError, StageError) as error:
-            yield refused(subject, error, default=f"start the server, or unset {variable}")
-        else:
-            server = address.startswith(("http://", "https://"))
-            # A user and a password may stand in an address; they are not shown.
-            shown = f"{address.partition('://')[2].rpartition('@')[2]} answers"
-            store = f"{variable} names a store, not a server; not tried"
-            yield ok(subject, shown if server else store)
+    ask, store = partial(_ask_registry, workspace), workspace.tracking_store
+    yield _check_server("mlflow", "MLFLOW_TRACKING_URI", store, ask)
+    yield _check_server("prefect", "PREFECT_API_URL", workspace.prefect_home, check_prefect_server)
+
+
+def _check_server(
+    subject: str, variable: str, store: Path, ask: Callable[[str], object]
+) -> Finding:
+    address = os.environ.get(variable)
+    if not address:
+        if os.access(store if store.exists() else store.parent, os.W_OK):
+            return ok(subject, f"embedded, in {store.name}/")
+        lacking = f"the embedded store {store} cannot be written"
+        return missing(subject, lacking, f"mend its rights, or set {variable}")
+    try:
+        ask(address)
+    except (RegistryError, StageError) as error:
+        return refused(subject, error, default=f"start the server, or unset {variable}")
+    if not address.startswith(("http://", "https://")):
+        return ok(subject, f"{variable} names a store, not a server; not tried")
+    # A user and a password may stand in an address; they are left out.
+    return ok(subject, f"{address.partition('://')[2].rpartition('@')[2]} answers")
 
 
 def _ask_registry(workspace: Workspace, address: str) -> None:
@@ -101,13 +120,6 @@ def _ask_registry(workspace: Workspace, address: str) -> None:
 
     if address_of(address, workspace.tracking_store).startswith("http"):
         Registry(workspace.root).find_model("doctor")
-
-
-def _embedded(subject: str, variable: str, store: Path) -> Finding:
-    if os.access(store if store.exists() else store.parent, os.W_OK):
-        return ok(subject, f"embedded, in {store.name}/")
-    lacking = f"the embedded store {store} cannot be written"
-    return missing(subject, lacking, f"mend its rights, or set {variable}")
 
 
 def check_launcher() -> Iterator[Finding]:
@@ -124,3 +136,113 @@ def check_launcher() -> Iterator[Finding]:
     elif words:
         lacking = f"{VARIABLE} begins with {words[0]!r}, which is not on the PATH"
         yield missing("launcher", lacking, "install it, or unset the variable")
+
+
+# --- devices and disks: all sizes are estimates ----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where models run: a name, how many there are, bytes of one, whether it computes in bf16."""
+
+    name: str
+    count: int
+    memory: int
+    bf16: bool
+    accelerator: bool
+
+
+def find_device() -> Device:
+    """Return the device that the stages would take; the memory of the CPU is the machine's."""
+    import psutil
+    import torch
+
+    from components.lm.loading import default_device
+
+    device = default_device()
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(0)
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Device(found.name, torch.cuda.device_count(), found.total_memory, bf16, True)
+    memory, own = psutil.virtual_memory().total, device.type == "cpu"
+    count = 1 if own else torch.accelerator.device_count()
+    return Device("CPU" if own else device.type, count, memory, not own, not own)
+
+
+def check_device(profile: Profile, shape: Shape, device: Device) -> Iterator[Finding]:
+    """Yield whether there is a device for a model of this size, and for 4 bits where asked for."""
+    name, billions = f"{device.count} x {device.name}", parameters(shape) / 1e9
+    if not device.accelerator:
+        name = f"CPU, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '1')}"
+    if not device.accelerator and parameters(shape) > _MANY:
+        days = f"{billions:.1f} billion parameters will take days"
+        yield warning("device", f"{name}; {days}", "use a GPU")
+    elif device.accelerator and not device.bf16:
+        remedy = "use a GPU of the Ampere generation or later"
+        yield warning("device", f"{name}, without bfloat16", remedy)
+    else:
+        yield ok("device", name)
+    needs = {
+        "bitsandbytes": (find_spec("bitsandbytes"), "pip install 'safereact-ops[4bit]'"),
+        "an accelerator": (device.accelerator, "set it to false, or use a GPU"),
+    }
+    for need, (there, remedy) in needs.items() if profile.train.load_in_4bit else ():
+        if not there:
+            yield missing("4 bits", f"train.load_in_4bit needs {need}", remedy)
+
+
+def check_memory(
+    profile: Profile, loads: Sequence[Workload], shape: Shape, device: Device, *, sharing: int = 1
+) -> Iterator[Finding]:
+    """Yield whether the device's memory is large enough.
+
+    Only weights that cannot fit rule a run out. So many devices as `sharing` divide the model in
+    training, where each loads it whole first; in all else none does.
+    """
+    precision: Precision = "bf16" if device.accelerator else "fp32"
+    for name, memory in memory_needs(profile, loads, shape, precision).items():
+        need = memory.on_each_of(sharing if name == "training" else 1)
+        sizes = f"about {need / GB:.1f} GB (estimate) of {device.memory / GB:.1f} GB"
+        less, smaller = _REMEDIES[name]
+        if need <= device.memory:
+            yield ok(f"memory, {name}", sizes)
+        elif memory.weights <= device.memory:
+            yield warning(f"memory, {name}", sizes, less)
+        else:
+            remedy = smaller if device.accelerator else "a GPU; see docs/gpu.md"
+            yield missing(f"memory, {name}", f"{sizes}; the weights alone do not fit", remedy)
+
+
+def check_disk(
+    profile: Profile, shape: Shape, absent: Sequence[tuple[Wanted, float]], root: Path
+) -> Iterator[Finding]:
+    """Yield whether results and the `absent` checkpoints find room, each with an estimate of its
+    bytes that counts where the hub does not tell its size."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    needs = [("disk", root, artifact_bytes(profile, shape), "results")]
+    if absent:
+        size = sum(_bytes_on_hub(one) or estimate for one, estimate in absent)
+        needs.append(("hub cache", Path(HF_HUB_CACHE), size, f"{len(absent)} checkpoints"))
+    for subject, folder, need, what in needs:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        free = shutil.disk_usage(there).free
+        sizes = f"{what} take about {need / GB:.1f} GB (estimate), {free / GB:.1f} GB are free"
+        lacking = missing(subject, sizes, "free some, or use a larger disk")
+        yield lacking if need > free else ok(subject, sizes)
+
+
+def _bytes_on_hub(wanted: Wanted) -> int:
+    """Return the bytes of a checkpoint's safetensors as the hub lists them; 0 where it does not
+    answer."""
+    from httpx import HTTPError
+    from huggingface_hub import model_info
+
+    try:
+        info = model_info(
+            wanted.name, revision=wanted.revision, files_metadata=True, timeout=_SECONDS
+        )
+    except (OSError, ValueError, HTTPError):
+        return 0
+    files = (file for file in info.siblings or () if file.rfilename.endswith(".safetensors"))
+    return sum(file.size or 0 for file in files if not file.rfilename.startswith("consolidated"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from components.core.paths import SUITES
 from components.models.settings import Checkpoints, Shape
+from components.prepare.suites import used_suites
 from components.profile import Profile, load_profile
 from flows.doctor.estimate import (
     GB,
@@ -16,7 +18,6 @@ from flows.doctor.estimate import (
     training_memory,
     workloads,
 )
-from flows.doctor.prompts import suites_of
 from tests.components.lm.architectures import REFUSED, SUPPORTED
 from tests.docs.durations import GPUS, evaluation_seconds, judging_seconds, training_seconds
 from tests.root import ROOT
@@ -53,7 +54,7 @@ def described() -> list[tuple[Profile, Checkpoints, Shape]]:
 
 
 def loads(profile: Profile) -> list[Workload]:
-    return workloads(profile, suites_of(profile, ROOT))
+    return workloads(profile, used_suites(profile.prepare.suites, ROOT / SUITES))
 
 
 def architectures() -> Iterator[str]:
@@ -88,7 +89,7 @@ def tests() -> Iterator[str]:
         evaluate = profile.evaluate
         suites = [
             f"`{name}` ({suite.prompts or 'all'}, {suite.judge})"
-            for name, suite in suites_of(profile, ROOT).items()
+            for name, suite in used_suites(profile.prepare.suites, ROOT / SUITES).items()
         ]
         own = {role.value: evaluate.judged_by.get(role, "rules") for role in evaluate.prompts}
         by_judge = {

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
+from components.core.paths import SUITES
 from components.core.storage import read_json_lines
 from components.core.vocabulary import Role, Split
 from components.judges.opening import check_judge
 from components.judges.settings import GuardSettings
 from components.models.settings import Checkpoints
 from components.prepare.settings import Source
+from components.prepare.suites import used_suites
 from components.profile import load_profile
 from flows.doctor.checkpoints import wanted_checkpoints
-from flows.doctor.prompts import suites_of
 from tests.docs.models_table import PAGE, ROOT, described, models_page
 
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -89,7 +90,7 @@ def test_masks_are_made_on_as_many_tokens_as_the_check_reads():
 
 def test_every_profile_of_hub_models_has_suites_pinned_judges_and_attacks():
     for profile, *_ in described():
-        evaluate, named = profile.evaluate, suites_of(profile, ROOT)
+        evaluate, named = profile.evaluate, used_suites(profile.prepare.suites, ROOT / SUITES)
         roles = {suite.role for suite in named.values()}
         assert roles == {Role.HARMFUL, Role.BORDERLINE, Role.REASONING}, profile.name
         assert evaluate.attacks, profile.name

@@ -14,7 +14,7 @@ from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, pull, rollback, status
 from components.registry.registration import register
 from components.registry.search_runs import open_study
-from flows.doctor.checks import State
+from flows.doctor.findings import State
 from flows.doctor.machine import check_servers
 from tests.components.registry.test_search_runs import trial_run
 from tests.releases import write_all

@@ -14,8 +14,8 @@ from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from components.profile import load_profile
 from components.undeclared_inputs import unwatched
-from flows.doctor.checks import State
-from flows.doctor.examination import check_profile_file
+from flows.doctor.examination import Examined, check_profile_file
+from flows.doctor.findings import State
 from flows.runner.profiles import check_profile
 from tests.root import ROOT
 
@@ -77,7 +77,7 @@ def test_what_is_neither_is_refused_with_the_remedy(project, section, line, told
     assert written(project, section, line) == [told]
     with pytest.raises(ConfigError, match="which DVC does not watch"):
         check_profile(project)
-    (finding,) = check_profile_file(load_profile(project.profile_file), project)
+    (finding,) = check_profile_file(Examined.of(load_profile(project.profile_file), project))
     assert finding.state is State.MISSING and f"{finding.message}; {finding.remedy}" == told
 
 
@@ -123,5 +123,5 @@ def test_a_guards_folder_is_refused_with_the_digest_to_write(project, guard):
 def test_the_doctor_tells_of_a_suite_that_is_unknown(project):
     text = project.profile_file.read_text()
     project.profile_file.write_text(text.replace("prepare:\n", "prepare:\n  suites: {x: {}}\n", 1))
-    (finding,) = check_profile_file(load_profile(project.profile_file), project)
+    (finding,) = check_profile_file(Examined.of(load_profile(project.profile_file), project))
     assert finding.message.startswith("unknown suite 'x'")

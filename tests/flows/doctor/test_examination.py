@@ -18,12 +18,12 @@ from components.judges.settings import GuardSettings
 from components.models.settings import Checkpoints, PostTrain, Shape
 from components.prepare.settings import Source
 from components.profile import Profile, load_profile
-from flows.doctor import examination, machine, resources
-from flows.doctor.checkpoints import check_checkpoints, find_shape, wanted_checkpoints
-from flows.doctor.checks import Finding, State
+from flows.doctor import examination, machine
+from flows.doctor.checkpoints import find_shape, wanted_checkpoints
 from flows.doctor.estimate import memory_needs, workloads
-from flows.doctor.prompts import check_prompts
-from flows.doctor.resources import Device
+from flows.doctor.examination import Examined, check_checkpoints, check_prompts
+from flows.doctor.findings import Finding, State
+from flows.doctor.machine import Device
 from tests.flows.conftest import ROOT, invoke, safereact
 from tests.hub import write_commit
 
@@ -116,10 +116,10 @@ def test_an_unknown_profile_is_a_mistake_in_usage(project: Workspace):
 
 def test_a_list_that_names_what_is_gone(whole: Workspace, profile: Profile):
     whole.parameters.write_text("profiles:\n  demo: {checkpoints: own, prompts: gone}\n")
-    (told,) = missing(examination.check_profile_file(profile, whole)).values()
+    (told,) = missing(examination.check_profile_file(Examined.of(profile, whole))).values()
     assert told == "prompts of profile 'demo' in params.yaml is 'gone'"
     whole.parameters.write_text("[")
-    (told,) = missing(examination.check_profile_file(profile, whole)).values()
+    (told,) = missing(examination.check_profile_file(Examined.of(profile, whole))).values()
     assert "is not YAML" in told
 
 
@@ -133,7 +133,7 @@ def test_a_list_that_names_what_is_gone(whole: Workspace, profile: Profile):
 def test_the_command_that_lists_a_profile(whole: Workspace, profile: Profile, models, watched):
     whole.parameters.write_text("profiles: {}\n")
     (whole.root / "own" / "pair").mkdir()
-    (finding,) = examination.check_profile_file(with_models(profile, **models), whole)
+    (finding,) = examination.check_profile_file(Examined.of(with_models(profile, **models), whole))
     assert finding.remedy.startswith("`safereact add demo ") and watched in finding.remedy
     assert finding.remedy.endswith("--prompts data/embedded/tiny` lists it")
 
@@ -143,14 +143,14 @@ def test_hub_checkpoints_must_be_pinned(
 ):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     other = with_models(profile, base_revision=REVISION)
-    base, post = check_checkpoints(wanted_checkpoints(other, whole.root))
+    base, post = check_checkpoints(Examined.of(other, whole))
     assert base.state is State.WARNING and base.remedy == (
         f"hf download a/base --revision {REVISION}"
     )
     assert post.state is State.MISSING and "hf models info a/post" in post.remedy
     assert "models.post_trained_revision" in post.remedy
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    base, post = check_checkpoints(wanted_checkpoints(other, whole.root))
+    base, post = check_checkpoints(Examined.of(other, whole))
     assert base.state is State.MISSING and "HF_HUB_OFFLINE" in base.message
 
 
@@ -167,19 +167,19 @@ def test_a_checkpoint_in_the_hub_cache_is_found_and_looked_into(
     write_checkpoint(folder)
     other = with_models(profile, base_revision=REVISION, post_trained_revision=REVISION)
     wanted = wanted_checkpoints(other, whole.root)
-    _, post = check_checkpoints(wanted)
+    _, post = check_checkpoints(Examined.of(other, whole))
     assert (post.state, post.message) == (State.OK, "a/post is here")
     # The checkpoint's own sizes come before the declared ones.
     assert find_shape(other, wanted).hidden == 32
     next(folder.glob("*.safetensors")).unlink()
-    _, post = check_checkpoints(wanted)
+    _, post = check_checkpoints(Examined.of(other, whole))
     assert post.state is State.MISSING and "no .safetensors weights" in post.message
 
 
 def test_local_checkpoints(whole: Workspace, profile: Profile):
     names = {"base": "own/base", "post_trained": "own/prompts.jsonl"}
     other = with_models(profile, **names)
-    base, post = check_checkpoints(wanted_checkpoints(other, whole.root))
+    base, post = check_checkpoints(Examined.of(other, whole))
     assert (base.state, base.message) == (State.MISSING, "own/base is not there")
     assert post.message == "prompts.jsonl is not a folder"
     assert wanted_checkpoints(profile, whole.root) == []
@@ -193,12 +193,11 @@ def test_a_gated_model_wants_a_token_that_is_never_shown(
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     other = with_models(profile, base="meta-llama/Some-Model", base_revision=REVISION)
-    wanted = wanted_checkpoints(other, whole.root)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    base, _ = check_checkpoints(wanted)
+    base, _ = check_checkpoints(Examined.of(other, whole))
     assert base.state is State.MISSING and "no token is set" in base.message
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    base, _ = check_checkpoints(wanted)
+    base, _ = check_checkpoints(Examined.of(other, whole))
     assert base.state is State.WARNING and "hf_secret" not in base.message + base.remedy
 
 
@@ -233,7 +232,7 @@ def test_what_cannot_be_read_or_written(whole: Workspace, profile: Profile):
         pytest.skip("this user may read everything")
     whole.root.chmod(0o555)
     try:
-        told = missing(check_prompts(profile, whole.root))["prompts"]
+        told = missing(check_prompts(Examined.of(profile, whole)))["prompts"]
         assert told.endswith("train.jsonl cannot be read")
         assert {"folder"} == missing(machine.check_repository(whole)).keys()
         assert {"mlflow", "prefect"} == missing(machine.check_servers(whole)).keys()
@@ -259,7 +258,7 @@ def test_a_hub_source_is_fetched_unless_its_commit_is_here(
     states = []
     for commit in ("b" * 40, "a" * 40):
         write_commit(tmp_path, "owner/name", commit, {"rows.jsonl": '{"text": "x"}'})
-        states.append([f.state for f in check_prompts(other, whole.root)])
+        states.append([f.state for f in check_prompts(Examined.of(other, whole))])
     assert [first for first, *_ in states] == [State.WARNING, State.OK]
 
 
@@ -271,7 +270,7 @@ def test_prompts_that_prepare_would_refuse_are_told_before_a_run(
     source = Source(name="s", licence="MIT", path="own/harmful.csv", role=Role.HARMFUL)
     prepare = profile.prepare.model_copy(update={"sources": (source,)})
     other = profile.model_copy(update={"prepare": prepare})
-    told = missing(check_prompts(other, whole.root))["prompts"]
+    told = missing(check_prompts(Examined.of(other, whole)))["prompts"]
     assert "no column 'text'; there are: prompt" in told
 
 
@@ -287,7 +286,7 @@ def test_memory_is_compared_with_the_device(profile: Profile):
     states = {}
     for memory in (10, 16, 400):
         device = Device("GPU", 2, memory * 10**9, True, True)
-        states[memory] = [f.state for f in resources.check_memory(other, loads, SHAPE, device)]
+        states[memory] = [f.state for f in machine.check_memory(other, loads, SHAPE, device)]
     # 15.2 GB of weights; the demo's batches of 16 and 150 need more than the rest of 16 GB.
     assert states == {
         10: [State.MISSING, State.MISSING],
@@ -303,7 +302,7 @@ def test_devices_that_divide_the_model_need_less_each(profile: Profile):
 
     def training(memory: float, sharing: int) -> State:
         device = Device("GPU", 2, round(memory), True, True)
-        first, *_ = resources.check_memory(other, loads, SHAPE, device, sharing=sharing)
+        first, *_ = machine.check_memory(other, loads, SHAPE, device, sharing=sharing)
         return first.state
 
     between = (need.total + need.on_each_of(2)) / 2
@@ -329,7 +328,7 @@ def test_only_a_launcher_that_divides_the_model_lowers_the_need(
     whole.profile_file.write_text(text)
     shutil.copy(ROOT / "docs" / "fsdp.yaml", whole.root)
     monkeypatch.setenv("SAFEREACT_LAUNCHER", launcher)
-    monkeypatch.setattr(resources, "find_device", lambda: Device("GPU", 8, 10**12, True, True))
+    monkeypatch.setattr(machine, "find_device", lambda: Device("GPU", 8, 10**12, True, True))
     findings = list(examination.examine(whole))
     need = memory_needs(profile, [], SHAPE, "bf16")["training"]
     (training,) = (f.message for f in findings if f.subject == "memory, training")
@@ -339,7 +338,7 @@ def test_only_a_launcher_that_divides_the_model_lowers_the_need(
 
 def test_a_device_fit_for_the_model(profile: Profile):
     def state(device: Device, shape: Shape = SHAPE) -> State:
-        (finding,) = resources.check_device(profile, shape, device)
+        (finding,) = machine.check_device(profile, shape, device)
         return finding.state
 
     small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300})
@@ -355,10 +354,10 @@ def test_four_bits_need_their_library(profile: Profile):
     train = profile.train.model_copy(update={"load_in_4bit": True})
     other = profile.model_copy(update={"train": train})
     device = Device("new", 1, 1, True, True)
-    lacking = "4 bits" in missing(resources.check_device(other, SHAPE, device))
+    lacking = "4 bits" in missing(machine.check_device(other, SHAPE, device))
     assert lacking is (find_spec("bitsandbytes") is None)
     assert "4 bits" in missing(
-        resources.check_device(other, SHAPE, Device("CPU", 1, 1, False, False))
+        machine.check_device(other, SHAPE, Device("CPU", 1, 1, False, False))
     )
 
 
@@ -366,12 +365,12 @@ def test_a_disk_that_is_too_small(whole: Workspace, profile: Profile):
     other = with_models(profile, base_revision=REVISION, post_trained_revision=REVISION)
     absent = [(one, 1e18) for one in wanted_checkpoints(other, whole.root)]
     huge = SHAPE.model_copy(update={"layers": 10**6})
-    assert missing(resources.check_disk(other, huge, absent, whole.root)).keys() == {
+    assert missing(machine.check_disk(other, huge, absent, whole.root)).keys() == {
         "disk",
         "hub cache",
     }
     small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300, "feed_forward": 8})
-    assert missing(resources.check_disk(other, small, [], whole.root)) == {}
+    assert missing(machine.check_disk(other, small, [], whole.root)) == {}
 
 
 def test_the_hub_says_what_is_still_to_be_fetched(
@@ -387,7 +386,7 @@ def test_the_hub_says_what_is_still_to_be_fetched(
     other = with_models(profile, base_revision=REVISION)
     absent = [(wanted_checkpoints(other, whole.root)[0], 1.0)]
     small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300, "feed_forward": 8})
-    found = missing(resources.check_disk(other, small, absent, whole.root))
+    found = missing(machine.check_disk(other, small, absent, whole.root))
     assert found.keys() == {"hub cache"} and "1000000000.0 GB" in found["hub cache"]
 
 
@@ -406,7 +405,9 @@ def test_the_size_of_a_gguf_file_is_unknown_until_it_is_there(whole: Workspace, 
     other = profile.model_copy(update={"models": source})
     wanted = wanted_checkpoints(other, whole.root)
     assert find_shape(other, wanted) is None
-    assert missing(check_checkpoints(wanted)) == {"models.source": "data/raw/x.gguf is not there"}
+    assert missing(check_checkpoints(Examined.of(other, whole))) == {
+        "models.source": "data/raw/x.gguf is not there"
+    }
 
 
 def test_versions_that_are_asked_for(monkeypatch):
@@ -426,9 +427,7 @@ def test_a_guard_needs_memory_of_its_own(profile: Profile):
     other = with_models(profile).model_copy(update={"evaluate": evaluate})
     device = Device("GPU", 1, 10 * 10**9, True, True)
     small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300})
-    found = {
-        f.subject: f for f in resources.check_memory(other, workloads(other, {}), small, device)
-    }
+    found = {f.subject: f for f in machine.check_memory(other, workloads(other, {}), small, device)}
     assert found["memory, generation"].state is State.OK
     # Seven billion weights of two bytes.
     assert found["memory, judging"].state is State.MISSING

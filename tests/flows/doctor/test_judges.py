@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from components.core.paths import Workspace
 from components.evaluate.settings import EvaluateSettings
 from components.judges.protocol import URL
 from components.profile import Profile, load_profile
-from flows.doctor.checks import State
-from flows.doctor.judges import check_judges
+from flows.doctor.examination import Examined, check_judges
+from flows.doctor.findings import State
 from tests.components.judges.guards import write_guard
 from tests.components.judges.server import Server
 from tests.root import ROOT
@@ -26,22 +27,24 @@ def judged(judges: dict, judged_by: dict, **changes) -> Profile:
 
 def told(judge: dict, role: str = "harmful", root: Path = ROOT):
     """Return what is said of a judge of one role."""
-    cases, finding = check_judges(judged({"mine": judge}, {role: "mine"}), {}, root)
+    cases, finding = check_judges(
+        Examined.of(judged({"mine": judge}, {role: "mine"}), Workspace(root, "tiny"))
+    )
     assert cases.subject == "judges"
     return finding
 
 
 def test_the_rules_need_nothing_and_the_labelled_cases_are_read():
-    (cases,) = check_judges(judged({}, {}), {}, ROOT)
+    (cases,) = check_judges(Examined.of(judged({}, {}), Workspace(ROOT, "tiny")))
     assert cases.state is State.OK and cases.message.endswith("labelled cases")
     gone = judged({}, {}, calibration="data/calibration/gone.jsonl")
-    (cases,) = check_judges(gone, {}, ROOT)
+    (cases,) = check_judges(Examined.of(gone, Workspace(ROOT, "tiny")))
     assert cases.state is State.MISSING and "gone.jsonl cannot be read" in cases.message
 
 
 def test_a_judge_that_no_suite_names_is_not_looked_at():
     unused = {"mine": {"kind": "wildguard", "model": "gone"}}
-    assert len(list(check_judges(judged(unused, {}), {}, ROOT))) == 1
+    assert len(list(check_judges(Examined.of(judged(unused, {}), Workspace(ROOT, "tiny"))))) == 1
 
 
 def test_a_guard_in_a_folder_is_looked_into_below_the_repository(tmp_path):
@@ -62,7 +65,9 @@ def test_a_guard_in_a_folder_is_looked_into_below_the_repository(tmp_path):
 def test_a_wrong_role_and_an_unknown_judge():
     role = told({"kind": "harmbench", "model": "gone"}, role="benign")
     assert role.state is State.MISSING and "cannot judge benign suites" in role.message
-    _, unknown = check_judges(judged({}, {"harmful": "oracle"}), {}, ROOT)
+    _, unknown = check_judges(
+        Examined.of(judged({}, {"harmful": "oracle"}), Workspace(ROOT, "tiny"))
+    )
     assert unknown.state is State.MISSING and "unknown judge 'oracle'" in unknown.message
 
 

@@ -10,9 +10,8 @@ from components.core.paths import Workspace
 from components.core.vocabulary import Form
 from components.models.settings import Checkpoints
 from components.profile import Profile, load_profile
-from flows.doctor.checkpoints import check_checkpoints, wanted_checkpoints
-from flows.doctor.checks import Finding, State
-from flows.doctor.rendered import check_rendered
+from flows.doctor.examination import Examined, check_checkpoints, check_rendered
+from flows.doctor.findings import Finding, State
 from tests.checkpoints import TEMPLATE, write_checkpoint
 from tests.hostile import steering
 
@@ -33,7 +32,7 @@ def profile(project: Workspace) -> Profile:
 def shown(profile: Profile, project: Workspace, template: str) -> list[Finding]:
     place = Path(project.root / PAIR.post_trained / "chat_template.jinja")
     place.write_text(template)
-    return list(check_rendered(profile, {}, wanted_checkpoints(profile, project.root), project))
+    return list(check_rendered(Examined.of(profile, project)))
 
 
 def test_each_form_of_the_profile_is_shown_as_the_model_reads_it(profile, project):
@@ -64,7 +63,7 @@ def test_a_form_that_the_template_cannot_write_is_missing(profile, project):
 def test_a_template_that_cannot_be_used_is_missing_and_shows_no_prompt(profile, project):
     findings = shown(profile, project, "{% for m in messages %}U: static{% endfor %}A:")
     assert not any(finding.subject.startswith("prompt") for finding in findings)
-    found = check_checkpoints(wanted_checkpoints(profile, project.root))
+    found = check_checkpoints(Examined.of(profile, project))
     (lacking,) = [finding for finding in found if finding.state is State.MISSING]
     assert lacking.subject == "models.post_trained"
     assert "chat_template.jinja" in lacking.message and lacking.remedy

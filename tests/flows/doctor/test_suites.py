@@ -15,8 +15,8 @@ from components.prepare.sources import read_suite
 from components.prepare.suites import load_suite, suites_in
 from components.profile import load_profile
 from flows.cli.suites import list_suites, list_used, suites_table
-from flows.doctor.checks import Finding, State
-from flows.doctor.prompts import check_suites, suites_of
+from flows.doctor.examination import Examined, check_suites
+from flows.doctor.findings import Finding, State
 from tests.flows.conftest import invoke
 from tests.hub import write_commit
 
@@ -140,8 +140,8 @@ def checked(workspace: Workspace, **uses) -> dict[str, Finding]:
     prepare = profile.prepare.model_copy(
         update={"suites": {name: SuiteUse(**use) for name, use in uses.items()}}
     )
-    suites = suites_of(profile.model_copy(update={"prepare": prepare}), workspace.root)
-    found = check_suites(suites, workspace.root)
+    examined = Examined.of(profile.model_copy(update={"prepare": prepare}), workspace)
+    found = check_suites(examined)
     return {finding.subject: finding for finding in found}
 
 

@@ -18,8 +18,8 @@ from components.registry.promotion import promote
 from components.registry.registration import register
 from flows.cli.profiles import add_profile
 from flows.cli.seeds import inputs_of
-from flows.doctor.checks import State
-from flows.doctor.examination import check_profile_file
+from flows.doctor.examination import Examined, check_profile_file
+from flows.doctor.findings import State
 from flows.runner.dvc import bring_up_to_date, stale_stages
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_champion, champion_moved
@@ -99,7 +99,7 @@ def test_a_policy_that_compares_with_it_stops_a_profile_that_does_not_measure_it
     policy.write_text(policy.read_text() + RULE)
     with pytest.raises(ConfigError, match=r"line \d+: rule 'as good' compares with the champion"):
         check_profile(project)
-    (found,) = check_profile_file(load_profile(project.profile_file), project)
+    (found,) = check_profile_file(Examined.of(load_profile(project.profile_file), project))
     assert found.state is State.MISSING and "as good" in found.message
     measure(project)
     check_profile(project)

@@ -1,10 +1,11 @@
-"""What the doctor found: a line each, with its remedy."""
+"""What the doctor finds: a line each, with its remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from rich.table import Table
 from rich.text import Text
@@ -22,20 +23,14 @@ class State(StrEnum):
 class Finding:
     """One line of the doctor's table."""
 
-    subject: str
     state: State
+    subject: str
     message: str
     remedy: str = ""
 
 
-def ok(subject: str, message: str) -> Finding:
-    """Return that nothing is wrong."""
-    return Finding(subject, State.OK, message)
-
-
-def missing(subject: str, message: str, remedy: str) -> Finding:
-    """Return that no run is possible."""
-    return Finding(subject, State.MISSING, message, remedy)
+ok, warning, missing = (partial(Finding, state) for state in State)
+_STYLES = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "bold red"}
 
 
 def refused(
@@ -44,19 +39,13 @@ def refused(
     """Return what a stage has against it, in the words of its error, which brings its own remedy
     behind a semicolon; `remedy` comes before that, `default` takes its place."""
     what, _, own = str(error).partition("; ")
-    return Finding(subject, State.MISSING, what, remedy or own or default)
-
-
-def warning(subject: str, message: str, remedy: str = "") -> Finding:
-    """Return that a run is possible, and that this may hurt it."""
-    return Finding(subject, State.WARNING, message, remedy)
+    return missing(subject, what, remedy or own or default)
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
     """Return the findings as one table."""
-    styles = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "bold red"}
     table = Table("check", "", "found", "remedy")
     for each in findings:
-        mark = Text(each.state, styles[each.state])
+        mark = Text(each.state, _STYLES[each.state])
         table.add_row(each.subject, mark, Text(each.message), Text(each.remedy))
     return table
