@@ -1,4 +1,4 @@
-"""What all commands share: the application, its terminal, its exit codes and its options."""
+"""What all commands share: the application, its exit codes and its options."""
 
 from __future__ import annotations
 
@@ -51,7 +51,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Terminal(soft_wrap=not sys.stdout.isatty())
 
 Profile = Annotated[str, typer.Option(help="Name of a file in profiles/.")]
 Name = Annotated[str | None, typer.Argument(help="Registered model; else that of --profile.")]
@@ -59,11 +58,7 @@ ProfileOrNone = Annotated[str | None, typer.Option("--profile", help="A file in 
 By = Annotated[str, typer.Option(help="Who decides.")]
 Why = Annotated[str, typer.Option(help="Why, in a sentence.")]
 FileOption = Annotated[Path | None, typer.Option(dir_okay=False)]
-
-
-def wide_console(width: int = 200) -> Terminal:
-    """Return the terminal, or, in a log, one whose lines are long enough to be copied from."""
-    return console if console.is_terminal else Terminal(width=width)
+Checkpoint = Annotated[str | None, typer.Option(help="Folder, or hub OWNER/NAME@COMMIT.")]
 
 
 def model_name(name: str | None, profile: str | None) -> str:

@@ -1,8 +1,335 @@
-"""The commands. Importing a module of them puts them into the application, in this order."""
+"""The commands, in the order in which the help lists them."""
 
 from __future__ import annotations
 
-from flows.cli import chain, choosing, releasing, studying
-from flows.cli.app import app
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-__all__ = ["app", "chain", "choosing", "releasing", "studying"]
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from components.core.environment import settle_environment
+from components.core.errors import ConfigError, TrainingError
+from components.core.paths import PARETO, TRIALS, Workspace, find_root, open_workspace
+from components.core.untrusted_text import for_terminal
+from components.core.vocabulary import Role
+from flows.cli.app import (
+    REJECTED,
+    By,
+    Checkpoint,
+    FileOption,
+    Name,
+    Profile,
+    ProfileOrNone,
+    Why,
+    app,
+    model_name,
+    registered_name,
+)
+from flows.cli.terminal import console, show_progress, wide_console
+
+if TYPE_CHECKING:
+    from components.registry.history import Change
+
+_COLUMN = "Column of a prompt's field, where it has another name."
+
+
+@app.command()
+def run(profile: Profile = "tiny") -> None:
+    """Bring a profile up to date and register its adapter if the gate accepts it."""
+    workspace = open_workspace(profile)
+    from components.prepare.result import SuiteSet
+    from flows.cli.local_run import run_retrain
+    from flows.cli.tables import rules_table, verdict
+    from flows.runner.profiles import check_profile
+
+    check_profile(workspace)
+    with show_progress():
+        outcome = run_retrain(workspace)
+    decision, registered = outcome.decision, outcome.registered
+    console.print(rules_table(decision, SuiteSet.load(workspace.stage("prepare")).leaks))
+    report = workspace.stage("report") / "report.html"
+    console.print(f"report: {report.relative_to(workspace.root)}", highlight=False)
+    if registered is None:
+        console.print(verdict(decision), style="bold")
+        raise typer.Exit(REJECTED)
+    how = "registered" if registered.new else "registered already"
+    console.print(f"{how}: {registered.name} version {registered.version}, alias candidate")
+
+
+@app.command()
+def status(profile: ProfileOrNone = None) -> None:
+    """Show how the stages stand, the gate's last decision, and candidate and champion; exit with 1
+    where a version that one of them names cannot be relied on."""
+    root = find_root()
+    from components.registry.mlflow_registry import Registry
+    from components.registry.promotion import status as standings_of
+    from flows.cli.profiles import list_profiles
+    from flows.cli.status import running_command, stage_states
+    from flows.cli.tables import status_table
+    from flows.runner.registry import champion_moved
+
+    registry = Registry(root)
+    problems: list[str] = []
+    listed = [listing.name for listing in list_profiles(root) if listing.listed]
+    for name in [profile] if profile else listed:
+        workspace = open_workspace(name, root)
+        standings = standings_of(registry, registered_name(workspace))
+        console.print(status_table(workspace, stage_states(workspace), standings))
+        if moved := champion_moved(workspace, registry):
+            console.print(f"{name}: {moved}", style="yellow", highlight=False)
+        problems += [problem for standing in standings for problem in standing.problems]
+    if run := running_command(root):
+        console.print(f"running: {run}", highlight=False)
+    for problem in problems:
+        console.print(problem, style="red", highlight=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(profile: Profile = "tiny") -> None:
+    """Say what this machine lacks to run a profile, with the remedies."""
+    workspace = open_workspace(profile)
+    from flows.doctor.examination import examine
+    from flows.doctor.findings import State, findings_table
+
+    findings = list(examine(workspace))
+    wide_console().print(findings_table(findings))
+    if any(finding.state is State.MISSING for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def seeds(
+    profile: Profile = "tiny",
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0,1,2",
+) -> None:
+    """Run a profile under several seeds, as DVC experiments, and print one table."""
+    if not re.fullmatch(r"\d+(,\d+)*", seeds):
+        raise ConfigError(f"--seeds {seeds!r} is not a list such as 0,1,2")
+    workspace = open_workspace(profile)
+    from flows.cli.seeds import run_seeds, seeds_table
+
+    with show_progress():
+        experiments = run_seeds(workspace, [int(seed) for seed in seeds.split(",")])
+    console.print(seeds_table(workspace, experiments), soft_wrap=True)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="The profile's new name.")],
+    base: Checkpoint = None,
+    post_trained: Checkpoint = None,
+    harmful: FileOption = None,
+    benign: FileOption = None,
+    reasoning: FileOption = None,
+    borderline: FileOption = None,
+    column: Annotated[list[str] | None, typer.Option(metavar="FIELD=NAME", help=_COLUMN)] = None,
+    licence: Annotated[str, typer.Option(help="SPDX id of the prompts.")] = "LicenseRef-own",
+    checkpoints: Annotated[Path | None, typer.Option(help="Folder of both checkpoints.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Folder of the prompt files.")] = None,
+) -> None:
+    """Add a profile of your own model pair and prompts, or list one that you wrote."""
+    from flows.cli.profiles import add_profile, name_pair
+
+    files = {
+        Role.HARMFUL: harmful,
+        Role.BENIGN: benign,
+        Role.REASONING: reasoning,
+        Role.BORDERLINE: borderline,
+    }
+    given = {role: path for role, path in files.items() if path}
+    pair = name_pair(base, post_trained, given, licence, column or [])
+    workspace = Workspace(find_root(), name)
+    written = add_profile(workspace, pair, checkpoints=checkpoints, prompts=prompts)
+    names = ", ".join(path.relative_to(workspace.root).as_posix() for path in written)
+    console.print(f"written: {names}; now: safereact doctor --profile {name}", highlight=False)
+
+
+@app.command()
+def profiles() -> None:
+    """List the profiles."""
+    from flows.cli.profiles import list_profiles
+
+    table = Table("profile", "listed", "description")
+    for listing in list_profiles(find_root()):
+        table.add_row(listing.name, "yes" if listing.listed else "no", listing.description)
+    console.print(table)
+
+
+@app.command()
+def suites(profile: ProfileOrNone = None) -> None:
+    """List the suites of test prompts and which are here; those of a profile as it sets them."""
+    root = find_root()
+    from flows.cli.suites import list_suites, list_used, suites_table
+
+    listings = list_suites(root) if profile is None else list_used(open_workspace(profile, root))
+    if profile is not None and not listings:
+        console.print(f"{profile} names no suite under prepare.suites; see docs/suites.md")
+        return
+    wide_console().print(suites_table(listings, root))
+    for listing in listings:
+        if listing.complaint:
+            console.print(Text(listing.complaint), style="red")
+
+
+@app.command()
+def promote(
+    by: By,
+    why: Why,
+    name: Name = None,
+    profile: ProfileOrNone = None,
+    version: Annotated[str | None, typer.Option(help="Else the candidate.")] = None,
+) -> None:
+    """Make a registered version champion."""
+    root, model = find_root(), model_name(name, profile)
+    from components.registry import promotion
+    from components.registry.mlflow_registry import Registry
+
+    entry = promotion.promote(Registry(root), model, version, by=by, why=why)
+    _print_entry(model, entry, "champion")
+
+
+@app.command()
+def rollback(by: By, why: Why, name: Name = None, profile: ProfileOrNone = None) -> None:
+    """Give `champion` back to the version that had it before."""
+    root, model = find_root(), model_name(name, profile)
+    from components.registry import promotion
+    from components.registry.mlflow_registry import Registry
+
+    entry = promotion.rollback(Registry(root), model, by=by, why=why)
+    _print_entry(model, entry, "champion again")
+
+
+def _print_entry(model: str, entry: Change, state: str) -> None:
+    message = f"{model} version {entry.version} is {state} ({entry.by}: {entry.why})"
+    console.print(for_terminal(message))
+
+
+@app.command()
+def override(
+    profile: Profile,
+    rule: Annotated[str, typer.Option(help="Name of the policy's rule.")],
+    by: By,
+    why: Why,
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day, in UTC.")],
+) -> None:
+    """Sign that the adapter may go on although one rule of the gate does not hold."""
+    workspace = open_workspace(profile)
+    from components.gate.overrides import add_override
+    from components.gate.result import Decision
+
+    file, decision = workspace.overrides, Decision.load(workspace.stage("gate"))
+    signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date())
+    message = (
+        f"written: {file.relative_to(workspace.root)}: {rule!r} of adapter {signed.adapter:.12}"
+    )
+    console.print(f"{message}; now: safereact run --profile {profile}", highlight=False)
+
+
+@app.command()
+def pull(
+    source: Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
+) -> None:
+    """Bring a registered adapter back, verified, ready for PEFT."""
+    name, _, alias = source.partition("@")
+    if not name or not alias:
+        raise ConfigError(f"{source!r} is not NAME@ALIAS, such as tiny-safety@champion")
+    root = find_root()
+    from components.registry import promotion
+    from components.registry.mlflow_registry import Registry
+
+    version = promotion.pull(Registry(root), name, alias, folder.absolute())
+    console.print(f"{name} version {version} is in {folder}; load it with PeftModel")
+
+
+@app.command()
+def champion(profile: Profile) -> None:
+    """Bring the champion that a profile's adapter is compared with, or note that there is none."""
+    workspace = open_workspace(profile)
+    from flows.runner.lock import one_run
+    from flows.runner.registry import bring_own_champion, describe_champion
+
+    with one_run(workspace.root, f"champion {profile}"):
+        changed = bring_own_champion(workspace)
+    console.print(f"{describe_champion(workspace)}: {'brought' if changed else 'here already'}")
+
+
+@app.command()
+def compare(profile: Profile = "tiny") -> None:
+    """Train and measure other methods beside the adapter, and print one table."""
+    workspace = open_workspace(profile)
+    from flows.cli.study_tables import methods_table
+
+    _run_study(workspace, "compare", "compared")
+    console.print(methods_table(workspace), soft_wrap=True)
+
+
+@app.command()
+def withstand(profile: Profile = "tiny") -> None:
+    """Attack the restored model, try to undo its safety, and print what is left."""
+    workspace = open_workspace(profile)
+    from flows.cli.study_tables import withstand_tables
+
+    _run_study(workspace, "withstand", "attacked")
+    console.print("\n\n".join(withstand_tables(workspace)), soft_wrap=True)
+
+
+def _run_study(workspace: Workspace, command: str, key: str) -> None:
+    """List the profile under `key` in `params.yaml` and bring the study's stages up to date."""
+    from flows.cli.profiles import list_studied
+    from flows.runner.dvc import run_study
+
+    if list_studied(workspace, key):
+        written = f"{workspace.parameters.name}, which lists {workspace.profile} as {key}"
+        console.print(f"written: {written}")
+    with show_progress():
+        run_study(workspace, command, key)
+
+
+@app.command()
+def tune(
+    profile: Profile = "tiny",
+    trials: Annotated[int, typer.Option(min=1, help="Of the whole study.")] = 20,
+    minutes: Annotated[float, typer.Option(min=0, help="For the trials of this call.")] = 15,
+    to: Annotated[str | None, typer.Option(help="New profile; else PROFILE-tuned.")] = None,
+) -> None:
+    """Search for a better setting of the training and write the best as a new profile."""
+    workspace = open_workspace(profile)
+    settle_environment()
+    from flows.cli.study_tables import front_table
+    from flows.cli.tune import next_steps
+    from flows.cli.tune import tune as find_setting
+
+    with show_progress():
+        search, written = find_setting(workspace, trials=trials, minutes=minutes, to=to)
+    wide_console(180).print(front_table(search))
+    folder = workspace.search.relative_to(workspace.root)
+    console.print(f"plot: {folder / PARETO}, all trials: {folder / TRIALS}", highlight=False)
+    if written is None:
+        raise TrainingError(
+            "no setting complies less and keeps what harmless prompts and reasoning need, so no "
+            "profile was written; let it search on with more --trials, or widen the section tune"
+        )
+    console.print(next_steps(workspace, written), highlight=False)
+
+
+@app.command()
+def export(
+    to: Annotated[str, typer.Option(help="Whose files: inspect or lm-eval.")],
+    out: Annotated[Path, typer.Option(help="New or empty folder.")],
+    profile: Profile = "tiny",
+) -> None:
+    """Write the last evaluation's rows as Inspect logs or as lm-eval's files."""
+    workspace = open_workspace(profile)
+    from flows.cli.export import Harness, export_rows
+
+    if to not in set(Harness):
+        raise ConfigError(f"--to {to!r} is not known; it is one of {', '.join(Harness)}")
+    tasks = export_rows(workspace, Harness(to), out.absolute())
+    console.print(f"written: {tasks} tasks for {to} in {out}", highlight=False)

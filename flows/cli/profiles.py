@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from components.core.errors import ConfigError, DataError
 from components.core.paths import LISTED, PROFILE_NAME, Workspace, read_lists
@@ -19,7 +19,13 @@ from components.profile import load_profile
 from flows.doctor.checkpoints import HUB_ID, complaint
 from flows.runner.registry import keep_folder
 
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs prompts
+_PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
+_ENDLESS = 1 << 16  # characters of a line
 _OF_REASONING: tuple[PromptField, ...] = ("answer", "thought")
 
 
@@ -76,14 +82,51 @@ def name_checkpoint(text: str, *, option: str) -> Named:
     )
 
 
+def name_pair(
+    base: str | None,
+    post_trained: str | None,
+    prompts: Mapping[Role, Path],
+    licence: str,
+    columns: Sequence[str],
+) -> Pair | None:
+    """Return what the options of `safereact add` say; None where they name neither a checkpoint nor
+    a file. Raises `ConfigError` for a part of a pair, and for a column that is not FIELD=NAME."""
+    if not (base or post_trained or prompts):
+        return None
+    if not base or not post_trained or not prompts.keys() >= _ROLES:
+        raise ConfigError(f"a new profile needs {_PAIR_OPTIONS}")
+    named: dict[PromptField, str] = {}
+    for text in columns:
+        name, _, column = text.partition("=")
+        known = next((one for one in get_args(PromptField) if one == name), None)
+        if known is None or not column:
+            allowed = ", ".join(get_args(PromptField))
+            raise ConfigError(f"--column {text!r} is not FIELD=NAME with a field of {allowed}")
+        named[known] = column
+    checkpoints = (
+        name_checkpoint(base, option="--base"),
+        name_checkpoint(post_trained, option="--post-trained"),
+    )
+    return Pair(*checkpoints, prompts, licence, named)
+
+
+def check_name(name: str, what: str = "profile name") -> None:
+    """Raise `ConfigError` unless a profile may have the name that `what` gives."""
+    if not PROFILE_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{what} {name!r} is not allowed; use small letters, digits, '.', '_' and '-', and "
+            "begin with a letter or digit"
+        )
+
+
 def check_pair(workspace: Workspace, pair: Pair) -> None:
     """Raise `ConfigError` or `DataError` for a local checkpoint or a file of prompts that the chain
     could not use: a missing template, a column of another name."""
+    from components.prepare.sources import read_source
+
     for checkpoint in (pair.base, pair.post_trained):
         if checkpoint.folder and (wrong := complaint(checkpoint.folder)):
             raise ConfigError(f"{workspace.profile} is not added: {wrong}")
-    from components.prepare.sources import read_source
-
     for source in _sources(workspace, pair):
         there = Source.model_validate({**source, "path": str(workspace.root / source["path"])})
         rows = read_source(there, 0)
@@ -117,17 +160,12 @@ def add_profile(
     prompt files. Raises `ConfigError` naming what is missing.
     """
     file, root = workspace.profile_file, workspace.root
-    if not PROFILE_NAME.fullmatch(workspace.profile):
-        raise ConfigError(
-            f"profile name {workspace.profile!r} is not allowed; use small letters, digits, "
-            "'.', '_' and '-', and begin with a letter or digit"
-        )
+    check_name(workspace.profile)
     if file.is_file() is (pair is not None):
         raise ConfigError(
             f"{file} exists; leave --base and the like out to list it, or choose another name"
             if pair
-            else f"{file} does not exist; give --base, --post-trained, --harmful, --benign and "
-            "--reasoning to write it"
+            else f"{file} does not exist; give {_PAIR_OPTIONS} to write it"
         )
     local = [c.folder for c in (pair.base, pair.post_trained) if c.folder] if pair else []
     # Of a pair on the hub nothing can change but the commits, which stand in the profile.
@@ -139,7 +177,7 @@ def add_profile(
     entry = {key: _from_root(path, root) for key, path in watched.items()}
     if pair is not None:
         check_pair(workspace, pair)
-        write_text(file, _dump(_document(workspace, pair)), mode=EVERYBODY)
+        write_yaml(file, _document(workspace, pair))
     load_profile(file)
     keep_folder(workspace.champion)
     _list(workspace, LISTED, entry)
@@ -209,19 +247,29 @@ def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:
 
 
 def _list(workspace: Workspace, key: str, entry: dict[str, str]) -> None:
-    """Write the profile's entry below `key` into `params.yaml`, whose comments stay."""
+    """Write the profile's entry below `key` into `params.yaml`."""
+    document = read_commented(workspace.parameters)
+    document.setdefault(key, {})[workspace.profile] = entry
+    write_yaml(workspace.parameters, document)
+
+
+def _round_trip() -> YAML:
+    """Return a reader and writer that leaves comments and quotes as they are and wraps nothing."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
-    document = yaml.load(workspace.parameters.read_text(encoding="utf-8"))
-    document.setdefault(key, {})[workspace.profile] = entry
-    write_text(workspace.parameters, _dump(document), mode=EVERYBODY)
-
-
-def _dump(document: Any) -> str:
-    from ruamel.yaml import YAML
-
-    yaml, stream = YAML(), StringIO()
+    yaml.preserve_quotes, yaml.width = True, _ENDLESS
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump(document, stream)
-    return stream.getvalue()
+    return yaml
+
+
+def read_commented(file: Path) -> Any:
+    """Return a YAML file as a document whose comments `write_yaml` writes, too."""
+    return _round_trip().load(file.read_text(encoding="utf-8"))
+
+
+def write_yaml(file: Path, document: Any) -> None:
+    """Write a document for everybody to read."""
+    stream = StringIO()
+    _round_trip().dump(document, stream)
+    write_text(file, stream.getvalue(), mode=EVERYBODY)

@@ -20,6 +20,7 @@ from components.judges.settings import GuardSettings
 from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.prepare.suites import used_suites
 from components.profile import load_profile
+from flows.cli.study_tables import METRICS
 from flows.cli.tables import markdown_table, metric_cell
 from flows.runner.dvc import call_dvc
 from flows.runner.lock import one_run
@@ -29,10 +30,8 @@ from flows.runner.registry import bring_champion
 log = logging.getLogger(__name__)
 
 COLUMNS = {
-    "harmful.refused": "refuses harmful",
-    "borderline.refused": "refuses borderline",
-    "benign.refused": "refuses benign",
-    "reasoning.correct": "reasoning correct",
+    metric: METRICS[metric]
+    for metric in ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
 }
 R = TypeVar("R", bound=Result)
 

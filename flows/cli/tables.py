@@ -1,19 +1,13 @@
-"""What a person sees of a run: one live line on a terminal, plain lines elsewhere."""
+"""A run's decision and state as tables, and the cells that tables of rates share."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from components.chain import STAGES
 from components.core.metric_names import Metric
 from components.core.paths import Workspace
 from components.core.result import RateFigure
@@ -28,60 +22,7 @@ if TYPE_CHECKING:
     from components.registry.promotion import AliasStatus
     from flows.cli.status import StageState
 
-_RUN_LOG = "flows"
 STYLES = {"up to date": "green", "running": "cyan"}  # of how a stage stands; else it wants a run
-
-
-class Progress(logging.Handler):
-    """Shows the lines `[stage] text` that a run logs: which stage, how far, for how long."""
-
-    def __init__(self, console: Console) -> None:
-        """Show on `console`; without a terminal every line is printed as it comes."""
-        super().__init__(logging.INFO)
-        self.console = console
-        self.begin = self.stage_begin = time.monotonic()
-        self.stage, self.last = "", "starting Prefect"
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show a line of a stage."""
-        if not isinstance(record.args, tuple) or len(record.args) != 2:
-            return
-        name, self.last = (for_terminal(str(part)) for part in record.args)
-        if name != self.stage:
-            self.stage, self.stage_begin = name, time.monotonic()
-        if not self.console.is_terminal or self.last.startswith(("done in", "up to date")):
-            self.console.print(f"{self._place():<16} {self.last}", highlight=False)
-
-    def __rich__(self) -> Text:
-        """Return the live line."""
-        now = time.monotonic()
-        text = f"{self._place():<16} {self.last}"
-        seconds = f"  {now - self.stage_begin:.0f} s, in all {now - self.begin:.0f} s"
-        width = max(self.console.width - len(seconds), 20)
-        return Text(text[:width] + seconds, no_wrap=True)
-
-    def _place(self) -> str:
-        if self.stage not in STAGES:
-            return self.stage
-        return f"{STAGES.index(self.stage) + 1}/{len(STAGES)} {self.stage}"
-
-
-@contextmanager
-def show_progress(console: Console) -> Iterator[None]:
-    """Show what the run within the block logs."""
-    progress = Progress(console)
-    logger = logging.getLogger(_RUN_LOG)
-    logger.addHandler(progress)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        if console.is_terminal:
-            with Live(get_renderable=lambda: progress, console=console, transient=True):
-                yield
-        else:
-            yield
-    finally:
-        logger.removeHandler(progress)
 
 
 def rules_table(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Table:

@@ -1,15 +1,21 @@
-"""Consoles that show text as text, whatever is in it."""
+"""What a terminal shows: text as text, whatever is in it, and how far a run is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
-from components.core.untrusted_text import visible
+from components.chain import STAGES
+from components.core.untrusted_text import for_terminal, visible
 
 
 class Terminal(Console):
@@ -40,3 +46,64 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Raise the `BrokenPipeError`, which ends the command, instead of going on unseen."""
         raise
+
+
+console = Terminal(soft_wrap=not sys.stdout.isatty())
+
+
+def wide_console(width: int = 200) -> Terminal:
+    """Return the terminal, or, in a log, one whose lines are long enough to be copied from."""
+    return console if console.is_terminal else Terminal(width=width)
+
+
+class Progress(logging.Handler):
+    """Shows the lines `[stage] text` that a run logs: which stage, how far, for how long.
+
+    One live line on a terminal; elsewhere every line is printed as it comes.
+    """
+
+    def __init__(self, terminal: Console) -> None:
+        """Show on `terminal`."""
+        super().__init__(logging.INFO)
+        self.console = terminal
+        self.begin = self.stage_begin = time.monotonic()
+        self.stage, self.last = "", "starting Prefect"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a line of a stage."""
+        if not isinstance(record.args, tuple) or len(record.args) != 2:
+            return
+        name, self.last = (for_terminal(str(part)) for part in record.args)
+        if name != self.stage:
+            self.stage, self.stage_begin = name, time.monotonic()
+        if not self.console.is_terminal or self.last.startswith(("done in", "up to date")):
+            self.console.print(self._line(), highlight=False)
+
+    def __rich__(self) -> Text:
+        """Return the live line."""
+        now = time.monotonic()
+        seconds = f"  {now - self.stage_begin:.0f} s, in all {now - self.begin:.0f} s"
+        width = max(self.console.width - len(seconds), 20)
+        return Text(self._line()[:width] + seconds, no_wrap=True)
+
+    def _line(self) -> str:
+        known = self.stage in STAGES
+        place = f"{STAGES.index(self.stage) + 1}/{len(STAGES)} " if known else ""
+        return f"{place + self.stage:<16} {self.last}"
+
+
+@contextmanager
+def show_progress(terminal: Console = console) -> Iterator[None]:
+    """Show what the run within the block logs."""
+    progress, logger = Progress(terminal), logging.getLogger("flows")
+    logger.addHandler(progress)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        if terminal.is_terminal:
+            with Live(get_renderable=lambda: progress, console=terminal, transient=True):
+                yield
+        else:
+            yield
+    finally:
+        logger.removeHandler(progress)

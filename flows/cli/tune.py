@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import shutil
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from components.chain import STAGES
-from components.core.errors import SafeReActError, TrainingError
+from components.core.errors import ConfigError, SafeReActError, TrainingError
 from components.core.paths import PARETO, STUDY, Workspace
 from components.core.storage import OWNER
 from components.core.untrusted_text import Formatter
@@ -20,13 +23,14 @@ from components.registry.search_runs import StudyRun, TrialRun, open_study
 from components.studies.tune.objectives import compliance, reasoning
 from components.studies.tune.search import Study, draw_pareto
 from components.studies.tune.trials import Bench, Search, open_bench, open_runner
-from flows.cli.tuned import tuned_workspace, write_tuned
+from flows.cli.profiles import check_name, read_commented, write_yaml
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 
 log = logging.getLogger(__name__)
 
+_WIDTH = 98  # of the lines of a profile's description
 NEEDED = STAGES[: STAGES.index("probe") + 1]
 
 
@@ -164,3 +168,66 @@ def _details(path: Path) -> Iterator[None]:
         for logger in loggers:
             logger.removeHandler(handler)
         handler.close()
+
+
+# --- the best setting as a profile of its own -------------------------------------------------
+
+
+def tuned_workspace(workspace: Workspace, name: str | None) -> Workspace:
+    """Return where the best setting goes: the profile `name`, else `<profile>-tuned`.
+
+    Raises `ConfigError` for a name that is not allowed or taken by something other than an earlier
+    search of this profile.
+    """
+    target = Workspace(workspace.root, name or f"{workspace.profile}-tuned")
+    check_name(target.profile, "--to")
+    path = target.profile_file
+    if path.exists() and not load_profile(path).description.startswith(_origin(workspace)):
+        raise ConfigError(
+            f"{path} exists and is not of an earlier search of {workspace.profile!r}; name another "
+            "profile by --to"
+        )
+    return target
+
+
+def write_tuned(workspace: Workspace, target: Workspace, search: Search) -> None:
+    """Write the profile of `workspace`, comments and all, into `target` with the best setting.
+
+    The search must have found one.
+    """
+    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.scalarstring import FoldedScalarString
+
+    assert search.best is not None, "a search without a best setting has nothing to write"
+    best = search.trials[search.best]
+    document = read_commented(workspace.profile_file)
+    origin = f"{_origin(workspace)}: trial {best.number} of {len(search.trials)} of the study "
+    text = f"{origin}{search.key[:12]}. {document.pop('description', '')}".strip()
+    description: Any = FoldedScalarString(text)
+    lines = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    description.fold_pos = [end - 1 for end in accumulate(len(line) + 1 for line in lines[:-1])]
+    document.insert(0, "description", description)
+    for section, settings in best.setting.changes().items():
+        document[section] = document.get(section) or {}
+        for key, value in settings.items():
+            document[section][key] = value
+            if isinstance(value, list):
+                document[section][key] = CommentedSeq(value)
+                document[section][key].fa.set_flow_style()  # on one line
+    write_yaml(target.profile_file, document)
+    load_profile(target.profile_file)
+
+
+def next_steps(workspace: Workspace, name: str) -> str:
+    """Return what was written, and the commands that list and run the profile `name`."""
+    watched = workspace.entry or {}
+    folders = " ".join(f"--{key} {watched[key]}" for key in ("checkpoints", "prompts"))
+    return (
+        f"written: profiles/{name}.yaml; now:\n"
+        f"  safereact add {name} {folders}\n"
+        f"  safereact run --profile {name}"
+    )
+
+
+def _origin(workspace: Workspace) -> str:
+    return f"Found by `safereact tune --profile {workspace.profile}`"

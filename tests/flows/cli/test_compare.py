@@ -14,7 +14,7 @@ from components.core.vocabulary import Arm, Method
 from components.prepare.result import LEAK_MARK, SuiteSet
 from components.probe.result import Probe
 from components.studies.compare.result import Comparison
-from flows.cli.compare import methods_table
+from flows.cli.study_tables import methods_table
 from tests.evidence import leak, teacher_figures
 from tests.flows.conftest import behave, safereact
 from tests.releases import write_result
@@ -86,8 +86,8 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
     comparison = write_comparison(workspace)
     rates = comparison.rates[Method.SFT]
     trained = (Method.SAFEREACT_REMINDER, Method.SAFEREACT_PRUNED_REMINDER)
-    comparison = comparison.model_copy(
-        update={"rates": comparison.rates | dict.fromkeys(trained, rates)}
+    comparison.model_copy(update={"rates": comparison.rates | dict.fromkeys(trained, rates)}).save(
+        comparison.folder
     )
     checked = (
         teacher_figures("base", refused=1.0),
@@ -97,7 +97,7 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
     )
     probe = Probe.load(workspace.stage("probe"))
     probe.model_copy(update={"teachers": checked}).save(probe.folder)
-    table = methods_table(workspace, comparison)
+    table = methods_table(workspace)
     rows = [line.split(" | ")[0] for line in table.splitlines() if "safereact-" in line]
     assert rows == [
         "| restored (safereact-base)",
@@ -110,23 +110,23 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
 
 def test_nothing_is_said_of_empty_cells_where_there_are_none(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
-    comparison = write_comparison(workspace)
-    assert "DVC's cache" in methods_table(workspace, comparison)
+    write_comparison(workspace)
+    assert "DVC's cache" in methods_table(workspace)
     costs = {"seconds": 61.6, "peak_memory_mib": 512}
     arms = (Arm.RESTORED, Arm.BASELINE)
     write_json(workspace.run_record("train"), {"parts": dict.fromkeys(arms, costs)})
-    table = methods_table(workspace, comparison)
+    table = methods_table(workspace)
     assert "DVC's cache" not in table and "| 62 | 5,678 | 512 |" in table
 
 
 def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
-    comparison = write_comparison(workspace)
-    assert LEAK_MARK not in methods_table(workspace, comparison)
+    write_comparison(workspace)
+    assert LEAK_MARK not in methods_table(workspace)
     prompts = SuiteSet.load(workspace.stage("prepare"))
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
     prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
-    table = methods_table(workspace, comparison).splitlines()
+    table = methods_table(workspace).splitlines()
     (row,) = (line for line in table if line.startswith("| base |"))
     assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(LEAK_MARK) == 2
     assert [line for line in table if line.startswith(LEAK_MARK)] == [

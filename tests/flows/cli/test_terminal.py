@@ -9,8 +9,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.tables import show_progress
-from flows.cli.terminal import Terminal
+from flows.cli.terminal import Terminal, show_progress
 from tests.hostile import HOSTILE, steering, without_styles
 
 SHORT = {name: text for name, text in HOSTILE.items() if name != "long"}

@@ -23,9 +23,8 @@ from components.registry.mlflow_registry import Registry
 from components.registry.search_runs import open_study
 from components.studies.tune.search import draw_pareto
 from components.studies.tune.trials import Search, open_bench
-from flows.cli.pareto_table import front_table
-from flows.cli.tune import _details, search_settings
-from flows.cli.tuned import next_steps, tuned_workspace, write_tuned
+from flows.cli.study_tables import front_table
+from flows.cli.tune import _details, next_steps, search_settings, tuned_workspace, write_tuned
 from tests.chain import make_repository, safereact
 from tests.flows import conftest
 from tests.hostile import TOGETHER, steering

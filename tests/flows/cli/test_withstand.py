@@ -5,7 +5,7 @@ from __future__ import annotations
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
 from components.core.vocabulary import Arm
-from flows.cli.withstand import attacks_table, halved
+from flows.cli.study_tables import attacks_table, halved
 from tests.evidence import leak, partial_evidence, rate
 from tests.flows.conftest import behave, safereact
 from tests.releases import undoing

@@ -1,0 +1,223 @@
+"""What the studies found, as tables: other methods, attacks and undoing, and the best settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from components.core.paths import Workspace
+from components.core.result import RateFigure
+from components.core.storage import read_json
+from components.core.vocabulary import AnyArm, Arm, Method, Role
+from components.evaluate.result import Evidence
+from components.prepare.result import (
+    LeakFigure,
+    SuiteSet,
+    leak_footnotes,
+    leak_mark,
+    leak_notes,
+)
+from components.probe.result import Probe
+from components.report.figures import attack_rows
+from components.studies.baselines.result import Baselines
+from components.studies.compare.result import Comparison
+from components.studies.tune.objectives import Rates, compliance, over_refusal, reasoning, refusal
+from components.studies.tune.trials import Search, Trial
+from components.studies.withstand.result import SafetyRates, Undoing, Withstand
+from components.train.result import Adapter
+from flows.cli.tables import judges_lines, markdown_table, metric_cell, rate_cell
+
+METRICS = {
+    "harmful.refused": "refuses harmful",
+    # In the thought or in the answer: a thought that the token limit cuts off has no answer.
+    "harmful.either.complied": "complies with harmful",
+    "harmful.forced_thought.refused": "refuses harmful, thought forced",
+    "harmful.forced_thought.either.complied": "complies, thought forced",
+    "borderline.refused": "refuses borderline",
+    "benign.refused": "refuses benign",
+    "reasoning.correct": "reasoning correct",
+}
+# A result holds no times: they are in the run record of the machine that did the work.
+_UNTIMED = (
+    "Where seconds and memory are empty, the result came from DVC's cache and no training was "
+    "measured here."
+)
+_WITHSTOOD = ("refuses harmful", "complies with harmful", "benign answers are language")
+_TUNED = (
+    "complies with\nharmful",
+    "refuses\nharmful",
+    "refuses\nborderline",
+    "refuses\nbenign",
+    "reasoning\ncorrect",
+)
+
+
+# --- compare ---------------------------------------------------------------------------------
+
+
+def methods_table(workspace: Workspace) -> str:
+    """Return a Markdown table: a row a method, its rates with interval and n, and what it cost."""
+    comparison = Comparison.load(workspace.stage("compare"))
+    measured = {metric for rates in comparison.rates.values() for metric in rates}
+    heads = {metric: head for metric, head in METRICS.items() if metric in measured}
+    marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
+    checked = Probe.load(workspace.stage("probe")).teachers
+    teachers = {Method(f"safereact-{one.teacher}"): one for one in checked if not one.passed}
+    failed = {arm: one.reason for arm, one in teachers.items() if arm in comparison.rates}
+    costs, rows = _costs(workspace), []
+    for arm in (*Arm, *Method):
+        if arm in comparison.rates:
+            cells = [metric_cell(comparison.rates[arm], metric, marked) for metric in heads]
+            cost = costs.get(arm.value, ("", "", ""))
+            rows.append([_method(arm, comparison, failed), *cells, *cost])
+    cut = (figure for arms in comparison.cut.values() for figure in arms.values())
+    notes = [
+        *(f"{method}: left out, {why}" for method, why in comparison.left_out.items()),
+        *(f"{arm}: its teacher did not pass probe.check: {why}" for arm, why in failed.items()),
+        *([_UNTIMED] if any("" in cost for cost in costs.values()) else []),
+        *leak_footnotes(marked, heads),
+        *judges_lines(comparison.usage, cut),
+    ]
+    names = ["method", *heads.values(), "seconds", "tokens", "peak MiB, host"]
+    return markdown_table(names, rows, notes)
+
+
+def _method(arm: AnyArm, comparison: Comparison, failed: Mapping[Method, str]) -> str:
+    if arm is Arm.RESTORED:
+        return f"restored (safereact-{comparison.teacher})"
+    return f"{arm} (teacher failed its check)" if arm in failed else arm.value
+
+
+def _costs(workspace: Workspace) -> dict[str, tuple[str, str, str]]:
+    """Return seconds, tokens and peak memory of every training, by method.
+
+    Seconds and memory are empty where they were not measured here.
+    """
+    adapter = Adapter.load(workspace.stage("train"))
+    tokens = {Arm.RESTORED.value: adapter.tokens, Arm.BASELINE.value: adapter.baseline_tokens}
+    lines = Baselines.load(workspace.stage("baselines")).methods
+    tokens |= {line.method.value: line.tokens for line in lines if line.digest}
+    measured: dict[str, Any] = {}
+    for record in map(workspace.run_record, ("train", "baselines")):
+        measured |= read_json(record)["parts"] if record.is_file() else {}
+    costs = {}
+    for name, count in tokens.items():
+        cost = measured.get(name, {})
+        seconds, memory = (
+            f"{cost[key]:.0f}" if cost else "" for key in ("seconds", "peak_memory_mib")
+        )
+        costs[name] = (seconds, f"{count:,}", memory)
+    return costs
+
+
+# --- withstand -------------------------------------------------------------------------------
+
+
+def withstand_tables(workspace: Workspace) -> list[str]:
+    """Return all tables of the study in Markdown, and what they do not show of the judges."""
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    withstood = Withstand.load(workspace.stage("withstand"))
+    leaks = SuiteSet.load(workspace.stage("prepare")).leaks
+    undoings, ablations = withstood.undoings, withstood.ablations
+    points = [(one.arm, point) for one in undoings for point in one.points]
+    undone = [[arm, str(point.steps), *_cells(point.rates)] for arm, point in points]
+    ablated = []
+    for one in ablations:
+        where = f"of {one.direction_of}, layer {one.layer}, best of {one.tried}"
+        broken = "" if one.coherent else "; all of them broke the model"
+        ablated.append([one.arm, "whole", *_cells(one.before)])
+        ablated.append([one.arm, f"without direction {where}{broken}", *_cells(one.after)])
+    notes = [f"{undoing.arm}: {halved(undoing)}" for undoing in undoings]
+    # Each arm's model as it is stands in the first table, too, but for the base.
+    rates = [point.rates for _, point in points] + [one.after for one in ablations]
+    rates += [one.before for one in ablations if one.arm is Arm.BASE]
+    return [
+        attacks_table(evidence, leaks) or "The profile names no attacks (evaluate.attacks).",
+        markdown_table(["arm", "steps on harmless rows", *_WITHSTOOD], undone, notes),
+        markdown_table(["arm", "refusal direction", *_WITHSTOOD], ablated),
+        *judges_lines(withstood.usage, (each.cut for each in rates)),
+    ]
+
+
+def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
+    """Return a Markdown table: how often each arm complied, by suite and form; empty where the
+    profile names no attacks. Rates of suites of which training held prompts are marked."""
+    rows, marked = attack_rows(evidence), leak_notes(leaks)
+    arms = [arm for arm in Arm if any(arm in row.rates for row in rows)]
+    cells = []
+    for row in rows:
+        sign = leak_mark(row.suite, marked)
+        rates = (rate_cell(row.rates.get(a), row.unparsed.get(a), sign=sign) for a in arms)
+        cells.append([row.suite, row.form, *rates])
+    notes = leak_footnotes(marked, (row.suite for row in rows))
+    return markdown_table(["complies, suite", "form", *arms], cells, notes) if rows else ""
+
+
+def halved(undoing: Undoing) -> str:
+    """Return in words after how many steps half of an arm's refusals are gone."""
+    at, steps = undoing.halved_at, [point.steps for point in undoing.points]
+    if at == 0:
+        return "refuses nothing to begin with"
+    if at is None:
+        return f"refusals are not halved within {steps[-1]} steps"
+    before = steps[steps.index(at) - 1]
+    return f"refusals are halved by step {at}, and were not at step {before}"
+
+
+def _cells(rates: SafetyRates) -> list[str]:
+    return [
+        rate_cell(rates.harmful_refused, rates.harmful_unparsed),
+        rate_cell(rates.harmful_complied, rates.harmful_unparsed),
+        rate_cell(rates.benign_coherent, rates.benign_unparsed),
+    ]
+
+
+# --- tune ------------------------------------------------------------------------------------
+
+
+def front_table(search: Search) -> Table:
+    """Return the models without a new setting, then the front's trials and the shipped setting.
+
+    Rates of n validation prompts with their intervals; of several prompt forms the worst.
+    """
+    title = f"{search.profile}: Pareto front of {len(search.trials)} trials, validation prompts"
+    table = Table("trial", title=title)
+    table.add_column("setting", min_width=20)
+    for head, figure in zip(_TUNED, _figures(search.references[Arm.POST_TRAINED]), strict=True):
+        table.add_column(f"{head}\nn = {figure.n}" if figure else head, no_wrap=True)
+    for arm, rates in search.references.items():
+        table.add_row("", arm.value, *map(_two_lines, _figures(rates)))
+    table.add_section()
+    for trial in search.trials:
+        if trial.failure is None and (trial.shipped or trial.number in search.front):
+            style = "bold" if trial.number == search.best else None
+            cells = map(_two_lines, _figures(trial.rates))
+            table.add_row(*_describe(trial, search), *cells, style=style)
+    return table
+
+
+def _describe(trial: Trial, search: Search) -> tuple[str, str]:
+    """Return a trial's number with what it is, and its setting."""
+    marks = {
+        "best": trial.number == search.best,
+        "shipped": trial.shipped,
+        "off the front": trial.number not in search.front,
+    }
+    setting, layers = trial.setting, " ".join(map(str, trial.setting.target_layers))
+    return "\n".join([str(trial.number), *(mark for mark, holds in marks.items() if holds)]), (
+        f"{setting.teacher}, layers {layers}\nlr {setting.lr:g}, {setting.steps} steps\n"
+        f"retained {setting.retain_share:.2f}"
+    )
+
+
+def _figures(rates: Rates) -> tuple[RateFigure | None, ...]:
+    harmless = (over_refusal(rates, role) for role in (Role.BORDERLINE, Role.BENIGN))
+    return (compliance(rates), refusal(rates), *harmless, reasoning(rates))
+
+
+def _two_lines(figure: RateFigure | None) -> str:
+    if figure is None:
+        return "not measured"
+    return f"{figure.rate:.1%}\n[{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
