@@ -16,6 +16,7 @@ from components.core.errors import ConfigError, TrainingError
 from components.core.paths import PARETO, TRIALS, Workspace, find_root, open_workspace
 from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import Role
+from components.prepare.result import SuiteSet
 from flows.cli.app import (
     REJECTED,
     By,
@@ -29,7 +30,15 @@ from flows.cli.app import (
     model_name,
     registered_name,
 )
+from flows.cli.local_run import run_retrain
+from flows.cli.seeds import run_seeds, seeds_table
+from flows.cli.study_tables import front_table, methods_table, withstand_tables
+from flows.cli.tables import rules_table, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
+from flows.runner.dvc import run_study
+from flows.runner.lock import one_run
+from flows.runner.profiles import check_profile
+from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
 
 if TYPE_CHECKING:
     from components.registry.history import Change
@@ -41,11 +50,6 @@ _COLUMN = "Column of a prompt's field, where it has another name."
 def run(profile: Profile = "tiny") -> None:
     """Bring a profile up to date and register its adapter if the gate accepts it."""
     workspace = open_workspace(profile)
-    from components.prepare.result import SuiteSet
-    from flows.cli.local_run import run_retrain
-    from flows.cli.tables import rules_table, verdict
-    from flows.runner.profiles import check_profile
-
     check_profile(workspace)
     with show_progress():
         outcome = run_retrain(workspace)
@@ -69,8 +73,6 @@ def status(profile: ProfileOrNone = None) -> None:
     from components.registry.promotion import status as standings_of
     from flows.cli.profiles import list_profiles
     from flows.cli.status import running_command, stage_states
-    from flows.cli.tables import status_table
-    from flows.runner.registry import champion_moved
 
     registry = Registry(root)
     problems: list[str] = []
@@ -112,7 +114,6 @@ def seeds(
     if not re.fullmatch(r"\d+(,\d+)*", seeds):
         raise ConfigError(f"--seeds {seeds!r} is not a list such as 0,1,2")
     workspace = open_workspace(profile)
-    from flows.cli.seeds import run_seeds, seeds_table
 
     with show_progress():
         experiments = run_seeds(workspace, [int(seed) for seed in seeds.split(",")])
@@ -136,18 +137,18 @@ def add(
     """Add a profile of your own model pair and prompts, or list one that you wrote."""
     from flows.cli.profiles import add_profile, name_pair
 
-    files = {
-        Role.HARMFUL: harmful,
-        Role.BENIGN: benign,
-        Role.REASONING: reasoning,
-        Role.BORDERLINE: borderline,
-    }
-    given = {role: path for role, path in files.items() if path}
+    roles = (Role.HARMFUL, Role.BENIGN, Role.REASONING, Role.BORDERLINE)
+    files = zip(roles, (harmful, benign, reasoning, borderline), strict=True)
+    given = {role: path for role, path in files if path}
     pair = name_pair(base, post_trained, given, licence, column or [])
     workspace = Workspace(find_root(), name)
     written = add_profile(workspace, pair, checkpoints=checkpoints, prompts=prompts)
     names = ", ".join(path.relative_to(workspace.root).as_posix() for path in written)
-    console.print(f"written: {names}; now: safereact doctor --profile {name}", highlight=False)
+    _print_next(names, f"doctor --profile {name}")
+
+
+def _print_next(written: str, command: str) -> None:
+    console.print(f"written: {written}; now: safereact {command}", highlight=False)
 
 
 @app.command()
@@ -225,10 +226,8 @@ def override(
 
     file, decision = workspace.overrides, Decision.load(workspace.stage("gate"))
     signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date())
-    message = (
-        f"written: {file.relative_to(workspace.root)}: {rule!r} of adapter {signed.adapter:.12}"
-    )
-    console.print(f"{message}; now: safereact run --profile {profile}", highlight=False)
+    written = f"{file.relative_to(workspace.root)}: {rule!r} of adapter {signed.adapter:.12}"
+    _print_next(written, f"run --profile {profile}")
 
 
 @app.command()
@@ -252,8 +251,6 @@ def pull(
 def champion(profile: Profile) -> None:
     """Bring the champion that a profile's adapter is compared with, or note that there is none."""
     workspace = open_workspace(profile)
-    from flows.runner.lock import one_run
-    from flows.runner.registry import bring_own_champion, describe_champion
 
     with one_run(workspace.root, f"champion {profile}"):
         changed = bring_own_champion(workspace)
@@ -264,7 +261,6 @@ def champion(profile: Profile) -> None:
 def compare(profile: Profile = "tiny") -> None:
     """Train and measure other methods beside the adapter, and print one table."""
     workspace = open_workspace(profile)
-    from flows.cli.study_tables import methods_table
 
     _run_study(workspace, "compare", "compared")
     console.print(methods_table(workspace), soft_wrap=True)
@@ -274,7 +270,6 @@ def compare(profile: Profile = "tiny") -> None:
 def withstand(profile: Profile = "tiny") -> None:
     """Attack the restored model, try to undo its safety, and print what is left."""
     workspace = open_workspace(profile)
-    from flows.cli.study_tables import withstand_tables
 
     _run_study(workspace, "withstand", "attacked")
     console.print("\n\n".join(withstand_tables(workspace)), soft_wrap=True)
@@ -283,7 +278,6 @@ def withstand(profile: Profile = "tiny") -> None:
 def _run_study(workspace: Workspace, command: str, key: str) -> None:
     """List the profile under `key` in `params.yaml` and bring the study's stages up to date."""
     from flows.cli.profiles import list_studied
-    from flows.runner.dvc import run_study
 
     if list_studied(workspace, key):
         written = f"{workspace.parameters.name}, which lists {workspace.profile} as {key}"
@@ -302,7 +296,6 @@ def tune(
     """Search for a better setting of the training and write the best as a new profile."""
     workspace = open_workspace(profile)
     settle_environment()
-    from flows.cli.study_tables import front_table
     from flows.cli.tune import next_steps
     from flows.cli.tune import tune as find_setting
 
@@ -327,9 +320,7 @@ def export(
 ) -> None:
     """Write the last evaluation's rows as Inspect logs or as lm-eval's files."""
     workspace = open_workspace(profile)
-    from flows.cli.export import Harness, export_rows
+    from flows.cli.export import export_rows
 
-    if to not in set(Harness):
-        raise ConfigError(f"--to {to!r} is not known; it is one of {', '.join(Harness)}")
-    tasks = export_rows(workspace, Harness(to), out.absolute())
+    tasks = export_rows(workspace, to, out.absolute())
     console.print(f"written: {tasks} tasks for {to} in {out}", highlight=False)

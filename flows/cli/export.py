@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
 from components.core.errors import ConfigError, EvidenceError
@@ -17,26 +16,23 @@ from components.evaluate.rows import read_judged
 from components.prepare.result import SuiteSet
 from components.profile import load_profile
 
-
-class Harness(StrEnum):
-    """Whose files are written."""
-
-    INSPECT = "inspect"
-    LM_EVAL = "lm-eval"
+WRITERS = {"inspect": write_inspect, "lm-eval": write_lm_eval}  # by whose files they are
 
 
-def export_rows(workspace: Workspace, harness: Harness, folder: Path) -> int:
+def export_rows(workspace: Workspace, harness: str, folder: Path) -> int:
     """Write the last evaluation's rows into the new or empty `folder`, wholly or not at all;
     return how many tasks they make.
 
     Completions to harmful prompts are withheld unless the profile sets `report.redact: false`.
-    Raises `ConfigError` for another folder and without the harness's extra, and `EvidenceError`
-    where the evaluation was on other prompts than those that are prepared now, or its rows are not
-    those that were judged.
+    Raises `ConfigError` for another harness or folder and without the harness's extra, and
+    `EvidenceError` where the evaluation was on other prompts than those that are prepared now, or
+    its rows are not those that were judged.
     """
+    if harness not in WRITERS:
+        raise ConfigError(f"--to {harness!r} is not known; it is one of {', '.join(WRITERS)}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not an empty folder; give another, or empty it")
-    if harness is Harness.INSPECT:
+    if harness == "inspect":
         check_inspect()
     section = load_profile(workspace.profile_file).report
     prompts = SuiteSet.load(workspace.stage("prepare"))
@@ -54,7 +50,6 @@ def export_rows(workspace: Workspace, harness: Harness, folder: Path) -> int:
         )
     rows = read_judged(evidence.folder / ROWS)
     tasks = tasks_of(prompts.every_test(), rows, redact=section.redact, leaks=prompts.leaks)
-    write = write_inspect if harness is Harness.INSPECT else write_lm_eval
     with atomic_folder(folder) as scratch:
-        write(tasks, prompts, evidence, when=datetime.now(UTC), out=scratch)
+        WRITERS[harness](tasks, prompts, evidence, when=datetime.now(UTC), out=scratch)
     return len(tasks)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import accumulate
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from components.chain import STAGES
 from components.core.errors import ConfigError, SafeReActError, TrainingError
@@ -28,9 +26,8 @@ from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 
-log = logging.getLogger(__name__)
+_log = partial(logging.getLogger(__name__).info, "[%s] %s", "tune")
 
-_WIDTH = 98  # of the lines of a profile's description
 NEEDED = STAGES[: STAGES.index("probe") + 1]
 
 
@@ -145,10 +142,6 @@ def _runs(study: Study) -> list[TrialRun]:
     return runs
 
 
-def _log(text: str) -> None:
-    log.info("[%s] %s", "tune", text)
-
-
 @contextmanager
 def _details(path: Path) -> Iterator[None]:
     """Send what the rooms log, and the libraries' warnings, to a file instead of the screen."""
@@ -196,17 +189,13 @@ def write_tuned(workspace: Workspace, target: Workspace, search: Search) -> None
     The search must have found one.
     """
     from ruamel.yaml.comments import CommentedSeq
-    from ruamel.yaml.scalarstring import FoldedScalarString
 
     assert search.best is not None, "a search without a best setting has nothing to write"
     best = search.trials[search.best]
     document = read_commented(workspace.profile_file)
     origin = f"{_origin(workspace)}: trial {best.number} of {len(search.trials)} of the study "
     text = f"{origin}{search.key[:12]}. {document.pop('description', '')}".strip()
-    description: Any = FoldedScalarString(text)
-    lines = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
-    description.fold_pos = [end - 1 for end in accumulate(len(line) + 1 for line in lines[:-1])]
-    document.insert(0, "description", description)
+    document.insert(0, "description", text)
     for section, settings in best.setting.changes().items():
         document[section] = document.get(section) or {}
         for key, value in settings.items():

@@ -264,7 +264,7 @@ def check_sizes(examined: Examined) -> Iterator[Finding]:
         if isinstance(judge, GuardSettings):
             size = weight_bytes(GUARDS[judge.kind], "bf16")
             sizes.append((wanted_guard(name, judge, workspace.root), size))
-    absent = [(one, size) for one, size in sizes if one.on_hub and one.place() is None]
+    absent = [size for one, size in sizes if one.on_hub and one.place() is None]
     yield from machine.check_disk(profile, shape, absent, workspace.root)
     device, sharing = machine.find_device(), 1
     yield from machine.check_device(profile, shape, device)

@@ -20,14 +20,12 @@ from components.core.paths import DECIDING, Workspace
 from components.core.run_record import git_commit, untracked
 from components.models.settings import Shape
 from components.profile import Profile
-from flows.doctor.checkpoints import Wanted
 from flows.doctor.estimate import GB, Precision, Workload, artifact_bytes, memory_needs, parameters
 from flows.doctor.findings import Finding, missing, ok, refused, warning
 from flows.runner.environment import check_prefect_server
 
 DISTRIBUTION = "safereact-ops"
 _MANY = 10**9  # parameters from which on a CPU takes days
-_SECONDS = 3  # in which the hub must answer
 # By what needs memory: what lowers the need of a step, and that of the weights.
 _REMEDIES = {
     "training": (
@@ -214,35 +212,17 @@ def check_memory(
 
 
 def check_disk(
-    profile: Profile, shape: Shape, absent: Sequence[tuple[Wanted, float]], root: Path
+    profile: Profile, shape: Shape, absent: Sequence[float], root: Path
 ) -> Iterator[Finding]:
-    """Yield whether results and the `absent` checkpoints find room, each with an estimate of its
-    bytes that counts where the hub does not tell its size."""
+    """Yield whether results and the `absent` checkpoints, each of so many bytes, find room."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     needs = [("disk", root, artifact_bytes(profile, shape), "results")]
     if absent:
-        size = sum(_bytes_on_hub(one) or estimate for one, estimate in absent)
-        needs.append(("hub cache", Path(HF_HUB_CACHE), size, f"{len(absent)} checkpoints"))
+        needs.append(("hub cache", Path(HF_HUB_CACHE), sum(absent), f"{len(absent)} checkpoints"))
     for subject, folder, need, what in needs:
         there = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(there).free
         sizes = f"{what} take about {need / GB:.1f} GB (estimate), {free / GB:.1f} GB are free"
         lacking = missing(subject, sizes, "free some, or use a larger disk")
         yield lacking if need > free else ok(subject, sizes)
-
-
-def _bytes_on_hub(wanted: Wanted) -> int:
-    """Return the bytes of a checkpoint's safetensors as the hub lists them; 0 where it does not
-    answer."""
-    from httpx import HTTPError
-    from huggingface_hub import model_info
-
-    try:
-        info = model_info(
-            wanted.name, revision=wanted.revision, files_metadata=True, timeout=_SECONDS
-        )
-    except (OSError, ValueError, HTTPError):
-        return 0
-    files = (file for file in info.siblings or () if file.rfilename.endswith(".safetensors"))
-    return sum(file.size or 0 for file in files if not file.rfilename.startswith("consolidated"))

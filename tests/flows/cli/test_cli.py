@@ -25,7 +25,7 @@ def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
     leaked = leak_into_training(project)
     first = safereact("run", "--profile", "demo")
     assert first.returncode == 0, first.stderr
-    assert leaked in " ".join(first.stdout.split()), "what training held is told of the rules"
+    assert leaked in " ".join(first.stdout.split()), "what training held is reported of the rules"
     for number, stage in enumerate(STAGES, 1):
         assert f"{number}/{len(STAGES)} {stage}" in first.stdout
     assert "registered: demo-safety version 1, alias candidate" in first.stdout

@@ -62,17 +62,17 @@ def test_only_what_changed_runs_again_and_the_gate_takes_no_part(finished: Works
 
 
 @pytest.mark.parametrize(
-    ("profile", "what", "code", "told"),
+    ("profile", "what", "code", "reported"),
     [
         ("none", "do", 2, "unknown profile 'none'"),
         ("demo", "fail the teacher never refuses", 1, "the teacher never refuses"),
     ],
 )
-def test_what_fails_is_told(finished: Workspace, profile, what, code, told):
+def test_what_fails_is_reported(finished: Workspace, profile, what, code, reported):
     behave(finished, "baselines", what)
     done = safereact("compare", "--profile", profile)
     assert done.returncode == code
-    assert told in done.stderr and "Traceback" not in done.stderr
+    assert reported in done.stderr and "Traceback" not in done.stderr
 
 
 def write_comparison(workspace: Workspace) -> Comparison:

@@ -29,7 +29,7 @@ COMMANDS = {
 }
 
 
-def is_told(done: subprocess.CompletedProcess[str], *words: str) -> None:
+def is_reported(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """Hold that a command failed with one line that has these words in it."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("safereact: "), done.stderr
@@ -45,21 +45,21 @@ def own_home(project: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 @pytest.mark.parametrize("place", EACH_PLACE)
 def test_a_run_without_room_names_the_place(own_home: Workspace, place):
     with full(own_home.root / place):
-        is_told(safereact("run", "--profile", PROFILE), "there is no room", place)
+        is_reported(safereact("run", "--profile", PROFILE), "there is no room", place)
 
 
 @pytest.mark.parametrize("place", EACH_PLACE)
 def test_a_run_without_permission_names_the_place(own_home: Workspace, place):
     with read_only(own_home.root / place):
-        is_told(safereact("run", "--profile", PROFILE), "no permission to write", place)
+        is_reported(safereact("run", "--profile", PROFILE), "no permission to write", place)
 
 
 @pytest.mark.parametrize(
     "command", [c if c == "run" else pytest.param(c, marks=pytest.mark.slow) for c in COMMANDS]
 )
-def test_a_read_only_tree_is_told_of(own_home: Workspace, command):
+def test_a_read_only_tree_is_reported_of(own_home: Workspace, command):
     with read_only(own_home.root):
-        is_told(safereact(*COMMANDS[command], "--profile", PROFILE), "no permission to write")
+        is_reported(safereact(*COMMANDS[command], "--profile", PROFILE), "no permission to write")
 
 
 def test_a_profile_that_cannot_be_added_leaves_the_list_as_it_was(project: Workspace):
@@ -67,19 +67,19 @@ def test_a_profile_that_cannot_be_added_leaves_the_list_as_it_was(project: Works
     project.root.joinpath("profiles", "mine.yaml").write_text(project.profile_file.read_text())
     words = ("add", "mine", "--checkpoints", str(project.root / "own"), "--prompts")
     with read_only(project.root):
-        is_told(safereact(*words, str(project.root / "own")), "no permission to write")
+        is_reported(safereact(*words, str(project.root / "own")), "no permission to write")
     assert project.parameters.read_text() == before
     done = safereact(*words, str(project.root / "own"))
     assert done.returncode == 0, done.stderr
 
 
-def test_no_folder_for_temporary_files_is_told_of(own_home: Workspace, monkeypatch, tmp_path):
+def test_no_folder_for_temporary_files_is_reported_of(own_home: Workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "small"))
     with full(tmp_path / "small"):
-        is_told(safereact("run", "--profile", PROFILE), "there is no room", "small")
+        is_reported(safereact("run", "--profile", PROFILE), "there is no room", "small")
 
 
-def test_output_that_cannot_be_written_is_told_of(project: Workspace):
+def test_output_that_cannot_be_written_is_reported_of(project: Workspace):
     command = [sys.executable, "-m", "flows.cli.main", "profiles"]
     with Path("/dev/full").open("w") as output:
         done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True)
@@ -106,7 +106,7 @@ def stage_within(root: Path, stage: str, size: int) -> subprocess.CompletedProce
     )
 
 
-def is_told_by_stage(done: subprocess.CompletedProcess[str], stage: str) -> None:
+def is_reported_by_stage(done: subprocess.CompletedProcess[str], stage: str) -> None:
     assert done.returncode == 1, (stage, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     assert f"{stage}: there is no room" in done.stderr.splitlines()[-1], done.stderr
@@ -114,12 +114,12 @@ def is_told_by_stage(done: subprocess.CompletedProcess[str], stage: str) -> None
 
 def test_a_stage_whose_disk_is_full_says_so_and_leaves_nothing(tmp_path):
     root = make_repository(tmp_path / "repository")
-    is_told_by_stage(stage_within(root, "prepare", 1000), "prepare")
+    is_reported_by_stage(stage_within(root, "prepare", 1000), "prepare")
     assert not Workspace(root, "mini").stage("prepare").exists()
 
 
 @pytest.mark.slow
-def test_a_full_disk_in_any_stage_is_told_of_and_the_old_result_stays(tmp_path):
+def test_a_full_disk_in_any_stage_is_reported_of_and_the_old_result_stays(tmp_path):
     root = make_repository(tmp_path / "repository")
     done = safereact_in(root, "run", "--profile", "mini")
     assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_a_full_disk_in_any_stage_is_told_of_and_the_old_result_stays(tmp_path):
         folder = Workspace(root, "mini").stage(stage)
         before = digest_folder(folder)
         for size in (100, 1000):
-            is_told_by_stage(stage_within(root, stage, size), stage)
+            is_reported_by_stage(stage_within(root, stage, size), stage)
             assert digest_folder(folder) == before
     again = safereact_in(root, "run", "--profile", "mini")
     assert again.returncode == 0 and again.stdout.count("up to date") == len(STAGES), again.stdout

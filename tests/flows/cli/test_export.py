@@ -22,7 +22,7 @@ from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged, write_judged
 from components.prepare.result import LEAK_MARK, SuiteSet
 from flows.cli import commands, export
-from flows.cli.export import Harness, export_rows
+from flows.cli.export import export_rows
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.evidence import leak
 from tests.hostile import steering
@@ -38,7 +38,7 @@ def evaluated(tmp_path_factory) -> Workspace:
 @pytest.fixture(scope="module")
 def lm_eval(evaluated: Workspace, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("out") / "lm-eval"
-    assert export_rows(evaluated, Harness.LM_EVAL, folder) == len(ARMS) * len(NAMES)
+    assert export_rows(evaluated, "lm-eval", folder) == len(ARMS) * len(NAMES)
     return folder
 
 
@@ -104,7 +104,7 @@ def test_completions_to_harmful_prompts_are_withheld_by_default(
     tmp_path: Path,
 ):
     workspace = unredacted(evaluated) if opened else evaluated
-    export_rows(workspace, Harness.LM_EVAL, tmp_path / "out")
+    export_rows(workspace, "lm-eval", tmp_path / "out")
     for path in (tmp_path / "out").glob("*/samples_harmful*"):
         assert ("secret" in path.read_text()) is opened
 
@@ -117,7 +117,7 @@ def test_nothing_is_written_over_nor_half_written(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(ConfigError, match="is not an empty folder; give another"):
-        export_rows(evaluated, Harness.LM_EVAL, tmp_path / "mine")
+        export_rows(evaluated, "lm-eval", tmp_path / "mine")
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
 
     def breaks(*arguments, out: Path, **settings):
@@ -126,7 +126,7 @@ def test_nothing_is_written_over_nor_half_written(
 
     monkeypatch.setattr(export, "write_lm_eval", breaks)
     with pytest.raises(OSError, match="disk"):
-        export_rows(evaluated, Harness.LM_EVAL, tmp_path / "out")
+        export_rows(evaluated, "lm-eval", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
@@ -141,7 +141,7 @@ def test_an_evaluation_of_other_prompts_is_refused(evaluated: Workspace, tmp_pat
     other.profile_file.parent.mkdir()
     other.profile_file.write_text(evaluated.profile_file.read_text())
     with pytest.raises(EvidenceError, match="the evaluation was on the prompts dddddddddddd"):
-        export_rows(other, Harness.LM_EVAL, tmp_path / "out")
+        export_rows(other, "lm-eval", tmp_path / "out")
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["changed", "gone"])
@@ -153,7 +153,7 @@ def test_rows_that_were_not_judged_are_not_shown_beside_the_rates(gone: bool, tm
     if gone:
         path.unlink()
     with pytest.raises(EvidenceError, match=r"rows differ: \w{12} then, \w+ now; run the stage"):
-        export_rows(workspace, Harness.LM_EVAL, tmp_path / "out")
+        export_rows(workspace, "lm-eval", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
@@ -174,7 +174,7 @@ HELD = (
 
 
 def test_lm_eval_marks_a_suite_that_training_repeats(leaked: Workspace, tmp_path: Path):
-    export_rows(leaked, Harness.LM_EVAL, tmp_path / "out")
+    export_rows(leaked, "lm-eval", tmp_path / "out")
     for path in (tmp_path / "out").glob("*/results_*.json"):
         document = read_json(path)
         for name in NAMES:
@@ -190,7 +190,7 @@ def test_lm_eval_marks_a_suite_that_training_repeats(leaked: Workspace, tmp_path
 def test_inspect_marks_a_suite_that_training_repeats(leaked: Workspace, tmp_path: Path):
     from inspect_ai.log import list_eval_logs, read_eval_log
 
-    export_rows(leaked, Harness.INSPECT, tmp_path / "logs")
+    export_rows(leaked, "inspect", tmp_path / "logs")
     for found in list_eval_logs(str(tmp_path / "logs")):
         log = read_eval_log(found, header_only=True)
         held = HELD if log.eval.task == "sums" else None
@@ -204,7 +204,7 @@ def test_inspect_marks_a_suite_that_training_repeats(leaked: Workspace, tmp_path
 @pytest.mark.skipif(find_spec("inspect_ai") is not None, reason="the extra is installed")
 def test_without_the_extra_one_message_tells_the_command(evaluated: Workspace, tmp_path):
     with pytest.raises(ConfigError, match=r"pip install 'safereact-ops\[inspect\]'"):
-        export_rows(evaluated, Harness.INSPECT, tmp_path / "out")
+        export_rows(evaluated, "inspect", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -227,11 +227,11 @@ def test_inspect_reads_its_logs_back(opened: bool, evaluated: Workspace, tmp_pat
     from inspect_ai.log import list_eval_logs, read_eval_log
 
     workspace = unredacted(evaluated) if opened else evaluated
-    export_rows(workspace, Harness.INSPECT, tmp_path / "logs")
+    export_rows(workspace, "inspect", tmp_path / "logs")
     evidence = Evidence.load(evaluated.stage("evaluate"))
     logs = [read_eval_log(found) for found in list_eval_logs(str(tmp_path / "logs"))]
-    told = {(log.eval.model, log.eval.task) for log in logs}
-    assert told == {(f"safereact/{arm}", name) for arm in ARMS for name in NAMES}
+    reported = {(log.eval.model, log.eval.task) for log in logs}
+    assert reported == {(f"safereact/{arm}", name) for arm in ARMS for name in NAMES}
     for log in logs:
         answers = next(score for score in log.results.scores if score.name == "answer")
         rate = evidence.rates[log.eval.metadata["arm"]][f"{log.eval.task}.refused"]

@@ -41,10 +41,10 @@ def added(project: Workspace, **given):
     return load_profile(workspace.profile_file)
 
 
-def refused(project: Workspace, told: str, **given):
+def refused(project: Workspace, reported: str, **given):
     """Nothing is written where the pair is not fit, and the message says why."""
     before = project.parameters.read_text()
-    with pytest.raises(SafeReActError, match=told):
+    with pytest.raises(SafeReActError, match=reported):
         added(project, **given)
     assert project.parameters.read_text() == before
     assert not Workspace(project.root, "mine").profile_file.exists()
@@ -98,7 +98,7 @@ def test_a_pair_without_a_chat_template_is_not_added(project, files, pair, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         ("prompt,answer\nhello,1\n", "no column 'text'; there are: prompt, answer"),
         ("text,solution\nhello,1\n", "no row has an answer"),
@@ -106,13 +106,13 @@ def test_a_pair_without_a_chat_template_is_not_added(project, files, pair, tmp_p
     ],
 )
 def test_a_file_whose_columns_are_not_those_of_prompts_is_not_added(
-    project, files, pair, content, told
+    project, files, pair, content, reported
 ):
     path = project.root / "own" / "problems.csv"
     path.write_text(content)
     base, tuned = (Named(str(folder)) for folder in pair)
     prompts = {**files, Role.REASONING: path}
-    refused(project, told, base=base, post_trained=tuned, prompts=prompts)
+    refused(project, reported, base=base, post_trained=tuned, prompts=prompts)
 
 
 def test_columns_of_other_names_are_mapped(project, files, pair):

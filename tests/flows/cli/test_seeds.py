@@ -24,7 +24,7 @@ def commit(project: Workspace) -> None:
 def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working_tree_stays(
     project: Workspace,
 ):
-    told = leak_into_training(project)
+    reported = leak_into_training(project)
     commit(project)
     done = safereact("seeds", "--profile", "demo", "--seeds", "4,5")
     assert done.returncode == 0, done.stderr
@@ -34,7 +34,7 @@ def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working
     assert all("n=" in row[2] or row[2] == "not measured" for row in rows[1:])
     (row,) = (row for row in rows if row[:2] == ["| 4", "restored"])
     assert row[2].startswith("95.0 %† [") and "".join(row).count("†") == 1
-    assert f"\nseed 4: {told}" in done.stdout
+    assert f"\nseed 4: {reported}" in done.stdout
     assert git(project, "status", "--porcelain") == ""
     assert not (project.root / "artifacts" / "demo").exists()
     assert safereact("seeds", "--profile", "demo", "--seeds", "4").returncode == 0  # once more
@@ -66,7 +66,7 @@ def test_what_git_does_not_track_goes_with_the_experiment(project: Workspace):
     assert "| 3 | restored |" in done.stdout
 
 
-def test_what_fails_is_told(project: Workspace):
+def test_what_fails_is_reported(project: Workspace):
     behave(project, "prepare", "fail there are no prompts")
     commit(project)
     done = safereact("seeds", "--profile", "demo", "--seeds", "1")

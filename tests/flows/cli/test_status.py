@@ -1,4 +1,4 @@
-"""Where the stages stand, told while nothing runs and while something does."""
+"""Where the stages stand, reported while nothing runs and while something does."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def test_stale_is_not_never_run(project: Workspace):
     assert set(states(project).values()) == {(State.NEVER_RUN, "")}
     for stage in ("prepare", "models"):
         run_stage(stage, project, lambda line: None)
-    told = states(project)
-    assert list(told) == list(STAGES)
-    assert told["prepare"] == told["models"] == (State.UP_TO_DATE, "")
-    assert told["probe"] == (State.NEVER_RUN, "")
+    reported = states(project)
+    assert list(reported) == list(STAGES)
+    assert reported["prepare"] == reported["models"] == (State.UP_TO_DATE, "")
+    assert reported["probe"] == (State.NEVER_RUN, "")
 
     behave(project, "prepare", "do again")
     text = project.profile_file.read_text()
     project.profile_file.write_text(text.replace("seed: 0", "seed: 1", 1))
-    told = states(project)
-    assert told["prepare"][0] is told["models"][0] is State.STALE
-    assert told["prepare"][1] == "profiles/demo.yaml (seed), behaviour/prepare"
+    reported = states(project)
+    assert reported["prepare"][0] is reported["models"][0] is State.STALE
+    assert reported["prepare"][1] == "profiles/demo.yaml (seed), behaviour/prepare"
     project.profile_file.write_text(text)
     assert states(project)["models"] == (State.WAITS, "for prepare")
 
@@ -46,7 +46,7 @@ def test_stale_is_not_never_run(project: Workspace):
     assert states(project)["models"] == (State.STALE, "its files were changed")
 
 
-def test_code_that_changed_is_told_without_a_run(project: Workspace):
+def test_code_that_changed_is_reported_without_a_run(project: Workspace):
     run_stage("prepare", project, lambda line: None)
     (project.root / "components").unlink()
     components = os.path.realpath(os.environ["PYTHONPATH"]) + "/components"
@@ -54,18 +54,18 @@ def test_code_that_changed_is_told_without_a_run(project: Workspace):
     shutil.copytree(components, project.root / "components", ignore=ignored)
     before = digest_folder(project.root / "artifacts" / ".inputs")
     assert states(project)["prepare"] == (State.UP_TO_DATE, "")
-    for file, more, told in (
+    for file, more, reported in (
         ("prepare/splits.py", "# a remark", (State.UP_TO_DATE, "")),
         ("lm/states.py", "MORE = 1", (State.UP_TO_DATE, "")),
         ("prepare/leaks.py", "MORE = 1", (State.STALE, "code")),
     ):
         with (project.root / "components" / file).open("a") as stream:
             stream.write(f"\n{more}\n")
-        assert states(project)["prepare"] == told, file
+        assert states(project)["prepare"] == reported, file
     assert digest_folder(project.root / "artifacts" / ".inputs") == before
 
 
-def test_it_is_told_during_a_run(project: Workspace):
+def test_it_is_reported_during_a_run(project: Workspace):
     parent, started = start_and_wait(project)
     try:
         done = safereact("status")
@@ -74,16 +74,16 @@ def test_it_is_told_during_a_run(project: Workspace):
         parent.wait(20)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines()]
-    told = {row[1]: (row[2], row[3]) for row in rows if len(row) > 3 and row[1]}
-    assert told["prepare"][0] == "running" and told["prepare"][1].startswith("process ")
-    assert told["models"] == ("never run", "")
-    assert told["decision"][1] == "the gate has not decided yet"
+    reported = {row[1]: (row[2], row[3]) for row in rows if len(row) > 3 and row[1]}
+    assert reported["prepare"][0] == "running" and reported["prepare"][1].startswith("process ")
+    assert reported["models"] == ("never run", "")
+    assert reported["decision"][1] == "the gate has not decided yet"
     assert max(map(len, done.stdout.splitlines())) <= 80
     wait_until_gone(started)
     assert states(project)["prepare"] == (State.NEVER_RUN, "")
 
 
-def test_the_run_that_holds_the_repository_is_told(project: Workspace):
+def test_the_run_that_holds_the_repository_is_reported(project: Workspace):
     assert running_command(project.root) == ""
     with one_run(project.root, "tune demo"):
         assert running_command(project.root).startswith("tune demo, process ")

@@ -43,16 +43,16 @@ def test_the_unread_verdicts_of_a_metric_are_found_by_its_name():
 
 def test_a_check_that_passed_is_shown_where_its_words_are_to_be_read():
     decision = Decision.model_construct(
-        rules=(check("plain", warns=False), check("told", warns=True)), refused=()
+        rules=(check("plain", warns=False), check("reported", warns=True)), refused=()
     )
     rules, marks, whys = rules_table(decision).columns
-    assert list(rules.cells) == ["told", "evidence is about this adapter"]
+    assert list(rules.cells) == ["reported", "evidence is about this adapter"]
     assert str(next(iter(marks.cells))) == "pass, read why"
-    assert next(iter(whys.cells)) == "the words of told"
+    assert next(iter(whys.cells)) == "the words of reported"
 
 
 def test_a_check_that_failed_is_shown_as_failed_although_its_words_are_to_be_read():
-    failed = check_outcome("told", False, "why", warns=True)
+    failed = check_outcome("reported", False, "why", warns=True)
     _, marks, _ = rules_table(Decision.model_construct(rules=(failed,), refused=())).columns
     assert [str(mark) for mark in marks.cells] == ["FAIL"]
 
@@ -81,9 +81,9 @@ def test_rules_about_a_suite_that_training_held_are_marked_and_explained():
 
 
 def test_an_inconclusive_word_warns_of_looking_again():
-    told = verdict(Decision.model_construct(outcome=GateOutcome.INCONCLUSIVE))
-    assert told.startswith("The gate said no: inconclusive; nothing was registered.")
-    section = re.search(r'see "(.+)" in (\S+)\.$', told)
+    reported = verdict(Decision.model_construct(outcome=GateOutcome.INCONCLUSIVE))
+    assert reported.startswith("The gate said no: inconclusive; nothing was registered.")
+    section = re.search(r'see "(.+)" in (\S+)\.$', reported)
     page = ROOT / section[2]
     assert f"\n## {section[1]}\n" in page.read_text(encoding="utf-8")
     assert "look" not in verdict(Decision.model_construct(outcome=GateOutcome.REJECTED))

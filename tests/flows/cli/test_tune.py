@@ -55,11 +55,11 @@ def test_a_tuned_profile_is_the_old_one_with_the_setting(tmp_path, path):
     target = tuned_workspace(workspace, None)
     write_tuned(workspace, target, SEARCH)
     old, new = load_profile(path).model_dump(), load_profile(target.profile_file).model_dump()
-    told = new.pop("description")
+    reported = new.pop("description")
     start = (
         f"Found by `safereact tune --profile {path.stem}`: trial 3 of 5 of the study aaaaaaaaaaaa."
     )
-    assert told.startswith(start) and told.endswith(old.pop("description"))
+    assert reported.startswith(start) and reported.endswith(old.pop("description"))
     setting = {"teacher": "reminder", "target_layers": (2, 4)}
     trained = {"lr": 1.2e-5, "steps": 77, "schedule": 1.234}
     assert {key: new["probe"][key] for key in setting} == setting
@@ -198,8 +198,8 @@ def test_a_search_ends_with_its_trials_or_its_minutes(searched, store, request):
     assert second.trials[0] == first.trials[0] and len(second.trials) == 2
     assert searched(trials=1) == second, "a study never shrinks"
     assert Search.load(store.search) == second
-    told = {"tune random": "FINISHED", "trial 0": "FINISHED", "trial 1": "FINISHED"}
-    assert _runs(store.root, request.node.name) == told
+    reported = {"tune random": "FINISHED", "trial 0": "FINISHED", "trial 1": "FINISHED"}
+    assert _runs(store.root, request.node.name) == reported
 
 
 def test_a_search_whose_trials_all_fail_says_why(searched, store, request):
@@ -208,8 +208,8 @@ def test_a_search_whose_trials_all_fail_says_why(searched, store, request):
     search = Search.load(store.search)
     assert search.best is None and search.front == ()
     assert all("max_prompt_tokens" in (trial.failure or "") for trial in search.trials)
-    told = {"tune random": "FINISHED", "trial 0": "FAILED", "trial 1": "FAILED"}
-    assert _runs(store.root, request.node.name) == told
+    reported = {"tune random": "FINISHED", "trial 0": "FAILED", "trial 1": "FAILED"}
+    assert _runs(store.root, request.node.name) == reported
 
 
 def _runs(root: Path, experiment: str) -> dict[str, str]:
@@ -225,20 +225,20 @@ def _runs(root: Path, experiment: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reported"),
     [
         (("--profile", "none"), 2, "unknown profile 'none'"),
         (("--profile", "demo", "--to", "demo"), 2, "is not of an earlier search of 'demo'"),
         (("--profile", "demo", "--trials", "0"), 2, "greater than or equal to 1"),
     ],
 )
-def test_wrong_usage_is_told(project: Workspace, words, code, told):
+def test_wrong_usage_is_reported(project: Workspace, words, code, reported):
     done = conftest.invoke("tune", *words)
     assert done.returncode == code
-    assert told in done.stderr and "Traceback" not in done.stderr
+    assert reported in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_server_that_is_down_is_told_before_anything_runs(project: Workspace, monkeypatch):
+def test_a_server_that_is_down_is_reported_before_anything_runs(project: Workspace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     done = conftest.invoke("tune", "--profile", "demo")
     assert done.returncode == 1
@@ -246,7 +246,7 @@ def test_a_server_that_is_down_is_told_before_anything_runs(project: Workspace, 
     assert not project.stage("prepare").exists()
 
 
-def test_a_stage_that_fails_is_told(project: Workspace):
+def test_a_stage_that_fails_is_reported(project: Workspace):
     conftest.behave(project, "prepare", "fail 9 of 10 rows were quarantined")
     done = conftest.invoke("tune", "--profile", "demo")
     assert done.returncode == 1
@@ -254,7 +254,7 @@ def test_a_stage_that_fails_is_told(project: Workspace):
 
 
 @pytest.mark.slow
-def test_what_validation_lacks_is_told_before_the_long_stages(tmp_path):
+def test_what_validation_lacks_is_reported_before_the_long_stages(tmp_path):
     root = make_repository(tmp_path / "repository")
     profile = root / "profiles" / "mini.yaml"
     share = profile.read_text().replace("validation_share: 0.3", "validation_share: 0")
@@ -292,8 +292,10 @@ def test_a_search_that_was_killed_goes_on_with_its_trials_and_runs(tmp_path, mon
     assert "trial 0, 1 of 2" not in done.stdout and "trial 1, 2 of 2" in done.stdout, done.stderr
     found = Search.load(folder)
     assert [t.number for t in found.trials] == [0, 1] and found.trials[0].shipped
-    told = [line.partition("trial 1, 2 of 2: ")[2] for line in seen if "trial 1, 2 of 2" in line]
-    assert told[0].strip() in done.stdout, "another setting than before the kill"
+    reported = [
+        line.partition("trial 1, 2 of 2: ")[2] for line in seen if "trial 1, 2 of 2" in line
+    ]
+    assert reported[0].strip() in done.stdout, "another setting than before the kill"
     assert found.references.keys() == {Arm.BASE, Arm.POST_TRAINED}
     assert (folder / "pareto.svg").is_file() and not (folder / ".trial").exists()
     # The pair is so small that no setting makes it comply less.

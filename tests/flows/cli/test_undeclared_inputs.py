@@ -1,4 +1,4 @@
-"""What DVC does not watch is refused before a run, and told by the doctor, until it is pinned."""
+"""What DVC does not watch is refused before a run, and reported by the doctor, until it is pinned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GUARD = "{kind: wildguard, model: guards/mine"
 
 
 def written(project: Workspace, section: str, line: str) -> list[str]:
-    """Return what is told once a line was put into a section of the profile."""
+    """Return what is reported once a line was put into a section of the profile."""
     text = project.profile_file.read_text().replace(f"\n{section}:\n", f"\n{section}:\n  {line}\n")
     assert line in text
     project.profile_file.write_text(text)
@@ -51,13 +51,13 @@ def guard(project: Workspace) -> Path:
         ("evaluate", "judges: {mine: {kind: wildguard, model: allenai/wildguard}}"),
     ],
 )
-def test_what_is_watched_or_pinned_is_not_told(project, guard, section, line):
+def test_what_is_watched_or_pinned_is_not_reported(project, guard, section, line):
     assert written(project, section, line) == []
     check_profile(project)
 
 
 @pytest.mark.parametrize(
-    ("section", "line", "told"),
+    ("section", "line", "reported"),
     [
         (
             "prepare",
@@ -73,12 +73,12 @@ def test_what_is_watched_or_pinned_is_not_told(project, guard, section, line):
         ),
     ],
 )
-def test_what_is_neither_is_refused_with_the_remedy(project, section, line, told):
-    assert written(project, section, line) == [told]
+def test_what_is_neither_is_refused_with_the_remedy(project, section, line, reported):
+    assert written(project, section, line) == [reported]
     with pytest.raises(ConfigError, match="which DVC does not watch"):
         check_profile(project)
     (finding,) = check_profile_file(Examined.of(load_profile(project.profile_file), project))
-    assert finding.state is State.MISSING and f"{finding.message}; {finding.remedy}" == told
+    assert finding.state is State.MISSING and f"{finding.message}; {finding.remedy}" == reported
 
 
 def test_a_stage_that_dvc_alone_starts_is_refused_too(project):
@@ -106,15 +106,15 @@ def test_a_source_elsewhere_or_behind_a_link_is_refused(project, tmp_path):
     (project.root / "own" / "link").symlink_to(far)
     for other in ("elsewhere/train.jsonl", "own/link/train.jsonl"):
         project.profile_file.write_text(text.replace(path, other, 1))
-        (told,) = unwatched(load_profile(project.profile_file), project)
-        assert f"reads {other}, which DVC does not watch; put it below own, or name" in told
+        (reported,) = unwatched(load_profile(project.profile_file), project)
+        assert f"reads {other}, which DVC does not watch; put it below own, or name" in reported
     project.profile_file.write_text(text.replace(path, "own/train.jsonl", 1))
     assert list(unwatched(load_profile(project.profile_file), project)) == []
 
 
 def test_a_guards_folder_is_refused_with_the_digest_to_write(project, guard):
-    (told,) = written(project, "evaluate", "judges: {mine: " + GUARD + "}}")
-    assert told == (
+    (reported,) = written(project, "evaluate", "judges: {mine: " + GUARD + "}}")
+    assert reported == (
         "the judge 'mine' is the folder guards/mine, which DVC does not watch; write "
         f"evaluate.judges.mine.revision: {digest_folder(guard)}"
     )

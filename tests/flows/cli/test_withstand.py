@@ -40,7 +40,7 @@ def test_the_command_lists_the_profile_and_prints_what_is_left(finished: Workspa
     assert "7 of 280 completions were judged without their middle" in done.stdout
 
 
-def test_what_fails_is_told(finished: Workspace):
+def test_what_fails_is_reported(finished: Workspace):
     behave(finished, "undo", "fail there are no references")
     done = safereact("withstand", "--profile", "demo")
     assert done.returncode == 1
@@ -79,7 +79,7 @@ def test_attacks_stand_beside_the_plain_form():
     assert attacks_table(partial_evidence(rates=plain)) == ""
 
 
-def test_halving_is_told_without_flattery():
+def test_halving_is_reported_without_flattery():
     assert halved(undoing(Arm.RESTORED, {0: 20, 10: 11})) == (
         "refusals are not halved within 10 steps"
     )

@@ -212,8 +212,8 @@ def test_the_greatest_guard_in_use_needs_its_memory(profile):
     token = 2 * shape.layers * shape.kv_heads * shape.head_width * 2
     assert found.passing == 4 * 1400 * token
     great = GUARD.model_copy(update={"kind": "harmbench"})
-    asked = [by_guard, replace(LOAD, judge="great")]
-    both = estimate.judging_memory(judged_by(profile, guard=GUARD, great=great), asked, "bf16")
+    loads = [by_guard, replace(LOAD, judge="great")]
+    both = estimate.judging_memory(judged_by(profile, guard=GUARD, great=great), loads, "bf16")
     assert both.weights == 2 * estimate.parameters(estimate.GUARDS["harmbench"]) > found.weights
     rubric = RubricSettings(model="a-model")
     assert estimate.judging_memory(judged_by(profile, guard=rubric), [by_guard], "bf16") is None

@@ -100,7 +100,7 @@ def test_what_is_missing_is_exit_code_1_with_the_remedy(whole: Workspace):
     assert command in done.stdout
 
 
-def test_a_broken_profile_is_told_with_the_rest(whole: Workspace):
+def test_a_broken_profile_is_reported_with_the_rest(whole: Workspace):
     whole.profile_file.write_text("seed: [1\n")
     found = missing(examination.examine(whole))
     assert "is not YAML" in found["profile"]
@@ -116,11 +116,11 @@ def test_an_unknown_profile_is_a_mistake_in_usage(project: Workspace):
 
 def test_a_list_that_names_what_is_gone(whole: Workspace, profile: Profile):
     whole.parameters.write_text("profiles:\n  demo: {checkpoints: own, prompts: gone}\n")
-    (told,) = missing(examination.check_profile_file(Examined.of(profile, whole))).values()
-    assert told == "prompts of profile 'demo' in params.yaml is 'gone'"
+    (reported,) = missing(examination.check_profile_file(Examined.of(profile, whole))).values()
+    assert reported == "prompts of profile 'demo' in params.yaml is 'gone'"
     whole.parameters.write_text("[")
-    (told,) = missing(examination.check_profile_file(Examined.of(profile, whole))).values()
-    assert "is not YAML" in told
+    (reported,) = missing(examination.check_profile_file(Examined.of(profile, whole))).values()
+    assert "is not YAML" in reported
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_what_cannot_be_read_or_written(whole: Workspace, profile: Profile):
         pytest.skip("this user may read everything")
     whole.root.chmod(0o555)
     try:
-        told = missing(check_prompts(Examined.of(profile, whole)))["prompts"]
-        assert told.endswith("train.jsonl cannot be read")
+        reported = missing(check_prompts(Examined.of(profile, whole)))["prompts"]
+        assert reported.endswith("train.jsonl cannot be read")
         assert {"folder"} == missing(machine.check_repository(whole)).keys()
         assert {"mlflow", "prefect"} == missing(machine.check_servers(whole)).keys()
     finally:
@@ -262,7 +262,7 @@ def test_a_hub_source_is_fetched_unless_its_commit_is_here(
     assert [first for first, *_ in states] == [State.WARNING, State.OK]
 
 
-def test_prompts_that_prepare_would_refuse_are_told_before_a_run(
+def test_prompts_that_prepare_would_refuse_are_reported_before_a_run(
     profile: Profile, whole: Workspace
 ):
     path = whole.root / "own" / "harmful.csv"
@@ -270,8 +270,8 @@ def test_prompts_that_prepare_would_refuse_are_told_before_a_run(
     source = Source(name="s", licence="MIT", path="own/harmful.csv", role=Role.HARMFUL)
     prepare = profile.prepare.model_copy(update={"sources": (source,)})
     other = profile.model_copy(update={"prepare": prepare})
-    told = missing(check_prompts(Examined.of(other, whole)))["prompts"]
-    assert "no column 'text'; there are: prompt" in told
+    reported = missing(check_prompts(Examined.of(other, whole)))["prompts"]
+    assert "no column 'text'; there are: prompt" in reported
 
 
 def test_a_launcher_that_is_not_installed(monkeypatch):
@@ -363,7 +363,7 @@ def test_four_bits_need_their_library(profile: Profile):
 
 def test_a_disk_that_is_too_small(whole: Workspace, profile: Profile):
     other = with_models(profile, base_revision=REVISION, post_trained_revision=REVISION)
-    absent = [(one, 1e18) for one in wanted_checkpoints(other, whole.root)]
+    absent = [1e18, 1e18]
     huge = SHAPE.model_copy(update={"layers": 10**6})
     assert missing(machine.check_disk(other, huge, absent, whole.root)).keys() == {
         "disk",
@@ -373,24 +373,7 @@ def test_a_disk_that_is_too_small(whole: Workspace, profile: Profile):
     assert missing(machine.check_disk(other, small, [], whole.root)) == {}
 
 
-def test_the_hub_says_what_is_still_to_be_fetched(
-    whole: Workspace, profile: Profile, monkeypatch: pytest.MonkeyPatch
-):
-    """Its own list of files comes before the estimate."""
-    from huggingface_hub import ModelInfo
-
-    names = {"model-1.safetensors": 10**18, "consolidated.safetensors": 10**20, "README.md": 9}
-    files = [{"rfilename": name, "size": size} for name, size in names.items()]
-    info = ModelInfo(id="a/base", siblings=files)
-    monkeypatch.setattr("huggingface_hub.model_info", lambda *_, **__: info)
-    other = with_models(profile, base_revision=REVISION)
-    absent = [(wanted_checkpoints(other, whole.root)[0], 1.0)]
-    small = SHAPE.model_copy(update={"layers": 1, "vocabulary": 300, "feed_forward": 8})
-    found = missing(machine.check_disk(other, small, absent, whole.root))
-    assert found.keys() == {"hub cache"} and "1000000000.0 GB" in found["hub cache"]
-
-
-def test_a_model_of_unknown_size_is_told(whole: Workspace):
+def test_a_model_of_unknown_size_is_reported(whole: Workspace):
     text = whole.profile_file.read_text().replace(
         "kind: tiny", "kind: checkpoints\n  base: own/a\n  post_trained: own/b"
     )
@@ -415,8 +398,8 @@ def test_versions_that_are_asked_for(monkeypatch):
     assert findings and all(f.subject == "packages" for f in findings)
     # pip is there in every environment; a requirement that no version meets is not met.
     monkeypatch.setattr(machine, "requires", lambda name: ["pip<0.1", "no-such-package>=1"])
-    told = [f.message for f in machine.check_packages() if f.state is State.MISSING]
-    assert len(told) == 2 and "<0.1 is needed" in told[0] and "not installed" in told[1]
+    reported = [f.message for f in machine.check_packages() if f.state is State.MISSING]
+    assert len(reported) == 2 and "<0.1 is needed" in reported[0] and "not installed" in reported[1]
 
 
 def test_a_guard_needs_memory_of_its_own(profile: Profile):
@@ -438,7 +421,7 @@ def test_a_guard_needs_memory_of_its_own(profile: Profile):
 def test_every_shipped_profile_is_examined_without_a_crash(
     whole: Workspace, tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Neither models nor prompts nor guards are here, which is told line by line."""
+    """Neither models nor prompts nor guards are here, which is reported line by line."""
     from huggingface_hub import constants
 
     for name in ("HF_HUB_CACHE", "HF_TOKEN_PATH"):
@@ -447,10 +430,10 @@ def test_every_shipped_profile_is_examined_without_a_crash(
     workspace = Workspace(whole.root, path.stem)
     profile = load_profile(path)
     findings = list(examination.examine(workspace))
-    told = " ".join(f"{found.subject} {found.message} {found.remedy}" for found in findings)
+    reported = " ".join(f"{found.subject} {found.message} {found.remedy}" for found in findings)
     for name in profile.prepare.suites:
-        assert f"suite {name}" in told
+        assert f"suite {name}" in reported
     assert all(found.remedy for found in findings if found.state is State.MISSING)
     if "size" not in {found.subject for found in findings}:
-        assert "memory, generation" in told
-        assert ("memory, judging" in told) is bool(profile.evaluate.judged_by)
+        assert "memory, generation" in reported
+        assert ("memory, judging" in reported) is bool(profile.evaluate.judged_by)

@@ -25,7 +25,7 @@ def judged(judges: dict, judged_by: dict, **changes) -> Profile:
     return profile.model_copy(update={"evaluate": EvaluateSettings.model_validate(settings)})
 
 
-def told(judge: dict, role: str = "harmful", root: Path = ROOT):
+def finding_of(judge: dict, role: str = "harmful", root: Path = ROOT):
     """Return what is said of a judge of one role."""
     cases, finding = check_judges(
         Examined.of(judged({"mine": judge}, {role: "mine"}), Workspace(root, "tiny"))
@@ -52,18 +52,18 @@ def test_a_guard_in_a_folder_is_looked_into_below_the_repository(tmp_path):
     (tmp_path / "data" / "calibration").symlink_to(ROOT / "data" / "calibration")
     (tmp_path / "guards").mkdir()  # without it the path would be a hub name
     guard = {"kind": "harmbench", "model": "guards/mine"}
-    assert told(guard, root=tmp_path).message == "guards/mine is not there"
+    assert finding_of(guard, root=tmp_path).message == "guards/mine is not there"
     write_guard(tmp_path / "guards" / "mine", "harmbench")
-    found = told(guard, root=tmp_path)
+    found = finding_of(guard, root=tmp_path)
     assert (found.state, found.message) == (State.OK, "a harmbench that can judge harmful")
-    other = told(guard | {"kind": "wildguard"}, root=tmp_path)
+    other = finding_of(guard | {"kind": "wildguard"}, root=tmp_path)
     assert other.state is State.MISSING and "holds a LlamaForCausalLM" in other.message
-    pinned = told(guard | {"revision": "0" * 64}, root=tmp_path)
+    pinned = finding_of(guard | {"revision": "0" * 64}, root=tmp_path)
     assert pinned.state is State.MISSING and "is pinned" in pinned.message
 
 
 def test_a_wrong_role_and_an_unknown_judge():
-    role = told({"kind": "harmbench", "model": "gone"}, role="benign")
+    role = finding_of({"kind": "harmbench", "model": "gone"}, role="benign")
     assert role.state is State.MISSING and "cannot judge benign suites" in role.message
     _, unknown = check_judges(
         Examined.of(judged({}, {"harmful": "oracle"}), Workspace(ROOT, "tiny"))
@@ -81,18 +81,18 @@ def test_a_wrong_role_and_an_unknown_judge():
 )
 def test_a_guard_on_the_hub_is_not_fetched(monkeypatch, revision, offline, state, words):
     monkeypatch.setenv("HF_HUB_OFFLINE", offline)
-    found = told({"kind": "wildguard", "model": "a/guard", "revision": revision})
+    found = finding_of({"kind": "wildguard", "model": "a/guard", "revision": revision})
     assert found.state is state and words in found.message
 
 
 def test_the_server_of_a_rubric(monkeypatch):
     rubric = {"kind": "rubric", "model": "judge-model"}
     monkeypatch.delenv(URL, raising=False)
-    assert f"{URL} is not set" in told(rubric).message
+    assert f"{URL} is not set" in finding_of(rubric).message
     server = Server(None)
     monkeypatch.setenv(URL, server.url)
-    assert told(rubric, role="benign").message == "a rubric that can judge benign"
+    assert finding_of(rubric, role="benign").message == "a rubric that can judge benign"
     assert server.bodies == [], "a request was paid for"
     server.close()
-    gone = told(rubric)
+    gone = finding_of(rubric)
     assert gone.state is State.MISSING and "does not answer (ConnectError)" in gone.message

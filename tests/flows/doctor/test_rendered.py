@@ -39,18 +39,18 @@ def test_each_form_of_the_profile_is_shown_as_the_model_reads_it(profile, projec
     findings = shown(
         profile, project, TEMPLATE.replace("<|assistant|>{%", "<|assistant|>\x1b[31m{%")
     )
-    told = {finding.subject: finding.message for finding in findings}
+    reported = {finding.subject: finding.message for finding in findings}
     assert {
         "prompt, served",
         "prompt, forced_thought",
         "prompt, prefilled",
         "completion",
-    } <= told.keys()
-    assert "<|user|>" in told["prompt, served"]
-    assert told["prompt, forced_thought"].rstrip("↵ ").endswith("<think>")
-    assert "</think>" in told["prompt, unthinking"]
-    assert told["completion"].endswith("<|end|>")
-    assert not any(steering(line) for line in told.values())
+    } <= reported.keys()
+    assert "<|user|>" in reported["prompt, served"]
+    assert reported["prompt, forced_thought"].rstrip("↵ ").endswith("<think>")
+    assert "</think>" in reported["prompt, unthinking"]
+    assert reported["completion"].endswith("<|end|>")
+    assert not any(steering(line) for line in reported.values())
     assert all(finding.state is not State.MISSING for finding in findings)
 
 

@@ -70,7 +70,7 @@ def test_files_and_cached_data_sets_are_found(project: Workspace, cache: Path):
     after = shown(list_suites(project.root), project.root)
     assert after["advbench"].endswith("yes") and after["gsm8k"].endswith("in the hub cache")
     assert after["math-500"].endswith("not yet")
-    # What is told to be here is what the stage reads.
+    # What is reported to be here is what the stage reads.
     suite = load_suite(project.root / SUITES / "gsm8k.yaml")
     (row,) = read_suite(suite, seed=0)
     assert (row.text, row.answer) == ("2 + 3?", "5")
@@ -92,7 +92,7 @@ def test_a_part_of_a_data_set_is_not_here(project: Workspace, cache: Path):
         read_suite(load_suite(project.root / SUITES / "gsm8k.yaml"), seed=0)
 
 
-def test_of_a_token_only_its_presence_is_told(
+def test_of_a_token_only_its_presence_is_reported(
     project: Workspace, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert "yes; no token is set" in shown(list_suites(project.root), project.root)["gpqa-diamond"]
@@ -102,7 +102,7 @@ def test_of_a_token_only_its_presence_is_told(
     assert "secret" not in "".join(lines.values())
 
 
-def test_a_broken_and_an_unpinned_suite_are_told(project: Workspace, cache: Path):
+def test_a_broken_and_an_unpinned_suite_are_reported(project: Workspace, cache: Path):
     folder = project.root / SUITES
     (folder / "broken.yaml").write_text("role: [\n")
     text = (folder / "math-500.yaml").read_text()
