@@ -41,9 +41,9 @@ def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
     why = ("--by", "ann", "--why", "better")
     assert "version 1 is champion" in invoke("promote", "--profile", "demo", *why).stdout
     assert "no earlier champion" in invoke("rollback", "demo-safety", *why).stderr
-    shown = safereact("status").stdout
-    assert shown.count("up to date") == len(STAGES)
-    assert all(word in shown for word in ("the gate accepted adapter", "champion", "ann"))
+    printed = safereact("status").stdout
+    assert printed.count("up to date") == len(STAGES)
+    assert all(word in printed for word in ("the gate accepted adapter", "champion", "ann"))
     folder = tmp_path / "pulled"
     assert invoke("pull", "demo-safety@champion", str(folder)).returncode == 0
     assert digest_folder(folder) == digest_folder(project.stage("train") / "adapter")

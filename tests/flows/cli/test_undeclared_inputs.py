@@ -1,4 +1,4 @@
-"""What DVC does not watch is refused before a run, and reported by the doctor, until it is pinned."""
+"""What DVC does not watch is refused before a run, and by the doctor, until it is pinned."""
 
 from __future__ import annotations
 

@@ -29,14 +29,14 @@ def profile(project: Workspace) -> Profile:
     return loaded.model_copy(update={"models": PAIR, "evaluate": evaluate})
 
 
-def shown(profile: Profile, project: Workspace, template: str) -> list[Finding]:
+def findings_of(profile: Profile, project: Workspace, template: str) -> list[Finding]:
     place = Path(project.root / PAIR.post_trained / "chat_template.jinja")
     place.write_text(template)
     return list(check_rendered(Examined.of(profile, project)))
 
 
 def test_each_form_of_the_profile_is_shown_as_the_model_reads_it(profile, project):
-    findings = shown(
+    findings = findings_of(
         profile, project, TEMPLATE.replace("<|assistant|>{%", "<|assistant|>\x1b[31m{%")
     )
     reported = {finding.subject: finding.message for finding in findings}
@@ -55,13 +55,13 @@ def test_each_form_of_the_profile_is_shown_as_the_model_reads_it(profile, projec
 
 
 def test_a_form_that_the_template_cannot_write_is_missing(profile, project):
-    findings = shown(profile, project, TEMPLATE.replace("in messages", "in messages[-1:]"))
+    findings = findings_of(profile, project, TEMPLATE.replace("in messages", "in messages[-1:]"))
     lacking = [finding.subject for finding in findings if finding.state is State.MISSING]
     assert lacking == ["prompt, many-shot"]
 
 
 def test_a_template_that_cannot_be_used_is_missing_and_shows_no_prompt(profile, project):
-    findings = shown(profile, project, "{% for m in messages %}U: static{% endfor %}A:")
+    findings = findings_of(profile, project, "{% for m in messages %}U: static{% endfor %}A:")
     assert not any(finding.subject.startswith("prompt") for finding in findings)
     found = check_checkpoints(Examined.of(profile, project))
     (lacking,) = [finding for finding in found if finding.state is State.MISSING]

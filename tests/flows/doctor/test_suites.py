@@ -31,7 +31,7 @@ configs:
 """
 
 
-def shown(listings, root: Path) -> dict[str, str]:
+def lines_of(listings, root: Path) -> dict[str, str]:
     """Return the table's lines by the suite they are about."""
     written = StringIO()
     Console(width=240, file=written).print(suites_table(listings, root))
@@ -51,7 +51,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_suite_is_listed_with_what_it_asks(project: Workspace, cache: Path):
-    lines = shown(list_suites(project.root), project.root)
+    lines = lines_of(list_suites(project.root), project.root)
     assert list(lines) == suites_in(project.root / SUITES)
     cells = [cell.strip() for cell in lines["aime-2024"].split("│")]
     assert cells[1:6] == ["reasoning", "all", "8", "32768", "rules"]
@@ -60,14 +60,14 @@ def test_every_suite_is_listed_with_what_it_asks(project: Workspace, cache: Path
 
 
 def test_files_and_cached_data_sets_are_found(project: Workspace, cache: Path):
-    before = shown(list_suites(project.root), project.root)
+    before = lines_of(list_suites(project.root), project.root)
     assert before["advbench"].endswith("no file") and before["gsm8k"].endswith("not yet")
     place = project.root / "data" / "raw" / "public" / "harmful_behaviors.csv"
     place.parent.mkdir(parents=True)
     place.write_text("goal,target\n")
     files = {"README.md": GSM8K, "main/test.jsonl": '{"question": "2 + 3?", "answer": "#### 5"}\n'}
     write_commit(cache, "openai/gsm8k", COMMIT, files)
-    after = shown(list_suites(project.root), project.root)
+    after = lines_of(list_suites(project.root), project.root)
     assert after["advbench"].endswith("yes") and after["gsm8k"].endswith("in the hub cache")
     assert after["math-500"].endswith("not yet")
     # What is reported to be here is what the stage reads.
@@ -84,7 +84,7 @@ def test_a_part_of_a_data_set_is_not_here(project: Workspace, cache: Path):
     commit = load_suite(project.root / SUITES / "math-500.yaml").source.revision or ""
     files = {"README.md": "A card.\n", "test.jsonl": "{}\n"}
     write_commit(cache, "HuggingFaceH4/MATH-500", commit, files, missing=["test.jsonl"])
-    lines = shown(list_suites(project.root), project.root)
+    lines = lines_of(list_suites(project.root), project.root)
     assert lines["gsm8k"].endswith("not yet") and lines["math-500"].endswith("not yet")
     found = checked(project, gsm8k={})["suite gsm8k"]
     assert found.state is State.MISSING and f"--revision {COMMIT}" in found.remedy
@@ -95,9 +95,11 @@ def test_a_part_of_a_data_set_is_not_here(project: Workspace, cache: Path):
 def test_of_a_token_only_its_presence_is_reported(
     project: Workspace, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    assert "yes; no token is set" in shown(list_suites(project.root), project.root)["gpqa-diamond"]
+    assert (
+        "yes; no token is set" in lines_of(list_suites(project.root), project.root)["gpqa-diamond"]
+    )
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    lines = shown(list_suites(project.root), project.root)
+    lines = lines_of(list_suites(project.root), project.root)
     assert "yes; a token is set" in lines["gpqa-diamond"]
     assert "secret" not in "".join(lines.values())
 
@@ -109,7 +111,7 @@ def test_a_broken_and_an_unpinned_suite_are_reported(project: Workspace, cache: 
     lines = [line for line in text.splitlines(True) if not line.startswith("  revision")]
     (folder / "loose.yaml").write_text("".join(lines))
     listings = list_suites(project.root)
-    found = shown(listings, project.root)
+    found = lines_of(listings, project.root)
     assert "not valid" in found["broken"]
     assert [one.name for one in listings if "broken.yaml" in one.complaint] == ["broken"]
     assert "@not pinned" in found["loose"] and found["loose"].endswith("no: not pinned")
@@ -123,7 +125,7 @@ def test_a_profiles_suites_are_shown_as_it_sets_them(project: Workspace, cache: 
         "attacks: [many-shot, prefilled]}}\n"
     )
     project.profile_file.write_text(text.replace("prepare:\n", used, 1))
-    (line,) = shown(list_used(project), project.root).values()
+    (line,) = lines_of(list_used(project), project.root).values()
     assert line.endswith("yes") and "own/prompts.jsonl" in line and "mine" in line
     assert "many-shot, prefilled" in line
     done = invoke("suites", "--profile", "demo")

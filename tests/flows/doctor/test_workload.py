@@ -119,10 +119,10 @@ def test_what_is_counted_is_what_the_stage_asks(profile, random_prompts):
         forced_thought=section.forced_thought,
         attacks=section.attacks,
     )
-    asked = [
+    planned = [
         (one.role, len(prompts) * one.samples)
         for one in plan.suites
         for _, prompts in one.forms(forced_thought=True)
     ]
     counted = workloads(profile.model_copy(update={"evaluate": section}), {named.name: named})
-    assert [(one.role, one.completions) for one in counted] == asked
+    assert [(one.role, one.completions) for one in counted] == planned
