@@ -30,9 +30,8 @@ from flows.cli.app import (
     model_name,
     registered_name,
 )
-from flows.cli.local_run import run_retrain
-from flows.cli.seeds import run_seeds, seeds_table
-from flows.cli.study_tables import front_table, methods_table, withstand_tables
+from flows.cli.runs import run_retrain, run_seeds
+from flows.cli.study_tables import front_table, methods_table, seeds_table, withstand_tables
 from flows.cli.tables import rules_table, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.runner.dvc import run_study
@@ -296,8 +295,7 @@ def tune(
     """Search for a better setting of the training and write the best as a new profile."""
     workspace = open_workspace(profile)
     settle_environment()
-    from flows.cli.tune import next_steps
-    from flows.cli.tune import tune as find_setting
+    from flows.cli.tune import find_setting, next_steps
 
     with show_progress():
         search, written = find_setting(workspace, trials=trials, minutes=minutes, to=to)

@@ -26,7 +26,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs prompts
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
 _ENDLESS = 1 << 16  # characters of a line
-_OF_REASONING: tuple[PromptField, ...] = ("answer", "thought")
+_OF_REASONING = ("answer", "thought")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Pair:
     post_trained: Named
     prompts: Mapping[Role, Path]
     licence: str
-    columns: Mapping[PromptField, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,6 @@ def name_checkpoint(text: str, *, option: str) -> Named:
     """
     if text and Path(text).is_dir():
         return Named(text)
-    if text and Path(text).exists():
-        raise ConfigError(f"{option}: {text} is a file, not a folder with a checkpoint")
     name, _, revision = text.partition("@")
     if HUB_ID.fullmatch(name) and COMMIT.fullmatch(revision):
         return Named(name, revision)
@@ -95,19 +93,15 @@ def name_pair(
         return None
     if not base or not post_trained or not prompts.keys() >= _ROLES:
         raise ConfigError(f"a new profile needs {_PAIR_OPTIONS}")
-    named: dict[PromptField, str] = {}
+    fields = get_args(PromptField)
     for text in columns:
-        name, _, column = text.partition("=")
-        known = next((one for one in get_args(PromptField) if one == name), None)
-        if known is None or not column:
-            allowed = ", ".join(get_args(PromptField))
+        if not re.fullmatch(rf"({'|'.join(fields)})=.+", text):
+            allowed = ", ".join(fields)
             raise ConfigError(f"--column {text!r} is not FIELD=NAME with a field of {allowed}")
-        named[known] = column
-    checkpoints = (
-        name_checkpoint(base, option="--base"),
-        name_checkpoint(post_trained, option="--post-trained"),
-    )
-    return Pair(*checkpoints, prompts, licence, named)
+    named = {field: column for field, _, column in (text.partition("=") for text in columns)}
+    original = name_checkpoint(base, option="--base")
+    tuned = name_checkpoint(post_trained, option="--post-trained")
+    return Pair(original, tuned, prompts, licence, named)
 
 
 def check_name(name: str, what: str = "profile name") -> None:
@@ -226,9 +220,7 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
         "seed": 0,
         "prepare": {"sources": _sources(workspace, pair)},
         "models": models,
-        "probe": {},
-        "train": {},
-        "evaluate": {},
+        **{stage: {} for stage in ("probe", "train", "evaluate")},
         "gate": {"policy": "default"},
         "report": {},
         "registration": {"name": f"{workspace.profile}-safety"},
@@ -236,13 +228,13 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
 
 
 def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:
-    sources = []
+    sources: list[dict[str, Any]] = []
     for role, path in pair.prompts.items():
-        place, graded = _from_root(path, workspace.root), role is Role.REASONING
-        source: dict[str, Any] = {"name": role.value, "path": place}
+        source = {"name": role.value, "path": _from_root(path, workspace.root)}
         source |= {"licence": pair.licence, "role": role.value}
+        graded = role is Role.REASONING
         columns = {f: c for f, c in pair.columns.items() if graded or f not in _OF_REASONING}
-        sources.append(source | ({"columns": columns} if columns else {}))
+        sources.append({**source, "columns": columns} if columns else source)
     return sources
 
 

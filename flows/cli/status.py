@@ -58,14 +58,21 @@ def stage_states(workspace: Workspace, stages: Sequence[str] = STAGES) -> list[S
     states: dict[str, StageState] = {}
     for stage in stages:
         entry = recorded.get(f"{stage}@{workspace.profile}")
+        changed = changes.get(stage, [])
+        reasons = list(_reasons(workspace, stage, entry, changed, code)) if entry else []
+        before = [states[each] for each in TABLE[stage].upstream if each in states]
+        waited = [each.stage for each in before if each.state is not State.UP_TO_DATE]
+        state, why = State.UP_TO_DATE, ""
         if process := running.get(str(workspace.stage(stage))):
-            state = StageState(stage, State.RUNNING, f"process {process}")
+            state, why = State.RUNNING, f"process {process}"
         elif entry is None:
-            state = StageState(stage, State.NEVER_RUN)
-        else:
-            reasons = list(_reasons(workspace, stage, entry, changes.get(stage, []), code))
-            state = _state(stage, reasons, states)
-        states[stage] = state
+            state = State.NEVER_RUN
+        elif reasons:
+            state = State.MISSING if reasons == [_GONE] else State.STALE
+            why = ", ".join(reasons)
+        elif waited:
+            state, why = State.WAITS, f"for {waited[0]}"
+        states[stage] = StageState(stage, state, why)
     return list(states.values())
 
 
@@ -78,18 +85,6 @@ def running_command(root: Path) -> str:
     except (OSError, ValueError, KeyError):
         pass  # no run, or one that has just begun or ended
     return ""
-
-
-def _state(stage: str, reasons: Sequence[str], before: Mapping[str, StageState]) -> StageState:
-    waited = [each for each in TABLE[stage].upstream if each in before]
-    open_ = [each for each in waited if before[each].state is not State.UP_TO_DATE]
-    if reasons == [_GONE]:
-        return StageState(stage, State.MISSING, _GONE)
-    if reasons:
-        return StageState(stage, State.STALE, ", ".join(reasons))
-    if open_:
-        return StageState(stage, State.WAITS, f"for {open_[0]}")
-    return StageState(stage, State.UP_TO_DATE)
 
 
 def _reasons(
@@ -105,6 +100,7 @@ def _reasons(
     recorded, own = entry.get("params", {}).get(settings, {}), settings_of(workspace)
     if other := [key for key, value in recorded.items() if own.get(key) != value]:
         yield f"profiles/{workspace.profile_file.name} ({', '.join(other)})"
+    own_files = (file, settings)
     results = [workspace.stage(each) for each in TABLE]
     for change in changes:
         if not isinstance(change, dict):
@@ -112,10 +108,8 @@ def _reasons(
             continue
         for path, how in change.get("changed deps", {}).items():
             place = workspace.root / path
-            known = path in (file, settings)
-            if not known and not any(place.is_relative_to(result) for result in results):
-                keys = f" ({', '.join(how)})" if isinstance(how, dict) else ""
-                yield f"{path}{keys}"
+            if path not in own_files and not any(map(place.is_relative_to, results)):
+                yield f"{path} ({', '.join(how)})" if isinstance(how, dict) else path
         for how in change.get("changed outs", {}).values():
             yield _GONE if how == "deleted" else _CHANGED
 

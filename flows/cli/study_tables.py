@@ -1,17 +1,18 @@
-"""What the studies found, as tables: other methods, attacks and undoing, and the best settings."""
+"""What several runs found, as tables: seeds, other methods, attacks and undoing, a search."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from rich.table import Table
 
 from components.core.paths import Workspace
-from components.core.result import RateFigure
+from components.core.result import RateFigure, Result
 from components.core.storage import read_json
 from components.core.vocabulary import AnyArm, Arm, Method, Role
 from components.evaluate.result import Evidence
+from components.gate.result import Decision
 from components.prepare.result import (
     LeakFigure,
     SuiteSet,
@@ -29,6 +30,8 @@ from components.studies.withstand.result import SafetyRates, Undoing, Withstand
 from components.train.result import Adapter
 from flows.cli.tables import judges_lines, markdown_table, metric_cell, rate_cell
 
+R = TypeVar("R", bound=Result)
+
 METRICS = {
     "harmful.refused": "refuses harmful",
     # In the thought or in the answer: a thought that the token limit cuts off has no answer.
@@ -44,6 +47,7 @@ _UNTIMED = (
     "Where seconds and memory are empty, the result came from DVC's cache and no training was "
     "measured here."
 )
+_BY_SEED = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
 _WITHSTOOD = ("refuses harmful", "complies with harmful", "benign answers are language")
 _TUNED = (
     "complies with\nharmful",
@@ -52,6 +56,33 @@ _TUNED = (
     "refuses\nbenign",
     "reasoning\ncorrect",
 )
+
+
+# --- seeds -----------------------------------------------------------------------------------
+
+
+def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
+    """Return a Markdown table of every seed's arms: rate, interval and n of the four figures."""
+    heads = {metric: METRICS[metric] for metric in _BY_SEED}
+    rows, notes = [], []
+    for name in experiments:
+        evidence = _load_from(workspace, "evaluate", Evidence, name)
+        outcome = _load_from(workspace, "gate", Decision, name).outcome
+        marked = leak_notes(_load_from(workspace, "prepare", SuiteSet, name).leaks)
+        seed = name.rpartition("-")[2]
+        notes += [f"seed {seed}: {note}" for note in leak_footnotes(marked, heads)]
+        for arm in evidence.arms:
+            rates = evidence.rates.get(arm, {})
+            cells = [metric_cell(rates, metric, marked) for metric in heads]
+            rows.append([seed, arm, *cells, outcome if arm is Arm.RESTORED else ""])
+    return markdown_table(["seed", "model", *heads.values(), "gate"], rows, notes)
+
+
+def _load_from(workspace: Workspace, stage: str, kind: type[R], experiment: str) -> R:
+    import dvc.api
+
+    path = (workspace.stage(stage) / kind.FILE).relative_to(workspace.root).as_posix()
+    return kind.model_validate_json(dvc.api.read(path, repo=str(workspace.root), rev=experiment))
 
 
 # --- compare ---------------------------------------------------------------------------------

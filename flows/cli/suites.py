@@ -16,12 +16,6 @@ from components.prepare.suites import Suite, load_suite, suites_in, used_suites
 from components.profile import load_profile
 from flows.doctor.checkpoints import wanted_suite
 
-_HEADS = (
-    *("suite", "role", "n", "k", "tokens", "judge", "attacks", "licence", "from", "gated"),
-    "here",
-)
-_NUMBERS = {"n", "k", "tokens"}
-
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -57,9 +51,11 @@ def suites_table(listings: Iterable[Listing], root: Path) -> Table:
 
     What is wrong with a suite that is not valid is in its complaint, which is too long for a table.
     """
-    table = Table()
-    for head in _HEADS:
-        table.add_column(head, justify="right" if head in _NUMBERS else "left")
+    table = Table("suite", "role")
+    for head in ("n", "k", "tokens"):
+        table.add_column(head, justify="right")
+    for head in ("judge", "attacks", "licence", "from", "gated", "here"):
+        table.add_column(head)
     for listing in listings:
         if listing.suite:
             table.add_row(*map(Text, _cells(listing.suite, root)))
@@ -81,16 +77,9 @@ def _cells(suite: Suite, root: Path) -> list[str]:
         gated = f"yes; {'a' if get_token() else 'no'} token is set" if suite.gated else "no"
         missing = "not yet" if data.revision else "no: not pinned"
         here = "in the hub cache" if data.place() else missing
+    numbers = (str(suite.prompts or "all"), str(suite.samples), str(suite.max_new_tokens))
+    attacks = ", ".join(suite.attacks)
     return [
-        suite.name,
-        suite.role.value,
-        str(suite.prompts or "all"),
-        str(suite.samples),
-        str(suite.max_new_tokens),
-        suite.judge,
-        ", ".join(suite.attacks),
-        suite.licence,
-        place,
-        gated,
-        here,
+        *(suite.name, suite.role, *numbers, suite.judge, attacks, suite.licence),
+        *(place, gated, here),
     ]

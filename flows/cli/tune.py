@@ -31,7 +31,7 @@ _log = partial(logging.getLogger(__name__).info, "[%s] %s", "tune")
 NEEDED = STAGES[: STAGES.index("probe") + 1]
 
 
-def tune(
+def find_setting(
     workspace: Workspace, *, trials: int, minutes: float, to: str | None
 ) -> tuple[Search, str | None]:
     """Search until the study has `trials` trials, and write the best setting as the profile `to`.

@@ -17,7 +17,7 @@ from components.registry.mlflow_registry import Registry
 from components.registry.promotion import promote
 from components.registry.registration import register
 from flows.cli.profiles import add_profile
-from flows.cli.seeds import inputs_of
+from flows.cli.runs import inputs_of
 from flows.doctor.examination import Examined, check_profile_file
 from flows.doctor.findings import State
 from flows.runner.dvc import bring_up_to_date, stale_stages

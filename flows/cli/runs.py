@@ -1,39 +1,89 @@
-"""The same profile under several seeds: each an experiment of DVC's in a copy of the repository.
+"""Runs from the shell: of a profile, and of the same profile under several seeds.
 
-One seed shows that something can happen; several show whether it does.
+A run goes to the server that PREFECT_API_URL names, else to an embedded one. Each seed is an
+experiment of DVC's in a copy of the repository: one seed shows that something can happen; several
+show whether it does.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Any
 
-from components.core.errors import ConfigError, StageError
+from components.chain import STAGES
+from components.core.disk import check_temporary, check_writable
+from components.core.errors import ConfigError, SafeReActError, StageError
 from components.core.paths import DECIDING, SUITES, Workspace
-from components.core.result import Result
 from components.core.run_record import untracked
-from components.core.vocabulary import Arm
-from components.evaluate.result import Evidence
+from components.core.storage import keep_private
 from components.gate.result import Decision
 from components.judges.settings import GuardSettings
-from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.prepare.suites import used_suites
 from components.profile import load_profile
-from flows.cli.study_tables import METRICS
-from flows.cli.tables import markdown_table, metric_cell
-from flows.runner.dvc import call_dvc
+from flows.runner.dvc import call_dvc, stale_stages
+from flows.runner.environment import check_prefect_server, embed_prefect
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
-from flows.runner.registry import bring_champion
+from flows.runner.registry import Outcome, bring_champion, register_accepted
 
 log = logging.getLogger(__name__)
 
-COLUMNS = {
-    metric: METRICS[metric]
-    for metric in ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
-}
-R = TypeVar("R", bound=Result)
+
+def run_retrain(workspace: Workspace) -> Outcome:
+    """Bring a profile up to date and return the outcome; raises what the flow `retrain` raised.
+
+    Where nothing is stale there is nothing for a flow to do, so no server is started for it.
+    """
+    os.environ["SAFEREACT_ROOT"] = str(workspace.root)
+    embed_prefect(workspace.root)
+    server = os.environ.get("PREFECT_API_URL")
+    if server:
+        check_prefect_server(server)
+    elif fresh := _outcome_if_fresh(workspace):
+        return fresh
+    _check_stores(workspace)
+    if not server:
+        keep_private(Path(os.environ["PREFECT_HOME"]))
+    from flows.retrain import retrain
+    from flows.runner.lost_runs import end_lost_runs, of_this_process
+
+    try:
+        with of_this_process():
+            if ended := end_lost_runs():
+                log.info("[%s] %s", "prefect", f"{ended} killed runs are set to Crashed")
+            outcome: Any = retrain(workspace.profile)
+    except SafeReActError:
+        raise
+    except Exception:
+        _check_stores(workspace)  # a server whose disk is full says no more than "error 500"
+        raise
+    return outcome
+
+
+def _check_stores(workspace: Workspace) -> None:
+    """Raise `InterruptionError` unless temporary files and the embedded stores have room."""
+    check_temporary()
+    if "PREFECT_API_URL" not in os.environ:
+        check_writable([Path(os.environ["PREFECT_HOME"])])
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        check_writable([workspace.tracking_store])
+
+
+def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
+    """Return the outcome of a profile whose stages are all up to date; None where one is not."""
+    if not (workspace.stage("gate") / Decision.FILE).is_file():  # so DVC need not be asked
+        return None
+    with one_run(workspace.root, f"check {workspace.profile}"):
+        bring_champion(workspace)
+        if stale_stages(workspace):
+            return None
+        for stage in STAGES:
+            log.info("[%s] %s", stage, "up to date")
+        decision = Decision.load(workspace.stage("gate"))
+        return Outcome(decision, register_accepted(workspace) if decision.accepted else None)
 
 
 def run_seeds(workspace: Workspace, seeds: Sequence[int]) -> list[str]:
@@ -81,29 +131,6 @@ def inputs_of(workspace: Workspace) -> Iterator[str]:
     for judge in profile.evaluate.judges.values():
         if isinstance(judge, GuardSettings) and (workspace.root / judge.model).is_dir():
             yield judge.model
-
-
-def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
-    """Return a Markdown table of every seed's arms: rate, interval and n of the four figures."""
-    rows, notes = [], []
-    for name in experiments:
-        evidence = _read(workspace, "evaluate", Evidence, name)
-        outcome = _read(workspace, "gate", Decision, name).outcome
-        marked = leak_notes(_read(workspace, "prepare", SuiteSet, name).leaks)
-        seed = name.rpartition("-")[2]
-        notes += [f"seed {seed}: {note}" for note in leak_footnotes(marked, COLUMNS)]
-        for arm in evidence.arms:
-            rates = evidence.rates.get(arm, {})
-            cells = [metric_cell(rates, metric, marked) for metric in COLUMNS]
-            rows.append([seed, arm, *cells, outcome if arm is Arm.RESTORED else ""])
-    return markdown_table(["seed", "model", *COLUMNS.values(), "gate"], rows, notes)
-
-
-def _read(workspace: Workspace, stage: str, kind: type[R], experiment: str) -> R:
-    import dvc.api
-
-    path = (workspace.stage(stage) / kind.FILE).relative_to(workspace.root).as_posix()
-    return kind.model_validate_json(dvc.api.read(path, repo=str(workspace.root), rev=experiment))
 
 
 def _dvc(workspace: Workspace, *arguments: str) -> str:
