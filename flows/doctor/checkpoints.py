@@ -55,21 +55,18 @@ class Wanted:
         return self.revision is not None or not self.path.parent.is_dir()
 
     def place(self) -> Path | None:
-        """Return its file or folder, perhaps in the hub cache; None for none."""
-        if self.dataset:
-            return find_snapshot(self.name, self.revision) if self.revision else None
-        if not self.on_hub:
-            return self.path if self.path.exists() else None
+        """Return its file or folder, perhaps in the hub cache; None for none, and for a name on the
+        hub without its commit."""
         from huggingface_hub import snapshot_download
 
+        if not self.on_hub:
+            return self.path if self.path.exists() else None
+        if self.dataset or not self.revision:
+            return find_snapshot(self.name, self.revision) if self.revision else None
         try:
             return Path(snapshot_download(self.name, revision=self.revision, local_files_only=True))
         except (OSError, ValueError):
             return None
-
-    def pinned_place(self) -> Path | None:
-        """Return its place; None, too, for a name on the hub without its commit."""
-        return None if self.on_hub and self.revision is None else self.place()
 
     def absent(self) -> Finding:
         """Return what to do about it where it is not here."""

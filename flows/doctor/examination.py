@@ -178,7 +178,7 @@ def _check_judge(profile: Profile, name: str, roles: set[Role], root: Path) -> F
         settings = judges[name]
         if isinstance(settings, GuardSettings):
             wanted = wanted_guard(name, settings, root)
-            if (folder := wanted.pinned_place()) is None:
+            if (folder := wanted.place()) is None:
                 return wanted.absent()
             # Of a commit in the hub cache nothing is fetched or digested.
             pin = None if wanted.on_hub else settings.revision
@@ -194,7 +194,7 @@ def check_checkpoints(examined: Examined) -> Iterator[Finding]:
     if not examined.wanted:
         yield ok("checkpoints", "built from nothing by the stage `models`")
     for one in examined.wanted:
-        if (place := one.pinned_place()) is None:
+        if (place := one.place()) is None:
             yield one.absent()
         elif wrong := complaint(place):
             yield missing(one.subject, wrong, "download or copy it again")
