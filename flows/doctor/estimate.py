@@ -33,7 +33,7 @@ _ADAPTER_BYTES = 16
 _SAVED = {"fp32": (42, 20, 16, 8), "bf16": (42, 14, 12, 4), "nf4": (42, 14, 12, 4)}
 _SAVED_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
 _RUNTIME = 1.5 * GB  # CUDA context and allocator, or Python with its libraries
-_REFERENCE_DISK = 2 << 30  # larger references are not stored (components/train/sides.py)
+_REFERENCE_DISK = 2 << 30  # larger references are not stored (components/train/data.py)
 # What the guards were fine-tuned from: Llama 3.1 8B, Llama 2 13B and Mistral 7B v0.3.
 _MISTRAL = Shape.model_validate(
     {"layers": 32, "hidden": 4096, "feed_forward": 14336, "vocabulary": 32768}
