@@ -21,8 +21,8 @@ from components.evaluate.exports.tasks import tasks_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged, write_judged
 from components.prepare.result import LEAK_MARK, SuiteSet
-from flows.cli import commands, export
-from flows.cli.export import export_rows
+from flows.cli import commands
+from flows.cli.export import WRITERS, export_rows
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.evidence import leak
 from tests.hostile import steering
@@ -124,7 +124,7 @@ def test_nothing_is_written_over_nor_half_written(
         write_lm_eval(*arguments, out=out, **settings)
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(export, "write_lm_eval", breaks)
+    monkeypatch.setitem(WRITERS, "lm-eval", breaks)
     with pytest.raises(OSError, match="disk"):
         export_rows(evaluated, "lm-eval", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
