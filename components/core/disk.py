@@ -51,9 +51,9 @@ def check_writable(folders: Iterable[Path], *, needed: int = _NEEDED) -> None:
     """Raise `InterruptionError` unless a file of `needed` bytes can be put into each folder, or
     into the nearest that there is above it; nothing is left there."""
     for folder in folders:
-        there = next(place for place in (folder, *folder.parents) if place.is_dir())
+        nearest = next(place for place in (folder, *folder.parents) if place.is_dir())
         try:
-            with tempfile.TemporaryFile(dir=there) as stream:
+            with tempfile.TemporaryFile(dir=nearest) as stream:
                 stream.write(b"\0")
                 stream.flush()
                 if hasattr(os, "posix_fallocate"):

@@ -31,12 +31,12 @@ class Extensions(Generic[T]):
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers a function or class under `name`."""
 
-        def keep(part: T) -> T:
+        def add(part: T) -> T:
             if self._parts.setdefault(name, part) is not part:
                 raise ConfigError(f"two {self.kind} are called {name!r}; rename one of them")
             return part
 
-        return keep
+        return add
 
     def find(self, name: str) -> T:
         """Return the part called `name`; raises `ConfigError` with the names that there are."""

@@ -47,7 +47,6 @@ class Code:
     """
 
     def __init__(self, root: Path = ROOT) -> None:
-        """Take the packages that lie in `root`."""
         self._root = root
         self._ours = {folder.name for folder in root.iterdir() if folder.is_dir()}
         self._found: dict[str, _Module | None] = {}

@@ -101,7 +101,7 @@ def mismatches(stated: Any, found: Any, name: str = "") -> Iterator[str]:
             place = f"{name} {key}".strip()
             yield from mismatches(stated.get(key, _ABSENT), found.get(key, _ABSENT), place)
     elif not _same(stated, found):
-        yield f"{name} is stated as {_shown(stated)}, and it is {_shown(found)}"
+        yield f"{name} is stated as {_written(stated)}, and it is {_written(found)}"
 
 
 def _plain(value: Any) -> Any:
@@ -121,5 +121,5 @@ def _same(stated: Any, found: Any) -> bool:
     return bool(stated == found) and isinstance(stated, bool) is isinstance(found, bool)
 
 
-def _shown(value: Any) -> str:
+def _written(value: Any) -> str:
     return "nothing" if value is _ABSENT else f"{value!r:.200}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -16,9 +16,8 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     WithJsonSchema,
-    model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 from components.core.documents import received
 from components.core.extensions import added_parts
@@ -49,24 +48,6 @@ class Section(BaseModel):
     """A frozen group of settings that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    renamed: ClassVar[Mapping[str, str]] = {}  # former keys, each with its name of today
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_former_keys(cls, given: Any) -> Any:
-        problems = [
-            InitErrorDetails(
-                type=PydanticCustomError("renamed_key", "is now called {name}", {"name": name}),
-                loc=(key,),
-                input=given[key],
-            )
-            for key, name in cls.renamed.items()
-            if isinstance(given, Mapping) and key in given
-        ]
-        if problems:
-            raise ValidationError.from_exception_data(cls.__name__, problems)
-        return given
 
     def deciding(self) -> dict[str, Any]:
         """Return the settings that decide results, as JSON values: all but those of manner."""

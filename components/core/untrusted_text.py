@@ -30,12 +30,12 @@ def short_digest(name: str) -> str:
     return f"{kind}{colon}{digest[:_SHORT]}"
 
 
-def _shown(character: str) -> str:
+def _visible_character(character: str) -> str:
     hidden = unicodedata.category(character) in _INVISIBLE or IGNORABLE.match(character)
     return f"⟨U+{ord(character):04X}⟩" if hidden else character
 
 
-_TABLE = CharacterTable(_shown, {ord("\n"): "\n", ord("\t"): "\t"})
+_TABLE = CharacterTable(_visible_character, {ord("\n"): "\n", ord("\t"): "\t"})
 
 
 def visible(text: str) -> str:
@@ -78,13 +78,11 @@ def for_markdown(text: str) -> str:
     """
     line = visible(folded(text))
     line = _MARKS.sub(r"\\\g<0>", line)
-    return _START.sub(_escaped_start, _BARE_LINK.sub(r"\\", line))
-
-
-def _escaped_start(match: re.Match[str]) -> str:
-    """Return the beginning of a line that would begin a list, a heading or a rule otherwise."""
-    mark = match.group()
-    return f"{mark}\\" if mark.isdecimal() else f"\\{mark}"
+    # What would begin a list, a heading or a rule: "-" becomes "\-", and "1" before a stop "1\".
+    return _START.sub(
+        lambda mark: f"{mark[0]}\\" if mark[0].isdecimal() else f"\\{mark[0]}",
+        _BARE_LINK.sub(r"\\", line),
+    )
 
 
 def is_withheld(role: Role, *, redact: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,8 +13,6 @@ from components.judges.settings import RULES, JudgeName, JudgeSettings, RulesSet
 
 class EvaluateSettings(Section):
     """Settings of the stage `evaluate`."""
-
-    renamed: ClassVar[dict[str, str]] = {"force_think": "forced_thought"}
 
     prompts: dict[Role, Positive] = Field(
         default_factory=lambda: dict.fromkeys(Role, 300), description="test prompts a role"

@@ -83,13 +83,23 @@ def describe(name: str, revision: str | None, *, key: str) -> ModelRef:
 
 
 def check_complete(folder: Path) -> None:
-    """Raise `ModelError` unless `folder` holds a whole model of a supported architecture.
+    """Raise `ModelError` unless `folder` holds a whole model of a supported architecture, which has
+    an embedding for every token.
 
     Only its settings and the headers of its files are read: it takes seconds and little memory.
     """
     model = outline(folder)
     check_supported(model)
-    _check_tokenizer(folder, rows=model.config.vocab_size)
+    path, rows = folder / "tokenizer.json", model.config.vocab_size
+    if path.exists() or path.is_symlink():
+        read_document(path)
+    # As it is read, since other files beside this one add tokens.
+    highest = max(load_tokenizer(folder).get_vocab().values(), default=-1)
+    if highest >= rows:
+        raise ModelError(
+            f"{folder}: the tokenizer's token {highest} has no embedding (the model has {rows}); "
+            "this tokenizer belongs to another model, or its embeddings were not resized"
+        )
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -105,20 +115,6 @@ def same_weights(one: Path, other: Path) -> bool:
             if not torch.equal(tensor.float(), weights.get_tensor(name).float()):
                 return False
     return True
-
-
-def _check_tokenizer(folder: Path, *, rows: int) -> None:
-    """Raise `ModelError` where more tokens are defined than the model has embeddings for."""
-    path = folder / "tokenizer.json"
-    if path.exists() or path.is_symlink():
-        read_document(path)
-    # As it is read, since other files beside this one add tokens.
-    highest = max(load_tokenizer(folder).get_vocab().values(), default=-1)
-    if highest >= rows:
-        raise ModelError(
-            f"{folder}: the tokenizer's token {highest} has no embedding (the model has {rows}); "
-            "this tokenizer belongs to another model, or its embeddings were not resized"
-        )
 
 
 def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

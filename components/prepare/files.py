@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -89,9 +89,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         while line := stream.readline(LONGEST_LINE + 1):
             number += 1
             if len(line) > LONGEST_LINE:
-                raise _Fault(
-                    f"is longer than {LONGEST_LINE} bytes; put one row on each line", number
-                )
+                what = f"is longer than {LONGEST_LINE} bytes; put one row on each line"
+                raise _Fault(what, number)
             if number == 1 and line.startswith(_MARKS):
                 raise _Fault("starts with a byte order mark; save it as UTF-8 without one", 1)
             if b"\0" in line:
@@ -99,9 +98,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise _Fault(
-                    f"is not UTF-8 (byte {error.start}); save it as UTF-8", number
-                ) from None
+                what = f"is not UTF-8 (byte {error.start}); save it as UTF-8"
+                raise _Fault(what, number) from None
 
 
 def _read_json_lines(path: Path) -> Iterator[Row]:
@@ -112,8 +110,8 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
             row = json.loads(
                 line,
                 parse_float=_number,
-                parse_int=_whole_number,
-                parse_constant=_no_number,
+                parse_int=lambda literal: int(_number(literal)),
+                parse_constant=_number,
                 object_pairs_hook=_by_name,
             )
         except RecursionError:
@@ -128,21 +126,16 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
 
 
 def _number(literal: str) -> Decimal:
+    if literal.lstrip("-").isalpha():  # NaN, Infinity
+        raise ValueError(
+            f"{literal} is no number of JSON; leave the cell empty, or give it as text"
+        )
     if len(literal) > LONGEST_NUMBER:
         raise ValueError(f"a number of {len(literal)} characters; give it as text")
     try:
         return Decimal(literal)
     except InvalidOperation:
         raise ValueError(f"the number {literal}; give it as text") from None
-
-
-def _whole_number(literal: str) -> int:
-    _number(literal)
-    return int(literal)
-
-
-def _no_number(literal: str) -> NoReturn:
-    raise ValueError(f"{literal} is no number of JSON; leave the cell empty, or give it as text")
 
 
 def _read_csv(path: Path) -> Iterator[Row]:

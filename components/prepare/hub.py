@@ -36,14 +36,13 @@ def read_hub(source: Source) -> list[Row]:
             "is run; write its rows to a .jsonl, .csv or .parquet file and give that as `path`"
         )
     table = _load(folder, source.subset, source.hub_split, what)
+    if not len(table):
+        raise DataError(f"{what} holds no rows in {source.hub_split!r}")
     kinds = {field.name: field.type for field in table.features.arrow_schema}
-    rows = [
+    return [
         (number, {column: as_written(cell, kinds[column]) for column, cell in row.items()})
         for number, row in enumerate(table, start=1)
     ]
-    if not rows:
-        raise DataError(f"{what} holds no rows in {source.hub_split!r}")
-    return rows
 
 
 def find_snapshot(name: str, revision: str) -> Path | None:

@@ -51,25 +51,6 @@ def _have_a_group(patterns: dict[PromptField, str]) -> dict[PromptField, str]:
     return patterns
 
 
-# How rows of a source or of a suite become prompts.
-Columns = Annotated[
-    dict[PromptField, str],
-    Field(description="canonical field -> column of the rows; else the column of that name"),
-]
-Patterns = Annotated[
-    dict[PromptField, str],
-    AfterValidator(_have_a_group),
-    Field(description="canonical field -> regular expression whose first group is its value"),
-]
-Drop = Annotated[
-    Annotated[str, AfterValidator(compiles)] | None,
-    Field(description="regular expression removed from every text"),
-]
-Where = Annotated[
-    dict[str, str | int | bool], Field(description="only rows whose column has this value")
-]
-
-
 class Origin(Section):
     """Where rows are, a hub data set at a commit or a local file, and how they become prompts."""
 
@@ -78,10 +59,20 @@ class Origin(Section):
     revision: Commit | None = Field(None, description="commit of the hub data set, 40 hex digits")
     subset: str | None = Field(None, description="configuration of the hub data set")
     hub_split: str = Field("train", description="split of the hub data set")
-    columns: Columns = Field(default_factory=dict)
-    patterns: Patterns = Field(default_factory=dict)
-    drop: Drop = None
-    where: Where = Field(default_factory=dict)
+    columns: dict[PromptField, str] = Field(
+        default_factory=dict,
+        description="canonical field -> column of the rows; else the column of that name",
+    )
+    patterns: Annotated[dict[PromptField, str], AfterValidator(_have_a_group)] = Field(
+        default_factory=dict,
+        description="canonical field -> regular expression whose first group is its value",
+    )
+    drop: Annotated[str, AfterValidator(compiles)] | None = Field(
+        None, description="regular expression removed from every text"
+    )
+    where: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="only rows whose column has this value"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -103,8 +103,8 @@ def fill_topics(candidates: Sequence[Candidate]) -> list[Candidate]:
             continue
         groups = group_similar([candidates[i].text for i in bare])
         smallest: dict[int, str] = {}
-        for i, group in zip(bare, groups, strict=True):
-            smallest[group] = min(smallest.get(group, candidates[i].id), candidates[i].id)
+        for group, name in sorted(zip(groups, (candidates[i].id for i in bare), strict=True)):
+            smallest.setdefault(group, name)
         for i, group in zip(bare, groups, strict=True):
             filled[i] = replace(candidates[i], topic=f"similar-{smallest[group]}")
         log.info("%s: %d rows without a topic, %d topics derived", role, len(bare), len(smallest))

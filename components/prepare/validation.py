@@ -132,7 +132,12 @@ def validate(
         check.expectation.meta = {"check": number}
         suite.add_expectation(check.expectation)
     outcome = batch.validate(suite, result_format=_RESULT_FORMAT)
-    ran = sum(not _raised(result.exception_info) for result in outcome.results)
+    ran = 0
+    for result in outcome.results:
+        # One account of the expectation, or one of each metric it asked for.
+        info = result.exception_info
+        accounts = [info, *(value for value in info.values() if isinstance(value, Mapping))]
+        ran += not any(account.get("raised_exception") for account in accounts)
     if not ran == len(outcome.results) == len(checks):
         raise StageError(
             f"Great Expectations ran {ran} of {len(checks)} expectations of {name!r}; check its "
@@ -178,19 +183,15 @@ def require(
 
 def name_rows(rows: Sequence[tuple[str, int]]) -> str:
     """Return, for each source of the rows (source, number), its first rows in words."""
+    by_source: dict[str, list[int]] = {}
+    for source, number in rows:
+        by_source.setdefault(source, []).append(number)
     parts = []
-    for source in dict.fromkeys(source for source, _ in rows):
-        numbers = [number for name, number in rows if name == source]
+    for source, numbers in by_source.items():
         shown = ", ".join(str(number) for number in numbers[:_SHOWN])
         more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
         parts.append(f"source {source!r} row{'s' if len(numbers) > 1 else ''} {shown}{more}")
     return "; ".join(parts)
-
-
-def _raised(info: Mapping[str, Any]) -> bool:
-    # One account of the expectation, or one of each metric it asked for.
-    accounts = [info, *(value for value in info.values() if isinstance(value, Mapping))]
-    return any(account.get("raised_exception") for account in accounts)
 
 
 def _in_order(

@@ -43,7 +43,7 @@ OK = status(200, {"a": 1})
 
 
 @pytest.mark.parametrize("number", [408, 409, 429, 500, 502, 503, 504, 520, 529])
-def test_a_busy_or_failing_server_is_asked_again(serve, number):
+def test_a_request_to_a_busy_or_failing_server_is_repeated(serve, number):
     server, client = serve(status(number), status(number), OK)
     assert client.ask("/x", {}) == {"a": 1}
     assert len(server.bodies) == 3
@@ -64,7 +64,7 @@ def test_no_request_is_sent_after_the_last(serve):
     assert len(server.bodies) == 3
 
 
-def test_a_server_that_asks_for_too_long_a_wait_is_asked_once(serve):
+def test_too_long_a_wait_ends_the_requests(serve):
     _, client = serve(status(429, Retry_After="121"), OK)
     with pytest.raises(InterruptionError, match=r"after 1 request \(HTTP 429, and .* 121 s"):
         client.ask("/x", {})

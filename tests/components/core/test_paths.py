@@ -78,7 +78,7 @@ def test_no_other_name_is_taken(name):
 @pytest.mark.parametrize(
     "text", ["profiles: [mine]", "profiles: {mine: there}", "profiles: {mine: {prompts: 3}}"]
 )
-def test_lists_of_another_form_are_told(repository, text):
+def test_lists_of_another_form_are_errors(repository, text):
     file = Workspace(repository, "mine").parameters
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"params\.yaml: profiles"):

@@ -59,7 +59,7 @@ def test_commit_and_changes(tmp_path):
     assert git_commit(tmp_path)[1] is True
 
 
-def test_git_is_asked_about_the_checkout_at_hand(tmp_path, monkeypatch):
+def test_git_reports_the_checkout_at_hand(tmp_path, monkeypatch):
     for name in ("mine", "other"):
         (tmp_path / name).mkdir()
         git(tmp_path / name, "init")

@@ -207,7 +207,7 @@ class Hub(BaseHTTPRequestHandler):
         ((401, "RepoNotFound"), "is not on the hub, or is private; check `hub`, or log in"),
     ],
 )
-def test_what_the_hub_refuses_is_told_with_its_remedy(
+def test_what_the_hub_refuses_is_an_error_with_its_remedy(
     cache: Path, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str], words: str
 ):
     """What another revision left behind is not read in its place."""

@@ -22,7 +22,7 @@ def test_what_was_dropped_is_counted_though_nothing_of_it_is_left():
     }
 
 
-def test_what_is_left_is_told_by_the_measure_with_more_of_it():
+def test_a_note_reports_the_measure_with_more_left():
     told = leak_notes([leak("mine", "run", 4, 1, dropped=2), leak("mine", "copy", 3, 2, dropped=2)])
     assert "repeated 3 of 300 prompts; 2 training rows" in told["mine"]
     assert told["mine"].endswith("; 2 of 300 prompts are repeated in what was trained on.")

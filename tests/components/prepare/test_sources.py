@@ -57,7 +57,7 @@ def test_numbers_are_text_and_empty_cells_are_nothing():
 
 
 @pytest.mark.parametrize("columns", [{}, {"answer": "Answer"}])
-def test_a_column_that_differs_in_capitals_is_told(caplog: pytest.LogCaptureFixture, columns: dict):
+def test_a_column_in_other_capitals_is_logged(caplog: pytest.LogCaptureFixture, columns: dict):
     (one,) = mapped([{"text": "a", "Answer": "5", "note": "b"}], columns=columns)
     assert one.answer == ("5" if columns else None)
     assert ("'Answer'" in caplog.text) is (not columns)

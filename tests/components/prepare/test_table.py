@@ -55,7 +55,7 @@ def test_rows_of_one_sentence_frame_are_not_lost_in_silence(tmp_path):
     assert table.account[1] == "reasoning: 25 rows read; left: train 14, validation 4, test 7"
 
 
-def test_rows_that_no_longer_run_keeps_are_told_so(tmp_path):
+def test_no_longer_run_is_named_where_none_leaves_rows(tmp_path):
     long = " ".join(f"word{i}" for i in range(90))
     rows = [{"text": f"{name} {long}", "answer": "1", "topic": name} for name in NAMES]
     sources = {"harmful": distinct("harmful", 40), "reasoning": rows}
@@ -63,7 +63,7 @@ def test_rows_that_no_longer_run_keeps_are_told_so(tmp_path):
         build_table(section(tmp_path, sources), {}, seed=0)
 
 
-def test_too_few_rows_are_told_with_what_became_of_the_others(tmp_path):
+def test_too_few_rows_are_an_error_that_accounts_for_the_others(tmp_path):
     leaking = [
         {"text": f"the same eight words in a row here {i}", "topic": f"{i}"} for i in range(4)
     ]
