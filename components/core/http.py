@@ -234,7 +234,10 @@ class Server:
             raise _Ended
 
     def _refusal(self, error: openai.APIStatusError) -> SafeReActError:
-        status, reason = error.status_code, described(error)
+        # The whole message may hold what was sent, which is not for people's eyes.
+        status, name = error.status_code, str(error.code or error.type or "")
+        word = f", {name}" if re.fullmatch(r"[\w.-]{1,40}", name) else ""
+        reason = f"HTTP {status}{word}"
         if status in (408, 409, 429) or status >= 500:
             wait = error.response.headers.get("Retry-After", "")
             if re.fullmatch(r"[0-9]{1,9}", wait):
@@ -257,13 +260,3 @@ class Server:
 
 class _Ended(InterruptionError):
     """The work has ended, so nothing is sent any more."""
-
-
-def described(error: openai.APIStatusError) -> str:
-    """Return the status and the server's own name of an error, where it is one word.
-
-    Its whole message may hold what was asked, which is not for people's eyes.
-    """
-    name = str(error.code or error.type or "")
-    known = re.fullmatch(r"[\w.-]{1,40}", name)
-    return f"HTTP {error.status_code}{f', {name}' if known else ''}"

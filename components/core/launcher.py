@@ -18,7 +18,7 @@ from pathlib import Path
 
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError, SafeReActError, StageError
-from components.core.run_record import parts_record, take_parts
+from components.core.run_record import run_record, take_parts
 from components.core.storage import write_text
 
 VARIABLE = "SAFEREACT_LAUNCHER"
@@ -103,10 +103,10 @@ def _costs_in(out: Path) -> list[Path]:
 
 @contextmanager
 def reported(out: Path) -> Iterator[None]:
-    """Leave in `out`, where `launch` finds it, the message of an error, else what the parts of this
-    process cost."""
+    """Leave in `out`, where `launch` finds it, the message of an error, else what this process
+    cost."""
     try:
-        with parts_record(out / f"{_COSTS}-{os.environ.get('RANK', '0')}"):
+        with run_record(out / f"{_COSTS}-{os.environ.get('RANK', '0')}"):
             yield
     except SafeReActError as error:
         write_text(out / _FAILURE, str(error))

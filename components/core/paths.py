@@ -148,7 +148,7 @@ class Workspace:
 
     @property
     def entry(self) -> dict[str, str] | None:
-        """What that file lists of this profile, paths by name; None where it is not listed."""
+        """What `params.yaml` lists of this profile, paths by name; None where it is not listed."""
         return read_lists(self.parameters)[LISTED].get(self.profile)
 
     @property

@@ -108,8 +108,12 @@ def run_record(path: Path) -> Iterator[None]:
     What the block measured by `part` goes with it, by name.
     """
     start, processor = time.perf_counter(), _processor_seconds()
-    with _measured() as costs:
+    costs = _Costs()
+    outer = _costs.set(costs)
+    try:
         yield
+    finally:
+        _costs.reset(outer)
     record = {
         "seconds": round(time.perf_counter() - start, 2),
         "processor_seconds": round(_processor_seconds() - processor, 2),
@@ -121,17 +125,8 @@ def run_record(path: Path) -> Iterator[None]:
     write_json(path, record)
 
 
-@contextmanager
-def parts_record(path: Path) -> Iterator[None]:
-    """Write what the block measured by `part` to `path` when it succeeds, for the process that
-    started this one and calls `take_parts`."""
-    with _measured() as costs:
-        yield
-    write_json(path, costs.parts)
-
-
 def take_parts(paths: Iterable[Path]) -> None:
-    """Add the parts that child processes left in `paths`, a file each, to this run's record.
+    """Add the parts in the run records of child processes, `paths`, to this run's record.
 
     They worked at the same time: a part took as long as the slowest, and the memory of all.
     """
@@ -140,22 +135,12 @@ def take_parts(paths: Iterable[Path]) -> None:
         return
     taken: dict[str, dict[str, float]] = {}
     for path in paths:
-        for name, cost in read_json(path).items():
+        for name, cost in read_json(path)["parts"].items():
             total = taken.setdefault(name, {"seconds": 0.0, "peak_memory_mib": 0})
             total["seconds"] = max(total["seconds"], cost["seconds"])
             total["peak_memory_mib"] += cost["peak_memory_mib"]
             costs.peak = max(costs.peak, int(total["peak_memory_mib"]))
     costs.parts |= taken
-
-
-@contextmanager
-def _measured() -> Iterator[_Costs]:
-    costs = _Costs()
-    outer = _costs.set(costs)
-    try:
-        yield costs
-    finally:
-        _costs.reset(outer)
 
 
 @contextmanager

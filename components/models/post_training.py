@@ -58,9 +58,8 @@ def build_post_trained(
         model,
         tokenizer,
         [prompt for prompt in prompts if prompt.split is Split.TRAIN],
+        settings,
         counts=counts,
-        refusal=settings.refusal,
-        answer_tokens=settings.own_answer_tokens,
         generator=generator,
     )
     if settings.align is not None:
@@ -110,15 +109,14 @@ def make_pools(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
+    settings: PostTrain,
     *,
     counts: Mapping[Role, int],
-    refusal: str,
-    answer_tokens: int,
     generator: np.random.Generator,
 ) -> dict[Role, list[Example]]:
     """Return the examples of each role, at most `counts` of it, from prompts in random order.
 
-    Harmful prompts are answered by `refusal`, benign ones by the model itself, reasoning ones by
+    Harmful prompts are answered by the refusal, benign ones by the model itself, reasoning ones by
     their reference thought and answer. Raises `DataError` where a wanted role has no example.
     """
     pools: dict[Role, list[Example]] = {}
@@ -128,9 +126,9 @@ def make_pools(
             rows = [row for row in rows if row.thought and (row.response or row.answer)]
         chosen = [rows[i] for i in generator.permutation(len(rows))[:count]]
         if role is Role.BENIGN:
-            pool = own_answers(model, tokenizer, chosen, answer_tokens)
+            pool = own_answers(model, tokenizer, chosen, settings.own_answer_tokens)
         else:
-            pool = [reference_example(row, tokenizer, refusal) for row in chosen]
+            pool = [reference_example(row, tokenizer, settings.refusal) for row in chosen]
         if count and not pool:
             raise DataError(
                 f"post-training draws {role} prompts, but none can be used: it needs prompts of "

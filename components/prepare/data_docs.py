@@ -36,8 +36,25 @@ def write_data_docs(
     outcomes: Mapping[tuple[str, str], ExpectationSuiteValidationResult],
 ) -> None:
     """Write index.html and a page for each outcome, keyed by its file and title, into `folder`."""
+    index = _index(result, quarantined, outcomes)
+    renderer = ValidationResultsPageRenderer(run_info_at_end=True)
+    # The first section links to pages that are not written; the last holds times.
+    pages = {page: renderer.render(outcome).sections[1:-1] for page, outcome in outcomes.items()}
+    pages = {INDEX: index, **pages}
+    view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
+    for (name, title), sections in pages.items():
+        document = RenderedDocumentContent(sections=sections, page_title=title)
+        html = view.render(document, template="data_docs.html", pages=list(pages))
+        write_text(folder / name, visible(html))
+
+
+def _index(
+    result: PromptSet,
+    quarantined: Sequence[Quarantined],
+    outcomes: Mapping[tuple[str, str], ExpectationSuiteValidationResult],
+) -> list[RenderedSectionContent]:
     reasons = Counter((row.source, row.reason) for row in quarantined)
-    tables = [
+    return [
         _table(
             "Sources",
             ["source", "licence", "rows", "kept", "quarantined", "leaks dropped"],
@@ -65,25 +82,6 @@ def write_data_docs(
             ),
         ),
     ]
-    pages = [INDEX, *outcomes]
-    _write_page(folder, INDEX, tables, pages)
-    for page, outcome in outcomes.items():
-        document = ValidationResultsPageRenderer(run_info_at_end=True).render(outcome)
-        # The first section links to pages that are not written; the last holds times.
-        _write_page(folder, page, document.sections[1:-1], pages)
-
-
-def _write_page(
-    folder: Path,
-    page: tuple[str, str],
-    sections: list[RenderedSectionContent],
-    pages: Sequence[tuple[str, str]],
-) -> None:
-    name, title = page
-    view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
-    document = RenderedDocumentContent(sections=sections, page_title=title)
-    html = view.render(document, template="data_docs.html", pages=pages)
-    write_text(folder / name, visible(html))
 
 
 def _table(title: str, header: list[str], *rows: list[Any]) -> RenderedSectionContent:

@@ -197,9 +197,9 @@ def name_rows(rows: Sequence[tuple[str, int]]) -> str:
 def _in_order(
     outcome: ExpectationSuiteValidationResult, checks: Sequence[Check]
 ) -> list[tuple[Check, Any]]:
-    configured = ((result.expectation_config, result) for result in outcome.results)
-    by_number = {config.meta["check"]: result for config, result in configured if config}
-    return [(check, by_number[number]) for number, check in enumerate(checks)]
+    results: list[Any] = list(outcome.results)
+    results.sort(key=lambda result: result.expectation_config.meta["check"])
+    return list(zip(checks, results, strict=True))
 
 
 def _positions(result: Any) -> list[int]:

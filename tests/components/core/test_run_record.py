@@ -12,7 +12,6 @@ from components.core.run_record import (
     PACKAGES,
     git_commit,
     part,
-    parts_record,
     run_record,
     spent,
     spent_before,
@@ -183,16 +182,16 @@ def test_a_part_that_goes_on_counts_what_was_spent_before(tmp_path):
 
 def test_the_parts_of_a_child_process_are_taken_over(tmp_path):
     left, record = tmp_path / "left.json", tmp_path / "record.json"
-    with pytest.raises(RuntimeError), parts_record(left):
+    with pytest.raises(RuntimeError), run_record(left):
         raise RuntimeError
     with run_record(record):
         take_parts([])
     assert read_json(record)["parts"] == {}
-    with parts_record(left), part("theirs"):
+    with run_record(left), part("theirs"):
         pass
     with run_record(record):
         with part("ours"):
             pass
         take_parts([left])
     assert list(read_json(record)["parts"]) == ["ours", "theirs"]
-    assert read_json(record)["parts"]["theirs"] == read_json(left)["theirs"]
+    assert read_json(record)["parts"]["theirs"] == read_json(left)["parts"]["theirs"]

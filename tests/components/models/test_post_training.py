@@ -204,9 +204,10 @@ def pools_of(model, tokenizer, rows, counts):
         model,
         tokenizer,
         rows,
+        PostTrain(
+            source="x", refusal=REFUSAL, own_answer_tokens=4, post_train=FineTune(reasoning=1)
+        ),
         counts=counts,
-        refusal=REFUSAL,
-        answer_tokens=4,
         generator=np.random.default_rng(0),
     )
 
