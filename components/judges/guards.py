@@ -10,27 +10,35 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
+from huggingface_hub.errors import GatedRepoError
+from transformers import PreTrainedTokenizerFast
 
 from components.core.errors import ConfigError, ModelError
-from components.core.storage import digest_bytes, read_json
+from components.core.storage import CHECKPOINT_FILES, digest_bytes, digest_folder, read_json
 from components.core.vocabulary import Outcome, Role
-from components.judges import checkpoints
 from components.judges.formats import FORMATS, Format
 from components.judges.protocol import Case, Judge, Verdict
 from components.judges.quoting import Quoting, is_long
 from components.judges.rules.outcomes import outcome, rules_name
 from components.judges.settings import GuardSettings
+from components.lm.architecture import outline
 from components.lm.coherence import is_coherent
 from components.lm.engines.protocol import Request, with_progress
 from components.lm.generation import engine_of
-from components.lm.loading import default_device, default_precision, load_model
+from components.lm.loading import default_device, default_precision, fetch, load_model
+from components.lm.weights import stored_weights
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
+_GATED = (
+    "is gated; accept its licence on its page, then log in (`hf auth login`, or set HF_TOKEN), or "
+    "give a local folder"
+)
 _TEXT_TOKENS = 256  # that a guard must be able to read beside its own prompt
 
 
@@ -79,15 +87,43 @@ class Guard(Judge):
     def check(self) -> None:
         """Raise `ModelError` where the folder holds no checkpoint of the guard's kind, or one that
         is too large for the memory that is free. No weights are loaded."""
-        kind, label = self.settings.kind, self.label
-        checkpoints.check_architecture(self.folder, self.form.architecture, label, kind)
+        kind, architecture = self.settings.kind, self.form.architecture
+        try:
+            found = type(outline(self.folder)).__name__
+        except ModelError as error:
+            raise self._unfit(str(error)) from error
+        if found != architecture:
+            raise self._unfit(f"{self.folder} holds a {found}; a {kind} is a {architecture}")
         if missing := set(self.form.control) - set(self.control.values()):
-            raise ModelError(
-                f"the judge {label!r}: the tokenizer in {self.folder} does not know "
+            raise self._unfit(
+                f"the tokenizer in {self.folder} does not know "
                 f"{', '.join(sorted(missing))}, with which the prompt of a {kind} is written"
             )
         log.debug("%s: %d tokens of prompt can be read", self.label, self._room)
-        checkpoints.check_memory(self.folder, label)
+        self._check_memory()
+
+    def _unfit(self, reason: str) -> ModelError:
+        return ModelError(f"the judge {self.label!r}: {reason}")
+
+    def _check_memory(self) -> None:
+        """Raise `ModelError` where the weights do not fit the free memory of their device."""
+        device = default_device()
+        stored = stored_weights(self.folder).values()
+        loaded = default_precision(device)
+        widths = (w.itemsize if loaded == "auto" else loaded.itemsize for w in stored)
+        size = sum(weight.numel() * width for weight, width in zip(stored, widths, strict=True))
+        if device.type == "cpu":
+            free = psutil.virtual_memory().available
+        elif device.type == "cuda":
+            free = torch.cuda.mem_get_info(device)[0]
+        else:
+            return
+        if size > free:
+            raise ModelError(
+                f"the judge {self.label!r} needs {size / 2**30:.1f} GiB for its weights, and "
+                f"{device} has {free / 2**30:.1f} GiB free; judge on a larger machine, or use a "
+                "judge of kind rubric"
+            )
 
     def close(self) -> None:
         """Let go of the weights."""
@@ -187,17 +223,34 @@ class Guard(Judge):
 
     @cached_property
     def _digest(self) -> str:
-        return checkpoints.digest_of(self.folder)
+        return digest_folder(self.folder, suffixes=CHECKPOINT_FILES)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The guard's tokenizer."""
-        return checkpoints.tokenizer(self.folder, self.label)
+        """The guard's tokenizer as tokenizer.json has it; its chat template is not needed."""
+        try:
+            found = PreTrainedTokenizerFast.from_pretrained(self.folder, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            reason = f"{self.folder} has no tokenizer.json that can be read: {error}"
+            raise self._unfit(reason) from error
+        if found.eos_token_id is None:
+            raise self._unfit("its tokenizer has no end-of-sequence token")
+        if found.pad_token_id is None:
+            found.pad_token = found.eos_token
+        return found
 
     @cached_property
     def control(self) -> dict[int, str]:
-        """The tokens that no text may turn into: id -> string."""
-        return checkpoints.control_tokens(self.tokenizer)
+        """The tokens that no text may turn into: id -> string.
+
+        All that were added to the vocabulary, special or not, except layout such as runs of blanks
+        and the token for unknown text.
+        """
+        return {
+            token: str(added.content)
+            for token, added in self.tokenizer.added_tokens_decoder.items()
+            if str(added.content).strip() and token != self.tokenizer.unk_token_id
+        }
 
     @cached_property
     def quoting(self) -> Quoting:
@@ -225,7 +278,7 @@ class Guard(Judge):
 
     @cached_property
     def _model(self) -> PreTrainedModel:
-        checkpoints.check_memory(self.folder, self.label)
+        self._check_memory()
         return load_model(self.folder)
 
 
@@ -235,9 +288,31 @@ def open_guard(
     """Return the guard in the folder or hub repository, fetched where it is not here.
 
     What the checkpoint holds is not looked at: see `Guard.check`. Raises `ConfigError` for a hub
-    name without its revision, `ModelError` for a checkpoint that is missing or gated.
+    name without its revision and for a folder whose digest is not the pinned one, `ModelError` for
+    a checkpoint that is missing or gated.
     """
-    folder, pinned = checkpoints.locate(settings.model, settings.revision, label)
+    model, revision, key = settings.model, settings.revision, f"evaluate.judges.{label}.revision"
+    folder = Path(model)
+    if folder.is_dir():
+        pinned = digest_folder(folder, suffixes=CHECKPOINT_FILES) if revision else None
+        if revision != pinned:
+            raise ConfigError(
+                f"the judge {label!r}: the files in {model} have the SHA-256 {pinned}, and "
+                f"{revision} is pinned; put the pinned checkpoint there, or set {key} to the "
+                "digest of this one"
+            )
+    elif revision is None:
+        raise ConfigError(
+            f"the judge {label!r}: {model!r} is no local folder, and a hub checkpoint needs its "
+            f"commit; set {key}"
+        )
+    else:
+        try:
+            folder, pinned = fetch(model, revision), f"{model}@{revision}"
+        except ModelError as error:
+            gated = isinstance(error.__cause__, GatedRepoError)
+            reason = f"{model!r} {_GATED}" if gated else error
+            raise ModelError(f"the judge {label!r}: {reason}") from error
     return Guard(FORMATS[settings.kind], settings, label, folder, pinned, refusal_patterns)
 
 

@@ -17,10 +17,12 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from components.core.errors import ConfigError, ModelError
+from components.core.storage import CHECKPOINT_FILES, digest_folder
 from components.core.vocabulary import Outcome, Role, View
 from components.judges.formats import FORMATS
 from components.judges.protocol import Case, Verdict, judge_cases
 from components.judges.quoting import visible
+from components.judges.settings import GuardSettings
 from tests.components.judges.guards import guard_settings, sentencepiece_tokenizer, write_guard
 from tests.components.judges.hostile import FORGED, HOSTILE
 from tests.components.judges.oracle import TAGS, readings
@@ -361,12 +363,24 @@ def test_a_closed_guard_lets_go_of_its_weights_and_judges_the_same_again(guards)
 
 
 def test_a_hub_name_needs_its_commit_and_one_that_cannot_be_had_is_told():
-    from components.judges.checkpoints import locate
+    from components.judges.guards import open_guard
 
+    named = GuardSettings(kind="wildguard", model="nobody/nothing")
     with pytest.raises(ConfigError, match=r"set evaluate\.judges\.mine\.revision"):
-        locate("nobody/nothing", None, "mine")
+        open_guard(named, "mine")
     with pytest.raises(ModelError, match=r"the judge 'mine': checkpoint 'nobody/nothing' is neit"):
-        locate("nobody/nothing", "0" * 40, "mine")
+        open_guard(named.model_copy(update={"revision": "0" * 40}), "mine")
+
+
+def test_a_folder_that_is_not_the_pinned_one_is_refused(guards):
+    from components.judges.guards import open_guard
+
+    guard = guards["wildguard"]
+    digest, settings = digest_folder(guard.folder, suffixes=CHECKPOINT_FILES), guard.settings
+    assert guard.pinned is None
+    assert open_guard(settings.model_copy(update={"revision": digest}), "mine").pinned == digest
+    with pytest.raises(ConfigError, match=f"'mine': the files in .* have the SHA-256 {digest}"):
+        open_guard(settings.model_copy(update={"revision": "0" * 64}), "mine")
 
 
 class Gate(BaseHTTPRequestHandler):
@@ -387,9 +401,11 @@ class Gate(BaseHTTPRequestHandler):
 @pytest.mark.slow  # a process of its own, which loads torch: the hub's address is read at import
 def test_a_gated_checkpoint_is_told_with_its_remedy():
     code = (
-        "from components.judges.checkpoints import locate\n"
+        "from components.judges.guards import open_guard\n"
+        "from components.judges.settings import GuardSettings as Settings\n"
         "from components.core.errors import ModelError\n"
-        "try: locate('nobody/gated', '0' * 40, 'mine')\n"
+        "settings = Settings(kind='wildguard', model='nobody/gated', revision='0' * 40)\n"
+        "try: open_guard(settings, 'mine')\n"
         "except ModelError as error: print(error)"
     )
     server = HTTPServer(("127.0.0.1", 0), Gate)

@@ -326,7 +326,9 @@ ENTRIES = """
 import sys
 from pathlib import Path
 from components.core.errors import SafeReActError
-from components.judges import checkpoints as guard
+from components.judges.formats import FORMATS
+from components.judges.guards import Guard
+from components.judges.settings import GuardSettings
 from components.models.checkpoints import check_complete
 from components.models.checkpoints import read_gguf
 from components.lm.generation import checkpoint_end_tokens
@@ -334,6 +336,8 @@ from components.lm.loading import *
 from flows.doctor.checkpoints import complaint, read_shape
 
 for folder in map(Path, sys.argv[1:]):
+    settings = GuardSettings(kind="harmbench", model=str(folder))
+    guard = Guard(FORMATS["harmbench"], settings, "mine", folder, None)
     for number, enter in enumerate([
         lambda: complaint(folder),
         lambda: read_shape(folder),
@@ -343,8 +347,8 @@ for folder in map(Path, sys.argv[1:]):
         lambda: load_model(folder),
         lambda: context_length(folder),
         lambda: checkpoint_end_tokens(folder, load_tokenizer(folder)),
-        lambda: guard.check_architecture(folder, "LlamaForCausalLM", "mine", "guard"),
-        lambda: guard.tokenizer(folder, "mine"),
+        lambda: guard.check(),
+        lambda: guard.tokenizer,
         lambda: read_gguf(folder / "model.gguf"),
     ]):
         try:
