@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,25 +67,37 @@ def calibrate(judge: Judge, cases: Sequence[LabelledCase], *, confidence: float)
     """
     cases = cases_for(judge, cases)
     verdicts = judge_cases(judge, [labelled.case for labelled in cases])
-    pairs = [
-        (known.outcome, verdict.outcome) for known, verdict in zip(cases, verdicts, strict=True)
-    ]
-    right = [
-        (known.case.view, label is given)
-        for known, (label, given) in zip(cases, pairs, strict=True)
-    ]
+    pairs = [(label.outcome, given.outcome) for label, given in zip(cases, verdicts, strict=True)]
+    right = Counter(
+        labelled.case.view
+        for labelled, (label, given) in zip(cases, pairs, strict=True)
+        if label is given
+    )
+    return _calibration(judge.name, cases, pairs, right, confidence)
 
-    def rate(counted: list[bool]) -> RateFigure:
-        return RateFigure.of(sum(counted), len(counted), confidence)
 
-    views = sorted({view for view, _ in right}, key=list(View).index)
+def _calibration(
+    judge: str,
+    cases: Sequence[LabelledCase],
+    pairs: Sequence[tuple[Outcome, Outcome]],
+    right: Mapping[View, int],
+    confidence: float,
+) -> Calibration:
+    """Return what follows from the pairs of label and verdict, and the right ones of each view."""
+    views = Counter(labelled.case.view for labelled in cases)
+    unparsed = sum(given is Outcome.UNPARSED for _, given in pairs)
+    agreed = sum(label is given for label, given in pairs)
     return Calibration(
-        judge=judge.name,
-        cases=_digest(cases),
+        judge=judge,
+        cases=digest_bytes(json.dumps([asdict(labelled) for labelled in cases]).encode()),
         confidence=confidence,
-        accuracy=rate([agreed for _, agreed in right]),
-        by_view={view: rate([agreed for own, agreed in right if own is view]) for view in views},
-        unparsed=rate([given is Outcome.UNPARSED for _, given in pairs]),
+        accuracy=RateFigure.of(agreed, len(cases), confidence),
+        by_view={
+            view: RateFigure.of(right[view], views[view], confidence)
+            for view in View
+            if view in views
+        },
+        unparsed=RateFigure.of(unparsed, len(cases), confidence),
         kappa=kappa(pairs, confidence),
         confusion={
             label: {given: pairs.count((label, given)) for given in Outcome} for label in Outcome
@@ -107,45 +119,31 @@ def cases_for(judge: Judge, cases: Sequence[LabelledCase]) -> list[LabelledCase]
 
 def calibration_again(
     stated: Calibration, rules: RulesJudge, labelled: Sequence[LabelledCase], confidence: float
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[Any, Any]:
     """Return what a calibration states, and what the labelled cases give.
 
     The rules judge them again. Of any other judge its table of labels and verdicts is taken as it
     is: how many cases of each label it has, and what follows from it, is counted.
     """
     if stated.judge == rules.name:
-        found = calibrate(rules, labelled, confidence=confidence)
-        return stated.model_dump(mode="json"), found.model_dump(mode="json")
+        return stated, calibrate(rules, labelled, confidence=confidence)
     kind = stated.judge.partition(":")[0]
     roles = FORMATS[kind].roles if kind in FORMATS else EVERY_ROLE
     cases = [known for known in labelled if known.case.role in roles]
     table = stated.confusion
     pairs = [(a, b) for a, row in table.items() for b, n in row.items() for _ in range(n)]
-    right = sum(label is given for label, given in pairs)
-    unread = sum(given is Outcome.UNPARSED for _, given in pairs)
-    views = Counter(known.case.view for known in cases)
-    in_view = {view: rate.count for view, rate in stated.by_view.items()}
-
-    def rate(count: int, n: int) -> RateFigure | None:
-        return RateFigure.of(count, n, confidence) if 0 <= count <= n and n else None
-
+    right = {view: rate.count for view, rate in stated.by_view.items()}
+    sums = {"labels": Counter(label for label, _ in pairs), "right": sum(right.values())}
     counted = {
-        "cases": _digest(cases),
-        "confidence": confidence,
-        "labels": dict(Counter(known.outcome for known in cases)),
-        "accuracy": rate(right, len(cases)),
-        "unparsed": rate(unread, len(cases)),
-        "kappa": kappa(pairs, confidence),
-        "by_view": {view: rate(in_view.get(view, 0), n) for view, n in views.items()},
-        "right in all views": right,
+        "labels": Counter(known.outcome for known in cases),
+        "right": sum(label is given for label, given in pairs),
     }
-    labels = Counter(label for label, _ in pairs)
-    same = {key: getattr(stated, key) for key in counted if hasattr(stated, key)}
-    return {**same, "labels": dict(labels), "right in all views": sum(in_view.values())}, counted
-
-
-def _digest(cases: Sequence[LabelledCase]) -> str:
-    return digest_bytes(json.dumps([asdict(known) for known in cases]).encode())
+    if sums != counted:
+        return sums, counted
+    # Of a view with more right ones than cases the figure is that of all, and so another one.
+    views = Counter(known.case.view for known in cases)
+    possible = {view: min(max(right.get(view, 0), 0), n) for view, n in views.items()}
+    return stated, _calibration(stated.judge, cases, pairs, possible, confidence)
 
 
 def kappa(pairs: Sequence[tuple[Outcome, Outcome]], confidence: float) -> KappaFigure | None:

@@ -13,7 +13,7 @@ from components.core.fingerprints import digest_code, outside_parts
 from components.core.storage import digest_bytes, digest_file
 from components.core.vocabulary import Role
 from components.judges.formats import FORMATS
-from components.judges.protocol import JUDGES, KEY, URL, Judge, JudgeSetup
+from components.judges.protocol import EVERY_ROLE, JUDGES, KEY, URL, Judge, JudgeSetup
 from components.judges.result import Usage
 from components.judges.settings import (
     RULES,
@@ -46,8 +46,7 @@ for _kind in FORMATS:
 
 @JUDGES.register("rubric")
 def _rubric(setup: JudgeSetup) -> Judge:
-    from components.judges.endpoint import Endpoint
-    from components.judges.rubric import Rubric
+    from components.judges.rubric import Endpoint, Rubric
 
     assert isinstance(setup.settings, RubricSettings)
     key = os.environ.get(KEY, "").strip()
@@ -84,13 +83,19 @@ def open_judge(
 ) -> Judge:
     """Return the judge that suites of the `roles` call `name`, without its weights.
 
-    The other arguments are those of `JudgeSetup`. Raises `ConfigError` where `check_judge` does and
-    where the environment lacks a server's address, `ModelError` where a guard's checkpoint cannot
-    be had.
+    The other arguments are those of `JudgeSetup`. Raises `ConfigError` where `check_judge` does,
+    where the environment lacks a server's address, and for an added judge that does not judge every
+    role; `ModelError` where a guard's checkpoint cannot be had.
     """
     check_judge(name, judges, roles)
     kind = RULES if name == RULES else judges[name].kind
-    return JUDGES.find(kind)(JudgeSetup(name, judges.get(name), rules, spent or Usage()))
+    judge = JUDGES.find(kind)(JudgeSetup(name, judges.get(name), rules, spent or Usage()))
+    if kind not in FORMATS and (missing := sorted(EVERY_ROLE - judge.roles)):
+        raise ConfigError(
+            f"the judge {name!r} is a {kind}, which does not judge {', '.join(missing)} prompts; a "
+            "judge that another package adds has to judge every role"
+        )
+    return judge
 
 
 def _address(name: str) -> str:

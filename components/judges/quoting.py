@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from itertools import pairwise
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import pairwise, product
 from pathlib import Path
 
+from components.core.documents import read_yaml
 from components.core.fingerprints import digest_code
-from components.core.storage import digest_bytes
+from components.core.storage import digest_bytes, digest_file
 from components.core.typography import IGNORABLE
-from components.judges.lines import Lines
 
 QUOTED = "(quoted) "
-_SOURCE = digest_code(Path(__file__))
+_FILE = Path(__file__).with_suffix(".yaml")
+_SOURCE = [digest_code(Path(__file__)), digest_file(_FILE)]
+_TABLE = read_yaml(_FILE)
+_HAZARDS = re.compile(r"(?:s\d{1,2}+)++")
+_DROPPED = re.compile(r"[^\w\n:=<>|+-]|_")
+_MARKS = re.compile(r"[:=<>|+-]")
+_COLON = re.compile(r"([:=])")
 
 # What chat templates and tokenizers use as control tokens, whoever the judge is: ChatML and Llama 3
 # (<|…|>), DeepSeek (the same with wide bars), Llama 2, Mistral, Gemma, T5, BERT, thoughts, tools.
@@ -78,12 +86,13 @@ class Quoting:
         longest_first = sorted(own, key=lambda token: (-len(token), token))
         exact = [re.escape(token).replace(r"\ ", r"\s+") for token in longest_first]
         self._tokens = re.compile("|".join([*FAMILIES, *exact]), re.IGNORECASE)
-        self._lines = Lines(lines, tags)
+        self._own = sorted(lines), sorted(tags)
+        self._lines = Lines(*self._own)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the tokens, lines and tags, and of the code that looks for them."""
-        parts = [_SOURCE, IGNORABLE.pattern, self._tokens.pattern, self._lines.digest]
+        parts = [*_SOURCE, IGNORABLE.pattern, self._tokens.pattern, *self._own]
         return digest_bytes(json.dumps(parts).encode())
 
     def quote(self, text: str, limit: int) -> str:
@@ -107,3 +116,101 @@ class Quoting:
 def _broken(token: re.Match[str]) -> str:
     first, rest = token[0][0], token[0][1:]
     return f"{first} {rest}" if rest else ""
+
+
+# --- lines and tags that read as those of a judge's format --------------------------------------
+
+
+def _alike() -> dict[int, str]:
+    """Return what each character of the table's `looks` looks like."""
+    alike: dict[int, str] = {}
+    for mark, looks in _TABLE["looks"].items():
+        for first, last in re.findall(r"(.)(?:-(.))?", looks):
+            alike |= dict.fromkeys(range(ord(first), ord(last or first) + 1), mark)
+    return alike
+
+
+_ALIKE = _alike()
+_decomposed = partial(unicodedata.normalize, "NFKD")
+
+
+def fold(text: str) -> str:
+    """Return `text` in plain small letters (NFKD, without accents), digits, line ends and the
+    marks : = < > | + - for whatever looks like one; nothing else of it is left."""
+    # One by one: putting a long run of accents into their order takes the square of its length.
+    plain = "".join(map(_decomposed, text.translate(_ALIKE))).translate(_ALIKE)
+    return _DROPPED.sub("", plain.casefold())
+
+
+def letters(text: str) -> str:
+    """Return `text` folded, without its marks."""
+    return _MARKS.sub("", fold(text))
+
+
+class Lines:
+    """Tells the lines and tags that no quoted text may hold.
+
+    `own` are the lines of a format, beside turns and verdicts: one that ends with a colon opens
+    with these words, `---` is a rule, and any other is how a line begins. `tags` are words in angle
+    brackets.
+    """
+
+    def __init__(self, own: Sequence[str], tags: Sequence[str]) -> None:
+        verdicts = (
+            "".join(words)
+            for count in range(4)
+            for words in product(*[_TABLE["qualifiers"]] * count, _TABLE["verdicts"])
+        )
+        opening = {*map(letters, _TABLE["turns"]), *verdicts}
+        own_opening = {letters(line) for line in own if line.endswith(":")}
+        self._openings = {"=": opening, ":": opening | own_opening}
+        self._longest = max(map(len, self._openings[":"]))
+        self._whole = {*_TABLE["words"], *map(letters, tags)}
+        self._rules = "---" in own
+        self._begins = tuple(
+            letters(line) for line in own if not line.endswith(":") and letters(line)
+        )
+        named = "|".join(map(letters, tags))
+        self._tags = re.compile(f"<(?=(?:{named})>)") if tags else None
+
+    def found(self, text: str) -> list[bool]:
+        """Return of every line of `text` whether it reads as one of the lines, or says a tag alone.
+
+        A symbol may be a letter in a circle or a mark such as a trade mark's: both are tried.
+        """
+        unmarked = _DROPPED.sub("", text.translate(_ALIKE))
+        readings = zip(fold(text).split("\n"), fold(unmarked).split("\n"), strict=True)
+        return [any(map(self._reads, folded)) for folded in readings]
+
+    def tags(self, text: str) -> list[int]:
+        """Return where in `text` the opening brackets of tags stand."""
+        if self._tags is None or not self._tags.search(_joined(fold(text))):
+            return []
+        pieces = [_joined(fold(character)) for character in text]
+        places = [place for place, piece in enumerate(pieces) for _ in piece]
+        return [places[found.start()] for found in self._tags.finditer("".join(pieces))]
+
+    def _reads(self, folded: str) -> bool:
+        said = _MARKS.sub("", folded)
+        if not said:
+            return self._rules and folded.endswith("---")
+        if said in self._whole or said.startswith(self._begins) or _HAZARDS.fullmatch(said):
+            return True
+        return self._opens(folded)
+
+    def _opens(self, folded: str) -> bool:
+        """Return whether the letters before one of the colons are an opening."""
+        pieces = _COLON.split(folded)
+        head = ""
+        for piece, colon in zip(pieces[::2], pieces[1::2], strict=False):
+            head += _MARKS.sub("", piece)
+            if len(head) > self._longest:
+                return False
+            if head in self._openings[colon]:
+                return True
+        return False
+
+
+def _joined(folded: str) -> str:
+    """Return what is folded without all but its letters and angle brackets."""
+    return re.sub(r"[^\w<>]", "", folded)

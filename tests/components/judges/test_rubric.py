@@ -10,11 +10,10 @@ import pytest
 
 from components.core.errors import InterruptionError, ModelError, SafeReActError
 from components.core.vocabulary import Role, View
-from components.judges.endpoint import HUGE, Endpoint
 from components.judges.protocol import Case, judge_cases
 from components.judges.quoting import Quoting
 from components.judges.result import Usage
-from components.judges.rubric import INSTRUCTIONS, Rubric
+from components.judges.rubric import HUGE, INSTRUCTIONS, Endpoint, Rubric
 from components.judges.settings import RubricSettings
 from tests.components.judges.hostile import HOSTILE
 from tests.components.judges.oracle import readings
