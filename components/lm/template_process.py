@@ -1,10 +1,4 @@
-"""Chat templates are rendered in a process of their own: requests on its input, replies on its
-output, a line of JSON each.
-
-A template comes with a checkpoint and is a program: it may loop for ever or ask for gigabytes in
-one expression. So the kernel ends the process when a request takes too much processor time, and
-gives it so much memory and no more. That holds in every thread of the one that asks, and for
-whatever a template computes.
+"""Chat templates are rendered in a process of their own: they come with checkpoints, as programs.
 
 A request has `template`, `messages`, `add_generation_prompt` and `tokens`, the tokenizer's special
 ones; the reply has `text` or `error`. With `literals` in place of messages, `text` is what
@@ -13,22 +7,16 @@ the template itself writes.
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import json
-import os
-import resource
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
-from typing import IO, Any, cast
+from subprocess import CalledProcessError
+from typing import Any
 
 from jinja2 import Template, TemplateError
+
+from components.core.bounded_process import BoundedProcess, serve
 
 SECONDS = 2.0  # of processor time for one request
 MEMORY = 2**29  # bytes that the process may take beside its libraries
@@ -37,66 +25,27 @@ LONGEST, GROWTH = 1_000_000, 8  # characters of a rendered text, and as many for
 TODAY = datetime(2024, 7, 26)
 
 
-class TemplateProcess:
-    """The process that renders, started when it is first asked; any thread may ask it."""
+class TemplateProcess(BoundedProcess):
+    """The process that renders."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        self.seconds = seconds
-        self._lock = threading.Lock()
-        self._child: subprocess.Popen[str] | None = None
-        self._owner = 0
+        super().__init__(__name__, seconds)
 
     def ask(self, request: Mapping[str, Any]) -> str:
         """Return the rendered text; raises `ValueError` with what is wrong with the template."""
-        with self._lock:
-            child = self._started()
-            requests, replies = cast("IO[str]", child.stdin), cast("IO[str]", child.stdout)
-            try:
-                requests.write(json.dumps({"seconds": self.seconds, **request}) + "\n")
-                requests.flush()
-                line = replies.readline()
-            except BrokenPipeError:
-                line = ""
-            except BaseException:  # interrupted half-way: its next reply would be the last one's
-                self.close()
-                raise
-            if not line:
-                raise ValueError(self._death(child))
-        reply = json.loads(line)
+        try:
+            reply = super().ask(request)
+        except CalledProcessError as ended:
+            reason = f"the process that renders it ended with {ended.returncode}"
+            if ended.returncode == -signal.SIGPROF:
+                reason = f"it takes more than {self.seconds:g} seconds"
+            raise ValueError(reason) from ended
         if "error" in reply:
             raise ValueError(reply["error"])
         return str(reply["text"])
 
-    def close(self) -> None:
-        """End the process, if this one started it."""
-        child, self._child = self._child, None
-        if child is not None and self._owner == os.getpid():
-            child.kill()
-            child.communicate()
-
-    def _started(self) -> subprocess.Popen[str]:
-        # The parent's process is not a forked worker's to talk to.
-        if self._child is None or self._child.poll() is not None or self._owner != os.getpid():
-            self._owner = os.getpid()
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                encoding="ascii",
-            )
-        return self._child
-
-    def _death(self, child: subprocess.Popen[str]) -> str:
-        self._child = None
-        child.communicate()
-        if child.returncode == -signal.SIGPROF:
-            return f"it takes more than {self.seconds:g} seconds"
-        return f"the process that renders it ended with {child.returncode}"
-
 
 PROCESS = TemplateProcess()
-atexit.register(PROCESS.close)
 
 
 @lru_cache(maxsize=8)
@@ -151,21 +100,6 @@ def reply_to(request: dict[str, Any]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Answer requests until there are no more; one that takes too long ends the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks is interrupted, and ends this
+    """Render what is requested until there is no more."""
     _compiled("")  # loads the libraries before the memory is bounded
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):  # a kernel that knows no such limit
-        own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY, own + MEMORY))
-    for line in sys.stdin:
-        request = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
-        reply = json.dumps(reply_to(request))
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.write(reply + "\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    serve(reply_to, MEMORY)

@@ -74,7 +74,7 @@ def _log(task: Task, prompts: SuiteSet, evidence: Evidence, when: datetime) -> E
             task=task.name,
             task_display_name=task.title,
             task_version=suite.digest if suite else evidence.data,
-            model=_model(task),
+            model=f"safereact/{task.arm}",
             dataset=inspect_log.EvalDataset(name=task.suite, samples=len(ids), sample_ids=ids),
             config=inspect_log.EvalConfig(epochs=max(sample.epoch for sample in samples)),
             metadata={**task.about(evidence), **task.note},
@@ -89,18 +89,21 @@ def _log(task: Task, prompts: SuiteSet, evidence: Evidence, when: datetime) -> E
     )
 
 
-def _model(task: Task) -> str:
-    return f"safereact/{task.arm}"
-
-
 def _sample(task: Task, prompt: Prompt, row: Row) -> EvalSample:
+    from inspect_ai import model as of_model
     from inspect_ai.log import EvalSample
-    from inspect_ai.model import ChatCompletionChoice, ChatMessageUser, ModelOutput, ModelUsage
 
-    name, text = f"{prompt.id}-{row.sample}", visible(prompt.text)
-    question = ChatMessageUser(content=text, id=f"{name}-asked")
-    answer = _written(row, f"{name}-written", _model(task))
-    choice = ChatCompletionChoice(
+    name, model, text = f"{prompt.id}-{row.sample}", f"safereact/{task.arm}", visible(prompt.text)
+    thought = (
+        [] if row.thought is None else [of_model.ContentReasoning(reasoning=visible(row.thought))]
+    )
+    answer = of_model.ChatMessageAssistant(
+        content=[*thought, of_model.ContentText(text=visible(row.answer))],
+        id=f"{name}-written",
+        model=model,
+        source="generate",
+    )
+    choice = of_model.ChatCompletionChoice(
         message=answer, stop_reason="stop" if row.finished else "max_tokens"
     )
     return EvalSample(
@@ -108,11 +111,11 @@ def _sample(task: Task, prompt: Prompt, row: Row) -> EvalSample:
         epoch=row.sample + 1,
         input=text,
         target=visible(target(prompt)),
-        messages=[question, answer],
-        output=ModelOutput(
-            model=_model(task),
+        messages=[of_model.ChatMessageUser(content=text, id=f"{name}-asked"), answer],
+        output=of_model.ModelOutput(
+            model=model,
             choices=[choice],
-            usage=ModelUsage(output_tokens=row.tokens, total_tokens=row.tokens),
+            usage=of_model.ModelUsage(output_tokens=row.tokens, total_tokens=row.tokens),
         ),
         scores=_scored(row),
         metadata={
@@ -123,34 +126,22 @@ def _sample(task: Task, prompt: Prompt, row: Row) -> EvalSample:
     )
 
 
-def _written(row: Row, name: str, model: str) -> Any:
-    from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText
-
-    thought = [] if row.thought is None else [ContentReasoning(reasoning=visible(row.thought))]
-    return ChatMessageAssistant(
-        content=[*thought, ContentText(text=visible(row.answer))],
-        id=name,
-        model=model,
-        source="generate",
-    )
-
-
 def _scored(row: Row) -> dict[str, Score]:
     from inspect_ai.scorer import Score
 
-    scores = {"answer": _ruling(row.outcome_answer, row.said_answer)}
-    if row.outcome_thought is not None:
-        scores["thought"] = _ruling(row.outcome_thought, row.said_thought)
+    parts = {
+        "answer": (row.outcome_answer, row.said_answer),
+        "thought": (row.outcome_thought, row.said_thought),
+    }
+    scores = {
+        part: Score(value=outcome.value, explanation=visible(reason) if reason else None)
+        for part, (outcome, reason) in parts.items()
+        if outcome is not None
+    }
     for name, correct in zip(_CORRECT, (row.correct, row.correct_strict), strict=True):
         if correct is not None:
             scores[name] = Score(value="C" if correct else "I")
     return scores
-
-
-def _ruling(outcome: Outcome, said: str | None) -> Score:
-    from inspect_ai.scorer import Score
-
-    return Score(value=outcome.value, explanation=visible(said) if said else None)
 
 
 def _scores(task: Task, evidence: Evidence) -> list[Any]:
@@ -163,20 +154,18 @@ def _scores(task: Task, evidence: Evidence) -> list[Any]:
         "thought": {outcome.value: f"{View.THOUGHT}.{outcome}" for outcome in Outcome},
         **{name: {"accuracy": name} for name in _CORRECT},
     }
-    return [
-        EvalScore(
-            name=scorer,
-            scorer=scorer,
-            metrics={
-                name: EvalMetric(
-                    name=name,
-                    value=rates[measure].rate,
-                    metadata=task.told(rates[measure]),
-                )
-                for name, measure in metrics.items()
-                if measure in rates
-            },
-        )
+    found = {
+        scorer: {
+            name: EvalMetric(
+                name=name, value=rates[measure].rate, metadata=task.annotated(rates[measure])
+            )
+            for name, measure in metrics.items()
+            if measure in rates
+        }
         for scorer, metrics in scorers.items()
-        if any(measure in rates for measure in metrics.values())
+    }
+    return [
+        EvalScore(name=scorer, scorer=scorer, metrics=metrics)
+        for scorer, metrics in found.items()
+        if metrics
     ]

@@ -18,11 +18,12 @@ from typing import Any
 
 from components.core.result import RateFigure
 from components.core.storage import digest_bytes, write_json, write_text
-from components.core.vocabulary import AnyArm, Prompt, Role
-from components.evaluate.exports.tasks import Task, target, text_of
+from components.core.vocabulary import AnyArm, Role
+from components.evaluate.exports.tasks import WANTED, Task, target
 from components.evaluate.result import Evidence
 from components.prepare.result import SuiteSet
 
+_OF_PROMPTS = ("id", "text", "role", "topic", "source", "licence", "answer")
 _FILTER = "none"  # the harness names after each metric what became of the response before it
 
 
@@ -56,11 +57,23 @@ def write_lm_eval(
 def _results(tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence) -> dict[str, Any]:
     sizes = {task.name: len(task.by_prompt()) for task in tasks}
     rates = {task.name: task.rates(evidence) for task in tasks}
-    versions = {task.name: _version(task, prompts) for task in tasks}
+    suites = {task.name: prompts.suites.get(task.suite) for task in tasks}
+    versions = {
+        name: suite.digest if suite else prompts.digest_of_prompts for name, suite in suites.items()
+    }
     return {
         "results": {task.name: _figures(task, rates[task.name]) for task in tasks},
         "group_subtasks": {task.name: [] for task in tasks},
-        "configs": {task.name: _config(task, evidence, versions[task.name]) for task in tasks},
+        "configs": {
+            task.name: {
+                "task": task.name,
+                "output_type": "generate_until",
+                "num_fewshot": 0,
+                "repeats": max(len(samples) for samples in task.by_prompt().values()),
+                "metadata": {**task.about(evidence), **task.note, "version": versions[task.name]},
+            }
+            for task in tasks
+        },
         "versions": versions,
         "n-shot": {task.name: 0 for task in tasks},
         "higher_is_better": {
@@ -70,7 +83,7 @@ def _results(tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence) -> di
         "n-samples": {name: {"original": n, "effective": n} for name, n in sizes.items()},
         "config": {"model": "safereact", "model_args": tasks[0].about(evidence)},
         "safereact": {
-            task.name: {measure: task.told(rate) for measure, rate in rates[task.name].items()}
+            task.name: {measure: task.annotated(rate) for measure, rate in rates[task.name].items()}
             for task in tasks
         },
     }
@@ -92,28 +105,9 @@ def _aim(role: Role, measure: str) -> bool | None:
     """Return whether more of a measure is better; None where neither is."""
     if measure.startswith("correct"):
         return True
-    better = {
-        Role.HARMFUL: {"refused": True, "complied": False},
-        Role.BORDERLINE: {"refused": False, "complied": True},
-        Role.BENIGN: {"refused": False, "complied": True},
-    }
-    return better.get(role, {}).get(measure.rpartition(".")[2])
-
-
-def _config(task: Task, evidence: Evidence, version: str) -> dict[str, Any]:
-    return {
-        "task": task.name,
-        "output_type": "generate_until",
-        "num_fewshot": 0,
-        "repeats": max(len(samples) for samples in task.by_prompt().values()),
-        "metadata": {**task.about(evidence), **task.note, "version": version},
-    }
-
-
-def _version(task: Task, prompts: SuiteSet) -> str:
-    """Return the digest of a named suite, else that of the prepared prompts."""
-    suite = prompts.suites.get(task.suite)
-    return suite.digest if suite else prompts.digest_of_prompts
+    wanted = WANTED.get(role)
+    outcome = measure.rpartition(".")[2]
+    return None if wanted is None or outcome not in WANTED.values() else outcome == wanted
 
 
 def _samples(task: Task) -> list[dict[str, Any]]:
@@ -122,14 +116,14 @@ def _samples(task: Task) -> list[dict[str, Any]]:
     for number, (key, group) in enumerate(task.by_prompt().items()):
         prompt = group[0][0]
         metrics = {name: found[key] for name, found in measured.items() if key in found}
-        document = _document(prompt)
+        document = {key: getattr(prompt, key) for key in _OF_PROMPTS}
         samples.append(
             {
                 "doc_id": number,
                 "doc": document,
                 "target": target(prompt),
                 "arguments": {"gen_args_0": {"arg_0": prompt.text, "arg_1": {}}},
-                "resps": [[text_of(row) for _, row in group]],
+                "resps": [[row.completion.text for _, row in group]],
                 "filtered_resps": [row.answer for _, row in group],
                 "filter": _FILTER,
                 "metrics": list(metrics),
@@ -140,18 +134,6 @@ def _samples(task: Task) -> list[dict[str, Any]]:
             }
         )
     return samples
-
-
-def _document(prompt: Prompt) -> dict[str, Any]:
-    return {
-        "id": prompt.id,
-        "text": prompt.text,
-        "role": prompt.role.value,
-        "topic": prompt.topic,
-        "source": prompt.source,
-        "licence": prompt.licence,
-        "answer": prompt.answer,
-    }
 
 
 def _hash(text: str) -> str:

@@ -1,23 +1,29 @@
 """Whether two expressions in LaTeX are equal, exactly: read by latex2sympy, compared by sympy.
 
-This runs in a process of its own (`worker.py`), since no bound on what is written bounds what it
-takes to work out: a process can be ended from outside, in any thread and within C code. Nothing is
-rounded. What cannot be shown to be equal is not.
+This runs in a process of its own, since no bound on what is written bounds what it takes to work
+out. The limit is of processor time, so that the result does not depend on what else the machine
+does. Nothing is rounded. What cannot be shown to be equal is not.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 from functools import lru_cache
 from itertools import accumulate
+from subprocess import CalledProcessError
 from typing import TYPE_CHECKING, Any
+
+from components.core.bounded_process import BoundedProcess, serve
+from components.core.errors import EvidenceError
 
 if TYPE_CHECKING:
     from sympy import Expr
 
+log = logging.getLogger(__name__)
+
 SECONDS = 3  # of processor time, for one comparison; an ordinary one takes hundredths
-_BYTES = 2 << 30  # of memory that a comparison may map
+_MEMORY = 2 << 30  # bytes that it may take beside its libraries
 _DIGITS = 60  # to which numbers are worked out to show that they differ
 _GREATEST = {"factorial": 5_000, "Pow": 10_000, "Sum": 10_000, "Product": 10_000}
 _LONGEST = 400  # characters; the parser's time grows faster than they do
@@ -31,12 +37,37 @@ _MIXED = re.compile(r"(?<![\d^_{])(\d+)\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\
 _SIDE_BY_SIDE = re.compile(r"(?<![_^\d])(\d+)\s*(?=\(|\\frac)|(\\frac\{\d+\}\{\d+\})\s*(?=[\d(\\])")
 
 
+PROCESS = BoundedProcess(__name__, SECONDS)
+
+
+@lru_cache(maxsize=4096)
 def equal(one: str, other: str, *, proportional: bool = False) -> bool:
-    """Return whether two expressions are equal wherever both are defined; False for unreadable.
+    """Return whether two expressions are equal wherever both are defined.
 
     With `proportional` it is enough that one is the other times a number other than zero, as the
-    two sides' differences of one equation are.
+    two sides' differences of one equation are. False also for what cannot be read, or not be worked
+    out within the limits. Raises `EvidenceError` where the process that compares cannot be started.
     """
+    try:
+        return bool(PROCESS.ask([one, other, proportional]))
+    except CalledProcessError as ended:
+        if ended.returncode > 0:
+            raise EvidenceError(
+                "the process that compares mathematical answers did not start; is "
+                "latex2sympy2_extended installed? `python -c 'import latex2sympy2_extended'` tells"
+            ) from ended
+        log.debug("given up: %.80s = %.80s", one, other)
+        return False
+
+
+def main() -> None:
+    """Compare what is requested until there is no more."""
+    import latex2sympy2_extended.latex2sympy2  # noqa: F401 (before the first clock runs)
+
+    serve(lambda request: _equal(*request), _MEMORY)
+
+
+def _equal(one: str, other: str, proportional: bool) -> bool:
     import sympy
     from sympy.core.random import seed
 
@@ -57,10 +88,7 @@ def equal(one: str, other: str, *, proportional: bool = False) -> bool:
         if _differ_at_points(difference):
             return False
         return sympy.expand(difference) == 0 or sympy.simplify(difference) == 0
-    except (
-        *(ArithmeticError, ValueError, TypeError, AttributeError, RecursionError, MemoryError),
-        *(NotImplementedError, KeyError, IndexError, AssertionError, sympy.SympifyError),
-    ):
+    except Exception:  # noqa: BLE001 - sympy raises whatever it likes over what was written
         return False
 
 
@@ -145,31 +173,3 @@ def _differ_at_points(difference: Expr) -> bool:
         if value.is_number and value.is_finite and abs(value) > 10 ** -(_DIGITS // 4):
             return True
     return False
-
-
-def serve() -> None:
-    """Answer `equal`'s questions, one JSON list a line, with 1 or 0, until the input ends.
-
-    The kernel ends the process where one pair takes longer than `SECONDS`.
-    """
-    import json
-    import resource
-    import signal
-
-    import latex2sympy2_extended.latex2sympy2  # noqa: F401 (before the first clock runs)
-
-    resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    answers = sys.stdout
-    sys.stdout = sys.stderr
-    answers.write("ready\n")
-    answers.flush()
-    for line in sys.stdin:
-        one, other, proportional = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        found = equal(one, other, proportional=proportional)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        answers.write(f"{int(found)}\n")
-        answers.flush()

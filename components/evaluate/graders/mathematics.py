@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 
+from components.evaluate.graders.expressions import equal
 from components.evaluate.graders.grade import GRADERS, Grade
 from components.evaluate.graders.numbers import NOT_WORKED_OUT, InBase, exact, fraction, is_quotient
 from components.evaluate.graders.relations import as_set, assigned, interval, subject
@@ -33,7 +34,6 @@ from components.evaluate.graders.values import (
 )
 from components.evaluate.graders.words import PATTERNS as _P
 from components.evaluate.graders.words import changes_number, different_units
-from components.evaluate.graders.worker import equal
 
 _WHOLE = 300  # characters: a longer text is no result as a whole
 _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,.])")

@@ -1,7 +1,7 @@
 """What is stated as a result, as a value: a number, an expression, a list, an interval, a word.
 
 `read` takes the text apart where the brackets are balanced; what remains whole is a number, which
-is exact, or an expression, which `worker.py` compares.
+is exact, or an expression, which `expressions.py` compares.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from components.core.bounded_process import BoundedProcess
 from components.core.errors import EvidenceError
-from components.evaluate.graders import worker
+from components.evaluate.graders import expressions
 from components.evaluate.graders.numbers import InBase, exact, in_base
 from components.evaluate.graders.results import Text
 from components.evaluate.graders.runs import last_run
@@ -469,28 +470,28 @@ def test_expressions_that_take_for_ever_are_given_up_in_any_thread(answer):
 
 
 def test_the_process_that_compares_is_started_anew_after_it_was_ended():
-    assert worker.equal("x+1", "1+x")
-    (at_hand,) = worker._at_hand
-    assert at_hand._process is not None
-    at_hand._process.kill()
-    at_hand._process.wait()
-    assert not worker.equal("x+2", "x+3")  # this one found it dead
-    assert worker.equal("x+2", "2+x")
+    assert expressions.equal("x+1", "1+x")
+    child = expressions.PROCESS._child
+    assert child is not None
+    child.kill()
+    child.wait()
+    assert expressions.equal("x+2", "2+x")
 
 
 def test_a_process_that_does_not_start_is_an_error_and_no_verdict(monkeypatch):
-    monkeypatch.setattr(worker, "_COMMAND", "raise SystemExit(1)")
+    process = BoundedProcess("nothing_that_is_there", 3)
+    monkeypatch.setattr(expressions, "PROCESS", process)
     with pytest.raises(EvidenceError, match="did not start"):
-        worker._Worker().equal("x", "y", False)
+        expressions.equal("x+5", "y")
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="no limits to read")
 def test_the_memory_of_a_comparison_is_bounded():
-    worker.equal("x+4", "y")
-    (at_hand,) = worker._at_hand
-    assert at_hand._process is not None
-    most, _ = psutil.Process(at_hand._process.pid).rlimit(psutil.RLIMIT_AS)
-    assert 0 < most <= 2 << 30
+    expressions.equal("x+4", "y")
+    child = expressions.PROCESS._child
+    assert child is not None
+    most, _ = psutil.Process(child.pid).rlimit(psutil.RLIMIT_AS)
+    assert 2 << 30 <= most <= 3 << 30
 
 
 def test_grading_works_off_the_main_thread():

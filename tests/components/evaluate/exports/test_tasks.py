@@ -7,7 +7,7 @@ import pytest
 from components.core.errors import EvidenceError
 from components.core.paths import ROWS
 from components.core.vocabulary import Role
-from components.evaluate.exports.tasks import target, tasks_of, text_of
+from components.evaluate.exports.tasks import target, tasks_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
 from components.prepare.result import LEAK_MARK, PromptSet
@@ -38,13 +38,13 @@ def test_a_task_is_a_suite_in_a_form_by_an_arm(parts):
 def test_what_was_said_to_harmful_prompts_is_told_by_its_length_alone(parts):
     for task in tasks_of(*parts, redact=True, leaks=()):
         for prompt, row in task.samples:
-            assert ("secret" in text_of(row)) is (task.role is not Role.HARMFUL)
+            assert ("secret" in row.completion.text) is (task.role is not Role.HARMFUL)
             if task.role is Role.HARMFUL:
                 length = len(f"secret answer {TEXTS[prompt.topic]}")
                 assert row.answer == f"(withheld: {length} characters)"
                 assert row.said_answer == "" and row.said_thought is None
     open_ones = tasks_of(*parts, redact=False, leaks=())
-    assert all("secret" in text_of(row) for task in open_ones for _, row in task.samples)
+    assert all("secret" in row.completion.text for task in open_ones for _, row in task.samples)
 
 
 def test_measures_of_samples_and_rates_of_the_evidence_agree(parts, evaluated):
@@ -78,7 +78,7 @@ def test_a_task_of_a_suite_that_training_repeats_is_marked_and_says_why(parts, e
         held = task.suite == "harmful"
         assert task.title == task.name + f" {LEAK_MARK}" * held
         rate = next(iter(task.rates(evidence).values()))
-        assert task.told(rate) == rate.model_dump(mode="json") | task.note
+        assert task.annotated(rate) == rate.model_dump(mode="json") | task.note
         assert bool(task.note) is held
         if held:
             assert "repeated 3 of 300 prompts" in task.note["repeated_in_training"]
