@@ -5,22 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from components.evaluate.graders.expressions import equal
 from components.evaluate.graders.grade import GRADERS, Grade
-from components.evaluate.graders.numbers import NOT_WORKED_OUT, InBase, exact, fraction, is_quotient
-from components.evaluate.graders.relations import as_set, assigned, interval, subject
+from components.evaluate.graders.numbers import (
+    NOT_WORKED_OUT,
+    InBase,
+    changes_number,
+    different_units,
+    exact,
+    fraction,
+    is_quotient,
+)
+from components.evaluate.graders.numbers import PATTERNS as _P
 from components.evaluate.graders.results import (
     Text,
     first_part,
     last_mathematics,
+    last_run,
     left_open,
     undenied,
 )
-from components.evaluate.graders.runs import last_run
 from components.evaluate.graders.spelling import fold, tidy
 from components.evaluate.graders.values import (
+    DEEPEST,
     INTERVALS,
     UNORDERED,
     Expression,
@@ -29,11 +38,13 @@ from components.evaluate.graders.values import (
     Relation,
     Value,
     Words,
+    group,
     number_of,
     read,
 )
-from components.evaluate.graders.words import PATTERNS as _P
-from components.evaluate.graders.words import changes_number, different_units
+
+if TYPE_CHECKING:
+    from sympy import Expr, Set
 
 _WHOLE = 300  # characters: a longer text is no result as a whole
 _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,.])")
@@ -80,7 +91,7 @@ def matches(stated: str, reference: str) -> bool:
     """Return whether the content of `stated` is the reference answer."""
     if not stated.strip():
         return False
-    wanted, found, written = _reference(reference), read(stated), tidy(stated)
+    wanted, found, written = read(reference), read(stated), tidy(stated)
     about = _P["APPROXIMATE"].match(written) is not None
     if (about and _is_whole(wanted)) or {_money(stated), _money(reference)} == {1, 100}:
         return False
@@ -103,11 +114,6 @@ def _is_whole(wanted: Value | None) -> bool:
 def _money(text: str) -> int:
     """Return 100 for dollars, 1 for cents, 0 for what says neither."""
     return 100 if _P["DOLLARS"].search(text) else int(bool(_P["CENTS"].search(text)))
-
-
-@lru_cache(maxsize=4096)
-def _reference(reference: str) -> Value | None:
-    return read(reference)
 
 
 def _begins_with(stated: str, reference: str) -> bool:
@@ -178,7 +184,7 @@ def _same_group(found: Value, wanted: Value) -> bool:
         assert isinstance(group, Group)
         return group.kind in ("set", "list") and all(_same(item, other) for item in group.items)
     if "union" in (found.kind, wanted.kind):
-        simple, expected = as_set(found), as_set(wanted)
+        simple, expected = _as_set(found), _as_set(wanted)
         if simple is not None and expected is not None:
             return bool(simple == expected)
     if found.kind in UNORDERED and wanted.kind in UNORDERED:
@@ -207,10 +213,10 @@ def _same_relation(found: Value, wanted: Value) -> bool:
     relation, other = (found, wanted) if isinstance(found, Relation) else (wanted, found)
     assert isinstance(relation, Relation)
     if isinstance(other, Group) and other.kind in INTERVALS:
-        span = interval(relation)
+        span = _interval(relation)
         if span is not None:
             return _same(span, other)
-    named = assigned(relation)
+    named = _assigned(relation)
     if named is None or (relation is wanted and not named[0]):
         return False
     last = read(named[1])
@@ -226,11 +232,11 @@ def _same_equations(found: Relation, wanted: Relation) -> bool:
     `x = 5` as the reference, `2x = 10` is the problem."""
     if found == wanted:
         return True
-    one, other = interval(found), interval(wanted)
+    one, other = _interval(found), _interval(wanted)
     if one is not None or other is not None:
-        named_alike = subject(found) == subject(wanted)
+        named_alike = _subject(found) == _subject(wanted)
         return named_alike and one is not None and other is not None and _same(one, other)
-    named, expected = assigned(found), assigned(wanted)
+    named, expected = _assigned(found), _assigned(wanted)
     if expected is not None and expected[0]:
         if named is not None and named[0].replace(" ", "") == expected[0].replace(" ", ""):
             left, right = read(named[1]), read(expected[1])
@@ -254,3 +260,82 @@ def _latex(value: Value) -> str:
         return fraction(value.value * value.factor)
     assert isinstance(value, Expression)
     return value.latex.replace("%", "")
+
+
+# --- what relations say: `x = 5` is 5, and `1 < x` is an interval --------------------------------
+
+
+def _assigned(relation: Relation) -> tuple[str, str] | None:
+    """Return the name and the last side of `x = 5`, or of `12 + 25 = 37`; None for an equation.
+
+    The name is empty where the first side has no variable. Of `x = 1/3 \\approx 0.33` the side
+    before the approximation counts.
+    """
+    if set(relation.signs) - {"=", "approx"}:
+        return None
+    first, *others = relation.sides
+    exact_ones = [side for sign, side in zip(relation.signs, others, strict=True) if sign == "="]
+    last = exact_ones[-1] if exact_ones else others[-1]
+    if _P["NAME"].fullmatch(first) or _P["ONLY_TEXT"].fullmatch(first):
+        return first, last
+    letters = set(re.findall(r"(?<![\\A-Za-z])[A-Za-z]", re.sub(r"\\text\{[^{}]*\}", "", first)))
+    if not letters - {"e", "i"} or len(letters) > 1:
+        if relation.signs[0] == "approx" and not exact_ones:
+            last = first
+        return "", last
+    return None
+
+
+def _interval(relation: Relation) -> Group | None:
+    """Return the interval of `a < x \\le b` or `x > a`; None for another relation."""
+    if set(relation.signs) <= {"<", "le"}:
+        sides, signs = relation.sides, relation.signs
+    elif set(relation.signs) <= {">", "ge"}:
+        sides, signs = relation.sides[::-1], relation.signs[::-1]
+    else:
+        return None
+    places = [i for i, side in enumerate(sides) if _is_symbol(side)]
+    if len(places) != 1 or len(sides) > 3 or (len(sides) == 3 and places != [1]):
+        return None
+    (place,) = places
+    lower = sides[place - 1] if place > 0 else "-\\infty"
+    upper = sides[place + 1] if place + 1 < len(sides) else "\\infty"
+    opening = "[" if place > 0 and signs[place - 1] in ("le", "ge") else "("
+    closing = "]" if place < len(signs) and signs[place] in ("le", "ge") else ")"
+    return group(opening + closing, [lower, upper], DEEPEST)
+
+
+def _subject(relation: Relation) -> str:
+    """Return the symbol that an inequality bounds; an empty text where there is not just one."""
+    found = [side for side in relation.sides if _is_symbol(side)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _is_symbol(side: str) -> bool:
+    return side not in ("\\infty", "\\pi", "e") and _P["SYMBOL"].fullmatch(side) is not None
+
+
+def _as_set(value: Value) -> Set | None:
+    """Return an interval or a union of intervals as sympy's set, in which touching ones are one;
+    None for anything else, and where a bound is no number."""
+    from sympy import Interval, Union
+
+    if isinstance(value, Group) and value.kind == "union":
+        sets = [_as_set(item) for item in value.items]
+        return None if None in sets else Union(*sets)
+    if not isinstance(value, Group) or value.kind not in INTERVALS:
+        return None
+    lower, upper = map(_bound, value.items)
+    if lower is None or upper is None or lower > upper:
+        return None
+    return Interval(lower, upper, value.kind[0] == "(", value.kind[1] == ")")
+
+
+def _bound(value: Value) -> Expr | None:
+    from sympy import Rational, oo
+
+    if isinstance(value, Number):
+        return Rational(value.value.numerator, value.value.denominator)
+    if isinstance(value, Expression) and value.latex.strip().lstrip("+-") == "\\infty":
+        return -oo if value.latex.strip().startswith("-") else oo
+    return None

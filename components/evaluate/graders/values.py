@@ -7,15 +7,22 @@ is exact, or an expression, which `expressions.py` compares.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
-from components.evaluate.graders.brackets import signs, split
-from components.evaluate.graders.numbers import InBase, exact, in_base
+from components.evaluate.graders.numbers import PATTERNS as _P
+from components.evaluate.graders.numbers import (
+    InBase,
+    before_unit,
+    exact,
+    folded_words,
+    in_base,
+    number_words,
+    without_unit,
+)
 from components.evaluate.graders.spelling import tidy
-from components.evaluate.graders.words import PATTERNS as _P
-from components.evaluate.graders.words import before_unit, folded_words, number_words, without_unit
 
 LONGEST, DEEPEST = 2000, 8  # characters of a result; brackets in brackets
 
@@ -65,6 +72,7 @@ UNORDERED = frozenset({"list", "set", "union"})
 INTERVALS = frozenset({"()", "[]", "(]", "[)"})
 
 
+@lru_cache(maxsize=4096)
 def read(text: str) -> Value | None:
     """Return what is stated; None for nothing, for what is too long or not to be taken apart."""
     if len(text) > LONGEST:
@@ -219,3 +227,46 @@ def group(kind: str, parts: Sequence[str], depth: int) -> Group | None:
     if any(item is None for item in items):
         return None
     return Group(kind, tuple(item for item in items if item is not None))
+
+
+# --- where a formula can be parted: outside all of its brackets ----------------------------------
+
+
+def split(text: str, separator: re.Pattern[str]) -> list[str] | None:
+    """Return the parts between separators outside all brackets; None for unbalanced brackets."""
+    places = list(_outside(text, separator))
+    if places and places[-1] is None:
+        return None
+    edges = [0, *(edge for place in places if place for edge in place), len(text)]
+    return [text[edges[i] : edges[i + 1]] for i in range(0, len(edges), 2)]
+
+
+def signs(text: str, separator: re.Pattern[str]) -> list[str]:
+    """Return the separators outside all brackets."""
+    return [text[place[0] : place[1]].strip() for place in _outside(text, separator) if place]
+
+
+def _outside(text: str, separator: re.Pattern[str]) -> Iterator[tuple[int, int] | None]:
+    """Yield start and end of every separator outside brackets; None last where they do not match.
+
+    Round and square brackets may close each other, as intervals do.
+    """
+    depth = position = 0
+    while position < len(text):
+        found = separator.match(text, position) if depth == 0 else None
+        if found:
+            yield found.span()
+            position = found.end()
+            continue
+        character = text[position]
+        if character == "\\" and text[position + 1 : position + 2] not in ("{", "}"):
+            position += 1
+            while position < len(text) and text[position].isalpha():
+                position += 1
+            continue
+        depth += (character in "([{") - (character in ")]}")
+        if depth < 0:
+            break
+        position += 1
+    if depth != 0:
+        yield None

@@ -15,8 +15,7 @@ from components.core.bounded_process import BoundedProcess
 from components.core.errors import EvidenceError
 from components.evaluate.graders import expressions
 from components.evaluate.graders.numbers import InBase, exact, in_base
-from components.evaluate.graders.results import Text
-from components.evaluate.graders.runs import last_run
+from components.evaluate.graders.results import Text, last_run
 from components.evaluate.grading import Grade, grade
 
 STATED = [  # right and stated: the strict reading, and so the flexible one, too
