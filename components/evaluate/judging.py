@@ -78,8 +78,7 @@ class Judges:
     @property
     def usage(self) -> dict[str, Usage]:
         """What each paid judge was asked for so far, by killed processes, too."""
-        asked = {called: judge.usage for called, judge in self.judges.items()}
-        return {called: usage for called, usage in asked.items() if usage is not None}
+        return {name: used for name, judge in self.judges.items() if (used := judge.usage)}
 
     def judge(
         self, written: Mapping[Key, Written], labelled: Sequence[LabelledCase], confidence: float

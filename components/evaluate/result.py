@@ -74,8 +74,8 @@ class ChampionArm(Record):
     def __str__(self) -> str:
         if self.released is None:
             return f"{self.name} had none before this adapter"
-        told = f"{self.name} version {self.released.version}, adapter {self.released.digest:.12}"
-        return f"{told}; not measured: {self.unmeasured}" if self.unmeasured else told
+        version = f"{self.name} version {self.released.version}, adapter {self.released.digest:.12}"
+        return f"{version}; not measured: {self.unmeasured}" if self.unmeasured else version
 
 
 # Which arms are compared on the same prompts.
@@ -105,7 +105,7 @@ class Difference(Record):
     gained: int  # prompts where only `arm` counts, or counts more often
     lost: int  # prompts where only `against` counts, or counts more often
     p_value: float  # exact McNemar, two-sided
-    p_holm: float | None = None  # the same, adjusted over all differences that are told with it
+    p_holm: float | None = None  # the same, adjusted over all differences that stand with it
 
 
 class CutFigure(Record):
@@ -141,7 +141,7 @@ class Evidence(Result):
     test_prompts: str  # digest of the ids that were evaluated
     contract: PromptContract
     roles: dict[str, Role]  # of every suite that was asked
-    judges: dict[str, str]  # suite -> its judge, with the digest of all that decides its rulings
+    judges: dict[str, str]  # suite -> its judge, with the digest of all that decides its verdicts
     calibrations: tuple[Calibration, ...]  # of every judge, on labelled cases
     cut: dict[str, dict[Arm, CutFigure]]  # suite -> completions that its judge saw cut
     usage: dict[str, Usage]  # judge -> what a paid service was asked for

@@ -147,11 +147,12 @@ class Guard(Judge):
             if not prompt.plain
         }:
             yield spoilt
-        asked = [case for case in cases if case not in spoilt]
-        for group in self._words([prompts[case].ids for case in asked]):
+        readable = [case for case in cases if case not in spoilt]
+        for group in self._words([prompts[case].ids for case in readable]):
+            found = {readable[i]: words for i, words in group.items()}
             yield {
-                asked[i]: replace(self.verdict(asked[i], words), cut=prompts[asked[i]].cut)
-                for i, words in group.items()
+                case: replace(self.verdict(case, words), cut=prompts[case].cut)
+                for case, words in found.items()
             }
 
     def _words(self, prompts: Sequence[Sequence[int]]) -> Iterator[dict[int, str]]:

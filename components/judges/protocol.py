@@ -101,7 +101,7 @@ def judge_cases(judge: Judge, cases: Sequence[Case]) -> list[Verdict]:
     verdicts = {
         case: Verdict(Outcome.NEITHER, "empty") for case in cases if not visible(case.text).strip()
     }
-    asked = [case for case in dict.fromkeys(cases) if case not in verdicts]
-    for group in judge.judge(asked) if asked else ():
+    distinct = [case for case in dict.fromkeys(cases) if case not in verdicts]
+    for group in judge.judge(distinct) if distinct else ():
         verdicts |= group
     return [verdicts[case] for case in cases]

@@ -191,10 +191,10 @@ class Lines:
         return [places[found.start()] for found in self._tags.finditer("".join(pieces))]
 
     def _reads(self, folded: str) -> bool:
-        said = _MARKS.sub("", folded)
-        if not said:
+        words = _MARKS.sub("", folded)
+        if not words:
             return self._rules and folded.endswith("---")
-        if said in self._whole or said.startswith(self._begins) or _HAZARDS.fullmatch(said):
+        if words in self._whole or words.startswith(self._begins) or _HAZARDS.fullmatch(words):
             return True
         return self._opens(folded)
 

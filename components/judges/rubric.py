@@ -188,12 +188,12 @@ class Rubric(Judge):
         request, text = (
             _QUOTING.quote(part, self.settings.max_characters) for part in (case.request, case.text)
         )
-        shown = {"request": request, "part": _PARTS[case.view], "text": text}
+        material = {"request": request, "part": _PARTS[case.view], "text": text}
         return {
             "model": self.settings.model,
             "messages": [
                 {"role": "system", "content": INSTRUCTIONS},
-                {"role": "user", "content": json.dumps(shown, ensure_ascii=False)},
+                {"role": "user", "content": json.dumps(material, ensure_ascii=False)},
             ],
             "temperature": self.settings.temperature,
             "max_tokens": self.settings.answer_tokens,

@@ -77,14 +77,14 @@ def _ends_on(text: Text, reference: str) -> bool:
         several = isinstance(read(reference), Group) and len(text.boxes) > len(text.last_boxes)
         every = " , ".join(dict.fromkeys(box.content for box in text.boxes))
         return several and matches(every, reference)
-    said = undenied(text.text)
-    if len(said.strip()) <= _WHOLE and matches(said, reference):
+    affirmed = undenied(text.text)
+    if len(affirmed.strip()) <= _WHOLE and matches(affirmed, reference):
         return True
-    formula = last_mathematics(said)
-    number, end = last_run(said)
+    formula = last_mathematics(affirmed)
+    number, end = last_run(affirmed)
     if formula and (end <= formula[1] or not isinstance(read(reference), Number)):
         return matches(formula[0], reference)
-    return matches(left_open(said, end) or number, reference)
+    return matches(left_open(affirmed, end) or number, reference)
 
 
 def matches(stated: str, reference: str) -> bool:

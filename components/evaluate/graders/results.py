@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from components.core.patterns import read_patterns
@@ -191,12 +192,9 @@ def _belonging(pieces: list[tuple[str, str]]) -> str:
 
 
 def _within_braces(run: list[tuple[str, str]]) -> bool:
-    depth = 0
-    for _, piece in run:
-        depth += (piece == "{") - (piece == "}")
-        if depth < 0:
-            return True
-    return False
+    """Return whether a brace closes that was opened before the run."""
+    depths = accumulate((piece == "{") - (piece == "}") for _, piece in run)
+    return min(depths, default=0) < 0
 
 
 def _goes_on(pieces: list[tuple[str, str]], run: list[tuple[str, str]]) -> bool:

@@ -32,4 +32,4 @@ class RulesJudge(Judge):
             case: outcome(case.text, refusal_patterns=patterns, compliance_pattern=pattern)
             for case in cases
         }
-        yield {case: Verdict(did, did) for case, did in found.items()}
+        yield {case: Verdict(decided, decided) for case, decided in found.items()}

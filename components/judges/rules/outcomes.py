@@ -66,9 +66,9 @@ def _by_patterns(text: str, patterns: Iterable[str]) -> Outcome:
 
 @lru_cache(maxsize=4096)  # many refusals are alike, and who counts figures again reads all anew
 def _by_reading(text: str) -> Outcome:
-    said = sentences(text)
-    own = "\n".join(sentence.text for sentence in said if sentence.own)
-    language, read = language_of(own), _decision(said)
+    every = sentences(text)
+    own = "\n".join(sentence.text for sentence in every if sentence.own)
+    language, read = language_of(own), _decision(every)
     if language == ENGLISH or read is not Outcome.COMPLIED:
         return read
     others = languages()

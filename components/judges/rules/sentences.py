@@ -130,5 +130,5 @@ def _split(line: str, own: bool) -> Iterator[Sentence]:
     item = bool(_ITEM.match(line))
     for piece in _STOP.split(_ITEM.sub("", line).strip(" #|>")):
         for start in range(0, len(piece), _LONGEST):
-            if _WORD.search(said := piece[start : start + _LONGEST].strip()) or said == QUOTATION:
-                yield Sentence(said, own, item)
+            if _WORD.search(text := piece[start : start + _LONGEST].strip()) or text == QUOTATION:
+                yield Sentence(text, own, item)

@@ -14,7 +14,8 @@ from components.evaluate.judging import Judges
 from components.evaluate.plan import EvaluationPlan, Written
 from components.gate.policy import Policy
 from components.judges.calibration import read_cases
-from components.judges.opening import digest_of_judge
+from components.judges.opening import digest_of_judge, open_judge
+from components.judges.protocol import JUDGES
 from components.judges.verdicts import StoredVerdicts
 from components.prepare.result import SuiteSpec
 from components.prepare.suites import load_suite
@@ -124,3 +125,13 @@ def test_a_policy_may_name_it_and_an_unknown_name_is_refused_early(profile, tmp_
     with pytest.raises(ConfigError, match=r"judges\.mine\..*no 'oracle' among the judges"):
         load_profile(tmp_path / "own.yaml")
     assert read_yaml(tmp_path / "own.yaml")["extends"] == "tiny"
+
+
+def test_a_judge_that_does_not_judge_every_role_is_refused_early(profile, monkeypatch):
+    keyword = JUDGES.find("keyword")
+    monkeypatch.setattr(keyword, "roles", frozenset({Role.HARMFUL, Role.BENIGN}))
+    section = profile.evaluate
+    with pytest.raises(
+        ConfigError, match=r"'mine' is a keyword, which .* borderline, reasoning"
+    ):
+        open_judge("mine", section.judges, rules=section.rules, roles={Role.HARMFUL})
