@@ -140,11 +140,12 @@ def target(prompt: Prompt) -> str:
 
 
 def _withheld(row: Row) -> Row:
-    thought, answer = (
-        text if text is None else f"(withheld: {len(text)} characters)"
-        for text in (row.thought, row.answer)
-    )
-    return replace(row, thought=thought, answer=answer, said_thought=None, said_answer="")
+    lengths: dict[str, Any] = {
+        part: f"(withheld: {len(text)} characters)"
+        for part, text in (("thought", row.thought), ("answer", row.answer))
+        if text is not None
+    }
+    return replace(row, **lengths, said_thought=None, said_answer="")
 
 
 def _measure(metric: Metric) -> str:

@@ -131,7 +131,5 @@ def test_a_judge_that_does_not_judge_every_role_is_refused_early(profile, monkey
     keyword = JUDGES.find("keyword")
     monkeypatch.setattr(keyword, "roles", frozenset({Role.HARMFUL, Role.BENIGN}))
     section = profile.evaluate
-    with pytest.raises(
-        ConfigError, match=r"'mine' is a keyword, which .* borderline, reasoning"
-    ):
+    with pytest.raises(ConfigError, match=r"'mine' is a keyword, which .* borderline, reasoning"):
         open_judge("mine", section.judges, rules=section.rules, roles={Role.HARMFUL})
