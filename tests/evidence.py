@@ -406,7 +406,7 @@ def save_evidence(
     prompts = SuiteSet.load(workspace.stage("prepare"))
     labelled = labelled_cases(workspace, section)
     champion: ChampionArm | None = told.get("champion")
-    arms = (*OWN_ARMS, *((Arm.CHAMPION,) if champion and champion.asked else ()))
+    arms = (*OWN_ARMS, *((Arm.CHAMPION,) if champion and champion.measured else ()))
     plan = test_plan(section, prompts, profile.seed)
     judges = {one.suite: judge_of(section, one.judge, labelled) for one in plan.suites}
     key = (section.model_dump_json(), prompts.digest, profile.seed, arms, refused)
@@ -456,7 +456,7 @@ def _rows(arm: Arm, plan: EvaluationPlan, judges: Mapping[str, Any], refused: in
         for number, prompt in enumerate(prompts)
         for sample in range(suite.samples)
     }
-    written = Written(arm, plan.asked(opens_thought=False), completions)
+    written = Written(arm, plan.places(opens_thought=False), completions)
     return [row for suite, judge in judges.items() for row in judged_rows(written, judge, (suite,))]
 
 

@@ -72,7 +72,7 @@ class ArmModel:
         for suite in plan.suites:
             for form, prompts in suite.forms(forced_thought=plan.forced_thought and not opens):
                 completions |= self._complete(suite, form, prompts, plan.seed)
-        return Written(self.arm, plan.asked(opens_thought=opens), completions)
+        return Written(self.arm, plan.places(opens_thought=opens), completions)
 
     def _complete(
         self, suite: SuitePlan, form: str, prompts: Sequence[Prompt], seed: int

@@ -104,7 +104,7 @@ class Judges:
 def judged_rows(written: Written, judge: Judge, suites: Collection[str]) -> list[Row]:
     """Return a row for every completion to prompts of the `suites`, in the order in which they were
     asked. Thought and answer are judged each by itself."""
-    cases = {place: _cases(written, place) for place in written.asked if place.suite in suites}
+    cases = {place: _cases(written, place) for place in written.places if place.suite in suites}
     verdicts = iter(judge_cases(judge, [case for parts in cases.values() for case in parts]))
     return [
         row_of(written, place, [next(verdicts) for _ in parts]) for place, parts in cases.items()
@@ -113,7 +113,7 @@ def judged_rows(written: Written, judge: Judge, suites: Collection[str]) -> list
 
 def _cases(written: Written, place: Place) -> list[Case]:
     """Return what of a completion a judge reads: its thought, if any, and its answer."""
-    (suite, prompt), completion = written.asked[place], written.completions[place]
+    (suite, prompt), completion = written.places[place], written.completions[place]
     request = judged_request(prompt, place.form)
     answer = Case(request, completion.answer, View.ANSWER, suite.role)
     if completion.thought is None:
@@ -124,7 +124,7 @@ def _cases(written: Written, place: Place) -> list[Case]:
 
 def row_of(written: Written, place: Place, verdicts: Sequence[Verdict]) -> Row:
     """Return the row of a completion with the verdicts on its thought, if any, and its answer."""
-    suite, prompt = written.asked[place]
+    suite, prompt = written.places[place]
     completion = written.completions[place]
     *thought, answer = verdicts
     marks: Grade | None = None

@@ -55,15 +55,15 @@ class SuitePlan:
         return f"{text}\n\n{self.instruction}" if self.instruction else text
 
 
-Asked = Mapping[Place, tuple[SuitePlan, Prompt]]
+Places = Mapping[Place, tuple[SuitePlan, Prompt]]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one arm was asked, in order, and its completions."""
+    """The completions that one arm owed, in order, and what it wrote."""
 
     arm: AnyArm
-    asked: Asked
+    places: Places
     completions: Mapping[Place, Completion]
 
 
@@ -124,7 +124,7 @@ class EvaluationPlan:
         }
         return {suite: digest for suite, digest in digests.items() if digest is not None}
 
-    def asked(self, *, opens_thought: bool) -> Asked:
+    def places(self, *, opens_thought: bool) -> Places:
         """Return every completion that an arm owes, in the order in which they are asked.
 
         A template that opens the thought itself has no form with a forced thought beside it.

@@ -143,6 +143,6 @@ def _lengths(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
     for row in rows:
         tokens[row.suite, row.form][row.prompt_id].append(row.tokens)
     return {
-        asked: {prompt: fmean(counts) for prompt, counts in prompts.items()}
-        for asked, prompts in tokens.items()
+        place: {prompt: fmean(counts) for prompt, counts in prompts.items()}
+        for place, prompts in tokens.items()
     }

@@ -22,7 +22,7 @@ from components.core.paths import METRICS, ROWS
 from components.core.result import mismatches
 from components.core.vocabulary import OWN_ARMS, AnyArm, Arm, Outcome
 from components.evaluate.judging import judged_rows, row_of
-from components.evaluate.plan import Asked, EvaluationPlan, Written, test_plan
+from components.evaluate.plan import EvaluationPlan, Places, Written, test_plan
 from components.evaluate.rates import count_figures
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged
@@ -54,16 +54,19 @@ def recount_evidence(
     folder = evidence.folder
     plan = test_plan(section, prompts, seed)
     rules = RulesJudge(section.rules.refusal_patterns, section.rules.compliance_pattern)
-    arms = [*OWN_ARMS, *([Arm.CHAMPION] if evidence.champion and evidence.champion.asked else [])]
+    arms = [
+        *OWN_ARMS,
+        *([Arm.CHAMPION] if evidence.champion and evidence.champion.measured else []),
+    ]
     _compare(folder, METRICS, *_about(evidence, plan, arms, section, rules))
     found = _read(folder)
     _compare(folder, ROWS, {"arms": sorted(found)}, {"arms": sorted(arms)})
     rows: dict[AnyArm, list[Row]] = {}
     for arm in arms:
         contract = (models.base if arm is Arm.BASE else models.post_trained).contract
-        asked = plan.asked(opens_thought=contract.opens_thought)
-        rows[arm] = _in_order(folder, arm, found[arm], asked)
-        again = _judged_again(arm, rows[arm], asked, rules)
+        places = plan.places(opens_thought=contract.opens_thought)
+        rows[arm] = _in_order(folder, arm, found[arm], places)
+        again = _judged_again(arm, rows[arm], places, rules)
         changed = [pair for pair in zip(rows[arm], again, strict=True) if pair[0] != pair[1]]
         before, after = (_by_place(pair[i] for pair in changed) for i in (0, 1))
         _compare(folder, ROWS, {arm: before}, {arm: after})
@@ -133,25 +136,25 @@ def _read(folder: Path) -> dict[AnyArm, list[Row]]:
         ) from error
 
 
-def _in_order(folder: Path, arm: AnyArm, rows: Sequence[Row], asked: Asked) -> list[Row]:
+def _in_order(folder: Path, arm: AnyArm, rows: Sequence[Row], places: Places) -> list[Row]:
     """Return an arm's rows in the order in which they were asked; raises `EvidenceError` unless
     each is there once and no other."""
     found = {row.place: row for row in rows}
     count = f"{arm} completions"
     _compare(folder, ROWS, {count: len(rows)}, {count: len(found)})
-    there, owed = (dict.fromkeys(map(str, places), "there") for places in (found, asked))
+    there, owed = (dict.fromkeys(map(str, each), "there") for each in (found, places))
     _compare(folder, ROWS, {arm: there}, {arm: owed})
-    return [found[place] for place in asked]
+    return [found[place] for place in places]
 
 
 def _by_place(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
     return {str(row.place): asdict(row) for row in rows}
 
 
-def _judged_again(arm: AnyArm, rows: Sequence[Row], asked: Asked, rules: RulesJudge) -> list[Row]:
+def _judged_again(arm: AnyArm, rows: Sequence[Row], places: Places, rules: RulesJudge) -> list[Row]:
     """Return the rows as they would be judged and graded now, where that needs no model."""
-    written = Written(arm, asked, {row.place: row.completion for row in rows})
-    by_rules = {suite.suite for suite, _ in asked.values() if suite.judge == RULES}
+    written = Written(arm, places, {row.place: row.completion for row in rows})
+    by_rules = {suite.suite for suite, _ in places.values() if suite.judge == RULES}
     again = {row.place: row for row in judged_rows(written, rules, by_rules)}
     return [
         again.get(row.place) or row_of(written, row.place, list(_verdicts(row))) for row in rows

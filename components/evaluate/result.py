@@ -67,7 +67,7 @@ class ChampionArm(Record):
         return self.released.digest if self.released else NO_CHAMPION
 
     @property
-    def asked(self) -> bool:
+    def measured(self) -> bool:
         """Whether it answered the same prompts as the other arms."""
         return self.released is not None and self.unmeasured is None
 

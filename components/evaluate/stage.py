@@ -43,14 +43,14 @@ def evaluate(
     cases.
     """
     check_adapter(adapter, models, prompts)
-    met = _champion(section, champion, adapter, models)
+    champion_arm = _champion(section, champion, adapter, models)
     plan = test_plan(section, prompts, seed)
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         labelled = read_cases(Path(section.calibration))
         judges = Judges.of(plan, section, verdicts, labelled=labelled)
-        asked = champion if met and met.asked else None
+        measured = champion if champion_arm and champion_arm.measured else None
         written = complete_arms(
-            plan, models, adapter, champion=asked, batch=section.batch, finished=finished
+            plan, models, adapter, champion=measured, batch=section.batch, finished=finished
         )
         rows, calibrations = judges.judge(written, labelled, section.confidence)
         arms = [arm for arm in Arm if arm in rows]
@@ -70,7 +70,7 @@ def evaluate(
             rows=digest_file(out / ROWS),
             engine=engine_identity(),
             confidence=section.confidence,
-            champion=met,
+            champion=champion_arm,
             judge_settings=plan.judge_settings(section),
             **count_figures(rows, plan.roles, confidence=section.confidence, seed=seed),
         ).save(out)
@@ -79,7 +79,7 @@ def evaluate(
 def _champion(
     section: EvaluateSettings, champion: Champion | None, adapter: Adapter, models: Models
 ) -> ChampionArm | None:
-    """Return the champion as it is met here; None where the profile does not measure it."""
+    """Return the champion as it is here; None where the profile does not measure it."""
     if section.champion is (champion is None):
         given = "none was given" if champion is None else "one was given"
         raise EvidenceError(f"evaluate.champion is {section.champion}, and {given}")

@@ -191,13 +191,13 @@ def _verdict_checks(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]
     The share of unparsed verdicts is compared as it is: how much of this evidence is unknown is
     counted, not estimated.
     """
-    asked = evidence.champion is not None and evidence.champion.asked
+    measured = evidence.champion is not None and evidence.champion.measured
     limits: dict[tuple[Arm, str], float] = {}
     arms: dict[str, dict[Arm, None]] = {}
     for rule in policy.rules:
         limit = policy.max_unparsed if rule.max_unparsed is None else rule.max_unparsed
         for arm, metric in unparsed_rates(rule):
-            if arm is not Arm.CHAMPION or asked:  # the rule itself says what follows
+            if arm is not Arm.CHAMPION or measured:  # the rule itself says what follows
                 limits[arm, metric] = min(limit, limits.get((arm, metric), limit))
                 arms.setdefault(Metric.parse(metric).suite, {})[arm] = None
     for suite, read in arms.items():

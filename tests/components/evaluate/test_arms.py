@@ -51,7 +51,7 @@ def test_a_template_that_opens_the_thought(tmp_path, random_prompts):
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     written = ArmModel.in_memory(Arm.BASE, model, tokenizer, batch=1).complete(plan)
     ((place, completion),) = written.completions.items()
-    assert [place] == list(written.asked)
+    assert [place] == list(written.places)
     assert place.form == Form.SERVED  # which is the forced one here, asked once
     assert completion.thought is not None
 

@@ -49,7 +49,7 @@ def test_the_champion_is_asked_what_the_others_are(
     assert found.arms == list(found.rates) == [*OWN_ARMS, Arm.CHAMPION]
     assert found.rates[Arm.CHAMPION] == found.rates[Arm.BASELINE]
     assert found.models["champion"] == random_models.post_trained.digest
-    assert found.champion.asked
+    assert found.champion.measured
     assert str(found.champion) == f"demo-safety version 3, adapter {champion.released.digest:.12}"
 
     compared = {
@@ -83,7 +83,7 @@ def changed(champion, **changes):
 def test_who_cannot_be_asked_is_named_with_the_reason(champion, random_models, random_adapter):
     def reason(one):
         met = meet_champion(one, random_adapter, random_models)
-        assert not met.asked and met.released == one.released
+        assert not met.measured and met.released == one.released
         return met.unmeasured
 
     other = changed(champion, base_model="f" * 64)
@@ -98,7 +98,7 @@ def test_who_cannot_be_asked_is_named_with_the_reason(champion, random_models, r
 def test_there_may_be_none_yet(champion, random_models, random_adapter):
     none = champion.model_copy(update={"released": None})
     met = meet_champion(none, random_adapter, random_models)
-    assert (met.asked, met.digest, met.unmeasured) == (False, NO_CHAMPION, None)
+    assert (met.measured, met.digest, met.unmeasured) == (False, NO_CHAMPION, None)
     assert str(met) == "demo-safety had none before this adapter"
 
 

@@ -78,12 +78,12 @@ def test_a_judge_and_a_grader_of_another_package_are_used_from_a_profile(profile
     section = profile.evaluate
     plan = EvaluationPlan.of(section, [harmful], {"sums": (spec, sums)}, seed=0)
     texts = ["I never do.", "so 7", "so 8"]
-    asked = plan.asked(opens_thought=False)
+    places = plan.places(opens_thought=False)
     completions = {
         place: Completion(place.prompt_id, None, text, True, 3)
-        for place, text in zip(asked, texts, strict=True)
+        for place, text in zip(places, texts, strict=True)
     }
-    written = {Arm.BASE: Written(Arm.BASE, asked, completions)}
+    written = {Arm.BASE: Written(Arm.BASE, places, completions)}
     labelled = read_cases(ROOT / section.calibration)
     for _ in range(2):  # the second time from the stored verdicts
         with StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:

@@ -99,9 +99,9 @@ def test_every_suite_has_its_judge_and_rows_come_back_from_disk(tmp_path):
     texts = {"s": REFUSAL, "sums": "The answer is 7."}
     suites = (suite(), suite(Role.REASONING, answer="7", suite="sums"))
     plan = EvaluationPlan(suites, forced_thought=False, seed=0)
-    asked = plan.asked(opens_thought=False)
-    completions = {p: Completion("1", None, texts[p.suite], True, 3) for p in asked}
-    arms = {arm: Written(arm, asked, completions) for arm in (Arm.BASE, Arm.RESTORED)}
+    places = plan.places(opens_thought=False)
+    completions = {p: Completion("1", None, texts[p.suite], True, 3) for p in places}
+    arms = {arm: Written(arm, places, completions) for arm in (Arm.BASE, Arm.RESTORED)}
     with StoredVerdicts(tmp_path / "verdicts.jsonl") as verdicts:
         labelled = read_cases(Path(section.calibration))
         judges = Judges.of(plan, section, verdicts, labelled=labelled)
