@@ -7,7 +7,7 @@ is exact, or an expression, which `expressions.py` compares.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -24,6 +24,8 @@ from components.evaluate.graders.numbers import (
 )
 from components.evaluate.graders.spelling import tidy
 
+_HALF_OF_DAY = re.compile(r"(?i)\s*(?:\\text\{\s*)?([ap])\.?\s*m\b\.?\s*\}?$")
+_COMMAND = re.compile(r"\\(?![{}])[^\W\d_]*")
 LONGEST, DEEPEST = 2000, 8  # characters of a result; brackets in brackets
 
 
@@ -89,20 +91,14 @@ def _read(text: str, depth: int) -> Value | None:
         return _read(inner[1], depth - 1)
     if _P["ALL_REALS"].fullmatch(text):
         return group("()", ("-\\infty", "\\infty"), depth)
-    for reader in (
-        _number,
-        _matrix,
-        _union,
-        _chain,
-        _listed,
-        _bracketed,
-        _ratio,
-        _measured,
-        _words,
-    ):
+    if (number := number_of(text)) is not None:
+        return number
+    for reader in (_matrix, _union, _chain, _listed, _bracketed, _ratio, _measured):
         found = reader(text, depth)
         if found is not None:
             return found
+    if words := folded_words(text):
+        return Words(words)
     return None if _P["UNREADABLE"].search(text) else Expression(text)
 
 
@@ -119,34 +115,30 @@ def number_of(text: str) -> Number | InBase | None:
     return None if value is None else Number(value, factor, unit)
 
 
-def _number(text: str, _: int) -> Value | None:
-    return number_of(text)
-
-
 def _matrix(text: str, depth: int) -> Value | None:
     found = _P["MATRIX"].fullmatch(text)
     if found is None:
         return None
-    rows = [group("tuple", r.split("&"), depth) for r in found[2].split("\\\\") if r.strip()]
-    return None if None in rows else Group("matrix", tuple(row for row in rows if row is not None))
+    rows = found[2].split("\\\\")
+    return _group("matrix", [group("tuple", r.split("&"), depth) for r in rows if r.strip()])
 
 
 def _union(text: str, depth: int) -> Value | None:
-    parts = split(text, _P["CUP"]) or []
+    parts = split(text, _P["CUP"])
     if len(parts) < 2 and _P["RELATION"].search(text):
-        parts = split(text, _P["OR"]) or []
+        parts = split(text, _P["OR"])
         if any(re.search(r"[<>]|\\[lg]e\b", part) is None for part in parts):
             return None
     return group("union", parts, depth) if len(parts) > 1 else None
 
 
 def _chain(text: str, depth: int) -> Value | None:
-    if len(split(text, _P["COMMA"]) or ()) > 1 or len(split(text, _P["OR"]) or ()) > 1:
+    if len(split(text, _P["COMMA"])) > 1 or len(split(text, _P["OR"])) > 1:
         return None
-    sides = split(text, _P["RELATION"])
-    if sides is None or len(sides) < 2:
+    sides, signs = _parted(text, _P["RELATION"])
+    if len(sides) < 2:
         return None
-    between = tuple(sign.lstrip("\\") for sign in signs(text, _P["RELATION"]))
+    between = tuple(sign.lstrip("\\") for sign in signs)
     if between == ("in",):
         return _read(sides[1], depth - 1)
     if "\\pm" in text and set(between) == {"="} and _P["NAME"].fullmatch(sides[0]):
@@ -157,7 +149,7 @@ def _chain(text: str, depth: int) -> Value | None:
 def _listed(text: str, depth: int) -> Value | None:
     for part in (_P["OR"], _P["COMMA"]):
         parts = split(text, part)
-        if parts is not None and len(parts) > 1:
+        if len(parts) > 1:
             if part is _P["COMMA"]:
                 parts = [item for item in parts if item.strip()]
             return group("list", [p for item in parts for p in _both(item)], depth)
@@ -184,11 +176,10 @@ def _bracketed(text: str, depth: int) -> Value | None:
         opening, closing = opening.replace("]", "("), closing.replace("[", ")")
     if opening not in "([{" or closing not in ")]}" or len(text) < 2:
         return None
-    built = split(inner, _P["BUILT"]) if text.startswith("\\{") else None
-    if built is not None and len(built) == 2 and _P["MEMBER"].fullmatch(built[0]):
+    built = split(inner, _P["BUILT"]) if text.startswith("\\{") else []
+    if len(built) == 2 and _P["MEMBER"].fullmatch(built[0]):
         return _read(built[1], depth - 1)
-    parts = split(inner, _P["COMMA"])
-    if parts is None:
+    if not (parts := split(inner, _P["COMMA"])):
         return None
     if text.startswith("\\{"):
         return group("set", [p for item in parts for p in _both(item)], depth)
@@ -200,10 +191,10 @@ def _bracketed(text: str, depth: int) -> Value | None:
 
 
 def _ratio(text: str, depth: int) -> Value | None:
-    parts = split(re.sub(r"(?i)\s*(?:\\text\{\s*)?[ap]\.?\s*m\b\.?\s*\}?$", "", text), _P["COLON"])
-    if parts is None or len(parts) < 2 or any(exact(part.strip()) is None for part in parts):
+    half = _HALF_OF_DAY.search(text)
+    parts = split(text[: half.start()] if half else text, _P["COLON"])
+    if len(parts) < 2 or any(exact(part.strip()) is None for part in parts):
         return None
-    half = re.search(r"(?i)([ap])\.?\s*m\b\.?\s*\}?$", text)
     found = group("ratio", parts, depth)
     if half is None or found is None:
         return found
@@ -217,56 +208,43 @@ def _measured(text: str, depth: int) -> Value | None:
     return value if isinstance(value, Expression) else None
 
 
-def _words(text: str, _: int) -> Value | None:
-    found = folded_words(text)
-    return Words(found) if found else None
-
-
 def group(kind: str, parts: Sequence[str], depth: int) -> Group | None:
-    items = [_read(part, depth - 1) for part in parts]
-    if any(item is None for item in items):
-        return None
-    return Group(kind, tuple(item for item in items if item is not None))
+    """Return the group of what the parts are; None where one of them is nothing."""
+    return _group(kind, [_read(part, depth - 1) for part in parts])
+
+
+def _group(kind: str, items: Sequence[Value | None]) -> Group | None:
+    read_ones = tuple(item for item in items if item is not None)
+    return Group(kind, read_ones) if len(read_ones) == len(items) else None
 
 
 # --- where a formula can be parted: outside all of its brackets ----------------------------------
 
 
-def split(text: str, separator: re.Pattern[str]) -> list[str] | None:
-    """Return the parts between separators outside all brackets; None for unbalanced brackets."""
-    places = list(_outside(text, separator))
-    if places and places[-1] is None:
-        return None
-    edges = [0, *(edge for place in places if place for edge in place), len(text)]
-    return [text[edges[i] : edges[i + 1]] for i in range(0, len(edges), 2)]
+def split(text: str, separator: re.Pattern[str]) -> list[str]:
+    """Return the parts between separators outside all brackets; none for unbalanced brackets."""
+    return _parted(text, separator)[0]
 
 
-def signs(text: str, separator: re.Pattern[str]) -> list[str]:
-    """Return the separators outside all brackets."""
-    return [text[place[0] : place[1]].strip() for place in _outside(text, separator) if place]
-
-
-def _outside(text: str, separator: re.Pattern[str]) -> Iterator[tuple[int, int] | None]:
-    """Yield start and end of every separator outside brackets; None last where they do not match.
+def _parted(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
+    """Return the parts, and the separators between them.
 
     Round and square brackets may close each other, as intervals do.
     """
-    depth = position = 0
-    while position < len(text):
+    parts: list[str] = []
+    separators: list[str] = []
+    depth = begin = position = 0
+    while position < len(text) and depth >= 0:
         found = separator.match(text, position) if depth == 0 else None
         if found:
-            yield found.span()
-            position = found.end()
+            parts.append(text[begin:position])
+            separators.append(found[0].strip())
+            begin = position = found.end()
             continue
-        character = text[position]
-        if character == "\\" and text[position + 1 : position + 2] not in ("{", "}"):
-            position += 1
-            while position < len(text) and text[position].isalpha():
-                position += 1
+        command = _COMMAND.match(text, position)
+        if command:
+            position = command.end()
             continue
-        depth += (character in "([{") - (character in ")]}")
-        if depth < 0:
-            break
+        depth += (text[position] in "([{") - (text[position] in ")]}")
         position += 1
-    if depth != 0:
-        yield None
+    return ([*parts, text[begin:]], separators) if depth == 0 else ([], [])
