@@ -30,7 +30,6 @@ class Reading:
 class Format:
     """One guard's prompt, and how its words are read; `formats.yaml` describes the fields."""
 
-    source: str
     architecture: str
     prompt: str
     control: tuple[str, ...]
