@@ -25,7 +25,7 @@ run: .venv/.installed
 	@$(BIN)/safereact run --profile $(PROFILE)
 
 test: .venv/.installed
-	$(BIN)/pytest -n 2 --dist loadfile -m "$(NOT_SLOW)"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$(NOT_SLOW)"
 
 test-slow: .venv/.installed
 	$(BIN)/pytest -m "slow and not gpu and not network"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -23,9 +24,35 @@ os.environ.update(
         "GX_ANALYTICS_ENABLED": "false",
     }
 )
+# Processes that tests start run one code again and again, which is compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+gc.disable()  # until the tests begin: importing them leaves nothing to collect
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and so would every
 # process that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Where tests take long: first, so that no process is left alone with them in the end.
+LONG = ("tests/test_chain.py", "tests/flows", "tests/components/registry", "tests/components/train")
+
+
+@pytest.hookimpl(trylast=True)  # after the files came into another order
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((k for k, place in enumerate(LONG) if item.nodeid.startswith(place)), len(LONG))
+
+    items.sort(key=rank)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def less_garbage() -> None:
+    """Let the collector, which the code under test calls between models, pass over what all the
+    libraries hold: else each call takes a good part of a second."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

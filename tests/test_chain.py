@@ -16,6 +16,7 @@ from components.chain import STAGES
 from components.core.paths import INPUTS, Workspace
 from components.core.storage import digest_folder, read_json
 from tests.chain import dvc, make_repository, run, safereact
+from tests.flows.conftest import invoke
 
 pytestmark = pytest.mark.random_order(disabled=True)
 
@@ -25,20 +26,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_repository(tmp_path_factory.mktemp("chain"))
 
 
-@pytest.fixture(scope="module")
-def accepted(root: Path):
-    """The first run, which a lenient policy accepts."""
-    return safereact(root, "run", "--profile", "mini")
-
-
 def outputs(root: Path) -> dict[str, str]:
     workspace = Workspace(root, "mini")
     return {stage: digest_folder(workspace.stage(stage)) for stage in STAGES}
 
 
+@pytest.fixture(scope="module")
+def accepted(root: Path) -> dict[str, str]:
+    """The outputs of the first run, which a lenient policy accepts."""
+    done = safereact(root, "run", "--profile", "mini")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "registered: mini-safety version 1, alias candidate" in done.stdout
+    return outputs(root)
+
+
 def test_a_run_goes_through_to_the_registry(root, accepted):
-    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
-    assert "registered: mini-safety version 1, alias candidate" in accepted.stdout
     for name in (
         "data/prepared/mini/prompts.parquet",
         "data/prepared/mini/data-docs/index.html",
@@ -70,6 +72,8 @@ def test_dvc_agrees_and_git_sees_no_artifacts(root, accepted):
 
 
 def test_dvc_alone_runs_nothing_after_a_run(root, accepted):
+    command = root / "flows/cli/main.py"  # is no stage's code
+    command.write_text(command.read_text().replace("    app()", "    print(app())"))
     done = dvc(root, "repro")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Running stage" not in done.stdout
@@ -88,28 +92,34 @@ def stale_by_code(root: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "stages"),
+    ("changes", "stages"),
     [
-        ("components/core/result.py", "low=min(low, rate)", "low=rate", set(STAGES)),
-        ("components/evaluate/statistics.py", 'method="wilson"', 'method="beta"', COUNTED),
-        ("components/lm/engines/in_process.py", '"""', '# a remark\n"""Another. ', set()),
-        ("components/evaluate/exports/inspect_log.py", "\n\n\n", "\n\n\nMORE = 1\n\n\n", set()),
-        ("flows/cli/main.py", "    app()", "    print(app())", set()),
+        ([("components/core/result.py", "low=min(low, rate)", "low=rate")], set(STAGES)),
+        ([("components/evaluate/statistics.py", 'method="wilson"', 'method="beta"')], COUNTED),
+        (
+            [
+                ("components/lm/engines/in_process.py", '"""', '# a remark\n"""Another. '),
+                ("components/evaluate/exports/inspect_log.py", "\n\n\n", "\n\n\nMORE = 1\n\n\n"),
+            ],
+            set(),
+        ),
     ],
 )
-def test_code_makes_stale_what_it_decides(root, accepted, file, old, new, stages):
-    path = root / file
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
+def test_code_makes_stale_what_it_decides(root, accepted, changes, stages):
+    texts = {root / file: (root / file).read_text() for file, _, _ in changes}
+    for file, old, new in changes:
+        assert old in texts[root / file]
+        (root / file).write_text(texts[root / file].replace(old, new, 1))
     try:
-        told = json.loads(dvc(root, "status", "--json").stdout)
-        assert set(told) == (set() if file.startswith("flows") else {INPUTS})
         assert stale_by_code(root) == stages
     finally:
-        path.write_text(text)
-        back = stale_by_code(root)
-    assert back == set()
+        for path, text in texts.items():
+            path.write_text(text)
+
+
+def test_code_that_is_back_makes_nothing_stale(root, accepted):
+    assert set(json.loads(dvc(root, "status", "--json").stdout)) == {INPUTS}
+    assert stale_by_code(root) == set()
 
 
 def test_a_stage_does_not_run_other_code_than_dvc_knows(root, accepted):
@@ -126,7 +136,7 @@ def test_a_stage_does_not_run_other_code_than_dvc_knows(root, accepted):
     assert outputs(root) == before
 
 
-@pytest.mark.parametrize("name", ["x; touch pwned; y", "$(touch pwned)", "../../flows", "X"])
+@pytest.mark.parametrize("name", ["x; touch pwned; $(touch pwned)", "../../flows"])
 def test_a_name_in_params_that_is_none_runs_nothing(root, accepted, name):
     text = (root / "params.yaml").read_text()
     listed = json.dumps({name: {"checkpoints": "prompts", "prompts": "prompts"}})
@@ -147,24 +157,17 @@ def test_nothing_of_the_outputs_names_this_machine(root, accepted):
                 assert str(root).encode() not in path.read_bytes(), path
 
 
-def test_a_second_run_does_nothing_twice(root, accepted):
-    before = outputs(root)
-    again = safereact(root, "run", "--profile", "mini")
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count("up to date") == len(STAGES)
-    assert "registered already: mini-safety version 1" in again.stdout
-    assert outputs(root) == before
-
-
-def test_the_adapter_comes_back_ready_for_peft(root, accepted, tmp_path):
+def test_the_adapter_comes_back_ready_for_peft(root, accepted, tmp_path, monkeypatch):
     import torch
     from peft import PeftModel
 
     from components.lm.loading import load_model
 
-    done = safereact(root, "promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
+    monkeypatch.setenv("SAFEREACT_ROOT", str(root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    done = invoke("promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
     assert done.returncode == 0, done.stderr
-    done = safereact(root, "pull", "mini-safety@champion", str(tmp_path / "adapter"))
+    done = invoke("pull", "mini-safety@champion", str(tmp_path / "adapter"))
     assert done.returncode == 0, done.stderr
     workspace = Workspace(root, "mini")
     trained = workspace.stage("train") / "adapter"
@@ -176,40 +179,6 @@ def test_the_adapter_comes_back_ready_for_peft(root, accepted, tmp_path):
     local = PeftModel.from_pretrained(load_model(checkpoint), trained)
     torch.testing.assert_close(pulled(ids).logits, local(ids).logits, rtol=0, atol=0)
     assert not torch.equal(pulled(ids).logits, plain)
-
-
-def test_a_stricter_policy_says_no_and_only_the_decision_is_made_again(root, accepted):
-    before = outputs(root)
-    profile = root / "profiles" / "mini.yaml"
-    profile.write_text(profile.read_text().replace("policy: default", "policy: strict"))
-    done = safereact(root, "run", "--profile", "mini")
-    assert done.returncode == 3, done.stdout + done.stderr
-    assert "nothing was registered" in done.stdout
-    decision = read_json(root / "artifacts/mini/gate/decision.json")
-    assert decision["outcome"] == "rejected" and decision["reasons"]
-    changed = {stage for stage, digest in outputs(root).items() if digest != before[stage]}
-    assert changed == {"gate", "report"}
-
-
-def test_going_back_is_a_matter_of_the_cache(root, accepted):
-    profile = root / "profiles" / "mini.yaml"
-    profile.write_text(profile.read_text().replace("policy: strict", "policy: default"))
-    shutil.rmtree(root / "artifacts")
-    shutil.rmtree(root / "data" / "prepared")
-    done = dvc(root, "repro", "report@mini")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("is cached - skipping run") == len(STAGES) + 1  # and `inputs`
-    assert not (root / "artifacts/mini/runs").exists()  # no stage ran
-    again = safereact(root, "run", "--profile", "mini")
-    assert "registered already: mini-safety version 1" in again.stdout, again.stderr
-
-
-@pytest.mark.slow
-def test_dvc_alone_makes_the_same_files(root, accepted):
-    before = outputs(root)
-    done = dvc(root, "repro", "--force", "report@mini")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert outputs(root) == before
 
 
 SUITE = """
@@ -238,22 +207,33 @@ def stale(root: Path) -> set[str]:
     return {name.partition("@")[0] for name in json.loads(dvc(root, "status", "--json").stdout)}
 
 
+def edit_profile(root: Path, old: str, new: str) -> None:
+    profile = root / "profiles" / "mini.yaml"
+    profile.write_text(profile.read_text().replace(old, new))
+
+
+def test_a_stricter_policy_makes_only_the_decision_stale(root, accepted):
+    edit_profile(root, "policy: default", "policy: strict")
+    assert stale(root) == {"gate", "report"}
+
+
 def test_a_suite_that_comes_later_makes_the_evaluation_stale_and_not_the_training(root, accepted):
+    edit_profile(root, "policy: strict", "policy: default")
     write_suite(root)
     (root / "data/suites/mine.yaml").write_text(SUITE)
-    profile = root / "profiles" / "mini.yaml"
-    profile.write_text(
-        profile.read_text().replace("prepare:\n", "prepare:\n  suites: {mine: {}}\n")
-    )
+    edit_profile(root, "prepare:\n", "prepare:\n  suites: {mine: {}}\n")
     assert stale(root) == {"evaluate", "gate", "report"}
 
 
 def test_a_suite_is_asked_in_its_attacks_judged_compared_with_training_and_decided_on(
     root, accepted
 ):
+    """By the stricter policy, which rejects the adapter."""
+    edit_profile(root, "policy: default", "policy: strict")
     before = outputs(root)
     done = safereact(root, "run", "--profile", "mini")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "nothing was registered" in done.stdout
     changed = {stage for stage, digest in outputs(root).items() if digest != before[stage]}
     assert changed == {"evaluate", "gate", "report"}
     evidence = read_json(root / "artifacts/mini/evaluate/metrics.json")
@@ -262,10 +242,9 @@ def test_a_suite_is_asked_in_its_attacks_judged_compared_with_training_and_decid
         asked = {name: rate["n"] for name, rate in rates.items() if name.endswith(".refused")}
         assert asked["mine.refused"] == asked["mine.role-play.refused"] == 12
         assert "harmful.role-play.refused" not in asked
-    rules = {
-        rule["rule"]: rule
-        for rule in read_json(root / "artifacts/mini/gate/decision.json")["rules"]
-    }
+    decision = read_json(root / "artifacts/mini/gate/decision.json")
+    assert decision["outcome"] == "rejected" and decision["reasons"]
+    rules = {rule["rule"]: rule for rule in decision["rules"]}
     assert rules["every named suite was asked"]["why"] == "1 of them"
     leaks = rules["mine is not in training"]
     assert leaks["conclusion"] == "pass"
@@ -282,3 +261,29 @@ def test_a_suite_that_repeats_a_training_row_makes_the_training_stale(root, acce
     manifest = read_json(root / "data/prepared/mini/suites.json")
     leak = next(leak for leak in manifest["leaks"] if leak["suite"] == "mine")
     assert (leak["before"]["count"], leak["after"]["count"]) == (1, 0) and leak["dropped"] >= 1
+
+
+def test_going_back_is_a_matter_of_the_cache_and_the_next_run_does_nothing_twice(root, accepted):
+    edit_profile(root, "policy: strict", "policy: default")
+    edit_profile(root, "  suites: {mine: {}}\n", "")
+    for file in (root / "data/suites").glob("mine.*"):
+        file.unlink()
+    shutil.rmtree(root / "artifacts")
+    shutil.rmtree(root / "data" / "prepared")
+    done = dvc(root, "repro", "report@mini")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("is cached - skipping run") == len(STAGES) + 1  # and `inputs`
+    assert not (root / "artifacts/mini/runs").exists()  # no stage ran
+    assert outputs(root) == accepted
+    again = safereact(root, "run", "--profile", "mini")
+    assert again.stdout.count("up to date") == len(STAGES), again.stderr
+    assert "registered already: mini-safety version 1" in again.stdout
+    assert outputs(root) == accepted
+
+
+@pytest.mark.slow
+def test_dvc_alone_makes_the_same_files(root, accepted):
+    before = outputs(root)
+    done = dvc(root, "repro", "--force", "report@mini")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outputs(root) == before

@@ -51,25 +51,29 @@ def end_descendants() -> None:
         time.sleep(0.01)
 
 
-def _end_at_end_of_input() -> None:
+def _end_at_end_of_input(ending: threading.Event) -> None:
     while os.read(0, 1):
         pass
+    ending.set()
+    _end_group()
+
+
+def _end_group() -> None:
     end_descendants()
     os.killpg(0, signal.SIGKILL)
 
 
 def main(command: list[str]) -> int:
     """Run `command`; return its exit code, 128 + n where signal n ended it."""
-    interrupts: list[int] = []
+    ending = threading.Event()
     # An interrupt is for the command; this process stays to see that nothing is left of it.
-    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    signal.signal(signal.SIGINT, lambda *_: ending.set())
     adopt_orphans()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    threading.Thread(target=_end_at_end_of_input, daemon=True).start()
+    threading.Thread(target=_end_at_end_of_input, args=(ending,), daemon=True).start()
     code = child.wait()
-    if interrupts:
-        end_descendants()
-        os.killpg(0, signal.SIGKILL)
+    if ending.is_set():  # the command may have been killed before what it had started
+        _end_group()
     return 128 - code if code < 0 else code
 
 

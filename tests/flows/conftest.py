@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
@@ -21,25 +27,25 @@ from tests.releases import write_result
 from tests.root import ROOT
 
 PROFILE = "demo"
-# Every stage does what its file in behaviour/ says, which is one of its dependencies.
+# Every stage does what its file in behaviour/ says, which is one of its dependencies. A result is
+# made once in a session: where what it is made of is the same, it is copied, which imports nothing.
 WORK = r"""
-import os, subprocess, sys, time
+import os, shutil, subprocess, sys, time
+from hashlib import sha256
 from pathlib import Path
-from components.chain import TABLE
-from components.inputs import write_inputs
-from components.core.storage import atomic_folder, write_text
-from components.core.paths import Workspace, find_root, fingerprint_file
-from tests.releases import write_result
 
 stage, _, profile = os.environ["DVC_STAGE"].partition("@")
-workspace = Workspace(find_root(), profile)
 behaviour = Path(f"behaviour/{stage}").read_text().strip()
 word, _, rest = behaviour.partition(" ")
 print(f"working on {stage}", flush=True)
 if stage == "inputs":
-    write_inputs(workspace.root)
+    from components.chain import TABLE
+    from components.inputs import write_inputs
+    from components.core.paths import fingerprint_file
+    from components.core.storage import write_text
+    write_inputs(Path.cwd())
     for name in TABLE if rest else ():
-        write_text(fingerprint_file(workspace.root, name), behaviour + chr(10))
+        write_text(fingerprint_file(Path.cwd(), name), behaviour + chr(10))
     sys.exit()
 if word == "fail":
     print(f"{stage}: {rest}", file=sys.stderr)
@@ -48,21 +54,38 @@ if word == "crash":
     raise RuntimeError(rest)
 if word == "die":
     os.kill(os.getpid(), 9)
+prepared, artifacts = Path("data/prepared", profile), Path("artifacts", profile)
+folder = prepared if stage == "prepare" else artifacts / stage
 if word == "sleep":
+    from components.core.storage import atomic_folder
     # Launchers such as torchrun put their processes into sessions of their own.
     subprocess.Popen(["sleep", "60"], start_new_session=True)
     Path("sleeping").write_text(str(os.getpid()))
-    with atomic_folder(workspace.stage(stage)):
+    with atomic_folder(folder.absolute()):
         time.sleep(60)
 weight = float(rest) if word == "weight" else 1.0
-write_result(stage, workspace, accepted=word != "reject", weight=weight)
+accepted = word != "reject"
+made_of = sha256(f"{stage} {weight} {accepted}".encode())
+places = (prepared, artifacts, Path("profiles"), Path("mlflow"), Path("data/champions"))
+for file in sorted(file for place in places for file in place.rglob("*") if file.is_file()):
+    if "runs" not in file.parts:
+        made_of.update(f"{file} ".encode() + file.read_bytes())
+made = Path(os.environ["MADE"], made_of.hexdigest())
+if made.is_dir():
+    shutil.copytree(made, folder)
+else:
+    from components.core.paths import Workspace
+    from tests.releases import write_result
+    write_result(stage, Workspace(Path.cwd(), profile), accepted=accepted, weight=weight)
+    if stage != "baselines":  # which writes a record beside its result
+        shutil.copytree(folder, made)
 """
 # What a stage `prepare` does besides where training repeats prompts of the suite `harmful`.
 LEAK = """
 if stage == "prepare":
     from components.core.result import RateFigure
     from components.prepare.result import SuiteSet
-    prompts = SuiteSet.load(workspace.stage(stage))
+    prompts = SuiteSet.load(folder)
     found = {"before": RateFigure.of(3, 100, 0.95), "dropped": 5}
     leaks = tuple(
         figure.model_copy(update=found)
@@ -138,33 +161,67 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("prefect")
 
 
-@pytest.fixture
-def project(
-    empty_project: Path, prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Workspace:
-    """A fresh copy of the repository, whose child processes find these packages."""
-    return _copied(empty_project, prefect_home, tmp_path, monkeypatch)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server of its own: an embedded one costs each run seconds."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("server")
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
+    environment = {**os.environ, "PREFECT_HOME": str(home)}
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}/api"
+    for _ in range(600):
+        with suppress(httpx2.TransportError):
+            if httpx2.get(f"{address}/health").status_code == 200:
+                break
+        time.sleep(0.2)
+    yield address
+    process.terminate()
+    process.wait(30)
+
+
+Copy = Callable[[Path], Workspace]
 
 
 @pytest.fixture
-def finished(
-    finished_project: Path, prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Workspace:
+def copy_of(
+    prefect_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Path
+) -> Copy:
+    """A function that copies a repository, whose child processes find these packages."""
+
+    def copy(source: Path) -> Workspace:
+        root = tmp_path / "repository"
+        shutil.copytree(source, root, symlinks=True)
+        for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
+        monkeypatch.setenv("SAFEREACT_ROOT", str(root))
+        monkeypatch.setenv("MADE", str(made))
+        return Workspace(root, PROFILE)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of stages that ran, by what they are made of."""
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture
+def project(empty_project: Path, copy_of: Copy) -> Workspace:
+    """A fresh copy of the repository."""
+    return copy_of(empty_project)
+
+
+@pytest.fixture
+def finished(finished_project: Path, copy_of: Copy) -> Workspace:
     """The same after all stages."""
-    return _copied(finished_project, prefect_home, tmp_path, monkeypatch)
-
-
-def _copied(
-    source: Path, prefect_home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Workspace:
-    root = folder / "repository"
-    shutil.copytree(source, root, symlinks=True)
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("PREFECT_HOME", str(prefect_home))
-    monkeypatch.setenv("SAFEREACT_ROOT", str(root))
-    return Workspace(root, PROFILE)
+    return copy_of(finished_project)
 
 
 def behave(workspace: Workspace, stage: str, what: str) -> None:

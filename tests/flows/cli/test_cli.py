@@ -21,13 +21,23 @@ from tests.flows.conftest import behave, invoke, leak_into_training, safereact
 from tests.releases import write_all
 
 
-def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
+@pytest.fixture
+def on_server(server: str, finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A repository after all stages, whose runs belong to a server that is there already."""
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    return finished
+
+
+def test_accepted_registered_promoted_pulled(on_server: Workspace, tmp_path):
+    project = on_server
     leaked = leak_into_training(project)
+    behave(project, "prepare", "do it again")
     first = safereact("run", "--profile", "demo")
     assert first.returncode == 0, first.stderr
     assert leaked in " ".join(first.stdout.split()), "what training held is reported of the rules"
     for number, stage in enumerate(STAGES, 1):
         assert f"{number}/{len(STAGES)} {stage}" in first.stdout
+    assert first.stdout.count("working on") == first.stdout.count(" starts") == 4
     assert "registered: demo-safety version 1, alias candidate" in first.stdout
     assert "report: artifacts/demo/report/report.html" in first.stdout
 
@@ -49,7 +59,8 @@ def test_accepted_registered_promoted_pulled(project: Workspace, tmp_path):
     assert digest_folder(folder) == digest_folder(project.stage("train") / "adapter")
 
 
-def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(finished: Workspace):
+def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(on_server: Workspace):
+    finished = on_server
     behave(finished, "evaluate", "fail the judge cannot be read")
     failed = safereact("run", "--profile", "demo")
     assert failed.returncode == 1

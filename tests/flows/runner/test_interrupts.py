@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -127,28 +125,6 @@ def test_a_run_that_is_killed_outright_is_set_to_crashed_by_the_next(
     assert done.returncode == 0, done.stderr
     assert embedded_runs(prefect_home)[before:] == ["CRASHED", "COMPLETED"]
     assert "RUNNING" not in states(prefect_home)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Prefect server of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
-    environment = {**os.environ, "PREFECT_HOME": str(home)}
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}/api"
-    for _ in range(600):
-        with suppress(httpx2.TransportError):
-            if httpx2.get(f"{address}/health").status_code == 200:
-                break
-        time.sleep(0.2)
-    yield address
-    process.terminate()
-    process.wait(30)
 
 
 @pytest.mark.slow
