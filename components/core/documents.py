@@ -6,6 +6,7 @@ exhaust the stack or the memory. Its events tell how deep and how large it is at
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ def parse_yaml(text: str) -> Any:
 
     if len(text) > LARGEST:
         raise ConfigError(f"it has {len(text)} characters; settings have at most {LARGEST}")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.parser.get_event = _within_bounds(yaml.parser.get_event)
     try:
-        _check_bounds(text)
-        return YAML(typ="safe").load(text)
+        return yaml.load(text)
     except YAMLError as error:
         raise ConfigError(f"it is not YAML: {error}") from error
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
@@ -37,15 +39,17 @@ def parse_yaml(text: str) -> Any:
         raise ConfigError(f"it holds a value that cannot be read: {error}") from error
 
 
-def _check_bounds(text: str) -> None:
-    """Raise `ConfigError` where the document is deeper than `DEEPEST` or larger than `MOST`."""
-    from ruamel.yaml import YAML
+def _within_bounds(get_event: Callable[[], Any]) -> Callable[[], Any]:
+    """Return `get_event`, which raises `ConfigError` where the document becomes deeper than
+    `DEEPEST` or larger than `MOST`: values are built only when the last event is there."""
     from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
     sizes = [0]  # values so far within each of the open collections
     anchors: list[str | None] = []
     known: dict[str, int] = {}  # values below an anchor
-    for event in YAML(typ="safe").parse(text):
+
+    def next_event() -> Any:
+        event = get_event()
         if isinstance(event, CollectionStartEvent):
             sizes.append(1)
             anchors.append(event.anchor)
@@ -64,6 +68,9 @@ def _check_bounds(text: str) -> None:
             raise ConfigError(f"it is nested more than {DEEPEST} levels deep")
         if sizes[-1] > MOST:
             raise ConfigError(f"it holds more than {MOST} values, with what its aliases repeat")
+        return event
+
+    return next_event
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

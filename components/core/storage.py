@@ -11,7 +11,7 @@ import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,11 +180,10 @@ def write_rows(path: Path, rows: Iterable[DataclassInstance], kind: type) -> Non
     """
     import pandas as pd
 
-    plain = [
-        {key: replace_surrogates(v) if type(v) is str else v for key, v in asdict(row).items()}
-        for row in rows
-    ]
-    frame = pd.DataFrame(plain, columns=[field.name for field in fields(kind)])
+    names = [field.name for field in fields(kind)]
+    values = ([getattr(row, name) for name in names] for row in rows)
+    plain = [[replace_surrogates(v) if type(v) is str else v for v in row] for row in values]
+    frame = pd.DataFrame(plain, columns=names)
     with atomic_path(path) as scratch:
         frame.to_parquet(scratch, index=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -50,9 +51,14 @@ def counts_of(rows: Iterable[Row]) -> Counts:
     counts: Counts = defaultdict(dict)
     for row in rows:
         for view, measure, holds in _measured(row):
-            prompts = counts[str(Metric(row.suite, measure, row.form, view))]
+            prompts = counts[_name(row.suite, measure, row.form, view)]
             prompts[row.prompt_id] = (*prompts.get(row.prompt_id, ()), holds)
     return dict(counts)
+
+
+@lru_cache(maxsize=1024)
+def _name(suite: str, measure: str, form: str, view: View) -> str:
+    return str(Metric(suite, measure, form, view))
 
 
 def _measured(row: Row) -> Iterator[tuple[View, str, bool]]:
