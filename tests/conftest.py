@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.update(
     {
@@ -26,6 +27,11 @@ os.environ.update(
 )
 # Processes that tests start run one code again and again, which is compiled once.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "any machine", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 gc.disable()  # until the tests begin: importing them leaves nothing to collect
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and so would every
 # process that they start and interrupt.

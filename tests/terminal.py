@@ -69,7 +69,7 @@ class Session:
     def ended(self) -> tuple[int, str, float]:
         """Return exit code, errors and how long the end took from now."""
         begin = time.monotonic()
-        _, errors = self.process.communicate(timeout=30)
+        _, errors = self.process.communicate(timeout=50)
         return self.process.returncode, errors.decode(), time.monotonic() - begin
 
     def left(self) -> list[psutil.Process]:

@@ -229,6 +229,15 @@ def behave(workspace: Workspace, stage: str, what: str) -> None:
     (workspace.root / "behaviour" / stage).write_text(what)
 
 
+def wait_for_stage(workspace: Workspace, process: subprocess.Popen) -> None:
+    """Return once the stage that is to `sleep` does, in a command that has been started."""
+    mark, latest = workspace.root / "sleeping", time.monotonic() + 300
+    while not (mark.is_file() and mark.read_text()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < latest, "the stage did not begin"
+        time.sleep(0.05)
+
+
 def leak_into_training(workspace: Workspace) -> str:
     """Let training repeat prompts of the suite `harmful`; return what is told of it."""
     work = workspace.root / "work.py"

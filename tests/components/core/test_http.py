@@ -90,9 +90,9 @@ def test_an_answer_that_comes_drop_by_drop_is_given_up(serve):
     class Dripping(plain):
         def do_POST(self):
             self.send_response(200)
-            self.send_header("Content-Length", "100")
+            self.send_header("Content-Length", "1000")
             self.end_headers()
-            for _ in range(100):
+            for _ in range(1000):
                 self.wfile.write(b" ")
                 time.sleep(0.05)
 
@@ -100,7 +100,7 @@ def test_an_answer_that_comes_drop_by_drop_is_given_up(serve):
     begin = time.monotonic()
     with pytest.raises(InterruptionError, match="ReadTimeout"):
         client.ask("/x", {})
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 30
 
 
 def test_a_packed_answer_is_not_unpacked(serve):
@@ -128,7 +128,7 @@ def test_waits_end_with_the_work(serve):
     begin = time.monotonic()
     with pytest.raises(ModelError, match="another failed"):
         list(client.answers([0, 1], ask, at_once=2))
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
     assert len(server.bodies) == 1
 
 
@@ -203,9 +203,7 @@ def test_only_a_word_of_the_server_is_shown(serve, content, shown):
 
 
 @given(st.binary(max_size=200), st.sampled_from([400, 401, 404, 503]))
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_error_is_one_message(serve, content, number):
     _, client = serve(status(number, content))
     with pytest.raises(SafeReActError, match=f"HTTP {number}"):

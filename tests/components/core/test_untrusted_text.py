@@ -88,7 +88,7 @@ def test_in_markdown_a_text_reads_as_itself_wherever_it_is_put(text: str, place:
     assert not [tag for tag in ("<a", "<img", "<s", "<code", "<del", "<em", "<sup") if tag in page]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet="\\`*_{}[]()<>#+-.!|~&:/@$^='\"1a \n\t", min_size=1, max_size=30))
 def test_no_text_leaves_its_line_of_markdown(text: str):
     expected = " ".join(text.split())

@@ -399,7 +399,7 @@ RATIONALS = st.fractions(min_value=-(10**9), max_value=10**9, max_denominator=10
 
 
 @given(number=RATIONALS, other=RATIONALS, spelling=st.sampled_from(SPELLINGS))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_every_spelling_of_a_number_is_that_number_and_no_other(number, other, spelling):
     answer = rf"\boxed{{{spelling(number)}}}"
     assert grade(answer, str(number), "mathematics") == Grade(flexible=True, strict=True)
@@ -408,7 +408,6 @@ def test_every_spelling_of_a_number_is_that_number_and_no_other(number, other, s
 
 
 @given(st.integers(-(10**15), 10**15), st.integers(0, 12))
-@settings(deadline=None)
 def test_decimals_are_exact(digits, places):
     number = Fraction(digits, 10**places)
     answer = f"\\boxed{{{digits * 10 ** (12 - places)}e-12}}"
@@ -418,7 +417,7 @@ def test_decimals_are_exact(digits, places):
 
 @given(st.text(max_size=60), st.text(max_size=20), st.sampled_from(["mathematics", "choice"]))
 @example("\\boxed{\ud800}", "\ud800", "mathematics")
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_no_text_breaks_the_grader(answer, reference, grader):
     for text in (answer, f"\\boxed{{{answer}}}", f"Answer: {answer}"):
         found = grade(text, reference, grader)
@@ -434,13 +433,12 @@ FORMULAS = st.lists(
 
 
 @given(FORMULAS, FORMULAS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_formula_breaks_the_grader(answer, reference):
     grade(f"\\boxed{{{answer}}}", reference, "mathematics")
 
 
 @given(st.lists(st.integers(1, 99), min_size=2, max_size=4), st.sampled_from([" + ", "+", " - "]))
-@settings(deadline=None)
 def test_the_problem_echoed_is_no_answer(numbers, sign):
     total = sum(numbers) if "+" in sign else numbers[0] - sum(numbers[1:])
     problem = sign.join(map(str, numbers))

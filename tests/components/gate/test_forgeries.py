@@ -130,7 +130,7 @@ def another(value: Any) -> Any:
     return value + (1 if isinstance(value, int) else 1e-9 if value < 0.5 else -1e-9)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_figure_can_be_changed(honest, data):
     """Any figure, by any amount that is more than rounding."""

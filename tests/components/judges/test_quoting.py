@@ -107,7 +107,7 @@ PIECES = (  # noqa: SIM905 - reads as the pieces do
 pieces = st.sampled_from([*PIECES, "\n", " ", "\u200b", "<END CONVERSATION>"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(pieces, max_size=30).map("".join))
 def test_no_token_survives_however_it_is_put_together(text):
     quoted = OWN.quote(text, 10**6)
@@ -148,7 +148,7 @@ words = st.sampled_from(sorted({word for kind in OPENINGS.values() for word in k
 colons = st.sampled_from(":\uff1a\u2236\ua789\u02d0\u2254")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(EVERY)), st.lists(st.tuples(marks, words, marks, colons), max_size=4))
 def test_no_line_reads_as_one_of_the_format_however_it_is_put_together(kind, parts):
     text = "".join(f"{before}{word}{after}{colon}" for before, word, after, colon in parts)

@@ -286,9 +286,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_settings_are_a_model_or_one_error(checkpoint, data):
     path = checkpoint / "config.json"
@@ -305,9 +303,7 @@ def test_any_settings_are_a_model_or_one_error(checkpoint, data):
     read_shape(checkpoint)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 3000), content=st.binary(min_size=1, max_size=9))
 def test_any_bytes_of_a_header_are_a_model_or_one_error(checkpoint, place, content):
     path = checkpoint / "model.safetensors"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.errors import ModelError
@@ -367,7 +367,6 @@ def test_added_tokens_that_are_words_stay_tokens():
     assert counts == [1, 1, 0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([*TOKENS, "<think>", "\n"]) | st.text(TEXTS, max_size=9)))
 def test_any_text_is_put_as_it_is(pieces):
     text = "".join(pieces)
@@ -382,7 +381,6 @@ PUT = real("qwen3")
 SPELT = [real("qwen3", marks=marks) for marks in (True, False)]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["<think>", "</think>", "\n", " ", "`", "A", "b", ".", "[THINK]"])),
     st.booleans(),

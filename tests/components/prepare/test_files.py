@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -119,7 +119,6 @@ def test_a_column_that_is_twice_in_parquet_is_refused(tmp_path: Path):
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=12) | st.floats(-1e25, 1e25))
-@settings(deadline=None)
 def test_numbers_keep_a_spelling_that_answers_match(tmp_path_factory, number):
     path = tmp_path_factory.mktemp("numbers") / "a.jsonl"
     path.write_text(f'{{"text": "How many?", "answer": {number}}}\n')
@@ -208,7 +207,6 @@ def test_a_folder_and_a_pipe_are_no_files(tmp_path: Path):
 
 
 @given(st.binary(max_size=200), st.sampled_from([".jsonl", ".csv", ".parquet"]))
-@settings(deadline=None)
 def test_no_bytes_break_the_readers(tmp_path_factory, content, suffix):
     path = tmp_path_factory.mktemp("bytes") / f"a{suffix}"
     path.write_bytes(content)
@@ -223,7 +221,6 @@ def test_no_bytes_break_the_readers(tmp_path_factory, content, suffix):
 @given(
     st.lists(st.dictionaries(st.sampled_from(["text", "answer"]), st.text(max_size=9)), min_size=1)
 )
-@settings(deadline=None)
 def test_what_is_written_is_read(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("rows") / "a.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")

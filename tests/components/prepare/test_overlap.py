@@ -34,7 +34,7 @@ def overlap_slowly(one: str, other: str, ngram: int) -> bool:
     return any(contains(long, short[i : i + ngram]) for i in range(len(short) - ngram + 1))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXTS, TEXTS, st.integers(1, 9))
 def test_leaks_are_those_that_comparing_every_pair_finds(texts, test, ngram):
     expected = [any(overlap_slowly(text, held, ngram) for held in test) for text in texts]
@@ -61,7 +61,7 @@ def test_case_accents_and_punctuation_make_no_difference_and_digits_do():
     assert find_leaks([*same, *other], test, ngram=6) == [True, True, False, False]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXTS, TEXTS, st.integers(1, 9))
 def test_what_was_found_of_the_test_texts_is_what_comparing_every_pair_finds(texts, test, ngram):
     held = HeldOut(test, ngram=ngram)

@@ -36,7 +36,7 @@ def test_topics_do_not_depend_on_the_order_of_rows():
     assert forward == {c.id: c.topic for c in fill_topics(rows[::-1])}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=7).map(" ".join),

@@ -157,7 +157,7 @@ def slow_first(values: list[float], share: float) -> list[int]:
     values=st.lists(st.integers(0, 4), min_size=1, max_size=12),
     share=st.floats(0, 1),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_top_share_takes_exactly_so_many_and_the_first_of_equals(rows, values, share):
     score = torch.tensor([[(v + r) % 5 for v in values] for r in range(rows)]).float()
     whole = top_share(score, share, "matrix").flatten().nonzero()[:, 0].tolist()

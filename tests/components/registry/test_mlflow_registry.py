@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -581,7 +581,6 @@ def test_a_server_that_is_down_is_one_clear_message(workspace, monkeypatch):
     assert register(workspace, **NAMES).new
 
 
-@settings(deadline=None)  # the first example imports MLflow
 @given(st.text(max_size=12) | st.text("ab./: _-@'", max_size=6))
 def test_a_name_that_mlflow_refuses_is_found_in_the_profile(name):
     from mlflow.utils.validation import _validate_model_name

@@ -83,7 +83,7 @@ def test_two_processes_have_the_gradients_of_one(case, whole):
         assert_same_gradients(steps, whole[which][0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(1, 6), min_size=2, max_size=8),
     cut=st.integers(1, 7),

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,7 +16,7 @@ from components.core.storage import digest_folder
 from components.gate.overrides import read_overrides
 from components.gate.result import Decision
 from flows.runner.lock import one_run
-from tests.flows.conftest import behave, invoke, leak_into_training, safereact
+from tests.flows.conftest import behave, invoke, leak_into_training, safereact, wait_for_stage
 from tests.releases import write_all
 
 
@@ -127,13 +126,8 @@ def start_sleeping_run(project: Workspace) -> subprocess.Popen[str]:
     behave(project, "prepare", "sleep")
     command = [sys.executable, "-m", "flows.cli.main", "run", "--profile", "demo"]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    mark = project.root / "sleeping"
-    for _ in range(1200):
-        if mark.is_file() and mark.read_text():
-            return run
-        assert run.poll() is None, run.communicate()
-        time.sleep(0.05)
-    raise AssertionError("the stage did not begin")
+    wait_for_stage(project, run)
+    return run
 
 
 def test_two_runs_at_once_and_control_c(project: Workspace):

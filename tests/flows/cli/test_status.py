@@ -71,7 +71,7 @@ def test_it_is_reported_during_a_run(project: Workspace):
         done = safereact("status")
     finally:
         parent.send_signal(signal.SIGINT)
-        parent.wait(20)
+        parent.wait(50)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines()]
     reported = {row[1]: (row[2], row[3]) for row in rows if len(row) > 3 and row[1]}

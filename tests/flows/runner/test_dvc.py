@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -18,7 +17,7 @@ from components.core.paths import Workspace
 from flows.runner.dvc import run_stage, stale_stages
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
-from tests.flows.conftest import behave
+from tests.flows.conftest import behave, wait_for_stage
 
 PREPARE_IN_A_CHILD = (
     "import sys; from pathlib import Path; from components.core.paths import Workspace; "
@@ -64,16 +63,12 @@ def start_and_wait(project: Workspace) -> tuple[subprocess.Popen, list[psutil.Pr
     """Return a process that runs a stage, and all that it has started once the stage works."""
     behave(project, "prepare", "sleep")
     parent = subprocess.Popen([sys.executable, "-c", PREPARE_IN_A_CHILD, str(project.root)])
-    mark = project.root / "sleeping"
-    for _ in range(600):
-        if mark.is_file() and mark.read_text():
-            return parent, psutil.Process(parent.pid).children(recursive=True)
-        time.sleep(0.05)
-    raise AssertionError("the stage did not begin")
+    wait_for_stage(project, parent)
+    return parent, psutil.Process(parent.pid).children(recursive=True)
 
 
 def wait_until_gone(group: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(group, timeout=10)
+    _, alive = psutil.wait_procs(group, timeout=40)
     assert not alive, f"these live on: {alive}"
 
 
@@ -81,7 +76,7 @@ def wait_until_gone(group: list[psutil.Process]) -> None:
 def test_the_stage_dies_with_its_parent_and_the_next_run_recovers(project: Workspace, number):
     parent, started = start_and_wait(project)
     parent.send_signal(number)
-    assert parent.wait(20) != 0
+    assert parent.wait(50) != 0
     wait_until_gone(started)
     assert not project.stage("prepare").exists()
     if number == signal.SIGINT:  # the stage cleans up after itself
@@ -98,7 +93,7 @@ def test_another_dvc_process_is_named(project: Workspace):
             run_stage("prepare", project, lambda line: None)
     finally:
         parent.send_signal(signal.SIGINT)
-        parent.wait(20)
+        parent.wait(50)
 
 
 def test_one_run_at_a_time(tmp_path: Path):

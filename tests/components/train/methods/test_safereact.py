@@ -174,7 +174,7 @@ def test_rows_weigh_by_their_positions():
     assert loss.item() == pytest.approx(7 / 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(1, 5), min_size=1, max_size=4),
     left=st.integers(0, 4),
