@@ -73,8 +73,8 @@ def test_a_killed_evaluation_goes_on(
     inputs = [str(result.folder) for result in (random_prompts, random_models, random_adapter)]
     run(tmp_path / "undisturbed", *inputs)
 
-    child = start(__name__, "run", tmp_path / "killed", *inputs)
-    before = kill_midway(child, tmp_path / ".killed.partial" / FINISHED, lines=9)
+    store = tmp_path / ".killed.partial" / FINISHED
+    before = kill_midway(store, 9, __name__, "run", tmp_path / "killed", *inputs)
     assert 9 <= before < 4 * 4 * 12
 
     with caplog.at_level(logging.INFO):

@@ -24,7 +24,7 @@ from components.studies.compare.result import Comparison
 from components.studies.compare.settings import CompareSettings
 from components.studies.compare.stage import compare
 from tests.adapters import write_adapter
-from tests.components.evaluate.killing import kill_midway, start
+from tests.components.evaluate.killing import kill_midway
 
 SETTINGS = EvaluateSettings(
     prompts=dict.fromkeys(Role, 6),
@@ -156,8 +156,8 @@ def test_a_killed_comparison_goes_on(
 ):
     undisturbed = run()
     inputs = [str(r.folder) for r in (random_prompts, random_models, evidence, baselines)]
-    child = start(__name__, "compare_in", tmp_path / "killed", *inputs)
-    before = kill_midway(child, tmp_path / ".killed.partial" / FINISHED, lines=9)
+    store = tmp_path / ".killed.partial" / FINISHED
+    before = kill_midway(store, 9, __name__, "compare_in", tmp_path / "killed", *inputs)
     assert 9 <= before < 3 * 2 * 4 * 6
     assert not (tmp_path / "killed").exists()
 

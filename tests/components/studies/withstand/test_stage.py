@@ -25,7 +25,7 @@ from components.studies.withstand.settings import WithstandSettings
 from components.studies.withstand.stage import drawn, withstand
 from components.train.result import Adapter
 from tests.adapters import write_adapter
-from tests.components.evaluate.killing import kill_midway, start
+from tests.components.evaluate.killing import kill_midway
 from tests.components.judges.server import Server, verdict
 
 SETTINGS = EvaluateSettings(
@@ -170,8 +170,8 @@ def test_a_killed_trial_goes_on(
         str(result.folder)
         for result in (random_prompts, random_models, probe, random_adapter, undone)
     ]
-    child = start(__name__, "withstand_in", tmp_path / "killed", *inputs)
-    before = kill_midway(child, tmp_path / ".killed.partial" / FINISHED, lines=9)
+    store = tmp_path / ".killed.partial" / FINISHED
+    before = kill_midway(store, 9, __name__, "withstand_in", tmp_path / "killed", *inputs)
     assert not (tmp_path / "killed").exists()
 
     with caplog.at_level(logging.INFO):
