@@ -46,6 +46,12 @@ def set_up() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def load_mlflow() -> None:
+    """Import what a registry imports later, for a caller that waits for something else."""
+    set_up()
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
 def address_of(server: str | None, embedded: Path) -> str:
     """Return the address of the store: `server`, else the database in the folder `embedded`.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from components.gate.result import Decision
 from components.judges.settings import GuardSettings
 from components.prepare.suites import used_suites
 from components.profile import load_profile
+from components.registry.mlflow_client import load_mlflow
 from flows.runner.dvc import call_dvc, stale_stages
 from flows.runner.environment import check_prefect_server, embed_prefect
 from flows.runner.lock import one_run
+from flows.runner.prefect_server import start_prefect_server
 from flows.runner.profiles import check_profile
 from flows.runner.registry import Outcome, bring_champion, register_accepted
 
@@ -39,14 +42,32 @@ def run_retrain(workspace: Workspace) -> Outcome:
     """
     os.environ["SAFEREACT_ROOT"] = str(workspace.root)
     embed_prefect(workspace.root)
-    server = os.environ.get("PREFECT_API_URL")
+    server, home = os.environ.get("PREFECT_API_URL"), Path(os.environ["PREFECT_HOME"])
     if server:
         check_prefect_server(server)
     elif fresh := _outcome_if_fresh(workspace):
         return fresh
-    _check_stores(workspace)
-    if not server:
-        keep_private(Path(os.environ["PREFECT_HOME"]))
+    stores = [] if server else [home]
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        stores.append(workspace.tracking_store)
+    _check_room(stores)
+    if server:
+        return _run_flow(workspace.profile, stores)
+    keep_private(home)
+    embedded = start_prefect_server()
+    load_mlflow()  # while the server starts
+    try:
+        return _run_flow(workspace.profile, stores)
+    except Exception as error:
+        if embedded.poll() is None or isinstance(error, SafeReActError):
+            raise
+        raise StageError(
+            f"the embedded Prefect server has ended; its state lies in {home}, which may be moved "
+            "away: the next run begins a new one"
+        ) from error
+
+
+def _run_flow(profile: str, stores: list[Path]) -> Outcome:
     from flows.retrain import retrain
     from flows.runner.lost_runs import end_lost_runs, of_this_process
 
@@ -54,22 +75,19 @@ def run_retrain(workspace: Workspace) -> Outcome:
         with of_this_process():
             if ended := end_lost_runs():
                 log.info("[%s] %s", "prefect", f"{ended} killed runs are set to Crashed")
-            outcome: Any = retrain(workspace.profile)
+            outcome: Any = retrain(profile)
     except SafeReActError:
         raise
     except Exception:
-        _check_stores(workspace)  # a server whose disk is full says no more than "error 500"
+        _check_room(stores)  # a server whose disk is full says no more than "error 500"
         raise
     return outcome
 
 
-def _check_stores(workspace: Workspace) -> None:
+def _check_room(stores: list[Path]) -> None:
     """Raise `InterruptionError` unless temporary files and the embedded stores have room."""
     check_temporary()
-    if "PREFECT_API_URL" not in os.environ:
-        check_writable([Path(os.environ["PREFECT_HOME"])])
-    if "MLFLOW_TRACKING_URI" not in os.environ:
-        check_writable([workspace.tracking_store])
+    check_writable(stores)
 
 
 def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
@@ -78,7 +96,10 @@ def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
         return None
     with one_run(workspace.root, f"check {workspace.profile}"):
         bring_champion(workspace)
-        if stale_stages(workspace):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(load_mlflow)  # while DVC works
+            stale = stale_stages(workspace)
+        if stale:
             return None
         for stage in STAGES:
             log.info("[%s] %s", stage, "up to date")

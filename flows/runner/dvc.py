@@ -24,7 +24,7 @@ from components.core.errors import (
     SafeReActError,
     StageError,
 )
-from components.core.paths import INPUTS, Workspace
+from components.core.paths import INPUTS, Workspace, parts_file
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
 from components.inputs import parts_changed
@@ -67,7 +67,8 @@ def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[st
     fingerprints of the code and the settings are brought up to date first.
     """
     force = parts_changed(workspace.root)
-    if INPUTS in (stale := _stale(workspace, stages)) or force:
+    stale = _stale(workspace, stages) if parts_file(workspace.root).is_file() else {INPUTS}
+    if INPUTS in stale or force:
         run_stage(INPUTS, workspace, partial(logger.debug, "[%s] %s", INPUTS), force=force)
         stale = _stale(workspace, stages)
     return stale

@@ -65,8 +65,6 @@ def embed_prefect(root: Path) -> None:
         "PREFECT_HOME": str(Workspace(root, "").prefect_home),
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        # A cold server on a busy machine needs more than Prefect's twenty seconds.
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)

@@ -1,0 +1,55 @@
+"""An embedded Prefect server, which starts while the command loads its libraries.
+
+Prefect by itself would load the server's libraries in the command, too, only to start the server
+and wait for it. Here its socket is open at once: a request that comes early waits for its answer.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+
+_GRACE_SECONDS = 5
+_SETTINGS = {
+    # What Prefect sets for a server of its own: no interface, few services.
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",  # seconds for blocks, which no flow here uses
+}
+
+
+def start_prefect_server() -> subprocess.Popen[bytes]:
+    """Return a server that ends with this process; Prefect, imported after this, speaks to it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number = listener.fileno()
+        command = [sys.executable, "-P", __file__, str(number)]
+        server = subprocess.Popen(command, env={**os.environ, **_SETTINGS}, pass_fds=[number])
+        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+    # A cold server on a busy machine needs more than Prefect's minute.
+    os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "120")
+    atexit.register(_end, server)
+    return server
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _serve(number: int) -> None:
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
+    uvicorn.Server(config).run([socket.socket(fileno=number)])
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
