@@ -54,16 +54,16 @@ def run_retrain(workspace: Workspace) -> Outcome:
     if server:
         return _run_flow(workspace.profile, stores)
     keep_private(home)
-    embedded = start_prefect_server()
+    start_prefect_server()
     load_mlflow()  # while the server starts
+    import httpx
+
     try:
         return _run_flow(workspace.profile, stores)
-    except Exception as error:
-        if embedded.poll() is None or isinstance(error, SafeReActError):
-            raise
+    except httpx.TransportError as error:
         raise StageError(
-            f"the embedded Prefect server has ended; its state lies in {home}, which may be moved "
-            "away: the next run begins a new one"
+            f"the embedded Prefect server does not run; its state lies in {home}, which may be "
+            "moved away: the next run begins a new one"
         ) from error
 
 

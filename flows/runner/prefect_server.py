@@ -21,8 +21,8 @@ _SETTINGS = {
 }
 
 
-def start_prefect_server() -> subprocess.Popen[bytes]:
-    """Return a server that ends with this process; Prefect, imported after this, speaks to it."""
+def start_prefect_server() -> None:
+    """Start a server that ends with this process; Prefect, imported after this, speaks to it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = listener.fileno()
         command = [sys.executable, "-P", __file__, str(number)]
@@ -31,7 +31,6 @@ def start_prefect_server() -> subprocess.Popen[bytes]:
     # A cold server on a busy machine needs more than Prefect's minute.
     os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "120")
     atexit.register(_end, server)
-    return server
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

@@ -131,3 +131,11 @@ def test_a_full_disk_in_any_stage_is_reported_of_and_the_old_result_stays(tmp_pa
             assert digest_folder(folder) == before
     again = safereact_in(root, "run", "--profile", "mini")
     assert again.returncode == 0 and again.stdout.count("up to date") == len(STAGES), again.stdout
+
+
+def test_a_prefect_server_that_does_not_start_is_told_of(own_home: Workspace):
+    own_home.prefect_home.mkdir(parents=True)
+    (own_home.prefect_home / "prefect.db").write_text("no database " * 100)
+    done = safereact("run", "--profile", PROFILE)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("safereact: the embedded Prefect server does")
