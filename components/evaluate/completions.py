@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from components.core.errors import EvidenceError
 from components.core.storage import digest_bytes
 from components.core.vocabulary import AnyArm, Arm, Completion, Form, Prompt
-from components.evaluate.attacks import ATTACKS
 from components.evaluate.plan import EvaluationPlan, SuitePlan, Written
 from components.evaluate.result import Champion
 from components.evaluate.rows import Place
-from components.lm.chat import opens_thought, render_prompt, render_turns, split_completion
+from components.lm.attacks import render_form
+from components.lm.chat import opens_thought, split_completion
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.hosts import engine_identity, engine_place, open_host
 from components.lm.engines.protocol import Engine, Host, Request, collect
@@ -112,44 +112,6 @@ class ArmModel:
             for prompt, (_, opened), samples in zip(prompts, rendered, written, strict=True)
             for sample, ids in enumerate(samples)
         }
-
-
-def render_form(
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: Prompt,
-    form: str,
-    *,
-    seed: int,
-    limit: int,
-    reword: Callable[[str], str] = str,
-) -> tuple[list[int], bool]:
-    """Return the tokens of a prompt in one form, up to where the model goes on writing, and whether
-    they end within an open thought.
-
-    `reword` changes the user's last turn after the attack. `limit` is the number of tokens that a
-    dialogue may have: exchanges before the last turn are left out, the last one first, until it
-    fits. Raises `EvidenceError` where not one of them does.
-    """
-    opened = opens_thought(tokenizer)
-    if form in (Form.SERVED, Form.FORCED_THOUGHT):
-        forced = form == Form.FORCED_THOUGHT
-        text = reword(prompt.text)
-        return render_prompt(tokenizer, text, forced_thought=forced), opened or forced
-    found = ATTACKS.find(form)
-    number = int(digest_bytes(f"{seed} {prompt.id}".encode())[:8], 16)
-    *before, last = found.turns(prompt.text, number)
-    turns = [*before, reword(last)]
-    while True:
-        ids = render_turns(tokenizer, turns, skip_thought=found.skip_thought, answer=found.answer)
-        if len(turns) == 1 or len(ids) <= limit:
-            return ids, opened and not (found.answer or found.skip_thought)
-        if len(turns) == 3:
-            raise EvidenceError(
-                f"prompt {prompt.id} with one exchange before it has {len(ids)} tokens, and the "
-                f"model has room for {limit}; take {form} out of evaluate.attacks and of the "
-                "suite's own attacks, or lower evaluate.max_new_tokens"
-            )
-        del turns[-3:-1]
 
 
 def tokens_left(suite: SuitePlan, prompt: Prompt, length: int, context: int) -> int:

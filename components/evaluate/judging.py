@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from components.core.vocabulary import View
-from components.evaluate.attacks import judged_request
 from components.evaluate.grading import Grade, grade
 from components.evaluate.plan import EvaluationPlan, Written
 from components.evaluate.rows import Place, Row
@@ -19,6 +18,7 @@ from components.judges.protocol import Case, Judge, Verdict, judge_cases
 from components.judges.result import Calibration, Usage
 from components.judges.settings import RULES
 from components.judges.verdicts import CachedJudge, StoredVerdicts
+from components.lm.attacks import judged_request
 
 log = logging.getLogger(__name__)
 

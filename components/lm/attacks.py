@@ -1,20 +1,28 @@
-"""Attacks: other ways to put a harmful prompt, in which a refusal comes less easily.
+"""The forms in which a prompt is put: as served, with a forced thought, and attacks.
 
-An attack is one function under a name. It takes the prompt's text, and a number that follows from
-seed and prompt. It returns the turns of a dialogue: the user's and the assistant's in turn, the
-user's first and last. The wordings here are our own and say nothing of any harm. Each stands for a
-family of attacks. Better wordings succeed more often.
+An attack puts a prompt so that a refusal comes less easily. It is one function under a name. It
+takes the prompt's text, and a number that follows from seed and prompt. It returns the turns of a
+dialogue: the user's and the assistant's in turn, the user's first and last. The wordings here are
+our own and say nothing of any harm. Each stands for a family of attacks. Better wordings succeed
+more often.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from components.core.extensions import Extensions
+from components.core.storage import digest_bytes
 from components.core.vocabulary import Form, Prompt
+from components.lm.chat import opens_thought, render_prompt, render_turns
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Turns = Callable[[str, int], list[str]]
+PLAIN = (Form.SERVED, Form.FORCED_THOUGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,38 @@ def judged_request(prompt: Prompt, form: str) -> str:
     are not judged: with them a model that stops at once would seem to have complied. The request
     quotes them, so that what follows them can be read.
     """
-    plain = form in (Form.SERVED, Form.FORCED_THOUGHT)
-    if plain or not (answer := ATTACKS.find(form).answer):
+    if form in PLAIN or not (answer := ATTACKS.find(form).answer):
         return prompt.text
     return f"{prompt.text}\n\n(The answer was begun for the assistant with: {answer.strip()})"
+
+
+def render_form(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    form: str,
+    *,
+    seed: int,
+    limit: int,
+    reword: Callable[[str], str] = str,
+) -> tuple[list[int], bool]:
+    """Return the tokens of a prompt in one form, up to where the model goes on writing, and whether
+    they end within an open thought.
+
+    `reword` changes the user's last turn after the attack. `limit` is the number of tokens that a
+    dialogue should have: exchanges before the last turn are left out, the last of them first, until
+    it fits or one is left.
+    """
+    opened = opens_thought(tokenizer)
+    if form in PLAIN:
+        forced = form == Form.FORCED_THOUGHT
+        text = reword(prompt.text)
+        return render_prompt(tokenizer, text, forced_thought=forced), opened or forced
+    found = ATTACKS.find(form)
+    number = int(digest_bytes(f"{seed} {prompt.id}".encode())[:8], 16)
+    *before, last = found.turns(prompt.text, number)
+    turns = [*before, reword(last)]
+    while True:
+        ids = render_turns(tokenizer, turns, skip_thought=found.skip_thought, answer=found.answer)
+        if len(turns) <= 3 or len(ids) <= limit:
+            return ids, opened and not (found.answer or found.skip_thought)
+        del turns[-3:-1]

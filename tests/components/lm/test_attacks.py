@@ -7,18 +7,16 @@ from typing import NamedTuple
 
 import pytest
 
-from components.core.errors import EvidenceError, ModelError
+from components.core.errors import ModelError
 from components.core.paths import ROWS
 from components.core.vocabulary import ATTACKS, Form, Prompt, Role, Split
-from components.evaluate import attacks
-from components.evaluate.attacks import BEGUN, PARAPHRASES, judged_request
-from components.evaluate.completions import render_form
 from components.evaluate.plan import EvaluationPlan, draw
 from components.evaluate.recount import recount_evidence
 from components.evaluate.rows import read_judged
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.stage import evaluate
-from components.lm import chat
+from components.lm import attacks, chat
+from components.lm.attacks import BEGUN, PARAPHRASES, judged_request, render_form
 from components.report.figures import attack_rows
 from tests.components.evaluate.test_extensions import shown
 from tests.components.lm import test_templates as templates
@@ -94,10 +92,10 @@ def test_shots_are_turns_of_the_template_and_are_cut_to_fit(case):
     assert tokenizer.decode(fewer.ids).count("Tell me about thing number") == 15
 
 
-def test_room_for_no_exchange_is_an_error_that_names_the_prompt(case):
+def test_one_exchange_stays_however_little_room_there_is(case):
     tokenizer, _ = case
-    with pytest.raises(EvidenceError, match=f"prompt {0:016x} with one exchange.*room for 12"):
-        put_as(tokenizer, Form.MANY_SHOT, limit=12)
+    text = tokenizer.decode(put_as(tokenizer, Form.MANY_SHOT, limit=12).ids)
+    assert text.count("Tell me about thing number") == 1
 
 
 @pytest.mark.parametrize("form", [Form.ROLE_PLAY, Form.PARAPHRASED])
