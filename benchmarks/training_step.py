@@ -33,7 +33,7 @@ from transformers import TrainerCallback
 from benchmarks.common import Shape, random_llama, read_arguments, write_figures
 from components.lm.batches import pad_right
 from components.train.adapters import add_lora
-from components.train.batches import Plan, TargetRows, store_states
+from components.train.batches import Plan, TargetRows, store_targets
 from components.train.methods import SafeReAct
 from components.train.methods.safereact import mean_distance
 from components.train.rows import TrainingRow
@@ -41,6 +41,7 @@ from components.train.settings import Lora, TrainSettings
 from components.train.trainer import AdapterTrainer
 
 STRENGTH, SCHEDULE, LR, CLIP = 10.0, 1.5, 2e-5, 1.0
+LIKELIEST = 64  # next tokens that are stored
 REFUSAL, PROMPT = 16, 2  # tokens of a refusal, and of its prompt's end, that count
 BARS = {"speed": 3.0, "memory": 0.6, "loss": 1e-4}
 PLAIN = "straightforward"
@@ -111,8 +112,10 @@ def ours(case: Case, scratch: Path, *, micro_batch: int | None = None) -> dict[s
         strict=True,
     ):
         model, folder = random_llama(case, seed, tied=True), scratch / name
-        states = store_states(model, group.rows, group.counted, layers=layers, folder=folder)
-        groups[name] = TargetRows(group.rows, group.counted, states)
+        stored = store_targets(
+            model, group.rows, group.counted, layers=layers, likeliest=LIKELIEST, folder=folder
+        )
+        groups[name] = TargetRows(group.rows, group.counted, stored)
         del model
         gc.collect()
     once = time.perf_counter() - begin

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import (
@@ -22,7 +23,7 @@ from pydantic_core import to_jsonable_python
 from components.core.documents import received
 from components.core.extensions import added_parts
 from components.core.metric_names import SUITE_NAME
-from components.core.vocabulary import ATTACKS, Form
+from components.core.vocabulary import ATTACKS, PLAIN_FORMS, Form
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -67,22 +68,29 @@ def _deciding(value: Any) -> Any:
     return to_jsonable_python(value)
 
 
-PlainForm = Annotated[Form, one_of([form for form in Form if form not in ATTACKS])]
-
-
-def _known_attacks(names: tuple[str, ...]) -> tuple[str, ...]:
-    known = (*(attack.value for attack in ATTACKS), *sorted(added_parts("attacks")))
+def _known_forms(names: tuple[str, ...], *, plain: Sequence[Form]) -> tuple[str, ...]:
+    known = (*plain, *ATTACKS, *sorted(added_parts("attacks")))
     if odd := [name for name in names if name not in known]:
+        hint = "" if plain else "; evaluate.forced_thought opens a thought in the prompt"
         raise ValueError(
-            f"{', '.join(odd)} is no attack; there are {', '.join(known)}, and "
-            "evaluate.forced_thought opens a thought in the prompt"
+            f"{', '.join(odd)} is no {'form' if plain else 'attack'}; there are "
+            f"{', '.join(known)}{hint}"
         )
     if len(set(names)) < len(names):
-        raise ValueError(f"an attack is named twice: {', '.join(names)}")
+        raise ValueError(f"one is named twice: {', '.join(names)}")
     return names
 
 
-Attacks = Annotated[tuple[Annotated[str, one_of(ATTACKS)], ...], AfterValidator(_known_attacks)]
+Attacks = Annotated[
+    tuple[Annotated[str, one_of(ATTACKS)], ...], AfterValidator(partial(_known_forms, plain=()))
+]
+Forms = Annotated[
+    tuple[Annotated[str, one_of(tuple(Form))], ...],
+    AfterValidator(partial(_known_forms, plain=PLAIN_FORMS)),
+]
+
+
+FORMER_KEYS = {"force_think": "forced_thought"}  # by their names of today
 
 
 def compiles(expression: str) -> str:
@@ -103,7 +111,9 @@ def explain(error: ValidationError, *, page: str = "docs/profiles.md") -> str:
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"]) or "(document)"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"  {key}: unknown key; see {page} for the keys")
+            now = FORMER_KEYS.get(str(problem["loc"][-1]))
+            hint = f"is now called {now}" if now else f"unknown key; see {page} for the keys"
+            lines.append(f"  {key}: {hint}")
         else:
             lines.append(f"  {key}: {problem['msg']} (received {received(problem['input'])})")
     return "\n".join(lines)

@@ -34,9 +34,14 @@ class Form(StrEnum):
     ROLE_PLAY = "role-play"  # asked as a scene of fiction
     MANY_SHOT = "many-shot"  # behind turns in which every request was answered
     PARAPHRASED = "paraphrased"  # asked in other words, by templates
+    BEGUN_LIST = "begun-list"  # the beginning of a list stands in the model's mouth
+    SCREENPLAY = "screenplay"  # asked as the next line of a film
+    PERSONA = "persona"  # asked of somebody who has no rules
+    INSTRUCTED = "instructed"  # with rules for the answer that leave no room for a refusal
 
 
-ATTACKS = (Form.PREFILLED, Form.UNTHINKING, Form.ROLE_PLAY, Form.MANY_SHOT, Form.PARAPHRASED)
+PLAIN_FORMS = (Form.SERVED, Form.FORCED_THOUGHT)
+ATTACKS = tuple(form for form in Form if form not in PLAIN_FORMS)
 
 
 class View(StrEnum):

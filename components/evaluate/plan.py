@@ -88,7 +88,8 @@ class EvaluationPlan:
     ) -> EvaluationPlan:
         """Return the plan of a profile's own prompts, a suite for each role, and of named suites.
 
-        Harmful suites are asked in all `attacks`, and a named one in its own beside them. Raises
+        Suites of `evaluate.attack_roles` are asked in all `attacks`, and a named one in its own
+        beside them. Raises
         `ConfigError` where a suite's judge is unknown or cannot judge its role.
         """
         by_role = {role: [p for p in own if p.role is role] for role in Role}
@@ -102,7 +103,7 @@ class EvaluationPlan:
         ]  # fmt: skip
         for suite in suites:
             check_judge(suite.judge, section.judges, [suite.role])
-        planned = (_attacked(one, attacks, section.attack_prompts, seed) for one in suites)
+        planned = (_attacked(one, attacks, section, seed) for one in suites)
         return cls(tuple(planned), forced_thought, seed)
 
     @property
@@ -149,14 +150,18 @@ def _own_suite(section: EvaluateSettings, role: Role, prompts: Sequence[Prompt])
     )
 
 
-def _attacked(suite: SuitePlan, attacks: Sequence[str], budget: int, seed: int) -> SuitePlan:
-    """Return a harmful suite with all suites' attacks and its own; others as they are."""
+def _attacked(
+    suite: SuitePlan, attacks: Sequence[str], section: EvaluateSettings, seed: int
+) -> SuitePlan:
+    """Return a suite of an attacked role with all suites' attacks and its own; others as they are.
+
+    The same wrappings around harmless prompts show what is refused for its wrapping alone.
+    """
     every = tuple(dict.fromkeys((*attacks, *suite.attacks)))
-    if suite.role is not Role.HARMFUL or not every:
+    if suite.role not in section.attack_roles or not every:
         return suite
-    return replace(
-        suite, attacks=every, attacked=draw(suite.prompts, budget, key=f"{seed} attacks")
-    )
+    drawn = draw(suite.prompts, section.attack_prompts, key=f"{seed} attacks")
+    return replace(suite, attacks=every, attacked=drawn)
 
 
 def test_plan(section: EvaluateSettings, prompts: SuiteSet, seed: int) -> EvaluationPlan:

@@ -41,7 +41,12 @@ class EvaluateSettings(Section):
         False, description="also measure with the thought opened by the prompt"
     )
     attacks: Attacks = Field(
-        (), description="attacks in which the prompts of harmful suites are asked, too"
+        (), description="attacks in which the prompts of suites of `attack_roles` are asked, too"
+    )
+    attack_roles: tuple[Role, ...] = Field(
+        (Role.HARMFUL,),
+        description="roles that attacks are tried on; with borderline and benign, what is refused "
+        "for its wrapping alone is seen",
     )
     attack_prompts: Positive = Field(
         100, description="prompts of a suite that an attack is tried on, drawn by the seed"

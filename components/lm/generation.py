@@ -52,12 +52,17 @@ def generate(
     max_new_tokens: int,
     batch: int,
     label: str = "generating",
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> list[list[int]]:
-    """Return the generated token ids of every prompt, in the prompts' order, greedily.
+    """Return the generated token ids of every prompt, in the prompts' order, greedily by default.
 
     `model` is a causal language model, with an adapter or without. The end token, where one was
     written, is the last id. The checkpoint's own sampling settings are not used.
     """
-    requests = [Request(tuple(prompt), max_new_tokens) for prompt in prompts]
+    requests = [
+        Request(tuple(prompt), max_new_tokens, temperature=temperature, seed=seed)
+        for prompt in prompts
+    ]
     engine = engine_of(model, tokenizer, batch=batch)
     return [list(samples[0]) for samples in collect(engine, requests, label=label)]

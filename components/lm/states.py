@@ -86,6 +86,21 @@ def hidden_states(
     return [states[layer] for layer in layers]
 
 
+def states_and_logits(
+    model: nn.Module,
+    ids: Tensor,
+    layers: Sequence[int],
+    *,
+    at: Tensor,
+    wrapped: nn.Module | None = None,
+) -> tuple[list[Tensor], Tensor]:
+    """Return what `hidden_states` does, and the logits (position, vocabulary) where the mask `at`
+    (batch, position) is true, of one pass through the whole model."""
+    with captured_states(model, layers) as states:
+        written = (wrapped or model)(input_ids=ids, logits_to_keep=at, use_cache=False)
+    return [states[layer] for layer in layers], written.logits
+
+
 def padded_batches(
     model: nn.Module, sequences: Sequence[Sequence[int]], *, pad: int, batch: int
 ) -> Iterator[tuple[list[int], dict[str, Any]]]:

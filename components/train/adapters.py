@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from components.core.errors import ModelError, TrainingError
@@ -16,6 +17,7 @@ from components.core.paths import CONTRACT
 from components.core.storage import atomic_folder, digest_folder, read_json, write_json
 from components.lm.masks import PROJECTIONS, projection_of, projections
 from components.lm.references import PromptContract
+from components.lm.weights import ADAPTER_WEIGHTS
 from components.train.checkpoints import trained_weights
 from components.train.processes import wait_for
 from components.train.settings import Lora
@@ -53,6 +55,11 @@ def add_lora(
     # PEFT names the folder that the model came from, which differs by machine.
     adapted.peft_config["default"].base_model_name_or_path = location
     return adapted
+
+
+def load_lora(adapted: PeftModel, folder: Path) -> None:
+    """Put the adapter that `save_lora` wrote into `folder` in the place of the fresh one."""
+    set_peft_model_state_dict(adapted, load_file(folder / ADAPTER_WEIGHTS))
 
 
 def _check_covered(model: PreTrainedModel, modules: Sequence[str], layers: Sequence[int]) -> None:

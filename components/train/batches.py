@@ -1,4 +1,4 @@
-"""Rows with the positions that a loss counts and their target states, and the batches of a step."""
+"""Rows with the positions that a loss counts and the targets there, and the batches of a step."""
 
 from __future__ import annotations
 
@@ -16,56 +16,85 @@ from transformers import PreTrainedModel
 
 from components.core.storage import read_json, write_json
 from components.lm.batches import by_tokens, pad_right
-from components.lm.states import hidden_states
+from components.lm.states import states_and_logits
+from components.train.divergence import Likely
 from components.train.rows import TrainingRow
 
 PASS_TOKENS = 2048  # of a forward pass that trains nothing, padding included
 _ROWS = "rows.json"
+_STATES, _TOKENS, _LOGPROBS = "states", "tokens", "logprobs"
 
 
-class StoredStates:
-    """Hidden states of many rows: index -> (position, layer, hidden), read when asked for."""
+class StoredTargets:
+    """What a model computed of many rows, read from disk when asked for, by the row's index."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the files that `store_states` wrote into `folder`."""
-        self._handles: dict[int, Any] = {}
+        """Open the files that `store_targets` wrote into `folder`."""
+        self._handles: dict[str, Any] = {}
         for path in sorted(folder.glob("*.safetensors")):
             handle: Any = safe_open(path, framework="pt")
-            self._handles |= dict.fromkeys(map(int, handle.keys()), handle)
+            self._handles |= dict.fromkeys(handle.keys(), handle)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self._handles[index].get_tensor(str(index))
+    def states(self, rows: Sequence[int]) -> Tensor | None:
+        """Return the states (position, layer, hidden) of rows, one after the other, if any."""
+        return self._of(rows, _STATES)
+
+    def likely(self, rows: Sequence[int]) -> Likely | None:
+        """Return the likeliest next tokens at the positions of rows, if any."""
+        tokens, logprobs = self._of(rows, _TOKENS), self._of(rows, _LOGPROBS)
+        return None if tokens is None or logprobs is None else Likely(tokens, logprobs)
+
+    def _of(self, rows: Sequence[int], kind: str) -> Tensor | None:
+        names = [f"{i}.{kind}" for i in rows]
+        if any(name not in self._handles for name in names):
+            return None
+        return torch.cat([self._handles[name].get_tensor(name) for name in names])
 
     def __len__(self) -> int:
         return len(self._handles)
 
 
 @torch.inference_mode()
-def store_states(
+def store_targets(
     model: PreTrainedModel,
     rows: Sequence[TrainingRow],
     counted: Sequence[int],
     *,
     layers: Sequence[int],
+    likeliest: int,
     folder: Path,
-) -> StoredStates:
-    """Return the model's states at the last `counted[i]` inputs of every row and at `layers`.
+) -> StoredTargets:
+    """Return the model's states at the last `counted[i]` inputs of every row and at `layers`, and
+    the `likeliest` next tokens where the completion's tokens are predicted.
 
-    They are written into `folder` as safetensors in the model's precision, one file a forward
-    pass, so that memory holds one batch. The last layer is read after the final norm.
+    They are written into `folder` as safetensors, states in the model's precision, one file a
+    forward pass, so that memory holds one batch. The last layer is read after the final norm.
+    Without `layers`, no states are stored.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    inputs = [row.inputs for row in rows]
-    for number, chosen in enumerate(by_tokens(inputs, PASS_TOKENS)):
-        lengths = [counted[i] for i in chosen]
-        ids, mask = pad_right([inputs[i] for i in chosen], lengths)
-        states = hidden_states(model, ids.to(model.device), layers)
-        pieces = torch.stack([layer[mask] for layer in states], dim=1).cpu().split(lengths)
-        save_file(
-            {str(i): piece.contiguous() for i, piece in zip(chosen, pieces, strict=True)},
-            folder / f"{number:05d}.safetensors",
-        )
-    return StoredStates(folder)
+    for number, chosen in enumerate(by_tokens([row.inputs for row in rows], PASS_TOKENS)):
+        batch = TargetRows(rows, counted).batch(chosen, step=chosen).to(model.device)
+        states, logits = states_and_logits(model, batch.ids, layers, at=batch.predicting)
+        found: dict[str, Tensor] = {}
+        if states:
+            lengths = [counted[i] for i in chosen]
+            stacked = torch.stack([layer[batch.mask] for layer in states], dim=1)
+            found |= _named(stacked, lengths, chosen, _STATES)
+        if len(logits):
+            lengths = [len(rows[i].completion) for i in chosen]
+            likely = Likely.of(logits, likeliest)
+            found |= _named(likely.tokens, lengths, chosen, _TOKENS)
+            found |= _named(likely.logprobs, lengths, chosen, _LOGPROBS)
+        save_file(found, folder / f"{number:05d}.safetensors")
+    return StoredTargets(folder)
+
+
+def _named(
+    tensor: Tensor, lengths: Sequence[int], rows: Sequence[int], kind: str
+) -> dict[str, Tensor]:
+    """Return the pieces of a tensor, whose rows have these lengths, under their names."""
+    pieces = zip(rows, tensor.cpu().split(list(lengths)), strict=True)
+    return {f"{i}.{kind}": piece.contiguous() for i, piece in pieces}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +103,13 @@ class Batch:
 
     prompt_ids: list[str]
     ids: Tensor  # (row, position), padded on the right
-    mask: Tensor  # (row, position), true where a position counts
+    mask: Tensor  # (row, position), true where a position's states count
+    predicting: Tensor  # (row, position), true where a token of the completion is predicted
     completions: Tensor  # tokens of the rows' completions, row after row
-    positions: int  # that count in the whole step, of which this batch may be a part
-    targets: Tensor | None  # (counted position, layer, hidden); None: none are stored
+    positions: int  # whose states count in the whole step, of which this batch may be a part
+    predicted: int  # tokens of the completions of the whole step
+    states: Tensor | None  # targets (counted position, layer, hidden); None: none are stored
+    likely: Likely | None  # targets at the predicting positions
 
     def to(self, device: torch.device, **_: object) -> Batch:
         """Return the batch with its tensors on `device`; accelerate and the trainer call it."""
@@ -85,8 +117,10 @@ class Batch:
             self,
             ids=self.ids.to(device),
             mask=self.mask.to(device),
+            predicting=self.predicting.to(device),
             completions=self.completions.to(device),
-            targets=None if self.targets is None else self.targets.to(device),
+            states=None if self.states is None else self.states.to(device),
+            likely=None if self.likely is None else self.likely.to(device),
         )
 
 
@@ -96,20 +130,24 @@ class TargetRows:
 
     rows: Sequence[TrainingRow]
     counted: Sequence[int]
-    states: StoredStates | None = None  # None: the step computes what it compares with
+    stored: StoredTargets | None = None  # None: the step computes what it compares with
 
-    def batch(self, indices: Sequence[int], *, positions: int) -> Batch:
-        """Return the rows at `indices`; `positions` count in their whole step."""
+    def batch(self, indices: Sequence[int], *, step: Sequence[int]) -> Batch:
+        """Return the rows at `indices`, of those at `step` that the whole step has."""
         rows = [self.rows[i] for i in indices]
-        ids, mask = pad_right([row.inputs for row in rows], [self.counted[i] for i in indices])
+        inputs, lengths = [row.inputs for row in rows], [len(row.completion) for row in rows]
+        ids, mask = pad_right(inputs, [self.counted[i] for i in indices])
         written = [token for row in rows for token in row.completion]
         return Batch(
             prompt_ids=[row.prompt_id for row in rows],
             ids=ids,
             mask=mask,
+            predicting=pad_right(inputs, lengths)[1],
             completions=torch.tensor(written, dtype=torch.long),
-            positions=positions,
-            targets=torch.cat([self.states[i] for i in indices]) if self.states else None,
+            positions=sum(self.counted[i] for i in step),
+            predicted=sum(len(self.rows[i].completion) for i in step),
+            states=self.stored.states(indices) if self.stored else None,
+            likely=self.stored.likely(indices) if self.stored else None,
         )
 
     def save(self, folder: Path) -> None:
@@ -122,7 +160,7 @@ class TargetRows:
         """Return the rows in `folder`."""
         document = read_json(folder / _ROWS)
         rows = [TrainingRow(name, tuple(p), tuple(c)) for name, p, c in document["rows"]]
-        return cls(rows, document["counted"], StoredStates(folder) or None)
+        return cls(rows, document["counted"], StoredTargets(folder) or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +184,7 @@ class Plan:
         """Return items of one step as a batch of each group."""
         step = self.steps[items[0][0]]
         return {
-            name: group.batch(
-                [item[k] for _, item in items],
-                positions=sum(group.counted[item[k]] for item in step),
-            )
+            name: group.batch([item[k] for _, item in items], step=[item[k] for item in step])
             for k, (name, group) in enumerate(self.groups.items())
         }
 

@@ -60,6 +60,12 @@ class Progress:
         values = [line[name] for line in self.curves]
         return round(fmean(values[:tenth]), 6), round(fmean(values[-tenth:]), 6)
 
+    def __add__(self, later: Progress) -> Progress:
+        """Return the progress of a training that another one went on with."""
+        curves = [line | {"step": line["step"] + self.taken} for line in later.curves]
+        tokens = self.tokens + later.tokens
+        return Progress(self.curves + curves, later.losses, tokens, later.stopped)
+
 
 def trained_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights that training changes, by name, whole and on the CPU.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -15,8 +15,10 @@ from transformers import PreTrainedTokenizerBase
 from components.core.errors import TrainingError
 from components.core.storage import read_json, write_json
 from components.core.vocabulary import Role, Split
+from components.lm.adapters import attach_adapter
+from components.lm.attacks import render_form
 from components.lm.loading import checkpoint_folder, load_tokenizer
-from components.train.batches import TargetRows, store_states
+from components.train.batches import TargetRows, store_targets
 from components.train.early_stop import EarlyStop
 from components.train.processes import made_once, refuse_deepspeed
 from components.train.rows import (
@@ -97,7 +99,7 @@ class TrainingData:
         folder = made_once(self.scratch / f"teacher-{self.probe.teacher}", self._ask_teacher)
         stored = TargetRows.load(folder)
         rows = cut_rows(stored.rows, self.settings.refusal_tokens)
-        targets = TargetRows(rows, stored.counted, stored.states)
+        targets = TargetRows(rows, stored.counted, stored.stored)
         return TeacherData(targets, stored.rows, **read_json(folder / _COUNTS))
 
     def retained_rows(self, depth: int) -> TargetRows:
@@ -107,6 +109,50 @@ class TrainingData:
         """
         prompts, tokens = self._training_prompts[1], self.settings.retain_tokens
         return self._ask_student(f"retained-{depth}", prompts, tokens, range(1, depth + 1))
+
+    def sampled_rows(self, count: int, number: int, adapter: Path | None) -> TargetRows:
+        """Return `count` harmful prompts at most, over all forms, with what the student with its
+        `adapter` samples behind them, and the teacher's likeliest next tokens there.
+
+        `number` tells draws apart. The student is freed before the teacher is loaded.
+        """
+        reading = self._read(self._training_prompts[0])
+        places = [(form, key) for form, own in reading.items() for key in own]
+        chosen = np.random.default_rng((self.seed, number)).permutation(len(places))[:count]
+        drawn: dict[str, list[str]] = {form: [] for form in reading}
+        for form, key in (places[i] for i in sorted(chosen.tolist())):
+            drawn[form].append(key)
+
+        def make(folder: Path) -> None:
+            student = self.student()
+            if adapter:
+                adapted: Any = attach_adapter(student.model, adapter)
+                student = replace(student, model=adapted)
+            rows = [
+                row
+                for form, keys in drawn.items()
+                for row in own_completions(
+                    student,
+                    {key: reading[form][key] for key in keys},
+                    max_new_tokens=self.settings.refusal_tokens,
+                    label=f"own samples, {form}",
+                    temperature=1.0,
+                    seed=self.seed + number,
+                )
+            ]
+            del student
+            counted = [len(row.completion) for row in rows]
+            with open_teacher(self.models, self.probe) as teacher:
+                prompts = [
+                    ids
+                    for form, keys in drawn.items()
+                    for ids in self._read_by_teacher(teacher, form, keys).values()
+                ]
+                read = [replace(r, prompt=p) for r, p in zip(rows, prompts, strict=True)]
+                self._store(teacher, read, counted, (), folder)
+            TargetRows(rows, counted).save(folder)
+
+        return TargetRows.load(made_once(self.scratch / f"samples-{number}", make))
 
     def compliant_rows(self, tokens: int, layers: Sequence[int]) -> TargetRows:
         """Return harmful prompts with the post-trained model's own answers that are no refusals, at
@@ -165,7 +211,37 @@ class TrainingData:
     def _read(self, prompts: list[Prompt]) -> Reading:
         """Return the prompts as the student reads them."""
         forms, limit = self.settings.forms, self.settings.max_prompt_tokens
-        return read_prompts(self.tokenizer, prompts, forms=forms, max_tokens=limit)
+        return read_prompts(self.tokenizer, prompts, forms=forms, max_tokens=limit, seed=self.seed)
+
+    def _read_by_teacher(
+        self, teacher: Reader, form: str, ids: Iterable[str]
+    ) -> dict[str, tuple[int, ...]]:
+        """Return harmful prompts, named by their `ids`, in one form as the teacher reads them."""
+        texts = {prompt.id: prompt for prompt in self._training_prompts[0]}
+        limit, reword = self.settings.max_prompt_tokens, teacher.reword
+
+        def read(prompt: Prompt) -> tuple[int, ...]:
+            return tuple(
+                render_form(
+                    self.tokenizer, prompt, form, seed=self.seed, limit=limit, reword=reword
+                )[0]
+            )
+
+        return {key: read(texts[key]) for key in ids}
+
+    def _store(
+        self,
+        reader: Reader,
+        rows: Sequence[TrainingRow],
+        counted: Sequence[int],
+        layers: Sequence[int],
+        folder: Path,
+    ) -> None:
+        """Store what the model of `reader` computes of rows as it reads them."""
+        likeliest = self.settings.likeliest
+        store_targets(
+            reader.model, rows, counted, layers=layers, likeliest=likeliest, folder=folder
+        )
 
     def _ask_teacher(self, folder: Path) -> None:
         """Store the teacher's refusals and its states, and free it.
@@ -183,7 +259,7 @@ class TrainingData:
             for form, prompts in self._read(harmful).items():
                 answered = own_completions(
                     teacher,
-                    {p.id: teacher.render(p.text, form) for p in harmful if p.id in prompts},
+                    self._read_by_teacher(teacher, form, prompts),
                     max_new_tokens=max(taught, probe.check_tokens),
                     label=f"teacher answers, {form}",
                 )
@@ -196,7 +272,7 @@ class TrainingData:
             counted = [row.counted(settings.prompt_tokens) for row in by_teacher]
             layers = probe.target_layers
             log.info("storing the teacher's states at layers %s", list(layers))
-            store_states(teacher.model, by_teacher, counted, layers=layers, folder=folder)
+            self._store(teacher, by_teacher, counted, layers, folder)
         TargetRows(by_student, counted).save(folder)
         write_json(folder / _COUNTS, {"refused": sum(verdicts), "prompts": len(verdicts)})
 
@@ -226,8 +302,8 @@ class TrainingData:
             config, itemsize = student.model.config, student.model.dtype.itemsize
             size = sum(counted) * len(layers) * config.hidden_size * itemsize
             log.info("the states of %d rows, %s, take %.1f GiB", len(rows), name, size / 2**30)
-            if size <= MAX_REFERENCE_BYTES:
-                store_states(student.model, rows, counted, layers=layers, folder=folder)
+            stored = layers if size <= MAX_REFERENCE_BYTES else ()
+            self._store(student, rows, counted, stored, folder)
             TargetRows(rows, counted).save(folder)
 
         return TargetRows.load(made_once(self.scratch / name, make))

@@ -84,7 +84,7 @@ def relative_distance(adapted: PeftModel, rows: TargetRows, layers: Sequence[int
     total, count = 0.0, 0
     student, device = Student(adapted), next(adapted.parameters()).device
     for indices in by_tokens([row.inputs for row in rows.rows], PASS_TOKENS):
-        batch = rows.batch(indices, positions=0).to(device)
+        batch = rows.batch(indices, step=indices).to(device)
         states = student.states(batch, layers)
         moved = torch.stack([layer[batch.mask] for layer in states], dim=1).float()
         reference = student.targets(batch, layers).float()

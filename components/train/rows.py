@@ -17,14 +17,15 @@ from components.core.errors import TrainingError
 from components.core.vocabulary import Form, Outcome, Prompt, Role, Split
 from components.judges.rules.outcomes import outcome
 from components.judges.settings import RulesSettings
-from components.lm.chat import opens_thought, render_prompt, split_completion
+from components.lm.attacks import render_form
+from components.lm.chat import opens_thought, split_completion
 from components.lm.generation import end_tokens, generate
 from components.train.teacher import Reader
 
 log = logging.getLogger(__name__)
 
 # Prompts in token ids, up to where the answer begins: form -> prompt id -> tokens.
-Reading = dict[Form, dict[str, tuple[int, ...]]]
+Reading = dict[str, dict[str, tuple[int, ...]]]
 
 RETAINED = (Role.BENIGN, Role.BORDERLINE, Role.REASONING)
 MIN_REFUSALS = 8  # fewer are an anecdote, not a training set
@@ -80,34 +81,43 @@ def read_prompts(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     *,
-    forms: Sequence[Form],
+    forms: Sequence[str],
     max_tokens: int,
+    seed: int,
 ) -> Reading:
     """Return every prompt in every form as token ids, without those that are too long.
 
     Where the template itself opens a thought, the form served has the forced thought. Raises
     `TrainingError` where all are too long.
     """
+    if opens_thought(tokenizer):
+        forms = [form for form in forms if form != Form.FORCED_THOUGHT] or [Form.SERVED]
     reading: Reading = {}
-    for form in (Form.SERVED,) if opens_thought(tokenizer) else dict.fromkeys(forms):
-        forced = form is Form.FORCED_THOUGHT
+    for form in dict.fromkeys(forms):
         ids = {
-            p.id: tuple(render_prompt(tokenizer, p.text, forced_thought=forced)) for p in prompts
+            p.id: render_form(tokenizer, p, form, seed=seed, limit=max_tokens)[0] for p in prompts
         }
-        reading[form] = {key: tokens for key, tokens in ids.items() if len(tokens) <= max_tokens}
+        reading[form] = {key: tuple(own) for key, own in ids.items() if len(own) <= max_tokens}
         if long := len(ids) - len(reading[form]):
-            log.info("left out %d prompts of more than %d tokens", long, max_tokens)
+            log.info("left out %d prompts of more than %d tokens, %s", long, max_tokens, form)
         if not reading[form]:
             raise TrainingError(
-                f"all {len(ids)} prompts have more than max_prompt_tokens = {max_tokens}; raise it"
+                f"all {len(ids)} prompts have more than max_prompt_tokens = {max_tokens} in the "
+                f"form {form}; raise it, or take the form out of train.forms"
             )
     return reading
 
 
 def own_completions(
-    reader: Reader, prompts: Mapping[str, tuple[int, ...]], *, max_new_tokens: int, label: str
+    reader: Reader,
+    prompts: Mapping[str, tuple[int, ...]],
+    *,
+    max_new_tokens: int,
+    label: str,
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> list[TrainingRow]:
-    """Return a row a prompt with what the model of `reader` writes after it, greedily."""
+    """Return a row a prompt with what the reader's model writes after it, greedily by default."""
     written = generate(
         reader.model,
         reader.tokenizer,
@@ -115,6 +125,8 @@ def own_completions(
         max_new_tokens=max_new_tokens,
         batch=GENERATION_BATCH,
         label=label,
+        temperature=temperature,
+        seed=seed,
     )
     return [
         TrainingRow(prompt_id, prompt, tuple(completion))
@@ -139,7 +151,7 @@ def refuses(reader: Reader, row: TrainingRow, rules: RulesSettings) -> bool:
 
 
 def keep_refusals(
-    rows: list[TrainingRow], refused: Sequence[bool], *, form: Form, waived: bool
+    rows: list[TrainingRow], refused: Sequence[bool], *, form: str, waived: bool
 ) -> list[TrainingRow]:
     """Return the rows whose teacher refused, all of one form.
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from components.core.extensions import check_name
-from components.core.section import Fraction, PlainForm, Positive, Rate, Section
-from components.core.vocabulary import ATTACKS, Form
+from components.core.section import Forms, Fraction, Positive, Rate, Section
+from components.core.vocabulary import Form
 from components.judges.settings import RulesSettings
 
-OWN_METHODS = ("safereact", "circuit-breaker", "sft", "rank-one")
+OWN_METHODS = (
+    *("safereact", "distil", "combined", "on-policy", "self-generated"),
+    *("circuit-breaker", "sft", "rank-one"),
+)
 MethodName = Annotated[str, AfterValidator(partial(check_name, "methods", ours=OWN_METHODS))]
 
 
@@ -70,17 +73,23 @@ class TrainSettings(Section):
     schedule: Annotated[float, Field(ge=1)] = Field(
         1.5, description="c = step / (schedule * steps)"
     )
-    forms: tuple[PlainForm, ...] = Field(
+    forms: Forms = Field(
         (Form.SERVED,),
         min_length=1,
         description="how prompts are put in training: served, as the template puts them; "
-        "forced_thought, with the thought opened by the prompt",
+        "forced_thought, with the thought opened by the prompt; attacks, by their names",
     )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
         24, description="tokens of the teacher's own refusal on harmful rows; 0: prompt only"
     )
     prompt_tokens: Positive = Field(
         2, description="last prompt tokens that are aligned beside the refusal"
+    )
+    likeliest: Positive = Field(
+        64, description="next tokens whose probabilities are stored; the rest counts as one"
+    )
+    retain_weight: Annotated[float, Field(ge=0)] = Field(
+        1, description="weight of the retained rows in the losses that compare next tokens"
     )
     retain_tokens: Positive = Field(128, description="tokens of a retained completion")
     retain_prompts: Positive = Field(256, description="retained prompts, of all benign roles")
@@ -99,16 +108,6 @@ class TrainSettings(Section):
         return FineTuning(
             retain=self.baseline_retain, lr=self.baseline_lr, steps=self.baseline_steps
         )
-
-    @field_validator("forms")
-    @classmethod
-    def _no_attacks(cls, forms: tuple[Form, ...]) -> tuple[Form, ...]:
-        if odd := [form.value for form in forms if form in ATTACKS]:
-            raise ValueError(
-                f"{', '.join(odd)} is an attack, which nothing is trained on; put it under "
-                "evaluate.attacks"
-            )
-        return forms
 
     @model_validator(mode="after")
     def _batch_can_be_cut(self) -> TrainSettings:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from components.lm.states import hidden_states
+from components.lm.states import hidden_states, states_and_logits
 from components.train.batches import Batch
 
 
@@ -32,16 +31,22 @@ class Student:
     def targets(self, batch: Batch, layers: Sequence[int]) -> Tensor:
         """Return the stored targets of a batch, else the post-trained model's own states, without
         the adapter: (counted position, layer, hidden)."""
-        if batch.targets is not None:
-            return batch.targets
+        if batch.states is not None:
+            return batch.states
         with torch.no_grad(), self.adapted.disable_adapter():
             states = self.states(batch, layers)
         return torch.stack([layer[batch.mask] for layer in states], dim=1)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return the logits (counted position, vocabulary)."""
-        model: Any = self.wrapped or self.adapted
-        return model(input_ids=batch.ids, logits_to_keep=batch.mask, use_cache=False).logits
+        """Return the logits (predicting position, vocabulary)."""
+        return self.states_and_logits(batch, ())[1]
+
+    def states_and_logits(self, batch: Batch, layers: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+        """Return the states (row, position, hidden) of each layer, and the logits (predicting
+        position, vocabulary), of one pass through the whole model."""
+        return states_and_logits(
+            self.adapted, batch.ids, layers, at=batch.predicting, wrapped=self.wrapped
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,13 @@ class Loss:
     weights: dict[str, float] = field(default_factory=dict)
 
 
+def written_entropy(student: Student, rows: Batch) -> Tensor:
+    """Return the mean cross-entropy a token of the step's completions, in nats."""
+    logits = student.logits(rows).float()
+    return cross_entropy(logits, rows.completions, reduction="sum") / rows.predicted
+
+
 def completion_loss(student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG001
-    """Return the mean cross-entropy a token of the completions, in nats, of a `mixed` plan."""
-    rows = batch["mixed"]
-    total = cross_entropy(student.logits(rows).float(), rows.completions, reduction="sum")
-    loss = total / rows.positions
+    """Return the mean cross-entropy a token of a `mixed` plan's completions, in nats."""
+    loss = written_entropy(student, batch["mixed"])
     return Loss(loss, {"cross_entropy": loss})

@@ -11,8 +11,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.core.errors import TrainingError
 from components.core.paths import MASKS
-from components.core.vocabulary import Form
-from components.lm.chat import render_prompt
 from components.lm.loading import checkpoint_folder, free_memory, load_model, load_tokenizer
 from components.lm.masks import load_masks, pruned
 from components.lm.references import ModelRef
@@ -27,16 +25,13 @@ if TYPE_CHECKING:
 class Reader:
     """A model with its tokenizer and the way it is given prompts."""
 
-    model: PreTrainedModel
+    model: PreTrainedModel  # with an adapter or without
     tokenizer: PreTrainedTokenizerBase
     reminder: str | None = None  # put before every prompt
 
-    def render(self, text: str, form: Form) -> tuple[int, ...]:
-        """Return the token ids of a prompt as this reader reads it."""
-        forced = form is Form.FORCED_THOUGHT
-        return tuple(
-            render_prompt(self.tokenizer, text, reminder=self.reminder, forced_thought=forced)
-        )
+    def reword(self, text: str) -> str:
+        """Return the user's turn as this reader is given it."""
+        return text if self.reminder is None else f"{self.reminder}\n\n{text}"
 
 
 def open_reader(

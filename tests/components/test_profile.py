@@ -53,7 +53,11 @@ def test_shipped_profiles_are_valid():
         (MINIMAL + "train: {lr: 7}\n", "train.lr"),
         (MINIMAL + "train: {lr: 7}\n", "received 7"),
         (MINIMAL + "seed: -1\n", "seed"),
-        (MINIMAL + "train: {forms: [forced]}\n", "'forced_thought'"),
+        (MINIMAL + "evaluate: {force_think: true}\n", "force_think: is now called forced_thought"),
+        (
+            MINIMAL + "train: {forms: [forced]}\n",
+            "forced is no form; there are served, forced_thought",
+        ),
         (
             MINIMAL + "probe: {pruning: {shares: {}}}\n",
             "at least one share of a matrix or of a row",

@@ -55,7 +55,7 @@ def validation_runner(
     prompts: PromptSet,
     *,
     sizes: Mapping[Role, int],
-    forms: Sequence[Form],
+    forms: Sequence[str],
     seed: int,
 ) -> Runner:
     """Return what runs every trial: on validation prompts as served and, with that form among

@@ -52,7 +52,8 @@ def store_harmless_rows(
     chosen = sample_prompts(known, HARMLESS, section.prompts, np.random.default_rng(seed))
     tokenizer = load_tokenizer(checkpoint_folder(models, models.post_trained))
     limit, tokens = settings.max_prompt_tokens, settings.retain_tokens
-    ids = read_prompts(tokenizer, chosen, forms=(Form.SERVED,), max_tokens=limit)[Form.SERVED]
+    served = (Form.SERVED,)
+    ids = read_prompts(tokenizer, chosen, forms=served, max_tokens=limit, seed=seed)[Form.SERVED]
     if section.answers == "own":
         reader = open_reader(models, models.post_trained)
         label = "own answers to harmless prompts"

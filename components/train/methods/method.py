@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from components.core.extensions import Extensions
 from components.lm.masks import PROJECTIONS
-from components.train.adapters import add_lora, save_lora
+from components.train.adapters import add_lora, load_lora, save_lora
 from components.train.batches import Batch, Plan
 from components.train.checkpoints import Progress
 from components.train.settings import CircuitBreaker, FineTuning, Lora, TrainSettings
@@ -20,6 +20,7 @@ from components.train.trainer import AdapterTrainer
 
 if TYPE_CHECKING:
     from components.train.data import TrainingData
+    from components.train.early_stop import EarlyStop
 
 
 S = TypeVar("S", bound=TrainSettings | FineTuning | CircuitBreaker)
@@ -52,9 +53,18 @@ class Method(ABC, Generic[S]):
         """Return the adapter's shape, given that of `train.lora`: the same."""
         return lora
 
+    @property
+    def rounds(self) -> int:
+        """Trainings after one another, each on rows of its own: one."""
+        return 1
+
     @abstractmethod
     def plan(self, data: TrainingData) -> Plan:
         """Return the rows of every step, once models were asked for all that the loss needs."""
+
+    def plan_round(self, data: TrainingData, number: int, adapter: Path | None) -> Plan:  # noqa: ARG002
+        """Return the rows of a round, from 0; `adapter` is the round's before it."""
+        return self.plan(data)
 
     @abstractmethod
     def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:
@@ -95,13 +105,31 @@ def ask_models(method: Method[Any], data: TrainingData) -> None:
 
 
 def train_adapter(method: Method[Any], data: TrainingData, folder: Path) -> Trained:
-    """Train an adapter by `method` and save it into `folder`.
+    """Train an adapter by `method`, round after round, and save it into `folder`.
 
     Models are asked for data before the student is loaded: no two whole models are in memory.
     """
-    settings, student = data.settings, data.models.post_trained
-    plan = method.plan(data)
     stop = data.early_stop() if method.stops_early else None
+    rounds = [data.scratch / f"{folder.name}-{k}" for k in range(1, method.rounds)] + [folder]
+    progress, rows, earlier = Progress(), 0, None
+    for number, place in enumerate(rounds):
+        plan = method.plan_round(data, number, earlier)
+        trained = _train_round(method, data, plan, place, number, earlier, stop)
+        progress, rows, earlier = progress + trained.progress, rows + trained.harmful_rows, place
+    return replace(trained, harmful_rows=rows, progress=progress)
+
+
+def _train_round(
+    method: Method[Any],
+    data: TrainingData,
+    plan: Plan,
+    folder: Path,
+    number: int,
+    earlier: Path | None,
+    stop: EarlyStop | None,
+) -> Trained:
+    """Train on the steps of one plan from the adapter `earlier` on, or from a fresh one."""
+    settings, student = data.settings, data.models.post_trained
     adapted = add_lora(
         data.student().model,
         method.lora(settings.lora),
@@ -110,13 +138,15 @@ def train_adapter(method: Method[Any], data: TrainingData, folder: Path) -> Trai
         location=student.location,
         seed=data.seed,
     )
+    if earlier:
+        load_lora(adapted, earlier)
     progress = AdapterTrainer(
         adapted,
         plan,
         method.loss,
         label=type(method).__name__,
         lr=method.settings.lr,
-        seed=data.seed,
+        seed=data.seed + number,
         scratch=data.scratch / f"steps-{folder.name}",
         micro_batch=settings.micro_batch,
         checkpoint_every=settings.checkpoint_every,

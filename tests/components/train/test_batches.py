@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from components.core.vocabulary import Role, Split
 from components.lm.batches import by_tokens, pad_right
 from components.lm.chat import render_prompt
 from components.lm.loading import load_model, load_tokenizer
-from components.train.batches import Plan, TargetRows, draw_order, mixed, paired, store_states
+from components.train.batches import Plan, TargetRows, draw_order, mixed, paired, store_targets
 from components.train.rows import TrainingRow
 
 
@@ -51,7 +52,9 @@ def test_positions_of_completions_predict_them():
     # Position 2 holds token 3 and predicts 4, position 3 holds 4 and predicts 5.
     assert batch.mask.tolist() == [[False, False, True, True], [False, True, False, False]]
     assert batch.completions.tolist() == [4, 5, 8]
-    assert batch.positions == 3 and batch.targets is None
+    assert batch.predicting.equal(batch.mask)
+    assert batch.positions == batch.predicted == 3
+    assert batch.states is None and batch.likely is None
 
 
 def test_a_batch_knows_the_positions_of_its_whole_step():
@@ -102,21 +105,35 @@ def rows(random_models, random_prompts):
     return [TrainingRow(p.id, tuple(render_prompt(tokenizer, p.text)), ()) for p in prompts]
 
 
-def test_stored_states_are_those_of_one_sequence_at_a_time(base, rows, tmp_path):
-    counted = [2 + i % 3 for i in range(len(rows))]
-    layers = (1, 3)
-    stored = store_states(base, rows, counted, layers=layers, folder=tmp_path / "states")
-    assert len(stored) == len(rows)
+def test_stored_targets_are_those_of_one_sequence_at_a_time(base, rows, tmp_path):
+    """States at the last inputs; next tokens where the completion is predicted."""
+    rows = [replace(row, completion=(5, 6, 7)[: i % 4]) for i, row in enumerate(rows)]
+    counted, layers = [row.counted(2) for row in rows], (1, 3)
+    stored = store_targets(base, rows, counted, layers=layers, likeliest=4, folder=tmp_path / "s")
     for i, (row, count) in enumerate(zip(rows, counted, strict=True)):
         with torch.no_grad():
-            hidden = base(torch.tensor([row.prompt]), output_hidden_states=True).hidden_states
-        expected = torch.stack([hidden[layer][0, -count:] for layer in layers], dim=1)
-        torch.testing.assert_close(stored[i], expected, atol=1e-5, rtol=0)
+            found = base(torch.tensor([row.inputs]), output_hidden_states=True)
+        expected = torch.stack([found.hidden_states[k][0, -count:] for k in layers], dim=1)
+        torch.testing.assert_close(stored.states([i]), expected, atol=1e-5, rtol=0)
+        likely, written = stored.likely([i]), len(row.completion)
+        logprobs = found.logits[0, len(row.inputs) - written :].log_softmax(-1)
+        torch.testing.assert_close(
+            likely.logprobs, logprobs.gather(-1, likely.tokens), atol=1e-4, rtol=0
+        )
+        torch.testing.assert_close(likely.logprobs, logprobs.topk(4).values, atol=1e-4, rtol=0)
+    both = stored.states([2, 0])
+    assert both.equal(torch.cat([stored.states([2]), stored.states([0])]))
+
+
+def test_states_are_left_out_where_no_layer_is_asked_for(base, rows, tmp_path):
+    rows = [replace(row, completion=(5,)) for row in rows[:3]]
+    stored = store_targets(base, rows, [1] * 3, layers=(), likeliest=2, folder=tmp_path / "s")
+    assert stored.states([0, 1]) is None and stored.likely([0, 1]).tokens.shape == (2, 2)
 
 
 def test_states_are_spread_over_files(base, rows, tmp_path, monkeypatch):
     longest = max(len(row.prompt) for row in rows)
     monkeypatch.setattr("components.train.batches.PASS_TOKENS", 5 * longest)
     folder = tmp_path / "states"
-    store_states(base, rows, [1] * len(rows), layers=(2,), folder=folder)
+    store_targets(base, rows, [1] * len(rows), layers=(2,), likeliest=2, folder=folder)
     assert len(list(folder.glob("*.safetensors"))) == -(-len(rows) // 5)

@@ -53,7 +53,7 @@ def test_a_refusal_behind_a_long_thought_counts(make_data, written, refusal_toke
     assert {row.completion for row in data.refusals} == {tuple(written[:taught])}
     assert {row.completion for row in data.rows.rows} == {tuple(written[:refusal_tokens])}
     assert set(data.rows.counted) == {2 + max(refusal_tokens - 1, 0)}
-    assert [len(data.rows.states[i]) for i in range(12)] == list(data.rows.counted)
+    assert [len(data.rows.stored.states([i])) for i in range(12)] == list(data.rows.counted)
 
 
 def test_a_refusal_beyond_both_limits_does_not(make_data, written):
@@ -66,7 +66,7 @@ def test_a_shorter_check_changes_nothing(make_data):
     assert first.refusals == second.refusals and first.rows.rows == second.rows.rows
     assert {len(row.completion) for row in first.refusals} == {6}
     for i in range(12):
-        assert first.rows.states[i].equal(second.rows.states[i])
+        assert first.rows.stored.states([i]).equal(second.rows.stored.states([i]))
 
 
 def test_large_references_are_not_stored(make_data, monkeypatch):
@@ -74,7 +74,7 @@ def test_large_references_are_not_stored(make_data, monkeypatch):
     stored = make_data("stored", check_tokens=1).retained_rows(2)
     monkeypatch.setattr("components.train.data.MAX_REFERENCE_BYTES", 100)
     bare = make_data("bare", check_tokens=1).retained_rows(2)
-    assert bare.states is None and len(stored.states) == len(stored.rows)
+    assert bare.stored.states([0]) is None and stored.stored.states([0]) is not None
     assert bare.rows == stored.rows and bare.counted == stored.counted
 
 

@@ -11,7 +11,7 @@ from components.judges.settings import RulesSettings
 from components.lm.loading import load_model
 from components.lm.states import hidden_states
 from components.train.adapters import add_lora
-from components.train.batches import TargetRows, store_states
+from components.train.batches import TargetRows, store_targets
 from components.train.early_stop import relative_distance
 from components.train.rows import TrainingRow
 from components.train.settings import EarlyStopSettings, Lora
@@ -71,7 +71,9 @@ def test_relative_distance_is_the_mean_of_ratios(random_models, tmp_path, stored
     rows = [TrainingRow("a", (5, 6, 7), (8, 9)), TrainingRow("b", (10, 11), ())]
     inputs, counted = [row.inputs for row in rows], [2, 1]
     layers = (1, 3)
-    states = store_states(adapted, rows, counted, layers=layers, folder=tmp_path / "states")
+    states = store_targets(
+        adapted, rows, counted, layers=layers, likeliest=1, folder=tmp_path / "states"
+    )
     compared = TargetRows(rows, counted, states if stored else None)
     assert relative_distance(adapted, compared, layers) == pytest.approx(0, abs=1e-6)
     for name, weight in adapted.named_parameters():
@@ -79,7 +81,9 @@ def test_relative_distance_is_the_mean_of_ratios(random_models, tmp_path, stored
             weight.data.fill_(0.05)
     ratios = []
     with torch.no_grad():
-        for tokens, count, reference in zip(inputs, counted, [states[0], states[1]], strict=True):
+        for tokens, count, reference in zip(
+            inputs, counted, [states.states([0]), states.states([1])], strict=True
+        ):
             moved = hidden_states(adapted, torch.tensor([tokens]), layers)
             for i, layer in enumerate(moved):
                 for k in range(count):

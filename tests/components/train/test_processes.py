@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from components.core.errors import TrainingError
-from components.train.batches import Plan, TargetRows, store_states
+from components.train.batches import Plan, TargetRows, store_targets
 from components.train.methods.safereact import mean_distance
 from components.train.rows import TrainingRow
 from components.train.trainer import share_batch
@@ -39,7 +39,7 @@ def case(random_models, tmp_path_factory) -> Path:
             rows.append(TrainingRow(f"{name}-{i}", tuple(words[:3]), tuple(words[3:])))
         counted = [min(len(row.inputs), 2 + i % 5) for i, row in enumerate(rows)]
         model = load_model(random_models.folder / "base")
-        store_states(model, rows, counted, layers=layers, folder=folder / name)
+        store_targets(model, rows, counted, layers=layers, likeliest=1, folder=folder / name)
         TargetRows(rows, counted).save(folder / name)
     return folder
 

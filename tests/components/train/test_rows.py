@@ -74,18 +74,18 @@ def test_too_long_prompts_are_left_out(reader):
     short, long = prompt(1, Role.BENIGN), prompt(2, Role.BENIGN)
     long = Prompt(**{**{f: getattr(long, f) for f in Prompt.__slots__}, "text": "how " * 30})
     limit = len(render_prompt(reader.tokenizer, short.text))
-    read = read_prompts(reader.tokenizer, [short, long], forms=SERVED, max_tokens=limit)[
+    read = read_prompts(reader.tokenizer, [short, long], forms=SERVED, max_tokens=limit, seed=0)[
         Form.SERVED
     ]
     assert list(read) == [short.id]
     with pytest.raises(TrainingError, match=r"all 1 prompts .* max_prompt_tokens = 3"):
-        read_prompts(reader.tokenizer, [short], forms=SERVED, max_tokens=3)
+        read_prompts(reader.tokenizer, [short], forms=SERVED, max_tokens=3, seed=0)
 
 
 def test_retained_completions_are_what_was_generated(reader):
-    read = read_prompts(reader.tokenizer, [prompt(1, Role.REASONING)], forms=SERVED, max_tokens=64)[
-        Form.SERVED
-    ]
+    read = read_prompts(
+        reader.tokenizer, [prompt(1, Role.REASONING)], forms=SERVED, max_tokens=64, seed=0
+    )[Form.SERVED]
     (row,) = own_completions(reader, read, max_new_tokens=7, label="own answers")
     text = reader.model.generate(
         reader.model.dummy_inputs["input_ids"].new_tensor([row.prompt]),
@@ -125,14 +125,16 @@ def test_a_refusal_in_thought_or_answer_counts(reader, thought, response, expect
 def test_every_form_is_read_once(reader, tmp_path):
     forms = (Form.FORCED_THOUGHT, Form.SERVED, Form.FORCED_THOUGHT)
     ask = prompt(1, Role.HARMFUL)
-    read = read_prompts(reader.tokenizer, [ask], forms=forms, max_tokens=64)
+    read = read_prompts(reader.tokenizer, [ask], forms=forms, max_tokens=64, seed=0)
     assert list(read) == [Form.FORCED_THOUGHT, Form.SERVED]
     served, forced = (read[form][ask.id] for form in (Form.SERVED, Form.FORCED_THOUGHT))
     assert list(forced) == render_prompt(reader.tokenizer, ask.text, forced_thought=True)
     assert forced[: len(served)] == served and len(forced) > len(served)
 
     opening = load_tokenizer(write_checkpoint(tmp_path, template=f"{STRIPPING}<think>"))
-    (only,) = read_prompts(opening, [ask], forms=(Form.FORCED_THOUGHT,), max_tokens=64).items()
+    (only,) = read_prompts(
+        opening, [ask], forms=(Form.FORCED_THOUGHT,), max_tokens=64, seed=0
+    ).items()
     assert only == (Form.SERVED, {ask.id: tuple(render_prompt(opening, ask.text))})
 
 

@@ -58,7 +58,16 @@ def run(quick, random_prompts, random_models, make_probe, tmp_path):
 
 # Loaded: who is asked (teacher, retained answers, validation), and the student that is trained.
 @pytest.mark.parametrize(
-    ("name", "count"), [("safereact", 4), ("sft", 3), ("rank-one", 3), ("circuit-breaker", 3)]
+    ("name", "count"),
+    [
+        ("safereact", 4),
+        ("distil", 4),
+        ("combined", 4),
+        ("on-policy", 7),
+        ("sft", 3),
+        ("rank-one", 3),
+        ("circuit-breaker", 3),
+    ],
 )
 def test_no_two_models_are_in_memory(run, loaded, name, count):
     assert run(name).progress.taken == 2

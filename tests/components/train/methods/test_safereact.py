@@ -59,7 +59,7 @@ def batch_of(groups, items):
 @pytest.fixture
 def without_states(groups):
     """The same rows, the states to retain computed in the step."""
-    return {**groups, "retained": replace(groups["retained"], states=None)}
+    return {**groups, "retained": replace(groups["retained"], stored=None)}
 
 
 def naive_distance(student, other, rows, tails, layers, width=40):

@@ -1,0 +1,133 @@
+"""Distillation: towards the teacher's next tokens on its own refusals, in place elsewhere.
+
+    L = KL(teacher || student) on the teacher's refusals
+        + w KL(post-trained || student) on the post-trained model's own answers
+
+as means over the tokens of the completions, with w = `train.retain_weight`. Only the likeliest
+tokens are stored of a distribution (divergence.py), so the teacher is freed before the student is
+loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from components.core.errors import TrainingError
+from components.train.batches import Batch, Plan, paired
+from components.train.divergence import divergence
+from components.train.methods.method import METHODS, Method
+from components.train.methods.safereact import SafeReAct, mean_distance
+from components.train.settings import TrainSettings
+from components.train.student import Loss, Student, written_entropy
+
+if TYPE_CHECKING:
+    from components.train.data import TrainingData
+
+
+@METHODS.register("distil")
+class Distil(Method[TrainSettings]):
+    """Towards the teacher's next tokens on harmful rows, in place on the retained ones."""
+
+    stops_early = True
+
+    def plan(self, data: TrainingData) -> Plan:
+        """Return steps of `train.batch` harmful and as many retained rows."""
+        harmful = data.teacher_data().rows
+        if not all(row.completion for row in harmful.rows):
+            raise TrainingError(
+                "this method compares the teacher's refusals token by token, and "
+                "train.refusal_tokens is 0; raise it"
+            )
+        groups = {"harmful": harmful, "retained": data.retained_rows(max(self.target_layers))}
+        batch, steps = data.settings.batch, self.settings.steps
+        return paired(groups, steps=steps, batch=batch, seed=data.seed)
+
+    def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
+        """Return the loss above, in nats a token."""
+        harmful = mean_divergence(student.logits(batch["harmful"]), batch["harmful"])
+        retained = mean_divergence(student.logits(batch["retained"]), batch["retained"])
+        total = harmful + self.settings.retain_weight * retained
+        return Loss(total, {"distillation": harmful, "retention": retained})
+
+
+def mean_divergence(logits: Tensor, batch: Batch, *, reverse: bool = False) -> Tensor:
+    """Return KL(stored || student) in nats, the mean over the tokens of the step's completions;
+    `reverse`: the other way."""
+    assert batch.likely is not None, "the rows have been stored with their likeliest tokens"
+    return divergence(logits, batch.likely, reverse=reverse) / batch.predicted
+
+
+@METHODS.register("combined")
+class Combined(SafeReAct):
+    """SafeReAct's distance of hidden states on harmful rows, beside the divergences of `distil`."""
+
+    def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
+        """Return a D_T(h, g) + KL(teacher || student) + w KL(post-trained || student)."""
+        harmful, retained, settings = batch["harmful"], batch["retained"], self.settings
+        states, logits = student.states_and_logits(harmful, self.target_layers)
+        targets = student.targets(harmful, self.target_layers)
+        alignment = mean_distance(states, targets, harmful.mask, positions=harmful.positions)
+        taught = mean_divergence(logits, harmful)
+        held = mean_divergence(student.logits(retained), retained)
+        total = settings.strength * alignment + taught + settings.retain_weight * held
+        figures = {"alignment": alignment, "distillation": taught, "retention": held}
+        return Loss(total, figures)
+
+
+@METHODS.register("on-policy")
+class OnPolicy(Distil):
+    """Towards the teacher's next tokens on what the student itself writes, sampled anew a round.
+
+    L = KL(student || teacher) on the student's own samples, beside the retention of `distil`.
+    """
+
+    stops_early = False
+
+    @property
+    def rounds(self) -> int:
+        """Four, or as many as there are steps."""
+        return min(4, self.settings.steps)
+
+    def plan_round(self, data: TrainingData, number: int, adapter: Path | None) -> Plan:
+        """Return the steps of a round, with samples of the student with its adapter so far."""
+        every, more = divmod(self.settings.steps, self.rounds)
+        steps, batch = every + (number < more), data.settings.batch
+        groups = {
+            "harmful": data.sampled_rows(steps * batch, number, adapter),
+            "retained": data.retained_rows(max(self.target_layers)),
+        }
+        return paired(groups, steps=steps, batch=batch, seed=data.seed + number)
+
+    def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
+        """Return the loss above, in nats a token."""
+        harmful, retained = batch["harmful"], batch["retained"]
+        taught = mean_divergence(student.logits(harmful), harmful, reverse=True)
+        held = mean_divergence(student.logits(retained), retained)
+        total = taught + self.settings.retain_weight * held
+        return Loss(total, {"distillation": taught, "retention": held})
+
+
+@METHODS.register("self-generated")
+class SelfGenerated(Distil):
+    """Cross-entropy on the refusals that the model itself writes once it is reminded.
+
+    The teacher is `reminder`, whatever the probe chose. Retention as in `distil`. After ThinkSafe.
+    """
+
+    def plan(self, data: TrainingData) -> Plan:
+        """Return steps of the model's own refusals under the reminder, and of retained rows."""
+        reminded = data.probe.model_copy(update={"teacher": "reminder"})
+        return super().plan(replace(data, probe=reminded))
+
+    def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
+        """Return the cross-entropy of the refusals and the retention, in nats a token."""
+        refusals, retained = batch["harmful"], batch["retained"]
+        written = written_entropy(student, refusals)
+        held = mean_divergence(student.logits(retained), retained)
+        total = written + self.settings.retain_weight * held
+        return Loss(total, {"cross_entropy": written, "retention": held})
