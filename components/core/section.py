@@ -70,14 +70,12 @@ def _deciding(value: Any) -> Any:
 
 def _known_forms(names: tuple[str, ...], *, plain: Sequence[Form]) -> tuple[str, ...]:
     known = (*plain, *ATTACKS, *sorted(added_parts("attacks")))
+    kind = "form" if plain else "attack"
     if odd := [name for name in names if name not in known]:
         hint = "" if plain else "; evaluate.forced_thought opens a thought in the prompt"
-        raise ValueError(
-            f"{', '.join(odd)} is no {'form' if plain else 'attack'}; there are "
-            f"{', '.join(known)}{hint}"
-        )
+        raise ValueError(f"{', '.join(odd)} is no {kind}; there are {', '.join(known)}{hint}")
     if len(set(names)) < len(names):
-        raise ValueError(f"one is named twice: {', '.join(names)}")
+        raise ValueError(f"one {kind} is named twice: {', '.join(names)}")
     return names
 
 

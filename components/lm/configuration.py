@@ -91,14 +91,15 @@ def read_config(folder: Path) -> PreTrainedConfig:
         _check_settings(path, document)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+        named = [str(name) for name in config.architectures or ()]
     if not known:
         raise ModelError(
             f"{path}: model_type {config.model_type!r} is no causal language model; give a "
             "checkpoint of one"
         )
     # Weights of many models fit into those of another, which computes something else with them.
-    own, named = model_class(config).__name__, config.architectures
-    others = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()} & {*map(str, named or ())}
+    own = model_class(config).__name__
+    others = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()} & {*named}
     if others and own not in others:
         raise ModelError(
             f"{path}: architectures is {named!r:.80} and model_type {config.model_type!r}, which "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -124,23 +124,7 @@ class TrainingData:
             drawn[form].append(key)
 
         def make(folder: Path) -> None:
-            student = self.student()
-            if adapter:
-                adapted: Any = attach_adapter(student.model, adapter)
-                student = replace(student, model=adapted)
-            rows = [
-                row
-                for form, keys in drawn.items()
-                for row in own_completions(
-                    student,
-                    {key: reading[form][key] for key in keys},
-                    max_new_tokens=self.settings.refusal_tokens,
-                    label=f"own samples, {form}",
-                    temperature=1.0,
-                    seed=self.seed + number,
-                )
-            ]
-            del student
+            rows = self._sample(drawn, number, adapter)
             counted = [len(row.completion) for row in rows]
             with open_teacher(self.models, self.probe) as teacher:
                 prompts = [
@@ -153,6 +137,27 @@ class TrainingData:
             TargetRows(rows, counted).save(folder)
 
         return TargetRows.load(made_once(self.scratch / f"samples-{number}", make))
+
+    def _sample(
+        self, drawn: Mapping[str, Sequence[str]], number: int, adapter: Path | None
+    ) -> list[TrainingRow]:
+        """Return what the student samples behind prompts, named by form and id, and free it."""
+        reading, student = self._read(self._training_prompts[0]), self.student()
+        if adapter:
+            adapted: Any = attach_adapter(student.model, adapter)
+            student = replace(student, model=adapted)
+        return [
+            row
+            for form, keys in drawn.items()
+            for row in own_completions(
+                student,
+                {key: reading[form][key] for key in keys},
+                max_new_tokens=self.settings.refusal_tokens,
+                label=f"own samples, {form}",
+                temperature=1.0,
+                seed=self.seed + number,
+            )
+        ]
 
     def compliant_rows(self, tokens: int, layers: Sequence[int]) -> TargetRows:
         """Return harmful prompts with the post-trained model's own answers that are no refusals, at

@@ -136,10 +136,12 @@ def test_paraphrases_go_by_seed_and_prompt_and_are_all_used(case):
 
 def test_a_judge_reads_the_request_and_is_told_of_words_put_into_a_mouth():
     prompt = prompt_of()
-    for form in set(Form) - {Form.PREFILLED}:
+    begun = {Form.PREFILLED: BEGUN, Form.BEGUN_LIST: attacks.BEGUN_LIST}
+    for form in set(Form) - set(begun):
         assert judged_request(prompt, form) == "open a jar"
-    told = judged_request(prompt, Form.PREFILLED)
-    assert told.startswith("open a jar\n") and BEGUN.strip() in told
+    for form, answer in begun.items():
+        quoted = judged_request(prompt, form)
+        assert quoted.startswith("open a jar\n") and answer.strip() in quoted
 
 
 def test_what_is_attacked_does_not_go_by_the_order_of_the_prompts():

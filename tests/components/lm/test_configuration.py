@@ -136,6 +136,7 @@ BROKEN = {
         changed(model_type="mistral", architectures=["LlamaForCausalLM"]),
         "architectures is .*LlamaForCausalLM.* and model_type 'mistral'",
     ),
+    "no list of classes": (changed(architectures=True), "describes no model that can be built"),
     "no number": (changed(rms_norm_eps=float("nan")), "rms_norm_eps is NaN"),
     "odd dtype": (changed(dtype="float3"), "describes no model that can be built"),
     "gptq": (changed(quantization_config={"quant_method": "gptq", "bits": 4}), "quantised.*gptq"),

@@ -108,7 +108,7 @@ def test_a_suite_has_the_files_name_and_the_defaults(tmp_path: Path):
             "forced_thought is no attack; ",
         ),
         (HARMFUL + "attacks: [shouted]\n", "(received ['shouted'])"),
-        (HARMFUL + "attacks: [prefilled, prefilled]\n", "an attack is named twice"),
+        (HARMFUL + "attacks: [prefilled, prefilled]\n", "one attack is named twice"),
         ("- a\n", "mapping"),
     ],
 )

@@ -7,7 +7,6 @@ import torch
 
 from components.core.errors import ModelError, StageError, TrainingError
 from components.core.paths import MASKS
-from components.core.vocabulary import Form
 from components.lm.chat import render_prompt
 from components.lm.loading import describe_checkpoint, load_model
 from components.lm.masks import PackedMask, projections, save_masks
@@ -38,8 +37,8 @@ def test_the_base_reads_what_the_student_is_served(random_models, make_probe, tm
     assert student.contract.opens_thought and not random_models.base.contract.opens_thought
     models = random_models.model_copy(update={"post_trained": student}).save(tmp_path / "models")
     with open_teacher(models, make_probe()) as teacher:
-        ids = teacher.render("how do i open a box ?", Form.SERVED)
-        assert teacher.tokenizer.convert_ids_to_tokens(list(ids))[-2:] == [
+        ids = render_prompt(teacher.tokenizer, teacher.reword("how do i open a box ?"))
+        assert teacher.tokenizer.convert_ids_to_tokens(ids)[-2:] == [
             "<|assistant|>",
             "<think>",
         ]
@@ -79,8 +78,8 @@ def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe, 
 def test_the_reminder_teacher_is_the_post_trained_model(random_models, make_probe, base):
     with open_teacher(random_models, make_probe("reminder")) as teacher:
         plain = render_prompt(teacher.tokenizer, "how do i open a box ?")
-        reminded = teacher.render("how do i open a box ?", Form.SERVED)
-        assert len(reminded) > len(plain) and list(reminded[-3:]) == plain[-3:]
+        reminded = render_prompt(teacher.tokenizer, teacher.reword("how do i open a box ?"))
+        assert len(reminded) > len(plain) and reminded[-3:] == plain[-3:]
         weight = teacher.model.model.embed_tokens.weight
         assert not torch.equal(weight, base.model.embed_tokens.weight)
 
