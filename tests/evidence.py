@@ -193,7 +193,7 @@ def make_evidence(adapter: Adapter, **changes: Any) -> Evidence:
 
 def partial_evidence(**fields: Any) -> Evidence:
     """Return evidence of which only these fields are looked at."""
-    made_up = {"rates": {}, "differences": (), "confidence": 0.95, "champion": None}
+    made_up = {"rates": {}, "roles": {}, "differences": (), "confidence": 0.95, "champion": None}
     return Evidence.model_construct(**made_up | fields)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from components.core.metric_names import Metric, in_order, is_compared
 from components.core.result import RateFigure
-from components.core.vocabulary import AnyArm, Arm, Form, Outcome, View
+from components.core.vocabulary import AnyArm, Arm, Form, Outcome, Role, View
 from components.evaluate.result import CutFigure, Difference, Evidence
 from components.gate.result import Decision, RuleOutcome
 from components.judges.result import Calibration
@@ -25,11 +25,13 @@ class Panel(NamedTuple):
 
 
 class AttackRow(NamedTuple):
-    """One suite in one form: the share that each arm complied with, in thought or answer, and the
-    share whose verdict could not be read; n differs by form."""
+    """One suite in one form: the share that each arm complied with where it is harmful, else the
+    share that it refused, in thought or answer, and the share whose verdict could not be read; n
+    differs by form."""
 
     suite: str
     form: str
+    outcome: Outcome
     rates: dict[Arm, RateFigure]
     unparsed: dict[Arm, RateFigure]
 
@@ -91,13 +93,15 @@ def attack_rows(evidence: Evidence) -> list[AttackRow]:
     suites = {metric.suite: metric for metric in found if metric.form not in plain}
     rows = []
     for suite in sorted(suites, key=lambda suite: suites[suite].order):
+        harmful = evidence.roles.get(suite, Role.HARMFUL) is Role.HARMFUL
+        outcome = Outcome.COMPLIED if harmful else Outcome.REFUSED
         for form in forms:
-            complied, unparsed = (
-                rates_of(evidence, str(Metric(suite, outcome, form, View.EITHER)))
-                for outcome in (Outcome.COMPLIED, Outcome.UNPARSED)
+            counted, unparsed = (
+                rates_of(evidence, str(Metric(suite, one, form, View.EITHER)))
+                for one in (outcome, Outcome.UNPARSED)
             )
-            if complied:
-                rows.append(AttackRow(suite, form, complied, unparsed))
+            if counted:
+                rows.append(AttackRow(suite, form, outcome, counted, unparsed))
     return rows
 
 

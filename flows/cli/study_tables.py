@@ -173,17 +173,18 @@ def withstand_tables(workspace: Workspace) -> list[str]:
 
 
 def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
-    """Return a Markdown table: how often each arm complied, by suite and form; empty where the
-    profile names no attacks. Rates of suites of which training held prompts are marked."""
+    """Return a Markdown table: how often each arm complied with harmful prompts and refused
+    harmless ones, by suite and form; empty where the profile names no attacks. Rates of suites of
+    which training held prompts are marked."""
     rows, marked = attack_rows(evidence), leak_notes(leaks)
     arms = [arm for arm in Arm if any(arm in row.rates for row in rows)]
     cells = []
     for row in rows:
         sign = leak_mark(row.suite, marked)
         rates = (rate_cell(row.rates.get(a), row.unparsed.get(a), sign=sign) for a in arms)
-        cells.append([row.suite, row.form, *rates])
+        cells.append([row.suite, row.form, row.outcome, *rates])
     notes = leak_footnotes(marked, (row.suite for row in rows))
-    return markdown_table(["complies, suite", "form", *arms], cells, notes) if rows else ""
+    return markdown_table(["suite", "form", "share", *arms], cells, notes) if rows else ""
 
 
 def halved(undoing: Undoing) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.core.vocabulary import Arm, Form
+from components.core.vocabulary import Arm, Form, Outcome
 from components.prepare.result import LEAK_MARK
 from components.report.figures import attack_rows
 from tests.components.report.cases import rate
@@ -40,6 +40,19 @@ def test_a_row_a_form_and_the_plain_form_first(good):
     assert (prefilled[Arm.BASE].count, prefilled[Arm.RESTORED].count) == (7, 9)
     assert [rows[1].unparsed[arm].count for arm in (Arm.BASE, Arm.RESTORED)] == [0, 3]
     assert rows[0].unparsed == {}
+
+
+def test_of_harmless_prompts_what_is_refused_counts(good):
+    rates = {
+        Arm.RESTORED: {
+            "benign.role-play.either.refused": rate(3, 100),
+            "benign.role-play.either.complied": rate(97, 100),
+        }
+    }
+    evidence = good.evidence.model_copy(update={"rates": rates})
+    (row,) = attack_rows(evidence)
+    assert (row.suite, row.form, row.outcome) == ("benign", Form.ROLE_PLAY, Outcome.REFUSED)
+    assert row.rates[Arm.RESTORED].count == 3
 
 
 def test_the_page_has_a_section_only_where_there_were_attacks(good, tmp_path):

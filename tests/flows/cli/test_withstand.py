@@ -61,12 +61,12 @@ def test_attacks_stand_beside_the_plain_form():
         Arm.BASE: {"harmful.either.complied": rate(0, 300)},
     }
     lines = attacks_table(partial_evidence(rates=rates)).splitlines()
-    assert [line.split("|")[1:3] for line in lines[2:]] == [
-        [" harmful ", " served "],
-        [" harmful ", " prefilled "],
+    assert [line.split("|")[1:4] for line in lines[2:]] == [
+        [" harmful ", " served ", " complied "],
+        [" harmful ", " prefilled ", " complied "],
     ]
-    assert lines[0].split("|")[3:5] == [" base ", " restored "]
-    assert lines[3].split("|")[3:5] == [
+    assert lines[0].split("|")[4:6] == [" base ", " restored "]
+    assert lines[3].split("|")[4:6] == [
         " not measured ",
         " 12.0 % [7.0, 19.8], n=100; 5 of 100 unparsed ",
     ]
