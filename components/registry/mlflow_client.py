@@ -8,9 +8,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from components.core.disk import disk_trouble
 from components.core.errors import RegistryError
@@ -32,6 +34,7 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+_SQLITE = "sqlite:///"
 _SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _LONGEST = 240  # characters of what the server said
 T = TypeVar("T")
@@ -67,7 +70,7 @@ def address_of(server: str | None, embedded: Path) -> str:
         )
     if not server:
         keep_private(embedded)
-        return f"sqlite:///{embedded / 'mlflow.db'}"
+        return f"{_SQLITE}{embedded / 'mlflow.db'}"
     scheme, separator, _ = server.partition("://")
     if not separator or scheme.partition("+")[0] not in _SCHEMES:
         raise RegistryError(
@@ -85,6 +88,7 @@ def client_of(address: str) -> MlflowClient:
     """
     import mlflow
 
+    _create_embedded(address)
     before = os.environ.get("MLFLOW_TRACKING_URI")
     if mlflow.get_tracking_uri() != address:
         mlflow.set_tracking_uri(address)
@@ -96,6 +100,23 @@ def client_of(address: str) -> MlflowClient:
     else:
         os.environ["MLFLOW_TRACKING_URI"] = before
     return mlflow.MlflowClient(address, address)
+
+
+def _create_embedded(address: str) -> None:
+    """Make a new SQLite database with all its tables at once: MLflow would never get over a kill
+    in the middle of its migrations."""
+    path = Path(address.removeprefix(_SQLITE))
+    if not address.startswith(_SQLITE) or path.exists() or not path.parent.is_dir():
+        return
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        make: Any = SqlAlchemyStore
+        make(f"{_SQLITE}{made}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+        with suppress(FileExistsError):  # another process was quicker
+            os.link(made, path)
 
 
 def all_pages(search: Callable[[str | None], PagedList[T]]) -> list[T]:
