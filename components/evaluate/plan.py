@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from components.core.errors import EvidenceError
 from components.core.storage import digest_bytes
-from components.core.vocabulary import AnyArm, Completion, Form, Prompt, Role
+from components.core.vocabulary import PLAIN_FORMS, AnyArm, Completion, Form, Prompt, Role
 from components.evaluate.rows import Place
 from components.evaluate.settings import EvaluateSettings
 from components.judges.opening import check_judge, digest_of_judge
@@ -44,7 +44,7 @@ class SuitePlan:
 
     def forms(self, *, forced_thought: bool) -> list[tuple[str, Sequence[Prompt]]]:
         """Return the forms in which the prompts are put, each with its prompts."""
-        plain = (Form.SERVED, Form.FORCED_THOUGHT) if forced_thought else (Form.SERVED,)
+        plain = PLAIN_FORMS if forced_thought else (Form.SERVED,)
         return [
             *((form, self.prompts) for form in plain),
             *((form, self.attacked) for form in self.attacks),

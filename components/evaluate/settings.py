@@ -1,4 +1,4 @@
-"""What the stage `evaluate` is told."""
+"""Settings of the stage `evaluate`."""
 
 from __future__ import annotations
 

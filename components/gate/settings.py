@@ -1,4 +1,4 @@
-"""What the stage `gate` is told."""
+"""Settings of the stage `gate`."""
 
 from __future__ import annotations
 

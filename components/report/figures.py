@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from components.core.metric_names import Metric, in_order, is_compared
 from components.core.result import RateFigure
-from components.core.vocabulary import AnyArm, Arm, Form, Outcome, Role, View
+from components.core.vocabulary import PLAIN_FORMS, AnyArm, Arm, Form, Outcome, Role, View
 from components.evaluate.result import CutFigure, Difference, Evidence
 from components.gate.result import Decision, RuleOutcome
 from components.judges.result import Calibration
@@ -88,9 +88,8 @@ def attack_rows(evidence: Evidence) -> list[AttackRow]:
     """Return a row for every attacked suite and form, the plain forms first to compare with; none
     where the profile names no attacks."""
     found = {Metric.parse(name) for rates in evidence.rates.values() for name in rates}
-    plain = (Form.SERVED, Form.FORCED_THOUGHT)
     forms = dict.fromkeys([*Form, *sorted({metric.form for metric in found})])
-    suites = {metric.suite: metric for metric in found if metric.form not in plain}
+    suites = {metric.suite: metric for metric in found if metric.form not in PLAIN_FORMS}
     rows = []
     for suite in sorted(suites, key=lambda suite: suites[suite].order):
         harmful = evidence.roles.get(suite, Role.HARMFUL) is Role.HARMFUL

@@ -97,10 +97,10 @@ class TrainingData:
         which takes the whole prompt and no refusal.
         """
         folder = made_once(self.scratch / f"teacher-{self.probe.teacher}", self._ask_teacher)
-        stored = TargetRows.load(folder)
-        rows = cut_rows(stored.rows, self.settings.refusal_tokens)
-        targets = TargetRows(rows, stored.counted, stored.stored)
-        return TeacherData(targets, stored.rows, **read_json(folder / _COUNTS))
+        refusals = TargetRows.load(folder)
+        rows = cut_rows(refusals.rows, self.settings.refusal_tokens)
+        targets = replace(refusals, rows=rows)
+        return TeacherData(targets, refusals.rows, **read_json(folder / _COUNTS))
 
     def retained_rows(self, depth: int) -> TargetRows:
         """Return the post-trained model's own answers, to be held at layers 1 to `depth`.

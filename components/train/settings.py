@@ -12,10 +12,9 @@ from components.core.section import Forms, Fraction, Positive, Rate, Section
 from components.core.vocabulary import Form
 from components.judges.settings import RulesSettings
 
-OWN_METHODS = (
-    *("safereact", "distil", "combined", "on-policy", "self-generated"),
-    *("circuit-breaker", "sft", "rank-one"),
-)
+# They compare the teacher's refusals token by token.
+BY_TOKENS = ("distil", "combined", "on-policy", "self-generated")
+OWN_METHODS = ("safereact", *BY_TOKENS, "circuit-breaker", "sft", "rank-one")
 MethodName = Annotated[str, AfterValidator(partial(check_name, "methods", ours=OWN_METHODS))]
 
 
@@ -108,6 +107,15 @@ class TrainSettings(Section):
         return FineTuning(
             retain=self.baseline_retain, lr=self.baseline_lr, steps=self.baseline_steps
         )
+
+    @model_validator(mode="after")
+    def _there_are_tokens_to_compare(self) -> TrainSettings:
+        if self.method in BY_TOKENS and self.refusal_tokens == 0:
+            raise ValueError(
+                f"method {self.method} compares the teacher's refusals token by token, and "
+                "refusal_tokens is 0; raise it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _batch_can_be_cut(self) -> TrainSettings:

@@ -1,4 +1,4 @@
-"""What the stage `baselines` is told."""
+"""Settings of the stage `baselines`."""
 
 from __future__ import annotations
 

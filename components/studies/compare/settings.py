@@ -1,4 +1,4 @@
-"""What the stage `compare` is told."""
+"""Settings of the stage `compare`."""
 
 from __future__ import annotations
 

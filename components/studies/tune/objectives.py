@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from components.core.metric_names import Metric
 from components.core.result import RateFigure
-from components.core.vocabulary import Form, Role
+from components.core.vocabulary import PLAIN_FORMS, Role
 from components.studies.tune.trials import Trial
 
 Rates = Mapping[str, RateFigure]
@@ -16,7 +16,7 @@ _DIGITS = 9  # a difference of rates is rounded, so that 0.05 - 0.02 is no more 
 
 def by_form(rates: Rates, role: Role, measure: str) -> dict[str, RateFigure]:
     """Return a measure's figures in every prompt form that was asked, by metric."""
-    names = [str(Metric(role, measure, form)) for form in (Form.SERVED, Form.FORCED_THOUGHT)]
+    names = [str(Metric(role, measure, form)) for form in PLAIN_FORMS]
     return {name: rates[name] for name in names if name in rates}
 
 

@@ -1,4 +1,4 @@
-"""What the stage `undo` is told."""
+"""Settings of the stage `undo`."""
 
 from __future__ import annotations
 

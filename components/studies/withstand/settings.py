@@ -1,4 +1,4 @@
-"""What the stage `withstand` is told."""
+"""Settings of the stage `withstand`."""
 
 from __future__ import annotations
 

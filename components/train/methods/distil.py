@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from components.core.errors import TrainingError
 from components.train.batches import Batch, Plan, paired
 from components.train.divergence import divergence
 from components.train.methods.method import METHODS, Method
@@ -34,25 +33,24 @@ class Distil(Method[TrainSettings]):
     """Towards the teacher's next tokens on harmful rows, in place on the retained ones."""
 
     stops_early = True
+    reverse: ClassVar[bool] = False  # KL(student || teacher) on harmful rows
 
     def plan(self, data: TrainingData) -> Plan:
         """Return steps of `train.batch` harmful and as many retained rows."""
-        harmful = data.teacher_data().rows
-        if not all(row.completion for row in harmful.rows):
-            raise TrainingError(
-                "this method compares the teacher's refusals token by token, and "
-                "train.refusal_tokens is 0; raise it"
-            )
-        groups = {"harmful": harmful, "retained": data.retained_rows(max(self.target_layers))}
+        groups = {
+            "harmful": data.teacher_data().rows,
+            "retained": data.retained_rows(max(self.target_layers)),
+        }
         batch, steps = data.settings.batch, self.settings.steps
         return paired(groups, steps=steps, batch=batch, seed=data.seed)
 
     def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
         """Return the loss above, in nats a token."""
-        harmful = mean_divergence(student.logits(batch["harmful"]), batch["harmful"])
-        retained = mean_divergence(student.logits(batch["retained"]), batch["retained"])
-        total = harmful + self.settings.retain_weight * retained
-        return Loss(total, {"distillation": harmful, "retention": retained})
+        harmful, retained = batch["harmful"], batch["retained"]
+        taught = mean_divergence(student.logits(harmful), harmful, reverse=self.reverse)
+        held = mean_divergence(student.logits(retained), retained)
+        total = taught + self.settings.retain_weight * held
+        return Loss(total, {"distillation": taught, "retention": held})
 
 
 def mean_divergence(logits: Tensor, batch: Batch, *, reverse: bool = False) -> Tensor:
@@ -87,6 +85,7 @@ class OnPolicy(Distil):
     """
 
     stops_early = False
+    reverse = True
 
     @property
     def rounds(self) -> int:
@@ -102,14 +101,6 @@ class OnPolicy(Distil):
             "retained": data.retained_rows(max(self.target_layers)),
         }
         return paired(groups, steps=steps, batch=batch, seed=data.seed + number)
-
-    def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
-        """Return the loss above, in nats a token."""
-        harmful, retained = batch["harmful"], batch["retained"]
-        taught = mean_divergence(student.logits(harmful), harmful, reverse=True)
-        held = mean_divergence(student.logits(retained), retained)
-        total = taught + self.settings.retain_weight * held
-        return Loss(total, {"distillation": taught, "retention": held})
 
 
 @METHODS.register("self-generated")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import ValidationError
 
-from components.core.errors import TrainingError
 from components.core.vocabulary import Form
 from components.lm.chat import render_prompt
 from components.lm.generation import generate
@@ -16,7 +16,7 @@ from components.lm.weights import ADAPTER_WEIGHTS
 from components.train.batches import Plan
 from components.train.data import TrainingData
 from components.train.methods import open_method, train_adapter
-from components.train.settings import Lora
+from components.train.settings import BY_TOKENS, Lora, TrainSettings
 from components.train.student import Student
 from tests.components.train.worker import LAYERS, adapted_model
 
@@ -99,10 +99,11 @@ def test_wrapped_prompts_are_trained_on_and_held_like_plain_ones(data):
         assert len(group.rows) == len(FORMS) * len(prompts)
 
 
-def test_without_a_refusal_there_is_nothing_to_distil(make_data):
-    data = make_data("prompt-only", refusal_tokens=0)
-    with pytest.raises(TrainingError, match=r"train\.refusal_tokens is 0"):
-        open_method("distil", data).plan(data)
+@pytest.mark.parametrize("name", BY_TOKENS)
+def test_without_a_refusal_there_is_nothing_to_compare(name):
+    with pytest.raises(ValidationError, match=f"method {name} compares.*refusal_tokens is 0"):
+        TrainSettings(method=name, refusal_tokens=0)
+    assert TrainSettings(refusal_tokens=0).method == "safereact"
 
 
 def test_self_generated_refusals_are_those_of_the_model_itself_with_its_reminder(
