@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,6 +51,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((k for k, place in enumerate(LONG) if item.nodeid.startswith(place)), len(LONG))
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[Any]:
+    """Let no lone surrogate among what a test logged or compared end the process of the test:
+    they cannot be handed over to the one that reports."""
+    return _utf8((yield))
+
+
+def _utf8(part: Any) -> Any:
+    if isinstance(part, str):
+        return part.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(part, dict):
+        return {_utf8(key): _utf8(value) for key, value in part.items()}
+    return [_utf8(each) for each in part] if isinstance(part, list | tuple) else part
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -96,6 +96,7 @@ class Progress(logging.Handler):
 def show_progress(terminal: Console = console) -> Iterator[None]:
     """Show what the run within the block logs."""
     progress, logger = Progress(terminal), logging.getLogger("flows")
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(progress)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -107,3 +108,5 @@ def show_progress(terminal: Console = console) -> Iterator[None]:
             yield
     finally:
         logger.removeHandler(progress)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -44,9 +44,7 @@ def test_colours_are_our_own_alone():
 
 
 @pytest.mark.parametrize("force", [True, False], ids=["terminal", "log"])
-def test_lines_of_a_stage_stay_one_line_each(force: bool, monkeypatch):
-    # Else pytest keeps them, too, and parallel runs cannot hand a lone surrogate over.
-    monkeypatch.setattr(logging.getLogger("flows"), "propagate", False)
+def test_lines_of_a_stage_stay_one_line_each(force: bool):
     stream = io.StringIO()
     console = Terminal(file=stream, force_terminal=force, width=120, soft_wrap=not force)
     with show_progress(console):
@@ -58,3 +56,11 @@ def test_lines_of_a_stage_stay_one_line_each(force: bool, monkeypatch):
         assert steering(stream.getvalue()) == []
         assert len(stream.getvalue().splitlines()) == len(HOSTILE)
         assert max(map(len, lines)) < 1200
+
+
+def test_loggers_are_as_they_were_after_a_run():
+    logger = logging.getLogger("flows")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    with show_progress(terminal()[0]):
+        assert not logger.propagate
+    assert (logger.level, logger.propagate, logger.handlers) == before

@@ -148,10 +148,8 @@ def test_a_search_without_front_or_best_is_drawn(tmp_path, figures):
     assert "Best Trial" not in picture and "best setting" not in picture
 
 
-def test_nothing_in_the_log_steers_a_terminal(tmp_path, monkeypatch):
+def test_nothing_in_the_log_steers_a_terminal(tmp_path):
     path = tmp_path / "logs" / "tune.log"
-    # Lone surrogates among the captured lines would end a worker of pytest.
-    monkeypatch.setattr(logging.getLogger("components"), "propagate", False)
     with _details(path):
         logging.getLogger("components.studies.tune.trials").info("the trial said %s", TOGETHER)
         try:
