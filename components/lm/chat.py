@@ -30,17 +30,17 @@ def render_prompt(
     tokenizer: PreTrainedTokenizerBase,
     text: str,
     *,
-    reminder: str | None = None,
+    preamble: str | None = None,
     forced_thought: bool = False,
 ) -> list[int]:
     """Return the token ids of one user turn, up to where the assistant begins to write.
 
-    A `reminder` is put before the text within the user turn. With `forced_thought` the prompt ends
+    A `preamble` is put before the text within the user turn. With `forced_thought` the prompt ends
     in an open thought even where the template does not open one. Raises `ModelError` where the
     template closes the thought instead, or cannot be used.
     """
     template = template_of(tokenizer)
-    ids = render_turns(tokenizer, [text if reminder is None else f"{reminder}\n\n{text}"])
+    ids = render_turns(tokenizer, [text if preamble is None else f"{preamble}\n\n{text}"])
     if forced_thought and not template.opens_thought:
         if template.closes_thought:
             raise ModelError(

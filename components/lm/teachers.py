@@ -7,6 +7,7 @@ as targets. Another package may add one in the group `safereact.teachers` (docs/
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -17,14 +18,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the teachers of one pair are made of."""
+
+    reminder: str  # `probe.reminder` of the profile
+    context: str | None = None  # the one of `probe.contexts` that the probe chose
+
+
 class Teacher:
     """The post-trained model as it is. A subclass changes what differs."""
 
     is_base: ClassVar[bool] = False  # the aligned base model in the place of the post-trained one
     masks: ClassVar[str | None] = None  # name of the pruned teacher whose removed weights it lacks
+    in_context: ClassVar[bool] = False  # the probe has to choose a context first
 
-    def reminder(self, text: str) -> str | None:  # noqa: ARG002 - subclasses read it
-        """Return what stands before each prompt. `text` is `probe.reminder` of the profile."""
+    def preamble(self, means: Means) -> str | None:  # noqa: ARG002 - subclasses read it
+        """Return what stands before each prompt, in the user's turn; None for nothing."""
         return None
 
     def applied(self, model: PreTrainedModel) -> AbstractContextManager[None]:  # noqa: ARG002
@@ -53,9 +63,9 @@ class Pruned(Teacher):
 class Reminded(Teacher):
     """The post-trained model with the safety reminder before each prompt."""
 
-    def reminder(self, text: str) -> str:
+    def preamble(self, means: Means) -> str:
         """Return the profile's reminder."""
-        return text
+        return means.reminder
 
 
 @TEACHERS.register("pruned-reminder")
@@ -65,7 +75,19 @@ class PrunedReminded(Reminded):
     masks = "pruned-reminder"
 
 
-OURS = ("base", "pruned", "reminder", "pruned-reminder")
+@TEACHERS.register("context")
+class InContext(Teacher):
+    """The post-trained model behind the context that best turns its own answers to refusals."""
+
+    in_context = True
+
+    def preamble(self, means: Means) -> str | None:
+        """Return the context that the probe chose."""
+        return means.context
+
+
+BY_DEFAULT = ("base", "pruned", "reminder", "pruned-reminder")
+OURS = (*BY_DEFAULT, "context")
 
 
 def find_teacher(name: str) -> Teacher:

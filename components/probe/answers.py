@@ -71,11 +71,11 @@ def answer(
     *,
     max_new_tokens: int,
     label: str,
-    reminder: str | None = None,
+    preamble: str | None = None,
 ) -> list[Answer]:
     """Return the greedy completion of every prompt, in the rows' order."""
     model, tokenizer = loaded.model, loaded.tokenizer
-    prompts = [render_prompt(tokenizer, row.text, reminder=reminder) for row in rows]
+    prompts = [render_prompt(tokenizer, row.text, preamble=preamble) for row in rows]
     completions = generate(
         model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch=loaded.batch, label=label
     )

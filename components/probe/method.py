@@ -11,6 +11,7 @@ be the state of prompt x at decoder layer l and token t, and `W` a matrix with i
 4. Set difference. The top share by the first score minus the top share by the second (arXiv
    2402.05162, section 3). Random masks of the same size are the controls.
 5. Pruned teacher. The post-trained model without these weights, which are chosen by what it does.
+   In place of weights, a context before the prompt may bring its refusals back: the best of a pool.
 6. Check. A teacher refuses harmful prompts and writes language, before anything is trained.
 7. Target layers. Spread over depth, where the model with its safety tells the prompts apart.
 
@@ -31,7 +32,7 @@ from components.probe.directions import Axis, States, refusal_axis
 from components.probe.layers import check_layers, choose_targets, layer_probes
 from components.probe.pair import PairModel, Plan
 from components.probe.positions import PositionFigure
-from components.probe.result import LayerProbe, TeacherFigures
+from components.probe.result import ContextFigures, LayerProbe, TeacherFigures
 from components.probe.set_difference import input_norms
 from components.probe.sweep import PRUNED, Sweep, sweep_masks
 
@@ -47,13 +48,21 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried to make teachers of the post-trained model."""
+
+    sweep: Sweep
+    contexts: tuple[ContextFigures, ...]  # the best first
+    calibration: dict[str, int]  # exchanges behind the scores, by where their answers come from
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """What the pair showed."""
 
     base: Reading
     post_trained: Reading
-    sweep: Sweep
-    calibration: dict[str, int]  # exchanges behind the scores, by where their answers come from
+    tried: Tried
     layers: tuple[LayerProbe, ...]
     targets: tuple[int, ...]
 
@@ -61,13 +70,13 @@ class Diagnosis:
 def diagnose(plan: Plan) -> Diagnosis:
     """Return the figures of all steps."""
     base, refused = read_base(plan)
-    post_trained, sweep, calibration = read_post_trained(plan, base, refused)
+    post_trained, tried = read_post_trained(plan, base, refused)
     # 1. Separability, and what post-training moved
     axes = (base.axis, post_trained.axis) if plan.models.same_lineage else None
     layers = layer_probes(base.states, post_trained.states, axes=axes, folds=plan.folds)
     # 7. Target layers
     targets = target_layers(plan, layers)
-    return Diagnosis(base, post_trained, sweep, calibration, layers, targets)
+    return Diagnosis(base, post_trained, tried, layers, targets)
 
 
 def read_base(plan: Plan) -> tuple[Reading, list[list[int] | None]]:
@@ -90,7 +99,8 @@ def read_base(plan: Plan) -> tuple[Reading, list[list[int] | None]]:
     # 6. Check. The answers above are those of the teacher `base`.
     names = [name for name in plan.teachers if find_teacher(name).is_base]
     teachers = [
-        base.figures(name, answers) if name == "base" else base.check(name, {}) for name in names
+        base.figures(name, answers) if name == "base" else base.check(name, {}, plan.means())
+        for name in names
     ]
     del base
     gc.collect()
@@ -99,8 +109,8 @@ def read_base(plan: Plan) -> tuple[Reading, list[list[int] | None]]:
 
 def read_post_trained(
     plan: Plan, base: Reading, refused: list[list[int] | None]
-) -> tuple[Reading, Sweep, dict[str, int]]:
-    """Return what the post-trained model shows, whole and pruned, and the calibration's origins."""
+) -> tuple[Reading, Tried]:
+    """Return what the post-trained model shows, and what was tried to make teachers of it."""
     tuned = PairModel.load(plan, plan.models.post_trained)
     # 1. and 2. Of one lineage, both models are read on the base's direction: so a fall shows.
     states = tuned.states("post-trained")
@@ -128,12 +138,14 @@ def read_post_trained(
     )
     # 6. Check
     names = [name for name in plan.teachers if not find_teacher(name).is_base]
-    teachers = [tuned.check(name, sweep.best) for name in names]
+    contexts = tuned.contexts()
+    teachers = [tuned.check(name, sweep.best, plan.means(contexts)) for name in names]
     del tuned
     gc.collect()
     counts = {f"{origin} refusals": count for origin, count in origins.items()}
     reading = Reading(states, own_axis, positions, teachers)
-    return reading, sweep, {"own reasoning": len(reasoning), **counts}
+    tried = Tried(sweep, contexts, {"own reasoning": len(reasoning), **counts})
+    return reading, tried
 
 
 def target_layers(plan: Plan, layers: tuple[LayerProbe, ...]) -> tuple[int, ...]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from components.core.vocabulary import Outcome, Role
+from components.core.vocabulary import Outcome, Prompt, Role
 from components.judges.rules.outcomes import outcome
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.lm.masks import pruned
 from components.lm.references import ModelRef
-from components.lm.teachers import find_teacher
+from components.lm.teachers import Means, find_teacher
 from components.models.result import Models
 from components.probe.answers import Answer, Answers, Judge, Loaded, answer, outcomes
+from components.probe.contexts import our_contexts, rank_contexts
 from components.probe.directions import Axis, States, last_token_states
 from components.probe.positions import PositionFigure, Which, project_positions
-from components.probe.result import TeacherFigures
+from components.probe.result import ContextFigures, TeacherFigures
 from components.probe.sampling import CHECKED, Rows, Samples
 from components.probe.separability import Folds
 from components.probe.set_difference import SetDifference
@@ -42,6 +43,11 @@ class Plan:
     def judge(self) -> Judge:
         """The rules that say what an answer did."""
         return partial(outcome, **self.settings.rules.model_dump())
+
+    def means(self, contexts: Sequence[ContextFigures] = ()) -> Means:
+        """What teachers are made of, with the best of the `contexts`."""
+        context = contexts[0].text if contexts else None
+        return Means(reminder=self.settings.reminder, context=context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +86,38 @@ class PairModel(Loaded):
         rows, tokens = self.plan.samples.calibrated[role], self.plan.settings.pruning.tokens
         return answer(self, rows, max_new_tokens=tokens, label=label)
 
-    def answers(self, rows: Rows, label: str, *, reminder: str | None = None) -> Answers:
+    def answers(self, rows: Rows, label: str, *, preamble: str | None = None) -> Answers:
         """Return the answers to the rows of a check, by role."""
-        put = partial(answer, max_new_tokens=self.plan.settings.check_tokens, reminder=reminder)
+        put = partial(answer, max_new_tokens=self.plan.settings.check_tokens, preamble=preamble)
         return {role: put(self, rows[role], label=f"{label}, {role}") for role in CHECKED}
 
     def outcomes(self, name: str, label: str) -> dict[Role, list[Outcome]]:
         """Return what the model, as it is now, does under the reminder of the teacher `name`."""
-        reminder = find_teacher(name).reminder(self.plan.settings.reminder)
-        answers = self.answers(self.plan.samples.swept, label, reminder=reminder)
+        preamble = find_teacher(name).preamble(self.plan.means())
+        answers = self.answers(self.plan.samples.swept, label, preamble=preamble)
         return outcomes(answers, self.plan.judge)
 
-    def check(self, name: str, best: Mapping[str, SetDifference]) -> TeacherFigures:
+    def contexts(self) -> tuple[ContextFigures, ...]:
+        """Return the contexts, the best first, where a candidate needs one."""
+        settings = self.plan.settings
+        if not any(find_teacher(name).in_context for name in self.plan.teachers):
+            return ()
+
+        def ask(rows: Sequence[Prompt], context: str | None, label: str) -> list[Outcome]:
+            tokens, judge = settings.check_tokens, self.plan.judge
+            done = answer(self, rows, max_new_tokens=tokens, label=label, preamble=context)
+            return [judge(one.judged) for one in done]
+
+        pool, first = settings.contexts.pool or our_contexts(), settings.contexts.prompts
+        return rank_contexts(ask, pool, self.plan.samples.contexts, first=first)
+
+    def check(self, name: str, best: Mapping[str, SetDifference], means: Means) -> TeacherFigures:
         """Return what the model does as the teacher `name`, on all prompts of the check."""
         teacher, rows = find_teacher(name), self.plan.samples.checked
         removal = pruned(self.model, best[teacher.masks].masks) if teacher.masks else nullcontext()
-        reminder = teacher.reminder(self.plan.settings.reminder)
+        preamble = teacher.preamble(means)
         with removal, teacher.applied(self.model):
-            answers = self.answers(rows, f"checking teacher {name}", reminder=reminder)
+            answers = self.answers(rows, f"checking teacher {name}", preamble=preamble)
         return self.figures(name, answers)
 
     def figures(self, name: str, answers: Answers) -> TeacherFigures:

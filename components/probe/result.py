@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from components.core import paths
 from components.core.result import RateFigure, Record, Result
 from components.core.vocabulary import Role
+from components.lm.teachers import Means
 
 Scope = Literal["matrix", "row"]  # where weights are compared: in a whole matrix, in each row
 
@@ -103,6 +104,22 @@ class TeacherFigures(Record):
     reason: str
 
 
+class ContextFigures(Record):
+    """What one context before a prompt changes in what the post-trained model does."""
+
+    context: str  # its name in the pool
+    text: str
+    round: int  # the last one that it was in, 1 = first
+    flipped: RateFigure | None  # of harmful prompts that are not refused without it, refused
+    disturbed: RateFigure | None  # of harmless prompts answered without it, not answered any more
+
+    @property
+    def score(self) -> float:
+        """What contexts are ranked by; a share of no prompts counts as 0."""
+        flipped, disturbed = (f.rate if f else 0.0 for f in (self.flipped, self.disturbed))
+        return flipped - disturbed
+
+
 class Probe(Result):
     """The diagnosis: where safety is seen, how far it drifted, who may teach."""
 
@@ -116,6 +133,13 @@ class Probe(Result):
     check_tokens: int  # that a teacher might write in the check
     teacher: str
     reminder: str  # what the teacher `reminder` reads before a prompt
+    contexts: tuple[ContextFigures, ...] = ()  # the best first; none where none teaches in context
     target_layers: tuple[int, ...]
     prompts: dict[Role, int]  # rows behind the layers' figures
     calibration: dict[str, int]  # exchanges behind the masks, by where their answers come from
+
+    @property
+    def means(self) -> Means:
+        """What the teachers were made of when they were checked."""
+        context = self.contexts[0].text if self.contexts else None
+        return Means(reminder=self.reminder, context=context)

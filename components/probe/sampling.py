@@ -21,12 +21,14 @@ Rows = dict[Role, list[Prompt]]
 @dataclass(frozen=True, slots=True)
 class Samples:
     """The drawn prompts by role: for directions, for calibration, for the teachers' check, and
-    those of the check on which pruning is swept and positions are read."""
+    those of the check on which pruning is swept and positions are read, and those that contexts are
+    ranked on."""
 
     probed: Rows  # of the training split
     calibrated: Rows  # of the training split
     checked: Rows  # of the validation split
     swept: Rows  # some of `checked`
+    contexts: Rows  # `checked` and as many look-alikes, where there are any, in random order
 
 
 def draw_samples(
@@ -44,7 +46,10 @@ def draw_samples(
     own = (draw(Split.TRAIN, PROBED, probed), draw(Split.TRAIN, CALIBRATED, calibrated))
     check = draw(Split.VALIDATION, CHECKED, checked)
     fewer = {role: _drawn(rows, swept, generator) for role, rows in check.items()}
-    return Samples(*own, check, fewer)
+    alike = prompts.rows(split=Split.VALIDATION, role=Role.BORDERLINE)
+    more = {**check, Role.BORDERLINE: _drawn(alike, checked, generator)}
+    shuffled = {r: [o[i] for i in generator.permutation(len(o))] for r, o in more.items()}
+    return Samples(*own, check, fewer, shuffled)
 
 
 def _drawn(rows: Sequence[Prompt], count: int, generator: np.random.Generator) -> list[Prompt]:

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from components.core.section import Fraction, Positive, Section, Text
+from components.core.section import Fraction, Name, Positive, Section, Text
 from components.judges.settings import RulesSettings
-from components.lm.teachers import OURS, TeacherName
+from components.lm.teachers import BY_DEFAULT, TeacherName
 from components.probe.result import Scope
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -71,18 +71,37 @@ class Pruning(Section):
                 yield from ((scope, share, kept) for kept in sorted(self.kept or (share,)))
 
 
+class Contexts(Section):
+    """Contexts for the teacher `context`: a pool, of which validation prompts choose one."""
+
+    pool: dict[Name, Text] | None = Field(
+        None,
+        min_length=1,
+        description="texts by name, or the NAME of a file profiles/contexts/NAME.yaml that holds "
+        "them; None: the 30 that come with the package",
+    )
+    prompts: Positive = Field(
+        8,
+        description="prompts a role, of those of the check and as many look-alikes, that the first "
+        "round asks; each further round asks the better half of the contexts twice as many",
+    )
+
+
 class ProbeSettings(Section):
     """Settings of the stage `probe`."""
 
     prompts: Positive = Field(128, description="prompts a role for directions and probes")
     folds: Annotated[int, Field(ge=2, le=20)] = Field(5, description="cross-validation folds")
-    teachers: tuple[TeacherName, ...] = Field(OURS, min_length=1, description="candidates to check")
+    teachers: tuple[TeacherName, ...] = Field(
+        BY_DEFAULT, min_length=1, description="candidates to check"
+    )
     teacher: TeacherName | Literal["auto"] = Field("auto", description="auto: the best that passes")
     reminder: Text = Field(
         "Remember to be safe. If the request is harmful, refuse it.",
         description="safety reminder before a prompt, for the teachers `reminder` and "
         "`pruned-reminder`",
     )
+    contexts: Contexts = Contexts()
     pruning: Pruning = Pruning()
     check: TeacherCheck = TeacherCheck()
     rules: RulesSettings = RulesSettings()

@@ -38,24 +38,25 @@ def probe(
         found = diagnose(plan)
     figures = {f.teacher: f for f in (*found.base.teachers, *found.post_trained.teachers)}
     teachers = tuple(figures[name] for name in plan.teachers)
-    sizes = found.sweep.best["pruned"].sizes
+    sizes = found.tried.sweep.best["pruned"].sizes
     result = Probe(
         layers=found.layers,
         folded_by=plan.folds.by,
         masks=mask_sizes(sizes),
-        pruning=found.sweep.points,
+        pruning=found.tried.sweep.points,
         teachers=teachers,
         check_tokens=section.check_tokens,
         teacher=choose_teacher(teachers, section.teacher),
         reminder=section.reminder,
+        contexts=found.tried.contexts,
         target_layers=found.targets,
         prompts={role: len(rows) for role, rows in plan.samples.probed.items()},
-        calibration=found.calibration,
+        calibration=found.tried.calibration,
     )
     readings = {"base": found.base, "post_trained": found.post_trained}
     with atomic_path(out / DIRECTIONS) as target:
         save_file({name: own.axis.directions for name, own in readings.items()}, target)
-    for name, difference in found.sweep.best.items():
+    for name, difference in found.tried.sweep.best.items():
         save_masks(out / MASKS[name], difference.masks)
     positions = [*found.base.positions, *found.post_trained.positions]
     write_tables(out, result.pruning, sizes, positions)

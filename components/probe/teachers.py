@@ -30,9 +30,9 @@ def candidates(listed: Sequence[str], wanted: str, *, same_lineage: bool) -> tup
     if not able or (wanted != "auto" and wanted not in able):
         raise TeacherError(
             "the base model cannot teach: it differs from the post-trained model in architecture, "
-            "size or tokenizer, so their states do not correspond. Put `pruned`, `reminder` and "
-            "`pruned-reminder` among probe.teachers, or give the base model that the post-training "
-            "started from"
+            "size or tokenizer, so their states do not correspond. Put `pruned`, `reminder`, "
+            "`pruned-reminder` and `context` among probe.teachers, or give the base model that the "
+            "post-training started from"
         )
     if able != tuple(listed):
         log.info("the base model is of another lineage and cannot teach")
@@ -106,9 +106,9 @@ def choose_teacher(checked: Sequence[TeacherFigures], wanted: str) -> str:
     raise TeacherError(
         f"{who} passed the check, so there is nothing to train towards:\n"
         + "".join(f"  {_line(candidate)}\n" for candidate in checked)
-        + "Mend the teacher (another wording of probe.reminder, other shares in probe.pruning, a "
-        "base model that refuses), name its refusals in probe.rules, or lower probe.check in "
-        "writing"
+        + "Mend the teacher (another wording of probe.reminder, other contexts in probe.contexts, "
+        "other shares in probe.pruning, a base model that refuses), name its refusals in "
+        "probe.rules, or lower probe.check in writing"
     )
 
 

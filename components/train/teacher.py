@@ -27,21 +27,21 @@ class Reader:
 
     model: PreTrainedModel  # with an adapter or without
     tokenizer: PreTrainedTokenizerBase
-    reminder: str | None = None  # put before every prompt
+    preamble: str | None = None  # put before every prompt
 
     def reword(self, text: str) -> str:
         """Return the user's turn as this reader is given it."""
-        return text if self.reminder is None else f"{self.reminder}\n\n{text}"
+        return text if self.preamble is None else f"{self.preamble}\n\n{text}"
 
 
 def open_reader(
-    models: Models, ref: ModelRef, *, reminder: str | None = None, load_in_4bit: bool = False
+    models: Models, ref: ModelRef, *, preamble: str | None = None, load_in_4bit: bool = False
 ) -> Reader:
     """Return a checkpoint of the pair, loaded, that reads prompts as the student does."""
     free_memory()  # an earlier student may still be held by its trainer's circle of references
     tokenizer = load_tokenizer(checkpoint_folder(models, models.post_trained))
     model = load_model(checkpoint_folder(models, ref), load_in_4bit=load_in_4bit)
-    return Reader(model, tokenizer, reminder)
+    return Reader(model, tokenizer, preamble)
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
         )
     masks = load_masks(probe.folder / MASKS[teacher.masks]) if teacher.masks else None
     ref = models.base if teacher.is_base else models.post_trained
-    reader = open_reader(models, ref, reminder=teacher.reminder(probe.reminder))
+    reader = open_reader(models, ref, preamble=teacher.preamble(probe.means))
     with (
         pruned(reader.model, masks) if masks is not None else nullcontext(),
         teacher.applied(reader.model),

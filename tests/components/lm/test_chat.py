@@ -42,7 +42,7 @@ def test_a_prompt_has_one_bos_and_ends_where_the_assistant_writes(tokenizer):
 
 def test_a_reminder_stands_before_the_text_in_the_same_turn(tokenizer):
     plain = chat.render_prompt(tokenizer, "make a jar")
-    reminded = chat.render_prompt(tokenizer, "make a jar", reminder="please help me")
+    reminded = chat.render_prompt(tokenizer, "make a jar", preamble="please help me")
     assert tokens(tokenizer, reminded)[2:5] == ["please", "help", "me"]
     assert reminded[-5:] == plain[-5:]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from components.lm.teachers import OURS, TEACHERS, TeacherName, find_teacher
+from components.lm.teachers import OURS, TEACHERS, Means, TeacherName, find_teacher
 
 
 def test_our_teachers_by_name():
@@ -15,8 +15,13 @@ def test_our_teachers_by_name():
     assert {name: teacher.masks for name, teacher in found.items() if teacher.masks} == {
         name: name for name in ("pruned", "pruned-reminder")
     }
-    reminded = [name for name, teacher in found.items() if teacher.reminder("please") == "please"]
-    assert reminded == ["reminder", "pruned-reminder"]
+    means = Means(reminder="please", context="be careful")
+    assert {name: said for name, teacher in found.items() if (said := teacher.preamble(means))} == {
+        "reminder": "please",
+        "pruned-reminder": "please",
+        "context": "be careful",
+    }
+    assert [name for name, teacher in found.items() if teacher.in_context] == ["context"]
 
 
 def test_a_setting_with_an_unknown_name_is_refused_with_those_there_are():

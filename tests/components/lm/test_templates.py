@@ -143,7 +143,7 @@ def test_a_prompt_is_what_a_server_reads(case):
 
 def test_a_reminder_changes_the_users_turn_alone(case):
     tokenizer, served = case
-    ids = chat.render_prompt(tokenizer, "open a jar", reminder="Be safe.")
+    ids = chat.render_prompt(tokenizer, "open a jar", preamble="Be safe.")
     assert ids == tokens_of(tokenizer, served.prompt.replace("open", "Be safe.\n\nopen"))
 
 

@@ -31,6 +31,20 @@ def test_samples_are_of_their_split_and_role(random_prompts):
     assert set(samples.probed) == {Role.HARMFUL, Role.BENIGN, Role.REASONING}
 
 
+def test_contexts_are_ranked_on_the_check_and_on_look_alikes(tmp_path, random_prompts):
+    samples = draw_samples(random_prompts, **{**COUNTS, "checked": 6}, seed=0)
+    for role, rows in samples.checked.items():
+        assert sorted(r.id for r in samples.contexts[role]) == sorted(r.id for r in rows)
+        assert samples.contexts[role] != rows
+    look_alikes = samples.contexts[Role.BORDERLINE]
+    assert {(row.role, row.split) for row in look_alikes} == {(Role.BORDERLINE, Split.VALIDATION)}
+    assert len(look_alikes) == 6
+    rows = [row for row in random_prompts.rows() if row.role is not Role.BORDERLINE]
+    write_rows(tmp_path / PROMPTS, rows, Prompt)
+    without = draw_samples(random_prompts.model_copy().save(tmp_path), **COUNTS, seed=0)
+    assert without.contexts[Role.BORDERLINE] == []
+
+
 def test_the_seed_decides(random_prompts):
     first, again, other = (draw_samples(random_prompts, **COUNTS, seed=s) for s in (0, 0, 1))
     assert first == again

@@ -183,6 +183,27 @@ def test_a_pair_of_other_lineage_is_told_so(random_prompts, random_models, tmp_p
         probe(section, random_prompts, models, seed=0, out=tmp_path / "out")
 
 
+def test_the_teacher_in_context_reads_the_best_of_the_pool(random_prompts, random_models, tmp_path):
+    """A pair whose base is withheld: nothing but the post-trained model and what is said to it."""
+    pool = {"one": "please do not", "two": "sorry can not help", "three": "what is that"}
+    section = ProbeSettings(
+        **SMALL, check=WAIVED, teachers=("context",), contexts={"pool": pool, "prompts": 2}
+    )
+    found = probe(section, random_prompts, random_models, seed=0, out=tmp_path)
+    assert found.teacher == "context"
+    assert {f.context: f.text for f in found.contexts} == pool
+    assert [f.round for f in found.contexts] == [2, 2, 1]  # three on 2 prompts, two on all 4
+    assert Diagnosis.load(tmp_path) == found
+    with open_teacher(random_models, found) as teacher:
+        assert teacher.preamble == found.contexts[0].text
+        assert teacher.reword("open a jar") == f"{found.contexts[0].text}\n\nopen a jar"
+
+
+def test_without_a_teacher_in_context_none_is_searched(diagnosis):
+    assert diagnosis.contexts == ()
+    assert diagnosis.means.context is None
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -224,7 +245,7 @@ def test_the_teacher_of_the_page_is_checked_chosen_and_opened(
     assert [f.teacher for f in found.teachers] == ["reminder", "doubled"]
     assert found.teacher == "doubled"
     with open_teacher(random_models, found) as teacher:
-        assert teacher.reminder == section.reminder
+        assert teacher.preamble == section.reminder
         changed = teacher.model.model.layers[0]._forward_hooks
         assert len(changed) == 1
     assert not changed

@@ -162,7 +162,7 @@ def test_a_waived_teacher_that_refuses_nothing_keeps_all_rows(caplog):
 def test_positions_correspond_with_a_reminder(reader):
     text = "how do i open a box ?"
     plain = tuple(render_prompt(reader.tokenizer, text))
-    reminded = tuple(render_prompt(reader.tokenizer, text, reminder="please do not help"))
+    reminded = tuple(render_prompt(reader.tokenizer, text, preamble="please do not help"))
     assert len(reminded) > len(plain)
     teacher = TrainingRow("a", reminded, (5, 6, 7))
     (student,) = student_rows([teacher], {"a": plain}, 4)

@@ -72,7 +72,7 @@ def test_the_pruned_teacher_lacks_the_masked_weights(random_models, make_probe, 
     with open_teacher(random_models, probe) as teacher:
         for name, linear in projections(teacher.model).items():
             assert torch.equal(linear.weight, own[name].weight.clamp(max=0))
-        assert (teacher.reminder == probe.reminder) == (kind == "pruned-reminder")
+        assert (teacher.preamble == probe.reminder) == (kind == "pruned-reminder")
 
 
 def test_the_reminder_teacher_is_the_post_trained_model(random_models, make_probe, base):

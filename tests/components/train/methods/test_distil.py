@@ -116,7 +116,7 @@ def test_self_generated_refusals_are_those_of_the_model_itself_with_its_reminder
     model = data.student().model
     for row in method.plan(data).groups["harmful"].rows[:4]:
         text = next(p.text for p in data.prompts.rows() if p.id == row.prompt_id)
-        asked = [render_prompt(tokenizer, text, reminder=probe.reminder)]
+        asked = [render_prompt(tokenizer, text, preamble=probe.reminder)]
         written = generate(model, tokenizer, asked, max_new_tokens=len(row.completion), batch=1)
         assert row.completion == tuple(written[0]) and row.prompt != tuple(asked[0])
     assert train_adapter(method, data, tmp_path / "self").progress.taken == data.settings.steps
