@@ -71,3 +71,40 @@ def test_what_rounding_could_change_is_doubtful():
     near = [math.log(share) for share in (0.2, 0.5, 0.3)]
     assert doubtful(near, temperature=1.0, top_p=0.80001, uniform=0.1)
     assert not doubtful(near, temperature=1.0, top_p=0.85, uniform=0.1)
+
+
+def warped(logits, temperature, top_p):
+    """What transformers' own sampling draws from, in the order of the token ids."""
+    from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+    ids = torch.zeros(len(logits), 1, dtype=torch.long)
+    scores = TopPLogitsWarper(top_p)(ids, TemperatureLogitsWarper(temperature)(ids, logits))
+    return scores.double().softmax(dim=-1)
+
+
+@pytest.mark.parametrize("scale", [0.5, 6.0], ids=["all tokens sorted", "some tokens sorted"])
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 1.0])
+def test_tokens_are_those_of_the_shares_of_transformers(scale, top_p):
+    generator = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(200, 5000, generator=generator)
+    uniform = torch.rand(200, generator=generator, dtype=torch.float64)
+    how = Sampling(torch.full((200,), 0.8), torch.full((200,), top_p), uniform)
+    shares = warped(logits, 0.8, top_p)
+    expected = (shares.cumsum(dim=-1) > uniform[:, None]).int().argmax(dim=-1)
+    tokens, doubtful = choose(logits, how, 1e-6)
+    assert torch.equal(tokens[~doubtful], expected[~doubtful])
+    assert doubtful.sum() < 20
+
+
+def test_tokens_as_likely_as_the_last_that_is_sorted_are_not_lost():
+    """Of 4096 equal tokens the first half is the nucleus, however few are sorted."""
+    flat = torch.zeros(1, 4096)
+    numbers = (0.0, 0.5, 0.9999)
+    drawn = [choose(flat, sampling(1.0, 0.5, u), 0.0)[0].item() for u in numbers]
+    assert drawn == [0, 1024, 2047]
+
+
+def test_a_number_at_the_beginning_is_not_doubtful():
+    """Nothing stands before the first token that a share could be taken from."""
+    assert not doubtful([0.0, 0.0], temperature=1.0, uniform=0.0)
+    assert not doubtful([0.0, 0.0, -9.0], temperature=1.0, top_p=0.9, uniform=0.0)

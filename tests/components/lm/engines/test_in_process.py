@@ -44,6 +44,43 @@ def test_greedy_equals_transformers_one_prompt_at_a_time(architecture):
     assert written(model, [asked[i] for i in order], rows=5) == [expected[i] for i in order]
 
 
+def sampled_alone(model, request):
+    """What transformers would write after one prompt if it drew by the request's own numbers."""
+    settings = GenerationConfig(
+        max_new_tokens=1,
+        do_sample=True,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=0,
+        pad_token_id=0,
+        eos_token_id=sorted(ENDS),
+        output_scores=True,
+        return_dict_in_generate=True,
+    )
+    numbers = torch.Generator().manual_seed(request.sample_seed(0))
+    ids = list(request.prompt)
+    for number in torch.rand(request.max_new_tokens, generator=numbers, dtype=torch.float64):
+        given = torch.tensor([ids])
+        output = model.generate(
+            given, attention_mask=torch.ones_like(given), generation_config=settings
+        )
+        shares = output.scores[0][0].double().softmax(dim=-1)
+        ids.append(int((shares.cumsum(dim=-1) > number).int().argmax()))
+        if ids[-1] in ENDS:
+            break
+    return tuple(ids[len(request.prompt) :])
+
+
+@pytest.mark.parametrize("top_p", [0.7, 1.0])
+def test_sampled_equals_the_scores_of_transformers_one_prompt_at_a_time(top_p):
+    model = random_model()
+    asked = requests(10, temperature=0.9, top_p=top_p, seed=3)
+    expected = [(sampled_alone(model, request),) for request in asked]
+    assert len(set(expected)) == 10
+    for rows in (1, 10):
+        assert written(model, asked, rows=rows) == expected
+
+
 def test_limits_may_differ_from_prompt_to_prompt():
     model = random_model()
     asked = [Request(prompt, limit) for limit, prompt in enumerate(prompts(9), start=1)]
