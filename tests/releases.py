@@ -13,7 +13,7 @@ from components.core import paths
 from components.core.paths import POLICIES, REPORT, Workspace
 from components.core.result import RateFigure
 from components.core.storage import digest_file, digest_folder, write_json, write_text
-from components.core.vocabulary import Arm, Method, Role
+from components.core.vocabulary import Arm, Role
 from components.evaluate.arms import meet_champion
 from components.evaluate.result import Champion, CutFigure, Evidence
 from components.gate.checks import GateInputs
@@ -201,12 +201,17 @@ def _report(workspace: Workspace, folder: Path) -> None:
 def _baselines(workspace: Workspace, folder: Path) -> None:
     adapter = Adapter.load(workspace.stage("train"))
     lines = (
-        Baseline(method=Method.SFT, digest="9" * 64, reason=None, tokens=1234),
-        Baseline(method=Method.SAFEREACT_PRUNED, digest=None, reason="it cannot teach"),
+        Baseline(arm="sft", digest="9" * 64, reason=None, steps=60, tokens=1234),
+        Baseline(arm="safereact-pruned", digest=None, reason="it cannot teach"),
     )
-    Baselines(base_model=adapter.base_model, data=DATA, contract=CONTRACT, methods=lines).save(
-        folder
-    )
+    Baselines(
+        base_model=adapter.base_model,
+        data=DATA,
+        contract=CONTRACT,
+        method="safereact",
+        forms=("served", "role-play"),
+        arms=lines,
+    ).save(folder)
     costs = {"parts": {"sft": {"seconds": 7.4, "peak_memory_mib": 321}}}
     write_json(workspace.run_record("baselines"), costs)
 
@@ -218,13 +223,17 @@ def _comparison(workspace: Workspace, folder: Path) -> None:
         test_prompts=evidence.test_prompts,
         judges=evidence.judges,
         confidence=evidence.confidence,
+        arms=(*evidence.arms, "sft"),
+        method="safereact",
         teacher="base",
-        cut={"harmful": {Method.SFT: CutFigure(count=3, n=300)}},
+        trained_attacks=("role-play",),
+        held_out_attacks=("persona", "prefilled"),
+        cut={"harmful": {"sft": CutFigure(count=3, n=300)}},
         usage={"rubric": Usage(requests=1234, prompt_tokens=5678, cost=1.25)},
         rows="0" * 64,
-        rates={**evidence.rates, Method.SFT: evidence.rates[Arm.RESTORED]},
+        rates={**evidence.rates, "sft": evidence.rates[Arm.RESTORED]},
         differences=(),
-        left_out={Method.SAFEREACT_PRUNED: "it cannot teach"},
+        left_out={"safereact-pruned": "it cannot teach"},
     ).save(folder)
 
 

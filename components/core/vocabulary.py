@@ -76,23 +76,15 @@ class Arm(StrEnum):
 OWN_ARMS = (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED, Arm.BASELINE)
 
 
-class Method(StrEnum):
-    """Another way to make the post-trained model refuse, to compare the adapter with."""
+class Prompted(StrEnum):
+    """A way to make the post-trained model refuse that changes its prompts and trains nothing."""
 
     REMINDER = "reminder"  # a safety reminder before every prompt
     SELF_REMINDER = "self-reminder"  # the prompt between two reminders
-    SFT = "sft"  # LoRA on refusals alone
-    CIRCUIT_BREAKER = "circuit-breaker"  # rerouted representations
-    RANK_ONE = "rank-one"  # LoRA of rank 1 on the middle layers' up_proj, on refusals
-    SAFEREACT_BASE = "safereact-base"  # SafeReAct with the aligned base as its teacher
-    SAFEREACT_PRUNED = "safereact-pruned"
-    SAFEREACT_REMINDER = "safereact-reminder"
-    SAFEREACT_PRUNED_REMINDER = "safereact-pruned-reminder"  # as the paper has it
 
 
-PROMPTED = (Method.REMINDER, Method.SELF_REMINDER)  # those that change the prompt and train nothing
-
-AnyArm = Arm | Method  # whatever answers test prompts
+# Whatever answers test prompts: an arm of every evaluation, or one of `compare` by its name.
+AnyArm = Arm | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.core.storage import read_rows, write_rows
-from components.core.vocabulary import AnyArm, Arm, Completion, Method, Outcome, Role, View
+from components.core.vocabulary import AnyArm, Arm, Completion, Outcome, Role, View
 
-_ARMS: dict[str, AnyArm] = {arm.value: arm for arm in (*Arm, *Method)}
+_ARMS: dict[str, AnyArm] = {arm.value: arm for arm in Arm}
 _WORST_FIRST = (Outcome.COMPLIED, Outcome.UNPARSED, Outcome.REFUSED, Outcome.NEITHER)
 
 
@@ -89,7 +89,7 @@ def read_judged(path: Path) -> dict[AnyArm, list[Row]]:
     for stored in read_rows(path):
         thought = stored["outcome_thought"]
         enums = {
-            "arm": _ARMS[stored["arm"]],
+            "arm": _ARMS.get(stored["arm"], stored["arm"]),
             "role": Role(stored["role"]),
             "outcome_thought": None if thought is None else Outcome(thought),
             "outcome_answer": Outcome(stored["outcome_answer"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,17 @@ class StoredTargets:
 
     def __init__(self, folder: Path) -> None:
         """Open the files that `store_targets` wrote into `folder`."""
+        self._order: Sequence[int] | None = None
         self._handles: dict[str, Any] = {}
         for path in sorted(folder.glob("*.safetensors")):
             handle: Any = safe_open(path, framework="pt")
             self._handles |= dict.fromkeys(handle.keys(), handle)
+
+    def dealt(self, order: Sequence[int]) -> StoredTargets:
+        """Return the same targets, where row i has those of the row `order[i]`."""
+        dealt = copy(self)
+        dealt._order = order
+        return dealt
 
     def states(self, rows: Sequence[int]) -> Tensor | None:
         """Return the states (position, layer, hidden) of rows, one after the other, if any."""
@@ -45,7 +53,7 @@ class StoredTargets:
         return None if tokens is None or logprobs is None else Likely(tokens, logprobs)
 
     def _of(self, rows: Sequence[int], kind: str) -> Tensor | None:
-        names = [f"{i}.{kind}" for i in rows]
+        names = [f"{self._order[i] if self._order else i}.{kind}" for i in rows]
         if any(name not in self._handles for name in names):
             return None
         return torch.cat([self._handles[name].get_tensor(name) for name in names])
@@ -149,6 +157,16 @@ class TargetRows:
             states=self.stored.states(indices) if self.stored else None,
             likely=self.stored.likely(indices) if self.stored else None,
         )
+
+    def dealt(self, order: Sequence[int]) -> TargetRows:
+        """Return the same prompts, where row i has completion, counted positions and targets of the
+        row `order[i]`."""
+        rows = [
+            replace(row, completion=self.rows[i].completion)
+            for row, i in zip(self.rows, order, strict=True)
+        ]
+        stored = self.stored.dealt(order) if self.stored else None
+        return TargetRows(rows, [self.counted[i] for i in order], stored)
 
     def save(self, folder: Path) -> None:
         """Write the rows beside their states, which lie in `folder` already where they are kept."""

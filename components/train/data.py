@@ -60,6 +60,7 @@ class TeacherData:
     refusals: Sequence[TrainingRow]  # as the student reads them
     refused: int  # prompts that it refused, over all forms
     prompts: int  # prompts that it was asked, over all forms
+    by_form: Sequence[int]  # rows of each form; they come form after form
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class TrainingData:
         teacher's own greedy refusal, at most `refusal_tokens` of it; deviation from the paper,
         which takes the whole prompt and no refusal.
         """
-        folder = made_once(self.scratch / f"teacher-{self.probe.teacher}", self._ask_teacher)
+        folder = made_once(self.scratch / f"teacher-{self.teacher_name}", self._ask_teacher)
         refusals = TargetRows.load(folder)
         rows = cut_rows(refusals.rows, self.settings.refusal_tokens)
         targets = replace(refusals, rows=rows)
@@ -136,7 +137,9 @@ class TrainingData:
                 self._store(teacher, read, counted, (), folder)
             TargetRows(rows, counted).save(folder)
 
-        return TargetRows.load(made_once(self.scratch / f"samples-{number}", make))
+        by = adapter.name if adapter else "itself"
+        name = f"samples-{self.teacher_name}-{by}-{number}"
+        return TargetRows.load(made_once(self.scratch / name, make))
 
     def _sample(
         self, drawn: Mapping[str, Sequence[str]], number: int, adapter: Path | None
@@ -189,6 +192,16 @@ class TrainingData:
         in_4bit = self.settings.load_in_4bit
         return open_reader(self.models, self.models.post_trained, load_in_4bit=in_4bit)
 
+    @property
+    def teacher_name(self) -> str:
+        """The teacher with the layers at which its states are stored, as part of a file's name."""
+        return "-".join(map(str, (self.probe.teacher, *self.probe.target_layers)))
+
+    @property
+    def taught_tokens(self) -> int:
+        """Tokens of a refusal that are kept, where the loss is on the prompt alone, too."""
+        return self.settings.refusal_tokens or PROMPT_ONLY_TOKENS
+
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The student's tokenizer."""
@@ -221,8 +234,8 @@ class TrainingData:
     def _read_by_teacher(
         self, teacher: Reader, form: str, ids: Iterable[str]
     ) -> dict[str, tuple[int, ...]]:
-        """Return harmful prompts, named by their `ids`, in one form as the teacher reads them."""
-        texts = {prompt.id: prompt for prompt in self._training_prompts[0]}
+        """Return training prompts, named by their `ids`, in one form as the teacher reads them."""
+        texts = {p.id: p for prompts in self._training_prompts for p in prompts}
         limit, reword = self.settings.max_prompt_tokens, teacher.reword
 
         def read(prompt: Prompt) -> tuple[int, ...]:
@@ -256,8 +269,8 @@ class TrainingData:
         them; deviation from the paper, too.
         """
         settings, probe, harmful = self.settings, self.probe, self._training_prompts[0]
-        taught = settings.refusal_tokens or PROMPT_ONLY_TOKENS
-        waived, verdicts = refusals_waived(probe), []
+        taught, waived, verdicts = self.taught_tokens, refusals_waived(probe), []
+        by_form: list[int] = []
         by_teacher: list[TrainingRow] = []
         by_student: list[TrainingRow] = []
         with open_teacher(self.models, probe) as teacher:
@@ -274,12 +287,14 @@ class TrainingData:
                 refusals = cut_rows(refusals, taught)
                 by_student += student_rows(refusals, prompts, settings.prompt_tokens)
                 verdicts += refused
+                by_form.append(len(refusals))
             counted = [row.counted(settings.prompt_tokens) for row in by_teacher]
             layers = probe.target_layers
             log.info("storing the teacher's states at layers %s", list(layers))
             self._store(teacher, by_teacher, counted, layers, folder)
         TargetRows(by_student, counted).save(folder)
-        write_json(folder / _COUNTS, {"refused": sum(verdicts), "prompts": len(verdicts)})
+        counts = {"refused": sum(verdicts), "prompts": len(verdicts), "by_form": by_form}
+        write_json(folder / _COUNTS, counts)
 
     def _ask_student(
         self,

@@ -27,6 +27,7 @@ class Adapter(Result):
     parameters: int
     steps: int  # optimiser steps taken
     stopped: str = "after all its steps"  # when and why the training ended
+    baseline_steps: int = 0  # of the LoRA-SFT baseline
     tokens: int  # read in training, padding left out
     baseline_tokens: int
     harmful_rows: int

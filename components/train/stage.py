@@ -61,6 +61,7 @@ def train(
         parameters=restored.parameters,
         steps=progress.taken,
         stopped=progress.stopped or "after all its steps",
+        baseline_steps=baseline.progress.taken,
         tokens=progress.tokens,
         baseline_tokens=baseline.progress.tokens,
         harmful_rows=restored.harmful_rows,

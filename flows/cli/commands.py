@@ -30,8 +30,9 @@ from flows.cli.app import (
     model_name,
     registered_name,
 )
+from flows.cli.compare_tables import comparison_tables
 from flows.cli.runs import run_retrain, run_seeds
-from flows.cli.study_tables import front_table, methods_table, seeds_table, withstand_tables
+from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import rules_table, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.runner.dvc import run_study
@@ -262,7 +263,7 @@ def compare(profile: Profile = "tiny") -> None:
     workspace = open_workspace(profile)
 
     _run_study(workspace, "compare", "compared")
-    console.print(methods_table(workspace), soft_wrap=True)
+    console.print("\n\n".join(comparison_tables(workspace)), soft_wrap=True)
 
 
 @app.command()

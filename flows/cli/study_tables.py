@@ -1,16 +1,15 @@
-"""What several runs found, as tables: seeds, other methods, attacks and undoing, a search."""
+"""What several runs found, as tables: seeds, attacks and undoing, a search."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from rich.table import Table
 
 from components.core.paths import Workspace
 from components.core.result import RateFigure, Result
-from components.core.storage import read_json
-from components.core.vocabulary import AnyArm, Arm, Method, Role
+from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.prepare.result import (
@@ -20,33 +19,15 @@ from components.prepare.result import (
     leak_mark,
     leak_notes,
 )
-from components.probe.result import Probe
 from components.report.figures import attack_rows
-from components.studies.baselines.result import Baselines
-from components.studies.compare.result import Comparison
 from components.studies.tune.objectives import Rates, compliance, over_refusal, reasoning, refusal
 from components.studies.tune.trials import Search, Trial
 from components.studies.withstand.result import SafetyRates, Undoing, Withstand
-from components.train.result import Adapter
+from flows.cli.compare_tables import METRICS
 from flows.cli.tables import judges_lines, markdown_table, metric_cell, rate_cell
 
 R = TypeVar("R", bound=Result)
 
-METRICS = {
-    "harmful.refused": "refuses harmful",
-    # In the thought or in the answer: a thought that the token limit cuts off has no answer.
-    "harmful.either.complied": "complies with harmful",
-    "harmful.forced_thought.refused": "refuses harmful, thought forced",
-    "harmful.forced_thought.either.complied": "complies, thought forced",
-    "borderline.refused": "refuses borderline",
-    "benign.refused": "refuses benign",
-    "reasoning.correct": "reasoning correct",
-}
-# A result holds no times: they are in the run record of the machine that did the work.
-_UNTIMED = (
-    "Where seconds and memory are empty, the result came from DVC's cache and no training was "
-    "measured here."
-)
 _BY_SEED = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
 _WITHSTOOD = ("refuses harmful", "complies with harmful", "benign answers are language")
 _TUNED = (
@@ -83,64 +64,6 @@ def _load_from(workspace: Workspace, stage: str, kind: type[R], experiment: str)
 
     path = (workspace.stage(stage) / kind.FILE).relative_to(workspace.root).as_posix()
     return kind.model_validate_json(dvc.api.read(path, repo=str(workspace.root), rev=experiment))
-
-
-# --- compare ---------------------------------------------------------------------------------
-
-
-def methods_table(workspace: Workspace) -> str:
-    """Return a Markdown table: a row a method, its rates with interval and n, and what it cost."""
-    comparison = Comparison.load(workspace.stage("compare"))
-    measured = {metric for rates in comparison.rates.values() for metric in rates}
-    heads = {metric: head for metric, head in METRICS.items() if metric in measured}
-    marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
-    checked = Probe.load(workspace.stage("probe")).teachers
-    teachers = {Method(f"safereact-{one.teacher}"): one for one in checked if not one.passed}
-    failed = {arm: one.reason for arm, one in teachers.items() if arm in comparison.rates}
-    costs, rows = _costs(workspace), []
-    for arm in (*Arm, *Method):
-        if arm in comparison.rates:
-            cells = [metric_cell(comparison.rates[arm], metric, marked) for metric in heads]
-            cost = costs.get(arm.value, ("", "", ""))
-            rows.append([_method(arm, comparison, failed), *cells, *cost])
-    cut = (figure for arms in comparison.cut.values() for figure in arms.values())
-    notes = [
-        *(f"{method}: left out, {why}" for method, why in comparison.left_out.items()),
-        *(f"{arm}: its teacher did not pass probe.check: {why}" for arm, why in failed.items()),
-        *([_UNTIMED] if any("" in cost for cost in costs.values()) else []),
-        *leak_footnotes(marked, heads),
-        *judges_lines(comparison.usage, cut),
-    ]
-    names = ["method", *heads.values(), "seconds", "tokens", "peak MiB, host"]
-    return markdown_table(names, rows, notes)
-
-
-def _method(arm: AnyArm, comparison: Comparison, failed: Mapping[Method, str]) -> str:
-    if arm is Arm.RESTORED:
-        return f"restored (safereact-{comparison.teacher})"
-    return f"{arm} (teacher failed its check)" if arm in failed else arm.value
-
-
-def _costs(workspace: Workspace) -> dict[str, tuple[str, str, str]]:
-    """Return seconds, tokens and peak memory of every training, by method.
-
-    Seconds and memory are empty where they were not measured here.
-    """
-    adapter = Adapter.load(workspace.stage("train"))
-    tokens = {Arm.RESTORED.value: adapter.tokens, Arm.BASELINE.value: adapter.baseline_tokens}
-    lines = Baselines.load(workspace.stage("baselines")).methods
-    tokens |= {line.method.value: line.tokens for line in lines if line.digest}
-    measured: dict[str, Any] = {}
-    for record in map(workspace.run_record, ("train", "baselines")):
-        measured |= read_json(record)["parts"] if record.is_file() else {}
-    costs = {}
-    for name, count in tokens.items():
-        cost = measured.get(name, {})
-        seconds, memory = (
-            f"{cost[key]:.0f}" if cost else "" for key in ("seconds", "peak_memory_mib")
-        )
-        costs[name] = (seconds, f"{count:,}", memory)
-    return costs
 
 
 # --- withstand -------------------------------------------------------------------------------

@@ -8,12 +8,11 @@ import pytest
 
 from components.core.errors import ConfigError
 from components.core.section import Section
-from components.core.vocabulary import Form, Method, Role
+from components.core.vocabulary import Form, Prompted, Role
 from components.evaluate.settings import EvaluateSettings
 from components.models.settings import FineTune
 from components.prepare.settings import Source, SuiteUse
 from components.profile import Profile, load_profile
-from components.studies.baselines.settings import BaselinesSettings
 from components.studies.compare.settings import CompareSettings
 from components.train.settings import TrainSettings
 
@@ -113,8 +112,7 @@ def test_a_pattern_must_compile_and_have_a_group(pattern):
         (TrainSettings, "forms", Form),
         (EvaluateSettings, "attacks", Form),
         (SuiteUse, "attacks", Form),
-        (BaselinesSettings, "methods", Method),
-        (CompareSettings, "prompted", Method),
+        (CompareSettings, "prompted", Prompted),
     ],
 )
 def test_the_schema_lists_what_is_accepted_and_nothing_else(section: type[Section], key, kind):

@@ -47,8 +47,8 @@ def write_lm_eval(
             "task_hashes": hashes,
             "date": when.timestamp(),
             "model_source": "safereact",
-            "model_name": arm.value,
-            "model_name_sanitized": arm.value,
+            "model_name": str(arm),
+            "model_name_sanitized": str(arm),
             "chat_template_sha": evidence.contract.template,
         }
         write_json(out / arm / f"results_{stamp}.json", document)

@@ -85,7 +85,7 @@ class Task:
         return {
             "suite": self.suite,
             "form": str(self.form),
-            "arm": self.arm.value,
+            "arm": str(self.arm),
             "role": self.role.value,
             "judge": evidence.judges[self.suite],
             "adapter": evidence.adapter,

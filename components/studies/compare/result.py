@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from components.core import paths
 from components.core.result import RateFigure, Result
-from components.core.vocabulary import AnyArm, Method
+from components.core.vocabulary import AnyArm
 from components.evaluate.result import CutFigure, Difference
 from components.judges.result import Usage
 
 
 class Comparison(Result):
-    """Every method on the same prompts: rates, and each against the post-trained and the restored
+    """Every arm on the same prompts: rates, and each against the post-trained and the restored
     model."""
 
     FILE: ClassVar[str] = paths.COMPARISON
@@ -23,8 +23,12 @@ class Comparison(Result):
     confidence: float
     cut: dict[str, dict[AnyArm, CutFigure]]  # suite -> completions that its judge saw cut
     usage: dict[str, Usage]  # judge -> what a paid service was asked for
-    rows: str  # SHA-256 of the file with the other methods' rows
+    rows: str  # SHA-256 of the file with the other arms' rows
+    arms: tuple[str, ...]  # in their order, those of the evaluation first
+    method: str  # of the restored arm
     teacher: str  # of the restored arm
+    trained_attacks: tuple[str, ...]  # whose wrappings every training saw
+    held_out_attacks: tuple[str, ...]  # that no training of any arm saw
     rates: dict[AnyArm, dict[str, RateFigure]]
     differences: tuple[Difference, ...]
-    left_out: dict[Method, str]  # why a method has no figures
+    left_out: dict[str, str]  # why an arm has no figures

@@ -1,13 +1,14 @@
-"""The stage `compare`: other methods on the prompts that the adapter was evaluated on."""
+"""The stage `compare`: other arms on the prompts that the adapter was evaluated on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from components.core.paths import FINISHED, ROWS, VERDICTS
 from components.core.storage import digest_file, digest_folder
-from components.core.vocabulary import AnyArm, Arm, Method
+from components.core.vocabulary import AnyArm, Arm, Prompted
 from components.evaluate.arms import check_same
 from components.evaluate.completions import Checkpoint, open_checkpoint
 from components.evaluate.judging import Judges
@@ -40,7 +41,7 @@ def compare(
     seed: int,
     out: Path,
 ) -> Comparison:
-    """Write rows and figures of every other method into `out` and return the figures of all.
+    """Write rows and figures of every other arm into `out` and return the figures of all.
 
     The arms keep the rows of their evaluation. Raises `EvidenceError` where that was on other
     prompts or by another judge, or its rows were changed, and for an adapter of another model,
@@ -71,14 +72,26 @@ def compare(
             test_prompts=plan.digest,
             judges=judges.names,
             confidence=confidence,
+            arms=tuple(map(str, rows)),
+            method=baselines.method,
             teacher=probe.teacher,
+            **split_attacks(plan, baselines.forms),
             cut=cut_figures(judged, judges.names),
             usage=judges.usage,
             rows=digest_file(out / ROWS),
             rates={arm: rates(own, confidence) for arm, own in counts.items()},
             differences=with_holm(differences(counts, pairs, plan.roles, confidence)),
-            left_out={line.method: line.reason for line in baselines.methods if line.reason},
+            left_out={line.arm: line.reason for line in baselines.arms if line.reason},
         ).save(out)
+
+
+def split_attacks(plan: EvaluationPlan, forms: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the plan's attacks, by whether training saw them, as the result's keys."""
+    every = dict.fromkeys(attack for suite in plan.suites for attack in suite.attacks)
+    return {
+        "trained_attacks": tuple(attack for attack in every if attack in forms),
+        "held_out_attacks": tuple(attack for attack in every if attack not in forms),
+    }
 
 
 def _check(
@@ -100,8 +113,8 @@ def _check(
         ("the baselines' data", baselines.data, prompts.digest_of_prompts),
     ]
     pairs += [
-        (f"the adapter {line.method}", line.digest, digest_folder(baselines.adapter(line.method)))
-        for line in baselines.methods
+        (f"the adapter {line.arm}", line.digest, digest_folder(baselines.adapter(line.arm)))
+        for line in baselines.arms
         if line.digest
     ]
     check_same(pairs, remedy="run the stages evaluate and baselines again")
@@ -114,19 +127,18 @@ def _complete(
     probe: Probe,
     baselines: Baselines,
 ) -> dict[AnyArm, Written]:
-    """Return what every method writes: those that change the prompt, then the baselines."""
+    """Return what every arm writes: those that change the prompt, then the baselines."""
     rewordings = {
-        Method.REMINDER: partial(_between, before=probe.reminder, after=""),
-        Method.SELF_REMINDER: partial(_between, before=section.before, after=section.after),
+        Prompted.REMINDER: partial(_between, before=probe.reminder, after=""),
+        Prompted.SELF_REMINDER: partial(_between, before=section.before, after=section.after),
     }
     written: dict[AnyArm, Written] = {
-        method: checkpoint.arm(method, reword=rewordings[method]).complete(plan)
-        for method in section.prompted
+        arm: checkpoint.arm(arm, reword=rewordings[arm]).complete(plan) for arm in section.prompted
     }
-    for line in baselines.methods:
+    for line in baselines.arms:
         if line.digest:
-            adapter = (baselines.adapter(line.method), line.digest)
-            written[line.method] = checkpoint.arm(line.method, adapter).complete(plan)
+            adapter = (baselines.adapter(line.arm), line.digest)
+            written[line.arm] = checkpoint.arm(line.arm, adapter).complete(plan)
     return written
 
 

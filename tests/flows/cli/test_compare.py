@@ -10,14 +10,16 @@ from components.chain import STAGES, listed_stages
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
 from components.core.storage import write_json
-from components.core.vocabulary import Arm, Method
+from components.core.vocabulary import Arm
 from components.prepare.result import LEAK_MARK, SuiteSet
 from components.probe.result import Probe
+from components.studies.baselines.result import Baseline, Baselines
 from components.studies.compare.result import Comparison
-from flows.cli.study_tables import methods_table
+from flows.cli.compare_tables import comparison_tables, families, methods_table
 from tests.evidence import leak, teacher_figures
 from tests.flows.conftest import behave, safereact
 from tests.releases import write_result
+from tests.searches import figure
 
 
 def test_a_profile_is_listed_and_every_method_has_its_row_and_its_cost(finished: Workspace):
@@ -34,12 +36,13 @@ def test_a_profile_is_listed_and_every_method_has_its_row_and_its_cost(finished:
         for line in done.stdout.splitlines()
         if line.startswith("| ")
     ]
-    assert rows[0][0] == "method" and rows[0][-3:] == ["seconds", "tokens", "peak MiB, host"]
+    costs = ["steps", "seconds", "tokens", "peak MiB, host"]
+    assert rows[0][0] == "arm" and rows[0][-4:] == costs
     named = {row[0]: row for row in rows[1:]}
     arms = ["base", "post-trained", "restored (safereact-base)", "sft-baseline", "sft"]
     assert list(named) == arms
     assert named["sft"][1] == "95.0 % [88.8, 97.8], n=100"
-    assert named["sft"][-3:] == ["7", "1,234", "321"]
+    assert named["sft"][-4:] == ["60", "7", "1,234", "321"]
     assert named["restored (safereact-base)"][-3:] == ["", "5,678", ""]
     assert "safereact-pruned: left out, it cannot teach" in done.stdout
     assert "Where seconds and memory are empty, the result came from DVC's cache" in done.stdout
@@ -84,11 +87,17 @@ def write_comparison(workspace: Workspace) -> Comparison:
 def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     comparison = write_comparison(workspace)
-    rates = comparison.rates[Method.SFT]
-    trained = (Method.SAFEREACT_REMINDER, Method.SAFEREACT_PRUNED_REMINDER)
-    comparison.model_copy(update={"rates": comparison.rates | dict.fromkeys(trained, rates)}).save(
-        comparison.folder
-    )
+    rates = comparison.rates["sft"]
+    trained = ("safereact-reminder", "safereact-pruned-reminder")
+    comparison.model_copy(
+        update={
+            "rates": comparison.rates | dict.fromkeys(trained, rates),
+            "arms": (*comparison.arms, *trained),
+        }
+    ).save(comparison.folder)
+    baselines = Baselines.load(workspace.stage("baselines"))
+    arms = tuple(Baseline(arm=arm, digest="8" * 64, reason=None) for arm in trained)
+    baselines.model_copy(update={"arms": arms}).save(baselines.folder)
     checked = (
         teacher_figures("base", refused=1.0),
         teacher_figures("pruned", passed=False),
@@ -133,3 +142,39 @@ def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: 
         "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
         "for it; none is repeated in what was trained on."
     ]
+
+
+def test_of_several_attacks_the_worst_stands_in_the_table_and_all_in_the_other(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    comparison = write_comparison(workspace)
+    assert families(comparison) == "" and len(comparison_tables(workspace)) == 1
+    attacked = {
+        "harmful.role-play.refused": figure(90),
+        "harmful.persona.refused": figure(40),
+        "harmful.prefilled.refused": figure(3),
+        "benign.persona.refused": figure(2),
+        "benign.role-play.refused": figure(7),
+    }
+    rates = comparison.rates | {"sft": {**comparison.rates["sft"], **attacked}}
+    comparison.model_copy(update={"rates": rates}).save(comparison.folder)
+    table, each = comparison_tables(workspace)
+    head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(table)]
+    shown = dict(zip(head, next(row for row in rows if row[0] == "sft"), strict=True))
+    assert shown["refuses harmful, worst attack trained on"].endswith("n=100 (role-play)")
+    assert shown["refuses harmful, worst held-out attack"] == (
+        "3.0 % [0.0, 8.0], n=100 (prefilled)"
+    )
+    assert shown["refuses harmless, worst attack"].endswith("n=100 (benign, role-play)")
+    lines = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(each)]
+    assert [line[:3] for line in lines[2:]] == [
+        ["harmful", "prefilled", "held out"],
+        ["harmful", "role-play", "trained on"],
+        ["harmful", "persona", "held out"],
+        ["benign", "role-play", "trained on"],
+        ["benign", "persona", "held out"],
+    ]
+    assert lines[2][-1].startswith("3.0 %") and lines[2][3] == "not measured"
+
+
+def _lines(table: str) -> list[str]:
+    return [line for line in table.splitlines() if line.startswith("|")]

@@ -1,29 +1,36 @@
-"""Every method on the random pair: an adapter of its own shape, or a reason."""
+"""Every arm on the random pair: an adapter of its own shape, or a reason."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors import safe_open
 
+from components.core.errors import ConfigError
+from components.core.paths import MASKS
 from components.core.storage import digest_folder
-from components.core.vocabulary import Method
 from components.lm.adapters import attach_adapter
 from components.lm.loading import load_model
+from components.lm.masks import PackedMask, projections, save_masks
 from components.studies.baselines.result import Baselines
 from components.studies.baselines.settings import (
-    TRAINED,
+    ARMS,
     BaselinesSettings,
     CircuitBreaker,
+    MethodSettings,
     RankOne,
+    split_name,
 )
-from components.studies.baselines.stage import baselines
-from components.studies.compare.settings import CompareSettings
+from components.studies.baselines.stage import baselines, own_settings, trained_arms
+from components.train.data import TrainingData
 from tests.evidence import teacher_figures
 
 SECTION = BaselinesSettings(
     circuit_breaker=CircuitBreaker(layers=(1, 2), tokens=6, steps=3, lr=1e-2),
     rank_one=RankOne(steps=3, lr=1e-2),
+    settings={"distil": MethodSettings(lr=2e-2, steps=2)},
 )
 
 
@@ -39,46 +46,48 @@ def trained(tmp_path_factory, quick, random_prompts, random_models, make_probe):
     )
     folder, probe = probe.folder, probe.model_copy(update={"teachers": checked})
     assert probe.folder == folder
-    from components.core.paths import MASKS
-    from components.lm.masks import PackedMask, projections, save_masks
-
     model = load_model(random_models.folder / "post-trained")
     masks = {n: PackedMask.of(m.weight > 0) for n, m in projections(model).items()}
     for name in MASKS.values():
         save_masks(folder / name, masks)
-    out = tmp_path_factory.mktemp("baselines")
-    return baselines(SECTION, quick, random_prompts, random_models, probe, seed=0, out=out)
+    out, short = tmp_path_factory.mktemp("baselines"), quick.model_copy(update={"steps": 4})
+    return baselines(SECTION, short, random_prompts, random_models, probe, seed=0, out=out)
 
 
-def test_every_method_has_an_adapter_or_a_reason(trained):
-    lines = {line.method: line for line in trained.methods}
-    expected = [m for m in TRAINED if m is not Method.SAFEREACT_BASE]  # that is `train`'s
-    assert list(lines) == expected
-    failed = lines.pop(Method.SAFEREACT_PRUNED)
+def test_every_arm_has_an_adapter_or_a_reason(trained):
+    lines = {line.arm: line for line in trained.arms}
+    # Those two are trained as the adapter of `train` is.
+    assert list(lines) == [arm for arm in ARMS if arm not in ("safereact", "safereact-base")]
+    failed = lines.pop("safereact-pruned")
     assert failed.digest is None and "refuses 0 of 12" in failed.reason
-    for method, line in lines.items():
-        assert line.digest == digest_folder(trained.adapter(method)), method
+    for arm, line in lines.items():
+        assert line.digest == digest_folder(trained.adapter(arm)), arm
         assert line.tokens > 0 and line.parameters > 0 and line.rows >= 8
-    assert lines[Method.RANK_ONE].steps == 3
+    assert lines["rank-one"].steps == 3
+    assert (lines["distil"].steps, lines["distil"].lr) == (2, 2e-2)
+    assert lines["distil-shuffled"].steps == 2, "a control has its method's settings"
+    assert lines["combined"].steps == 4
+    assert lines["combined"].rows == lines["safereact-shuffled"].rows
     assert not (trained.folder / ".scratch").exists()
+    assert trained.method == "safereact" and trained.forms == ("served",)
     assert Baselines.load(trained.folder) == trained
 
 
 def test_the_adapters_have_their_shapes(trained):
     shapes = {}
-    for line in trained.methods:
+    for line in trained.arms:
         if line.digest:
-            path = trained.adapter(line.method) / "adapter_model.safetensors"
+            path = trained.adapter(line.arm) / "adapter_model.safetensors"
             with safe_open(path, framework="pt") as tensors:
                 names = list(tensors.keys())
                 a = next(name for name in names if "lora_A" in name)
                 rank = tensors.get_tensor(a).shape[0]
             blocks = {int(name.split(".layers.")[1].split(".")[0]) for name in names}
             kinds = {name.split(".")[-3] for name in names}
-            shapes[line.method] = (rank, blocks, len(kinds))
-    assert shapes[Method.RANK_ONE] == (1, {1}, 1)
-    assert shapes[Method.CIRCUIT_BREAKER] == (4, {0, 1}, 7)
-    assert shapes[Method.SFT] == shapes[Method.SAFEREACT_REMINDER] == (4, {0, 1, 2}, 7)
+            shapes[line.arm] = (rank, blocks, len(kinds))
+    assert shapes["rank-one"] == (1, {1}, 1)
+    assert shapes["circuit-breaker"] == (4, {0, 1}, 7)
+    assert shapes["sft"] == shapes["safereact-reminder"] == (4, {0, 1, 2}, 7)
 
 
 def test_the_adapters_change_the_model_each_in_its_way(trained, random_models):
@@ -87,17 +96,71 @@ def test_the_adapters_change_the_model_each_in_its_way(trained, random_models):
     outputs = []
     with torch.no_grad():
         outputs.append(model(ids).logits)
-        for line in trained.methods:
+        for line in trained.arms:
             if line.digest:
-                adapted = attach_adapter(model, trained.adapter(line.method))
+                adapted = attach_adapter(model, trained.adapter(line.arm))
                 outputs.append(adapted(ids).logits)
                 model = adapted.unload()
     different = [not torch.equal(a, b) for i, a in enumerate(outputs) for b in outputs[:i]]
     assert all(different)
 
 
-def test_a_prompted_method_is_no_baseline():
-    with pytest.raises(ValueError, match="train nothing"):
-        BaselinesSettings(methods=(Method.REMINDER,))
-    with pytest.raises(ValueError, match="train an adapter"):
-        CompareSettings(prompted=(Method.SFT,))
+@pytest.mark.parametrize(
+    ("arm", "parts"),
+    [
+        ("distil", ("distil", None)),
+        ("on-policy", ("on-policy", None)),
+        ("on-policy-pruned-reminder", ("on-policy", "pruned-reminder")),
+        ("safereact-shuffled", ("safereact", "shuffled")),
+    ],
+)
+def test_an_arm_is_named_by_its_method_and_its_teacher(arm, parts):
+    assert split_name(arm) == parts
+
+
+def test_arms_that_there_are_not_and_settings_said_elsewhere_are_refused():
+    with pytest.raises(ValueError, match="no training method begins 'reminder'"):
+        BaselinesSettings(methods=("reminder",))
+    with pytest.raises(ValueError, match="no teacher or control ends 'distil-nobody'"):
+        BaselinesSettings(methods=("distil-nobody",))
+    with pytest.raises(ValueError, match="names sft twice"):
+        BaselinesSettings(methods=("sft", "distil", "sft"))
+    with pytest.raises(ValueError, match=r"set it under baselines\.rank_one"):
+        BaselinesSettings(settings={"rank-one": MethodSettings(lr=1e-3)})
+
+
+def test_a_setting_that_a_method_does_not_have_is_refused(quick):
+    section = BaselinesSettings(settings={"sft": MethodSettings(schedule=2, retain=0.5)})
+    with pytest.raises(ConfigError, match=r"baselines\.settings\.sft sets schedule"):
+        own_settings("sft", section, quick)
+    fitting = BaselinesSettings(settings={"sft": MethodSettings(retain=0.5)})
+    assert own_settings("sft", fitting, quick).retain == 0.5
+    assert own_settings("sft", fitting, quick).lr == quick.baseline_lr
+
+
+def test_the_trained_method_with_other_settings_is_an_arm_of_its_own(
+    quick, random_prompts, random_models, make_probe, tmp_path
+):
+    data = TrainingData(quick, random_prompts, random_models, make_probe(), 0, tmp_path)
+
+    def names(**given):
+        section = BaselinesSettings(methods=("safereact", "safereact-base", "distil"), **given)
+        return [arm.name for arm in trained_arms(section, data)]
+
+    assert names() == ["distil"]
+    assert names(settings={"safereact": MethodSettings(lr=1e-3)}) == ["safereact", "distil"]
+    layers = names(settings={"safereact": MethodSettings(target_layers=(2,))})
+    assert layers == ["safereact", "distil"]
+    by_tokens = replace(data, settings=quick.model_copy(update={"method": "distil"}))
+    section = BaselinesSettings(methods=("safereact", "safereact-base", "distil"))
+    assert [arm.name for arm in trained_arms(section, by_tokens)] == ["safereact"]
+
+
+def test_what_a_method_cannot_do_under_the_settings_is_its_reason(
+    quick, random_prompts, random_models, make_probe, tmp_path
+):
+    section = BaselinesSettings(methods=("distil",))
+    no_refusal = quick.model_copy(update={"refusal_tokens": 0})
+    given = (no_refusal, random_prompts, random_models, make_probe())
+    (line,) = baselines(section, *given, seed=0, out=tmp_path).arms
+    assert line.digest is None and "refusal_tokens is 0" in line.reason

@@ -10,7 +10,8 @@ import pytest
 from components.core.errors import EvidenceError
 from components.core.paths import FINISHED, ROWS
 from components.core.storage import resumable_folder
-from components.core.vocabulary import OWN_ARMS, Arm, Method, Role
+from components.core.vocabulary import OWN_ARMS, Arm, Prompted, Role
+from components.evaluate import plan as plans
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
 from components.evaluate.settings import EvaluateSettings
@@ -22,7 +23,7 @@ from components.probe.result import Probe
 from components.studies.baselines.result import Baseline, Baselines
 from components.studies.compare.result import Comparison
 from components.studies.compare.settings import CompareSettings
-from components.studies.compare.stage import compare
+from components.studies.compare.stage import compare, split_attacks
 from tests.adapters import write_adapter
 from tests.components.evaluate.killing import kill_midway
 
@@ -46,14 +47,16 @@ def evidence(tmp_path_factory, random_prompts, random_models, random_adapter):
 def baselines(tmp_path_factory, random_prompts, random_models):
     folder = tmp_path_factory.mktemp("baselines")
     checkpoint = random_models.folder / random_models.post_trained.location
-    digest = write_adapter(folder / Method.SFT, checkpoint, seed=21, zero=False)
+    digest = write_adapter(folder / "sft", checkpoint, seed=21, zero=False)
     return Baselines(
         base_model=random_models.post_trained.digest,
         data=random_prompts.digest_of_prompts,
         contract=random_models.post_trained.contract,
-        methods=(
-            Baseline(method=Method.SFT, digest=digest, reason=None, parameters=1, steps=1),
-            Baseline(method=Method.SAFEREACT_PRUNED, digest=None, reason="refuses 0 of 12"),
+        method="safereact",
+        forms=("served", "role-play"),
+        arms=(
+            Baseline(arm="sft", digest=digest, reason=None, parameters=1, steps=1),
+            Baseline(arm="safereact-pruned", digest=None, reason="refuses 0 of 12"),
         ),
     ).save(folder)
 
@@ -94,10 +97,11 @@ def run(random_prompts, random_models, evidence, baselines, tmp_path):
 
 def test_every_method_stands_beside_the_arms(run, evidence):
     found = run()
-    asked = {Method.REMINDER, Method.SELF_REMINDER, Method.SFT}
+    asked = {Prompted.REMINDER, Prompted.SELF_REMINDER, "sft"}
     assert found.rates.keys() == {*OWN_ARMS, *asked}
     for arm in OWN_ARMS:
         assert found.rates[arm] == evidence.rates[arm]
+    assert found.arms == (*OWN_ARMS, "reminder", "self-reminder", "sft")
     rows = read_judged(found.folder / ROWS)
     assert rows.keys() == asked
     ids = {tuple(row.prompt_id for row in own) for own in rows.values()}
@@ -105,7 +109,7 @@ def test_every_method_stands_beside_the_arms(run, evidence):
     assert len(ids) == 1, "not the same prompts"
     pairs = {(d.arm, d.against) for d in found.differences}
     assert pairs == {(m, Arm.POST_TRAINED) for m in asked} | {(Arm.RESTORED, m) for m in asked}
-    assert found.left_out == {Method.SAFEREACT_PRUNED: "refuses 0 of 12"}
+    assert found.left_out == {"safereact-pruned": "refuses 0 of 12"}
     assert {suite: set(arms) for suite, arms in found.cut.items()} == dict.fromkeys(
         found.judges, asked
     )
@@ -118,6 +122,15 @@ def test_the_methods_are_at_work(run, evidence):
     rows[Arm.POST_TRAINED] = read_judged(evidence.folder / ROWS)[Arm.POST_TRAINED]
     texts = {tuple((row.thought, row.answer) for row in own) for own in rows.values()}
     assert len(texts) == 4
+
+
+def test_attacks_are_told_apart_by_whether_training_saw_them(random_prompts):
+    attacked = SETTINGS.model_copy(update={"attacks": ("persona", "role-play", "prefilled")})
+    plan = plans.test_plan(attacked, random_prompts, seed=3)
+    assert split_attacks(plan, ("served", "role-play")) == {
+        "trained_attacks": ("role-play",),
+        "held_out_attacks": ("persona", "prefilled"),
+    }
 
 
 def test_other_prompts_or_another_judge_are_refused(run):
@@ -138,16 +151,16 @@ def test_adapters_of_other_models_or_data_and_changed_ones_are_refused(run, base
         run(baselines=changed(base_model="0" * 64))
     with pytest.raises(EvidenceError, match="baselines' data differ"):
         run(baselines=changed(data="1" * 64))
-    line = baselines.methods[0].model_copy(update={"digest": "2" * 64})
+    line = baselines.arms[0].model_copy(update={"digest": "2" * 64})
     with pytest.raises(EvidenceError, match="adapter sft differ"):
-        run(baselines=changed(methods=(line,)))
+        run(baselines=changed(arms=(line,)))
 
 
 def test_a_baseline_has_an_adapter_or_a_reason():
     with pytest.raises(ValueError, match="either an adapter or a reason"):
-        Baseline(method=Method.SFT, digest=None, reason=None)
+        Baseline(arm="sft", digest=None, reason=None)
     with pytest.raises(ValueError, match="either an adapter or a reason"):
-        Baseline(method=Method.SFT, digest="0", reason="none")
+        Baseline(arm="sft", digest="0", reason="none")
 
 
 @pytest.mark.slow  # in a process of its own

@@ -10,7 +10,7 @@ import pytest
 from components.core.errors import TrainingError
 from components.core.paths import PROMPTS
 from components.core.storage import write_rows
-from components.core.vocabulary import Method, Prompt, Role, Split
+from components.core.vocabulary import Prompt, Role, Split
 from components.lm.loading import load_model
 from components.prepare.result import SuiteSet
 from components.studies.baselines.settings import BaselinesSettings
@@ -94,7 +94,7 @@ def test_what_methods_share_is_no_part_of_their_cost(
             costs[self.name] += len(loaded)
 
     monkeypatch.setattr("components.studies.baselines.stage.part", lambda name: Part(name=name))
-    methods = (Method.SFT, Method.CIRCUIT_BREAKER, Method.RANK_ONE)
+    methods = ("sft", "circuit-breaker", "rank-one")
     section = BaselinesSettings(methods=methods, circuit_breaker=BREAKER, rank_one=RANK_ONE)
     settings = quick.model_copy(update={"baseline_steps": 2})
     arguments = (section, settings, random_prompts, random_models, make_probe())
