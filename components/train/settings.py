@@ -67,7 +67,8 @@ class TrainSettings(Section):
     load_in_4bit: bool = Field(
         False, description="load the student in 4 bits (bitsandbytes NF4); the teacher stays whole"
     )
-    lr: Rate = Field(2e-5, description="learning rate of the adapter, constant")
+    lr: Rate = Field(2e-5, description="learning rate of the adapter")
+    decay: bool = Field(False, description="the rate falls linearly towards zero; else constant")
     strength: Annotated[float, Field(gt=0)] = Field(10, description="a of the loss")
     schedule: Annotated[float, Field(ge=1)] = Field(
         1.5, description="c = step / (schedule * steps)"

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -36,12 +38,13 @@ _DIGITS = 6  # of the losses that are kept
 
 
 class AdapterTrainer(Trainer):
-    """Trains an adapter on the steps of a plan, with AdamW at a constant rate.
+    """Trains an adapter on the steps of a plan, with AdamW.
 
-    Keeps every step's figures in `progress` and logs some. What a killed process had left in
-    `scratch` is taken up. `after_step` is called with the progress after every step and may return
-    why the training stops. Raises `TrainingError`, naming the step and the rows, as soon as a loss
-    is not finite.
+    A step, counted from 0, is taken at `lr` times `rate` of it, at `lr` by default. Every step's
+    figures are in `progress`, and some are logged. What a killed process had left in `scratch` is
+    taken up. `after_step` is called with the progress after every step and may return why the
+    training stops. Raises `TrainingError`, naming the step and the rows, as soon as a loss is not
+    finite.
     """
 
     # It is divided by the positions of the whole step, so accumulation has no part in it.
@@ -59,6 +62,7 @@ class AdapterTrainer(Trainer):
         scratch: Path,
         micro_batch: int | None = None,
         checkpoint_every: int = 50,
+        rate: Callable[[int], float] = lambda step: 1.0,  # noqa: ARG005
         after_step: Callable[[Progress], str | None] | None = None,
     ) -> None:
         self.steps = len(plan.steps)
@@ -83,13 +87,24 @@ class AdapterTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.adapted, self.plan, self.loss, self.label = adapted, plan, loss, label
-        self.after_step = after_step
+        self.rate, self.after_step = rate, after_step
         self._figures: list[dict[str, Tensor]] = []
 
     @property
     def step(self) -> int:
         """The step that is being taken, counted from 0."""
         return self.begun + self.state.global_step
+
+    def create_scheduler(
+        self,
+        num_training_steps: int,  # noqa: ARG002 - the form that Trainer calls
+        optimizer: Optimizer | None = None,
+    ) -> LRScheduler:
+        """Return the schedule of the rate, from where a resumed training goes on."""
+        optimizer = optimizer or self.optimizer
+        assert optimizer is not None, "it is made before its schedule"
+        self.lr_scheduler = LambdaLR(optimizer, lambda taken: self.rate(self.begun + taken))
+        return self.lr_scheduler
 
     def finish(self) -> Progress:
         """Take the steps that are left and return the progress, with the figures of all."""
@@ -167,7 +182,6 @@ class _BetweenSteps(TrainerCallback):
 
 _QUIET: dict[str, Any] = {
     "train_sampling_strategy": "sequential",
-    "lr_scheduler_type": "constant",
     "optim": "adamw_torch",
     "max_grad_norm": 1.0,
     "remove_unused_columns": False,

@@ -53,6 +53,11 @@ class Method(ABC, Generic[S]):
         """Return the adapter's shape, given that of `train.lora`: the same."""
         return lora
 
+    def rate(self, step: int) -> float:
+        """Return the share of the learning rate that a step, counted from 0, is taken with."""
+        falls = isinstance(self.settings, TrainSettings) and self.settings.decay
+        return 1 - step / self.settings.steps if falls else 1.0
+
     @property
     def rounds(self) -> int:
         """Trainings after one another, each on rows of its own: one."""
@@ -114,7 +119,8 @@ def train_adapter(method: Method[Any], data: TrainingData, folder: Path) -> Trai
     progress, rows, earlier = Progress(), 0, None
     for number, place in enumerate(rounds):
         plan = method.plan_round(data, number, earlier)
-        trained = _train_round(method, data, plan, place, number, earlier, stop)
+        begun = progress.taken
+        trained = _train_round(method, data, plan, place, number, begun, earlier, stop)
         progress, rows, earlier = progress + trained.progress, rows + trained.harmful_rows, place
     return replace(trained, harmful_rows=rows, progress=progress)
 
@@ -125,10 +131,12 @@ def _train_round(
     plan: Plan,
     folder: Path,
     number: int,
+    begun: int,
     earlier: Path | None,
     stop: EarlyStop | None,
 ) -> Trained:
-    """Train on the steps of one plan from the adapter `earlier` on, or from a fresh one."""
+    """Train on the steps of one plan from the adapter `earlier` on, which has seen `begun` steps,
+    or from a fresh one."""
     settings, student = data.settings, data.models.post_trained
     adapted = add_lora(
         data.student().model,
@@ -150,6 +158,7 @@ def _train_round(
         scratch=data.scratch / f"steps-{folder.name}",
         micro_batch=settings.micro_batch,
         checkpoint_every=settings.checkpoint_every,
+        rate=lambda step: method.rate(begun + step),
         after_step=partial(stop.after_step, adapted) if stop else None,
     ).finish()
     digest = save_lora(adapted, folder, student.contract)

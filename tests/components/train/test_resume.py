@@ -62,7 +62,33 @@ def make_trainer(random_models, scratch, *, r=4, micro_batch=None):
         scratch=scratch,
         micro_batch=micro_batch,
         checkpoint_every=2,
+        rate=lambda step: 1 - step / 9,
     )
+
+
+class Rates(TrainerCallback):
+    """Keeps the rate of every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_step_begin(self, args, state, control, **given):
+        self.seen.append(given["optimizer"].param_groups[0]["lr"])
+
+
+def test_the_rate_falls_on_after_an_interruption(random_models, tmp_path):
+    rates = Rates()
+    first = make_trainer(random_models, tmp_path)
+    for callback in (rates, Interrupt(4)):
+        first.add_callback(callback)
+    with pytest.raises(KeyboardInterrupt):
+        first.finish()
+    second = make_trainer(random_models, tmp_path)
+    second.add_callback(rates)
+    second.finish()
+    # The steps behind the last checkpoint are taken again.
+    taken = (*range(4), *range(2, 9))
+    assert rates.seen == pytest.approx([1e-2 * (9 - k) / 9 for k in taken])
 
 
 @pytest.mark.parametrize("micro_batch", [None, 2])

@@ -18,6 +18,7 @@ from components.train.data import TrainingData
 from components.train.methods import open_method, train_adapter
 from components.train.settings import BY_TOKENS, Lora, TrainSettings
 from components.train.student import Student
+from components.train.trainer import AdapterTrainer
 from tests.components.train.worker import LAYERS, adapted_model
 
 FORMS = (Form.SERVED, Form.ROLE_PLAY, Form.PREFILLED)
@@ -133,6 +134,18 @@ def test_own_samples_are_the_students_and_scored_by_the_teacher(data, random_mod
         with torch.no_grad():
             expected = next_tokens(base, row).gather(-1, likely.tokens)
         torch.testing.assert_close(likely.logprobs, expected, atol=1e-3, rtol=0)
+
+
+def test_the_rate_falls_over_all_rounds(make_data, tmp_path, monkeypatch):
+    data, rates, finish = make_data("falling", steps=5, decay=True), [], AdapterTrainer.finish
+
+    def recorded(trainer):
+        rates.extend(trainer.rate(step) for step in range(trainer.steps))
+        return finish(trainer)
+
+    monkeypatch.setattr(AdapterTrainer, "finish", recorded)
+    train_adapter(open_method("on-policy", data), data, tmp_path / "adapter")
+    assert rates == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
 
 
 def test_each_round_goes_on_with_the_adapter_before_it(make_data, tmp_path):
