@@ -31,6 +31,7 @@ DATA_DOCS = "data-docs"
 # models
 MODELS = "models.json"
 BASE = "base"
+ANCESTOR = "ancestor"
 POST_TRAINED = "post-trained"
 # probe
 PROBE = "probe.json"

@@ -24,7 +24,7 @@ from components.lm import weights
 from components.lm.architecture import outline, silenced
 from components.lm.chat import prompt_contract
 from components.lm.configuration import read_config, refusing
-from components.lm.references import ModelRef
+from components.lm.references import CheckpointRef, ModelRef
 from components.lm.template_checks import check_template
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def default_precision(device: torch.device) -> torch.dtype | Literal["auto"]:
     return "auto" if named == "auto" else getattr(torch, named)
 
 
-def checkpoint_folder(models: Result, ref: ModelRef) -> Path:
+def checkpoint_folder(models: Result, ref: CheckpointRef) -> Path:
     """Return the local folder of a checkpoint, fetching a hub revision that is not there yet."""
     if ref.where == "hub":
         return fetch(ref.location, ref.revision)
@@ -109,10 +109,7 @@ def describe_checkpoint(
     suspicious about its chat template is logged. Raises `ModelError` where the folder holds no
     whole checkpoint of one model, with safetensors, tokenizer and chat template.
     """
-    model = outline(folder)
-    with refusing(f"the weights in {folder} cannot be read"):
-        weights.check_values(str(folder), weights.read_weights(folder), zeros=False)
-        weights.tie_outline(folder, model)
+    model = _read_outline(folder)
     tokenizer = load_tokenizer(folder)
     for line in check_template(tokenizer):
         log.warning("%s: %s", folder.name, line)
@@ -128,6 +125,25 @@ def describe_checkpoint(
         vocabulary=model.config.vocab_size,
         contract=prompt_contract(tokenizer),
     )
+
+
+def describe_weights(
+    folder: Path, *, location: str, where: str, revision: str | None = None
+) -> CheckpointRef:
+    """Return what `describe_checkpoint` does of a checkpoint of which only weights are used: it may
+    have no chat template."""
+    _read_outline(folder)
+    digest = weights.digest_checkpoint(folder)
+    return CheckpointRef(location=location, where=where, revision=revision, digest=digest)
+
+
+def _read_outline(folder: Path) -> PreTrainedModel:
+    """Return the model's outline, after reading its weights once."""
+    model = outline(folder)
+    with refusing(f"the weights in {folder} cannot be read"):
+        weights.check_values(str(folder), weights.read_weights(folder), zeros=False)
+        weights.tie_outline(folder, model)
+    return model
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

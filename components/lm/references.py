@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from pydantic import Field
 
 from components.core.result import Record
@@ -23,16 +26,31 @@ class PromptContract(Record):
         return digest_bytes(self.model_dump_json().encode())
 
 
-class ModelRef(Record):
+class CheckpointRef(Record):
     """One checkpoint. `location` is relative to the result's folder, a local path, or a hub id."""
 
     location: str
     where: str = Field(pattern="^(stage|local|hub)$")
     revision: str | None = None
     digest: str = Field(description="SHA-256 over the checkpoint's files, or the hub commit")
+
+
+class ModelRef(CheckpointRef):
+    """A checkpoint of the pair, and how it reads prompts."""
+
     architecture: str
     parameters: int
     layers: int
     hidden: int
     vocabulary: int
     contract: PromptContract
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """What alignment changed in an ancestor of the post-trained model, between its checkpoints."""
+
+    post_trained: Path
+    aligned: Path
+    ancestor: Path
+    scale: float

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from components.core.errors import StageError
 from components.core.extensions import Extensions
+from components.lm.references import Vector
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,6 +26,7 @@ class Means:
 
     reminder: str  # `probe.reminder` of the profile
     context: str | None = None  # the one of `probe.contexts` that the probe chose
+    vector: Vector | None = None  # at the scale of `probe.vector_scales` that the probe chose
 
 
 class Teacher:
@@ -32,12 +35,17 @@ class Teacher:
     is_base: ClassVar[bool] = False  # the aligned base model in the place of the post-trained one
     masks: ClassVar[str | None] = None  # name of the pruned teacher whose removed weights it lacks
     in_context: ClassVar[bool] = False  # the probe has to choose a context first
+    adds_vector: ClassVar[bool] = False  # the probe has to choose the scale of a vector first
 
     def preamble(self, means: Means) -> str | None:  # noqa: ARG002 - subclasses read it
         """Return what stands before each prompt, in the user's turn; None for nothing."""
         return None
 
-    def applied(self, model: PreTrainedModel) -> AbstractContextManager[None]:  # noqa: ARG002
+    def applied(
+        self,
+        model: PreTrainedModel,  # noqa: ARG002
+        means: Means,  # noqa: ARG002
+    ) -> AbstractContextManager[None]:
         """Change the loaded model within the block, and undo it at its end."""
         return nullcontext()
 
@@ -81,13 +89,30 @@ class InContext(Teacher):
 
     in_context = True
 
-    def preamble(self, means: Means) -> str | None:
-        """Return the context that the probe chose."""
+    def preamble(self, means: Means) -> str:
+        """Return the context that the probe chose; raises `StageError` where it chose none."""
+        if means.context is None:
+            raise StageError("the probe chose no context; run the stage `probe` again")
         return means.context
 
 
+@TEACHERS.register("vector")
+class Moved(Teacher):
+    """The post-trained model plus what alignment changed in its ancestor (see vectors.py)."""
+
+    adds_vector = True
+
+    def applied(self, model: PreTrainedModel, means: Means) -> AbstractContextManager[None]:
+        """Add the vector to the weights; raises `StageError` where the probe chose no scale."""
+        from components.lm.vectors import moved
+
+        if means.vector is None:
+            raise StageError("the pair has no vector; run the stages `models` and `probe` again")
+        return moved(model, means.vector)
+
+
 BY_DEFAULT = ("base", "pruned", "reminder", "pruned-reminder")
-OURS = (*BY_DEFAULT, "context")
+OURS = (*BY_DEFAULT, "context", "vector")
 
 
 def find_teacher(name: str) -> Teacher:

@@ -19,8 +19,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from components.core.errors import ConfigError, ModelError
 from components.lm.architecture import check_supported, outline, silenced
 from components.lm.configuration import read_document, refusing
-from components.lm.loading import describe_checkpoint, fetch, load_tokenizer
-from components.lm.references import ModelRef
+from components.lm.loading import (
+    describe_checkpoint,
+    describe_weights,
+    fetch,
+    load_tokenizer,
+)
+from components.lm.references import CheckpointRef, ModelRef
 from components.lm.weights import (
     check_loaded,
     check_report,
@@ -75,11 +80,21 @@ def describe(name: str, revision: str | None, *, key: str) -> ModelRef:
     """
     folder = locate(name, revision, key=key)
     check_complete(folder)
+    return describe_checkpoint(folder, **_place(folder, name, revision))
+
+
+def describe_ancestor(name: str, revision: str | None) -> CheckpointRef:
+    """Return the reference of the checkpoint `models.ancestor`, of which only weights are used."""
+    folder = locate(name, revision, key="ancestor")
+    return describe_weights(folder, **_place(folder, name, revision))
+
+
+def _place(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
     if revision is not None:
-        return describe_checkpoint(folder, location=name, where="hub", revision=revision)
+        return {"location": name, "where": "hub", "revision": revision}
     below = folder.is_relative_to(Path.cwd())
     place = folder.relative_to(Path.cwd()) if below else folder
-    return describe_checkpoint(folder, location=place.as_posix(), where="local")
+    return {"location": place.as_posix(), "where": "local"}
 
 
 def check_complete(folder: Path) -> None:

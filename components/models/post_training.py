@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.core.errors import DataError, ModelError
-from components.core.paths import BASE, POST_TRAINED
+from components.core.paths import ANCESTOR, BASE, POST_TRAINED
 from components.core.vocabulary import Outcome, Prompt, Role, Split
 from components.judges.rules.outcomes import outcome
 from components.lm.chat import opens_thought, render_completion, render_prompt
@@ -62,6 +62,8 @@ def build_post_trained(
         counts=counts,
         generator=generator,
     )
+    if settings.keep_ancestor:
+        save_checkpoint(model, tokenizer, out / ANCESTOR)
     if settings.align is not None:
         _fine_tune(model, pools, settings.align, generator, "aligning")
     save_checkpoint(model, tokenizer, out / BASE)

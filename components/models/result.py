@@ -8,7 +8,7 @@ from pydantic import Field
 
 from components.core import paths
 from components.core.result import Result
-from components.lm.references import ModelRef
+from components.lm.references import CheckpointRef, ModelRef
 
 
 class Models(Result):
@@ -18,5 +18,11 @@ class Models(Result):
 
     base: ModelRef
     post_trained: ModelRef
+    ancestor: CheckpointRef | None = None  # what the base was aligned from
     lineage: str
     same_lineage: bool = Field(description="architecture, sizes and tokenizer agree")
+
+    @property
+    def vector(self) -> tuple[CheckpointRef, CheckpointRef, CheckpointRef] | None:
+        """The checkpoints of the teacher `vector`: post-trained, aligned and ancestor."""
+        return (self.post_trained, self.base, self.ancestor) if self.ancestor else None

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from components.core.section import Fraction, Positive, Rate, Section, Text
 
+_KEEP = "keep the model before its alignment, for the teacher `vector`"
+
 
 class FineTune(Section):
     """Full fine-tuning of all weights, by AdamW with linear warm-up."""
@@ -52,6 +54,12 @@ class Checkpoints(Section):
     kind: Literal["checkpoints"] = Field("checkpoints", description="a pair that exists")
     base: Text = Field(description="base model: folder, or hub owner/name")
     base_revision: str | None = Field(None, description="hub commit of the base model")
+    ancestor: Text | None = Field(
+        None,
+        description="what the base model was aligned from and the post-trained one descends "
+        "from, for the teacher `vector`: folder, or hub owner/name",
+    )
+    ancestor_revision: str | None = Field(None, description="hub commit of the ancestor")
     post_trained: Text = Field(description="post-trained model: folder, or hub owner/name")
     post_trained_revision: str | None = Field(None, description="hub commit of that model")
     lineage: str = Field("", description="how the second came from the first, in words")
@@ -80,6 +88,15 @@ class PostTrain(Section):
     template: Literal["source", "chatml"] = Field(
         "source", description="chatml: a plain template without a default system turn"
     )
+    keep_ancestor: bool = Field(False, description=_KEEP)
+
+    @model_validator(mode="after")
+    def _ancestor_before_alignment(self) -> PostTrain:
+        if self.keep_ancestor and self.align is None:
+            raise ValueError(
+                "keep_ancestor needs `align`: without it the base is the source itself"
+            )
+        return self
 
 
 class TinyPhase(Section):
@@ -102,6 +119,7 @@ class TinyModels(Section):
     pretrain: TinyPhase = TinyPhase(steps=220, batch=128, lr=3e-3)
     align: TinyPhase = TinyPhase(steps=70, batch=64, lr=1e-3)
     post_train: TinyPhase = TinyPhase(steps=130, batch=32, lr=2e-3)
+    keep_ancestor: bool = Field(False, description=_KEEP)
 
 
 ModelsSettings = Annotated[Checkpoints | PostTrain | TinyModels, Field(discriminator="kind")]

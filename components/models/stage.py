@@ -6,10 +6,11 @@ import logging
 from pathlib import Path
 
 from components.core.errors import ModelError
-from components.core.paths import BASE, POST_TRAINED
-from components.lm.loading import checkpoint_folder, describe_checkpoint
-from components.lm.references import ModelRef
-from components.models.checkpoints import describe, same_weights
+from components.core.paths import ANCESTOR, BASE, POST_TRAINED
+from components.lm.loading import checkpoint_folder, describe_checkpoint, describe_weights
+from components.lm.references import CheckpointRef, ModelRef
+from components.lm.vectors import check_vector, vector_of
+from components.models.checkpoints import describe, describe_ancestor, same_weights
 from components.models.result import Models
 from components.models.settings import Checkpoints, PostTrain, TinyModels
 from components.prepare.result import PromptSet
@@ -23,40 +24,66 @@ def models(
     """Return the model pair of a profile, located or built.
 
     Checkpoints that exist are described where they lie; built ones are written to `out`/base and
-    `out`/post-trained. Raises `ModelError` for a checkpoint that cannot be used or two that are
-    the same, `ConfigError` for a name without the revision it needs, `DataError` where a pair
-    cannot be built from the prompts.
+    `out`/post-trained, and what the base was aligned from to `out`/ancestor where that is kept.
+    Raises `ModelError` for a checkpoint that cannot be used, two that are the same and an ancestor
+    of another shape, `ConfigError` for a name without the revision it needs, `DataError` where a
+    pair cannot be built from the prompts.
     """
-    if isinstance(section, Checkpoints):
-        base = describe(section.base, section.base_revision, key="base")
-        post = describe(section.post_trained, section.post_trained_revision, key="post_trained")
-        lineage = section.lineage
+    if located := isinstance(section, Checkpoints):
+        result = _located(section)
     else:
-        if isinstance(section, TinyModels):
-            from components.models.tiny import build_tiny
-
-            lineage = build_tiny(section, prompts.rows(), seed=seed, out=out)
-        else:
-            from components.models.post_training import build_post_trained
-
-            lineage = build_post_trained(section, prompts.rows(), seed=seed, out=out)
-        base, post = (
-            describe_checkpoint(out / name, location=name, where="stage")
-            for name in (BASE, POST_TRAINED)
-        )
-    related = same_lineage(base, post)
-    result = Models(base=base, post_trained=post, lineage=lineage, same_lineage=related)
+        result = _built(section, prompts, seed=seed, out=out)
+    base, post = result.base, result.post_trained
     equal = base.digest == post.digest
-    if not equal and isinstance(section, Checkpoints):
+    if not equal and located:
         equal = same_weights(*(checkpoint_folder(result, ref) for ref in (base, post)))
     if equal:
         raise ModelError(
             f"base {base.location!r} and post-trained {post.location!r} are the same checkpoint: "
             "all weights are equal; the base is the model before post-training"
         )
-    if not related:
+    if located and result.vector:
+        check_vector(vector_of(result, result.vector, 1.0))
+    if not result.same_lineage:
         log.warning("the two models differ in architecture, size or tokenizer: no base teacher")
     return result.save(out)
+
+
+def _located(section: Checkpoints) -> Models:
+    """Return a pair that exists."""
+    base = describe(section.base, section.base_revision, key="base")
+    post = describe(section.post_trained, section.post_trained_revision, key="post_trained")
+    ancestor = None
+    if section.ancestor is not None:
+        ancestor = describe_ancestor(section.ancestor, section.ancestor_revision)
+    return _pair(base, post, ancestor, section.lineage)
+
+
+def _built(section: PostTrain | TinyModels, prompts: PromptSet, *, seed: int, out: Path) -> Models:
+    """Return a pair after building it in `out`."""
+    if isinstance(section, TinyModels):
+        from components.models.tiny import build_tiny
+
+        lineage = build_tiny(section, prompts.rows(), seed=seed, out=out)
+    else:
+        from components.models.post_training import build_post_trained
+
+        lineage = build_post_trained(section, prompts.rows(), seed=seed, out=out)
+    base, post = (
+        describe_checkpoint(out / name, location=name, where="stage")
+        for name in (BASE, POST_TRAINED)
+    )
+    ancestor = None
+    if section.keep_ancestor:
+        ancestor = describe_weights(out / ANCESTOR, location=ANCESTOR, where="stage")
+    return _pair(base, post, ancestor, lineage)
+
+
+def _pair(base: ModelRef, post: ModelRef, ancestor: CheckpointRef | None, lineage: str) -> Models:
+    related = same_lineage(base, post)
+    return Models(
+        base=base, post_trained=post, ancestor=ancestor, lineage=lineage, same_lineage=related
+    )
 
 
 def same_lineage(base: ModelRef, post_trained: ModelRef) -> bool:

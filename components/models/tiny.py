@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from components.core.errors import DataError
-from components.core.paths import BASE, POST_TRAINED
+from components.core.paths import ANCESTOR, BASE, POST_TRAINED
 from components.core.vocabulary import Prompt, Role, Split
 from components.lm.chat import THOUGHT_CLOSE, THOUGHT_OPEN, render_completion, render_prompt
 from components.models.learning import Example, Plan, draw_examples, learn, save_checkpoint
@@ -67,6 +67,8 @@ def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, ou
 
     texts = pretraining_examples(_PRETRAINING_TEXTS, tokenizer, generator)
     fine_tune(texts, settings.pretrain, "pretraining")
+    if settings.keep_ancestor:
+        save_checkpoint(model, tokenizer, out / ANCESTOR)
     fine_tune(chats(ALIGNMENT, settings.align, think=False), settings.align, "aligning")
     save_checkpoint(model, tokenizer, out / BASE)
     phase = settings.post_train

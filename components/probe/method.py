@@ -11,7 +11,8 @@ be the state of prompt x at decoder layer l and token t, and `W` a matrix with i
 4. Set difference. The top share by the first score minus the top share by the second (arXiv
    2402.05162, section 3). Random masks of the same size are the controls.
 5. Pruned teacher. The post-trained model without these weights, which are chosen by what it does.
-   In place of weights, a context before the prompt may bring its refusals back: the best of a pool.
+   In place of that, a context before the prompt may bring refusals back (the best of a pool), or
+   what alignment changed in its ancestor's weights (at the best of some scales).
 6. Check. A teacher refuses harmful prompts and writes language, before anything is trained.
 7. Target layers. Spread over depth, where the model with its safety tells the prompts apart.
 
@@ -32,7 +33,7 @@ from components.probe.directions import Axis, States, refusal_axis
 from components.probe.layers import check_layers, choose_targets, layer_probes
 from components.probe.pair import PairModel, Plan
 from components.probe.positions import PositionFigure
-from components.probe.result import ContextFigures, LayerProbe, TeacherFigures
+from components.probe.result import ContextFigures, LayerProbe, TeacherFigures, VectorFigures
 from components.probe.set_difference import input_norms
 from components.probe.sweep import PRUNED, Sweep, sweep_masks
 
@@ -53,6 +54,7 @@ class Tried:
 
     sweep: Sweep
     contexts: tuple[ContextFigures, ...]  # the best first
+    scales: tuple[VectorFigures, ...]  # the best first
     calibration: dict[str, int]  # exchanges behind the scores, by where their answers come from
 
 
@@ -139,12 +141,14 @@ def read_post_trained(
     # 6. Check
     names = [name for name in plan.teachers if not find_teacher(name).is_base]
     contexts = tuned.contexts()
-    teachers = [tuned.check(name, sweep.best, plan.means(contexts)) for name in names]
+    scales = tuned.scales()
+    means = plan.means(contexts, scales)
+    teachers = [tuned.check(name, sweep.best, means) for name in names]
     del tuned
     gc.collect()
     counts = {f"{origin} refusals": count for origin, count in origins.items()}
     reading = Reading(states, own_axis, positions, teachers)
-    tried = Tried(sweep, contexts, {"own reasoning": len(reasoning), **counts})
+    tried = Tried(sweep, contexts, scales, {"own reasoning": len(reasoning), **counts})
     return reading, tried
 
 

@@ -8,23 +8,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from components.core.errors import TeacherError
 from components.core.vocabulary import Outcome, Prompt, Role
 from components.judges.rules.outcomes import outcome
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.lm.masks import pruned
-from components.lm.references import ModelRef
+from components.lm.references import ModelRef, Vector
 from components.lm.teachers import Means, find_teacher
+from components.lm.vectors import moved, vector_of
 from components.models.result import Models
-from components.probe.answers import Answer, Answers, Judge, Loaded, answer, outcomes
+from components.probe.answers import Answer, Answers, Judge, Loaded, answer, measure, outcomes
 from components.probe.contexts import our_contexts, rank_contexts
 from components.probe.directions import Axis, States, last_token_states
 from components.probe.positions import PositionFigure, Which, project_positions
-from components.probe.result import ContextFigures, TeacherFigures
+from components.probe.result import ContextFigures, TeacherFigures, VectorFigures, made_of
 from components.probe.sampling import CHECKED, Rows, Samples
 from components.probe.separability import Folds
 from components.probe.set_difference import SetDifference
 from components.probe.settings import ProbeSettings
-from components.probe.teachers import figures
+from components.probe.teachers import NO_ANCESTOR, figures, ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,20 @@ class Plan:
         """The rules that say what an answer did."""
         return partial(outcome, **self.settings.rules.model_dump())
 
-    def means(self, contexts: Sequence[ContextFigures] = ()) -> Means:
-        """What teachers are made of, with the best of the `contexts`."""
-        context = contexts[0].text if contexts else None
-        return Means(reminder=self.settings.reminder, context=context)
+    def means(
+        self,
+        contexts: Sequence[ContextFigures] = (),
+        scales: Sequence[VectorFigures] = (),
+    ) -> Means:
+        """Return what teachers are made of, with the best of the `contexts` and `scales`."""
+        vector = self.vector(scales[0].scale) if scales else None
+        return made_of(self.settings.reminder, contexts, vector)
+
+    def vector(self, scale: float) -> Vector:
+        """Return the pair's vector; raises `TeacherError` where it has no ancestor."""
+        if self.models.vector is None:
+            raise TeacherError(NO_ANCESTOR)
+        return vector_of(self.models, self.models.vector, scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +123,28 @@ class PairModel(Loaded):
         pool, first = settings.contexts.pool or our_contexts(), settings.contexts.prompts
         return rank_contexts(ask, pool, self.plan.samples.contexts, first=first)
 
+    def scales(self) -> tuple[VectorFigures, ...]:
+        """Return what the model does with the vector at every scale, the best teacher first, where
+        a candidate adds it."""
+        if not any(find_teacher(name).adds_vector for name in self.plan.teachers):
+            return ()
+        found = []
+        for scale in self.plan.settings.vector_scales:
+            with moved(self.model, self.plan.vector(scale)):
+                did = self.outcomes("vector", f"with {scale:g} of the vector")
+            checked = figures(
+                "vector", did[Role.HARMFUL], did[Role.BENIGN], check=self.plan.settings.check
+            )
+            found.append((ranking(checked), VectorFigures(scale=scale, **measure(did))))
+        found.sort(key=lambda pair: pair[0], reverse=True)  # stable: of equals the first
+        return tuple(own for _, own in found)
+
     def check(self, name: str, best: Mapping[str, SetDifference], means: Means) -> TeacherFigures:
         """Return what the model does as the teacher `name`, on all prompts of the check."""
         teacher, rows = find_teacher(name), self.plan.samples.checked
         removal = pruned(self.model, best[teacher.masks].masks) if teacher.masks else nullcontext()
         preamble = teacher.preamble(means)
-        with removal, teacher.applied(self.model):
+        with removal, teacher.applied(self.model, means):
             answers = self.answers(rows, f"checking teacher {name}", preamble=preamble)
         return self.figures(name, answers)
 

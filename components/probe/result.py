@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from components.core import paths
 from components.core.result import RateFigure, Record, Result
 from components.core.vocabulary import Role
+from components.lm.references import Vector
 from components.lm.teachers import Means
 
 Scope = Literal["matrix", "row"]  # where weights are compared: in a whole matrix, in each row
@@ -120,6 +122,15 @@ class ContextFigures(Record):
         return flipped - disturbed
 
 
+class VectorFigures(Record):
+    """What the post-trained model does on validation prompts with the vector added."""
+
+    scale: float
+    harmful_refused: RateFigure
+    benign_refused: RateFigure
+    coherent: RateFigure  # over both roles
+
+
 class Probe(Result):
     """The diagnosis: where safety is seen, how far it drifted, who may teach."""
 
@@ -134,12 +145,17 @@ class Probe(Result):
     teacher: str
     reminder: str  # what the teacher `reminder` reads before a prompt
     contexts: tuple[ContextFigures, ...] = ()  # the best first; none where none teaches in context
+    scales: tuple[VectorFigures, ...] = ()  # the best first; none where no vector is added
     target_layers: tuple[int, ...]
     prompts: dict[Role, int]  # rows behind the layers' figures
     calibration: dict[str, int]  # exchanges behind the masks, by where their answers come from
 
-    @property
-    def means(self) -> Means:
-        """What the teachers were made of when they were checked."""
-        context = self.contexts[0].text if self.contexts else None
-        return Means(reminder=self.reminder, context=context)
+    def means(self, vector: Vector | None = None) -> Means:
+        """Return what the teachers were made of when they were checked."""
+        return made_of(self.reminder, self.contexts, vector)
+
+
+def made_of(reminder: str, contexts: Sequence[ContextFigures], vector: Vector | None) -> Means:
+    """Return what teachers are made of, with the first of the `contexts`."""
+    context = contexts[0].text if contexts else None
+    return Means(reminder=reminder, context=context, vector=vector)

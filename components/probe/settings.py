@@ -49,7 +49,9 @@ class Pruning(Section):
         "row, and matched in magnitude",
     )
     prompts: Positive = Field(
-        32, description="prompts a role on which each is tried, of those of the check"
+        32,
+        description="prompts a role on which each is tried, of those of the check; so are the "
+        "scales of the vector",
     )
     calibration: Positive = Field(64, description="prompts of each calibration set")
     tokens: Positive = Field(64, description="tokens of a calibration completion, at most")
@@ -102,6 +104,12 @@ class ProbeSettings(Section):
         "`pruned-reminder`",
     )
     contexts: Contexts = Contexts()
+    vector_scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (0.5, 1.0),
+        min_length=1,
+        description="factors that the teacher `vector` tries on what alignment changed in the "
+        "ancestor",
+    )
     pruning: Pruning = Pruning()
     check: TeacherCheck = TeacherCheck()
     rules: RulesSettings = RulesSettings()

@@ -49,6 +49,7 @@ def probe(
         teacher=choose_teacher(teachers, section.teacher),
         reminder=section.reminder,
         contexts=found.tried.contexts,
+        scales=found.tried.scales,
         target_layers=found.targets,
         prompts={role: len(rows) for role, rows in plan.samples.probed.items()},
         calibration=found.tried.calibration,
@@ -70,7 +71,12 @@ def _plan(
     """Return what to do; what of it cannot be done is refused here, before any weight loads."""
     if section.target_layers != "auto":
         check_layers(section.target_layers, layers=models.post_trained.layers)
-    teachers = candidates(section.teachers, section.teacher, same_lineage=models.same_lineage)
+    teachers = candidates(
+        section.teachers,
+        section.teacher,
+        same_lineage=models.same_lineage,
+        ancestor=models.ancestor is not None,
+    )
     samples = draw_samples(
         prompts,
         probed=section.prompts,

@@ -14,12 +14,23 @@ from components.probe.settings import TeacherCheck
 log = logging.getLogger(__name__)
 
 
-def candidates(listed: Sequence[str], wanted: str, *, same_lineage: bool) -> tuple[str, ...]:
+NO_ANCESTOR = (
+    "probe.teachers names `vector`, and the pair has no ancestor: name what models.base was "
+    "aligned from as models.ancestor, of a pair that is built set models.keep_ancestor, or take "
+    "`vector` off the list"
+)
+
+
+def candidates(
+    listed: Sequence[str], wanted: str, *, same_lineage: bool, ancestor: bool = False
+) -> tuple[str, ...]:
     """Return the teachers to check: those listed, without a base model of another lineage.
 
-    Raises `ConfigError` where the wanted one is not listed and `TeacherError` where it, or every
-    one, needs a lineage that this pair does not have.
+    Raises `ConfigError` where the wanted one is not listed or one needs an `ancestor` that this
+    pair lacks, and `TeacherError` where the wanted, or every one, needs a lineage that it lacks.
     """
+    if not ancestor and any(find_teacher(name).adds_vector for name in listed):
+        raise ConfigError(NO_ANCESTOR)
     if wanted != "auto" and wanted not in listed:
         raise ConfigError(
             f"probe.teacher is {wanted!r}, which is not among probe.teachers "
@@ -31,8 +42,8 @@ def candidates(listed: Sequence[str], wanted: str, *, same_lineage: bool) -> tup
         raise TeacherError(
             "the base model cannot teach: it differs from the post-trained model in architecture, "
             "size or tokenizer, so their states do not correspond. Put `pruned`, `reminder`, "
-            "`pruned-reminder` and `context` among probe.teachers, or give the base model that the "
-            "post-training started from"
+            "`pruned-reminder`, `context` or `vector` among probe.teachers, or give the base model "
+            "that the post-training started from"
         )
     if able != tuple(listed):
         log.info("the base model is of another lineage and cannot teach")

@@ -27,7 +27,7 @@ from components.gate.overrides import check_overrides, read_overrides
 from components.gate.policy import Policy
 from components.gate.result import Decision
 from components.gate.rules import interval, percent
-from components.lm.references import ModelRef
+from components.lm.references import CheckpointRef
 from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.registry.current import Current, check_current, found_here, stale
@@ -88,7 +88,9 @@ class Release:
             "git_untracked": ", ".join(files) or "none",
         }
         tags |= {f"dvc_{stage}": md5 for stage, md5 in self.outputs.items()}
-        for role, ref in (("base", self.models.base), ("post_trained", self.models.post_trained)):
+        models = self.models
+        refs = {"base": models.base, "post_trained": models.post_trained}
+        for role, ref in (refs | ({"ancestor": a} if (a := models.ancestor) else {})).items():
             tags |= {
                 f"{role}_model": self.checkpoint(ref),
                 f"{role}_revision": ref.revision or "none",
@@ -97,7 +99,7 @@ class Release:
         tags |= {f"version_{name}": number for name, number in versions().items()}
         return {key: for_terminal(value) for key, value in tags.items()}
 
-    def checkpoint(self, ref: ModelRef) -> str:
+    def checkpoint(self, ref: CheckpointRef) -> str:
         """Return where a checkpoint lies: a path below the root, another path, or a hub id."""
         return f"{self.built_in}/{ref.location}" if ref.where == "stage" else ref.location
 

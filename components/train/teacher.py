@@ -14,7 +14,8 @@ from components.core.paths import MASKS
 from components.lm.loading import checkpoint_folder, free_memory, load_model, load_tokenizer
 from components.lm.masks import load_masks, pruned
 from components.lm.references import ModelRef
-from components.lm.teachers import find_teacher
+from components.lm.teachers import Means, find_teacher
+from components.lm.vectors import vector_of
 
 if TYPE_CHECKING:
     from components.models.result import Models
@@ -62,12 +63,20 @@ def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
         )
     masks = load_masks(probe.folder / MASKS[teacher.masks]) if teacher.masks else None
     ref = models.base if teacher.is_base else models.post_trained
-    reader = open_reader(models, ref, preamble=teacher.preamble(probe.means))
+    means = _means(models, probe)
+    reader = open_reader(models, ref, preamble=teacher.preamble(means))
     with (
         pruned(reader.model, masks) if masks is not None else nullcontext(),
-        teacher.applied(reader.model),
+        teacher.applied(reader.model, means),
     ):
         yield reader
+
+
+def _means(models: Models, probe: Probe) -> Means:
+    """Return what the probe's teachers were made of."""
+    if not (probe.scales and models.vector):
+        return probe.means()
+    return probe.means(vector_of(models, models.vector, probe.scales[0].scale))
 
 
 def refusals_waived(probe: Probe) -> bool:

@@ -35,6 +35,7 @@ class Wanted:
     root: Path
     dataset: bool = False
     terms: bool = False  # the hub gives it only to those who accepted its terms
+    weights_only: bool = False  # it writes nothing, so it may lack a chat template
 
     @property
     def path(self) -> Path:
@@ -89,14 +90,21 @@ class Wanted:
 
 
 def wanted_checkpoints(profile: Profile, root: Path) -> list[Wanted]:
-    """Return the checkpoints that a profile starts from; none where it builds them."""
+    """Return the checkpoints that a profile starts from, the one that is trained last; none where
+    it builds them."""
     models = profile.models
-    keys = {Checkpoints: ("base", "post_trained"), PostTrain: ("source",), TinyModels: ()}
-    pins = {key: f"{key}_revision" for key in keys[type(models)]}
-    return [
-        Wanted(f"models.{key}", getattr(models, key), getattr(models, pin), f"models.{pin}", root)
-        for key, pin in pins.items()
-    ]
+    keys = {
+        Checkpoints: ("base", "ancestor", "post_trained"),
+        PostTrain: ("source",),
+        TinyModels: (),
+    }
+    found = []
+    for key in keys[type(models)]:
+        if name := getattr(models, key):
+            pin = f"{key}_revision"
+            place = (f"models.{key}", name, getattr(models, pin), f"models.{pin}", root)
+            found.append(Wanted(*place, weights_only=key == "ancestor"))
+    return found
 
 
 def wanted_guard(name: str, guard: GuardSettings, root: Path) -> Wanted:
@@ -114,14 +122,15 @@ def wanted_suite(suite: Suite, root: Path) -> Wanted | None:
     return Wanted(name, origin.hub, origin.revision, pin, root, True, terms=suite.gated)
 
 
-def complaint(place: Path) -> str | None:
+def complaint(place: Path, *, weights_only: bool = False) -> str | None:
     """Return what is wrong with a checkpoint that is there; None where it can be used."""
     if place.is_file() and place.suffix != ".gguf":
         return f"{place.name} is not a folder"
+    from components.lm.architecture import outline
     from components.models.checkpoints import check_complete, check_gguf
 
     try:
-        (check_gguf if place.is_file() else check_complete)(place)
+        (outline if weights_only else check_gguf if place.is_file() else check_complete)(place)
     except (ModelError, StageError) as error:
         return str(error)
     except OSError as error:

@@ -196,7 +196,7 @@ def check_checkpoints(examined: Examined) -> Iterator[Finding]:
     for one in examined.wanted:
         if (place := one.place()) is None:
             yield one.absent()
-        elif wrong := complaint(place):
+        elif wrong := complaint(place, weights_only=one.weights_only):
             yield missing(one.subject, wrong, "download or copy it again")
         else:
             yield ok(one.subject, f"{one.name} is here")
@@ -212,7 +212,7 @@ def check_rendered(examined: Examined) -> Iterator[Finding]:
     from components.lm.loading import load_tokenizer
     from components.lm.template_checks import check_template
 
-    folders = {one.subject: one.place() for one in examined.wanted}
+    folders = {one.subject: one.place() for one in examined.wanted if not one.weights_only}
     if "models.post_trained" not in folders:
         built = examined.workspace.stage("models")
         folders |= {f"models, {name}": built / name for name in (BASE, POST_TRAINED)}

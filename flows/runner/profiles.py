@@ -64,10 +64,9 @@ def profile_problems(
 def _listing_command(profile: Profile, workspace: Workspace) -> str:
     """Return the command that lists the profile: DVC watches the folders of its checkpoints and of
     its own prompts. A pinned hub pair depends on nothing but the profile's file."""
-    models = profile.models.model_dump(include={"base", "post_trained", "source"})
-    local = [
-        Path(name).parent for name in models.values() if (workspace.root / name).parent.is_dir()
-    ]
+    keys = {"base", "ancestor", "post_trained", "source"}
+    names = filter(None, profile.models.model_dump(include=keys).values())
+    local = [Path(name).parent for name in names if (workspace.root / name).parent.is_dir()]
     prompts = [Path(source.path).parent for source in profile.prepare.sources if source.path]
     own = [folder for folder in prompts if not folder.is_relative_to(EMBEDDED)]
     checkpoints = os.path.commonpath(local) if local else f"profiles/{workspace.profile}.yaml"

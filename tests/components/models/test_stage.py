@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from components.core.errors import ConfigError, ModelError
@@ -59,6 +60,39 @@ def test_a_pair_is_built_and_described(pair: Path, random_prompts) -> None:
     assert result.base.where == "stage" and result.same_lineage
     assert result.lineage == "made from a random model: post-training on chains of thought"
     assert result.base.digest != result.post_trained.digest
+
+
+def test_an_ancestor_is_described_by_its_weights_alone(pair: Path, random_prompts) -> None:
+    write_checkpoint(pair / "ancestor", seed=9)
+    (pair / "ancestor" / "chat_template.jinja").unlink()
+    result = run(pair, random_prompts, ancestor="ancestor")
+    assert (result.ancestor.location, result.ancestor.where) == ("ancestor", "local")
+    assert result.vector == (result.post_trained, result.base, result.ancestor)
+    assert Models.load(pair / "out") == result
+    assert run(pair, random_prompts).vector is None
+
+
+def test_an_ancestor_that_does_not_fit_leaves_nothing(pair: Path, random_prompts) -> None:
+    write_checkpoint(pair / "ancestor", layers=2)
+    with pytest.raises(ModelError, match=r"cannot give the teacher `vector`.*models\.ancestor"):
+        run(pair, random_prompts, ancestor="ancestor")
+    with pytest.raises(ModelError, match=r"models\.ancestor: the folder 'nowhere'"):
+        run(pair, random_prompts, ancestor="nowhere")
+    with pytest.raises(ConfigError, match=r"models\.ancestor_revision"):
+        run(pair, random_prompts, ancestor="owner/name", ancestor_revision="main")
+    assert not list((pair / "out").iterdir())
+
+
+def test_a_pair_that_is_built_keeps_its_ancestor_where_asked(pair: Path, random_prompts) -> None:
+    phase = FineTune(steps=1, batch=2, lr=1e-2, reasoning=1)
+    wanted = {"source": "base", "post_train": phase, "keep_ancestor": True}
+    result = models(PostTrain(**wanted, align=phase), random_prompts, seed=0, out=pair / "out")
+    assert (result.ancestor.location, result.ancestor.where) == ("ancestor", "stage")
+    kept, source = (load_file(pair / f / "model.safetensors") for f in ("out/ancestor", "base"))
+    assert all((kept[name] == source[name]).all() for name in source)
+    assert len({ref.digest for ref in result.vector}) == 3
+    with pytest.raises(ValidationError, match="keep_ancestor needs `align`"):
+        PostTrain(**wanted)
 
 
 @pytest.mark.parametrize("change", [{"layers": 2}, {"hidden": 64}, {"architecture": "qwen2"}])

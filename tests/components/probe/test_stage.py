@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from components.core.errors import ConfigError, DataError, TeacherError
+from components.core.errors import ConfigError, DataError, StageError, TeacherError
 from components.core.storage import digest_folder, read_rows
 from components.core.vocabulary import Role
-from components.lm.loading import describe_checkpoint
+from components.lm.loading import describe_checkpoint, describe_weights
 from components.lm.masks import load_masks
 from components.models.result import Models
 from components.probe.result import Probe as Diagnosis
@@ -199,9 +199,45 @@ def test_the_teacher_in_context_reads_the_best_of_the_pool(random_prompts, rando
         assert teacher.reword("open a jar") == f"{found.contexts[0].text}\n\nopen a jar"
 
 
+def test_the_vector_is_tried_at_every_scale_and_taught_at_the_best(
+    random_prompts, random_models, tmp_path
+):
+    ancestor = write_checkpoint(tmp_path / "ancestor", seed=7)
+    own = random_models.folder
+    models = random_models.model_copy(
+        update={"ancestor": describe_weights(ancestor, location=str(ancestor), where="local")}
+    )
+    models._folder = own
+    (tmp_path / "out").mkdir()
+    section = ProbeSettings(
+        **SMALL, check=WAIVED, teachers=("reminder", "vector"), vector_scales=(1, 0.5, 2)
+    )
+    found = probe(
+        section.model_copy(update={"teacher": "vector"}),
+        random_prompts,
+        models,
+        seed=0,
+        out=tmp_path / "out",
+    )
+    assert sorted(figures.scale for figures in found.scales) == [0.5, 1, 2]
+    assert all(figures.harmful_refused.n == 3 for figures in found.scales)
+    shifted = weight_of(own / "base") - weight_of(ancestor)
+    expected = weight_of(own / "post-trained") + found.scales[0].scale * shifted
+    with open_teacher(models, found) as teacher:
+        torch.testing.assert_close(teacher.model.model.norm.weight.data, expected)
+    with pytest.raises(StageError, match="no vector"), open_teacher(random_models, found):
+        pass
+    with pytest.raises(ConfigError, match=r"models\.ancestor"):
+        probe(section, random_prompts, random_models, seed=0, out=tmp_path / "out")
+
+
+def weight_of(folder):
+    return load_file(folder / "model.safetensors")["model.norm.weight"]
+
+
 def test_without_a_teacher_in_context_none_is_searched(diagnosis):
-    assert diagnosis.contexts == ()
-    assert diagnosis.means.context is None
+    assert (diagnosis.contexts, diagnosis.scales) == ((), ())
+    assert diagnosis.means().context is None
 
 
 @pytest.mark.parametrize(

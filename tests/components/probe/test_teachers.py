@@ -131,6 +131,13 @@ def test_a_base_of_another_lineage_cannot_teach(listed, wanted):
         candidates(listed, wanted, same_lineage=False)
 
 
+def test_a_vector_needs_an_ancestor():
+    listed = ("pruned", "vector")
+    assert candidates(listed, "auto", same_lineage=False, ancestor=True) == listed
+    with pytest.raises(ConfigError, match=r"models\.ancestor"):
+        candidates(listed, "auto", same_lineage=True, ancestor=False)
+
+
 def test_a_wanted_teacher_must_be_listed():
     with pytest.raises(ConfigError, match=r"'pruned', which is not among probe.teachers \(base\)"):
         candidates(("base",), "pruned", same_lineage=True)

@@ -373,6 +373,21 @@ def test_a_disk_that_is_too_small(whole: Workspace, profile: Profile):
     assert missing(machine.check_disk(other, small, [], whole.root)) == {}
 
 
+def test_an_ancestor_may_lack_a_template_but_no_weights(whole: Workspace, profile: Profile):
+    from tests.checkpoints import write_checkpoint
+
+    folder = write_checkpoint(whole.root / "own" / "ancestor")
+    (folder / "chat_template.jinja").unlink()
+    names = {"base": "own/base", "post_trained": "own/post", "ancestor": "own/ancestor"}
+    other = with_models(profile, **names)
+    _, ancestor, post = check_checkpoints(Examined.of(other, whole))
+    assert (ancestor.subject, ancestor.state) == ("models.ancestor", State.OK)
+    assert post.subject == "models.post_trained"  # the one whose size is estimated
+    next(folder.glob("*.safetensors")).unlink()
+    _, ancestor, _ = check_checkpoints(Examined.of(other, whole))
+    assert ancestor.state is State.MISSING and "no .safetensors weights" in ancestor.message
+
+
 def test_a_model_of_unknown_size_is_reported(whole: Workspace):
     text = whole.profile_file.read_text().replace(
         "kind: tiny", "kind: checkpoints\n  base: own/a\n  post_trained: own/b"
