@@ -41,7 +41,7 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
         # A champion that is promoted meanwhile leaves what the other arms have written.
         lasting = [result for result in upstream if not isinstance(result, Champion)]
         key = dependencies(sections, profile.seed, lasting, code=code_of(stage))
-        with resumable_folder(folder, key) as out:
+        with resumable_folder(folder, key, workspace.unfinished(name)) as out:
             launcher = named_launcher()
             if stage.trains and (out / stage.result_class.FILE).is_file():
                 log.info("%s: an earlier run had finished it", name)

@@ -14,6 +14,8 @@ PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 # The DVC stage before all others: the fingerprints of their code and the settings of the profiles.
 INPUTS = "inputs"
+# Names the folder of records, logs and unfinished work; a copy of the repository passes away.
+RUNS = "SAFEREACT_RUNS"
 LISTED = "profiles"  # where params.yaml lists the pairs that this repository keeps safe
 
 # What DVC tells the command of a stage: `stage@profile`.
@@ -122,13 +124,23 @@ class Workspace:
             return self.root / "data" / "prepared" / self.profile
         return self.root / "artifacts" / self.profile / name
 
+    @property
+    def runs(self) -> Path:
+        """Folder of what runs leave beside their results; outside DVC, since it varies."""
+        named = os.environ.get(RUNS)
+        return Path(named) if named else self.root / "artifacts" / self.profile / "runs"
+
     def run_record(self, stage: str) -> Path:
-        """Seconds, memory and hardware of a stage's last run; outside DVC, since they vary."""
-        return self.root / "artifacts" / self.profile / "runs" / f"{stage}.json"
+        """Seconds, memory and hardware of a stage's last run."""
+        return self.runs / f"{stage}.json"
 
     def log(self, stage: str) -> Path:
         """Everything that a stage printed in its last run."""
-        return self.root / "artifacts" / self.profile / "runs" / f"{stage}.log"
+        return self.runs / f"{stage}.log"
+
+    def unfinished(self, stage: str) -> Path | None:
+        """Where a stage keeps what a killed run may go on with; None: beside its folder."""
+        return self.runs / f".{stage}.partial" if os.environ.get(RUNS) else None
 
     @property
     def champion(self) -> Path:
@@ -142,6 +154,11 @@ class Workspace:
     def search(self) -> Path:
         """Folder of the search for a better setting; outside DVC, since it grows."""
         return self.root / "artifacts" / self.profile / "tune"
+
+    @property
+    def comparison(self) -> Path:
+        """Folder of what `safereact compare` shows; outside DVC, since seeds come and go."""
+        return self.root / "artifacts" / self.profile / "comparison"
 
     @property
     def parameters(self) -> Path:

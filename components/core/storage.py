@@ -70,8 +70,10 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
+def resumable_folder(folder: Path, key: str, scratch: Path | None = None) -> Iterator[Path]:
     """Yield a scratch folder that replaces `folder` on success and outlives a killed process.
+
+    It lies beside `folder`, or at `scratch`, in the same file system.
 
     It is empty, unless an earlier process ended without success under the same `key`: then it is
     that process's. What a user mends in settings, inputs or code changes the key, and begins anew;
@@ -80,8 +82,9 @@ def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
     What is hidden or discarded in it does not come into `folder` and is removed last, so a process
     that is killed before the results are in place leaves all that they came from.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = folder.with_name(f".{folder.name}.partial")
+    scratch = scratch or folder.with_name(f".{folder.name}.partial")
+    for place in (folder, scratch):
+        place.parent.mkdir(parents=True, exist_ok=True)
     mark = scratch / _KEY
     _take_back(scratch, folder)
     if not mark.is_file() or mark.read_text(encoding="utf-8") != key:

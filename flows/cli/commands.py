@@ -14,9 +14,11 @@ from rich.text import Text
 from components.core.environment import settle_environment
 from components.core.errors import ConfigError, TrainingError
 from components.core.paths import PARETO, TRIALS, Workspace, find_root, open_workspace
+from components.core.storage import write_text
 from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import Role
 from components.prepare.result import SuiteSet
+from components.profile import load_profile
 from flows.cli.app import (
     REJECTED,
     By,
@@ -30,7 +32,7 @@ from flows.cli.app import (
     model_name,
     registered_name,
 )
-from flows.cli.compare_tables import comparison_tables
+from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.runs import run_retrain, run_seeds
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import rules_table, status_table, verdict
@@ -111,13 +113,17 @@ def seeds(
     seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0,1,2",
 ) -> None:
     """Run a profile under several seeds, as DVC experiments, and print one table."""
-    if not re.fullmatch(r"\d+(,\d+)*", seeds):
-        raise ConfigError(f"--seeds {seeds!r} is not a list such as 0,1,2")
-    workspace = open_workspace(profile)
+    chosen, workspace = _seeds(seeds), open_workspace(profile)
 
     with show_progress():
-        experiments = run_seeds(workspace, [int(seed) for seed in seeds.split(",")])
+        experiments = run_seeds(workspace, chosen)
     console.print(seeds_table(workspace, experiments), soft_wrap=True)
+
+
+def _seeds(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise ConfigError(f"--seeds {text!r} is not a list such as 0,1,2")
+    return [int(seed) for seed in text.split(",")]
 
 
 @app.command()
@@ -258,12 +264,32 @@ def champion(profile: Profile) -> None:
 
 
 @app.command()
-def compare(profile: Profile = "tiny") -> None:
-    """Train and measure other methods beside the adapter, and print one table."""
-    workspace = open_workspace(profile)
+def compare(
+    profile: Profile = "tiny",
+    seeds: Annotated[str | None, typer.Option(help="Seeds, with commas between.")] = None,
+    trials: Annotated[
+        int, typer.Option(min=0, help="Validation trials a method, to find its setting.")
+    ] = 0,
+) -> None:
+    """Train and measure other methods beside the adapter, and print one table.
 
-    _run_study(workspace, "compare", "compared")
-    console.print("\n\n".join(comparison_tables(workspace)), soft_wrap=True)
+    With --seeds or --trials, as DVC experiments; a killed command goes on when it is repeated.
+    """
+    workspace = open_workspace(profile)
+    if seeds is None and not trials:
+        _run_study(workspace, "compare", "compared")
+        tables = comparison_tables(Found.here(workspace))
+        write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
+    else:
+        settle_environment()
+        from flows.cli.comparison import compare_seeds, forecast
+
+        chosen = _seeds(seeds or str(load_profile(workspace.profile_file).seed))
+        console.print(forecast(workspace, chosen, trials), highlight=False, soft_wrap=True)
+        _list(workspace, "compared")
+        with show_progress():
+            tables = compare_seeds(workspace, chosen, trials)
+    console.print("\n\n".join(tables), soft_wrap=True)
 
 
 @app.command()
@@ -277,13 +303,17 @@ def withstand(profile: Profile = "tiny") -> None:
 
 def _run_study(workspace: Workspace, command: str, key: str) -> None:
     """List the profile under `key` in `params.yaml` and bring the study's stages up to date."""
+    _list(workspace, key)
+    with show_progress():
+        run_study(workspace, command, key)
+
+
+def _list(workspace: Workspace, key: str) -> None:
     from flows.cli.profiles import list_studied
 
     if list_studied(workspace, key):
         written = f"{workspace.parameters.name}, which lists {workspace.profile} as {key}"
         console.print(f"written: {written}")
-    with show_progress():
-        run_study(workspace, command, key)
 
 
 @app.command()

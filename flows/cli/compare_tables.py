@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import chain
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple, Self, TypeVar
 
 from components.core.metric_names import Metric, in_order
 from components.core.paths import Workspace
-from components.core.result import RateFigure
+from components.core.result import RateFigure, Result
 from components.core.storage import read_json
-from components.core.vocabulary import PLAIN_FORMS, Arm, Outcome, Role, View
+from components.core.vocabulary import PLAIN_FORMS, AnyArm, Arm, Outcome, Role, View
 from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.probe.result import Probe
 from components.studies.baselines.result import Baselines
@@ -40,40 +44,135 @@ _UNTIMED = (
 )
 
 
+R = TypeVar("R", bound=Result)
+Spread = Mapping[str, tuple[float, float]]  # metric -> lowest and highest rate of several seeds
+
+
 class Cost(NamedTuple):
-    """What one training took; seconds and memory are empty where they were not measured here."""
+    """What one training took, or the mean of several; seconds and MiB are None where they were not
+    measured here."""
 
-    steps: str
-    seconds: str
-    tokens: str
-    memory: str
+    steps: float
+    seconds: float | None
+    tokens: float
+    memory: float | None
+
+    def cells(self) -> list[str]:
+        """Return it as cells of a table."""
+        seconds, memory = ("" if m is None else f"{m:.0f}" for m in (self.seconds, self.memory))
+        return [f"{self.steps:.0f}", seconds, f"{self.tokens:,.0f}", memory]
 
 
-def comparison_tables(workspace: Workspace) -> list[str]:
+class Found(NamedTuple):
+    """What one comparison found, and what it rests on."""
+
+    comparison: Comparison
+    baselines: Baselines
+    adapter: Adapter
+    probe: Probe
+    prompts: SuiteSet
+    parts: Mapping[str, Mapping[str, float]]  # part of a run -> what it took
+
+    @classmethod
+    def here(cls, workspace: Workspace) -> Self:
+        """Return the results in the workspace."""
+        results = (kind.load(workspace.stage(stage)) for stage, kind in _KINDS.items())
+        return cls(*[*results, measured_parts(workspace.runs)])
+
+    @classmethod
+    def of(cls, workspace: Workspace, experiment: str, runs: Path) -> Self:
+        """Return the results of an experiment whose records lie in `runs`."""
+        results = (load_from(workspace, *kind, experiment) for kind in _KINDS.items())
+        return cls(*[*results, measured_parts(runs)])
+
+
+_KINDS: dict[str, Any] = {
+    "compare": Comparison,
+    "baselines": Baselines,
+    "train": Adapter,
+    "probe": Probe,
+    "prepare": SuiteSet,
+}
+
+
+def load_from(workspace: Workspace, stage: str, kind: type[R], experiment: str) -> R:
+    """Return a stage's result of an experiment."""
+    import dvc.api
+
+    path = (workspace.stage(stage) / kind.FILE).relative_to(workspace.root).as_posix()
+    return kind.model_validate_json(dvc.api.read(path, repo=str(workspace.root), rev=experiment))
+
+
+def comparison_tables(found: Found) -> list[str]:
     """Return the tables of one comparison in Markdown."""
-    comparison = Comparison.load(workspace.stage("compare"))
-    return [methods_table(workspace), *([attacked] if (attacked := families(comparison)) else [])]
+    return [methods_table([found]), *_families(found.comparison)]
 
 
-def methods_table(workspace: Workspace) -> str:
-    """Return a Markdown table: a row an arm, its rates with interval and n, and what it cost."""
-    comparison = Comparison.load(workspace.stage("compare"))
-    marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
-    heads, failed, costs = columns(comparison), _failed(workspace), _costs(workspace)
+def seeds_tables(found: Mapping[int, Found]) -> list[str]:
+    """Return the tables of the comparisons of several seeds, pooled."""
+    comparison, _ = pooled([each.comparison for each in found.values()])
+    note = (
+        f"Pooled over the seeds {', '.join(map(str, found))}, whose lowest and highest rate stand "
+        "behind n. The intervals are of prompts; how far seeds lie apart shows what chance in "
+        "training does."
+    )
+    return [methods_table(list(found.values()), [note]), *_families(comparison)]
+
+
+def methods_table(found: Sequence[Found], notes: Sequence[str] = ()) -> str:
+    """Return a Markdown table: a row an arm, its rates with interval and n, and what it cost.
+
+    Of several seeds rates are pooled and costs are means.
+    """
+    comparison, spreads = pooled([each.comparison for each in found])
+    marked = leak_notes([leak for each in found for leak in each.prompts.leaks])
+    failed = {arm: why for each in found for arm, why in _failed(each).items()}
+    costs, heads = _mean_costs(found), columns(comparison)
     rows = []
     for arm in comparison.arms:
-        cells = [_cell(comparison.rates[arm], metrics, marked) for metrics in heads.values()]
-        rows.append([_name(arm, comparison, failed), *cells, *costs.get(arm, ("",) * len(_COSTS))])
+        rates, spread = comparison.rates[arm], spreads.get(arm, {})
+        cells = [_cell(rates, metrics, marked, spread) for metrics in heads.values()]
+        cost = costs[arm].cells() if arm in costs else [""] * len(_COSTS)
+        rows.append([_name(arm, comparison, failed), *cells, *cost])
     cut = (figure for arms in comparison.cut.values() for figure in arms.values())
     plain = {metrics[0]: head for head, metrics in heads.items() if len(metrics) == 1}
-    notes = [
+    below = [
+        *notes,
         *(f"{arm}: left out, {why}" for arm, why in comparison.left_out.items()),
         *(f"{arm}: its teacher did not pass probe.check: {why}" for arm, why in failed.items()),
-        *([_UNTIMED] if any("" in cost for cost in costs.values()) else []),
+        *([_UNTIMED] if any(None in cost for cost in costs.values()) else []),
         *leak_footnotes(marked, plain),
         *judges_lines(comparison.usage, cut),
     ]
-    return markdown_table(["arm", *heads, *_COSTS], rows, notes)
+    return markdown_table(["arm", *heads, *_COSTS], rows, below)
+
+
+def pooled(comparisons: Sequence[Comparison]) -> tuple[Comparison, dict[str, Spread]]:
+    """Return one comparison with the rates of all, and of several how far they lie apart, by arm.
+
+    A pooled rate is the mean over all prompts of all seeds, each of which its interval takes once.
+    """
+    first = comparisons[0]
+    if len(comparisons) == 1:
+        return first, {}
+    rates: dict[AnyArm, dict[str, RateFigure]] = {}
+    spreads: dict[str, Spread] = {}
+    arms = dict.fromkeys(arm for each in comparisons for arm in each.arms)
+    for arm in arms:
+        own = [each.rates[arm] for each in comparisons if arm in each.rates]
+        figures = {m: [r[m] for r in own if m in r] for m in dict.fromkeys(chain(*own))}
+        rates[arm] = {m: _pool(each, first.confidence) for m, each in figures.items()}
+        spreads[arm] = {
+            m: (min(f.rate for f in each), max(f.rate for f in each)) for m, each in figures.items()
+        }
+    left_out = {arm: why for each in comparisons for arm, why in each.left_out.items()}
+    changes = {"rates": rates, "arms": tuple(arms), "left_out": left_out}
+    return first.model_copy(update=changes), spreads
+
+
+def _pool(figures: Sequence[RateFigure], confidence: float) -> RateFigure:
+    n = sum(figure.n for figure in figures)
+    return RateFigure.of(round(sum(f.rate * f.n for f in figures)), n, confidence)
 
 
 def columns(comparison: Comparison) -> dict[str, Sequence[str]]:
@@ -97,22 +196,32 @@ def columns(comparison: Comparison) -> dict[str, Sequence[str]]:
 
 
 def _cell(
-    rates: Mapping[str, RateFigure], metrics: Sequence[str], marked: Mapping[str, Any]
+    rates: Mapping[str, RateFigure],
+    metrics: Sequence[str],
+    marked: Mapping[str, Any],
+    spread: Spread,
 ) -> str:
     """Return a rate as a cell; of several attacks the worst, named."""
     there = [metric for metric in metrics if metric in rates]
     if not there or Metric.parse(metrics[0]).form in PLAIN_FORMS:
-        return metric_cell(rates, metrics[0], marked)
+        return metric_cell(rates, metrics[0], marked) + _apart(spread, metrics[0])
     harmful = Metric.parse(there[0]).suite == Role.HARMFUL
     worst = (min if harmful else max)(there, key=lambda metric: rates[metric].rate)
     found = Metric.parse(worst)
     named = found.form if harmful else f"{found.suite}, {found.form}"
-    return f"{metric_cell(rates, worst, marked)} ({named})"
+    return f"{metric_cell(rates, worst, marked)}{_apart(spread, worst)} ({named})"
 
 
-def families(comparison: Comparison) -> str:
-    """Return a Markdown table of what each arm refuses under every attack, by suite; empty where
-    the profile names no attacks."""
+def _apart(spread: Spread, metric: str) -> str:
+    if metric not in spread:
+        return ""
+    low, high = spread[metric]
+    return f", seeds {100 * low:.1f} to {100 * high:.1f}"
+
+
+def _families(comparison: Comparison) -> list[str]:
+    """Return a Markdown table of what each arm refuses under every attack, by suite; none where the
+    profile names no attacks."""
     names = {metric for rates in comparison.rates.values() for metric in rates}
     wrapped = [
         (name, metric)
@@ -131,15 +240,13 @@ def families(comparison: Comparison) -> str:
         for name, metric in wrapped
     ]
     heads = ["refused, suite", "attack", "in training", *comparison.arms]
-    return markdown_table(heads, rows) if rows else ""
+    return [markdown_table(heads, rows)] if rows else []
 
 
-def _failed(workspace: Workspace) -> dict[str, str]:
+def _failed(found: Found) -> dict[str, str]:
     """Return why the teachers of arms did not pass their check, by arm."""
-    checked = Probe.load(workspace.stage("probe")).teachers
-    reasons = {one.teacher: one.reason for one in checked if not one.passed}
-    lines = Baselines.load(workspace.stage("baselines")).arms
-    taught = {line.arm: split_name(line.arm)[1] for line in lines if line.digest}
+    reasons = {one.teacher: one.reason for one in found.probe.teachers if not one.passed}
+    taught = {line.arm: split_name(line.arm)[1] for line in found.baselines.arms if line.digest}
     return {arm: reasons[teacher] for arm, teacher in taught.items() if teacher in reasons}
 
 
@@ -149,29 +256,38 @@ def _name(arm: str, comparison: Comparison, failed: Mapping[str, str]) -> str:
     return f"{arm} (teacher failed its check)" if arm in failed else arm
 
 
-def _costs(workspace: Workspace) -> dict[str, Cost]:
-    """Return what every training took, by arm."""
-    adapter = Adapter.load(workspace.stage("train"))
+def _mean_costs(found: Sequence[Found]) -> dict[str, Cost]:
+    """Return what every training took, by arm: the mean of those that were measured."""
+    every: dict[str, list[Cost]] = defaultdict(list)
+    for each in found:
+        for arm, cost in _costs(each).items():
+            every[arm].append(cost)
+    return {arm: Cost(*map(_mean, zip(*costs, strict=True))) for arm, costs in every.items()}
+
+
+def _mean(values: Iterable[float | None]) -> Any:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _costs(found: Found) -> dict[str, Cost]:
+    adapter = found.adapter
     trained = {
-        Arm.RESTORED.value: (str(adapter.steps), adapter.tokens),
-        Arm.BASELINE.value: (str(adapter.baseline_steps), adapter.baseline_tokens),
+        Arm.RESTORED.value: (adapter.steps, adapter.tokens),
+        Arm.BASELINE.value: (adapter.baseline_steps, adapter.baseline_tokens),
     }
-    lines = Baselines.load(workspace.stage("baselines")).arms
-    trained |= {line.arm: (str(line.steps), line.tokens) for line in lines if line.digest}
-    measured = measured_parts(workspace, ("train", "baselines"))
+    trained |= {line.arm: (line.steps, line.tokens) for line in found.baselines.arms if line.digest}
     costs = {}
     for arm, (steps, tokens) in trained.items():
-        cost = measured.get(arm, {})
-        seconds, memory = (
-            f"{cost[key]:.0f}" if cost else "" for key in ("seconds", "peak_memory_mib")
-        )
-        costs[arm] = Cost(steps, seconds, f"{tokens:,}", memory)
+        part = found.parts.get(arm, {})
+        costs[arm] = Cost(steps, part.get("seconds"), tokens, part.get("peak_memory_mib"))
     return costs
 
 
-def measured_parts(workspace: Workspace, stages: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Return what the parts of stages took where they last ran here, by part."""
+def measured_parts(runs: Path) -> dict[str, dict[str, float]]:
+    """Return what the parts of trainings took where they last ran, by part."""
     measured: dict[str, dict[str, float]] = {}
-    for record in map(workspace.run_record, stages):
+    for stage in ("train", "baselines"):
+        record = runs / f"{stage}.json"
         measured |= read_json(record)["parts"] if record.is_file() else {}
     return measured

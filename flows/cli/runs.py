@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -107,10 +107,16 @@ def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
         return Outcome(decision, register_accepted(workspace) if decision.accepted else None)
 
 
-def run_seeds(workspace: Workspace, seeds: Sequence[int]) -> list[str]:
-    """Run the stages up to the gate once a seed; return the experiments' names.
+def run_seeds(
+    workspace: Workspace,
+    seeds: Sequence[int],
+    stage: str = "gate",
+    settings: Mapping[str, Any] | None = None,
+) -> dict[int, str]:
+    """Run the stages up to `stage` once a seed; return the experiments' names by seed.
 
-    What a seed has been run for with the same code and settings comes from DVC's cache. Raises
+    `settings` are set in the profile, by key. What a seed has been run for with the same code and
+    settings comes from DVC's cache, and a killed stage is taken up where it stopped. Raises
     `ConfigError` where git does not track what an experiment changes, which DVC would put away with
     it and not bring back, and `StageError` with DVC's last lines where a run fails.
     """
@@ -124,21 +130,34 @@ def run_seeds(workspace: Workspace, seeds: Sequence[int]) -> list[str]:
         )
     with one_run(workspace.root, f"seeds {workspace.profile}"):
         bring_champion(workspace)
-        return [_experiment(workspace, seed, changed[0]) for seed in seeds]
+        chosen = {seed: {**(settings or {}), "seed": seed} for seed in seeds}
+        return {
+            seed: _experiment(workspace, f"{stage}-seed-{seed}", stage, changed[0], own)
+            for seed, own in chosen.items()
+        }
 
 
-def _experiment(workspace: Workspace, seed: int, profile: str) -> str:
-    name = f"{workspace.profile}-seed-{seed}"
+def seed_runs(workspace: Workspace, stage: str, seed: int) -> Path:
+    """Return where the stages of a seed's experiment leave their records and unfinished work."""
+    return workspace.runs / f"{stage}-seed-{seed}"
+
+
+def _experiment(
+    workspace: Workspace, name: str, stage: str, profile: str, settings: Mapping[str, Any]
+) -> str:
+    runs, name = workspace.runs / name, f"{workspace.profile}-{name.removeprefix('gate-')}"
     if name in _dvc(workspace, "exp", "list", "--name-only").split():
         # A new run of old settings is restored from the cache, so nothing is lost.
         _dvc(workspace, "exp", "remove", name)
     # A clone of the repository lacks what git does not track.
     copied = untracked(workspace.root, inputs_of(workspace))
     options = [word for path in copied for word in ("--copy-paths", path)]
-    options += ["--set-param", f"{profile}:++seed={seed}"]
-    log.info("[seed %s] %s", seed, "starts")
-    _dvc(workspace, "exp", "run", "--temp", "--name", name, *options, f"gate@{workspace.profile}")
-    log.info("[seed %s] %s", seed, "done")
+    for key, value in settings.items():
+        options += ["--set-param", f"{profile}:++{key}={value}"]
+    log.info("[seed %s] %s", settings["seed"], "starts")
+    target = f"{stage}@{workspace.profile}"
+    _dvc(workspace, "exp", "run", "--temp", "--name", name, *options, target, runs=runs)
+    log.info("[seed %s] %s", settings["seed"], "done")
     return name
 
 
@@ -154,9 +173,9 @@ def inputs_of(workspace: Workspace) -> Iterator[str]:
             yield judge.model
 
 
-def _dvc(workspace: Workspace, *arguments: str) -> str:
+def _dvc(workspace: Workspace, *arguments: str, runs: Path | None = None) -> str:
     """Return what DVC printed; raises `StageError` with its last lines where it fails."""
-    done = call_dvc(workspace, *arguments)
+    done = call_dvc(workspace, *arguments, runs=runs)
     if done.returncode != 0:
         printed = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise StageError(f"dvc {' '.join(arguments)} failed:\n" + "\n".join(printed[-5:]))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 
 from components.core.paths import Workspace
-from components.core.result import RateFigure, Result
+from components.core.result import RateFigure
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
@@ -23,10 +22,8 @@ from components.report.figures import attack_rows
 from components.studies.tune.objectives import Rates, compliance, over_refusal, reasoning, refusal
 from components.studies.tune.trials import Search, Trial
 from components.studies.withstand.result import SafetyRates, Undoing, Withstand
-from flows.cli.compare_tables import METRICS
+from flows.cli.compare_tables import METRICS, load_from
 from flows.cli.tables import judges_lines, markdown_table, metric_cell, rate_cell
-
-R = TypeVar("R", bound=Result)
 
 _BY_SEED = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
 _WITHSTOOD = ("refuses harmful", "complies with harmful", "benign answers are language")
@@ -42,28 +39,20 @@ _TUNED = (
 # --- seeds -----------------------------------------------------------------------------------
 
 
-def seeds_table(workspace: Workspace, experiments: Sequence[str]) -> str:
+def seeds_table(workspace: Workspace, experiments: Mapping[int, str]) -> str:
     """Return a Markdown table of every seed's arms: rate, interval and n of the four figures."""
     heads = {metric: METRICS[metric] for metric in _BY_SEED}
     rows, notes = [], []
-    for name in experiments:
-        evidence = _load_from(workspace, "evaluate", Evidence, name)
-        outcome = _load_from(workspace, "gate", Decision, name).outcome
-        marked = leak_notes(_load_from(workspace, "prepare", SuiteSet, name).leaks)
-        seed = name.rpartition("-")[2]
+    for seed, name in experiments.items():
+        evidence = load_from(workspace, "evaluate", Evidence, name)
+        outcome = load_from(workspace, "gate", Decision, name).outcome
+        marked = leak_notes(load_from(workspace, "prepare", SuiteSet, name).leaks)
         notes += [f"seed {seed}: {note}" for note in leak_footnotes(marked, heads)]
         for arm in evidence.arms:
             rates = evidence.rates.get(arm, {})
             cells = [metric_cell(rates, metric, marked) for metric in heads]
-            rows.append([seed, arm, *cells, outcome if arm is Arm.RESTORED else ""])
+            rows.append([str(seed), arm, *cells, outcome if arm is Arm.RESTORED else ""])
     return markdown_table(["seed", "model", *heads.values(), "gate"], rows, notes)
-
-
-def _load_from(workspace: Workspace, stage: str, kind: type[R], experiment: str) -> R:
-    import dvc.api
-
-    path = (workspace.stage(stage) / kind.FILE).relative_to(workspace.root).as_posix()
-    return kind.model_validate_json(dvc.api.read(path, repo=str(workspace.root), rev=experiment))
 
 
 # --- withstand -------------------------------------------------------------------------------
@@ -135,7 +124,8 @@ def _cells(rates: SafetyRates) -> list[str]:
 def front_table(search: Search) -> Table:
     """Return the models without a new setting, then the front's trials and the shipped setting.
 
-    Rates of n validation prompts with their intervals; of several prompt forms the worst.
+    Rates of n validation prompts with their intervals; of several plain forms the worst,
+    of attacks the mean with it.
     """
     title = f"{search.profile}: Pareto front of {len(search.trials)} trials, validation prompts"
     table = Table("trial", title=title)
@@ -161,9 +151,9 @@ def _describe(trial: Trial, search: Search) -> tuple[str, str]:
         "off the front": trial.number not in search.front,
     }
     setting, layers = trial.setting, " ".join(map(str, trial.setting.target_layers))
+    share = "" if setting.retain_share is None else f"\nretained {setting.retain_share:.2f}"
     return "\n".join([str(trial.number), *(mark for mark, holds in marks.items() if holds)]), (
-        f"{setting.teacher}, layers {layers}\nlr {setting.lr:g}, {setting.steps} steps\n"
-        f"retained {setting.retain_share:.2f}"
+        f"{setting.teacher}, layers {layers}\nlr {setting.lr:g}, {setting.steps} steps{share}"
     )
 
 

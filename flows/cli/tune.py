@@ -104,7 +104,7 @@ def _take_trial(bench: Bench, study: Study, scratch: Path, trials: int) -> None:
     layers = " ".join(str(layer) for layer in setting.target_layers)
     _log(
         f"{name}, {proposal.number + 1} of {trials}: {setting.teacher}, layers {layers}, "
-        f"lr {setting.lr:g}, {setting.steps} steps, schedule {setting.schedule:g}"
+        f"{', '.join(f'{name} {value:g}' for name, value in setting.own.items())}"
     )
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed trial had left
     scratch.mkdir(parents=True)
@@ -131,10 +131,7 @@ def _runs(study: Study) -> list[TrialRun]:
         parameters = {
             "teacher": setting.teacher,
             "target_layers": ",".join(str(layer) for layer in setting.target_layers),
-            "lr": f"{setting.lr:g}",
-            "steps": str(setting.steps),
-            "schedule": f"{setting.schedule:g}",
-            "retain_share": f"{setting.retain_share:.3f}",
+            **{name: f"{value:g}" for name, value in setting.own.items()},
             "shipped": str(trial.shipped).lower(),
         }
         times = study.times(trial.number)

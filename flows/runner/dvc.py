@@ -24,7 +24,7 @@ from components.core.errors import (
     SafeReActError,
     StageError,
 )
-from components.core.paths import INPUTS, Workspace, parts_file
+from components.core.paths import INPUTS, RUNS, Workspace, parts_file
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
 from components.inputs import parts_changed
@@ -134,9 +134,14 @@ def in_turn(
         yield stage, not ran
 
 
-def call_dvc(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Return what DVC answered to a short command, whatever its exit code."""
-    with _child(arguments, workspace.root, errors=subprocess.PIPE) as child:
+def call_dvc(
+    workspace: Workspace, *arguments: str, runs: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Return what DVC answered to a command, whatever its exit code.
+
+    `runs` is where stages in a copy of the repository leave records and unfinished work.
+    """
+    with _child(arguments, workspace.root, errors=subprocess.PIPE, runs=runs) as child:
         output, errors = child.communicate()
     return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
 
@@ -168,14 +173,18 @@ def run_stage(stage: str, workspace: Workspace, report: Report, *, force: bool =
 
 @contextmanager
 def _child(
-    arguments: Sequence[str], root: Path, *, errors: int = subprocess.STDOUT
+    arguments: Sequence[str],
+    root: Path,
+    *,
+    errors: int = subprocess.STDOUT,
+    runs: Path | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Yield a DVC process in its own group; nothing that it started is left afterwards."""
     read_end, write_end = os.pipe()
     child = subprocess.Popen(
         [sys.executable, "-I", str(_KILL_WITH_PARENT), sys.executable, "-m", "dvc", *arguments],
         cwd=root,
-        env=stage_environment(),
+        env=stage_environment() | ({RUNS: str(runs)} if runs else {}),
         stdin=read_end,
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from components.core.errors import StageError
-from components.core.paths import Workspace
+from components.core.paths import RUNS, Workspace
 from components.core.run_record import OF_GIT
 
 # What speaks of one repository. DVC runs an experiment in a copy, where it would be wrong.
 _OF_A_REPOSITORY = (
     *("SAFEREACT_ROOT", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", *OF_GIT),
+    RUNS,
     # With it `python -m components` would run the code of an editable install, another checkout's.
     "PYTHONSAFEPATH",
 )

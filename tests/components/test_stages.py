@@ -8,7 +8,7 @@ import pytest
 
 from components.chain import TABLE, Stage
 from components.core.errors import StageError
-from components.core.paths import open_workspace
+from components.core.paths import RUNS, open_workspace
 from components.evaluate.result import Champion, Evidence
 from components.evaluate.settings import EvaluateSettings
 from components.models.result import Models
@@ -68,6 +68,34 @@ def test_a_stage_is_given_its_section_and_its_upstream(workspace, random_models,
         run_stage("models", profile.model_copy(update={"models": broken}), workspace)
     assert sorted(p.name for p in folder.iterdir()) == ["heavy.bin", "models.json"]
     assert [p.name for p in folder.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_what_a_copy_leaves_unfinished_is_taken_up_by_the_next(
+    workspace, random_models, monkeypatch, tmp_path
+):
+    """DVC runs an experiment in a copy of the repository, and the copy passes away."""
+    seen = []
+
+    def half(section, *, seed, out):
+        seen.append(sorted(path.name for path in out.iterdir() if path.suffix))
+        (out / "first.bin").write_text("x")
+        if len(seen) == 1:
+            raise StageError("broke half-way")
+        return random_models.model_copy().save(out)
+
+    put(monkeypatch, half, resumes=True)
+    monkeypatch.setenv(RUNS, str(tmp_path / "runs"))
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace.root, copy, ignore=shutil.ignore_patterns("copy"))
+    profile = load_profile(workspace.profile_file)
+    with pytest.raises(StageError, match="half-way"):
+        run_stage("models", profile, workspace)
+    here = open_workspace("mine", copy)
+    run_stage("models", profile, here)
+    assert seen == [[], ["first.bin"]]
+    assert (here.stage("models") / "first.bin").is_file()
+    assert not workspace.stage("models").exists()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["models.json"]
 
 
 def receive(section, prompts, *, seed, out):

@@ -19,7 +19,8 @@ ARMS = (
     *(f"safereact-{teacher}" for teacher in _PAPERS),
     *(f"{method}-{control}" for control in CONTROLS for method in ("safereact", "distil")),
 )
-_OWN_SECTIONS = {"circuit-breaker": "circuit_breaker", "rank-one": "rank_one"}
+# Methods whose settings have a section of their own.
+OWN_SECTIONS = {"circuit-breaker": "circuit_breaker", "rank-one": "rank_one"}
 
 
 def split_name(arm: str) -> tuple[str, str | None]:
@@ -85,7 +86,7 @@ class BaselinesSettings(Section):
 
     @model_validator(mode="after")
     def _said_once(self) -> BaselinesSettings:
-        for method, key in _OWN_SECTIONS.items():
+        for method, key in OWN_SECTIONS.items():
             if method in self.settings:
                 raise ValueError(f"settings.{method}: set it under baselines.{key}")
         return self

@@ -13,7 +13,7 @@ from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm, Arm, Form, Outcome, Prompt, Role, Split
 from components.evaluate.completions import ArmModel
 from components.evaluate.judging import Judges, judged_rows
-from components.evaluate.plan import EvaluationPlan, sample
+from components.evaluate.plan import EvaluationPlan, SuitePlan, sample
 from components.evaluate.rates import counts_of, rates
 from components.evaluate.rows import Row
 from components.evaluate.settings import EvaluateSettings
@@ -58,9 +58,11 @@ def validation_runner(
     forms: Sequence[str],
     seed: int,
 ) -> Runner:
-    """Return what runs every trial: on validation prompts as served and, with that form among
-    `forms`, with the thought forced too; read and limited as in the stage `evaluate`.
+    """Return what runs every trial: on validation prompts as served, with that form among
+    `forms`, with the thought forced too, and in the attacks of `evaluate`; read and limited as in
+    that stage.
 
+    Harmful prompts are not asked in attacks among `forms`: what training saw does not decide.
     `sizes` is the number of prompts a role, at most. Borderline prompts take no part where
     `evaluate` has no token limit for them. Raises `DataError` where the validation split has no
     harmful, benign or reasoning prompts, or no answers to the latter, and `ConfigError` where one
@@ -71,8 +73,17 @@ def validation_runner(
     limited = {role: size for role, size in sizes.items() if role in section.max_new_tokens}
     drawn = sample(rows, limited, seed)
     forced_thought = Form.FORCED_THOUGHT in forms
-    plan = EvaluationPlan.of(section, drawn, seed=seed, forced_thought=forced_thought)
+    plan = EvaluationPlan.of(
+        section, drawn, seed=seed, forced_thought=forced_thought, attacks=section.attacks
+    )
+    plan = replace(plan, suites=tuple(_held_out(suite, forms) for suite in plan.suites))
     return Runner(plan, Judges.of(plan, section), section.batch)
+
+
+def _held_out(suite: SuitePlan, forms: Sequence[str]) -> SuitePlan:
+    if suite.role is not Role.HARMFUL:
+        return suite
+    return replace(suite, attacks=tuple(name for name in suite.attacks if name not in forms))
 
 
 def _check_roles(rows: Sequence[Prompt], limits: Mapping[Role, int]) -> None:

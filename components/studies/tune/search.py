@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -23,12 +28,12 @@ from components.core.result import RateFigure
 from components.core.storage import atomic_path
 from components.core.vocabulary import Arm, Role
 from components.studies.tune.objectives import Rates, best_of, compliance, excess, reasoning
-from components.studies.tune.trials import Bench, Search, Setting, Space, Trial
+from components.studies.tune.trials import Bench, Search, Setting, Space, Trial, held
 
 RANDOM_TRIALS = 5  # the shipped one among them, before the sampler goes by what it has seen
 _DIRECTIONS = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
 _SHIPPED, _RATES, _FAILURE, _REFERENCES = "shipped", "rates", "failure", "references"
-_DIGITS = 3  # significant ones of a learning rate, decimal ones of a schedule
+_DIGITS = 3  # significant ones of a learning rate, decimal ones of what weighs the retained rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +112,15 @@ class Study:
         number, space = len(self._ended()), self.space
         self._study.sampler = TPESampler(seed=self.seed + number, n_startup_trials=RANDOM_TRIALS)
         layers = [_joined(layers) for layers in space.target_layers]
-        trial = self._study.ask(
-            {
-                "teacher": CategoricalDistribution(space.teachers),
-                "target_layers": CategoricalDistribution(layers),
-                "lr": FloatDistribution(*space.lr, log=True),
-                "steps": IntDistribution(*space.steps),
-                "retain_share": FloatDistribution(*space.retain_share),
-            }
-        )
+        searched: dict[str, BaseDistribution] = {
+            "teacher": CategoricalDistribution(space.teachers),
+            "target_layers": CategoricalDistribution(layers),
+            "lr": FloatDistribution(*space.lr, log=True),
+            "steps": IntDistribution(*space.steps),
+        }
+        if space.held_by:
+            searched["retain_share"] = FloatDistribution(*space.retain_share)
+        trial = self._study.ask(searched)
         return Proposal(number, self._setting(trial), trial)
 
     def add(self, proposal: Proposal, rates: Rates) -> None:
@@ -154,7 +159,7 @@ class Study:
         shipped = {
             **first.model_dump(include={"teacher", "lr", "steps"}),
             "target_layers": _joined(first.target_layers),
-            "retain_share": first.retain_share,
+            **({"retain_share": first.retain_share} if self.space.held_by else {}),
         }
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
             self._study.tell(trial.number, state=TrialState.FAIL)
@@ -175,13 +180,14 @@ class Study:
         """Return the setting of a trial; the shipped one as it is, not as it was rounded."""
         if _SHIPPED in trial.user_attrs:
             return self.space.shipped
-        drawn = trial.params
+        drawn, name = trial.params, self.space.held_by
+        weight = {name: round(held(name, drawn["retain_share"]), _DIGITS)} if name else {}
         return Setting(
             teacher=drawn["teacher"],
             target_layers=tuple(int(layer) for layer in drawn["target_layers"].split()),
             lr=float(f"{drawn['lr']:.{_DIGITS}g}"),
             steps=drawn["steps"],
-            schedule=round(1 / (2 * drawn["retain_share"]), _DIGITS),
+            **weight,
         )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.core.fingerprints import Code
 from components.core.paths import ADAPTER, TRIALS, Workspace
@@ -21,7 +21,10 @@ from components.prepare.result import PromptSet
 from components.probe.result import Probe
 from components.profile import Profile
 from components.stages import dependencies
-from components.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from components.studies.tune.settings import TuneSettings
+    from components.train.methods import Method
 
 REFERENCES = (Arm.BASE, Arm.POST_TRAINED)
 
@@ -33,20 +36,48 @@ class Setting(Record):
     target_layers: tuple[int, ...]
     lr: float
     steps: int
-    schedule: float
+    # What weighs the retained rows, where the method has one of these.
+    schedule: float | None = None
+    retain_weight: float | None = None
+    retain: float | None = None
 
     @property
-    def retain_share(self) -> float:
-        """The mean weight of the retained rows: c grows from 0 to 1 / schedule over the steps."""
-        return 1 / (2 * self.schedule)
+    def retain_share(self) -> float | None:
+        """The mean share of the retained rows in the loss or in a batch; None: the method says.
+
+        By `schedule`, their weight grows from 0 to 1 / schedule over the steps.
+        """
+        if self.schedule is not None:
+            return 1 / (2 * self.schedule)
+        if self.retain_weight is not None:
+            return self.retain_weight / (1 + self.retain_weight)
+        return self.retain
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What the setting says of the method's own settings, by their names."""
+        return self.model_dump(exclude_none=True, exclude={"teacher", "target_layers"})
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        """Return the setting as sections of a profile."""
-        train = {"lr": self.lr, "steps": self.steps, "schedule": self.schedule}
+        """Return the setting as sections of a profile whose `train.method` it is for."""
+        train = {_IN_TRAIN.get(name, name): value for name, value in self.own.items()}
         return {
             "probe": {"teacher": self.teacher, "target_layers": list(self.target_layers)},
             "train": train,
         }
+
+
+_IN_TRAIN = {"retain": "baseline_retain"}  # where `train` has another name
+
+
+def held(name: str, share: float) -> float:
+    """Return the setting `name` under which the retained rows have this share."""
+    values = {
+        "schedule": 1 / (2 * share) if share else 1.0,
+        "retain_weight": share / (1 - share),
+        "retain": share,
+    }
+    return values[name]
 
 
 class Trial(Record):
@@ -80,7 +111,10 @@ class Search(Result):
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The bounds of a search, both ends included; the profile's own setting lies within."""
+    """The bounds of a search, both ends included; the profile's own setting lies within.
+
+    `held_by` is the setting that weighs the retained rows, if the method has one.
+    """
 
     shipped: Setting
     teachers: tuple[str, ...]
@@ -88,37 +122,32 @@ class Space:
     lr: tuple[float, float]
     steps: tuple[int, int]
     retain_share: tuple[float, float]
+    held_by: str | None = "schedule"
 
 
-def search_space(profile: Profile, probe: Probe, layers: int) -> Space:
-    """Return the bounds that the section `tune` sets around the profile's own setting.
+def search_space(
+    bounds: TuneSettings, method: type[Method[Any]], settings: Any, probe: Probe, layers: int
+) -> Space:
+    """Return the bounds that the section `tune` sets around a method's own `settings`.
 
     `layers` is the depth of the post-trained model.
     """
-    bounds, train = profile.tune, profile.train
+    lr, steps, held_by = settings.lr, settings.steps, method.held_by
+    weight = {held_by: getattr(settings, held_by)} if held_by else {}
     shipped = Setting(
-        teacher=probe.teacher,
-        target_layers=probe.target_layers,
-        lr=train.lr,
-        steps=train.steps,
-        schedule=train.schedule,
+        teacher=probe.teacher, target_layers=probe.target_layers, lr=lr, steps=steps, **weight
     )
     passed = [t.teacher for t in probe.teachers if t.passed and t.teacher in bounds.teachers]
+    sets = _layer_sets(bounds.layer_counts, layers) if method.by_states else ()
+    share = shipped.retain_share or 0.0
     return Space(
         shipped=shipped,
-        teachers=tuple(dict.fromkeys((shipped.teacher, *passed))),
-        target_layers=tuple(
-            dict.fromkeys((shipped.target_layers, *_layer_sets(bounds.layer_counts, layers)))
-        ),
-        lr=(train.lr / bounds.lr_factor, min(train.lr * bounds.lr_factor, 1.0)),
-        steps=(
-            max(1, round(train.steps / bounds.steps_factor)),
-            round(train.steps * bounds.steps_factor),
-        ),
-        retain_share=(
-            min(bounds.min_retain_share, shipped.retain_share),
-            max(bounds.max_retain_share, shipped.retain_share),
-        ),
+        teachers=tuple(dict.fromkeys((shipped.teacher, *(passed if method.has_teacher else ())))),
+        target_layers=tuple(dict.fromkeys((shipped.target_layers, *sets))),
+        lr=(lr / bounds.lr_factor, min(lr * bounds.lr_factor, 1.0)),
+        steps=(max(1, round(steps / bounds.steps_factor)), round(steps * bounds.steps_factor)),
+        retain_share=(min(bounds.min_retain_share, share), max(bounds.max_retain_share, share)),
+        held_by=held_by,
     )
 
 
@@ -144,12 +173,18 @@ class Bench:
     models: Models
     probe: Probe
     runner: Any  # asks every model the same; of components.studies.tune.measuring
+    settings: Any  # the method's own, where a trial does not say otherwise
     key: str  # digest of all that a trial's figures depend on
+    # What the two models did, for benches that ask them the same.
+    measured: dict[Arm, dict[str, RateFigure]] = field(default_factory=dict)
 
     @property
     def space(self) -> Space:
         """What is searched."""
-        return search_space(self.profile, self.probe, self.models.post_trained.layers)
+        from components.train.methods import METHODS
+
+        method, layers = METHODS.find(self.profile.train.method), self.models.post_trained.layers
+        return search_space(self.profile.tune, method, self.settings, self.probe, layers)
 
     @property
     def allowed(self) -> dict[Role, float]:
@@ -159,7 +194,10 @@ class Bench:
 
     def references(self) -> dict[Arm, dict[str, RateFigure]]:
         """Return the figures of the models that the adapter is to be compared with."""
-        return {arm: self._measure(arm) for arm in REFERENCES}
+        for arm in REFERENCES:
+            if arm not in self.measured:
+                self.measured[arm] = self._measure(arm)
+        return dict(self.measured)
 
     def run(self, setting: Setting, scratch: Path) -> dict[str, RateFigure]:
         """Return the figures of the post-trained model with an adapter trained under `setting`.
@@ -169,14 +207,14 @@ class Bench:
         from components.train.data import TrainingData
         from components.train.methods import open_method, train_adapter
 
-        changes = setting.changes()
-        train = TrainSettings.model_validate(self.profile.train.model_dump() | changes["train"])
+        train = self.profile.train
+        own = type(self.settings).model_validate(self.settings.model_dump() | setting.own)
         probe = self.probe.model_copy(
             update={"teacher": setting.teacher, "target_layers": setting.target_layers}
         )
         models, seed = self.models, self.profile.seed
         data = TrainingData(train, self.prompts, models, probe, seed, scratch / "data")
-        train_adapter(open_method(train.method, data), data, scratch / ADAPTER)
+        train_adapter(open_method(train.method, data, own), data, scratch / ADAPTER)
         return self._measure(Arm.RESTORED, adapter=scratch / ADAPTER)
 
     def _measure(self, arm: Arm, adapter: Path | None = None) -> dict[str, RateFigure]:
@@ -208,12 +246,18 @@ def open_runner(profile: Profile, workspace: Workspace) -> Any:
     )
 
 
-def open_bench(profile: Profile, workspace: Workspace) -> Bench:
-    """Return the bench of a profile whose stages `prepare` to `probe` are up to date."""
+def open_bench(profile: Profile, workspace: Workspace, settings: Any = None) -> Bench:
+    """Return the bench of a profile whose stages `prepare` to `probe` are up to date.
+
+    `settings` are the method's own, by default those that it finds in the section `train`.
+    """
+    from components.train.methods import METHODS
+
     prompts = PromptSet.load(workspace.stage("prepare"))
     models, probe = Models.load(workspace.stage("models")), Probe.load(workspace.stage("probe"))
     runner = open_runner(profile, workspace)
-    sections = (profile.train, profile.evaluate, profile.tune)
+    own = settings or METHODS.find(profile.train.method).settings_of(profile.train)
+    sections = (profile.train, own, profile.evaluate, profile.tune)
     code = Code().fingerprint(__name__)
     key = dependencies(sections, profile.seed, (prompts, models, probe), code=code)
-    return Bench(profile, prompts, models, probe, runner, key)
+    return Bench(profile, prompts, models, probe, runner, own, key)

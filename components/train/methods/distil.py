@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Distil(Method[TrainSettings]):
     """Towards the teacher's next tokens on harmful rows, in place on the retained ones."""
 
-    stops_early = True
+    stops_early, held_by = True, "retain_weight"
     reverse: ClassVar[bool] = False  # KL(student || teacher) on harmful rows
 
     def plan(self, data: TrainingData) -> Plan:
@@ -63,6 +63,8 @@ def mean_divergence(logits: Tensor, batch: Batch, *, reverse: bool = False) -> T
 @METHODS.register("combined")
 class Combined(SafeReAct):
     """SafeReAct's distance of hidden states on harmful rows, beside the divergences of `distil`."""
+
+    held_by = "retain_weight"
 
     def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
         """Return a D_T(h, g) + KL(teacher || student) + w KL(post-trained || student)."""

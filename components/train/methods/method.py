@@ -35,6 +35,8 @@ class Method(ABC, Generic[S]):
     modules: ClassVar[Sequence[str]] = PROJECTIONS  # matrices of a decoder block with an adapter
     has_teacher: ClassVar[bool] = True
     stops_early: ClassVar[bool] = False  # where `train.early_stop` says when
+    by_states: ClassVar[bool] = False  # it compares hidden states at the target layers
+    held_by: ClassVar[str | None] = None  # its setting that weighs the retained rows
 
     def __init__(self, settings: S, target_layers: Sequence[int], depth: int) -> None:
         self.settings, self.target_layers, self.depth = settings, tuple(target_layers), depth

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class SafeReAct(Method[TrainSettings]):
     """Towards the teacher's states on harmful rows, in place on the retained ones."""
 
-    stops_early = True
+    stops_early, by_states, held_by = True, True, "schedule"
 
     def teacher(self, data: TrainingData) -> TeacherData:
         """Return what the teacher of (1) gives: its greedy refusals and its states there.

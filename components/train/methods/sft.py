@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from components.train.batches import Batch, Plan, mixed
 from components.train.methods.method import METHODS, Method
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 @METHODS.register("sft")
 class Sft(Method[FineTuning]):
     """Cross-entropy on the teacher's refusals, with a share of retained answers in each batch."""
+
+    held_by: ClassVar[str | None] = "retain"
 
     @classmethod
     def settings_of(cls, train: TrainSettings) -> FineTuning:
@@ -41,7 +43,7 @@ class Sft(Method[FineTuning]):
 class RankOneSft(Sft):
     """The same on one direction of the middle third's up_proj (arXiv 2507.17075)."""
 
-    modules = ("up_proj",)
+    modules, held_by = ("up_proj",), None
 
     @classmethod
     def settings_of(cls, train: TrainSettings) -> RankOne:

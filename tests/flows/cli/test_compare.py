@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dvc.api
 import pytest
 
 from components.chain import STAGES, listed_stages
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
-from components.core.storage import write_json
+from components.core.result import RateFigure
+from components.core.storage import read_json, write_json
 from components.core.vocabulary import Arm
 from components.prepare.result import LEAK_MARK, SuiteSet
 from components.probe.result import Probe
+from components.profile import load_profile
 from components.studies.baselines.result import Baseline, Baselines
 from components.studies.compare.result import Comparison
-from flows.cli.compare_tables import comparison_tables, families, methods_table
+from flows.cli.compare_tables import Found, comparison_tables, methods_table, pooled, seeds_tables
+from flows.cli.comparison import forecast
+from flows.cli.runs import run_seeds
 from tests.evidence import leak, teacher_figures
+from tests.flows.cli.test_seeds import commit
 from tests.flows.conftest import behave, safereact
 from tests.releases import write_result
+from tests.root import ROOT
 from tests.searches import figure
 
 
@@ -106,7 +113,7 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
     )
     probe = Probe.load(workspace.stage("probe"))
     probe.model_copy(update={"teachers": checked}).save(probe.folder)
-    table = methods_table(workspace)
+    table = methods_table([Found.here(workspace)])
     rows = [line.split(" | ")[0] for line in table.splitlines() if "safereact-" in line]
     assert rows == [
         "| restored (safereact-base)",
@@ -120,22 +127,22 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
 def test_nothing_is_said_of_empty_cells_where_there_are_none(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     write_comparison(workspace)
-    assert "DVC's cache" in methods_table(workspace)
+    assert "DVC's cache" in methods_table([Found.here(workspace)])
     costs = {"seconds": 61.6, "peak_memory_mib": 512}
     arms = (Arm.RESTORED, Arm.BASELINE)
     write_json(workspace.run_record("train"), {"parts": dict.fromkeys(arms, costs)})
-    table = methods_table(workspace)
+    table = methods_table([Found.here(workspace)])
     assert "DVC's cache" not in table and "| 62 | 5,678 | 512 |" in table
 
 
 def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     write_comparison(workspace)
-    assert LEAK_MARK not in methods_table(workspace)
+    assert LEAK_MARK not in methods_table([Found.here(workspace)])
     prompts = SuiteSet.load(workspace.stage("prepare"))
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
     prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
-    table = methods_table(workspace).splitlines()
+    table = methods_table([Found.here(workspace)]).splitlines()
     (row,) = (line for line in table if line.startswith("| base |"))
     assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(LEAK_MARK) == 2
     assert [line for line in table if line.startswith(LEAK_MARK)] == [
@@ -147,7 +154,7 @@ def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: 
 def test_of_several_attacks_the_worst_stands_in_the_table_and_all_in_the_other(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     comparison = write_comparison(workspace)
-    assert families(comparison) == "" and len(comparison_tables(workspace)) == 1
+    assert len(comparison_tables(Found.here(workspace))) == 1
     attacked = {
         "harmful.role-play.refused": figure(90),
         "harmful.persona.refused": figure(40),
@@ -157,7 +164,7 @@ def test_of_several_attacks_the_worst_stands_in_the_table_and_all_in_the_other(t
     }
     rates = comparison.rates | {"sft": {**comparison.rates["sft"], **attacked}}
     comparison.model_copy(update={"rates": rates}).save(comparison.folder)
-    table, each = comparison_tables(workspace)
+    table, each = comparison_tables(Found.here(workspace))
     head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(table)]
     shown = dict(zip(head, next(row for row in rows if row[0] == "sft"), strict=True))
     assert shown["refuses harmful, worst attack trained on"].endswith("n=100 (role-play)")
@@ -178,3 +185,83 @@ def test_of_several_attacks_the_worst_stands_in_the_table_and_all_in_the_other(t
 
 def _lines(table: str) -> list[str]:
     return [line for line in table.splitlines() if line.startswith("|")]
+
+
+# --- several seeds ---------------------------------------------------------------------------
+
+
+def _with_rates(found: Found, **rates: dict) -> Found:
+    changed = found.comparison.model_copy(
+        update={"rates": {**found.comparison.rates, **rates}, "left_out": {}}
+    )
+    return found._replace(comparison=changed)
+
+
+def test_rates_of_seeds_are_pooled_and_the_ends_of_their_range_stand_beside(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    write_comparison(workspace)
+    here = Found.here(workspace)
+    part = {"seconds": 10.0, "peak_memory_mib": 300}
+    one = _with_rates(here, sft={"harmful.refused": figure(90)})
+    other = _with_rates(here, sft={"harmful.refused": figure(60), "benign.refused": figure(4)})
+    found = {4: one._replace(parts={"sft": part}), 5: other._replace(parts={})}
+    comparison, spreads = pooled([each.comparison for each in found.values()])
+    assert comparison.rates["sft"]["harmful.refused"] == RateFigure.of(150, 200, 0.95)
+    assert comparison.rates["sft"]["benign.refused"] == RateFigure.of(4, 100, 0.95)
+    assert spreads["sft"]["harmful.refused"] == (0.6, 0.9)
+    (table,) = seeds_tables(found)
+    assert "Pooled over the seeds 4, 5" in table
+    head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(table)]
+    shown = dict(zip(head, next(row for row in rows if row[0] == "sft"), strict=True))
+    assert shown["refuses harmful"] == "75.0 % [68.6, 80.5], n=200, seeds 60.0 to 90.0"
+    assert shown["seconds"] == "10" and shown["tokens"] == "1,234"
+
+
+def test_the_cost_is_told_from_what_the_last_runs_took(tmp_path: Path):
+    workspace = Workspace(tmp_path, "demo")
+    workspace.profile_file.parent.mkdir()
+    text = (ROOT / "profiles" / "tiny.yaml").read_text()
+    arms = "baselines:\n  methods: [distil, sft, distil-shuffled]\n"
+    workspace.profile_file.write_text(text.replace("baselines:\n", arms))
+    unknown = forecast(workspace, [0, 1, 2], 10)
+    assert unknown.startswith("35 trainings at most: 3 seeds of 5, 10 trials of each of 2 methods")
+    assert "no run of this profile was measured here" in unknown
+    took = {"prepare": 5, "models": 55, "probe": 40, "train": 100, "evaluate": 80}
+    for stage, seconds in took.items():
+        parts = {"restored": {"seconds": 60.0}} if stage == "train" else {}
+        write_json(workspace.run_record(stage), {"seconds": seconds, "parts": parts})
+    write_json(workspace.run_record("baselines"), {"parts": {"sft": {"seconds": 30.0}}})
+    # An arm is asked for 20 s. Trials: 10 x (60 + 20 + 30 + 20). A seed: 280 for the chain, 2 x 20
+    # for what changes prompts alone, 60 + 30 + 60 to train and 3 x 20 to ask.
+    assert "; about 49 minutes, going by" in forecast(workspace, [0, 1, 2], 10)
+    assert "trials" not in forecast(workspace, [0], 0)
+
+
+def test_seeds_are_compared_as_experiments_and_the_tables_are_kept(project: Workspace):
+    commit(project)
+    done = safereact("compare", "--profile", "demo", "--seeds", "4,5")
+    assert done.returncode == 0, done.stderr
+    assert "36 trainings at most: 2 seeds of 18; how long they take is not known" in done.stdout
+    assert "Pooled over the seeds 4, 5" in done.stdout
+    assert "| restored (safereact-base) | 95.0 % [" in done.stdout and "n=200" in done.stdout
+    document = read_json(project.comparison / "comparison.json")
+    assert document["seeds"].keys() == {"4", "5"} and document["settings"] == {}
+    assert document["pooled"]["sft"]["harmful.refused"]["n"] == 200
+    assert (project.comparison / "comparison.md").read_text() in done.stdout + "\n"
+
+
+def test_settings_reach_the_profile_of_an_experiment(project: Workspace):
+    commit(project)
+    settings = {
+        "baselines.settings.on-policy.lr": 2e-05,
+        "baselines.settings.safereact.target_layers": [1, 3],
+        "baselines.circuit_breaker.steps": 7,
+    }
+    (name,) = run_seeds(project, [6], "prepare", settings).values()
+    shown = dvc.api.read("profiles/demo.yaml", repo=str(project.root), rev=name)
+    (project.root / "shown.yaml").write_text(shown)
+    section = load_profile(project.root / "shown.yaml").baselines
+    assert section.settings["on-policy"].lr == 2e-05
+    assert section.settings["safereact"].target_layers == (1, 3)
+    assert section.circuit_breaker.steps == 7
+    assert load_profile(project.root / "shown.yaml").seed == 6

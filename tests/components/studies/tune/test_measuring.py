@@ -60,6 +60,22 @@ def test_only_validation_prompts_are_asked(runner, random_prompts):
     assert runner.plan.forced_thought
 
 
+def test_harmful_prompts_are_asked_in_the_attacks_that_training_did_not_see(random_prompts):
+    attacked = SETTINGS.model_copy(
+        update={
+            "attacks": ("persona", "role-play"),
+            "attack_roles": (Role.HARMFUL, Role.BENIGN),
+            "attack_prompts": 3,
+        }
+    )
+    forms = (Form.SERVED, Form.ROLE_PLAY)
+    runner = validation_runner(attacked, random_prompts, sizes=SIZES, forms=forms, seed=3)
+    asked = {suite.role: suite.attacks for suite in runner.plan.suites}
+    assert asked[Role.HARMFUL] == ("persona",)
+    assert asked[Role.BENIGN] == ("persona", "role-play")
+    assert asked[Role.REASONING] == asked[Role.BORDERLINE] == ()
+
+
 def test_fewer_prompts_than_asked_for_are_all_taken(random_prompts):
     found = validation_runner(
         SETTINGS, random_prompts, sizes=dict.fromkeys(Role, 99), forms=(Form.SERVED,), seed=0

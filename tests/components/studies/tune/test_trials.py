@@ -10,11 +10,61 @@ from components.core.storage import digest_folder
 from components.core.vocabulary import Arm, Role
 from components.evaluate.settings import EvaluateSettings
 from components.studies.tune.settings import TuneSettings
-from components.studies.tune.trials import REFERENCES, Bench, Setting, open_bench, search_space
+from components.studies.tune.trials import (
+    REFERENCES,
+    Bench,
+    Setting,
+    held,
+    open_bench,
+    search_space,
+)
+from components.train.methods import METHODS
+from components.train.settings import FineTuning
 from tests.evidence import teacher_figures
 from tests.searches import SHIPPED, make_probe, make_profile, make_workspace
 
 # --- what is searched ------------------------------------------------------------------------
+
+
+def space_of(profile, probe, *, layers, method="safereact"):
+    """Return the bounds around the settings that a method finds in a profile."""
+    found = METHODS.find(method)
+    return search_space(profile.tune, found, found.settings_of(profile.train), probe, layers)
+
+
+@pytest.mark.parametrize(
+    ("method", "held_by", "share", "layer_sets"),
+    [
+        ("safereact", "schedule", (0.2, 0.5), 4),
+        ("distil", "retain_weight", (0.2, 0.6), 1),
+        ("combined", "retain_weight", (0.2, 0.6), 4),
+        ("sft", "retain", (0.2, 0.5), 1),
+        ("rank-one", None, (0.0, 0.5), 1),
+        ("circuit-breaker", None, (0.0, 0.5), 1),
+    ],
+)
+def test_only_what_a_method_has_is_searched(method, held_by, share, layer_sets):
+    profile = make_profile(train={"retain_weight": 1.5, "baseline_retain": 0.3})
+    probe = make_probe(teacher_figures("base"), teacher_figures("reminder"))
+    space = space_of(profile, probe, layers=4, method=method)
+    assert space.held_by == held_by
+    assert space.retain_share == pytest.approx(share)
+    assert len(space.target_layers) == layer_sets
+    assert space.teachers == (("base",) if method == "circuit-breaker" else ("base", "reminder"))
+    assert (space.shipped.lr, space.shipped.steps) == (profile.train.lr, profile.train.steps)
+
+
+def test_a_share_of_retained_rows_is_each_methods_own_setting():
+    """Weights of retained rows beside those of harmful rows, worked by hand."""
+    assert held("schedule", 0.4) == 1.25  # c grows to 0.8, 0.4 in the mean
+    assert held("retain_weight", 0.2) == 0.25  # 0.2 of 0.8
+    assert held("retain", 0.3) == 0.3
+    for name in ("schedule", "retain_weight", "retain"):
+        setting = SHIPPED.model_copy(update={"schedule": None, name: held(name, 0.4)})
+        assert setting.retain_share == pytest.approx(0.4)
+    assert SHIPPED.model_copy(update={"schedule": None}).retain_share is None
+    sft = Setting(teacher="base", target_layers=(1,), lr=0.1, steps=9, retain=0.3)
+    assert sft.changes()["train"] == {"lr": 0.1, "steps": 9, "baseline_retain": 0.3}
 
 
 def test_a_setting_is_a_change_of_two_sections():
@@ -41,7 +91,7 @@ def test_the_bounds_lie_around_the_shipped_setting():
         teacher_figures("pruned", passed=False),
         teacher_figures("reminder"),
     )
-    space = search_space(make_profile(train={"lr": 1e-3, "steps": 30}), probe, layers=12)
+    space = space_of(make_profile(train={"lr": 1e-3, "steps": 30}), probe, layers=12)
     assert space.shipped == Setting(
         teacher="base", target_layers=(1, 3), lr=1e-3, steps=30, schedule=1.5
     )
@@ -61,7 +111,7 @@ def test_the_bounds_lie_around_the_shipped_setting():
 
 
 def test_layers_that_are_the_same_are_tried_once():
-    space = search_space(make_profile(), make_probe(teacher_figures("base")), layers=4)
+    space = space_of(make_profile(), make_probe(teacher_figures("base")), layers=4)
     assert space.target_layers == ((1, 3), (2, 4), (3, 4), (1, 2, 3, 4))
 
 
@@ -69,7 +119,7 @@ def test_a_shipped_setting_beyond_the_bounds_widens_them():
     section = TuneSettings(teachers=("reminder",), min_retain_share=0.3, max_retain_share=0.35)
     probe = make_probe(teacher_figures("base"), teacher_figures("reminder"))
     profile = make_profile(train={"lr": 0.9, "steps": 1, "schedule": 4}, tune=section)
-    space = search_space(profile, probe, layers=4)
+    space = space_of(profile, probe, layers=4)
     assert space.teachers == ("base", "reminder")
     assert space.retain_share == (0.125, 0.35)
     assert space.lr == (0.18, 1.0) and space.steps == (1, 2)
@@ -123,6 +173,26 @@ def test_a_trial_of_the_shipped_setting_is_the_stage_train(bench, tmp_path):
     adapter = train(section, *parts, seed=bench.profile.seed, out=tmp_path / "stage")
     bench.run(bench.space.shipped, tmp_path)
     assert digest_folder(tmp_path / "adapter") == adapter.digest
+
+
+def test_a_trial_may_begin_from_a_methods_own_settings(workspace, tmp_path):
+    profile = make_profile(train={"method": "sft", "steps": 2, "batch": 4})
+    own = FineTuning(retain=0, lr=1e-2, steps=3)
+    benches = {
+        name: open_bench(profile, workspace, given)
+        for name, given in {"own": own, "train": None}.items()
+    }
+    assert benches["own"].space.shipped.own == {"lr": 1e-2, "steps": 3, "retain": 0}
+    assert benches["train"].space.shipped.own["steps"] == 2
+    assert benches["own"].key != benches["train"].key
+    bench = benches["own"]
+    digests = []
+    for number, retain in enumerate((0, 0.5)):
+        (tmp_path / str(number)).mkdir()
+        setting = bench.space.shipped.model_copy(update={"retain": retain})
+        bench.run(setting, tmp_path / str(number))
+        digests.append(digest_folder(tmp_path / str(number) / "adapter"))
+    assert digests[0] != digests[1]
 
 
 def test_the_references_are_the_two_models(bench):
