@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,7 +32,7 @@ from flows.cli.app import (
     registered_name,
 )
 from flows.cli.compare_tables import Found, comparison_tables
-from flows.cli.runs import run_retrain, run_seeds
+from flows.cli.runs import read_seeds, run_retrain, run_seeds
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import rules_table, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
@@ -113,17 +112,11 @@ def seeds(
     seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0,1,2",
 ) -> None:
     """Run a profile under several seeds, as DVC experiments, and print one table."""
-    chosen, workspace = _seeds(seeds), open_workspace(profile)
+    chosen, workspace = read_seeds(seeds), open_workspace(profile)
 
     with show_progress():
         experiments = run_seeds(workspace, chosen)
     console.print(seeds_table(workspace, experiments), soft_wrap=True)
-
-
-def _seeds(text: str) -> list[int]:
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise ConfigError(f"--seeds {text!r} is not a list such as 0,1,2")
-    return [int(seed) for seed in text.split(",")]
 
 
 @app.command()

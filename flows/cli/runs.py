@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,6 +106,13 @@ def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
             log.info("[%s] %s", stage, "up to date")
         decision = Decision.load(workspace.stage("gate"))
         return Outcome(decision, register_accepted(workspace) if decision.accepted else None)
+
+
+def read_seeds(text: str) -> list[int]:
+    """Return the seeds of a list such as `0,1,2`; raises `ConfigError` for another text."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise ConfigError(f"--seeds {text!r} is not a list such as 0,1,2")
+    return [int(seed) for seed in text.split(",")]
 
 
 def run_seeds(
