@@ -277,7 +277,7 @@ def compare(
         settle_environment()
         from flows.cli.comparison import compare_seeds, forecast
 
-        chosen = _seeds(seeds or str(load_profile(workspace.profile_file).seed))
+        chosen = read_seeds(seeds or str(load_profile(workspace.profile_file).seed))
         console.print(forecast(workspace, chosen, trials), highlight=False, soft_wrap=True)
         _list(workspace, "compared")
         with show_progress():
