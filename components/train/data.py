@@ -103,13 +103,17 @@ class TrainingData:
         targets = replace(refusals, rows=rows)
         return TeacherData(targets, refusals.rows, **read_json(folder / _COUNTS))
 
-    def retained_rows(self, depth: int) -> TargetRows:
-        """Return the post-trained model's own answers, to be held at layers 1 to `depth`.
+    def retained_rows(self, depth: int | None) -> TargetRows:
+        """Return the post-trained model's own answers, to be held: by its states at layers 1 to
+        `depth` and its likeliest next tokens; 0: by the tokens alone; None: by neither.
 
-        All positions count. The states are stored where they take at most `MAX_REFERENCE_BYTES`.
+        All positions count. The answers are asked for once, whatever is held. States are stored
+        where they take at most `MAX_REFERENCE_BYTES`.
         """
         prompts, tokens = self._training_prompts[1], self.settings.retain_tokens
-        return self._ask_student(f"retained-{depth}", prompts, tokens, range(1, depth + 1))
+        if depth is None:
+            return self._own_answers("retained", prompts, tokens)
+        return self._ask_student("retained", prompts, tokens, range(1, depth + 1))
 
     def sampled_rows(self, count: int, number: int, adapter: Path | None) -> TargetRows:
         """Return `count` harmful prompts at most, over all forms, with what the student with its
@@ -296,6 +300,24 @@ class TrainingData:
         counts = {"refused": sum(verdicts), "prompts": len(verdicts), "by_form": by_form}
         write_json(folder / _COUNTS, counts)
 
+    def _own_answers(
+        self, name: str, prompts: list[Prompt], tokens: int, student: Reader | None = None
+    ) -> TargetRows:
+        """Return the post-trained model's own greedy answers in all forms."""
+
+        def make(folder: Path) -> None:
+            reader = student or self.student()
+            rows = [
+                row
+                for form, ids in self._read(prompts).items()
+                for row in own_completions(
+                    reader, ids, max_new_tokens=tokens, label=f"own answers, {name}, {form}"
+                )
+            ]
+            TargetRows(rows, [len(row.inputs) for row in rows]).save(folder)
+
+        return TargetRows.load(made_once(self.scratch / name, make))
+
     def _ask_student(
         self,
         name: str,
@@ -305,17 +327,11 @@ class TrainingData:
         *,
         compliant: bool = False,
     ) -> TargetRows:
-        """Return the post-trained model's own greedy answers in all forms, with its states."""
+        """Return the post-trained model's own answers with its states, if any, and next tokens."""
 
         def make(folder: Path) -> None:
             student = self.student()
-            rows = [
-                row
-                for form, ids in self._read(prompts).items()
-                for row in own_completions(
-                    student, ids, max_new_tokens=tokens, label=f"own answers, {name}, {form}"
-                )
-            ]
+            rows = self._own_answers(name, prompts, tokens, student).rows
             if compliant:
                 rows = self._compliant(student, rows)
             counted = [row.counted(0) if compliant else len(row.inputs) for row in rows]
@@ -326,9 +342,10 @@ class TrainingData:
             self._store(student, rows, counted, stored, folder)
             TargetRows(rows, counted).save(folder)
 
-        return TargetRows.load(made_once(self.scratch / name, make))
+        deepest = max(layers, default=0)
+        return TargetRows.load(made_once(self.scratch / f"{name}-{deepest}", make))
 
-    def _compliant(self, student: Reader, rows: list[TrainingRow]) -> list[TrainingRow]:
+    def _compliant(self, student: Reader, rows: Sequence[TrainingRow]) -> list[TrainingRow]:
         rules = self.settings.rules
         rows = [row for row in rows if len(row.completion) > 1 and not refuses(student, row, rules)]
         if len(rows) < MIN_REFUSALS:

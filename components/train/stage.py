@@ -67,7 +67,7 @@ def train(
         harmful_rows=restored.harmful_rows,
         teacher_refused=teacher.refused,
         teacher_prompts=teacher.prompts,
-        retain_rows=len(data.retained_rows(max(probe.target_layers)).rows),
+        retain_rows=len(data.retained_rows(None).rows),
         losses={name: progress.first_and_last(name) for name in progress.losses},
     )
     return save_once(result, out, data.scratch)

@@ -44,11 +44,16 @@ class CircuitBreakers(Method[CircuitBreaker]):
         """Layers 1 to the deepest that is rerouted."""
         return range(1, max(self.layers) + 1)
 
+    @property
+    def held_depth(self) -> int:
+        """The deepest layer that is rerouted or a target."""
+        return max(*self.layers, *self.target_layers)
+
     def plan(self, data: TrainingData) -> Plan:
         """Return steps of `train.batch` rows of each group; SafeReAct holds the same ones."""
         groups = {
             "harmful": data.compliant_rows(self.settings.tokens, self.layers),
-            "retained": data.retained_rows(max(*self.layers, *self.target_layers)),
+            "retained": data.retained_rows(self.held_depth),
         }
         batch, steps = data.settings.batch, self.settings.steps
         return paired(groups, steps=steps, batch=batch, seed=data.seed)

@@ -39,7 +39,7 @@ class Distil(Method[TrainSettings]):
         """Return steps of `train.batch` harmful and as many retained rows."""
         groups = {
             "harmful": data.teacher_data().rows,
-            "retained": data.retained_rows(max(self.target_layers)),
+            "retained": data.retained_rows(self.held_depth),
         }
         batch, steps = data.settings.batch, self.settings.steps
         return paired(groups, steps=steps, batch=batch, seed=data.seed)
@@ -65,6 +65,7 @@ class Combined(SafeReAct):
     """SafeReAct's distance of hidden states on harmful rows, beside the divergences of `distil`."""
 
     held_by = "retain_weight"
+    held_depth = 0
 
     def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
         """Return a D_T(h, g) + KL(teacher || student) + w KL(post-trained || student)."""
@@ -100,7 +101,7 @@ class OnPolicy(Distil):
         steps, batch = every + (number < more), data.settings.batch
         groups = {
             "harmful": data.sampled_rows(steps * batch, number, adapter),
-            "retained": data.retained_rows(max(self.target_layers)),
+            "retained": data.retained_rows(self.held_depth),
         }
         return paired(groups, steps=steps, batch=batch, seed=data.seed + number)
 

@@ -51,6 +51,12 @@ class Method(ABC, Generic[S]):
         """The decoder blocks that get an adapter, 1 = first: all."""
         return range(1, self.depth + 1)
 
+    @property
+    def held_depth(self) -> int | None:
+        """The deepest layer whose states are held on retained rows; 0: next tokens are, in place
+        of states; None: neither is, the answers are learned."""
+        return 0
+
     def lora(self, lora: Lora) -> Lora:
         """Return the adapter's shape, given that of `train.lora`: the same."""
         return lora
@@ -106,7 +112,7 @@ def ask_models(method: Method[Any], data: TrainingData) -> None:
     """Ask models what other methods need as well, so that it is no part of this one's cost."""
     if method.has_teacher:
         data.teacher_data()
-    data.retained_rows(max(method.target_layers))
+    data.retained_rows(method.held_depth)
     if method.stops_early:
         data.early_stop()
 

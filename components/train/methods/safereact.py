@@ -48,7 +48,7 @@ class SafeReAct(Method[TrainSettings]):
         The layers above the deepest target have no adapter, so they need not be held.
         """
         harmful = self.teacher(data).rows
-        return {"harmful": harmful, "retained": data.retained_rows(max(self.target_layers))}
+        return {"harmful": harmful, "retained": data.retained_rows(self.held_depth)}
 
     def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:
         """Return (4): alignment with the teacher and retention, with a = `train.strength`."""
@@ -66,6 +66,11 @@ class SafeReAct(Method[TrainSettings]):
     def adapted_layers(self) -> Sequence[int]:
         """Layers 1 to the deepest target."""
         return range(1, max(self.target_layers) + 1)
+
+    @property
+    def held_depth(self) -> int:
+        """The deepest target."""
+        return max(self.target_layers)
 
     def plan(self, data: TrainingData) -> Plan:
         """Return steps of `train.batch` harmful and as many retained rows."""

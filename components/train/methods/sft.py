@@ -19,6 +19,7 @@ class Sft(Method[FineTuning]):
     """Cross-entropy on the teacher's refusals, with a share of retained answers in each batch."""
 
     held_by: ClassVar[str | None] = "retain"
+    held_depth = None  # retained answers are learned like refusals
 
     @classmethod
     def settings_of(cls, train: TrainSettings) -> FineTuning:
@@ -30,7 +31,7 @@ class Sft(Method[FineTuning]):
         retained = round(self.settings.retain * data.settings.batch)
         kinds = {
             "harmful": (data.teacher_data().refusals, data.settings.batch - retained),
-            "retained": (data.retained_rows(max(self.target_layers)).rows, retained),
+            "retained": (data.retained_rows(self.held_depth).rows, retained),
         }
         return mixed(kinds, steps=self.settings.steps, seed=data.seed)
 

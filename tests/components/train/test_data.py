@@ -78,6 +78,17 @@ def test_large_references_are_not_stored(make_data, monkeypatch):
     assert bare.rows == stored.rows and bare.counted == stored.counted
 
 
+def test_answers_are_asked_for_once_whatever_is_held_of_them(make_data, monkeypatch):
+    data = make_data("held", check_tokens=1)
+    states, tokens = data.retained_rows(2), data.retained_rows(0)
+    monkeypatch.setattr("components.train.data.own_completions", None)  # nobody asks again
+    alone = data.retained_rows(None)
+    assert states.rows == tokens.rows == alone.rows
+    assert states.stored.states([0]) is not None and tokens.stored.states([0]) is None
+    assert tokens.stored.likely([0]).tokens.equal(states.stored.likely([0]).tokens)
+    assert alone.stored is None
+
+
 @pytest.mark.parametrize("targets", [(), (0, 1), (2, 4)])
 def test_targets_that_are_no_layers_stop(quick, random_prompts, random_models, make_probe, targets):
     given = (quick, random_prompts, random_models, make_probe(target_layers=targets))
