@@ -22,11 +22,11 @@ from components.train.batches import TargetRows, store_targets
 from components.train.early_stop import EarlyStop
 from components.train.processes import made_once, refuse_deepspeed
 from components.train.rows import (
-    MIN_REFUSALS,
     RETAINED,
     Reading,
     TrainingRow,
     cut_rows,
+    keep_compliant,
     keep_refusals,
     own_completions,
     read_prompts,
@@ -333,7 +333,7 @@ class TrainingData:
             student = self.student()
             rows = self._own_answers(name, prompts, tokens, student).rows
             if compliant:
-                rows = self._compliant(student, rows)
+                rows = keep_compliant(student, rows, self.settings.rules)
             counted = [row.counted(0) if compliant else len(row.inputs) for row in rows]
             config, itemsize = student.model.config, student.model.dtype.itemsize
             size = sum(counted) * len(layers) * config.hidden_size * itemsize
@@ -344,13 +344,3 @@ class TrainingData:
 
         deepest = max(layers, default=0)
         return TargetRows.load(made_once(self.scratch / f"{name}-{deepest}", make))
-
-    def _compliant(self, student: Reader, rows: Sequence[TrainingRow]) -> list[TrainingRow]:
-        rules = self.settings.rules
-        rows = [row for row in rows if len(row.completion) > 1 and not refuses(student, row, rules)]
-        if len(rows) < MIN_REFUSALS:
-            raise TrainingError(
-                f"the post-trained model answers {len(rows)} of the harmful training prompts; "
-                f"rerouting needs {MIN_REFUSALS} answers to turn away from"
-            )
-        return rows

@@ -150,6 +150,19 @@ def refuses(reader: Reader, row: TrainingRow, rules: RulesSettings) -> bool:
     )
 
 
+def keep_compliant(
+    reader: Reader, rows: Sequence[TrainingRow], rules: RulesSettings
+) -> list[TrainingRow]:
+    """Return the rows that answer their prompts; raises `TrainingError` where there are too few."""
+    kept = [row for row in rows if len(row.completion) > 1 and not refuses(reader, row, rules)]
+    if len(kept) < MIN_REFUSALS:
+        raise TrainingError(
+            f"the post-trained model answers {len(kept)} of the harmful training prompts; "
+            f"rerouting needs {MIN_REFUSALS} answers to turn away from"
+        )
+    return kept
+
+
 def keep_refusals(
     rows: list[TrainingRow], refused: Sequence[bool], *, form: str, waived: bool
 ) -> list[TrainingRow]:
