@@ -126,7 +126,6 @@ TABLE = {
             ("prepare", "models", "probe", "evaluate", "baselines"),
             settings=("evaluate",),
             inputs=(CALIBRATION,),
-            file_only=("probe",),
             suites=True,
             resumes=True,
             listed="compared",

@@ -25,6 +25,7 @@ from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.probe.result import Probe
 from components.studies.baselines.result import Baselines
+from components.studies.compare.edits import complete_edits
 from components.studies.compare.result import Comparison
 from components.studies.compare.settings import CompareSettings
 
@@ -62,6 +63,10 @@ def compare(
             models, models.post_trained, batch=settings.batch, finished=finished
         ) as checkpoint:
             written = _complete(plan, checkpoint, section, probe, baselines)
+        edited, unable = complete_edits(
+            plan, section.edits, models, probe, prompts, batch=settings.batch, finished=finished
+        )
+        written |= edited
         judged, _ = judges.judge(written, (), confidence)
         write_judged(out / ROWS, [row for rows in judged.values() for row in rows])
         rows = read_judged(evidence.folder / ROWS) | judged
@@ -81,7 +86,7 @@ def compare(
             rows=digest_file(out / ROWS),
             rates={arm: rates(own, confidence) for arm, own in counts.items()},
             differences=with_holm(differences(counts, pairs, plan.roles, confidence)),
-            left_out={line.arm: line.reason for line in baselines.arms if line.reason},
+            left_out={line.arm: line.reason for line in baselines.arms if line.reason} | unable,
         ).save(out)
 
 

@@ -33,7 +33,7 @@ SETTINGS = EvaluateSettings(
     batch=8,
     forced_thought=True,
 )
-REMINDED = CompareSettings(before="please", after="help .")
+REMINDED = CompareSettings(before="please", after="help .", edits={})
 PROBE = Probe.model_construct(teacher="base", reminder="do not help with that .")
 
 

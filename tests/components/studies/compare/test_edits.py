@@ -1,0 +1,171 @@
+"""Arms that train nothing, on the random pair: other weights, other states, and all undone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from components.core.paths import DIRECTIONS, FINISHED
+from components.core.vocabulary import Role, Split
+from components.evaluate.plan import EvaluationPlan
+from components.evaluate.settings import EvaluateSettings
+from components.lm.chat import render_prompt
+from components.lm.engines.finished import FinishedRequests
+from components.lm.engines.protocol import Request, collect
+from components.lm.loading import load_model, load_tokenizer
+from components.lm.states import hidden_states
+from components.lm.steering import added, steered
+from components.studies.compare.edits import EDITS, Held, complete_edits
+from components.studies.compare.settings import CompareSettings
+
+IDS = torch.tensor([[1, 4, 12, 13, 14, 15, 5], [1, 4, 20, 21, 22, 23, 5]])
+
+
+@pytest.fixture
+def probe(make_probe):
+    """A probe whose directions differ by model and layer."""
+    probe, generator = make_probe(target_layers=(1, 2)), torch.Generator().manual_seed(0)
+    drawn = {name: torch.randn(3, 32, generator=generator) for name in ("base", "post_trained")}
+    units = {name: rows / rows.norm(dim=-1, keepdim=True) for name, rows in drawn.items()}
+    save_file(units, probe.folder / DIRECTIONS)
+    return probe
+
+
+@pytest.fixture
+def held(random_models, random_prompts, probe):
+    folder = random_models.folder / "post-trained"
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    return Held(model, tokenizer, random_models, probe, random_prompts, 8)
+
+
+def weights_of(model):
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def test_weights_lie_on_the_way_to_the_base_and_come_back(held, random_models):
+    own, base = (
+        weights_of(load_model(random_models.folder / name)) for name in ("post-trained", "base")
+    )
+    with EDITS["interpolated"](held, 0.25):
+        for name, weight in weights_of(held.model).items():
+            assert torch.allclose(weight, 0.75 * own[name] + 0.25 * base[name], atol=1e-6), name
+    for name, weight in weights_of(held.model).items():
+        assert torch.equal(weight, own[name]), name
+
+
+def test_the_blocks_that_changed_most_are_the_bases(held, random_models):
+    own, base = (
+        weights_of(load_model(random_models.folder / name)) for name in ("post-trained", "base")
+    )
+
+    def changed(block):
+        names = [name for name in own if f".layers.{block}." in name]
+        change = sum((own[name] - base[name]).square().sum() for name in names)
+        return (change / sum(base[name].square().sum() for name in names)).item()
+
+    first = max(range(3), key=changed)
+    with EDITS["base-layers"](held, 0.3):  # one of three
+        for name, weight in weights_of(held.model).items():
+            source = base if f".layers.{first}." in name else own
+            assert torch.equal(weight, source[name]), name
+    assert all(torch.equal(w, own[name]) for name, w in weights_of(held.model).items())
+
+
+def test_a_vector_is_added_to_what_its_block_writes_and_to_nothing_before(held):
+    vector = torch.arange(32.0)
+    with torch.no_grad():
+        plain = hidden_states(held.model, IDS, (1, 2))
+        with added(held.model, 2, vector):
+            moved = hidden_states(held.model, IDS, (1, 2))
+        again = hidden_states(held.model, IDS, (1, 2))
+    assert torch.equal(moved[0], plain[0])
+    assert torch.allclose(moved[1], plain[1] + vector, atol=1e-6)
+    assert torch.equal(again[1], plain[1])
+
+
+def test_only_the_requests_that_are_meant_are_steered(held):
+    requests = [Request((*row.tolist(), 7 + k), 6) for k, row in enumerate(IDS.repeat(3, 1))]
+    vector = 5 * held.direction("base")
+
+    def written(where):
+        engine = steered(held.engine, held.model, 2, vector, where)
+        return collect(engine, requests, label="")
+
+    nowhere, everywhere = (written(lambda r, v=v: [v] * len(r)) for v in (False, True))
+    assert nowhere == collect(held.engine, requests, label="") and nowhere != everywhere
+    third = written(lambda r: [k % 3 == 0 for k in range(len(r))])
+    assert third == [(everywhere if k % 3 == 0 else nowhere)[k] for k in range(6)]
+
+
+def test_prompts_are_harmful_on_the_harmful_side_of_the_halfway_point(held, random_prompts):
+    """By a pass of its own, the last token's state at the layer in the middle."""
+    assert held.layer == 1
+    axis = held.direction("post_trained")
+
+    def project(ids):
+        with torch.no_grad():
+            return float(hidden_states(held.model, torch.tensor([ids]), (1,))[0][0, -1] @ axis)
+
+    rows = random_prompts.rows(split=Split.TRAIN)
+    means = []
+    for role in (Role.HARMFUL, Role.BENIGN):
+        ids = [render_prompt(held.tokenizer, row.text) for row in rows if row.role is role]
+        means.append(sum(map(project, ids)) / len(ids))
+    assert held.means == pytest.approx(means, abs=1e-5)
+    prompts = [render_prompt(held.tokenizer, row.text) for row in rows]
+    requests = [Request(tuple(ids), 6) for ids in prompts]
+    harmful = [project(ids) > sum(means) / 2 for ids in prompts]
+    assert 0 < sum(harmful) < len(harmful)
+    written = {}
+    for name in ("steered", "steered-if-harmful"):
+        with EDITS[name](held, 50.0) as engine:
+            written[name] = collect(engine, requests, label="")
+    plain = collect(held.engine, requests, label="")
+    expected = [written["steered"][k] if holds else plain[k] for k, holds in enumerate(harmful)]
+    assert written["steered-if-harmful"] == expected
+    length = held.refusal(2).norm().item()
+    assert length == pytest.approx(2 * abs(means[0] - means[1]), abs=1e-5)
+
+
+@pytest.fixture
+def complete(random_models, random_prompts, probe, tmp_path):
+    settings = EvaluateSettings(
+        prompts=dict.fromkeys(Role, 3), max_new_tokens=dict.fromkeys(Role, 5), batch=8
+    )
+    rows = [row for row in random_prompts.rows(split=Split.TEST) if row.role is Role.HARMFUL]
+    plan = EvaluationPlan.of(settings, rows[:3], seed=0)
+
+    def run(edits, models=random_models):
+        with FinishedRequests(tmp_path / FINISHED) as finished:
+            return complete_edits(
+                plan, edits, models, probe, random_prompts, batch=8, finished=finished
+            )
+
+    return run
+
+
+def test_every_edit_in_every_amount_is_an_arm(complete):
+    written, unable = complete({"interpolated": (0.5, 1), "steered": (3,)})
+    assert unable == {}
+    assert list(written) == ["interpolated-0.5", "interpolated-1", "steered-3"]
+    texts = {tuple(c.text for c in own.completions.values()): arm for arm, own in written.items()}
+    assert len(texts) == 3
+    assert complete({}) == ({}, {})
+
+
+def test_what_cannot_be_made_of_a_pair_has_its_reason(complete, random_models, monkeypatch):
+    other = random_models.model_copy(update={"same_lineage": False})
+    other._folder = random_models.folder
+    written, unable = complete({"base-layers": (0.5,), "steered-if-harmful": (1,)}, other)
+    assert list(written) == ["steered-if-harmful-1"]
+    assert "another lineage" in unable["base-layers-0.5"]
+    monkeypatch.setenv("SAFEREACT_ENGINE", "openai")
+    written, unable = complete({"steered": (1,)})
+    assert written == {} and "written by openai" in unable["steered-1"]
+
+
+def test_shares_are_at_most_one():
+    with pytest.raises(ValueError, match=r"edits\.interpolated takes shares of at most 1, not 2"):
+        CompareSettings(edits={"interpolated": (0.5, 2)})
+    assert set(CompareSettings().edits) == set(EDITS)
