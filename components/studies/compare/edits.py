@@ -97,7 +97,8 @@ class Held:
             [render_prompt(self.tokenizer, row.text) for row in rows if row.role is role]
             for role in (Role.HARMFUL, Role.BENIGN)
         )
-        return tuple(float(self.projections(p[:_PROMPTS]).mean()) for p in (harmful, benign))
+        ends = [float(self.projections(p[:_PROMPTS]).mean()) for p in (harmful, benign)]
+        return ends[0], ends[1]
 
     def refusal(self, strength: float) -> Tensor:
         """Return the direction of the base, which refuses, or of a post-trained model of another
