@@ -6,7 +6,7 @@ last layer, L, is read after the final norm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -50,9 +50,33 @@ def captured_states(model: nn.Module, layers: Sequence[int]) -> Iterator[dict[in
         for layer in layers:
             if not 1 <= layer <= depth:
                 raise ModelError(f"layer {layer} is not there: the model has layers 1 to {depth}")
-            module = decoder.norm if layer == depth else decoder.layers[layer - 1]
+            module = _module(decoder, layer)
             hooks.callback(module.register_forward_hook(partial(keep, layer)).remove)
         yield states
+
+
+def _module(decoder: Any, layer: int) -> nn.Module:
+    """Return the module whose output is the state of decoder layer `layer`."""
+    last = layer == decoder.config.num_hidden_layers
+    found: nn.Module = decoder.norm if last else decoder.layers[layer - 1]
+    return found
+
+
+@contextmanager
+def changed_states(
+    model: nn.Module, layer: int, change: Callable[[Tensor], Tensor]
+) -> Iterator[None]:
+    """Put what `change` returns in the place of the states (batch, position, hidden) of `layer` in
+    every forward pass within the block."""
+
+    def replace(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return change(output)
+
+    hook = _module(backbone(model), layer).register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @contextmanager

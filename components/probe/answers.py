@@ -74,12 +74,30 @@ def answer(
     preamble: str | None = None,
 ) -> list[Answer]:
     """Return the greedy completion of every prompt, in the rows' order."""
-    model, tokenizer = loaded.model, loaded.tokenizer
-    prompts = [render_prompt(tokenizer, row.text, preamble=preamble) for row in rows]
-    completions = generate(
-        model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch=loaded.batch, label=label
+    prompts = [render_prompt(loaded.tokenizer, row.text, preamble=preamble) for row in rows]
+    completions = complete(loaded, prompts, max_new_tokens=max_new_tokens, label=label)
+    return read_answers(loaded, rows, prompts, completions)
+
+
+def complete(
+    loaded: Loaded, prompts: Sequence[list[int]], *, max_new_tokens: int, label: str
+) -> list[list[int]]:
+    """Return what the model writes greedily behind every prompt, in tokens."""
+    model, tokenizer, batch = loaded.model, loaded.tokenizer, loaded.batch
+    return generate(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch=batch, label=label
     )
-    ends, opened = end_tokens(model, tokenizer), opens_thought(tokenizer)
+
+
+def read_answers(
+    loaded: Loaded,
+    rows: Sequence[Prompt],
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
+) -> list[Answer]:
+    """Return completions in their parts."""
+    tokenizer = loaded.tokenizer
+    ends, opened = end_tokens(loaded.model, tokenizer), opens_thought(tokenizer)
 
     def parts(row: Prompt, written: list[int]) -> Completion:
         return split_completion(tokenizer, row.id, written, ends=ends, opened=opened)

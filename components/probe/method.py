@@ -14,7 +14,9 @@ be the state of prompt x at decoder layer l and token t, and `W` a matrix with i
    In place of that, a context before the prompt may bring refusals back (the best of a pool), or
    what alignment changed in its ancestor's weights (at the best of some scales).
 6. Check. A teacher refuses harmful prompts and writes language, before anything is trained.
-7. Target layers. Spread over depth, where the model with its safety tells the prompts apart.
+7. Masked or lost? What of the base, read or put into the post-trained model, shows that its safety
+   is still there (masking.py).
+8. Target layers. Spread over depth, where the model with its safety tells the prompts apart.
 
 One model is in memory at a time: first the base, then the post-trained model. The AUCs of step 1
 are those of the stored states of both, so they are computed when no model is in memory.
@@ -26,16 +28,28 @@ import gc
 from dataclasses import dataclass
 from functools import partial
 
+from components.core.result import RateFigure
 from components.core.vocabulary import Outcome, Role
 from components.lm.teachers import find_teacher
-from components.probe.answers import Exchange, outcomes, refusals
+from components.probe.answers import Answers, Exchange, outcomes, rate, refusals
 from components.probe.directions import Axis, States, refusal_axis
 from components.probe.layers import check_layers, choose_targets, layer_probes
+from components.probe.masking import BaseTrace, Intervening, trace_base
 from components.probe.pair import PairModel, Plan
 from components.probe.positions import PositionFigure
-from components.probe.result import ContextFigures, LayerProbe, TeacherFigures, VectorFigures
+from components.probe.result import (
+    ContextFigures,
+    Intervention,
+    LayerProbe,
+    Masking,
+    TeacherFigures,
+    VectorFigures,
+)
 from components.probe.set_difference import input_norms
 from components.probe.sweep import PRUNED, Sweep, sweep_masks
+from components.probe.transfer import transfer_figures
+
+PutIn = tuple[RateFigure, tuple[Intervention, ...]]  # as it is, and with each intervention
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,7 @@ class Reading:
     axis: Axis
     positions: list[PositionFigure]
     teachers: list[TeacherFigures]  # of the candidates that are changes of this model
+    trace: BaseTrace | None = None  # of the base, where masking is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +71,7 @@ class Tried:
     contexts: tuple[ContextFigures, ...]  # the best first
     scales: tuple[VectorFigures, ...]  # the best first
     calibration: dict[str, int]  # exchanges behind the scores, by where their answers come from
+    put_in: PutIn | None  # None where masking is not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,7 @@ class Diagnosis:
     tried: Tried
     layers: tuple[LayerProbe, ...]
     targets: tuple[int, ...]
+    masking: Masking | None
 
 
 def diagnose(plan: Plan) -> Diagnosis:
@@ -76,9 +93,19 @@ def diagnose(plan: Plan) -> Diagnosis:
     # 1. Separability, and what post-training moved
     axes = (base.axis, post_trained.axis) if plan.models.same_lineage else None
     layers = layer_probes(base.states, post_trained.states, axes=axes, folds=plan.folds)
-    # 7. Target layers
+    # 7. Masked or lost?
+    masking = None
+    if base.trace and tried.put_in:
+        states, (alone, interventions) = (base.states, post_trained.states), tried.put_in
+        masking = Masking(
+            asked=base.trace.asked,
+            alone=alone,
+            transfer=transfer_figures(*states, base.axis, plan.folds, seed=plan.seed),
+            interventions=interventions,
+        )
+    # 8. Target layers
     targets = target_layers(plan, layers)
-    return Diagnosis(base, post_trained, tried, layers, targets)
+    return Diagnosis(base, post_trained, tried, layers, targets, masking)
 
 
 def read_base(plan: Plan) -> tuple[Reading, list[list[int] | None]]:
@@ -104,9 +131,13 @@ def read_base(plan: Plan) -> tuple[Reading, list[list[int] | None]]:
         base.figures(name, answers) if name == "base" else base.check(name, {}, plan.means())
         for name in names
     ]
+    # 7. What of the base is put into the post-trained model
+    trace, masking = None, plan.settings.masking
+    if masking and plan.models.same_lineage:
+        trace = trace_base(base, base.swept(answers), plan.judge, prompts=masking.prompts)
     del base
     gc.collect()
-    return Reading(states, axis, positions, teachers), refused
+    return Reading(states, axis, positions, teachers, trace), refused
 
 
 def read_post_trained(
@@ -144,12 +175,25 @@ def read_post_trained(
     scales = tuned.scales()
     means = plan.means(contexts, scales)
     teachers = [tuned.check(name, sweep.best, means) for name in names]
+    # 7. Masked or lost?
+    put_in = intervene(tuned, base.trace, base.axis, answers) if base.trace else None
     del tuned
     gc.collect()
     counts = {f"{origin} refusals": count for origin, count in origins.items()}
     reading = Reading(states, own_axis, positions, teachers)
-    tried = Tried(sweep, contexts, scales, {"own reasoning": len(reasoning), **counts})
-    return reading, tried
+    counts = {"own reasoning": len(reasoning), **counts}
+    return reading, Tried(sweep, contexts, scales, counts, put_in)
+
+
+def intervene(tuned: PairModel, trace: BaseTrace, axis: Axis, answers: Answers) -> PutIn:
+    """Return what the post-trained model refuses of what the base does, as it is by its `answers`
+    and with each intervention."""
+    plan = tuned.plan
+    harmful = {row.id for row in trace.rows[Role.HARMFUL]}
+    alone = [plan.judge(one.judged) for one in answers[Role.HARMFUL] if one.row.id in harmful]
+    tokens = plan.settings.check_tokens
+    put_in = Intervening(tuned, trace, axis, plan.judge, tokens, plan.seed)
+    return rate(alone.count(Outcome.REFUSED), len(alone)), put_in.every()
 
 
 def target_layers(plan: Plan, layers: tuple[LayerProbe, ...]) -> tuple[int, ...]:

@@ -89,9 +89,12 @@ class PairModel(Loaded):
 
     def positions(self, which: Which, answers: Answers, axis: Axis) -> list[PositionFigure]:
         """Return the projections on the prompts that both models answered, so that they compare."""
+        return project_positions(which, self, self.swept(answers), axis)
+
+    def swept(self, answers: Answers) -> Answers:
+        """Return the answers to the prompts that both models answered."""
         swept = {role: {row.id for row in rows} for role, rows in self.plan.samples.swept.items()}
-        both = {r: [a for a in own if a.row.id in swept[r]] for r, own in answers.items()}
-        return project_positions(which, self, both, axis)
+        return {r: [a for a in own if a.row.id in swept[r]] for r, own in answers.items()}
 
     def calibrate(self, role: Role, label: str) -> list[Answer]:
         """Return the answers to the calibration prompts of a role."""

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from components.core.vocabulary import Role
 from components.lm.masks import PROJECTIONS
 from components.probe.canvas import BLUE, FAINT, GREEN, INK, ORANGE, Look, draw, legend
+from components.probe.masking_plot import draw_masking
 from components.probe.positions import READ, PositionFigure
 from components.probe.result import MaskSize, Probe, PruningPoint, TeacherFigures
 from components.probe.set_difference import MatrixSize
@@ -49,9 +50,10 @@ FEWEST = 3  # prompts below which a mean is not drawn
 def draw_plots(
     folder: Path, probe: Probe, sizes: Sequence[MatrixSize], positions: Sequence[PositionFigure]
 ) -> None:
-    """Write `auc`, `drift`, `positions`, `masks`, `pruning` and `teachers` as SVG into `folder`.
+    """Write `auc`, `drift`, `positions`, `masks`, `pruning`, `masking` and `teachers` as SVG.
 
-    `drift.svg` is left out for a pair of different lineage, which has no drift.
+    `drift.svg` and `masking.svg` are left out where they were not measured, as for a pair of
+    different lineage.
     """
     harmful, benign = (f"{probe.prompts[role]} {role}" for role in (Role.HARMFUL, Role.BENIGN))
     title = f"A linear probe tells {harmful} from {benign} prompts"
@@ -74,6 +76,9 @@ def draw_plots(
         f"(n = {whole.harmful_refused.n} harmful, {whole.benign_refused.n} benign)"
     )
     draw(folder / "pruning.svg", title, 340, partial(_pruning, points=probe.pruning))
+    if probe.masking:
+        title = f"What of the base's safety is there (n = {probe.masking.asked.count} harmful)"
+        draw(folder / "masking.svg", title, 520, partial(draw_masking, masking=probe.masking))
     title = "What each candidate teacher does on validation prompts"
     draw(folder / "teachers.svg", title, 320, partial(_teachers, probe=probe))
 

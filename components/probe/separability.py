@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from components.core.errors import DataError
 from components.core.vocabulary import Prompt
 from components.probe.answers import CONFIDENCE
 from components.probe.result import AucFigure
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +61,25 @@ def probe_auc(harmful: Tensor, benign: Tensor, folds: Folds) -> AucFigure:
     fitted without its fold, and all folds' are pooled into one AUC. 0.5 is chance. The interval
     takes prompts as drawn, and the fitted probes as given.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     states = torch.cat((harmful, benign)).double().numpy()
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     odds = cross_val_predict(
-        probe, states, folds.labels, cv=folds.splits, method="decision_function"
+        linear_probe(), states, folds.labels, cv=folds.splits, method="decision_function"
     )
     auc = float(roc_auc_score(folds.labels, odds))
     low, high = auc_interval(auc, len(harmful), len(benign), confidence=CONFIDENCE)
     return AucFigure(auc=auc, low=low, high=high)
+
+
+def linear_probe() -> Pipeline:
+    """Return a standardised logistic regression, not fitted."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
 def auc_interval(auc: float, m: int, n: int, *, confidence: float) -> tuple[float, float]:

@@ -89,6 +89,16 @@ class Contexts(Section):
     )
 
 
+class MaskingSettings(Section):
+    """Whether safety is masked or lost: what of the base brings refusals back."""
+
+    prompts: Positive = Field(
+        32,
+        description="prompts a role, of those of `pruning.prompts`; of harmful ones those that the "
+        "base refuses",
+    )
+
+
 class ProbeSettings(Section):
     """Settings of the stage `probe`."""
 
@@ -111,6 +121,9 @@ class ProbeSettings(Section):
         "ancestor",
     )
     pruning: Pruning = Pruning()
+    masking: MaskingSettings | None = Field(
+        MaskingSettings(), description="None: left out; it is, too, for a pair of different lineage"
+    )
     check: TeacherCheck = TeacherCheck()
     rules: RulesSettings = RulesSettings()
     check_prompts: Positive = Field(64, description="validation prompts a role for the check")

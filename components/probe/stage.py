@@ -50,6 +50,7 @@ def probe(
         reminder=section.reminder,
         contexts=found.tried.contexts,
         scales=found.tried.scales,
+        masking=found.masking,
         target_layers=found.targets,
         prompts={role: len(rows) for role, rows in plan.samples.probed.items()},
         calibration=found.tried.calibration,

@@ -58,6 +58,7 @@ def report(
         decision=decision,
         seed=seed,
         plots=plots(probe.folder / PLOTS),
+        masking=wording.masking(probe.masking) if probe.masking else None,
         curves=loss_curves(read_json_lines(curves)) if curves.is_file() else None,
         examples=choose_examples(
             prompts.every_test() if section.examples else [],

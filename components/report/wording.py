@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from components.core.metric_names import Metric
+from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm, Arm, Form
 from components.evaluate.result import Difference, Evidence
 from components.gate.result import Conclusion, Decision, RuleOutcome
 from components.judges.result import Usage
+from components.probe.result import Intervention, Masking
 
 ARM_NAMES = {
     Arm.BASE: "Base",
@@ -94,6 +96,63 @@ def listed(words: Iterable[str]) -> str:
 
 
 # --- sentences -------------------------------------------------------------------------------
+
+
+def masking(found: Masking) -> str:
+    """Return in a paragraph whether the base's safety is masked, unlearnt or not perceived."""
+    asked, alone = found.asked, found.alone
+    start = (
+        f"The base refuses {_share(asked)} harmful validation prompts, and of these the "
+        f"post-trained model refuses {_share(alone)}. "
+    )
+    if found.finding == "kept":
+        return start + "So nothing is lost that could be masked."
+    best = found.perceived or max(found.transfer, key=lambda t: t.auc.low)
+    auc = best.auc
+    read = (
+        f"The base’s linear probe, read on its states, has an AUC of {number(auc.auc)} "
+        f"[{number(auc.low)}, {number(auc.high)}] at layer {best.layer} (random directions: "
+        f"{number(best.chance)}), where harmful prompts lie at {number(best.harmful.mean)} of the "
+        "way from the base’s benign to its harmful mean. "
+    )
+    return start + read + _meaning(found)
+
+
+def _meaning(found: Masking) -> str:
+    if found.finding == "not perceived":
+        return (
+            "Harm is not perceived: no layer tells harmful prompts as the base does, so a teacher "
+            "has to bring back the perception, too."
+        )
+    best = found.restoring
+    if best is None:
+        most = max(found.interventions, key=lambda one: one.harmful.rate)
+        return (
+            "Harm is perceived, and refusing is unlearnt: neither the base’s states, nor its "
+            "refusal direction, nor the first words of its refusals bring back half of them to "
+            f"harmful prompts alone. The most is {_share(most.harmful)} with {_put_in(most)} "
+            f"(control {_share(most.control)}, benign {_share(most.benign)}). That something else "
+            "would do so is not excluded."
+        )
+    return (
+        f"Harm is perceived, and refusing is masked: with {_put_in(best)} it refuses "
+        f"{_share(best.harmful)} (control {_share(best.control)}, benign {_share(best.benign)}). "
+        "So what turns harm into a refusal is still there."
+    )
+
+
+def _put_in(one: Intervention) -> str:
+    if one.kind == "patch":
+        where = "its last token" if one.tokens == "last" else "all tokens"
+        return f"the base’s states of the prompt at {where} of layer {one.layer}"
+    if one.kind == "add":
+        return f"{one.amount:g} times the base’s refusal direction added at layer {one.layer}"
+    tokens = "token" if one.amount == 1 else "tokens"
+    return f"the first {one.amount:g} {tokens} of the base’s refusal"
+
+
+def _share(rate: RateFigure) -> str:
+    return f"{rate.count} of {rate.n} ({interval(rate.low, rate.high)}{_SPACE}%)"
 
 
 def verdict(decision: Decision) -> str:

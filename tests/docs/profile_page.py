@@ -101,6 +101,8 @@ def _shown(default: Any) -> str:
         return "required"
     if isinstance(default, tuple):
         default = list(default)
+    if isinstance(default, Section):
+        default = default.model_dump(mode="json")
     return f"`{json.dumps(default, ensure_ascii=False)}`"
 
 

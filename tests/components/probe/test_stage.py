@@ -235,8 +235,30 @@ def weight_of(folder):
     return load_file(folder / "model.safetensors")["model.norm.weight"]
 
 
+def test_masking_is_measured_where_the_base_refuses(random_prompts, random_models, tmp_path):
+    """Everything that is written counts as a refusal here, so nothing is lost."""
+    rules = {"refusal_patterns": ["."]}
+    section = ProbeSettings(**SMALL, check=WAIVED, teachers=("base",), rules=rules)
+    found = probe(section, random_prompts, random_models, seed=0, out=tmp_path)
+    masking = found.masking
+    assert (masking.asked.count, masking.alone.n) == (3, 3)
+    assert [t.layer for t in masking.transfer] == [1, 2, 3]
+    assert {one.kind for one in masking.interventions} >= {"patch", "add"}
+    assert (masking.finding, Diagnosis.load(tmp_path)) == ("kept", found)
+    ET.parse(tmp_path / "plots" / "masking.svg")
+
+
+def test_masking_may_be_left_out(random_prompts, random_models, tmp_path):
+    rules = {"refusal_patterns": ["."]}
+    section = ProbeSettings(**SMALL, check=WAIVED, teachers=("base",), rules=rules, masking=None)
+    found = probe(section, random_prompts, random_models, seed=0, out=tmp_path)
+    assert found.masking is None
+    assert not (tmp_path / "plots" / "masking.svg").exists()
+
+
 def test_without_a_teacher_in_context_none_is_searched(diagnosis):
     assert (diagnosis.contexts, diagnosis.scales) == ((), ())
+    assert diagnosis.masking is None  # the random base refuses nothing
     assert diagnosis.means().context is None
 
 

@@ -39,6 +39,7 @@ from tests.evidence import (
     rate,
     teacher_figures,
 )
+from tests.masking import masking, put_in
 
 # Successes of 300 (borderline 240) by arm, as a good run on the embedded pair gives them.
 COUNTS = {
@@ -173,6 +174,7 @@ def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
         target_layers=(4, 8, 12, 16, 20),
         prompts=dict.fromkeys(Role, 128),
         calibration={"reference": 96, "base": 32},
+        masking=masking(put_in(harmful=3)),
     ).save(folder)
 
 

@@ -1,12 +1,17 @@
+import pytest
+
 from components.report.wording import (
     interval,
     listed,
+    masking,
     number,
     percent,
     points,
     probability,
     upper_first,
 )
+from tests.masking import masking as made_up
+from tests.masking import put_in, transfer
 
 
 def test_shares_are_per_cent_with_one_decimal():
@@ -35,3 +40,29 @@ def test_small_words():
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert upper_first("the words of Ann") == "The words of Ann"
     assert upper_first("") == ""
+
+
+MEANINGS = ("nothing is lost", "is masked", "is unlearnt", "not perceived")
+
+
+@pytest.mark.parametrize(
+    ("found", "meaning", "said"),
+    [
+        (made_up(alone=40), 0, ""),
+        (made_up(put_in(harmful=36)), 1, "with the base’s states of the prompt at its last token"),
+        (made_up(put_in("add", harmful=30, benign=9)), 1, "1 times the base’s refusal direction"),
+        (made_up(put_in("begin", harmful=30)), 1, "the first 1 token of the base’s refusal"),
+        (made_up(put_in(harmful=3)), 2, "The most is 3 of 40"),
+        (made_up(seen=transfer(0.6, 0.5)), 3, ""),
+    ],
+)
+def test_what_masking_means_in_words(found, meaning, said):
+    text = masking(found)
+    assert [words for words in MEANINGS if words in text] == [MEANINGS[meaning]]
+    assert said in text and f"refuses {found.alone.count} of 40" in text
+
+
+def test_the_figures_stand_in_the_words():
+    text = masking(made_up(put_in("add", harmful=30, control=1, benign=9)))
+    assert "The base refuses 40 of 40" in text and "AUC of 1.00 [0.94, 1.00] at layer 2" in text
+    assert "refuses 30 of 40" in text and "control 1 of 40" in text and "benign 9 of 40" in text
