@@ -41,11 +41,13 @@ def train(
     data = TrainingData(section, prompts, models, probe, seed, out / ".scratch")
     method, plain = open_method(section.method, data), open_method("sft", data, section.baseline)
     ask_models(method, data)
+    # Read before the adapters are trained: the first process deletes them once it is done.
+    teacher, retained = data.teacher_data(), data.retained_rows(None)
     with part(Arm.RESTORED.value):
         restored = train_adapter(method, data, out / paths.ADAPTER)
     with part(Arm.BASELINE.value):
         baseline = train_adapter(plain, data, out / paths.BASELINE)
-    progress, teacher = restored.progress, data.teacher_data()
+    progress = restored.progress
     if is_first():
         write_json_lines(out / paths.CURVES, progress.curves)
     result = Adapter(
@@ -67,7 +69,7 @@ def train(
         harmful_rows=restored.harmful_rows,
         teacher_refused=teacher.refused,
         teacher_prompts=teacher.prompts,
-        retain_rows=len(data.retained_rows(None).rows),
+        retain_rows=len(retained.rows),
         losses={name: progress.first_and_last(name) for name in progress.losses},
     )
     return save_once(result, out, data.scratch)

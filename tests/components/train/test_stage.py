@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from components.core.errors import TrainingError
-from components.core.paths import CONTRACT, CURVES, PROMPTS
+from components.core.paths import BASELINE, CONTRACT, CURVES, PROMPTS
 from components.core.storage import digest_folder, read_json, read_json_lines, write_rows
 from components.core.vocabulary import Prompt, Role, Split
 from components.lm.adapters import attach_adapter
@@ -14,6 +15,7 @@ from components.lm.loading import load_model
 from components.lm.references import PromptContract
 from components.prepare.result import SuiteSet
 from components.train.adapters import add_lora, save_lora
+from components.train.methods import train_adapter
 from components.train.result import Adapter
 from components.train.settings import Lora
 from components.train.stage import train
@@ -142,6 +144,19 @@ def test_a_result_that_cannot_be_saved_costs_no_step(
     assert caplog.text.count("going on after step") == 2
     assert len(read_json_lines(tmp_path / CURVES)) == 6
     assert digest_folder(again.folder) == digest_folder(adapter.folder)
+
+
+def test_nothing_is_read_that_a_quicker_first_process_has_deleted(adapter, run_stage, monkeypatch):
+    def train_and_delete(method, data, folder):
+        trained = train_adapter(method, data, folder)
+        if folder.name == BASELINE:
+            shutil.rmtree(data.scratch)
+            data.scratch.touch()  # so that nothing can be made in it again
+        return trained
+
+    monkeypatch.setattr("components.train.stage.train_adapter", train_and_delete)
+    found = run_stage()
+    assert found.model_dump() == adapter.model_dump()
 
 
 @pytest.mark.parametrize("role", [Role.HARMFUL, Role.BENIGN])
