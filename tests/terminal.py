@@ -17,16 +17,24 @@ from pathlib import Path
 import psutil
 
 _MARK = "SAFEREACT_TEST_MARK"
+# The command line, which is given longer to end in an orderly way: a busy machine takes longer.
+COMMAND_LINE = (
+    "from flows.runner import supervisor; supervisor._GRACE_SECONDS = 60;"
+    "from flows.cli.main import main; main()"
+)
 
 
 class Session:
-    """`safereact WORDS` with a terminal that it controls; its errors go to a pipe beside it."""
+    """`safereact WORDS`, or other `code`, with a terminal that it controls; its errors go to a pipe
+    beside it."""
 
-    def __init__(self, *words: str, cwd: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self, *words: str, code: str = COMMAND_LINE, cwd: Path | None = None, **environment: str
+    ) -> None:
         self._mark, self._output = uuid.uuid4().hex, bytearray()
         self._keyboard, terminal = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli.main", *words],
+            [sys.executable, "-c", code, *words],
             cwd=cwd,
             env={**os.environ, _MARK: self._mark, **environment},
             stdin=terminal,
@@ -50,7 +58,7 @@ class Session:
         """What is on the terminal so far."""
         return self._output.decode(errors="replace")
 
-    def wait_for(self, seen: Callable[[], bool], seconds: float = 240) -> None:
+    def wait_for(self, seen: Callable[[], bool], seconds: float = 480) -> None:
         """Return once `seen` holds; fails where the command ends before."""
         latest = time.monotonic() + seconds
         while not seen():
@@ -69,7 +77,7 @@ class Session:
     def ended(self) -> tuple[int, str, float]:
         """Return exit code, errors and how long the end took from now."""
         begin = time.monotonic()
-        _, errors = self.process.communicate(timeout=50)
+        _, errors = self.process.communicate(timeout=150)
         return self.process.returncode, errors.decode(), time.monotonic() - begin
 
     def left(self) -> list[psutil.Process]:

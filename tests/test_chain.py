@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -287,3 +288,37 @@ def test_dvc_alone_makes_the_same_files(root, accepted):
     done = dvc(root, "repro", "--force", "report@mini")
     assert done.returncode == 0, done.stdout + done.stderr
     assert outputs(root) == before
+
+
+# Each stage in a process that may write no file larger than so many bytes, forked from one that has
+# imported what stages take seconds to import.
+ON_A_FULL_DISK = """
+import json, os, resource, sys
+import great_expectations, matplotlib.pyplot, torch, transformers
+from components.__main__ import main
+
+for stage, size in json.loads(sys.argv[1]):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.dup2(writer, 2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        os._exit(main([stage, "--profile", "mini"]))
+    os.close(writer)
+    told = os.fdopen(reader).read()
+    print(json.dumps([stage, os.waitstatus_to_exitcode(os.wait()[1]), told]))
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_in_any_stage_is_reported_of_and_the_old_result_stays(root, accepted):
+    before = outputs(root)
+    cases = json.dumps([(stage, size) for stage in STAGES for size in (100, 1000)])
+    done = run(root, sys.executable, "-c", ON_A_FULL_DISK, cases)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 2 * len(STAGES), done.stderr
+    for stage, code, told in found:
+        assert code == 1 and "Traceback" not in told, (stage, told)
+        assert f"{stage}: there is no room" in told.splitlines()[-1], told
+    assert outputs(root) == before
+    status = dvc(root, "status")
+    assert "Data and pipelines are up to date" in status.stdout, status.stdout + status.stderr

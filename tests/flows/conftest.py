@@ -59,10 +59,10 @@ folder = prepared if stage == "prepare" else artifacts / stage
 if word == "sleep":
     from components.core.storage import atomic_folder
     # Launchers such as torchrun put their processes into sessions of their own.
-    subprocess.Popen(["sleep", "60"], start_new_session=True)
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
     Path("sleeping").write_text(str(os.getpid()))
     with atomic_folder(folder.absolute()):
-        time.sleep(60)
+        time.sleep(600)
 weight = float(rest) if word == "weight" else 1.0
 accepted = word != "reject"
 made_of = sha256(f"{stage} {weight} {accepted}".encode())

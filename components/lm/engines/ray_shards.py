@@ -56,8 +56,10 @@ class RayHost:
 
     def close(self) -> None:
         """End the workers, and the cluster where it is one of this process."""
-        for worker in self._workers:
-            self._ray.kill(worker)
+        # No handle outlives the cluster: workers of the next one may have the same ids, and would
+        # end with it.
+        while self._workers:
+            self._ray.kill(self._workers.pop())
         if self._room is not None:
             self._ray.util.remove_placement_group(self._room)
         self._ray.shutdown()

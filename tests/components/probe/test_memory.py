@@ -16,8 +16,9 @@ MIB = 2**20
 
 
 def measure(folder: Path, count: int) -> dict[str, float]:
-    """Return MiB: what probing `count` prompts adds to a process's own memory at most, without the
-    pages of mapped files, and what the states of the prompts take on disk."""
+    """Return MiB: what probing `count` prompts adds at most to the memory that probing a tenth of
+    them takes, without the pages of mapped files, and what the states of the prompts take on disk.
+    """
     from components.core.vocabulary import Prompt, Role, Split
     from components.lm.loading import load_model, load_tokenizer
     from components.probe.answers import Exchange, Loaded
@@ -25,20 +26,20 @@ def measure(folder: Path, count: int) -> dict[str, float]:
     from components.probe.set_difference import input_norms
 
     loaded = Loaded(load_model(folder), load_tokenizer(folder), batch=8)
+    words = ("one", "two", "box", "jar", "lamp", "take", "first", "plus")
+    texts = [" ".join(words[(i + k) % 8] for k in range(8)) for i in range(count)]
+    rows = [
+        Prompt(str(i), text, Role.HARMFUL, "t", "s", "MIT", Split.TRAIN)
+        for i, text in enumerate(texts)
+    ]
+    exchanges = [Exchange([1, 2, 3], [4, 5, 6, 7, 8]) for _ in range(count)]
 
     def probe(count: int) -> int:
-        words = ("one", "two", "box", "jar", "lamp", "take", "first", "plus")
-        texts = [" ".join(words[(i + k) % 8] for k in range(8)) for i in range(count)]
-        rows = [
-            Prompt(str(i), text, Role.HARMFUL, "t", "s", "MIT", Split.TRAIN)
-            for i, text in enumerate(texts)
-        ]
-        states = last_token_states(loaded, {Role.HARMFUL: rows}, folder=folder)
-        exchanges = [Exchange([1, 2, 3], [4, 5, 6, 7, 8]) for _ in range(count)]
-        input_norms(loaded.model, exchanges, pad=0, batch=8)
+        states = last_token_states(loaded, {Role.HARMFUL: rows[:count]}, folder=folder)
+        input_norms(loaded.model, exchanges[:count], pad=0, batch=8)
         return states[Role.HARMFUL].nbytes
 
-    probe(8)  # what the libraries set up on their first call
+    probe(count // 10)
     before, peak, done = own_memory(), 0, threading.Event()
 
     def watch() -> None:
@@ -63,22 +64,17 @@ def own_memory() -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_eight_times_the_prompts_take_the_same_memory(tmp_path):
+def test_ten_times_the_prompts_take_the_same_memory(tmp_path):
     from tests.checkpoints import write_checkpoint
 
-    write_checkpoint(tmp_path, hidden=256)
+    write_checkpoint(tmp_path, hidden=512, layers=4)
     code = (
         "import json, sys; from pathlib import Path;"
         "from tests.components.probe.test_memory import measure;"
-        "print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))"
+        "print(json.dumps(measure(Path(sys.argv[1]), 1200)))"
     )
-    found = []
-    for count in (500, 4000):
-        command = [sys.executable, "-c", code, str(tmp_path), str(count)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    few, many = found
-    more_stored = many["stored"] - few["stored"]
-    assert more_stored > 8
-    # The prompts themselves are held: some hundred bytes each.
-    assert many["grown"] - few["grown"] < more_stored / 3
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["stored"] > 8
+    assert found["grown"] < found["stored"] / 3

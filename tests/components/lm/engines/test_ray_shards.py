@@ -3,6 +3,7 @@ and what they have handed on is written once."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -44,32 +45,36 @@ def cluster(monkeypatch):
     monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "2")
 
 
-@pytest.fixture
-def started(monkeypatch):
-    """A function that starts a cluster of so many cores, whose environment is that of the moment,
-    and names it to who asks for workers."""
+@pytest.fixture(scope="module", autouse=True)
+def without_tokens():
+    """A local cluster asks for a token, and then this process would ask a later one for it, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        yield
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The address of a cluster of two cores, whose environment is that of before the tests."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    clusters = []
-
-    def start(cores):
-        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        settings = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 100 << 20}
-        clusters.append(Cluster(initialize_head=True, head_node_args=settings))
-        monkeypatch.setenv("SAFEREACT_RAY_ADDRESS", clusters[-1].address)
-
-    yield start
-    for cluster in clusters:
+    settings = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 << 20}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster(initialize_head=True, head_node_args=settings)
+        yield cluster.address
         cluster.shutdown()
 
 
 @pytest.fixture
-def one_core(started):
-    started(1)
+def joined(address, monkeypatch):
+    """Workers are those of that cluster."""
+    monkeypatch.setenv("SAFEREACT_RAY_ADDRESS", address)
+    monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "2")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def expected(folder):
     """What one process writes."""
     with open_host(folder, batch=4) as host:
@@ -83,7 +88,9 @@ def workers_of(folder: Path, log: Path, **settings) -> RayHost:
 
 
 @pytest.mark.slow
-def test_two_workers_write_the_same_rows_and_one_may_die(expected, folder, cluster, tmp_path):
+def test_two_workers_write_the_same_rows_and_one_may_die(
+    expected, folder, cluster, tmp_path, caplog
+):
     with open_host(folder, batch=4) as host:
         engine = host.engine("base", None)
         assert engine.name == "transformers"
@@ -91,11 +98,14 @@ def test_two_workers_write_the_same_rows_and_one_may_die(expected, folder, clust
 
     log, mark = tmp_path / "log", tmp_path / "died"
     workers = workers_of(folder, log, mark=mark)
+    del host, engine  # what is left of the first cluster ends no worker of the second
+    gc.collect()
     try:
         assert collect(workers.engine("base", None), ASKED, label="shards") == expected
     finally:
         workers.close()
     assert mark.is_file()
+    assert caplog.text.count("a Ray worker died") == 1
     # The one group that the dead worker had in its hands, at most its batch of two completions.
     noted = Counter(log.read_text().splitlines())
     assert noted.keys() == {request.key for request in ASKED}
@@ -115,11 +125,7 @@ def begin(folder: str, path: str, log: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_asks_for_nothing_that_was_handed_on(
-    expected, folder, started, tmp_path, monkeypatch
-):
-    started(2)
-    monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "2")
+def test_a_killed_run_asks_for_nothing_that_was_handed_on(expected, folder, joined, tmp_path):
     path, log = tmp_path / "finished.jsonl", tmp_path / "log"
     code = (
         "import sys; from tests.components.lm.engines.test_ray_shards import begin;"
@@ -143,7 +149,7 @@ def test_a_killed_run_asks_for_nothing_that_was_handed_on(
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_no_worker_can_load_is_named(cluster, tmp_path):
+def test_a_checkpoint_that_no_worker_can_load_is_named(joined, tmp_path):
     from components.lm.engines.hosts import InMemory
 
     load = partial(InMemory, tmp_path, batch=4)
@@ -156,13 +162,13 @@ def test_a_checkpoint_that_no_worker_can_load_is_named(cluster, tmp_path):
 
 
 @pytest.mark.slow
-def test_more_workers_than_the_cluster_has_are_not_waited_for_for_ever(one_core, monkeypatch):
+def test_more_workers_than_the_cluster_has_are_not_waited_for_for_ever(joined, monkeypatch):
     import ray
 
     monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "3")
     told = (
-        "3 Ray workers need a CPU each, and in 2 s the cluster did not give them: it has CPU 1, "
-        "GPU 0, and free are CPU 1, GPU 0; set SAFEREACT_RAY_WORKERS to fewer"
+        "3 Ray workers need a CPU each, and in 2 s the cluster did not give them: it has CPU 2, "
+        "GPU 0, and free are CPU [012], GPU 0; set SAFEREACT_RAY_WORKERS to fewer"
     )
     with pytest.raises(InterruptionError, match=told):
         RayHost(lambda: None, frozenset(), patience=2)
@@ -171,7 +177,7 @@ def test_more_workers_than_the_cluster_has_are_not_waited_for_for_ever(one_core,
 
 @pytest.mark.slow
 def test_workers_compute_on_the_device_and_in_the_precision_of_who_asks(
-    one_core, folder, monkeypatch
+    joined, folder, monkeypatch
 ):
     monkeypatch.setenv("SAFEREACT_PRECISION", "bfloat16")
     with monkeypatch.context() as patch:
