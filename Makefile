@@ -28,7 +28,7 @@ test: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$(NOT_SLOW)"
 
 test-slow: .venv/.installed
-	$(BIN)/pytest -m "slow and not gpu and not network"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not gpu and not network"
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import subprocess
 import sys
 import termios
@@ -12,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -44,14 +46,15 @@ class Session:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(terminal)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._closing = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
-        try:
-            while part := os.read(self._keyboard, 4096):
-                self._output += part
-        except OSError:  # the terminal is closed
-            return
+        with suppress(OSError):  # nobody has the terminal any more
+            while not self._closing.is_set():
+                if select.select([self._keyboard], [], [], 0.05)[0]:
+                    self._output += os.read(self._keyboard, 4096)
 
     @property
     def output(self) -> str:
@@ -71,7 +74,9 @@ class Session:
         os.write(self._keyboard, key)
 
     def close(self) -> None:
-        """Close the terminal, as by its window."""
+        """Close the terminal, as by its window: it is closed only once nobody reads it."""
+        self._closing.set()
+        self._reader.join()
         os.close(self._keyboard)
 
     def ended(self) -> tuple[int, str, float]:

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from components.core.storage import read_json
 from tests.chain import make_repository, safereact
@@ -48,7 +49,7 @@ def sentences(count: int) -> list[str]:
 
 
 def write_inputs(folder: Path) -> None:
-    """Write prompts in two formats and two checkpoints of about three million parameters."""
+    """Write prompts in two formats and two checkpoints."""
     folder.mkdir()
     texts = sentences(170)
     rows = "".join(f'"{text}",kind {i % 12}\n' for i, text in enumerate(texts[:60]))
@@ -64,7 +65,7 @@ def write_inputs(folder: Path) -> None:
     for name, lines in (("benign", benign), ("sums", sums)):
         (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     for seed, name in enumerate(("base", "post-trained")):
-        write_checkpoint(folder / "models" / name, seed=seed, hidden=192, layers=8)
+        write_checkpoint(folder / "models" / name, seed=seed)
 
 
 @pytest.mark.slow
@@ -87,4 +88,5 @@ def test_bad_evidence_is_exit_code_3_with_its_reasons(tmp_path):
     assert all(rule["rule"] in done.stdout for rule in failed)
     models = read_json(root / "artifacts/my-model/models/models.json")
     assert models["base"]["location"] == "mine/models/base"
-    assert models["base"]["parameters"] > 2_000_000
+    base = load_file(root / "mine/models/base/model.safetensors")
+    assert models["base"]["parameters"] == sum(weight.numel() for weight in base.values())
