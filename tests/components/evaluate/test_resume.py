@@ -30,6 +30,8 @@ SECTION = EvaluateSettings(
 JUDGED = EvaluateSettings.model_validate(
     {
         **SECTION.model_dump(),
+        "prompts": {role: 12 if role is Role.HARMFUL else 2 for role in Role},
+        "max_new_tokens": dict.fromkeys(Role, 4),
         "judges": {
             "written": {
                 "kind": "rubric",

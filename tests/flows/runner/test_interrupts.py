@@ -68,17 +68,24 @@ def end(session: Session, way: str, *, done_perhaps: bool = False) -> None:
 
 
 def states(home: Path) -> dict[str, str]:
-    """Return the state of each run and task, by its id and oldest first, that the embedded server
-    knows, but of those that a deployment has for the days to come."""
+    """Return the state of each run and task, by its id, that the embedded server knows, but of
+    those that a deployment has for the days to come."""
     if not (home / "prefect.db").exists():
         return {}
     with closing(sqlite3.connect(home / "prefect.db")) as database:
         return dict(
             database.execute(
-                "SELECT id, state_type FROM (SELECT * FROM flow_run WHERE NOT auto_scheduled "
-                "ORDER BY created) UNION ALL SELECT id, state_type FROM task_run"
+                "SELECT id, state_type FROM flow_run WHERE NOT auto_scheduled "
+                "UNION SELECT id, state_type FROM task_run"
             )
         )
+
+
+def new_runs(home: Path, before: dict[str, str]) -> list[str]:
+    """Return the states of the flow's runs that are not among `before`, oldest first."""
+    with closing(sqlite3.connect(home / "prefect.db")) as database:
+        found = database.execute("SELECT id, state_type FROM flow_run ORDER BY created")
+        return [state for key, state in found if key not in before]
 
 
 def new_states(home: Path, before: dict[str, str]) -> list[str]:
@@ -159,30 +166,32 @@ def test_a_run_whose_reader_is_gone(project: Workspace):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whose", ["the supervisor", "the command"])
 def test_a_run_that_is_killed_outright_is_set_to_crashed_by_the_next(
-    project: Workspace, prefect_home, start, whose
+    project: Workspace, prefect_home, start
 ):
+    """First the supervisor is killed, and in the next run the command that it supervises."""
     before = states(prefect_home)
     behave(project, "prepare", "sleep")
-    session = start("run", "--profile", PROFILE)
-    session.wait_for(sleeps(project))
-    (child,) = psutil.Process(session.process.pid).children()
-    (session.process if whose == "the supervisor" else child).kill()
-    code, errors, seconds = session.ended()
-    assert seconds < SECONDS
-    assert code == (-9 if whose == "the supervisor" else 137)
-    assert whose == "the supervisor" or "killed by signal 9" in errors
-    latest = time.monotonic() + SECONDS
-    while session.left() and time.monotonic() < latest:
-        time.sleep(0.1)
-    assert session.left() == []
-    assert new_states(prefect_home, before)[0] == "RUNNING"
+    for killed in ([], ["CRASHED"]):
+        (project.root / "sleeping").unlink(missing_ok=True)
+        session = start("run", "--profile", PROFILE)
+        session.wait_for(sleeps(project))
+        (child,) = psutil.Process(session.process.pid).children()
+        (child if killed else session.process).kill()
+        code, errors, seconds = session.ended()
+        assert seconds < SECONDS
+        assert code == (137 if killed else -9)
+        assert not killed or "killed by signal 9" in errors
+        latest = time.monotonic() + SECONDS
+        while session.left() and time.monotonic() < latest:
+            time.sleep(0.1)
+        assert session.left() == []
+        assert new_runs(prefect_home, before) == [*killed, "RUNNING"]
     behave(project, "prepare", "fail in the next run")
     done = safereact("run", "--profile", PROFILE)
     assert done.returncode == 1 and "in the next run" in done.stderr
-    assert new_states(prefect_home, before)[0] == "CRASHED"
-    assert "RUNNING" not in states(prefect_home).values()
+    assert new_runs(prefect_home, before)[:2] == ["CRASHED", "CRASHED"]
+    assert "RUNNING" not in new_states(prefect_home, before)
 
 
 @pytest.mark.slow
