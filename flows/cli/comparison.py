@@ -53,9 +53,10 @@ def forecast(workspace: Workspace, seeds: Sequence[int], trials: int) -> str:
     def taken(names: Iterable[str]) -> float:
         return sum(parts.get(name, {}).get("seconds", usual) + asking for name in names)
 
-    prompted = len(profile.compare.prompted) * asking
+    section = profile.compare
+    untrained = len(section.prompted) + sum(len(amounts) for amounts in section.edits.values())
     seconds = trials * taken(methods)
-    seconds += len(seeds) * (sum(stages.values()) + prompted + taken(arms))
+    seconds += len(seeds) * (sum(stages.values()) + untrained * asking + taken(arms))
     return f"{text}; about {math.ceil(seconds / 60)} minutes, going by the last runs here"
 
 
