@@ -24,6 +24,7 @@ from components.lm.batches import pad_left, positions_of
 from components.lm.chat import render_prompt
 from components.lm.generation import end_tokens
 from components.lm.states import backbone, captured_states, changed_states
+from components.lm.steering import added
 from components.probe.answers import Answers, Judge, Loaded, answer, complete, rate, read_answers
 from components.probe.directions import Axis
 from components.probe.layers import spread
@@ -157,7 +158,7 @@ class Intervening:
 
     def _added(self, role: Role, layer: int, step: Tensor) -> RateFigure:
         label, tokens = f"adding {float(step.norm()):.2f}, {role}", self.max_new_tokens
-        with changed_states(self.loaded.model, layer, lambda states: states + step.to(states)):
+        with added(self.loaded.model, layer, step):
             rows = self.trace.rows[role]
             return self._refused(answer(self.loaded, rows, max_new_tokens=tokens, label=label))
 
