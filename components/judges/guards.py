@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import torch
 from huggingface_hub.errors import GatedRepoError
 from transformers import PreTrainedTokenizerFast
@@ -27,7 +26,13 @@ from components.lm.architecture import outline
 from components.lm.coherence import is_coherent
 from components.lm.engines.protocol import Request, with_progress
 from components.lm.generation import engine_of
-from components.lm.loading import default_device, default_precision, fetch, load_model
+from components.lm.loading import (
+    available_memory,
+    default_device,
+    default_precision,
+    fetch,
+    load_model,
+)
 from components.lm.weights import stored_weights
 
 if TYPE_CHECKING:
@@ -112,13 +117,8 @@ class Guard(Judge):
         loaded = default_precision(device)
         widths = (w.itemsize if loaded == "auto" else loaded.itemsize for w in stored)
         size = sum(weight.numel() * width for weight, width in zip(stored, widths, strict=True))
-        if device.type == "cpu":
-            free = psutil.virtual_memory().available
-        elif device.type == "cuda":
-            free = torch.cuda.mem_get_info(device)[0]
-        else:
-            return
-        if size > free:
+        free = available_memory(device)
+        if free is not None and size > free:
             raise ModelError(
                 f"the judge {self.label!r} needs {size / 2**30:.1f} GiB for its weights, and "
                 f"{device} has {free / 2**30:.1f} GiB free; judge on a larger machine, or use a "

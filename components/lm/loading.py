@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -93,6 +94,13 @@ def free_memory() -> None:
     gc.collect()
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Return the bytes that are free on `device`; None where it does not tell."""
+    if device.type == "cpu":
+        return psutil.virtual_memory().available
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def context_length(folder: Path) -> int:

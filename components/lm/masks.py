@@ -51,6 +51,15 @@ def projections(model: nn.Module) -> dict[str, nn.Linear]:
     return found
 
 
+def block_widths(model: nn.Module) -> tuple[int, int, int, int]:
+    """Return the widths of hidden states, MLP, queries and keys of the first decoder block."""
+    first = {
+        projection_of(n): m for n, m in projections(model).items() if n.startswith("layers.0.")
+    }
+    query, key, up = (first[name] for name in ("q_proj", "k_proj", "up_proj"))
+    return query.in_features, up.out_features, query.out_features, key.out_features
+
+
 def projection_of(name: str) -> str:
     """Return the kind of projection a matrix is, such as `up_proj`."""
     return name.rpartition(".")[2]

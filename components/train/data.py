@@ -20,7 +20,7 @@ from components.lm.attacks import render_form
 from components.lm.loading import checkpoint_folder, load_tokenizer
 from components.train.batches import TargetRows, store_targets
 from components.train.early_stop import EarlyStop
-from components.train.processes import made_once, refuse_deepspeed
+from components.train.processes import made_once, refuse_launcher_settings
 from components.train.rows import (
     RETAINED,
     Reading,
@@ -68,9 +68,9 @@ class TrainingData:
     """One pair, its prompts and the settings of `train`, with the teacher that `probe` names.
 
     All prompts are drawn first. `TrainingError` is raised before any model is asked where a split
-    lacks what training needs of it, a target is no layer, or a launcher turns DeepSpeed on. What is
-    asked of a model lies in `scratch` afterwards, where a resumed stage, the other methods and the
-    other processes find it.
+    lacks what training needs of it, a target is no layer, or a launcher is set to what our
+    checkpoints do not go with. What is asked of a model lies in `scratch` afterwards, where a
+    resumed stage, the other methods and the other processes find it.
     """
 
     settings: TrainSettings
@@ -81,7 +81,7 @@ class TrainingData:
     scratch: Path
 
     def __post_init__(self) -> None:
-        refuse_deepspeed()
+        refuse_launcher_settings()
         targets, layers = self.probe.target_layers, self.models.post_trained.layers
         if not targets or any(not 1 <= layer <= layers for layer in targets):
             raise TrainingError(

@@ -30,16 +30,24 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def refuse_deepspeed() -> None:
-    """Raise `TrainingError` where accelerate is set to divide the model by DeepSpeed.
+def refuse_launcher_settings() -> None:
+    """Raise `TrainingError` where accelerate is set to divide the model by DeepSpeed, or to
+    checkpoint activations itself.
 
-    Checkpoints go through torch's state dictionaries, which do not know ZeRO's wrapper.
+    Our checkpoints go through torch's state dictionaries, which do not know ZeRO's wrapper, and
+    accelerate's wrapper of a block that is computed again renames its weights.
     """
     if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
         raise TrainingError(
             "the launcher turns DeepSpeed on (ACCELERATE_USE_DEEPSPEED), whose optimiser our "
             "checkpoints cannot keep; divide the model by FSDP instead: SAFEREACT_LAUNCHER="
             "'accelerate launch --config_file docs/fsdp.yaml'"
+        )
+    if parse_flag_from_env("FSDP_ACTIVATION_CHECKPOINTING"):
+        raise TrainingError(
+            "the launcher checkpoints activations (FSDP_ACTIVATION_CHECKPOINTING), which renames "
+            "the weights that our checkpoints keep; set fsdp_activation_checkpointing: false in "
+            "its file, and train.checkpoint_activations: true in the profile"
         )
 
 

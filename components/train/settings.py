@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from components.core.extensions import check_name
-from components.core.section import Forms, Fraction, Positive, Rate, Section
+from components.core.section import Forms, Fraction, Manner, Positive, Rate, Section
 from components.core.vocabulary import Form
 from components.judges.settings import RulesSettings
 
@@ -59,6 +59,11 @@ class TrainSettings(Section):
     batch: Positive = Field(16, description="sequences a step, of each kind")
     micro_batch: Positive | None = Field(
         None, description="sequences a forward pass, of each kind; None: a process's whole share"
+    )
+    checkpoint_activations: Annotated[bool | None, Manner()] = Field(
+        None,
+        description="compute activations again in the backward pass instead of keeping them; "
+        "None: where the device's memory asks for it",
     )
     checkpoint_every: Positive = Field(
         50, description="optimiser steps after which a killed training can go on"

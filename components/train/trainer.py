@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -26,6 +27,13 @@ from transformers import (
 )
 
 from components.core.errors import TrainingError
+from components.lm.loading import available_memory
+from components.lm.masks import block_widths
+from components.train.activations import (
+    activation_bytes,
+    asks_for_checkpoints,
+    checkpoint_blocks,
+)
 from components.train.batches import Batch, Plan
 from components.train.checkpoints import Checkpoints, Progress
 from components.train.processes import process_count
@@ -42,9 +50,9 @@ class AdapterTrainer(Trainer):
 
     A step, counted from 0, is taken at `lr` times `rate` of it, at `lr` by default. Every step's
     figures are in `progress`, and some are logged. What a killed process had left in `scratch` is
-    taken up. `after_step` is called with the progress after every step and may return why the
-    training stops. Raises `TrainingError`, naming the step and the rows, as soon as a loss is not
-    finite.
+    taken up. `checkpoint_activations` None: where memory asks for it (activations.py). `after_step`
+    is called with the progress after every step and may return why the training stops. Raises
+    `TrainingError`, naming the step and the rows, as soon as a loss is not finite.
     """
 
     # It is divided by the positions of the whole step, so accumulation has no part in it.
@@ -61,6 +69,7 @@ class AdapterTrainer(Trainer):
         seed: int,
         scratch: Path,
         micro_batch: int | None = None,
+        checkpoint_activations: bool | None = False,
         checkpoint_every: int = 50,
         rate: Callable[[int], float] = lambda step: 1.0,  # noqa: ARG005
         after_step: Callable[[Progress], str | None] | None = None,
@@ -70,6 +79,11 @@ class AdapterTrainer(Trainer):
         self.progress = self.checkpoints.resume(adapted)
         self.begun = self.progress.taken
         micro, accumulation = share_batch(len(plan.steps[0]), micro_batch, process_count())
+        if checkpoint_activations is None:
+            checkpoint_activations = _asks_for_checkpoints(adapted, plan.widest_pass(micro))
+        if checkpoint_activations:
+            log.info("%s: activations are computed again in the backward pass", label)
+            checkpoint_blocks(adapted)
         super().__init__(
             model=adapted,
             args=TrainingArguments(
@@ -195,6 +209,21 @@ _QUIET: dict[str, Any] = {
     "save_strategy": "no",
     "report_to": "none",
 }
+
+
+def _asks_for_checkpoints(adapted: PeftModel, tokens: int) -> bool:
+    """Return whether a pass of so many tokens asks for checkpoints, as the first process finds."""
+    model: Any = adapted.get_base_model()
+    free = available_memory(model.device)
+    activations = activation_bytes(
+        block_widths(model),
+        model.dtype.itemsize,
+        tokens=tokens,
+        blocks=model.config.num_hidden_layers,
+        checkpointed=False,
+    )
+    asks = free is not None and asks_for_checkpoints(activations, free)
+    return bool(broadcast_object_list([asks])[0])
 
 
 def share_batch(batch: int, micro_batch: int | None, processes: int) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from components.lm.engines.protocol import CACHED_TOKENS
 from components.models.settings import PostTrain, Shape
 from components.prepare.suites import Suite
 from components.profile import Profile
+from components.train.activations import activation_bytes, asks_for_checkpoints
+from components.train.settings import BY_TOKENS
 
 Precision = Literal["fp32", "bf16", "nf4"]
 
@@ -27,10 +29,7 @@ _BYTES = {"fp32": 4.0, "bf16": 2.0, "nf4": 4.127 / 8}
 # A LoRA weight is single precision whatever the model is, as are its gradient and both AdamW
 # moments.
 _ADAPTER_BYTES = 16
-# What autograd keeps of a token in a block that has LoRA with dropout on all seven projections, in
-# bytes a unit of hidden, feed-forward, query and key width. Fitted to what transformers 5.23 and
-# peft 0.21 save (tests/flows/doctor/test_estimate.py measures it again), without checkpointing.
-_SAVED = {"fp32": (42, 20, 16, 8), "bf16": (42, 14, 12, 4), "nf4": (42, 14, 12, 4)}
+_LOGITS_BYTES = 3 * 4  # of one: as computed, normalised, gradient; in single precision
 _SAVED_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
 _RUNTIME = 1.5 * GB  # CUDA context and allocator, or Python with its libraries
 _REFERENCE_DISK = 2 << 30  # larger references are not stored (components/train/data.py)
@@ -181,16 +180,59 @@ def prompt_tokens(profile: Profile) -> int:
     return min(PROMPT_TOKENS, profile.train.max_prompt_tokens)
 
 
-def training_memory(profile: Profile, shape: Shape, precision: Precision) -> Memory:
-    """Return the memory of one training step: the student, its adapter, both sides' activations."""
+def training_memory(
+    profile: Profile, shape: Shape, precision: Precision, *, checkpointed: bool = False
+) -> Memory:
+    """Return the memory of one training step: the student, its adapter, both sides' activations,
+    what is compared with the targets, and logits.
+
+    `checkpointed`: blocks compute their activations again instead of keeping them.
+    """
     train, depth = profile.train, depth_of(profile, shape)
-    # A pair of sequences: a prompt with its completion, on both sides.
-    pair = 2 * prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
+    rows, itemsize = train.micro_batch or train.batch, _itemsize(precision)
+    activations = _activations(profile, shape, itemsize, checkpointed=checkpointed)
+    # Of a retained state: the target, and the difference in single precision.
+    retained = prompt_tokens(profile) + train.retain_tokens
+    compared = rows * retained * depth * shape.hidden * (itemsize + 4)
+    # The baseline has logits whatever the method is, of one row in place of a pair.
+    predicted = (train.refusal_tokens, train.retain_tokens)
+    logits = rows * (sum if train.method in BY_TOKENS else max)(predicted) * shape.vocabulary
     return Memory(
         weight_bytes(shape, precision),
         adapter_parameters(shape, rank=train.lora.r, depth=depth) * _ADAPTER_BYTES,
-        (train.micro_batch or train.batch) * pair * depth * saved_bytes(shape, _SAVED[precision]),
+        activations + compared + logits * _LOGITS_BYTES,
     )
+
+
+def _activations(profile: Profile, shape: Shape, itemsize: int, *, checkpointed: bool) -> float:
+    """Return the bytes of activations of a forward pass, in pairs of sequences: a prompt with its
+    completion, on both sides."""
+    train = profile.train
+    pair = 2 * prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
+    return activation_bytes(
+        _widths(shape),
+        itemsize,
+        tokens=(train.micro_batch or train.batch) * pair,
+        blocks=depth_of(profile, shape),
+        checkpointed=checkpointed,
+    )
+
+
+def _itemsize(precision: Precision) -> int:
+    return 4 if precision == "fp32" else 2
+
+
+def checkpoints_activations(
+    profile: Profile, shape: Shape, precision: Precision, device: float
+) -> bool:
+    """Return whether training computes activations again on a device of so many bytes, as the
+    profile says or, where it does not, as the trainer decides (components/train/trainer.py)."""
+    if profile.train.checkpoint_activations is not None:
+        return profile.train.checkpoint_activations
+    memory = training_memory(profile, shape, precision)
+    free = device - _RUNTIME - memory.weights - memory.adapter
+    activations = _activations(profile, shape, _itemsize(precision), checkpointed=False)
+    return asks_for_checkpoints(activations, free)
 
 
 def generation_memory(
@@ -227,29 +269,37 @@ def case_tokens(judge: GuardSettings, load: Workload, *, share: float = 1.0) -> 
 def building_memory(profile: Profile, shape: Shape) -> Memory | None:
     """Return the memory of full fine-tuning where the profile makes its pair; None where not.
 
-    Single precision; the logits are held three times (as computed, normalised, gradient).
+    In single precision.
     """
     models = profile.models
     if not isinstance(models, PostTrain):
         return None
     phases = [phase for phase in (models.align, models.post_train) if phase]
     tokens = max(phase.micro_batch * phase.max_tokens for phase in phases)
-    saved = shape.layers * saved_bytes(shape, _SAVED_WITHOUT_LORA) + 3 * 4 * shape.vocabulary
+    saved = shape.layers * saved_bytes(shape, _SAVED_WITHOUT_LORA)
+    saved += _LOGITS_BYTES * shape.vocabulary
     weights = weight_bytes(shape, "fp32")
     return Memory(weights, 3 * weights, tokens * saved)
 
 
-def memory_needs(
-    profile: Profile, loads: Sequence[Workload], shape: Shape, precision: Precision
-) -> dict[str, Memory]:
-    """Return the memory of what needs most: training, generation and, if any, judging by a guard
-    and building the pair.
+def student_precision(profile: Profile, precision: Precision) -> Precision:
+    """Return the precision of the student in training, the only model that is ever quantised."""
+    return "nf4" if profile.train.load_in_4bit else precision
 
-    Only the student in training is ever quantised.
-    """
-    student: Precision = "nf4" if profile.train.load_in_4bit else precision
+
+def memory_needs(
+    profile: Profile,
+    loads: Sequence[Workload],
+    shape: Shape,
+    precision: Precision,
+    *,
+    checkpointed: bool = False,
+) -> dict[str, Memory]:
+    """Return the memory of what needs most: training, with its activations `checkpointed` or not,
+    generation and, if any, judging by a guard and building the pair."""
+    student = student_precision(profile, precision)
     needs = {
-        "training": training_memory(profile, shape, student),
+        "training": training_memory(profile, shape, student, checkpointed=checkpointed),
         "generation": generation_memory(profile, loads, shape, precision),
         "judging": judging_memory(profile, loads, precision),
         "building": building_memory(profile, shape),

@@ -20,7 +20,17 @@ from components.core.paths import DECIDING, Workspace
 from components.core.run_record import git_commit, untracked
 from components.models.settings import Shape
 from components.profile import Profile
-from flows.doctor.estimate import GB, Precision, Workload, artifact_bytes, memory_needs, parameters
+from flows.doctor.estimate import (
+    GB,
+    Precision,
+    Workload,
+    artifact_bytes,
+    checkpoints_activations,
+    memory_needs,
+    parameters,
+    student_precision,
+    training_memory,
+)
 from flows.doctor.findings import Finding, missing, ok, refused, warning
 from flows.runner.environment import check_prefect_server
 
@@ -198,9 +208,15 @@ def check_memory(
     training, where each loads it whole first; in all else none does.
     """
     precision: Precision = "bf16" if device.accelerator else "fp32"
-    for name, memory in memory_needs(profile, loads, shape, precision).items():
+    student = student_precision(profile, precision)
+    checkpointed = checkpoints_activations(profile, shape, student, device.memory)
+    needs = memory_needs(profile, loads, shape, precision, checkpointed=checkpointed)
+    for name, memory in needs.items():
         need = memory.on_each_of(sharing if name == "training" else 1)
         sizes = f"about {need / GB:.1f} GB (estimate) of {device.memory / GB:.1f} GB"
+        if name == "training" and checkpointed:
+            kept = training_memory(profile, shape, student).on_each_of(sharing)
+            sizes += f", with activations computed again; all kept: {kept / GB:.1f} GB"
         less, smaller = _REMEDIES[name]
         if need <= device.memory:
             yield ok(f"memory, {name}", sizes)

@@ -60,21 +60,25 @@ def rows_at_once(longest: int, batch: int) -> int:
     return max(1, min(batch, CACHED_TOKENS // longest))
 
 
-def training_seconds(profile: Profile, shape: Shape, gpu: Gpu) -> float:
+def training_seconds(
+    profile: Profile, shape: Shape, gpu: Gpu, *, checkpointed: bool = False
+) -> float:
     """Return the seconds of training on `gpu`: answers written once, the steps, and those of the
     LoRA-SFT baseline.
 
     A token costs 2 operations a weight forward and 2 backward (the model's own weights get no
-    gradient), and 2 more for the reference of a retained one, which may be stored instead; down to
-    the deepest target, for the baseline through the whole model.
+    gradient), 2 more for the reference of a retained one, which may be stored instead, and 2 more
+    where activations are computed again; down to the deepest target, for the baseline through the
+    whole model.
     """
+    step = 6 if checkpointed else 4
     train, depth = profile.train, depth_of(profile, shape)
     prompt = prompt_tokens(profile)
     harmful, retained = prompt + train.refusal_tokens, prompt + train.retain_tokens
-    pairs = train.steps * train.batch * (4 * harmful + 6 * retained)
+    pairs = train.steps * train.batch * (step * harmful + (step + 2) * retained)
     share = train.baseline_retain
     mixed = train.baseline_steps * train.batch * ((1 - share) * harmful + share * retained)
-    operations = depth * block_parameters(shape) * pairs + 4 * parameters(shape) * mixed
+    operations = depth * block_parameters(shape) * pairs + step * parameters(shape) * mixed
     steps = operations / (gpu.flops * _COMPUTE_SHARE)
     written = [
         (train.harmful_prompts, max(train.refusal_tokens, profile.probe.check_tokens)),

@@ -12,6 +12,7 @@ from components.profile import Profile, load_profile
 from flows.doctor.estimate import (
     GB,
     Workload,
+    checkpoints_activations,
     generation_memory,
     judging_memory,
     parameters,
@@ -107,14 +108,15 @@ def tests() -> Iterator[str]:
 
 def memory() -> Iterator[str]:
     yield (
-        "| profile | parameters | training, bf16 | training, 4 bits | training, bf16, on each of 4 "
-        "GPUs | generation, bf16 | judging, bf16 |"
+        "| profile | parameters | training, bf16 | the same, activations computed again | "
+        "training, 4 bits | training, bf16, on each of 4 GPUs | generation, bf16 | judging, bf16 |"
     )
-    yield "|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     for profile, _, shape in described():
         whole = training_memory(profile, shape, "bf16")
         sizes = [
             whole.total,
+            training_memory(profile, shape, "bf16", checkpointed=True).total,
             training_memory(profile, shape, "nf4").total,
             whole.on_each_of(4),
             generation_memory(profile, loads(profile), shape, "bf16").total,
@@ -131,17 +133,18 @@ def time() -> Iterator[str]:
     for profile, _, shape in described():
         cells = [f"`{profile.name}`"]
         for gpu in GPUS:
+            again = checkpoints_activations(profile, shape, "bf16", gpu.memory)
             fits = [
                 memory.total <= gpu.memory
                 for memory in (
-                    training_memory(profile, shape, "bf16"),
+                    training_memory(profile, shape, "bf16", checkpointed=again),
                     generation_memory(profile, loads(profile), shape, "bf16"),
                     judging_memory(profile, loads(profile), "bf16"),
                 )
             ]
             four = training_memory(profile, shape, "nf4").total <= gpu.memory
             seconds = [
-                training_seconds(profile, shape, gpu),
+                training_seconds(profile, shape, gpu, checkpointed=again),
                 evaluation_seconds(profile, loads(profile), shape, gpu),
                 judging_seconds(profile, loads(profile), gpu),
             ]

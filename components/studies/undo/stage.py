@@ -23,7 +23,7 @@ from components.studies.undo.harmless import store_harmless_rows
 from components.studies.undo.result import Tuned, Undo
 from components.train.adapters import add_lora, save_lora
 from components.train.batches import TargetRows, mixed
-from components.train.processes import made_once, refuse_deepspeed, save_once
+from components.train.processes import made_once, refuse_launcher_settings, save_once
 from components.train.result import Adapter
 from components.train.student import completion_loss
 from components.train.trainer import AdapterTrainer
@@ -52,7 +52,7 @@ def undo(
     `TrainingError` for adapters of another model or changed ones, prompts that will not do, and a
     launcher that turns DeepSpeed on.
     """
-    refuse_deepspeed()
+    refuse_launcher_settings()
     _check_adapters(adapter, models)
     scratch = out / ".scratch"
     make = partial(store_harmless_rows, section, settings, prompts, models, seed)
@@ -127,6 +127,7 @@ def _tune(
         seed=seed,
         scratch=out / ".scratch" / arm.value,
         micro_batch=settings.micro_batch,
+        checkpoint_activations=settings.checkpoint_activations,
         checkpoint_every=settings.checkpoint_every,
         after_step=save_chosen,
     ).finish()

@@ -165,6 +165,7 @@ def _train_round(
         seed=data.seed + number,
         scratch=data.scratch / f"steps-{folder.name}",
         micro_batch=settings.micro_batch,
+        checkpoint_activations=settings.checkpoint_activations,
         checkpoint_every=settings.checkpoint_every,
         rate=lambda step: method.rate(begun + step),
         after_step=partial(stop.after_step, adapted) if stop else None,

@@ -16,6 +16,7 @@ from torch.distributed.fsdp import fully_shard
 
 from components.lm.loading import load_model
 from components.lm.states import backbone, hidden_states
+from components.train.activations import checkpoint_blocks
 from components.train.adapters import add_lora
 from components.train.checkpoints import Checkpoints
 from components.train.settings import Lora
@@ -66,10 +67,12 @@ def same(first, second, what=lambda weight: weight) -> bool:
 
 def main(checkpoint: Path, scratch: Path) -> None:
     state = PartialState(cpu=True)
-    plain, sharded = make(checkpoint), shard(make(checkpoint))
-    for model in (plain, sharded):
-        backward(model)
+    plain, sharded, again = make(checkpoint), shard(make(checkpoint)), shard(make(checkpoint))
+    checkpoint_blocks(again)
+    for model in (plain, sharded, again):
+        backward(model.train())
     assert same(plain, sharded, lambda weight: weight.grad), "gradients differ"
+    assert same(plain, again, lambda weight: weight.grad), "gradients differ with checkpoints"
 
     optimizer = optimiser(sharded)
     optimizer.step()

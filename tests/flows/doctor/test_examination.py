@@ -296,7 +296,8 @@ def test_memory_is_compared_with_the_device(profile: Profile):
 
 
 def test_devices_that_divide_the_model_need_less_each(profile: Profile):
-    other = with_models(profile)
+    kept = profile.train.model_copy(update={"checkpoint_activations": False})
+    other = with_models(profile).model_copy(update={"train": kept})
     loads = workloads(other, {})
     need = memory_needs(other, loads, SHAPE, "bf16")["training"]
 
@@ -309,6 +310,20 @@ def test_devices_that_divide_the_model_need_less_each(profile: Profile):
     assert (training(between, 1), training(between, 2)) == (State.WARNING, State.OK)
     # Each device loads the weights whole before they are divided.
     assert training(0.9 * need.weights, 2) is State.MISSING
+
+
+def test_activations_that_are_computed_again_are_told(profile: Profile):
+    other = with_models(profile)
+    kept, again = (
+        memory_needs(other, [], SHAPE, "bf16", checkpointed=on)["training"].total / 1e9
+        for on in (False, True)
+    )
+    for memory in (kept, 4 * kept):
+        device = Device("GPU", 1, round(memory * 1e9), True, True)
+        first, *_ = machine.check_memory(other, [], SHAPE, device)
+        assert first.state is State.OK
+        told = f"about {again:.1f} GB" in first.message and f"kept: {kept:.1f} GB" in first.message
+        assert told is (memory == kept)
 
 
 @pytest.mark.parametrize(
