@@ -79,6 +79,16 @@ class AdapterTrainer(Trainer):
         self.progress = self.checkpoints.resume(adapted)
         self.begun = self.progress.taken
         micro, accumulation = share_batch(len(plan.steps[0]), micro_batch, process_count())
+        args = TrainingArguments(
+            output_dir=str(scratch),
+            max_steps=self.steps - self.begun,
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=accumulation,
+            learning_rate=lr,
+            seed=seed,
+            use_cpu=next(adapted.parameters()).device.type == "cpu",
+            **_QUIET,
+        )
         if checkpoint_activations is None:
             checkpoint_activations = _asks_for_checkpoints(adapted, plan.widest_pass(micro))
         if checkpoint_activations:
@@ -86,16 +96,7 @@ class AdapterTrainer(Trainer):
             checkpoint_blocks(adapted)
         super().__init__(
             model=adapted,
-            args=TrainingArguments(
-                output_dir=str(scratch),
-                max_steps=self.steps - self.begun,
-                per_device_train_batch_size=micro,
-                gradient_accumulation_steps=accumulation,
-                learning_rate=lr,
-                seed=seed,
-                use_cpu=next(adapted.parameters()).device.type == "cpu",
-                **_QUIET,
-            ),
+            args=args,
             train_dataset=plan.items(self.begun),
             data_collator=plan.collate,
         )
