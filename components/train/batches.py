@@ -206,19 +206,6 @@ class Plan:
             for k, (name, group) in enumerate(self.groups.items())
         }
 
-    def widest_pass(self, rows: int) -> int:
-        """Return the tokens of the largest forward pass of `rows` items, padding included."""
-        groups = self.groups.values()
-        return max(
-            len(items)
-            * sum(
-                max(len(group.rows[item[k]].inputs) for item in items)
-                for k, group in enumerate(groups)
-            )
-            for step in self.steps
-            for items in (step[i : i + rows] for i in range(0, len(step), rows))
-        )
-
     def tokens(self, step: int) -> int:
         """Return how many tokens a step reads, padding left out."""
         groups = self.groups.values()

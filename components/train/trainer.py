@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,10 @@ from transformers import (
 from components.core.errors import TrainingError
 from components.lm.loading import available_memory
 from components.lm.masks import block_widths
-from components.train.activations import (
-    activation_bytes,
-    asks_for_checkpoints,
-    checkpoint_blocks,
-)
+from components.train.activations import asks_for_checkpoints, checkpoint_blocks, kept_bytes
 from components.train.batches import Batch, Plan
 from components.train.checkpoints import Checkpoints, Progress
+from components.train.passes import Item, cut, widest_pass
 from components.train.processes import process_count
 from components.train.student import Loss, Student
 
@@ -43,6 +40,7 @@ log = logging.getLogger(__name__)
 
 _LOG_LINES = 10  # progress lines a training
 _DIGITS = 6  # of the losses that are kept
+_WORTH_BYTES = 256 << 20  # of activations, for which a forward pass more is worth its while
 
 
 class AdapterTrainer(Trainer):
@@ -90,18 +88,22 @@ class AdapterTrainer(Trainer):
             **_QUIET,
         )
         if checkpoint_activations is None:
-            checkpoint_activations = _asks_for_checkpoints(adapted, plan.widest_pass(micro))
+            checkpoint_activations = _asks_for_checkpoints(adapted, widest_pass(plan, micro))
         if checkpoint_activations:
             log.info("%s: activations are computed again in the backward pass", label)
             checkpoint_blocks(adapted)
+        # Processes that divide the model must run it equally often.
+        alone = process_count() == 1
+        self.least = _WORTH_BYTES / _kept_bytes(adapted) if alone else math.inf
+        self.plan = plan
         super().__init__(
             model=adapted,
             args=args,
             train_dataset=plan.items(self.begun),
-            data_collator=plan.collate,
+            data_collator=self._collate,
         )
         self.remove_callback(PrinterCallback)
-        self.adapted, self.plan, self.loss, self.label = adapted, plan, loss, label
+        self.adapted, self.loss, self.label = adapted, loss, label
         self.rate, self.after_step = rate, after_step
         self._figures: list[dict[str, Tensor]] = []
 
@@ -136,24 +138,32 @@ class AdapterTrainer(Trainer):
         return_outputs: bool = False,  # noqa: ARG002 - the form that Trainer calls
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
     ) -> Any:
-        """Return the loss of a micro-batch, once it is found finite.
+        """Return the loss of a micro-batch, the sum over its parts, once each is found finite.
 
         `model` may be wrapped for several processes.
         """
-        batch: dict[str, Batch] = {name: rows.to(self.args.device) for name, rows in inputs.items()}
-        loss = self.loss(Student(self.adapted, model), batch, self.step)
-        if not math.isfinite(loss.total.item()):
-            ids = ", ".join(name for rows in batch.values() for name in rows.prompt_ids)
-            raise TrainingError(
-                f"{self.label}: the loss of step {self.step + 1} of {self.steps} is not finite "
-                f"({loss.total.item()}); rows {ids}; the learning rate is "
-                f"{self.args.learning_rate:g}: lower it"
-            )
-        self._figures.append({name: figure.detach() for name, figure in loss.figures.items()})
+        student, total = Student(self.adapted, model), torch.zeros((), device=self.args.device)
+        for part in inputs["parts"]:
+            batch: dict[str, Batch] = {k: rows.to(self.args.device) for k, rows in part.items()}
+            loss = self.loss(student, batch, self.step)
+            if not math.isfinite(loss.total.item()):
+                ids = ", ".join(name for rows in batch.values() for name in rows.prompt_ids)
+                raise TrainingError(
+                    f"{self.label}: the loss of step {self.step + 1} of {self.steps} is not finite "
+                    f"({loss.total.item()}); rows {ids}; the learning rate is "
+                    f"{self.args.learning_rate:g}: lower it"
+                )
+            total = total + loss.total
+            self._figures.append({name: figure.detach() for name, figure in loss.figures.items()})
         if self.accelerator.sync_gradients:  # the last micro-batch of its step
             self._keep_figures(loss.weights)
         # Gradients are averaged over the processes, where their sum is wanted.
-        return loss.total * self.args.world_size
+        return total * self.args.world_size
+
+    def _collate(self, items: Sequence[Item]) -> dict[str, list[dict[str, Batch]]]:
+        """Return the parts of a micro-batch, each in a forward pass of its own where a cut saves
+        much padding."""
+        return {"parts": [self.plan.collate(part) for part in cut(self.plan, items, self.least)]}
 
     def _keep_figures(self, weights: Mapping[str, float]) -> None:
         parts = torch.stack([torch.stack(list(part.values())) for part in self._figures])
@@ -216,15 +226,15 @@ def _asks_for_checkpoints(adapted: PeftModel, tokens: int) -> bool:
     """Return whether a pass of so many tokens asks for checkpoints, as the first process finds."""
     model: Any = adapted.get_base_model()
     free = available_memory(model.device)
-    activations = activation_bytes(
-        block_widths(model),
-        model.dtype.itemsize,
-        tokens=tokens,
-        blocks=model.config.num_hidden_layers,
-        checkpointed=False,
-    )
-    asks = free is not None and asks_for_checkpoints(activations, free)
+    asks = free is not None and asks_for_checkpoints(tokens * _kept_bytes(adapted), free)
     return bool(broadcast_object_list([asks])[0])
+
+
+def _kept_bytes(adapted: PeftModel) -> float:
+    """Return the bytes that a token leaves in all blocks, without checkpoints."""
+    model: Any = adapted.get_base_model()
+    widths, blocks = block_widths(model), model.config.num_hidden_layers
+    return blocks * kept_bytes(widths, model.dtype.itemsize, checkpointed=False)
 
 
 def share_batch(batch: int, micro_batch: int | None, processes: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from components.train.adapters import add_lora
 from components.train.batches import Plan, TargetRows, store_targets
 from components.train.checkpoints import trained_weights
 from components.train.methods import Distil, SafeReAct
+from components.train.passes import widest_pass
 from components.train.processes import refuse_launcher_settings
 from components.train.rows import TrainingRow
 from components.train.settings import Lora, TrainSettings
@@ -192,7 +193,7 @@ def test_memory_that_is_scarce_asks_for_checkpoints(
 ):
     plan, loss = METHODS["states"](groups)
     # Two rows of each group, of at most 10 and 11 inputs, in fp32.
-    assert plan.widest_pass(2) == 2 * (11 + 11)
+    assert widest_pass(plan, 2) == 2 * (11 + 11)
     widths = block_widths(load_model(random_models.folder / "post-trained"))
     needed = activation_bytes(widths, 4, tokens=44, blocks=3, checkpointed=False)
     for free, expected in ((needed, True), (2 * needed, False), (None, False)):

@@ -71,7 +71,7 @@ def gradients(case: Path, which: str, scratch: Path, micro_batch: int | None = N
         plan = Plan({"mixed": completions}, [[(i,) for _, i in step] for step in PAIRS], {})
         loss = completion_loss
     run = {"label": which, "lr": 1e-3, "seed": 0, "scratch": scratch, "micro_batch": micro_batch}
-    trainer = AdapterTrainer(adapted, plan, loss, **run)
+    trainer = AdapterTrainer(adapted, plan, loss, checkpoint_activations=None, **run)
     trainer.args.max_grad_norm = 0  # clipped gradients would hide a wrong scale
     kept = Gradients()
     trainer.add_callback(kept)
