@@ -24,6 +24,9 @@ Outcomes = Mapping[Role, Sequence[Outcome]]
 
 CONFIDENCE = 0.95  # of every interval in the diagnosis
 PLAIN_REFUSAL = "I'm sorry, but I can't help with that."
+_ENOUGH = 8  # refusals of other origins, beside which no plain sentence is needed
+
+Refused = Sequence[list[int] | None]  # of each prompt the refusal in token ids, None for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,32 +109,42 @@ def read_answers(
     return [Answer(row, ids, written, parts(row, written)) for row, ids, written in triples]
 
 
+def written_refusals(answers: Sequence[Answer], judge: Judge) -> list[list[int] | None]:
+    """Return what was written where it refuses, thought included."""
+    return [a.written if judge(a.judged) is Outcome.REFUSED else None for a in answers]
+
+
 def refusals(
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Prompt],
-    own: Sequence[list[int] | None],
+    own: Mapping[str, Refused],
     *,
     judge: Judge,
 ) -> tuple[list[Exchange], dict[str, int]]:
-    """Return every harmful prompt with a refusal, and how many refusals are of which origin.
+    """Return harmful prompts with a refusal each, and how many refusals are of which origin.
 
-    `own` are the base model's refusals, None where it did not refuse. Then the reference response
-    is taken where that is a refusal (some sources hold the answer an attacker wants), else a plain
-    sentence.
+    `own` are the refusals that models wrote, by origin, the first ones preferred. Where there is
+    none, the reference response is taken if it is a refusal (some sources hold the answer an
+    attacker wants), else a plain sentence. That has no thought and is always the same, so where
+    `_ENOUGH` prompts have another refusal, those that have none are left out.
     """
-    exchanges, origins = [], Counter({"base": 0, "reference": 0, "plain": 0})
+    exchanges: list[tuple[str, Exchange]] = []
     opened = opens_thought(tokenizer)
-    for row, written in zip(rows, own, strict=True):
-        origin = "base"
-        if written is None:
-            origin, text = "plain", PLAIN_REFUSAL
+    for row, *written in zip(rows, *own.values(), strict=True):
+        found = ((name, ids) for name, ids in zip(own, written, strict=True) if ids is not None)
+        origin, ids = next(found, ("plain", None))
+        if ids is None:
+            text = PLAIN_REFUSAL
             if row.response is not None and judge(row.response) is Outcome.REFUSED:
                 origin, text = "reference", row.response
-            written = render_completion(tokenizer, thought=None, response=text, opened=opened)
-        origins[origin] += 1
-        exchanges.append(Exchange(render_prompt(tokenizer, row.text), written))
+            ids = render_completion(tokenizer, thought=None, response=text, opened=opened)
+        exchanges.append((origin, Exchange(render_prompt(tokenizer, row.text), ids)))
+    others = [(origin, one) for origin, one in exchanges if origin != "plain"]
+    chosen = others if len(others) >= _ENOUGH else exchanges
+    count = Counter(origin for origin, _ in chosen)
+    origins = {name: count[name] for name in (*own, "reference", "plain")}
     log.info("refusals by origin: %s", ", ".join(f"{k} {n}" for k, n in origins.items()))
-    return exchanges, dict(origins)
+    return [one for _, one in chosen], origins
 
 
 def outcomes(answers: Answers, judge: Judge) -> dict[Role, list[Outcome]]:

@@ -31,7 +31,14 @@ from functools import partial
 from components.core.result import RateFigure
 from components.core.vocabulary import Outcome, Role
 from components.lm.teachers import find_teacher
-from components.probe.answers import Answers, Exchange, outcomes, rate, refusals
+from components.probe.answers import (
+    Answers,
+    Exchange,
+    outcomes,
+    rate,
+    refusals,
+    written_refusals,
+)
 from components.probe.directions import Axis, States, refusal_axis
 from components.probe.layers import check_layers, choose_targets, layer_probes
 from components.probe.masking import BaseTrace, Intervening, trace_base
@@ -118,7 +125,7 @@ def read_base(plan: Plan) -> tuple[Reading, list[list[int] | None]]:
     refused: list[list[int] | None] = [None for _ in plan.samples.calibrated[Role.HARMFUL]]
     if plan.models.same_lineage:
         own = base.calibrate(Role.HARMFUL, "calibration refusals")
-        refused = [a.written if plan.judge(a.judged) is Outcome.REFUSED else None for a in own]
+        refused = written_refusals(own, plan.judge)
     # 1. and 2. States and refusal direction
     states = base.states("base")
     axis = refusal_axis(states)
@@ -153,7 +160,8 @@ def read_post_trained(
     positions = tuned.positions("post-trained", answers, axis)
     # 3. Wanda score, by the norms of inputs
     harmful = plan.samples.calibrated[Role.HARMFUL]
-    safety, origins = refusals(tuned.tokenizer, harmful, refused, judge=plan.judge)
+    own = {"base": refused, "reminded": tuned.reminded_refusals(refused)}
+    safety, origins = refusals(tuned.tokenizer, harmful, own, judge=plan.judge)
     written = tuned.calibrate(Role.REASONING, "calibration answers")
     reasoning = [Exchange(one.prompt, one.written) for one in written]
     pad = tuned.tokenizer.pad_token_id

@@ -17,7 +17,17 @@ from components.lm.references import ModelRef, Vector
 from components.lm.teachers import Means, find_teacher
 from components.lm.vectors import moved, vector_of
 from components.models.result import Models
-from components.probe.answers import Answer, Answers, Judge, Loaded, answer, measure, outcomes
+from components.probe.answers import (
+    Answer,
+    Answers,
+    Judge,
+    Loaded,
+    Refused,
+    answer,
+    measure,
+    outcomes,
+    written_refusals,
+)
 from components.probe.contexts import our_contexts, rank_contexts
 from components.probe.directions import Axis, States, last_token_states
 from components.probe.positions import PositionFigure, Which, project_positions
@@ -100,6 +110,22 @@ class PairModel(Loaded):
         """Return the answers to the calibration prompts of a role."""
         rows, tokens = self.plan.samples.calibrated[role], self.plan.settings.pruning.tokens
         return answer(self, rows, max_new_tokens=tokens, label=label)
+
+    def reminded_refusals(self, refused: Refused) -> list[list[int] | None]:
+        """Return the model's own refusals, thought included, of the calibration prompts that have
+        none in `refused`: asked with the reminder, and None where it does not refuse then."""
+        plan, harmful = self.plan, self.plan.samples.calibrated[Role.HARMFUL]
+        rows = [row for row, known in zip(harmful, refused, strict=True) if known is None]
+        asked = answer(
+            self,
+            rows,
+            max_new_tokens=plan.settings.pruning.tokens,
+            label="calibration refusals, reminded",
+            preamble=plan.settings.reminder,
+        )
+        written = zip(rows, written_refusals(asked, plan.judge), strict=True)
+        own = {row.id: ids for row, ids in written}
+        return [own.get(row.id) for row in harmful]
 
     def answers(self, rows: Rows, label: str, *, preamble: str | None = None) -> Answers:
         """Return the answers to the rows of a check, by role."""

@@ -10,7 +10,7 @@ import pytest
 from components.core.errors import DataError
 from components.core.vocabulary import Completion, Outcome, Prompt, Role, Split
 from components.judges.rules.outcomes import outcome
-from components.lm.chat import render_completion, render_prompt
+from components.lm.chat import render_completion, render_prompt, split_completion
 from components.lm.loading import load_tokenizer
 from components.probe.answers import (
     PLAIN_REFUSAL,
@@ -21,6 +21,7 @@ from components.probe.answers import (
     rate,
     refusals,
 )
+from tests.checkpoints import write_checkpoint
 
 
 def written(thought: str | None, text: str, finished: bool) -> Answer:
@@ -89,7 +90,8 @@ def test_refusals_by_origin(random_models, random_prompts):
         replace(rows[2], response="first take a jar . then open a door ."),
         replace(rows[3], response=None),
     ]
-    exchanges, origins = refusals(tokenizer, rows, [[7, 8, 9], None, None, None], judge=outcome)
+    own = {"base": [[7, 8, 9], None, None, None]}
+    exchanges, origins = refusals(tokenizer, rows, own, judge=outcome)
     assert origins == {"base": 1, "reference": 1, "plain": 2}
     expected = ["I am sorry , no .", PLAIN_REFUSAL, PLAIN_REFUSAL]
     assert [exchange.response for exchange in exchanges] == [
@@ -97,6 +99,45 @@ def test_refusals_by_origin(random_models, random_prompts):
         *(render_completion(tokenizer, thought=None, response=text) for text in expected),
     ]
     assert exchanges[0].prompt == render_prompt(tokenizer, rows[0].text)
+
+
+# As DeepSeek-R1's: it opens the thought, and drops that of an earlier turn.
+R1_LIKE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>"
+    "{{ m['content'].split('</think>')[-1] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}"
+)
+
+
+def test_behind_an_opened_thought_refusals_are_the_models_own_with_their_thoughts(
+    tmp_path, random_prompts
+):
+    """Without them all would be one sentence behind an empty thought."""
+    tokenizer = load_tokenizer(write_checkpoint(tmp_path, template=R1_LIKE))
+    ends = frozenset({tokenizer.eos_token_id})
+    row = random_prompts.rows(split=Split.TRAIN, role=Role.HARMFUL)[0]
+    rows = [replace(row, id=str(i), response=None) for i in range(12)]
+    thought, answered = "first take a jar . then open a door .", "sorry ."
+    written = render_completion(tokenizer, thought=thought, response=answered, opened=True)
+    nobody: list = [None] * 12
+
+    def parts(own, count):
+        exchanges, origins = refusals(tokenizer, rows, own, judge=outcome)
+        assert len(exchanges) == sum(origins.values()) == count
+        done = [
+            split_completion(tokenizer, "0", one.response, ends=ends, opened=True)
+            for one in exchanges
+        ]
+        return origins, {(one.thought, one.answer) for one in done}
+
+    origins, found = parts({"base": nobody, "reminded": [written] * 9 + [None] * 3}, 9)
+    assert origins == {"base": 0, "reminded": 9, "reference": 0, "plain": 0}
+    assert found == {(thought, answered)}
+    # The base's are preferred, and too few of others leave none out.
+    origins, _ = parts({"base": [[7, 8], *nobody[1:]], "reminded": [written] * 3 + nobody[3:]}, 12)
+    assert origins == {"base": 1, "reminded": 2, "reference": 0, "plain": 9}
+    origins, found = parts({"base": nobody, "reminded": nobody}, 12)
+    assert origins["plain"] == 12 and len(found) == 1 and not next(iter(found))[0]
 
 
 def test_the_plain_refusal_is_one():

@@ -19,6 +19,7 @@ from components.probe.settings import ProbeSettings
 from components.probe.stage import probe
 from components.train.teacher import open_teacher
 from tests.checkpoints import write_checkpoint
+from tests.components.probe.test_answers import R1_LIKE
 from tests.extensions import install
 from tests.root import ROOT
 
@@ -158,6 +159,36 @@ def test_no_passing_teacher_stops_the_stage(random_prompts, random_models, tmp_p
         assert f"{kind}: refuses 0% of harmful (n=4)" in str(raised.value)
     assert raised.value.exit_code == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_opens_its_thought_is_calibrated_on_its_own_reminded_refusals(
+    random_prompts, tmp_path
+):
+    """Of another lineage than its base, whose refusals are in other tokens."""
+    folders = {"base": {"layers": 2, "hidden": 16}, "student": {"template": R1_LIKE}}
+    refs = {
+        name: describe_checkpoint(
+            write_checkpoint(tmp_path / name, **given), location=str(tmp_path / name), where="local"
+        )
+        for name, given in folders.items()
+    }
+    assert refs["student"].contract.opens_thought
+    models = Models(
+        base=refs["base"], post_trained=refs["student"], lineage="none", same_lineage=False
+    )
+    models._folder = tmp_path
+    (tmp_path / "out").mkdir()
+    # Whatever a random model writes counts as a refusal.
+    rules = {"refusal_patterns": ["[^ ]"]}
+    section = ProbeSettings(**SMALL, check=WAIVED, rules=rules, teachers=["pruned"])
+    found = probe(section, random_prompts, models, seed=0, out=tmp_path / "out")
+    assert found.calibration == {
+        "own reasoning": 4,
+        "base refusals": 0,
+        "reminded refusals": 4,
+        "reference refusals": 0,
+        "plain refusals": 0,
+    }
 
 
 def test_a_pair_of_other_lineage_is_told_so(random_prompts, random_models, tmp_path):
