@@ -28,9 +28,11 @@ SMALL = Case(
 )
 
 
-def test_all_sides_have_the_same_losses(tmp_path):
-    plain, quick = straightforward(SMALL), ours(SMALL, tmp_path / "whole")
-    single = ours(SMALL, tmp_path / "single", micro_batch=1)
+@pytest.mark.parametrize("method", ["safereact", "distil"])
+def test_all_sides_have_the_same_losses(tmp_path, method):
+    plain = straightforward(SMALL, method=method)
+    quick = ours(SMALL, tmp_path / "whole", method=method)
+    single = ours(SMALL, tmp_path / "single", method=method, micro_batch=1)
     assert len(plain["losses"]) == len(plain["seconds"]) == len(quick["seconds"]) == 4
     assert len(set(plain["losses"])) == 4
     assert quick["losses"] == pytest.approx(plain["losses"], rel=1e-4)
@@ -56,8 +58,12 @@ def test_ratios_by_hand():
         "case": {"layers": 5, "hidden": 64, "targets": [2], "batch": 2, "seed": 0, "steps": 3},
         "machine": "a machine",
         "command": "a command",
-        "sides": {"straightforward": plain, "ours": quick},
-        "ratios": {"ours": ratios},
+        "methods": {
+            "distil": {
+                "sides": {"straightforward": plain, "ours": quick},
+                "ratios": {"ours": ratios},
+            }
+        },
         "bars": {"speed": 3, "memory": 0.6, "loss": 1e-4},
     }
     last, ours_line = report(document).splitlines()[4:6]
