@@ -52,7 +52,7 @@ ArmName = Annotated[
 class MethodSettings(Section):
     """What a method has otherwise than the section `train`; None: nothing."""
 
-    lr: Rate | None = Field(None, description="learning rate, constant")
+    lr: Rate | None = Field(None, description="learning rate")
     steps: Positive | None = Field(None, description="optimiser steps")
     schedule: Annotated[float, Field(ge=1)] | None = Field(None, description="as train.schedule")
     retain_weight: Annotated[float, Field(ge=0)] | None = Field(
