@@ -56,10 +56,8 @@ class RayHost:
 
     def close(self) -> None:
         """End the workers, and the cluster where it is one of this process."""
-        # No handle outlives the cluster: workers of the next one may have the same ids, and would
-        # end with it.
-        while self._workers:
-            self._ray.kill(self._workers.pop())
+        for worker in self._workers:
+            self._ray.kill(worker)
         if self._room is not None:
             self._ray.util.remove_placement_group(self._room)
         self._ray.shutdown()

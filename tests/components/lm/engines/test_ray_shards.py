@@ -3,7 +3,6 @@ and what they have handed on is written once."""
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -98,8 +97,6 @@ def test_two_workers_write_the_same_rows_and_one_may_die(
 
     log, mark = tmp_path / "log", tmp_path / "died"
     workers = workers_of(folder, log, mark=mark)
-    del host, engine  # what is left of the first cluster ends no worker of the second
-    gc.collect()
     try:
         assert collect(workers.engine("base", None), ASKED, label="shards") == expected
     finally:
