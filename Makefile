@@ -1,7 +1,7 @@
 # `make run` and `make test` work from a fresh clone: each sets up .venv by itself.
 #
 #   make run  [PROFILE=tiny]   the whole chain; "Error 3" of make means: the gate said no
-#   make test                  the test suite;  make test-slow  what takes minutes a test
+#   make test                  the test suite;  make test-slow  servers, kills, whole chains
 #   make lint                  ruff and mypy
 #   make bench                 a training step against a straightforward one, some minutes
 #   make bench-generation      completions against plain batches, under 4 minutes
@@ -18,6 +18,7 @@ TORCH ?= cpu
 BIN := .venv/bin
 TORCH_VERSION := 2.13.0
 NOT_SLOW := not slow and not gpu and not network
+SLOW := slow and not gpu and not network
 
 .PHONY: run test test-slow lint bench bench-generation clean
 
@@ -28,7 +29,7 @@ test: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$(NOT_SLOW)"
 
 test-slow: .venv/.installed
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not gpu and not network"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 3600 -m "$(SLOW)"
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -31,6 +31,9 @@ def racers(environment: Mapping[str, str]) -> Iterator[ProcessPoolExecutor]:
 def _begin(barrier: Barrier, environment: dict[str, str]) -> None:
     global _barrier
     _barrier = barrier
+    # The process that they are forked from has the environment of the first test that raced.
+    for name in [name for name in os.environ if name.startswith("MLFLOW_TRACKING_")]:
+        del os.environ[name]
     os.environ.update(environment)
 
 

@@ -64,7 +64,6 @@ def run_races(workspace, environment, rounds: int) -> None:
                 promote(registry, NAMES["name"], numbers[1], by="ann", why="before")
 
 
-# Without what guards the registry, the first round fails already.
 ROUNDS = 6
 
 
