@@ -12,7 +12,7 @@ from components.evaluate.rows import Row, read_judged, write_judged
 from components.prepare.result import PromptSet, SuiteSet
 from tests.evidence import make_adapter, make_evidence, make_row
 from tests.hostile import HOSTILE, TEN_MEGABYTES
-from tests.root import ROOT
+from tests.profiles import plain_text
 
 ROLES = {"harmful": Role.HARMFUL, "sums": Role.REASONING}
 SAMPLES = {"harmful": 1, "sums": 2}
@@ -90,7 +90,6 @@ def write_evaluation(root: Path) -> Workspace:
         rows=digest_file(folder / ROWS),
         rates={arm: rates(counts_of(own[arm]), 0.95) for arm in ARMS},
     ).save(folder)
-    profile = ROOT / "profiles" / "tiny.yaml"
     workspace.profile_file.parent.mkdir()
-    workspace.profile_file.write_text(profile.read_text())
+    workspace.profile_file.write_text(plain_text())
     return workspace

@@ -46,6 +46,7 @@ from components.prepare.settings import PrepareSettings
 from components.probe.result import TeacherFigures
 from components.profile import Profile, load_profile
 from components.train.result import Adapter
+from tests.profiles import plain_profile
 from tests.root import ROOT
 
 NGRAM = PrepareSettings.model_fields["overlap_ngram"].default
@@ -370,7 +371,7 @@ def save_prompts(folder: Path, suites: Mapping[str, SuiteSpec] | None = None) ->
 def profile_of(workspace: Workspace) -> Profile:
     """Return the profile of a workspace, or the tiny pair's where it has none."""
     file = workspace.profile_file
-    return load_profile(file if file.is_file() else ROOT / "profiles" / "tiny.yaml")
+    return load_profile(file) if file.is_file() else plain_profile()
 
 
 class Reader:

@@ -47,6 +47,7 @@ from tests.evidence import (
     save_evidence,
     save_prompts,
 )
+from tests.profiles import plain_text
 from tests.root import ROOT
 
 NAMES = {"name": "demo-safety", "experiment": "safereact"}  # a registered model, an experiment
@@ -308,5 +309,5 @@ def finished_profile(root: Path) -> Workspace:
     shutil.copy(ROOT / "mlflow" / "model_card.md.j2", root / "mlflow")
     shutil.copytree(ROOT / "mlflow" / "policies", root / POLICIES)
     (root / "profiles").mkdir()
-    shutil.copy(ROOT / "profiles" / "tiny.yaml", root / "profiles" / "demo.yaml")
+    (root / "profiles" / "demo.yaml").write_text(plain_text())
     return write_all(Workspace(root, "demo"))

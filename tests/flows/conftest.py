@@ -23,6 +23,7 @@ from components.core.paths import Workspace
 from flows.cli.commands import app
 from flows.runner.environment import stage_environment
 from flows.runner.registry import keep_folder
+from tests.profiles import plain_text
 from tests.releases import write_result
 from tests.root import ROOT
 
@@ -118,7 +119,7 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"# kept\nprofiles:\n  {PROFILE}: {{checkpoints: own, prompts: own}}\n"
         "compared: {}\nattacked: {}\n"
     )
-    profile = (ROOT / "profiles" / "tiny.yaml").read_text().replace("tiny-safety", "demo-safety")
+    profile = plain_text().replace("tiny-safety", "demo-safety")
     (root / "profiles").mkdir()
     (root / "profiles" / f"{PROFILE}.yaml").write_text(profile)
     (root / "mlflow").mkdir()

@@ -33,6 +33,7 @@ from components.registry.current import Current
 from components.registry.registration import register
 from components.train.result import Adapter
 from tests.evidence import ANSWERS, REFUSES
+from tests.profiles import plain_text
 from tests.releases import NAMES, RULE, decide_in, write_all
 from tests.root import ROOT
 
@@ -43,7 +44,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     root = tmp_path_factory.mktemp("honest")
     shutil.copytree(ROOT / "mlflow" / "policies", root / POLICIES)
     (root / "profiles").mkdir()
-    profile = (ROOT / "profiles" / "tiny.yaml").read_text()
+    profile = plain_text()
     guard = "judges: {g: {kind: wildguard, model: m/g, revision: " + "a" * 40 + "}}"
     judged = "\n  judged_by: {benign: g}"
     (root / "profiles" / "demo.yaml").write_text(
