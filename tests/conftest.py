@@ -65,7 +65,7 @@ def _utf8(part: Any) -> Any:
         return part.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(part, dict):
         return {_utf8(key): _utf8(value) for key, value in part.items()}
-    return [_utf8(each) for each in part] if isinstance(part, list | tuple) else part
+    return type(part)(_utf8(each) for each in part) if isinstance(part, list | tuple) else part
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -102,14 +102,6 @@ class Moved(Teacher):
 
     adds_vector = True
 
-    def applied(self, model: PreTrainedModel, means: Means) -> AbstractContextManager[None]:
-        """Add the vector to the weights; raises `StageError` where the probe chose no scale."""
-        from components.lm.vectors import moved
-
-        if means.vector is None:
-            raise StageError("the pair has no vector; run the stages `models` and `probe` again")
-        return moved(model, means.vector)
-
 
 BY_DEFAULT = ("base", "pruned", "reminder", "pruned-reminder")
 OURS = (*BY_DEFAULT, "context", "vector")

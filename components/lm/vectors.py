@@ -9,7 +9,7 @@ chat vector (Huang et al. 2023, arXiv 2310.04799) and RESTA (Bhardwaj et al. 202
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from components.core.errors import ModelError
+from components.core.errors import ModelError, StageError
 from components.core.result import Result
 from components.lm.architecture import outline
 from components.lm.loading import checkpoint_folder
@@ -26,6 +26,8 @@ from components.lm.weights import header, read_weights, some_of, weight_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from components.lm.teachers import Means, Teacher
 
 
 def vector_of(models: Result, refs: Sequence[CheckpointRef], scale: float) -> Vector:
@@ -76,6 +78,18 @@ def _shapes(folder: Path) -> tuple[dict[str, tuple[int, ...]], bool]:
             f"{some_of(renamed)}, so they cannot be added; save it again with save_pretrained"
         )
     return shapes, bool(model.config.get_text_config().tie_word_embeddings)
+
+
+def applied(teacher: Teacher, model: PreTrainedModel, means: Means) -> AbstractContextManager[None]:
+    """Change the loaded model within the block into the teacher, with its vector if it has one.
+
+    Raises `StageError` where the probe chose no scale of the vector.
+    """
+    if not teacher.adds_vector:
+        return teacher.applied(model, means)
+    if means.vector is None:
+        raise StageError("the pair has no vector; run the stages `models` and `probe` again")
+    return moved(model, means.vector)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.lm.masks import pruned
 from components.lm.references import ModelRef, Vector
 from components.lm.teachers import Means, find_teacher
-from components.lm.vectors import moved, vector_of
+from components.lm.vectors import applied, moved, vector_of
 from components.models.result import Models
 from components.probe.answers import (
     Answer,
@@ -173,7 +173,7 @@ class PairModel(Loaded):
         teacher, rows = find_teacher(name), self.plan.samples.checked
         removal = pruned(self.model, best[teacher.masks].masks) if teacher.masks else nullcontext()
         preamble = teacher.preamble(means)
-        with removal, teacher.applied(self.model, means):
+        with removal, applied(teacher, self.model, means):
             answers = self.answers(rows, f"checking teacher {name}", preamble=preamble)
         return self.figures(name, answers)
 

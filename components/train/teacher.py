@@ -15,7 +15,7 @@ from components.lm.loading import checkpoint_folder, free_memory, load_model, lo
 from components.lm.masks import load_masks, pruned
 from components.lm.references import ModelRef
 from components.lm.teachers import Means, find_teacher
-from components.lm.vectors import vector_of
+from components.lm.vectors import applied, vector_of
 
 if TYPE_CHECKING:
     from components.models.result import Models
@@ -67,7 +67,7 @@ def open_teacher(models: Models, probe: Probe) -> Iterator[Reader]:
     reader = open_reader(models, ref, preamble=teacher.preamble(means))
     with (
         pruned(reader.model, masks) if masks is not None else nullcontext(),
-        teacher.applied(reader.model, means),
+        applied(teacher, reader.model, means),
     ):
         yield reader
 

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from components.core.errors import StageError
 from components.lm.teachers import OURS, TEACHERS, Means, TeacherName, find_teacher
+from components.lm.vectors import applied
 
 
 def test_our_teachers_by_name():
@@ -39,4 +40,4 @@ def test_a_teacher_without_its_means_is_none():
     with pytest.raises(StageError, match="no context"):
         find_teacher("context").preamble(means)
     with pytest.raises(StageError, match="no vector"):
-        find_teacher("vector").applied(None, means)
+        applied(find_teacher("vector"), None, means)

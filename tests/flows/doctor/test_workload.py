@@ -6,8 +6,9 @@ import pytest
 
 from components.core.vocabulary import ATTACKS, Form, Role
 from components.prepare.suites import Suite
-from components.profile import Profile, load_profile
+from components.profile import Profile
 from flows.doctor.estimate import Workload, workloads
+from tests.profiles import plain_profile
 from tests.root import ROOT
 
 PROFILES = ROOT / "profiles"
@@ -15,7 +16,7 @@ PROFILES = ROOT / "profiles"
 
 @pytest.fixture
 def profile() -> Profile:
-    return load_profile(PROFILES / "tiny.yaml")
+    return plain_profile()
 
 
 def changed(profile: Profile, **changes) -> Profile:
