@@ -41,8 +41,10 @@ def train(
     data = TrainingData(section, prompts, models, probe, seed, out / ".scratch")
     method, plain = open_method(section.method, data), open_method("sft", data, section.baseline)
     ask_models(method, data)
+    ask_models(plain, data)
     # Read before the adapters are trained: the first process deletes them once it is done.
-    teacher, retained = data.teacher_data(), data.retained_rows(None)
+    taught, retained = method.taught(data), data.retained_rows(None)
+    teacher = taught.teacher_data()
     with part(Arm.RESTORED.value):
         restored = train_adapter(method, data, out / paths.ADAPTER)
     with part(Arm.BASELINE.value):
@@ -57,7 +59,7 @@ def train(
         base_model=models.post_trained.digest,
         data=prompts.digest_of_prompts,
         contract=models.post_trained.contract,
-        teacher=probe.teacher,
+        teacher=taught.probe.teacher,
         target_layers=probe.target_layers,
         adapted_layers=max(method.adapted_layers),
         parameters=restored.parameters,

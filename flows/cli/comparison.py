@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.core.errors import TrainingError
 from components.core.paths import Workspace
@@ -20,6 +20,9 @@ from flows.cli.runs import run_seeds, seed_runs
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
+
+if TYPE_CHECKING:
+    from components.studies.tune.trials import Bench
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +115,7 @@ def search_methods(workspace: Workspace, trials: int) -> dict[str, Any]:
     from components.registry.mlflow_registry import Registry
     from components.registry.search_runs import open_study
     from components.studies.baselines.stage import own_settings
-    from components.studies.tune.trials import Bench, open_bench
+    from components.studies.tune.trials import open_bench
     from components.train.methods import METHODS
     from flows.cli.tune import NEEDED, search_settings
 
@@ -148,7 +151,7 @@ def search_methods(workspace: Workspace, trials: int) -> dict[str, Any]:
     return found
 
 
-def _alike(bench: Any, first: Any, profile: Profile, method: str) -> Any:
+def _alike(bench: Bench, first: Bench | None, profile: Profile, method: str) -> Bench:
     """Return the bench of a method with the probe's teacher alone, and with the figures of the two
     models that the first bench has measured."""
     tune = bench.profile.tune.model_copy(update={"teachers": (bench.probe.teacher,)})

@@ -77,20 +77,22 @@ def baselines(
 def trained_arms(section: BaselinesSettings, data: TrainingData) -> Iterator[TrainedArm]:
     """Yield the arms that are not trained as one before them is, nor as the adapter of `train`."""
     train, probe = data.settings, data.probe
-    shipped = open_method(train.method, data).settings
-    known: list[tuple[Any, ...]] = [(train.method, probe.teacher, probe.target_layers, shipped)]
+    shipped = open_method(train.method, data)
+    taught = shipped.taught(data).probe.teacher
+    known: list[tuple[Any, ...]] = [(train.method, taught, probe.target_layers, shipped.settings)]
     for name in section.methods:
         method, taught_by = split_name(name)
         control = CONTROL_DATA.get(taught_by or "")
-        teacher = probe.teacher if control or taught_by is None else taught_by
+        always = METHODS.find(method).learns_from
+        teacher = always or (probe.teacher if control or taught_by is None else taught_by)
         given = section.settings.get(method, MethodSettings())
         layers = given.target_layers or probe.target_layers
         own = own_settings(method, section, train)
         if (key := (method, control or teacher, layers, own)) in known:
             continue
         known.append(key)
-        taught = probe.model_copy(update={"teacher": teacher, "target_layers": layers})
-        parts = (train, data.prompts, data.models, taught, data.seed, data.scratch)
+        own_probe = probe.model_copy(update={"teacher": teacher, "target_layers": layers})
+        parts = (train, data.prompts, data.models, own_probe, data.seed, data.scratch)
         yield TrainedArm(name, method, own, (control or TrainingData)(*parts))
 
 

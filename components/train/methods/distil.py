@@ -11,7 +11,6 @@ loaded.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -110,13 +109,10 @@ class OnPolicy(Distil):
 class SelfGenerated(Distil):
     """Cross-entropy on the refusals that the model itself writes once it is reminded.
 
-    The teacher is `reminder`, whatever the probe chose. Retention as in `distil`. After ThinkSafe.
+    Retention as in `distil`. After ThinkSafe.
     """
 
-    def plan(self, data: TrainingData) -> Plan:
-        """Return steps of the model's own refusals under the reminder, and of retained rows."""
-        reminded = data.probe.model_copy(update={"teacher": "reminder"})
-        return super().plan(replace(data, probe=reminded))
+    learns_from = "reminder"
 
     def loss(self, student: Student, batch: Mapping[str, Batch], step: int) -> Loss:  # noqa: ARG002
         """Return the cross-entropy of the refusals and the retention, in nats a token."""

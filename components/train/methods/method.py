@@ -34,6 +34,7 @@ class Method(ABC, Generic[S]):
 
     modules: ClassVar[Sequence[str]] = PROJECTIONS  # matrices of a decoder block with an adapter
     has_teacher: ClassVar[bool] = True
+    learns_from: ClassVar[str | None] = None  # this teacher, whatever the probe chose
     stops_early: ClassVar[bool] = False  # where `train.early_stop` says when
     by_states: ClassVar[bool] = False  # it compares hidden states at the target layers
     held_by: ClassVar[str | None] = None  # its setting that weighs the retained rows
@@ -60,6 +61,12 @@ class Method(ABC, Generic[S]):
     def lora(self, lora: Lora) -> Lora:
         """Return the adapter's shape, given that of `train.lora`: the same."""
         return lora
+
+    def taught(self, data: TrainingData) -> TrainingData:
+        """Return the data with the teacher that the method learns from."""
+        if self.learns_from is None:
+            return data
+        return replace(data, probe=data.probe.model_copy(update={"teacher": self.learns_from}))
 
     def rate(self, step: int) -> float:
         """Return the share of the learning rate that a step, counted from 0, is taken with."""
@@ -110,6 +117,7 @@ class Trained:
 
 def ask_models(method: Method[Any], data: TrainingData) -> None:
     """Ask models what other methods need as well, so that it is no part of this one's cost."""
+    data = method.taught(data)
     if method.has_teacher:
         data.teacher_data()
     data.retained_rows(method.held_depth)
@@ -122,6 +130,7 @@ def train_adapter(method: Method[Any], data: TrainingData, folder: Path) -> Trai
 
     Models are asked for data before the student is loaded: no two whole models are in memory.
     """
+    data = method.taught(data)
     stop = data.early_stop() if method.stops_early else None
     rounds = [data.scratch / f"{folder.name}-{k}" for k in range(1, method.rounds)] + [folder]
     progress, rows, earlier = Progress(), 0, None

@@ -156,6 +156,17 @@ def test_the_trained_method_with_other_settings_is_an_arm_of_its_own(
     assert [arm.name for arm in trained_arms(section, by_tokens)] == ["safereact"]
 
 
+def test_a_method_that_has_its_own_teacher_is_one_arm(
+    quick, random_prompts, random_models, make_probe, tmp_path
+):
+    data = TrainingData(quick, random_prompts, random_models, make_probe(), 0, tmp_path)
+    section = BaselinesSettings(methods=("self-generated", "self-generated-pruned"))
+    (arm,) = trained_arms(section, data)
+    assert (arm.name, arm.data.probe.teacher) == ("self-generated", "reminder")
+    shipped = replace(data, settings=quick.model_copy(update={"method": "self-generated"}))
+    assert list(trained_arms(section, shipped)) == []
+
+
 def test_what_a_method_cannot_do_under_the_settings_is_its_reason(
     quick, random_prompts, random_models, make_probe, tmp_path
 ):

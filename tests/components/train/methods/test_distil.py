@@ -17,6 +17,7 @@ from components.train.batches import Plan
 from components.train.data import TrainingData
 from components.train.methods import open_method, train_adapter
 from components.train.settings import BY_TOKENS, Lora, TrainSettings
+from components.train.stage import train
 from components.train.student import Student
 from components.train.trainer import AdapterTrainer
 from tests.components.train.worker import LAYERS, adapted_model
@@ -115,12 +116,22 @@ def test_self_generated_refusals_are_those_of_the_model_itself_with_its_reminder
     method = open_method("self-generated", data)
     tokenizer = data.tokenizer
     model = data.student().model
-    for row in method.plan(data).groups["harmful"].rows[:4]:
+    for row in method.plan(method.taught(data)).groups["harmful"].rows[:4]:
         text = next(p.text for p in data.prompts.rows() if p.id == row.prompt_id)
         asked = [render_prompt(tokenizer, text, preamble=probe.reminder)]
         written = generate(model, tokenizer, asked, max_new_tokens=len(row.completion), batch=1)
         assert row.completion == tuple(written[0]) and row.prompt != tuple(asked[0])
     assert train_adapter(method, data, tmp_path / "self").progress.taken == data.settings.steps
+
+
+def test_the_evidence_names_the_teacher_that_taught(
+    make_data, make_probe, random_prompts, random_models, tmp_path
+):
+    base, reminder = (make_probe(name, target_layers=LAYERS) for name in ("base", "reminder"))
+    probe = base.model_copy(update={"teachers": (*base.teachers, *reminder.teachers)})
+    section = make_data("evidence").settings.model_copy(update={"method": "self-generated"})
+    found = train(section, random_prompts, random_models, probe, seed=0, out=tmp_path)
+    assert probe.teacher == "base" and found.teacher == "reminder"
 
 
 def test_own_samples_are_the_students_and_scored_by_the_teacher(data, random_models):
