@@ -337,7 +337,8 @@ class TrainingData:
             counted = [row.counted(0) if compliant else len(row.inputs) for row in rows]
             config, itemsize = student.model.config, student.model.dtype.itemsize
             size = sum(counted) * len(layers) * config.hidden_size * itemsize
-            log.info("the states of %d rows, %s, take %.1f GiB", len(rows), name, size / 2**30)
+            if layers:
+                log.info("the states of %d rows, %s, take %.1f GiB", len(rows), name, size / 2**30)
             stored = layers if size <= MAX_REFERENCE_BYTES else ()
             self._store(student, rows, counted, stored, folder)
             TargetRows(rows, counted).save(folder)
