@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from components.core.storage import digest_file, digest_folder, write_json, writ
 from components.core.vocabulary import Arm, Role
 from components.evaluate.arms import meet_champion
 from components.evaluate.result import Champion, CutFigure, Evidence
+from components.evaluate.rows import read_judged, write_judged
 from components.gate.checks import GateInputs
 from components.gate.decision import make_decision
 from components.gate.overrides import read_overrides
@@ -219,6 +221,8 @@ def _baselines(workspace: Workspace, folder: Path) -> None:
 
 def _comparison(workspace: Workspace, folder: Path) -> None:
     evidence = Evidence.load(workspace.stage("evaluate"))
+    rows = read_judged(evidence.folder / paths.ROWS)[Arm.RESTORED]
+    write_judged(folder / paths.ROWS, [replace(row, arm="sft") for row in rows])
     Comparison(
         data=DATA,
         test_prompts=evidence.test_prompts,
@@ -231,7 +235,7 @@ def _comparison(workspace: Workspace, folder: Path) -> None:
         held_out_attacks=("persona", "prefilled"),
         cut={"harmful": {"sft": CutFigure(count=3, n=300)}},
         usage={"rubric": Usage(requests=1234, prompt_tokens=5678, cost=1.25)},
-        rows="0" * 64,
+        rows=digest_file(folder / paths.ROWS),
         rates={**evidence.rates, "sft": evidence.rates[Arm.RESTORED]},
         differences=(),
         left_out={"safereact-pruned": "it cannot teach"},

@@ -9,11 +9,11 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from components.core.errors import StageError
 
@@ -191,14 +191,18 @@ def write_rows(path: Path, rows: Iterable[DataclassInstance], kind: type) -> Non
         frame.to_parquet(scratch, index=False)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a Parquet file as mappings; missing values are None."""
+def read_rows(
+    source: Path | IO[bytes], columns: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file as mappings, of all columns or of some; missing values are
+    None."""
     from pyarrow import parquet
 
     try:
-        rows: list[dict[str, Any]] = parquet.read_table(path, partitioning=None).to_pylist()
+        table = parquet.read_table(source, columns=columns, partitioning=None)
+        rows: list[dict[str, Any]] = table.to_pylist()
     except (OSError, ValueError) as error:
-        raise StageError(f"{path} cannot be read as Parquet: {error}") from error
+        raise StageError(f"{source} cannot be read as Parquet: {error}") from error
     return rows
 
 

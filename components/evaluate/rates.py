@@ -96,7 +96,7 @@ def differences(
     `roles` says of every suite what its prompts are there to measure.
     """
     return tuple(
-        compare_pairs(arm, against, metric, _paired(ours[metric], theirs[metric]), confidence)
+        compare_pairs(arm, against, metric, paired(ours[metric], theirs[metric]), confidence)
         for arm, against in compared
         for ours, theirs in [(counts[arm], counts[against])]
         for metric in metric_names.in_order(ours)
@@ -104,7 +104,8 @@ def differences(
     )
 
 
-def _paired(ours: Mapping[str, T], theirs: Mapping[str, T]) -> list[tuple[T, T]]:
+def paired(ours: Mapping[str, T], theirs: Mapping[str, T]) -> list[tuple[T, T]]:
+    """Return what both have of the prompts that both have."""
     return [(ours[prompt], theirs[prompt]) for prompt in sorted(ours.keys() & theirs.keys())]
 
 
@@ -130,7 +131,7 @@ def length_shifts(
     shifts = []
     for arm in (arm for arm in rows if arm is not against):
         for (suite, form), tokens in lengths[arm].items():
-            pairs = _paired(tokens, lengths[against].get((suite, form), {}))
+            pairs = paired(tokens, lengths[against].get((suite, form), {}))
             if not pairs:
                 continue
             ours, theirs = zip(*pairs, strict=True)

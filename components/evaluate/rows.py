@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 from components.core.storage import read_rows, write_rows
 from components.core.vocabulary import AnyArm, Arm, Completion, Outcome, Role, View
@@ -85,8 +85,26 @@ def write_judged(path: Path, rows: Sequence[Row]) -> None:
 
 def read_judged(path: Path) -> dict[AnyArm, list[Row]]:
     """Return the rows that `write_judged` wrote to `path`, by arm."""
+    return _by_arm(read_rows(path))
+
+
+def read_outcomes(source: Path | IO[bytes]) -> dict[AnyArm, list[Row]]:
+    """Return the same rows with empty texts, which is all that counting takes.
+
+    Of many arms and seeds the texts would fill the memory.
+    """
+    texts = ("thought", "answer", "said_thought", "said_answer")
+    others = [field.name for field in fields(Row) if field.name not in texts]
+    empty = dict.fromkeys(texts, "")
+    return _by_arm(
+        {**stored, **empty, "thought": None if stored["outcome_thought"] is None else ""}
+        for stored in read_rows(source, others)
+    )
+
+
+def _by_arm(every: Iterable[Mapping[str, Any]]) -> dict[AnyArm, list[Row]]:
     rows: dict[AnyArm, list[Row]] = {}
-    for stored in read_rows(path):
+    for stored in every:
         thought = stored["outcome_thought"]
         enums = {
             "arm": _ARMS.get(stored["arm"], stored["arm"]),

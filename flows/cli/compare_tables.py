@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, Self, TypeVar
@@ -13,12 +12,12 @@ from components.core.metric_names import Metric, in_order
 from components.core.paths import Workspace
 from components.core.result import RateFigure, Result
 from components.core.storage import read_json
-from components.core.vocabulary import PLAIN_FORMS, AnyArm, Arm, Outcome, Role, View
+from components.core.vocabulary import PLAIN_FORMS, Arm, Outcome, Role, View
 from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.probe.result import Probe
 from components.studies.baselines.result import Baselines
 from components.studies.baselines.settings import split_name
-from components.studies.compare.result import Comparison
+from components.studies.compare.result import Comparison, Pooled, Spread
 from components.train.result import Adapter
 from flows.cli.tables import judges_lines, markdown_table, metric_cell
 
@@ -45,7 +44,6 @@ _UNTIMED = (
 
 
 R = TypeVar("R", bound=Result)
-Spread = Mapping[str, tuple[float, float]]  # metric -> lowest and highest rate of several seeds
 
 
 class Cost(NamedTuple):
@@ -97,34 +95,40 @@ _KINDS: dict[str, Any] = {
 
 def load_from(workspace: Workspace, stage: str, kind: type[R], experiment: str) -> R:
     """Return a stage's result of an experiment."""
+    return kind.model_validate_json(read_from(workspace, stage, kind.FILE, experiment))
+
+
+def read_from(workspace: Workspace, stage: str, file: str, experiment: str) -> bytes:
+    """Return a file of a stage's in an experiment."""
     import dvc.api
 
-    path = (workspace.stage(stage) / kind.FILE).relative_to(workspace.root).as_posix()
-    return kind.model_validate_json(dvc.api.read(path, repo=str(workspace.root), rev=experiment))
+    path = (workspace.stage(stage) / file).relative_to(workspace.root).as_posix()
+    return bytes(dvc.api.read(path, repo=str(workspace.root), rev=experiment, mode="rb"))
 
 
 def comparison_tables(found: Found) -> list[str]:
     """Return the tables of one comparison in Markdown."""
-    return [methods_table([found]), *_families(found.comparison)]
+    table = _methods_table([found], Pooled(found.comparison, {}))
+    return [table, *_families(found.comparison)]
 
 
-def seeds_tables(found: Mapping[int, Found]) -> list[str]:
-    """Return the tables of the comparisons of several seeds, pooled."""
-    comparison, _ = pooled([each.comparison for each in found.values()])
+def seeds_tables(found: Mapping[int, Found], pooled: Pooled) -> list[str]:
+    """Return the tables of the comparisons of several seeds, with their pooled figures."""
     note = (
         f"Pooled over the seeds {', '.join(map(str, found))}, whose lowest and highest rate stand "
-        "behind n. The intervals are of prompts; how far seeds lie apart shows what chance in "
-        "training does."
+        "behind n, the number of prompts. In the intervals the answers of all seeds to a prompt "
+        "are its samples; how far seeds lie apart shows what chance in training does."
     )
-    return [methods_table(list(found.values()), [note]), *_families(comparison)]
+    table = _methods_table(list(found.values()), pooled, [note])
+    return [table, *_families(pooled.comparison)]
 
 
-def methods_table(found: Sequence[Found], notes: Sequence[str] = ()) -> str:
+def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] = ()) -> str:
     """Return a Markdown table: a row an arm, its rates with interval and n, and what it cost.
 
     Of several seeds rates are pooled and costs are means.
     """
-    comparison, spreads = pooled([each.comparison for each in found])
+    comparison, spreads = pooled
     marked = leak_notes([leak for each in found for leak in each.prompts.leaks])
     failed = {arm: why for each in found for arm, why in _failed(each).items()}
     costs, heads = _mean_costs(found), columns(comparison)
@@ -145,34 +149,6 @@ def methods_table(found: Sequence[Found], notes: Sequence[str] = ()) -> str:
         *judges_lines(comparison.usage, cut),
     ]
     return markdown_table(["arm", *heads, *_COSTS], rows, below)
-
-
-def pooled(comparisons: Sequence[Comparison]) -> tuple[Comparison, dict[str, Spread]]:
-    """Return one comparison with the rates of all, and of several how far they lie apart, by arm.
-
-    A pooled rate is the mean over all prompts of all seeds, each of which its interval takes once.
-    """
-    first = comparisons[0]
-    if len(comparisons) == 1:
-        return first, {}
-    rates: dict[AnyArm, dict[str, RateFigure]] = {}
-    spreads: dict[str, Spread] = {}
-    arms = dict.fromkeys(arm for each in comparisons for arm in each.arms)
-    for arm in arms:
-        own = [each.rates[arm] for each in comparisons if arm in each.rates]
-        figures = {m: [r[m] for r in own if m in r] for m in dict.fromkeys(chain(*own))}
-        rates[arm] = {m: _pool(each, first.confidence) for m, each in figures.items()}
-        spreads[arm] = {
-            m: (min(f.rate for f in each), max(f.rate for f in each)) for m, each in figures.items()
-        }
-    left_out = {arm: why for each in comparisons for arm, why in each.left_out.items()}
-    changes = {"rates": rates, "arms": tuple(arms), "left_out": left_out}
-    return first.model_copy(update=changes), spreads
-
-
-def _pool(figures: Sequence[RateFigure], confidence: float) -> RateFigure:
-    n = sum(figure.n for figure in figures)
-    return RateFigure.of(round(sum(f.rate * f.n for f in figures)), n, confidence)
 
 
 def columns(comparison: Comparison) -> dict[str, Sequence[str]]:

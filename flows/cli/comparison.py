@@ -6,16 +6,19 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from components.core.errors import TrainingError
-from components.core.paths import Workspace
+from components.core.paths import ROWS, Workspace
 from components.core.result import RateFigure
 from components.core.storage import digest_bytes, read_json, write_json, write_text
-from components.core.vocabulary import OWN_ARMS, Arm
+from components.core.vocabulary import OWN_ARMS, AnyArm, Arm
+from components.evaluate.rows import Row, read_outcomes
 from components.profile import Profile, load_profile
 from components.studies.baselines.settings import OWN_SECTIONS, split_name
-from flows.cli.compare_tables import Found, measured_parts, pooled, seeds_tables
+from components.studies.compare.pooling import pool
+from flows.cli.compare_tables import Found, measured_parts, read_from, seeds_tables
 from flows.cli.runs import run_seeds, seed_runs
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
@@ -82,22 +85,30 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
         seed: Found.of(workspace, name, seed_runs(workspace, STAGE, seed))
         for seed, name in experiments.items()
     }
-    tables = seeds_tables(found)
+    rows = [load_outcomes(workspace, name) for name in experiments.values()]
+    pooled = pool([each.comparison for each in found.values()], rows)
+    tables = seeds_tables(found, pooled)
     if settings:
         given = ", ".join(f"{key.removeprefix('baselines.')} {v}" for key, v in settings.items())
         tables.append(f"Settings found by {trials} validation trials a method: {given}.")
-    comparison, _ = pooled([each.comparison for each in found.values()])
     document = {
         "seeds": {
             str(seed): each.comparison.model_dump(mode="json") for seed, each in found.items()
         },
-        "pooled": {str(arm): _plain(rates) for arm, rates in comparison.rates.items()},
+        "pooled": {str(arm): _plain(rates) for arm, rates in pooled.comparison.rates.items()},
+        "differences": [each.model_dump(mode="json") for each in pooled.comparison.differences],
         "trials": trials,
         "settings": settings,
     }
     write_json(workspace.comparison / "comparison.json", document)
     write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
     return tables
+
+
+def load_outcomes(workspace: Workspace, experiment: str) -> dict[AnyArm, list[Row]]:
+    """Return what every arm of a comparison did in an experiment, by arm."""
+    files = (read_from(workspace, stage, ROWS, experiment) for stage in ("evaluate", STAGE))
+    return {arm: rows for file in files for arm, rows in read_outcomes(BytesIO(file)).items()}
 
 
 def _plain(rates: Mapping[str, RateFigure]) -> dict[str, Any]:

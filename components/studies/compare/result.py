@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 from components.core import paths
 from components.core.result import RateFigure, Result
@@ -32,3 +33,13 @@ class Comparison(Result):
     rates: dict[AnyArm, dict[str, RateFigure]]
     differences: tuple[Difference, ...]
     left_out: dict[str, str]  # why an arm has no figures
+
+
+Spread = Mapping[str, tuple[float, float]]  # metric -> lowest and highest rate of the seeds
+
+
+class Pooled(NamedTuple):
+    """One comparison with the figures of all seeds, and by arm how far the seeds lie apart."""
+
+    comparison: Comparison
+    spreads: Mapping[AnyArm, Spread]

@@ -17,8 +17,8 @@ from components.prepare.result import LEAK_MARK, SuiteSet
 from components.probe.result import Probe
 from components.profile import load_profile
 from components.studies.baselines.result import Baseline, Baselines
-from components.studies.compare.result import Comparison
-from flows.cli.compare_tables import Found, comparison_tables, methods_table, pooled, seeds_tables
+from components.studies.compare.result import Comparison, Pooled
+from flows.cli.compare_tables import Found, comparison_tables, seeds_tables
 from flows.cli.comparison import forecast
 from flows.cli.runs import run_seeds
 from tests.evidence import leak, teacher_figures
@@ -113,7 +113,7 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
     )
     probe = Probe.load(workspace.stage("probe"))
     probe.model_copy(update={"teachers": checked}).save(probe.folder)
-    table = methods_table([Found.here(workspace)])
+    table = comparison_tables(Found.here(workspace))[0]
     rows = [line.split(" | ")[0] for line in table.splitlines() if "safereact-" in line]
     assert rows == [
         "| restored (safereact-base)",
@@ -127,22 +127,22 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
 def test_nothing_is_said_of_empty_cells_where_there_are_none(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     write_comparison(workspace)
-    assert "DVC's cache" in methods_table([Found.here(workspace)])
+    assert "DVC's cache" in comparison_tables(Found.here(workspace))[0]
     costs = {"seconds": 61.6, "peak_memory_mib": 512}
     arms = (Arm.RESTORED, Arm.BASELINE)
     write_json(workspace.run_record("train"), {"parts": dict.fromkeys(arms, costs)})
-    table = methods_table([Found.here(workspace)])
+    table = comparison_tables(Found.here(workspace))[0]
     assert "DVC's cache" not in table and "| 62 | 5,678 | 512 |" in table
 
 
 def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     write_comparison(workspace)
-    assert LEAK_MARK not in methods_table([Found.here(workspace)])
+    assert LEAK_MARK not in comparison_tables(Found.here(workspace))[0]
     prompts = SuiteSet.load(workspace.stage("prepare"))
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
     prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
-    table = methods_table([Found.here(workspace)]).splitlines()
+    table = comparison_tables(Found.here(workspace))[0].splitlines()
     (row,) = (line for line in table if line.startswith("| base |"))
     assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(LEAK_MARK) == 2
     assert [line for line in table if line.startswith(LEAK_MARK)] == [
@@ -190,30 +190,18 @@ def _lines(table: str) -> list[str]:
 # --- several seeds ---------------------------------------------------------------------------
 
 
-def _with_rates(found: Found, **rates: dict) -> Found:
-    changed = found.comparison.model_copy(
-        update={"rates": {**found.comparison.rates, **rates}, "left_out": {}}
-    )
-    return found._replace(comparison=changed)
-
-
-def test_rates_of_seeds_are_pooled_and_the_ends_of_their_range_stand_beside(tmp_path: Path):
+def test_pooled_figures_stand_beside_the_ends_of_their_range_and_costs_are_means(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
-    write_comparison(workspace)
-    here = Found.here(workspace)
-    part = {"seconds": 10.0, "peak_memory_mib": 300}
-    one = _with_rates(here, sft={"harmful.refused": figure(90)})
-    other = _with_rates(here, sft={"harmful.refused": figure(60), "benign.refused": figure(4)})
-    found = {4: one._replace(parts={"sft": part}), 5: other._replace(parts={})}
-    comparison, spreads = pooled([each.comparison for each in found.values()])
-    assert comparison.rates["sft"]["harmful.refused"] == RateFigure.of(150, 200, 0.95)
-    assert comparison.rates["sft"]["benign.refused"] == RateFigure.of(4, 100, 0.95)
-    assert spreads["sft"]["harmful.refused"] == (0.6, 0.9)
-    (table,) = seeds_tables(found)
+    comparison = write_comparison(workspace)
+    here, part = Found.here(workspace), {"seconds": 10.0, "peak_memory_mib": 300}
+    found = {4: here._replace(parts={"sft": part}), 5: here._replace(parts={})}
+    rates = {**comparison.rates, "sft": {"harmful.refused": RateFigure.of(75, 100, 0.95)}}
+    whole = comparison.model_copy(update={"rates": rates})
+    (table,) = seeds_tables(found, Pooled(whole, {"sft": {"harmful.refused": (0.6, 0.9)}}))
     assert "Pooled over the seeds 4, 5" in table
     head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(table)]
     shown = dict(zip(head, next(row for row in rows if row[0] == "sft"), strict=True))
-    assert shown["refuses harmful"] == "75.0 % [68.6, 80.5], n=200, seeds 60.0 to 90.0"
+    assert shown["refuses harmful"] == "75.0 % [65.7, 82.5], n=100, seeds 60.0 to 90.0"
     assert shown["seconds"] == "10" and shown["tokens"] == "1,234"
 
 
@@ -243,10 +231,10 @@ def test_seeds_are_compared_as_experiments_and_the_tables_are_kept(project: Work
     assert done.returncode == 0, done.stderr
     assert "36 trainings at most: 2 seeds of 18; how long they take is not known" in done.stdout
     assert "Pooled over the seeds 4, 5" in done.stdout
-    assert "| restored (safereact-base) | 95.0 % [" in done.stdout and "n=200" in done.stdout
+    assert "| restored (safereact-base) | 95.0 % [" in done.stdout and "n=200" not in done.stdout
     document = read_json(project.comparison / "comparison.json")
     assert document["seeds"].keys() == {"4", "5"} and document["settings"] == {}
-    assert document["pooled"]["sft"]["harmful.refused"]["n"] == 200
+    assert document["pooled"]["sft"]["harmful.refused"]["n"] == 100
     assert (project.comparison / "comparison.md").read_text() in done.stdout + "\n"
 
 
