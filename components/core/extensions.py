@@ -1,4 +1,4 @@
-"""Parts that others may add: judges, teachers, graders, training methods and attacks, by name.
+"""Parts that others may add: judges, teachers, graders, methods, attacks and edits, by name.
 
 Ours register when their module is imported. Those of another installed package are found by its
 entry points, in the group `safereact.<kind>`, and are loaded when their name is asked for. Their

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load_file
 
 from components.core.errors import ModelError
+from components.core.extensions import Extensions
 from components.core.paths import DIRECTIONS
 from components.core.storage import digest_bytes
 from components.core.vocabulary import AnyArm, Role, Split
@@ -27,6 +28,7 @@ from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.hosts import engine_identity, engine_name
 from components.lm.engines.protocol import Engine, Request
 from components.lm.generation import engine_of
+from components.lm.heads import Head, head_contributions, without_heads
 from components.lm.loading import checkpoint_folder, context_length, load_model, load_tokenizer
 from components.lm.states import states_from_end
 from components.lm.steering import steered
@@ -61,6 +63,12 @@ class Held:
         return engine_of(self.model, self.tokenizer, batch=self.batch)
 
     @property
+    def refuses(self) -> str:
+        """Whose direction is that of refusals: the base's; that of a post-trained model of another
+        lineage is its own."""
+        return "base" if self.models.same_lineage else "post_trained"
+
+    @property
     def base(self) -> Path:
         """The base's folder; raises `ModelError` where its weights mean something else."""
         if not self.models.same_lineage:
@@ -92,37 +100,29 @@ class Held:
     @cached_property
     def means(self) -> tuple[float, float]:
         """The mean projections of harmful and of benign training prompts."""
-        rows = self.prompts.rows(split=Split.TRAIN)
         harmful, benign = (
-            [render_prompt(self.tokenizer, row.text) for row in rows if row.role is role]
+            float(self.projections(self.training(role)).mean())
             for role in (Role.HARMFUL, Role.BENIGN)
         )
-        ends = [float(self.projections(p[:_PROMPTS]).mean()) for p in (harmful, benign)]
-        return ends[0], ends[1]
+        return harmful, benign
 
     def refusal(self, strength: float) -> Tensor:
-        """Return the direction of the base, which refuses, or of a post-trained model of another
-        lineage; its length is `strength` times the way from the benign to the harmful mean."""
-        of = "base" if self.models.same_lineage else "post_trained"
+        """Return the direction of refusals; its length is `strength` times the way from the benign
+        to the harmful mean."""
         harmful, benign = self.means
-        return strength * abs(harmful - benign) * self.direction(of)
+        return strength * abs(harmful - benign) * self.direction(self.refuses)
+
+    def training(self, role: Role) -> list[list[int]]:
+        """Return the tokens of a role's first training prompts."""
+        rows = [row for row in self.prompts.rows(split=Split.TRAIN) if row.role is role]
+        return [render_prompt(self.tokenizer, row.text) for row in rows[:_PROMPTS]]
 
 
 Edit = Callable[[Held, float], AbstractContextManager[Engine]]
-EDITS: dict[str, Edit] = {}
+EDITS: Extensions[Edit] = Extensions("edits")
 
 
-def edit(name: str) -> Callable[[Edit], Edit]:
-    """Return a decorator that registers a function under `name`."""
-
-    def register(function: Edit) -> Edit:
-        EDITS[name] = function
-        return function
-
-    return register
-
-
-@edit("interpolated")
+@EDITS.register("interpolated")
 @contextmanager
 def interpolated(held: Held, share: float) -> Iterator[Engine]:
     """Weights that are this share of the way from the post-trained model's to the base's.
@@ -134,7 +134,7 @@ def interpolated(held: Held, share: float) -> Iterator[Engine]:
         yield held.engine
 
 
-@edit("base-layers")
+@EDITS.register("base-layers")
 @contextmanager
 def base_layers(held: Held, share: float) -> Iterator[Engine]:
     """The base's weights in this share of the decoder blocks, those that changed most.
@@ -149,7 +149,7 @@ def base_layers(held: Held, share: float) -> Iterator[Engine]:
         yield held.engine
 
 
-@edit("steered")
+@EDITS.register("steered")
 @contextmanager
 def always(held: Held, strength: float) -> Iterator[Engine]:
     """The refusal direction added at every position of every prompt and answer."""
@@ -157,7 +157,7 @@ def always(held: Held, strength: float) -> Iterator[Engine]:
     yield steered(held.engine, held.model, held.layer, vector, lambda r: [True] * len(r))
 
 
-@edit("steered-if-harmful")
+@EDITS.register("steered-if-harmful")
 @contextmanager
 def if_harmful(held: Held, strength: float) -> Iterator[Engine]:
     """The same where a prompt's last token lies nearer to the harmful than to the benign mean."""
@@ -168,6 +168,41 @@ def if_harmful(held: Held, strength: float) -> Iterator[Engine]:
         return [projection > halfway for projection in found.tolist()]
 
     yield steered(held.engine, held.model, held.layer, held.refusal(strength), harmful)
+
+
+@EDITS.register("heads-ablated")
+@contextmanager
+def heads_ablated(held: Held, share: float) -> Iterator[Engine]:
+    """The model without this share of its attention heads, those that write most against refusal.
+
+    After Yin et al. 2025 (arXiv 2510.06036), who rank heads by what they write along a probe's
+    direction at the last tokens before the answer. Here the direction is that of refusals at the
+    layer, and the position is the last one of harmful training prompts.
+    """
+    contributions = head_contributions(
+        held.model,
+        held.training(Role.HARMFUL),
+        held.direction(held.refuses),
+        pad=int(held.tokenizer.pad_token_id),
+        batch=held.batch,
+    )
+    with without_heads(held.model, most_opposed(contributions, share)):
+        yield held.engine
+
+
+def most_opposed(contributions: Tensor, share: float) -> list[Head]:
+    """Return the share of heads with the lowest contributions (layer, head), none above 0.
+
+    Raises `ModelError` where there is none.
+    """
+    order, heads = contributions.flatten().argsort(stable=True).tolist(), contributions.shape[1]
+    chosen = order[: round(share * len(order))]
+    if not chosen:
+        raise ModelError(f"a share of {share:g} of {len(order)} attention heads is none of them")
+    opposed = [place for place in chosen if contributions.flatten()[place] < 0]
+    if not opposed:
+        raise ModelError("no attention head writes against the direction of refusals")
+    return [Head(place // heads + 1, place % heads) for place in opposed]
 
 
 @contextmanager
@@ -247,7 +282,7 @@ def complete_edits(
     for arm, (name, amount) in chosen.items():
         key = digest_bytes(f"{made_of} {arm} {engine_identity()}".encode())
         try:
-            with EDITS[name](held, amount) as engine:
+            with EDITS.find(name)(held, amount) as engine:
                 resumed = finished.resume(engine, key)
                 model = ArmModel(arm, resumed, tokenizer, context_length(folder))
                 written[arm] = model.complete(plan)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from components.core.extensions import check_name
 from components.core.section import Section, Text, one_of
 from components.core.vocabulary import Prompted
 
 PromptedArm = Annotated[Prompted, one_of(tuple(Prompted))]
 
-EditName = Literal["interpolated", "base-layers", "steered", "steered-if-harmful"]
+OWN_EDITS = ("interpolated", "base-layers", "steered", "steered-if-harmful", "heads-ablated")
+EditName = Annotated[
+    str,
+    AfterValidator(partial(check_name, "edits", ours=OWN_EDITS)),
+    WithJsonSchema({"type": "string", "enum": list(OWN_EDITS)}),
+]
 Amount = Annotated[float, Field(gt=0)]
 
 
@@ -27,10 +34,11 @@ class CompareSettings(Section):
             "base-layers": (0.25, 0.5),
             "steered": (1, 2),
             "steered-if-harmful": (1, 2),
+            "heads-ablated": (0.01, 0.03, 0.1),
         },
         description="changes of weights or states that train nothing, each in these amounts: "
         "shares of the way to the base, shares of blocks that are the base's, strengths of the "
-        "direction",
+        "direction, shares of attention heads",
     )
     before: Text = Field(
         "You are a responsible assistant and write nothing harmful or misleading. Answer this "
@@ -45,8 +53,7 @@ class CompareSettings(Section):
 
     @model_validator(mode="after")
     def _shares_are_shares(self) -> CompareSettings:
-        shares: tuple[EditName, ...] = ("interpolated", "base-layers")
-        for name in shares:
+        for name in ("interpolated", "base-layers", "heads-ablated"):
             if odd := [amount for amount in self.edits.get(name, ()) if amount > 1]:
                 raise ValueError(f"edits.{name} takes shares of at most 1, not {odd[0]:g}")
         return self

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from components.core.errors import ModelError
 from components.core.paths import DIRECTIONS, FINISHED
 from components.core.vocabulary import Role, Split
 from components.evaluate.plan import EvaluationPlan
@@ -13,11 +14,14 @@ from components.evaluate.settings import EvaluateSettings
 from components.lm.chat import render_prompt
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.protocol import Request, collect
+from components.lm.heads import Head
 from components.lm.loading import load_model, load_tokenizer
 from components.lm.states import hidden_states
 from components.lm.steering import added, steered
-from components.studies.compare.edits import EDITS, Held, complete_edits
-from components.studies.compare.settings import CompareSettings
+from components.studies.compare.edits import EDITS, Held, complete_edits, most_opposed
+from components.studies.compare.settings import OWN_EDITS, CompareSettings
+from tests.extensions import install
+from tests.root import ROOT
 
 IDS = torch.tensor([[1, 4, 12, 13, 14, 15, 5], [1, 4, 20, 21, 22, 23, 5]])
 
@@ -47,7 +51,7 @@ def test_weights_lie_on_the_way_to_the_base_and_come_back(held, random_models):
     own, base = (
         weights_of(load_model(random_models.folder / name)) for name in ("post-trained", "base")
     )
-    with EDITS["interpolated"](held, 0.25):
+    with EDITS.find("interpolated")(held, 0.25):
         for name, weight in weights_of(held.model).items():
             assert torch.allclose(weight, 0.75 * own[name] + 0.25 * base[name], atol=1e-6), name
     for name, weight in weights_of(held.model).items():
@@ -65,7 +69,7 @@ def test_the_blocks_that_changed_most_are_the_bases(held, random_models):
         return (change / sum(base[name].square().sum() for name in names)).item()
 
     first = max(range(3), key=changed)
-    with EDITS["base-layers"](held, 0.3):  # one of three
+    with EDITS.find("base-layers")(held, 0.3):  # one of three
         for name, weight in weights_of(held.model).items():
             source = base if f".layers.{first}." in name else own
             assert torch.equal(weight, source[name]), name
@@ -119,13 +123,62 @@ def test_prompts_are_harmful_on_the_harmful_side_of_the_halfway_point(held, rand
     assert 0 < sum(harmful) < len(harmful)
     written = {}
     for name in ("steered", "steered-if-harmful"):
-        with EDITS[name](held, 50.0) as engine:
+        with EDITS.find(name)(held, 50.0) as engine:
             written[name] = collect(engine, requests, label="")
     plain = collect(held.engine, requests, label="")
     expected = [written["steered"][k] if holds else plain[k] for k, holds in enumerate(harmful)]
     assert written["steered-if-harmful"] == expected
     length = held.refusal(2).norm().item()
     assert length == pytest.approx(2 * abs(means[0] - means[1]), abs=1e-5)
+
+
+def test_the_heads_that_write_most_against_refusal_write_nothing(held, random_prompts):
+    """What heads write by hooks of its own, prompt by prompt."""
+    axis, own = held.direction("base"), weights_of(held.model)
+    rows = [r for r in random_prompts.rows(split=Split.TRAIN) if r.role is Role.HARMFUL]
+    read = {}
+    hooks = [
+        block.self_attn.o_proj.register_forward_pre_hook(
+            lambda module, inputs, number=number: read.__setitem__(number, inputs[0][0, -1])
+        )
+        for number, block in enumerate(held.model.model.layers)
+    ]
+    written = {}
+    for row in rows:
+        with torch.no_grad():
+            held.model(torch.tensor([render_prompt(held.tokenizer, row.text)]))
+        for number, states in read.items():
+            weight = held.model.model.layers[number].self_attn.o_proj.weight.detach()
+            width = states.numel() // 4
+            for head in range(4):
+                columns = slice(head * width, (head + 1) * width)
+                wrote = float((weight[:, columns] @ states[columns]) @ axis)
+                written[number, head] = written.get((number, head), 0.0) + wrote
+    for hook in hooks:
+        hook.remove()
+    opposed = sorted(written, key=written.get)[:3]  # a quarter of twelve
+    assert all(written[place] < 0 for place in opposed)
+    with EDITS.find("heads-ablated")(held, 0.25):
+        for name, weight in weights_of(held.model).items():
+            expected = own[name].clone()
+            for number, head in opposed:
+                if name == f"model.layers.{number}.self_attn.o_proj.weight":
+                    width = weight.shape[1] // 4
+                    expected[:, head * width : (head + 1) * width] = 0
+            assert torch.equal(weight, expected), name
+    assert all(torch.equal(w, own[name]) for name, w in weights_of(held.model).items())
+
+
+def test_heads_are_chosen_by_hand():
+    contributions = torch.tensor([[0.5, -2.0, 0.1], [-1.0, -3.0, 0.2]])
+    assert most_opposed(contributions, 0.17) == [Head(2, 1)]  # one of six
+    assert most_opposed(contributions, 0.5) == [Head(2, 1), Head(1, 1), Head(2, 0)]
+    # Of four heads in six one writes for refusal, and stays.
+    assert most_opposed(contributions, 0.67) == [Head(2, 1), Head(1, 1), Head(2, 0)]
+    with pytest.raises(ModelError, match=r"a share of 0\.05 of 6 attention heads is none"):
+        most_opposed(contributions, 0.05)
+    with pytest.raises(ModelError, match="no attention head writes against"):
+        most_opposed(contributions.abs(), 0.5)
 
 
 @pytest.fixture
@@ -154,6 +207,17 @@ def test_every_edit_in_every_amount_is_an_arm(complete):
     assert complete({}) == ({}, {})
 
 
+def test_an_edit_of_another_package_is_an_arm(complete, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    code = page.partition("## An edit\n")[2].partition("```python\n")[2].partition("```")[0]
+    install(tmp_path, monkeypatch, kind="edits", name="faded", code=code)
+    section = CompareSettings(edits={"faded": (0.5, 2)})
+    written, unable = complete(section.edits)
+    assert unable == {} and list(written) == ["faded-0.5", "faded-2"]
+    same, turned = ([c.text for c in own.completions.values()] for own in written.values())
+    assert turned != same
+
+
 def test_what_cannot_be_made_of_a_pair_has_its_reason(complete, random_models, monkeypatch):
     other = random_models.model_copy(update={"same_lineage": False})
     other._folder = random_models.folder
@@ -168,4 +232,8 @@ def test_what_cannot_be_made_of_a_pair_has_its_reason(complete, random_models, m
 def test_shares_are_at_most_one():
     with pytest.raises(ValueError, match=r"edits\.interpolated takes shares of at most 1, not 2"):
         CompareSettings(edits={"interpolated": (0.5, 2)})
-    assert set(CompareSettings().edits) == set(EDITS)
+    with pytest.raises(ValueError, match=r"edits\.heads-ablated takes shares"):
+        CompareSettings(edits={"heads-ablated": (3,)})
+    with pytest.raises(ValueError, match="no 'faded' among the edits"):
+        CompareSettings(edits={"faded": (1,)})
+    assert set(CompareSettings().edits) == set(OWN_EDITS) <= set(EDITS.names())
