@@ -25,6 +25,7 @@ from components.gate.policy import Policy
 from components.gate.policy_files import load_policy
 from components.gate.result import Conclusion, Decision, GateOutcome, Override
 from components.judges.result import Usage
+from components.judges.settings import RULES
 from components.models.result import Models
 from components.probe.result import Probe
 from components.report.result import Report
@@ -42,6 +43,7 @@ from components.train.result import Adapter
 from tests.evidence import (
     CONTRACT,
     DATA,
+    judge_of,
     make_models,
     model_ref,
     profile_of,
@@ -224,6 +226,7 @@ def _comparison(workspace: Workspace, folder: Path) -> None:
     rows = read_judged(evidence.folder / paths.ROWS)[Arm.RESTORED]
     write_judged(folder / paths.ROWS, [replace(row, arm="sft") for row in rows])
     Comparison(
+        evidence=Evidence.digest_of(evidence.folder),
         data=DATA,
         test_prompts=evidence.test_prompts,
         judges=evidence.judges,
@@ -266,7 +269,7 @@ def _withstand(workspace: Workspace, folder: Path) -> None:
         baseline=adapter.baseline_digest,
         data=DATA,
         test_prompts="b" * 64,
-        judges={"harmful": "rules"},
+        judges={"harmful": judge_of(profile_of(workspace).evaluate, RULES, ()).name},
         usage={},
         confidence=0.95,
         undoings=(

@@ -161,6 +161,11 @@ class Workspace:
         return self.root / "artifacts" / self.profile / "comparison"
 
     @property
+    def full_report(self) -> Path:
+        """The report with what studies found; outside DVC, since studies come and go."""
+        return self.root / "artifacts" / self.profile / "studies" / REPORT
+
+    @property
     def parameters(self) -> Path:
         return self.root / "params.yaml"
 

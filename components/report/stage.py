@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from components.report.examples import choose_examples
 from components.report.page import loss_curves, page_template, plots
 from components.report.result import Report
 from components.report.settings import ReportSettings as Section
+from components.report.studies import COMPARED, WITHSTOOD, Study
 from components.train.result import Adapter
 
 log = logging.getLogger(__name__)
@@ -46,9 +48,29 @@ def report(
 
     Raises `EvidenceError` where the decision is not about this evidence, or contradicts itself.
     """
+    page = render(section, prompts, models, probe, adapter, evidence, decision, seed=seed)
+    write_text(out / REPORT, page)
+    log.info("report written, %d characters", len(page))
+    digest = digest_file(out / REPORT)
+    return Report(digest=digest, adapter=decision.adapter, accepted=decision.accepted).save(out)
+
+
+def render(
+    section: Section,
+    prompts: SuiteSet,
+    models: Models,
+    probe: Probe,
+    adapter: Adapter,
+    evidence: Evidence,
+    decision: Decision,
+    *,
+    seed: int,
+    studies: Sequence[Study] = (COMPARED, WITHSTOOD),
+) -> str:
+    """Return the page with what `studies` found; raises `EvidenceError` as `report` does."""
     check_decision(decision, Evidence.digest_of(evidence.folder))
     curves = adapter.folder / CURVES
-    page = page_template().render(
+    return page_template().render(
         section=section,
         prompts=prompts,
         models=models,
@@ -68,12 +90,9 @@ def report(
             seed=seed,
         ),
         one_contract=adapter.contract == evidence.contract == decision.contract,
+        studies=studies,
         **_tables(evidence, decision, leak_notes(prompts.leaks)),
     )
-    write_text(out / REPORT, page)
-    log.info("report written, %d characters", len(page))
-    digest = digest_file(out / REPORT)
-    return Report(digest=digest, adapter=decision.adapter, accepted=decision.accepted).save(out)
 
 
 def check_decision(decision: Decision, evidence: str) -> None:

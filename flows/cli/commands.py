@@ -34,7 +34,7 @@ from flows.cli.app import (
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.runs import read_seeds, run_retrain, run_seeds
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
-from flows.cli.tables import rules_table, status_table, verdict
+from flows.cli.tables import markdown_table, rules_table, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.runner.dvc import run_study
 from flows.runner.lock import one_run
@@ -271,7 +271,7 @@ def compare(
     workspace = open_workspace(profile)
     if seeds is None and not trials:
         _run_study(workspace, "compare", "compared")
-        tables = comparison_tables(Found.here(workspace))
+        tables = [markdown_table(table) for table in comparison_tables(Found.here(workspace))]
         write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
     else:
         settle_environment()
@@ -283,6 +283,8 @@ def compare(
         with show_progress():
             tables = compare_seeds(workspace, chosen, trials)
     console.print("\n\n".join(tables), soft_wrap=True)
+    if seeds is None and not trials:
+        _print_full_report(workspace)
 
 
 @app.command()
@@ -292,6 +294,29 @@ def withstand(profile: Profile = "tiny") -> None:
 
     _run_study(workspace, "withstand", "attacked")
     console.print("\n\n".join(withstand_tables(workspace)), soft_wrap=True)
+    _print_full_report(workspace)
+
+
+@app.command()
+def report(profile: Profile = "tiny") -> None:
+    """Write the report once more, with what compare and withstand found of the present adapter."""
+    workspace = open_workspace(profile)
+    from flows.cli.report import write_full_report
+
+    page = write_full_report(workspace).relative_to(workspace.root)
+    console.print(f"report with studies: {page}", highlight=False)
+
+
+def _print_full_report(workspace: Workspace) -> None:
+    """Write the report with what studies found, once the gate has decided on the same evidence."""
+    from flows.cli.report import decided, write_full_report
+
+    if decided(workspace):
+        page = write_full_report(workspace).relative_to(workspace.root)
+        console.print(f"\nreport with studies: {page}", highlight=False)
+    else:
+        again = f"safereact run --profile {workspace.profile}"
+        console.print(f"\nno report: the gate has not decided on this evidence ({again})")
 
 
 def _run_study(workspace: Workspace, command: str, key: str) -> None:

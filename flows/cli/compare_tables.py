@@ -15,11 +15,12 @@ from components.core.storage import read_json
 from components.core.vocabulary import PLAIN_FORMS, Arm, Outcome, Role, View
 from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.probe.result import Probe
+from components.report.studies import StudyTable
 from components.studies.baselines.result import Baselines
 from components.studies.baselines.settings import split_name
 from components.studies.compare.result import Comparison, Pooled, Spread
 from components.train.result import Adapter
-from flows.cli.tables import judges_lines, markdown_table, metric_cell
+from flows.cli.tables import judges_lines, metric_cell
 
 METRICS = {
     "harmful.refused": "refuses harmful",
@@ -106,13 +107,13 @@ def read_from(workspace: Workspace, stage: str, file: str, experiment: str) -> b
     return bytes(dvc.api.read(path, repo=str(workspace.root), rev=experiment, mode="rb"))
 
 
-def comparison_tables(found: Found) -> list[str]:
-    """Return the tables of one comparison in Markdown."""
+def comparison_tables(found: Found) -> list[StudyTable]:
+    """Return the tables of one comparison."""
     table = _methods_table([found], Pooled(found.comparison, {}))
     return [table, *_families(found.comparison)]
 
 
-def seeds_tables(found: Mapping[int, Found], pooled: Pooled) -> list[str]:
+def seeds_tables(found: Mapping[int, Found], pooled: Pooled) -> list[StudyTable]:
     """Return the tables of the comparisons of several seeds, with their pooled figures."""
     note = (
         f"Pooled over the seeds {', '.join(map(str, found))}, whose lowest and highest rate stand "
@@ -123,8 +124,8 @@ def seeds_tables(found: Mapping[int, Found], pooled: Pooled) -> list[str]:
     return [table, *_families(pooled.comparison)]
 
 
-def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] = ()) -> str:
-    """Return a Markdown table: a row an arm, its rates with interval and n, and what it cost.
+def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] = ()) -> StudyTable:
+    """Return a table: a row an arm, its rates with interval and n, and what it cost.
 
     Of several seeds rates are pooled and costs are means.
     """
@@ -148,7 +149,7 @@ def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] 
         *leak_footnotes(marked, plain),
         *judges_lines(comparison.usage, cut),
     ]
-    return markdown_table(["arm", *heads, *_COSTS], rows, below)
+    return StudyTable(["arm", *heads, *_COSTS], rows, below)
 
 
 def columns(comparison: Comparison) -> dict[str, Sequence[str]]:
@@ -195,8 +196,8 @@ def _apart(spread: Spread, metric: str) -> str:
     return f", seeds {100 * low:.1f} to {100 * high:.1f}"
 
 
-def _families(comparison: Comparison) -> list[str]:
-    """Return a Markdown table of what each arm refuses under every attack, by suite; none where the
+def _families(comparison: Comparison) -> list[StudyTable]:
+    """Return a table of what each arm refuses under every attack, by suite; none where the
     profile names no attacks."""
     names = {metric for rates in comparison.rates.values() for metric in rates}
     wrapped = [
@@ -216,7 +217,7 @@ def _families(comparison: Comparison) -> list[str]:
         for name, metric in wrapped
     ]
     heads = ["refused, suite", "attack", "in training", *comparison.arms]
-    return [markdown_table(heads, rows)] if rows else []
+    return [StudyTable(heads, rows)] if rows else []
 
 
 def _failed(found: Found) -> dict[str, str]:

@@ -19,6 +19,7 @@ from components.prepare.result import (
     leak_notes,
 )
 from components.report.figures import attack_rows
+from components.report.studies import StudyTable
 from components.studies.tune.objectives import Rates, compliance, over_refusal, reasoning, refusal
 from components.studies.tune.trials import Search, Trial
 from components.studies.withstand.result import SafetyRates, Undoing, Withstand
@@ -52,7 +53,7 @@ def seeds_table(workspace: Workspace, experiments: Mapping[int, str]) -> str:
             rates = evidence.rates.get(arm, {})
             cells = [metric_cell(rates, metric, marked) for metric in heads]
             rows.append([str(seed), arm, *cells, outcome if arm is Arm.RESTORED else ""])
-    return markdown_table(["seed", "model", *heads.values(), "gate"], rows, notes)
+    return markdown_table(StudyTable(["seed", "model", *heads.values(), "gate"], rows, notes))
 
 
 # --- withstand -------------------------------------------------------------------------------
@@ -61,8 +62,17 @@ def seeds_table(workspace: Workspace, experiments: Mapping[int, str]) -> str:
 def withstand_tables(workspace: Workspace) -> list[str]:
     """Return all tables of the study in Markdown, and what they do not show of the judges."""
     evidence = Evidence.load(workspace.stage("evaluate"))
-    withstood = Withstand.load(workspace.stage("withstand"))
     leaks = SuiteSet.load(workspace.stage("prepare")).leaks
+    tables = undoing_tables(Withstand.load(workspace.stage("withstand")))
+    return [
+        attacks_table(evidence, leaks) or "The profile names no attacks (evaluate.attacks).",
+        *map(markdown_table, tables),
+    ]
+
+
+def undoing_tables(withstood: Withstand) -> list[StudyTable]:
+    """Return what fine-tunes and what ablations left of the safety, and below what the tables do
+    not show of the judges."""
     undoings, ablations = withstood.undoings, withstood.ablations
     points = [(one.arm, point) for one in undoings for point in one.points]
     undone = [[arm, str(point.steps), *_cells(point.rates)] for arm, point in points]
@@ -76,11 +86,10 @@ def withstand_tables(workspace: Workspace) -> list[str]:
     # Each arm's model as it is stands in the first table, too, but for the base.
     rates = [point.rates for _, point in points] + [one.after for one in ablations]
     rates += [one.before for one in ablations if one.arm is Arm.BASE]
+    below = judges_lines(withstood.usage, (each.cut for each in rates))
     return [
-        attacks_table(evidence, leaks) or "The profile names no attacks (evaluate.attacks).",
-        markdown_table(["arm", "steps on harmless rows", *_WITHSTOOD], undone, notes),
-        markdown_table(["arm", "refusal direction", *_WITHSTOOD], ablated),
-        *judges_lines(withstood.usage, (each.cut for each in rates)),
+        StudyTable(["arm", "steps on harmless rows", *_WITHSTOOD], undone, notes),
+        StudyTable(["arm", "refusal direction", *_WITHSTOOD], ablated, below),
     ]
 
 
@@ -96,7 +105,8 @@ def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
         rates = (rate_cell(row.rates.get(a), row.unparsed.get(a), sign=sign) for a in arms)
         cells.append([row.suite, row.form, row.outcome, *rates])
     notes = leak_footnotes(marked, (row.suite for row in rows))
-    return markdown_table(["suite", "form", "share", *arms], cells, notes) if rows else ""
+    table = StudyTable(["suite", "form", "share", *arms], cells, notes)
+    return markdown_table(table) if rows else ""
 
 
 def halved(undoing: Undoing) -> str:

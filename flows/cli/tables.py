@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -16,6 +16,7 @@ from components.evaluate.result import CutFigure
 from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
 from components.judges.result import Usage
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
+from components.report.studies import StudyTable
 from components.report.wording import describe_usage
 
 if TYPE_CHECKING:
@@ -99,12 +100,11 @@ def judges_lines(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[s
     return lines
 
 
-def markdown_table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str] = ()
-) -> str:
-    """Return a Markdown table with `notes` below it, a paragraph each."""
-    first, *others = ("| " + " | ".join(cells) + " |" for cells in (heads, *rows))
-    return "\n".join([first, "|---" * len(heads) + "|", *others, *(f"\n{n}" for n in notes)])
+def markdown_table(table: StudyTable) -> str:
+    """Return a table in Markdown with its notes below it."""
+    first, *others = ("| " + " | ".join(cells) + " |" for cells in (table.heads, *table.rows))
+    below = (f"\n{note}" for note in table.notes)
+    return "\n".join([first, "|---" * len(table.heads) + "|", *others, *below])
 
 
 def last_decision(workspace: Workspace) -> str:

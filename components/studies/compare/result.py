@@ -18,6 +18,7 @@ class Comparison(Result):
 
     FILE: ClassVar[str] = paths.COMPARISON
 
+    evidence: str  # digest of the evaluation's result, whose arms are compared with
     data: str
     test_prompts: str
     judges: dict[str, str]

@@ -73,6 +73,7 @@ def compare(
         counts = {arm: counts_of(own) for arm, own in rows.items()}
         pairs = [p for m in judged for p in ((m, Arm.POST_TRAINED), (Arm.RESTORED, m))]
         return Comparison(
+            evidence=Evidence.digest_of(evidence.folder),
             data=prompts.digest,
             test_prompts=plan.digest,
             judges=judges.names,

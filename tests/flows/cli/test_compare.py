@@ -21,6 +21,7 @@ from components.studies.compare.result import Comparison, Pooled
 from flows.cli.compare_tables import Found, comparison_tables, seeds_tables
 from flows.cli.comparison import forecast
 from flows.cli.runs import run_seeds
+from flows.cli.tables import markdown_table
 from tests.evidence import leak, teacher_figures
 from tests.flows.cli.test_seeds import commit
 from tests.flows.conftest import behave, safereact
@@ -91,6 +92,10 @@ def write_comparison(workspace: Workspace) -> Comparison:
     return Comparison.load(workspace.stage("compare"))
 
 
+def tables_of(workspace: Workspace) -> list[str]:
+    return [markdown_table(table) for table in comparison_tables(Found.here(workspace))]
+
+
 def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     comparison = write_comparison(workspace)
@@ -113,7 +118,7 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
     )
     probe = Probe.load(workspace.stage("probe"))
     probe.model_copy(update={"teachers": checked}).save(probe.folder)
-    table = comparison_tables(Found.here(workspace))[0]
+    table = tables_of(workspace)[0]
     rows = [line.split(" | ")[0] for line in table.splitlines() if "safereact-" in line]
     assert rows == [
         "| restored (safereact-base)",
@@ -127,22 +132,22 @@ def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Pa
 def test_nothing_is_said_of_empty_cells_where_there_are_none(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     write_comparison(workspace)
-    assert "DVC's cache" in comparison_tables(Found.here(workspace))[0]
+    assert "DVC's cache" in tables_of(workspace)[0]
     costs = {"seconds": 61.6, "peak_memory_mib": 512}
     arms = (Arm.RESTORED, Arm.BASELINE)
     write_json(workspace.run_record("train"), {"parts": dict.fromkeys(arms, costs)})
-    table = comparison_tables(Found.here(workspace))[0]
+    table = tables_of(workspace)[0]
     assert "DVC's cache" not in table and "| 62 | 5,678 | 512 |" in table
 
 
 def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     write_comparison(workspace)
-    assert LEAK_MARK not in comparison_tables(Found.here(workspace))[0]
+    assert LEAK_MARK not in tables_of(workspace)[0]
     prompts = SuiteSet.load(workspace.stage("prepare"))
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
     prompts.model_copy(update={"leaks": leaks}).save(prompts.folder)
-    table = comparison_tables(Found.here(workspace))[0].splitlines()
+    table = tables_of(workspace)[0].splitlines()
     (row,) = (line for line in table if line.startswith("| base |"))
     assert row.split(" | ")[1].startswith("95.0 %† [") and row.count(LEAK_MARK) == 2
     assert [line for line in table if line.startswith(LEAK_MARK)] == [
@@ -154,7 +159,7 @@ def test_rates_of_a_suite_that_training_held_are_marked_and_explained(tmp_path: 
 def test_of_several_attacks_the_worst_stands_in_the_table_and_all_in_the_other(tmp_path: Path):
     workspace = Workspace(tmp_path, "demo")
     comparison = write_comparison(workspace)
-    assert len(comparison_tables(Found.here(workspace))) == 1
+    assert len(tables_of(workspace)) == 1
     attacked = {
         "harmful.role-play.refused": figure(90),
         "harmful.persona.refused": figure(40),
@@ -164,7 +169,7 @@ def test_of_several_attacks_the_worst_stands_in_the_table_and_all_in_the_other(t
     }
     rates = comparison.rates | {"sft": {**comparison.rates["sft"], **attacked}}
     comparison.model_copy(update={"rates": rates}).save(comparison.folder)
-    table, each = comparison_tables(Found.here(workspace))
+    table, each = tables_of(workspace)
     head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(table)]
     shown = dict(zip(head, next(row for row in rows if row[0] == "sft"), strict=True))
     assert shown["refuses harmful, worst attack trained on"].endswith("n=100 (role-play)")
@@ -197,7 +202,8 @@ def test_pooled_figures_stand_beside_the_ends_of_their_range_and_costs_are_means
     found = {4: here._replace(parts={"sft": part}), 5: here._replace(parts={})}
     rates = {**comparison.rates, "sft": {"harmful.refused": RateFigure.of(75, 100, 0.95)}}
     whole = comparison.model_copy(update={"rates": rates})
-    (table,) = seeds_tables(found, Pooled(whole, {"sft": {"harmful.refused": (0.6, 0.9)}}))
+    spreads = {"sft": {"harmful.refused": (0.6, 0.9)}}
+    table = markdown_table(*seeds_tables(found, Pooled(whole, spreads)))
     assert "Pooled over the seeds 4, 5" in table
     head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(table)]
     shown = dict(zip(head, next(row for row in rows if row[0] == "sft"), strict=True))

@@ -1,0 +1,28 @@
+"""What studies of the finished chain found, as the page shows it: tables of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class StudyTable(NamedTuple):
+    """A table of cells that are written out, and notes below it, a paragraph each."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+class Study(NamedTuple):
+    """A study with its tables, or why there are none."""
+
+    title: str
+    command: str  # what runs it
+    tables: tuple[StudyTable, ...] = ()
+    missing: str | None = None
+
+
+# What stands on the page of the chain, which is finished before any study begins.
+COMPARED = Study("Other methods", "safereact compare", missing="not on this page")
+WITHSTOOD = Study("What the safety withstands", "safereact withstand", missing="not on this page")

@@ -1,0 +1,86 @@
+"""The report once more, with what studies of the present adapter found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.core.errors import StageError
+from components.core.paths import Workspace
+from components.core.storage import write_text
+from components.evaluate.result import Evidence
+from components.gate.result import Decision
+from components.models.result import Models
+from components.prepare.result import SuiteSet
+from components.probe.result import Probe
+from components.profile import load_profile
+from components.report.studies import COMPARED, WITHSTOOD, Study
+from components.studies.compare.result import Comparison
+from components.studies.withstand.result import Withstand
+from components.train.result import Adapter
+from flows.cli.compare_tables import Found, comparison_tables
+from flows.cli.study_tables import undoing_tables
+
+
+def decided(workspace: Workspace) -> bool:
+    """Return whether the gate has decided on the evidence that lies in the workspace."""
+    if not (workspace.stage("gate") / Decision.FILE).is_file():
+        return False
+    decision = Decision.load(workspace.stage("gate"))
+    return decision.evidence == Evidence.digest_of(workspace.stage("evaluate"))
+
+
+def write_full_report(workspace: Workspace) -> Path:
+    """Return the page's path after writing it.
+
+    It is beside the report of the chain, whose digest DVC and the registry know. A study of another
+    adapter, other prompts or other judges is named, and not shown. Raises `StageError` for a stage
+    that has not run and `EvidenceError` where the gate decided on other evidence.
+    """
+    from components.report.stage import render
+
+    profile, evidence = load_profile(workspace.profile_file), workspace.stage("evaluate")
+    page = render(
+        profile.report,
+        SuiteSet.load(workspace.stage("prepare")),
+        Models.load(workspace.stage("models")),
+        Probe.load(workspace.stage("probe")),
+        Adapter.load(workspace.stage("train")),
+        Evidence.load(evidence),
+        Decision.load(workspace.stage("gate")),
+        seed=profile.seed,
+        studies=(compared(workspace), withstood(workspace)),
+    )
+    write_text(workspace.full_report, page)
+    return workspace.full_report
+
+
+def compared(workspace: Workspace) -> Study:
+    """Return the comparison of the evidence in the workspace as the page shows it."""
+    study = COMPARED._replace(command=f"{COMPARED.command} --profile {workspace.profile}")
+    if not (workspace.stage("compare") / Comparison.FILE).is_file():
+        return study._replace(missing="not run")
+    try:
+        found = Found.here(workspace)
+    except StageError:
+        return study._replace(missing="its result is of another version and is not shown")
+    if found.comparison.evidence != Evidence.digest_of(workspace.stage("evaluate")):
+        return study._replace(missing="stale: it is about other evidence and is not shown")
+    return study._replace(tables=tuple(comparison_tables(found)), missing=None)
+
+
+def withstood(workspace: Workspace) -> Study:
+    """Return what the adapter in the workspace withstands as the page shows it."""
+    study = WITHSTOOD._replace(command=f"{WITHSTOOD.command} --profile {workspace.profile}")
+    if not (workspace.stage("withstand") / Withstand.FILE).is_file():
+        return study._replace(missing="not run")
+    try:
+        found = Withstand.load(workspace.stage("withstand"))
+    except StageError:
+        return study._replace(missing="its result is of another version and is not shown")
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    theirs = (evidence.adapter, evidence.baseline, evidence.data)
+    other_judges = any(evidence.judges.get(suite) != j for suite, j in found.judges.items())
+    if (found.adapter, found.baseline, found.data) != theirs or other_judges:
+        why = "stale: it is about another adapter, other prompts or judges and is not shown"
+        return study._replace(missing=why)
+    return study._replace(tables=tuple(undoing_tables(found)), missing=None)

@@ -1,0 +1,104 @@
+"""The report with what studies found: shown, not run, and of something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.chain import TABLE
+from components.core.paths import Workspace
+from components.core.storage import write_json
+from components.core.vocabulary import Role
+from components.evaluate.result import Evidence
+from components.report.stage import render
+from components.studies.compare.result import Comparison
+from components.studies.withstand.result import Withstand
+from flows.cli.report import compared, decided, withstood, write_full_report
+from tests.components.report.cases import make_case
+from tests.components.report.test_stage import Page
+from tests.flows.conftest import invoke
+from tests.profiles import plain_text
+from tests.releases import write_result
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A profile whose stages and studies have all run."""
+    found = Workspace(tmp_path, "demo")
+    found.profile_file.parent.mkdir()
+    found.profile_file.write_text(plain_text())
+    for stage in TABLE:
+        write_result(stage, found)
+    return found
+
+
+def test_the_tables_of_both_studies_are_on_the_page(workspace):
+    assert decided(workspace)
+    before = (workspace.stage("report") / "report.html").read_bytes()
+    page = Page(write_full_report(workspace).read_text())
+    assert (workspace.stage("report") / "report.html").read_bytes() == before
+    words = page.text.split("Other methods", 1)[1].replace("\xa0", " ")
+    assert "restored (safereact-base)" in words and "1,234" in words and "321" in words
+    assert "safereact-pruned: left out, it cannot teach" in words
+    assert "without direction of own, layer 2, best of 4" in words
+    assert "restored: refusals are not halved within 25 steps" in words
+    assert "runs it" not in words and "stale" not in words
+    assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_a_study_that_was_not_run_is_named_with_its_command(workspace):
+    for stage, result in (("compare", Comparison), ("withstand", Withstand)):
+        (workspace.stage(stage) / result.FILE).unlink()
+    studies = (compared(workspace), withstood(workspace))
+    assert [study.missing for study in studies] == ["not run", "not run"]
+    assert [study.tables for study in studies] == [(), ()]
+    page = Page(write_full_report(workspace).read_text()).text
+    for name in ("compare", "withstand"):
+        assert f"safereact {name} --profile demo" in page
+
+
+def test_a_study_of_another_adapter_is_stale_and_none_of_its_figures_is_shown(workspace):
+    found = Withstand.load(workspace.stage("withstand"))
+    found.model_copy(update={"adapter": "0" * 64}).save(found.folder)
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    comparison = Comparison.load(workspace.stage("compare"))
+    comparison.model_copy(update={"evidence": "0" * 64}).save(comparison.folder)
+    for study in (compared(workspace), withstood(workspace)):
+        assert study.missing.startswith("stale") and study.tables == ()
+    assert "cannot teach" not in write_full_report(workspace).read_text()
+    # Of the same adapter, with other judges: no longer the same.
+    others = {"adapter": evidence.adapter, "judges": {Role.HARMFUL.value: "another"}}
+    found.model_copy(update=others).save(found.folder)
+    assert withstood(workspace).missing.startswith("stale")
+
+
+def test_a_result_of_another_version_is_not_shown(workspace):
+    write_json(workspace.stage("compare") / Comparison.FILE, {"arms": []})
+    write_json(workspace.stage("withstand") / Withstand.FILE, {"adapter": "x"})
+    for study in (compared(workspace), withstood(workspace)):
+        assert "another version" in study.missing and study.tables == ()
+
+
+def test_without_a_decision_on_this_evidence_there_is_no_page(workspace):
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    evidence.model_copy(update={"adapter": "0" * 64}).save(evidence.folder)
+    assert not decided(workspace)
+    (workspace.stage("gate") / "decision.json").unlink()
+    assert not decided(workspace)
+
+
+def test_the_chains_own_page_names_both_commands(tmp_path):
+    case = make_case(tmp_path / "case")
+    inputs = (case.prompts, case.models, case.probe, case.adapter, case.evidence, case.decision)
+    page = Page(render(case.section, *inputs, seed=0)).text
+    for name in ("compare", "withstand", "report"):
+        assert f"safereact {name}" in page
+
+
+def test_the_command_writes_the_page(workspace, monkeypatch):
+    (workspace.root / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.setenv("SAFEREACT_ROOT", str(workspace.root))
+    done = invoke("report", "--profile", "demo")
+    assert done.returncode == 0
+    assert "artifacts/demo/studies/report.html" in done.stdout and workspace.full_report.is_file()
