@@ -33,10 +33,10 @@ from flows.cli.app import (
 )
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.runs import read_seeds, run_retrain, run_seeds
+from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import markdown_table, rules_table, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
-from flows.runner.dvc import run_study
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
@@ -270,7 +270,7 @@ def compare(
     """
     workspace = open_workspace(profile)
     if seeds is None and not trials:
-        _run_study(workspace, "compare", "compared")
+        run_listed(workspace, "compare", "compared")
         tables = [markdown_table(table) for table in comparison_tables(Found.here(workspace))]
         write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
     else:
@@ -279,12 +279,12 @@ def compare(
 
         chosen = read_seeds(seeds or str(load_profile(workspace.profile_file).seed))
         console.print(forecast(workspace, chosen, trials), highlight=False, soft_wrap=True)
-        _list(workspace, "compared")
+        list_profile(workspace, "compared")
         with show_progress():
             tables = compare_seeds(workspace, chosen, trials)
     console.print("\n\n".join(tables), soft_wrap=True)
     if seeds is None and not trials:
-        _print_full_report(workspace)
+        print_full_report(workspace)
 
 
 @app.command()
@@ -292,9 +292,9 @@ def withstand(profile: Profile = "tiny") -> None:
     """Attack the restored model, try to undo its safety, and print what is left."""
     workspace = open_workspace(profile)
 
-    _run_study(workspace, "withstand", "attacked")
+    run_listed(workspace, "withstand", "attacked")
     console.print("\n\n".join(withstand_tables(workspace)), soft_wrap=True)
-    _print_full_report(workspace)
+    print_full_report(workspace)
 
 
 @app.command()
@@ -305,33 +305,6 @@ def report(profile: Profile = "tiny") -> None:
 
     page = write_full_report(workspace).relative_to(workspace.root)
     console.print(f"report with studies: {page}", highlight=False)
-
-
-def _print_full_report(workspace: Workspace) -> None:
-    """Write the report with what studies found, once the gate has decided on the same evidence."""
-    from flows.cli.report import decided, write_full_report
-
-    if decided(workspace):
-        page = write_full_report(workspace).relative_to(workspace.root)
-        console.print(f"\nreport with studies: {page}", highlight=False)
-    else:
-        again = f"safereact run --profile {workspace.profile}"
-        console.print(f"\nno report: the gate has not decided on this evidence ({again})")
-
-
-def _run_study(workspace: Workspace, command: str, key: str) -> None:
-    """List the profile under `key` in `params.yaml` and bring the study's stages up to date."""
-    _list(workspace, key)
-    with show_progress():
-        run_study(workspace, command, key)
-
-
-def _list(workspace: Workspace, key: str) -> None:
-    from flows.cli.profiles import list_studied
-
-    if list_studied(workspace, key):
-        written = f"{workspace.parameters.name}, which lists {workspace.profile} as {key}"
-        console.print(f"written: {written}")
 
 
 @app.command()
