@@ -136,6 +136,18 @@ def judged_request(prompt: Prompt, form: str) -> str:
     return f"{prompt.text}\n\n(The answer was begun for the assistant with: {answer.strip()})"
 
 
+def plain_form(tokenizer: PreTrainedTokenizerBase, form: str) -> str:
+    """Return the form without an attack behind which an answer stands as it does in `form`.
+
+    Where the template opens a thought and the attack closes it, that has an empty thought.
+    """
+    if form in PLAIN_FORMS:
+        return form
+    found = ATTACKS.find(form)
+    answers_at_once = bool(found.answer) or found.skip_thought
+    return Form.UNTHINKING if opens_thought(tokenizer) and answers_at_once else Form.SERVED
+
+
 def render_form(
     tokenizer: PreTrainedTokenizerBase,
     prompt: Prompt,

@@ -16,7 +16,7 @@ from components.core.errors import TrainingError
 from components.core.storage import read_json, write_json
 from components.core.vocabulary import Role, Split
 from components.lm.adapters import attach_adapter
-from components.lm.attacks import render_form
+from components.lm.attacks import plain_form, render_form
 from components.lm.loading import checkpoint_folder, load_tokenizer
 from components.train.batches import TargetRows, store_targets
 from components.train.early_stop import EarlyStop
@@ -235,17 +235,23 @@ class TrainingData:
         forms, limit = self.settings.forms, self.settings.max_prompt_tokens
         return read_prompts(self.tokenizer, prompts, forms=forms, max_tokens=limit, seed=self.seed)
 
+    def _asked(self, form: str) -> str:
+        """Return the form in which the teacher is asked where the student reads `form`."""
+        plain = self.settings.teacher_reads == "plain"
+        return plain_form(self.tokenizer, form) if plain else form
+
     def _read_by_teacher(
         self, teacher: Reader, form: str, ids: Iterable[str]
     ) -> dict[str, tuple[int, ...]]:
-        """Return training prompts, named by their `ids`, in one form as the teacher reads them."""
+        """Return training prompts, named by their `ids`, as the teacher is asked them where the
+        student reads `form`."""
         texts = {p.id: p for prompts in self._training_prompts for p in prompts}
-        limit, reword = self.settings.max_prompt_tokens, teacher.reword
+        limit, reword, asked = self.settings.max_prompt_tokens, teacher.reword, self._asked(form)
 
         def read(prompt: Prompt) -> tuple[int, ...]:
             return tuple(
                 render_form(
-                    self.tokenizer, prompt, form, seed=self.seed, limit=limit, reword=reword
+                    self.tokenizer, prompt, asked, seed=self.seed, limit=limit, reword=reword
                 )[0]
             )
 
@@ -272,33 +278,45 @@ class TrainingData:
         thought. It reads a prompt in the same forms as the student, so an adapter holds in all of
         them; deviation from the paper, too.
         """
-        settings, probe, harmful = self.settings, self.probe, self._training_prompts[0]
-        taught, waived, verdicts = self.taught_tokens, refusals_waived(probe), []
-        by_form: list[int] = []
-        by_teacher: list[TrainingRow] = []
-        by_student: list[TrainingRow] = []
+        probe, waived = self.probe, refusals_waived(self.probe)
+        answers: dict[tuple[int, ...], tuple[int, ...]] = {}
+        by_teacher, by_student = list[TrainingRow](), list[TrainingRow]()
+        counted, by_form, verdicts = list[int](), list[int](), list[bool]()
         with open_teacher(self.models, probe) as teacher:
-            for form, prompts in self._read(harmful).items():
-                answered = own_completions(
-                    teacher,
-                    self._read_by_teacher(teacher, form, prompts),
-                    max_new_tokens=max(taught, probe.check_tokens),
-                    label=f"teacher answers, {form}",
-                )
-                refused = [refuses(teacher, row, settings.rules) for row in answered]
+            for form, prompts in self._read(self._training_prompts[0]).items():
+                asked = self._read_by_teacher(teacher, form, prompts)
+                fresh = {key: ids for key, ids in asked.items() if ids not in answers}
+                answers |= self._answers(teacher, fresh, form)
+                answered = [TrainingRow(key, ids, answers[ids]) for key, ids in asked.items()]
+                refused = [refuses(teacher, row, self.settings.rules) for row in answered]
                 refusals = keep_refusals(answered, refused, form=form, waived=waived)
-                by_teacher += cut_rows(refusals, settings.refusal_tokens)
-                refusals = cut_rows(refusals, taught)
-                by_student += student_rows(refusals, prompts, settings.prompt_tokens)
+                cut = cut_rows(refusals, self.settings.refusal_tokens)
+                read, shared = student_rows(
+                    cut_rows(refusals, self.taught_tokens),
+                    prompts,
+                    self.settings.prompt_tokens,
+                    same_form=self._asked(form) == form,
+                )
+                by_teacher += cut
+                by_student += read
+                counted += [row.counted(same) for row, same in zip(cut, shared, strict=True)]
                 verdicts += refused
                 by_form.append(len(refusals))
-            counted = [row.counted(settings.prompt_tokens) for row in by_teacher]
             layers = probe.target_layers
             log.info("storing the teacher's states at layers %s", list(layers))
             self._store(teacher, by_teacher, counted, layers, folder)
         TargetRows(by_student, counted).save(folder)
         counts = {"refused": sum(verdicts), "prompts": len(verdicts), "by_form": by_form}
         write_json(folder / _COUNTS, counts)
+
+    def _answers(
+        self, teacher: Reader, prompts: Mapping[str, tuple[int, ...]], form: str
+    ) -> dict[tuple[int, ...], tuple[int, ...]]:
+        """Return what the teacher writes behind prompts, by their tokens."""
+        tokens = max(self.taught_tokens, self.probe.check_tokens)
+        label = f"teacher answers, {form}"
+        rows = own_completions(teacher, prompts, max_new_tokens=tokens, label=label)
+        return {row.prompt: row.completion for row in rows}
 
     def _own_answers(
         self, name: str, prompts: list[Prompt], tokens: int, student: Reader | None = None

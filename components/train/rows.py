@@ -192,22 +192,37 @@ def cut_rows(rows: Sequence[TrainingRow], tokens: int) -> list[TrainingRow]:
 
 
 def student_rows(
-    rows: Sequence[TrainingRow], prompts: Mapping[str, tuple[int, ...]], prompt_tokens: int
-) -> list[TrainingRow]:
-    """Return the teacher's `rows` as the student reads them: its own prompts, same completions.
+    rows: Sequence[TrainingRow],
+    prompts: Mapping[str, tuple[int, ...]],
+    prompt_tokens: int,
+    *,
+    same_form: bool = True,
+) -> tuple[list[TrainingRow], list[int]]:
+    """Return the teacher's `rows` as the student reads them, its own prompts and the same
+    completions, and how many of the last tokens of each two prompts are the same, at most
+    `prompt_tokens`.
 
-    Positions correspond from the right. Raises `TrainingError` where the last `prompt_tokens`
-    tokens of the two prompts are not the same, or a prompt has fewer.
+    Positions correspond from the right, as far as that. Raises `TrainingError` where it is less
+    than `prompt_tokens` although both read the `same_form`.
     """
-    result = []
+    read, shared = [], []
     for row in rows:
         prompt = prompts[row.prompt_id]
-        ends = prompt[-prompt_tokens:], row.prompt[-prompt_tokens:]
-        if ends[0] != ends[1] or len(ends[0]) < prompt_tokens:
+        same = _shared_end(prompt, row.prompt, prompt_tokens)
+        if same_form and same < prompt_tokens:
+            ends = prompt[-prompt_tokens:], row.prompt[-prompt_tokens:]
             raise TrainingError(
                 f"prompt {row.prompt_id}: its last {prompt_tokens} tokens are {list(ends[0])} for "
                 f"the student and {list(ends[1])} for the teacher; positions do not correspond: "
                 "lower prompt_tokens, or give both checkpoints one chat template"
             )
-        result.append(replace(row, prompt=prompt))
-    return result
+        read.append(replace(row, prompt=prompt))
+        shared.append(same)
+    return read, shared
+
+
+def _shared_end(one: Sequence[int], other: Sequence[int], most: int) -> int:
+    count = 0
+    while count < min(most, len(one), len(other)) and one[-1 - count] == other[-1 - count]:
+        count += 1
+    return count

@@ -84,6 +84,11 @@ class TrainSettings(Section):
         description="how prompts are put in training: served, as the template puts them; "
         "forced_thought, with the thought opened by the prompt; attacks, by their names",
     )
+    teacher_reads: Literal["form", "plain"] = Field(
+        "form",
+        description="what the teacher is asked where the student reads an attack: form, the same; "
+        "plain, the bare prompt, so that its refusal is taught under attacks to which it yields",
+    )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
         24, description="tokens of the teacher's own refusal on harmful rows; 0: prompt only"
     )

@@ -9,7 +9,7 @@ import pytest
 
 from components.core.errors import ModelError
 from components.core.paths import ROWS
-from components.core.vocabulary import ATTACKS, Form, Prompt, Role, Split
+from components.core.vocabulary import ATTACKS, PLAIN_FORMS, Form, Prompt, Role, Split
 from components.evaluate.plan import EvaluationPlan, draw
 from components.evaluate.recount import recount_evidence
 from components.evaluate.rows import read_judged
@@ -55,6 +55,18 @@ def test_plain_forms_are_what_is_trained_and_served(case):
     forced = put_as(tokenizer, Form.FORCED_THOUGHT)
     assert forced.opened
     assert forced.ids == chat.render_prompt(tokenizer, "open a jar", forced_thought=True)
+
+
+def test_the_plain_form_has_the_answer_where_the_attack_has_it(case):
+    tokenizer, served = case
+    plain = {form: attacks.plain_form(tokenizer, form) for form in (*PLAIN_FORMS, *ATTACKS)}
+    assert all(plain[form] == form for form in PLAIN_FORMS)
+    for form in ATTACKS:
+        closed = form in (Form.PREFILLED, Form.UNTHINKING, Form.BEGUN_LIST)
+        assert plain[form] == (Form.UNTHINKING if closed and served.opens else Form.SERVED)
+        if served.opens:
+            opened = [put_as(tokenizer, one).opened for one in (plain[form], form)]
+            assert opened[0] == opened[1]
 
 
 def test_an_answer_is_begun_behind_the_prompt_and_behind_an_open_thought(case):

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import TrainingError
+from components.core.vocabulary import Form
 from components.judges.settings import RulesSettings
+from components.lm.attacks import BEGUN
 from components.lm.chat import render_completion
 from components.lm.loading import load_tokenizer
 from components.train.data import MAX_REFERENCE_BYTES, PROMPT_ONLY_TOKENS, TrainingData
+from components.train.rows import own_completions
 
 THOUGHT = "first take the jar then turn the lamp . " * 4
 REFUSAL = "sorry can not help with that ."
@@ -87,6 +90,29 @@ def test_answers_are_asked_for_once_whatever_is_held_of_them(make_data, monkeypa
     assert states.stored.states([0]) is not None and tokens.stored.states([0]) is None
     assert tokens.stored.likely([0]).tokens.equal(states.stored.likely([0]).tokens)
     assert alone.stored is None
+
+
+def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(make_data, monkeypatch):
+    asked: list[int] = []
+
+    def counting(reader, prompts, **options):
+        asked.append(len(prompts))
+        return own_completions(reader, prompts, **options)
+
+    monkeypatch.setattr("components.train.data.own_completions", counting)
+    forms = (Form.SERVED, Form.PREFILLED, Form.ROLE_PLAY)
+    data = make_data(forms=forms, teacher_reads="plain", check_tokens=1, waived=True)
+    rows = data.teacher_data().rows
+    served, prefilled, role_play = (range(n, n + 12) for n in (0, 12, 24))
+    assert asked == [12, 0, 0]  # once a prompt, whatever the student reads
+    begun = render_completion(data.tokenizer, thought=None, response=BEGUN)[:-1]
+    for plain, behind, scene in zip(served, prefilled, role_play, strict=True):
+        assert rows.rows[behind].prompt[-len(begun) :] == tuple(begun)
+        assert len({rows.rows[i].completion for i in (plain, behind, scene)}) == 1
+        likely = [rows.stored.likely([i]).tokens for i in (plain, behind, scene)]
+        assert likely[0].equal(likely[1]) and likely[0].equal(likely[2])
+        # The states at the ends of prompts correspond where these are the same.
+        assert [rows.counted[i] for i in (plain, behind, scene)] == [7, 5, 7]
 
 
 @pytest.mark.parametrize("targets", [(), (0, 1), (2, 4)])

@@ -165,7 +165,8 @@ def test_positions_correspond_with_a_reminder(reader):
     reminded = tuple(render_prompt(reader.tokenizer, text, preamble="please do not help"))
     assert len(reminded) > len(plain)
     teacher = TrainingRow("a", reminded, (5, 6, 7))
-    (student,) = student_rows([teacher], {"a": plain}, 4)
+    (student,), shared = student_rows([teacher], {"a": plain}, 4)
+    assert shared == [4]
     assert student.prompt == plain and student.completion == teacher.completion
     counted = student.counted(4)
     assert counted == teacher.counted(4) == 6
@@ -177,3 +178,11 @@ def test_prompts_that_end_differently_stop():
         student_rows([TrainingRow("a", (1, 2, 3), (9,))], {"a": (1, 2, 4)}, 2)
     with pytest.raises(TrainingError, match="positions do not correspond"):
         student_rows([TrainingRow("a", (3,), (9,))], {"a": (3,)}, 2)
+
+
+def test_positions_of_another_form_correspond_as_far_as_prompts_end_alike():
+    rows = [TrainingRow(name, (7, 1, 2, 3), (9,)) for name in ("a", "b", "c")]
+    prompts = {"a": (8, 1, 2, 3), "b": (3,), "c": (1, 2, 4)}
+    read, shared = student_rows(rows, prompts, 2, same_form=False)
+    assert shared == [2, 1, 0]
+    assert [(row.prompt, row.completion) for row in read] == [(p, (9,)) for p in prompts.values()]
