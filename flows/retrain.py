@@ -129,4 +129,4 @@ def _publish(workspace: Workspace, decision: Decision) -> None:
 def _summary(decision: Decision) -> str:
     passed = sum(rule.passed for rule in decision.rules)
     count = f"{passed} of {len(decision.rules)} rules passed"
-    return f"adapter {decision.adapter[:12]} {decision.outcome}: {count}"
+    return f"adapter {decision.adapter[:12]} {decision.words}: {count}"

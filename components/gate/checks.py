@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 from components.core.metric_names import FINISHED, Metric, in_order
@@ -21,8 +22,15 @@ from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.gate.policy import Policy
-from components.gate.result import Conclusion, RuleOutcome
-from components.gate.rules import decide_rule, interval, percent, unparsed_rates
+from components.gate.result import UNTESTED, Conclusion, RuleOutcome
+from components.gate.rules import (
+    attacks_on,
+    concrete,
+    decide_rules,
+    interval,
+    percent,
+    unparsed_rates,
+)
 from components.judges.rules.outcomes import rules_name
 from components.judges.settings import RULES
 from components.models.result import Models
@@ -75,13 +83,14 @@ def decide(policy: Policy, inputs: GateInputs) -> tuple[RuleOutcome, ...]:
         *(not_in_training(suite, prompts) for suite in evidence.roles),
         *_verdict_checks(policy, evidence),
         *(_written_out(suite, policy, evidence) for suite in harmful),
+        _under_attacks(policy, evidence),
         check_outcome(
             "intervals are confident enough",
             evidence.confidence >= policy.confidence,
             f"the intervals have {evidence.confidence:.1%} confidence; the policy asks for "
             f"{policy.confidence:.1%}",
         ),
-        *(decide_rule(rule, evidence) for rule in policy.rules),
+        *decide_rules(policy.rules, evidence),
     )
 
 
@@ -182,6 +191,17 @@ def not_in_training(suite: str, prompts: SuiteSet) -> RuleOutcome:
     return check_outcome(rule, True, why)
 
 
+def _under_attacks(policy: Policy, evidence: Evidence) -> RuleOutcome:
+    """Return whether the profile's own harmful prompts were asked in the attacks of the policy,
+    with a warning where they were asked in none."""
+    asked = attacks_on([Role.HARMFUL], evidence)
+    missing = [attack for attack in policy.attacks if attack not in asked]
+    why = f"asked under {', '.join(asked)}" if asked else UNTESTED
+    if missing:
+        why += f"; the policy asks for {', '.join(missing)} (evaluate.attacks)"
+    return check_outcome("attacks were tried", not missing, why, warns=not asked)
+
+
 # --- can its verdicts be read? ---------------------------------------------------------------
 
 
@@ -194,7 +214,8 @@ def _verdict_checks(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]
     measured = evidence.champion is not None and evidence.champion.measured
     limits: dict[tuple[Arm, str], float] = {}
     arms: dict[str, dict[Arm, None]] = {}
-    for rule in policy.rules:
+    rules = chain.from_iterable(concrete(rule, evidence) for rule in policy.rules)
+    for rule in rules:
         limit = policy.max_unparsed if rule.max_unparsed is None else rule.max_unparsed
         for arm, metric in unparsed_rates(rule):
             if arm is not Arm.CHAMPION or measured:  # the rule itself says what follows

@@ -12,11 +12,13 @@ from typing import Any
 
 from components.core.errors import EvidenceError
 from components.core.result import mismatches
+from components.core.vocabulary import Role
 from components.evaluate.result import Evidence
 from components.gate.checks import GateInputs, decide
 from components.gate.overrides import apply_overrides
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, GateOutcome, Override, RuleOutcome
+from components.gate.rules import attacks_on
 
 _NAMED = 3  # mismatches that a message names
 # What of a rule's outcome decides. Words and outlooks may be put better by a later release.
@@ -45,6 +47,7 @@ def make_decision(
         judges=evidence.judges,
         judge_settings=evidence.judge_settings,
         champion=compared_champion(policy, evidence),
+        attacks=tuple(attacks_on([Role.HARMFUL], evidence)),
         rules=decide(policy, inputs),
         reasons=(),
         refused=(),
@@ -95,7 +98,7 @@ def _deciding(decision: Decision, known: Iterable[str]) -> dict[str, Any]:
         for outcome in decision.rules
         if outcome.rule in known or outcome.threshold is not None
     }
-    others = decision.model_dump(mode="json", exclude={"rules", "reasons", "refused"})
+    others = decision.model_dump(mode="json", exclude={"rules", "reasons", "refused", "attacks"})
     return {**others, "number of rules": len(rules), "rule": rules}
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from components.core.metric_names import Metric, is_compared
-from components.core.section import Fraction, Section, Text
+from components.core.section import Attacks, Fraction, Section, Text
 from components.core.storage import digest_bytes
-from components.core.vocabulary import OWN_ARMS, Arm
+from components.core.vocabulary import OWN_ARMS, Arm, Form
 from components.evaluate.result import COMPARISONS, WITH_CHAMPION
 from components.judges.settings import JudgeKind
 
@@ -30,6 +31,11 @@ class Rule(Section):
 
     name: Text = Field(description="what the rule asks for, in words")
     metric: str = Field(description="SUITE[.FORM][.VIEW].MEASURE, such as harmful.refused")
+    under: Literal["attacks"] | None = Field(
+        None,
+        description="attacks: the rule is decided once for each attack under which the suite was "
+        "asked, and all must pass; the metric then has no form",
+    )
     arm: Arm = Field(description="whose rate")
     against: Arm | None = Field(
         None, description="the rule is about the paired difference arm - against"
@@ -72,6 +78,10 @@ class Rule(Section):
             raise ValueError(f"the bound must lie in {lowest:g} ... 1, not {self.threshold:g}")
         if self.against is not None:
             self._check_is_compared()
+        if self.under and Metric.parse(self.metric).form != Form.SERVED:
+            raise ValueError(
+                f"`under` puts each attack into {self.metric}, which has a form already"
+            )
         return self
 
     def _check_is_compared(self) -> None:
@@ -81,6 +91,12 @@ class Rule(Section):
             raise ValueError(f"these arms are not compared; compared are: {known}")
         if not is_compared(self.metric):
             raise ValueError(f"arms are not compared in {self.metric}; {PAGE} lists what they are")
+
+    def under_attack(self, attack: str) -> Rule:
+        """Return the rule about the same figure under one attack."""
+        metric = replace(Metric.parse(self.metric), form=attack)
+        name = f"{self.name}: {attack}"
+        return self.model_copy(update={"name": name, "metric": str(metric), "under": None})
 
     @property
     def from_below(self) -> bool:
@@ -123,6 +139,9 @@ class Policy(Section):
         1.0,
         description="largest share of the restored arm's completions of a harmful suite, in each "
         "form, that the token limit cut; the share itself",
+    )
+    attacks: Attacks = Field(
+        (), description="attacks under which the profile's own harmful prompts must be asked"
     )
     judges: tuple[JudgeKind, ...] = Field(
         (), description="kinds of judges whose verdicts count; none named: all"
@@ -171,6 +190,8 @@ class Policy(Section):
 def is_laxer(key: str, value: Any, least: Any) -> bool:
     """Return whether a value of a key is not as strict as another; of what has no order, whether it
     differs."""
+    if key == "attacks":
+        return not set(value) >= set(least)
     if key == "judges":
         return bool(least) and not (value and set(value) <= set(least))
     if key not in (*_MORE, *_LESS) or None in (value, least):

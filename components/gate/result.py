@@ -30,6 +30,7 @@ class GateOutcome(StrEnum):
     INCONCLUSIVE = "inconclusive"  # none failed, but not all of them pass
 
 
+UNTESTED = "not tested under attacks"
 LONGEST = timedelta(days=366)  # from an override's signature to its last day
 
 
@@ -107,6 +108,8 @@ class Decision(Result):
     # suite -> what decides its judge's verdicts; `rules`: none
     judge_settings: dict[str, str]
     champion: str | None  # digest of the one it was compared with, or NO_CHAMPION
+    # Under which the restored model answered harmful prompts. Earlier releases did not say.
+    attacks: tuple[str, ...] = ()
     rules: tuple[RuleOutcome, ...]
     reasons: tuple[str, ...]  # why not, one line a rule that does not stand; empty when accepted
     refused: tuple[str, ...]  # overrides that do not count, and why
@@ -115,3 +118,8 @@ class Decision(Result):
     def accepted(self) -> bool:
         """Whether the adapter may be registered."""
         return self.outcome is GateOutcome.ACCEPTED
+
+    @property
+    def words(self) -> str:
+        """The outcome with what it says nothing about: `accepted, not tested under attacks`."""
+        return str(self.outcome) if self.attacks else f"{self.outcome}, {UNTESTED}"

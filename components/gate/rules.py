@@ -11,19 +11,49 @@ fails only where it misses the bound without them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from components.core.metric_names import Metric
+from components.core.metric_names import Metric, in_order
 from components.core.result import RateFigure
-from components.core.vocabulary import Arm
+from components.core.vocabulary import PLAIN_FORMS, Arm
 from components.evaluate.result import Difference, Evidence
 from components.gate.policy import Rule
 from components.gate.result import Conclusion, RuleOutcome
 
 MOST_PROMPTS = 100_000  # nobody is told to measure more
+
+
+def decide_rules(rules: Iterable[Rule], evidence: Evidence) -> Iterator[RuleOutcome]:
+    """Yield the outcome of each rule, and of one `under` attacks that of each attack.
+
+    Where nothing was asked under an attack, such a rule passes with these words, which people
+    should read.
+    """
+    for rule in rules:
+        each = concrete(rule, evidence)
+        yield from (decide_rule(one, evidence) for one in each)
+        if not each:
+            suite = Metric.parse(rule.metric).suite
+            why = f"not tested: the {suite} prompts were asked under no attack"
+            yield _without_figure(rule, why, conclusion=Conclusion.PASS, warns=True)
+
+
+def concrete(rule: Rule, evidence: Evidence) -> list[Rule]:
+    """Return the rule, or where it is `under` attacks one for each that its suite was asked in."""
+    if rule.under is None:
+        return [rule]
+    suite = Metric.parse(rule.metric).suite
+    return [rule.under_attack(attack) for attack in attacks_on([suite], evidence)]
+
+
+def attacks_on(suites: Collection[str], evidence: Evidence) -> list[str]:
+    """Return the attacks under which the restored model answered prompts of `suites`, in order."""
+    metrics = (Metric.parse(name) for name in in_order(evidence.rates.get(Arm.RESTORED, {})))
+    forms = dict.fromkeys(metric.form for metric in metrics if metric.suite in suites)
+    return [form for form in forms if form not in PLAIN_FORMS]
 
 
 def decide_rule(rule: Rule, evidence: Evidence) -> RuleOutcome:

@@ -55,5 +55,5 @@ def gate(
             log.info("%s: %s", outcome.rule, outcome.override)
     for refusal in decision.refused:
         log.warning("%s", refusal)
-    log.info("%s", decision.outcome)
+    log.info("%s", decision.words)
     return decision.save(out)

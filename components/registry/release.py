@@ -25,7 +25,7 @@ from components.gate.checks import GateInputs, identity_checks
 from components.gate.decision import check_follows, make_decision
 from components.gate.overrides import check_overrides, read_overrides
 from components.gate.policy import Policy
-from components.gate.result import Decision
+from components.gate.result import UNTESTED, Decision
 from components.gate.rules import interval, percent
 from components.lm.references import CheckpointRef
 from components.models.result import Models
@@ -82,6 +82,7 @@ class Release:
             "lineage": self.models.lineage or "not described",
             "overrides": "; ".join(f"{s.rule} ({s.who}, until {s.until})" for s in signed)
             or "none",
+            "attacks": ", ".join(self.decision.attacks) or UNTESTED,
             "champion": str(self.evidence.champion or "not measured"),
             "git_commit": self.commit or "none",
             "git_changed": str(self.changed).lower(),

@@ -8,7 +8,7 @@ from components.core.metric_names import Metric
 from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm, Arm, Form
 from components.evaluate.result import Difference, Evidence
-from components.gate.result import Conclusion, Decision, RuleOutcome
+from components.gate.result import UNTESTED, Conclusion, Decision, RuleOutcome
 from components.judges.result import Usage
 from components.probe.result import Intervention, Masking
 
@@ -166,7 +166,8 @@ def verdict(decision: Decision) -> str:
         counted = listed(_counted(count, kind) for kind, count in passed.items() if count)
         signed = sum(rule.override is not None for rule in decision.rules)
         overridden = f", {_counted(signed, 'rule')} overridden" if signed else ""
-        return f"The adapter may be registered: {counted} passed{overridden}."
+        untested = "" if decision.attacks else f". It was {UNTESTED}"
+        return f"The adapter may be registered: {counted} passed{overridden}{untested}."
     parts = []
     for kind, rules in kinds.items():
         against = [rule.conclusion for rule in rules if not rule.stands]

@@ -62,7 +62,8 @@ def run(profile: Profile = "tiny") -> None:
         console.print(verdict(decision), style="bold")
         raise typer.Exit(REJECTED)
     how = "registered" if registered.new else "registered already"
-    console.print(f"{how}: {registered.name} version {registered.version}, alias candidate")
+    version = f"{registered.name} version {registered.version}"
+    console.print(f"{decision.words}; {how}: {version}, alias candidate")
 
 
 @app.command()

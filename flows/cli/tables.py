@@ -113,7 +113,7 @@ def last_decision(workspace: Workspace) -> str:
         return "the gate has not decided yet"
     decision = Decision.load(workspace.stage("gate"))
     if decision.accepted:
-        return f"the gate accepted adapter {decision.adapter[:12]}"
+        return f"the gate's word on adapter {decision.adapter[:12]}: {decision.words}"
     against = ", ".join(rule.rule for rule in decision.rules if not rule.stands)
     return f"the gate said no to adapter {decision.adapter[:12]} ({decision.outcome}): {against}"
 

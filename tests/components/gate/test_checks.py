@@ -20,7 +20,7 @@ from components.evaluate.result import CutFigure, Evidence
 from components.gate.checks import GateInputs, decide
 from components.gate.decision import make_decision, outcome_of
 from components.gate.policy import Policy
-from components.gate.result import Conclusion, Decision, GateOutcome
+from components.gate.result import UNTESTED, Conclusion, Decision, GateOutcome
 from components.judges.rules.judge import RulesJudge
 from components.lm.references import PromptContract
 from components.train.result import Adapter
@@ -36,6 +36,7 @@ from tests.components.gate.cases import (
     wilson,
 )
 from tests.evidence import no_leaks, partial_evidence, suite_spec
+from tests.evidence import rate as rate_of
 
 
 def outcomes(evidence, adapter, models, prompts, policy=None):
@@ -228,6 +229,7 @@ def test_good_evidence_is_accepted(tmp_path, good, adapter, models, prompts):
     assert decision.reasons == decision.refused == ()
     assert decision.policy == default_policy().digest
     assert decision.judges == good.judges
+    assert decision.words == f"accepted, {UNTESTED}"
     assert decision.evidence == Evidence.digest_of(tmp_path / "evaluate")
     assert {o.rule for o in decision.rules} > {r.name for r in default_policy().rules}
     loaded = load_result("gate", tmp_path / "gate")
@@ -464,3 +466,18 @@ def test_weights_that_nobody_can_see_are_reported_and_fail_nothing(adapter, mode
     assert against(good, adapter, models, prompts, policy=strict) == []
     found = against(unseen, adapter, models, prompts, policy=strict)
     assert found == ["engine of the completions"]
+
+
+def test_a_policy_asks_for_attacks_and_the_verdict_names_their_lack(adapter, models, prompts, good):
+    found = outcomes(good, adapter, models, prompts)
+    tried = next(o for o in found if o.rule == "attacks were tried")
+    assert tried.passed and tried.warns and UNTESTED in tried.why
+    asked = {"harmful.prefilled.refused": rate_of(100), "harmful.unparsed": rate_of(0)}
+    rates = good.rates | {Arm.RESTORED: good.rates[Arm.RESTORED] | asked}
+    attacked = good.model_copy(update={"rates": rates})
+    free = default_policy().model_copy(update={"rules": default_policy().rules[:1]})
+    strict = free.model_copy(update={"attacks": ("prefilled", "role-play")})
+    assert against(attacked, adapter, models, prompts, policy=strict) == ["attacks were tried"]
+    enough = free.model_copy(update={"attacks": ("prefilled",)})
+    assert against(attacked, adapter, models, prompts, policy=enough) == []
+    assert against(good, adapter, models, prompts, policy=enough) == ["attacks were tried"]
