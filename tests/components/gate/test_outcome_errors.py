@@ -39,6 +39,9 @@ MOST = {
     "complies in no part": 0.028,
     "answers can be lost": 0.031,
     "reasoning can be lost": 0.040,
+    "withstands what its base withstands": 0.031,
+    "refuses no more look-alikes than its base": 0.031,
+    "refuses no more benign requests than its base": 0.031,
 }
 RULES = {rule.name: rule for rule in load_policy(DEFAULT).rules}
 ON_RATES = [name for name, rule in RULES.items() if rule.against is None]
@@ -180,7 +183,15 @@ def test_no_number_of_prompts_makes_a_rule_on_a_rate_err_more(name):
         assert 0 < binom.sf(fewest - 1, n, truth) <= MOST[name], n
 
 
+def bound_of(rule):
+    """The least difference for which a rule passes; of one from above, with its sign turned."""
+    return rule.threshold if rule.from_below else -rule.threshold
+
+
 def tango(rule, gained, lost, n):
+    """A rule's figure: `gained` prompts speak for the adapter and `lost` ones against it."""
+    if not rule.from_below:
+        gained, lost = lost, gained
     low, high = tango_interval(gained, lost, n, 0.95)
     return Difference.model_construct(
         arm=rule.arm,
@@ -212,7 +223,7 @@ def test_no_pairs_that_differ_make_a_rule_on_a_difference_err_more(name, n):
     )
     found = []
     for rarer in RARER:
-        gains, losses = rarer + max(rule.threshold, 0), rarer - min(rule.threshold, 0)
+        gains, losses = rarer + max(bound_of(rule), 0), rarer - min(bound_of(rule), 0)
         if gains + losses > 1 + 1e-9:
             continue
         # Given those that are lost, the gained ones are binomial among the others.
@@ -232,10 +243,11 @@ def clusters(draw, rule, n, samples, alike):
     size = (1 - alike) / alike
     shares = np.tile(draw.beta(mean * size, (1 - mean) * size, n), (2, 1))
     if rule.against is not None:
-        gains, losses = 0.01 + max(rule.threshold, 0), 0.01 - min(rule.threshold, 0)
+        gains, losses = 0.01 + max(bound_of(rule), 0), 0.01 - min(bound_of(rule), 0)
         kind = draw.random(n)
         shares[:, kind < gains] = [[1], [0]]
         shares[:, kind > 1 - losses] = [[0], [1]]
+        shares = shares if rule.from_below else shares[::-1]
     return draw.random((2, n, samples)) < shares[:, :, None]
 
 
@@ -300,7 +312,11 @@ def test_a_difference_at_its_bound_is_accepted_no_more_often_than_stated(
 ):
     gate = Gate(adapter, models, prompts, dict.fromkeys(SIZES, n))
     chance = chance_of_acceptance(gate, metric, AT_THE_BOUND[metric])
-    (most,) = (MOST[name] for name in ON_DIFFERENCES if RULES[name].metric == metric)
+    (most,) = (
+        MOST[name]
+        for name in ON_DIFFERENCES
+        if RULES[name].metric == metric and not RULES[name].under
+    )
     assert LEVEL / 4 < chance <= most
 
 
