@@ -2,7 +2,7 @@ from datetime import date
 
 from components.core.vocabulary import OWN_ARMS, Arm
 from components.evaluate.result import Difference
-from components.gate.result import Conclusion, GateOutcome, Override, RuleOutcome
+from components.gate.result import UNTESTED, Conclusion, GateOutcome, Override, RuleOutcome
 from components.report.figures import comparisons, metrics, panels
 from components.report.wording import against_baseline, change, reasons, side, verdict
 
@@ -130,7 +130,9 @@ def test_the_verdict_counts_rules_and_checks_apart(good):
     assert reasons(everything)[0] == ("", failing[0].why)
     assert reasons(everything)[2] == ("refuses harmful requests", failing[2].why)
     one = decision.model_copy(update={"rules": decision.rules[2:3]})
-    assert verdict(one) == "The adapter may be registered: 1 rule passed."
+    passed = "The adapter may be registered: 1 rule passed"
+    assert verdict(one) == f"{passed}. It was {UNTESTED}."
+    assert verdict(one.model_copy(update={"attacks": ("prefilled",)})) == f"{passed}."
 
 
 def test_the_verdict_tells_what_is_inconclusive_and_what_is_overridden(good):
@@ -147,5 +149,5 @@ def test_the_verdict_tells_what_is_inconclusive_and_what_is_overridden(good):
     rules = (*rules[:2], open_rule.model_copy(update={"override": signed}), *rules[3:])
     assert verdict(good.decision.model_copy(update={"rules": rules})) == (
         "The adapter may be registered: 4 rules and 2 checks of the evidence passed, "
-        "1 rule overridden."
+        f"1 rule overridden. It was {UNTESTED}."
     )
