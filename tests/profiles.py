@@ -9,7 +9,7 @@ from components.profile import Profile, load_profile
 from tests.root import ROOT
 
 TINY = ROOT / "profiles" / "tiny.yaml"
-_MEASURED_DEEP = r"  forced_thought: true\n  attacks:\n    \[.*\]\n  attack_roles: .*\n"
+_MEASURED_DEEP = r"  forced_thought: true\n  attacks: .*\n  attack_roles: .*\n"
 
 
 def plain_text() -> str:
