@@ -87,15 +87,10 @@ class AdapterTrainer(Trainer):
             use_cpu=next(adapted.parameters()).device.type == "cpu",
             **_QUIET,
         )
-        if checkpoint_activations is None:
-            checkpoint_activations = _asks_for_checkpoints(adapted, widest_pass(plan, micro))
-        if checkpoint_activations:
+        if _wants_checkpoints(checkpoint_activations, adapted, widest_pass(plan, micro)):
             log.info("%s: activations are computed again in the backward pass", label)
             checkpoint_blocks(adapted)
-        # Processes that divide the model must run it equally often.
-        alone = process_count() == 1
-        self.least = _WORTH_BYTES / _kept_bytes(adapted) if alone else math.inf
-        self.plan = plan
+        self.plan, self.least = plan, _worth_a_pass(adapted)
         super().__init__(
             model=adapted,
             args=args,
@@ -222,8 +217,17 @@ _QUIET: dict[str, Any] = {
 }
 
 
-def _asks_for_checkpoints(adapted: PeftModel, tokens: int) -> bool:
-    """Return whether a pass of so many tokens asks for checkpoints, as the first process finds."""
+def _worth_a_pass(adapted: PeftModel) -> float:
+    """Return the padding tokens for which a forward pass more is worth its while; processes that
+    divide the model must run it equally often, so for them no number is."""
+    return _WORTH_BYTES / _kept_bytes(adapted) if process_count() == 1 else math.inf
+
+
+def _wants_checkpoints(asked: bool | None, adapted: PeftModel, tokens: int) -> bool:
+    """Return what was asked; None: whether a pass of so many tokens asks for checkpoints, as the
+    first process finds."""
+    if asked is not None:
+        return asked
     model: Any = adapted.get_base_model()
     free = available_memory(model.device)
     asks = free is not None and asks_for_checkpoints(tokens * _kept_bytes(adapted), free)
