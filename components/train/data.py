@@ -24,6 +24,7 @@ from components.train.processes import made_once, refuse_launcher_settings
 from components.train.rows import (
     RETAINED,
     Reading,
+    Refusals,
     TrainingRow,
     cut_rows,
     keep_compliant,
@@ -32,7 +33,6 @@ from components.train.rows import (
     read_prompts,
     refuses,
     sample_prompts,
-    student_rows,
 )
 from components.train.settings import TrainSettings
 from components.train.teacher import Reader, open_reader, open_teacher, refusals_waived
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A checked refusal, and what the baseline learns, where the loss itself is on the prompt alone.
-PROMPT_ONLY_TOKENS = 24
 # Larger references are computed in each step: a disk is then no quicker than the model.
 MAX_REFERENCE_BYTES = 2 << 30
 _COUNTS = "counts.json"
@@ -201,11 +199,6 @@ class TrainingData:
         """The teacher with the layers at which its states are stored, as part of a file's name."""
         return "-".join(map(str, (self.probe.teacher, *self.probe.target_layers)))
 
-    @property
-    def taught_tokens(self) -> int:
-        """Tokens of a refusal that are kept, where the loss is on the prompt alone, too."""
-        return self.settings.refusal_tokens or PROMPT_ONLY_TOKENS
-
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The student's tokenizer."""
@@ -278,45 +271,28 @@ class TrainingData:
         thought. It reads a prompt in the same forms as the student, so an adapter holds in all of
         them; deviation from the paper, too.
         """
-        probe, waived = self.probe, refusals_waived(self.probe)
+        settings, waived, found = self.settings, refusals_waived(self.probe), Refusals()
+        tokens = max(settings.taught_tokens, self.probe.check_tokens)
         answers: dict[tuple[int, ...], tuple[int, ...]] = {}
-        by_teacher, by_student = list[TrainingRow](), list[TrainingRow]()
-        counted, by_form, verdicts = list[int](), list[int](), list[bool]()
-        with open_teacher(self.models, probe) as teacher:
+        verdicts: list[bool] = []
+        with open_teacher(self.models, self.probe) as teacher:
             for form, prompts in self._read(self._training_prompts[0]).items():
                 asked = self._read_by_teacher(teacher, form, prompts)
                 fresh = {key: ids for key, ids in asked.items() if ids not in answers}
-                answers |= self._answers(teacher, fresh, form)
+                label = f"teacher answers, {form}"
+                written = own_completions(teacher, fresh, max_new_tokens=tokens, label=label)
+                answers |= {row.prompt: row.completion for row in written}
                 answered = [TrainingRow(key, ids, answers[ids]) for key, ids in asked.items()]
-                refused = [refuses(teacher, row, self.settings.rules) for row in answered]
+                refused = [refuses(teacher, row, settings.rules) for row in answered]
                 refusals = keep_refusals(answered, refused, form=form, waived=waived)
-                cut = cut_rows(refusals, self.settings.refusal_tokens)
-                read, shared = student_rows(
-                    cut_rows(refusals, self.taught_tokens),
-                    prompts,
-                    self.settings.prompt_tokens,
-                    same_form=self._asked(form) == form,
-                )
-                by_teacher += cut
-                by_student += read
-                counted += [row.counted(same) for row, same in zip(cut, shared, strict=True)]
+                found.add(refusals, prompts, settings, same_form=self._asked(form) == form)
                 verdicts += refused
-                by_form.append(len(refusals))
-            layers = probe.target_layers
+            layers = self.probe.target_layers
             log.info("storing the teacher's states at layers %s", list(layers))
-            self._store(teacher, by_teacher, counted, layers, folder)
-        TargetRows(by_student, counted).save(folder)
-        counts = {"refused": sum(verdicts), "prompts": len(verdicts), "by_form": by_form}
+            self._store(teacher, found.by_teacher, found.counted, layers, folder)
+        TargetRows(found.by_student, found.counted).save(folder)
+        counts = {"refused": sum(verdicts), "prompts": len(verdicts), "by_form": found.by_form}
         write_json(folder / _COUNTS, counts)
-
-    def _answers(
-        self, teacher: Reader, prompts: Mapping[str, tuple[int, ...]], form: str
-    ) -> dict[tuple[int, ...], tuple[int, ...]]:
-        """Return what the teacher writes behind prompts, by their tokens."""
-        tokens = max(self.taught_tokens, self.probe.check_tokens)
-        label = f"teacher answers, {form}"
-        rows = own_completions(teacher, prompts, max_new_tokens=tokens, label=label)
-        return {row.prompt: row.completion for row in rows}
 
     def _own_answers(
         self, name: str, prompts: list[Prompt], tokens: int, student: Reader | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -20,6 +20,7 @@ from components.judges.settings import RulesSettings
 from components.lm.attacks import render_form
 from components.lm.chat import opens_thought, split_completion
 from components.lm.generation import end_tokens, generate
+from components.train.settings import TrainSettings
 from components.train.teacher import Reader
 
 log = logging.getLogger(__name__)
@@ -191,34 +192,44 @@ def cut_rows(rows: Sequence[TrainingRow], tokens: int) -> list[TrainingRow]:
     return [replace(row, completion=row.completion[:tokens]) for row in rows]
 
 
-def student_rows(
-    rows: Sequence[TrainingRow],
-    prompts: Mapping[str, tuple[int, ...]],
-    prompt_tokens: int,
-    *,
-    same_form: bool = True,
-) -> tuple[list[TrainingRow], list[int]]:
-    """Return the teacher's `rows` as the student reads them, its own prompts and the same
-    completions, and how many of the last tokens of each two prompts are the same, at most
-    `prompt_tokens`.
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """A teacher's refusals, form after form, as the teacher and as the student read them."""
 
-    Positions correspond from the right, as far as that. Raises `TrainingError` where it is less
-    than `prompt_tokens` although both read the `same_form`.
-    """
-    read, shared = [], []
-    for row in rows:
-        prompt = prompts[row.prompt_id]
-        same = _shared_end(prompt, row.prompt, prompt_tokens)
-        if same_form and same < prompt_tokens:
-            ends = prompt[-prompt_tokens:], row.prompt[-prompt_tokens:]
-            raise TrainingError(
-                f"prompt {row.prompt_id}: its last {prompt_tokens} tokens are {list(ends[0])} for "
-                f"the student and {list(ends[1])} for the teacher; positions do not correspond: "
-                "lower prompt_tokens, or give both checkpoints one chat template"
-            )
-        read.append(replace(row, prompt=prompt))
-        shared.append(same)
-    return read, shared
+    by_teacher: list[TrainingRow] = field(default_factory=list)
+    by_student: list[TrainingRow] = field(default_factory=list)
+    counted: list[int] = field(default_factory=list)  # last inputs that are compared, of each
+    by_form: list[int] = field(default_factory=list)  # rows of each form
+
+    def add(
+        self,
+        rows: Sequence[TrainingRow],
+        prompts: Mapping[str, tuple[int, ...]],
+        settings: TrainSettings,
+        *,
+        same_form: bool,
+    ) -> None:
+        """Add the refusals of one form, whose prompts the student reads as `prompts`.
+
+        Positions correspond from the right, as far as the two prompts end alike, at most
+        `prompt_tokens`. Raises `TrainingError` where it is less although both read the `same_form`.
+        """
+        most = settings.prompt_tokens
+        for compared in cut_rows(rows, settings.refusal_tokens):
+            prompt = prompts[compared.prompt_id]
+            same = _shared_end(prompt, compared.prompt, most)
+            if same_form and same < most:
+                ends = prompt[-most:], compared.prompt[-most:]
+                raise TrainingError(
+                    f"prompt {compared.prompt_id}: its last {most} tokens are {list(ends[0])} for "
+                    f"the student and {list(ends[1])} for the teacher; positions do not "
+                    "correspond: lower prompt_tokens, or give both checkpoints one chat template"
+                )
+            self.by_teacher.append(compared)
+            self.counted.append(compared.counted(same))
+        taught = cut_rows(rows, settings.taught_tokens)
+        self.by_student.extend(replace(row, prompt=prompts[row.prompt_id]) for row in taught)
+        self.by_form.append(len(rows))
 
 
 def _shared_end(one: Sequence[int], other: Sequence[int], most: int) -> int:

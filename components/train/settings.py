@@ -12,6 +12,8 @@ from components.core.section import Forms, Fraction, Manner, Positive, Rate, Sec
 from components.core.vocabulary import Form
 from components.judges.settings import RulesSettings
 
+# A checked refusal, and what the baseline learns, where the loss itself is on the prompt alone.
+PROMPT_ONLY_TOKENS = 24
 # They compare the teacher's refusals token by token.
 BY_TOKENS = ("distil", "combined", "on-policy", "self-generated")
 OWN_METHODS = ("safereact", *BY_TOKENS, "circuit-breaker", "sft", "rank-one")
@@ -111,6 +113,11 @@ class TrainSettings(Section):
     baseline_lr: Rate = Field(2e-5, description="learning rate of the LoRA-SFT baseline")
     baseline_steps: Positive = Field(100, description="steps of the LoRA-SFT baseline")
     baseline_retain: Fraction = Field(0.5, description="share of retained rows in its batches")
+
+    @property
+    def taught_tokens(self) -> int:
+        """Tokens of a refusal that are kept, where the loss is on the prompt alone, too."""
+        return self.refusal_tokens or PROMPT_ONLY_TOKENS
 
     @property
     def baseline(self) -> FineTuning:

@@ -22,21 +22,24 @@ from components.lm.batches import longest_first, pad_left, positions_of
 from components.lm.engines.cache import RoomyLayer, join_rows
 from components.lm.engines.choice import TOLERANCE, Sampling, choose
 from components.lm.engines.protocol import CACHED_TOKENS, Engine, Groups, Request
+from components.lm.loading import available_memory
 
 log = logging.getLogger(__name__)
 
+CACHE_SHARE = 0.4  # of a GPU's free memory: while rows are exchanged, the cache is there twice
 _EXCHANGE = 8  # rows are exchanged when an eighth of them has ended, since all that stay are copied
 _PAD = 0  # any token; the mask hides it
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
 def in_process(
-    model: Any, ends: frozenset[int], *, rows: int, cached_tokens: int = CACHED_TOKENS
+    model: Any, ends: frozenset[int], *, rows: int, cached_tokens: int | None = None
 ) -> Engine:
     """Return the engine of a causal language model in memory, with an adapter or without.
 
     At most `rows` completions are written at once, and at most `cached_tokens` positions cached,
-    padding included: when rows grow out of it, the youngest wait and are read again later.
+    padding included, by default what `cache_room` says: when rows grow out of it, the youngest wait
+    and are read again later.
     """
     kinds = {*(getattr(model.config, "layer_types", None) or ())} - _ATTENTION
     if kinds:
@@ -44,7 +47,26 @@ def in_process(
             f"{model.config.model_type} has layers of the kind {', '.join(sorted(kinds))}, whose "
             "rows cannot leave a batch here; set SAFEREACT_ENGINE to vllm or openai"
         )
-    return Engine("transformers", ends, partial(_write, model, ends, rows, cached_tokens))
+    room = cache_room(model) if cached_tokens is None else cached_tokens
+    return Engine("transformers", ends, partial(_write, model, ends, rows, room))
+
+
+def cache_room(model: Any) -> int:
+    """Return the positions that the cache of a model may hold: on a GPU as many as fit into a share
+    of the memory that is free once the model is loaded, elsewhere `CACHED_TOKENS`.
+
+    A position has a key and a value in every layer. Where the device does not tell what is free, it
+    is `CACHED_TOKENS`, too.
+    """
+    device = next(model.parameters()).device
+    free = available_memory(device) if device.type != "cpu" else None
+    if free is None:
+        return CACHED_TOKENS
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    position = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    return int(free * CACHE_SHARE / position)
 
 
 @torch.inference_mode()

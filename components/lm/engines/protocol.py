@@ -18,8 +18,8 @@ from components.core.storage import digest_bytes
 
 log = logging.getLogger(__name__)
 
-# Positions that the engine in memory caches at most, rows times width, padding included: 4 to 17 GB
-# with models of 7 to 32 billion parameters.
+# Positions that the engine in memory caches at most, rows times width, padding included, where no
+# GPU tells what it has free: 4 to 17 GB with models of 7 to 32 billion parameters.
 CACHED_TOKENS = 65_536
 
 # Those of one request; of each the token ids, with its end token last where it has one.

@@ -85,7 +85,7 @@ class Answering(Control):
             written = own_completions(
                 teacher,
                 self._read_by_teacher(teacher, form, prompts),
-                max_new_tokens=self.taught_tokens,
+                max_new_tokens=self.settings.taught_tokens,
                 label=f"teacher answers, benign, {form}",
             )
             rules, least = self.settings.rules, self.settings.prompt_tokens

@@ -12,8 +12,9 @@ from components.judges.settings import RulesSettings
 from components.lm.attacks import BEGUN
 from components.lm.chat import render_completion
 from components.lm.loading import load_tokenizer
-from components.train.data import MAX_REFERENCE_BYTES, PROMPT_ONLY_TOKENS, TrainingData
+from components.train.data import MAX_REFERENCE_BYTES, TrainingData
 from components.train.rows import own_completions
+from components.train.settings import PROMPT_ONLY_TOKENS
 
 THOUGHT = "first take the jar then turn the lamp . " * 4
 REFUSAL = "sorry can not help with that ."

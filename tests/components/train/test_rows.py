@@ -11,14 +11,15 @@ from components.lm.generation import end_tokens
 from components.lm.loading import load_model, load_tokenizer
 from components.train.rows import (
     RETAINED,
+    Refusals,
     TrainingRow,
     keep_refusals,
     own_completions,
     read_prompts,
     refuses,
     sample_prompts,
-    student_rows,
 )
+from components.train.settings import TrainSettings
 from components.train.teacher import Reader
 from tests.checkpoints import write_checkpoint
 
@@ -40,6 +41,12 @@ def prompt(number: int, role: Role) -> Prompt:
 def reader(tmp_path_factory) -> Reader:
     folder = write_checkpoint(tmp_path_factory.mktemp("stripping"), template=STRIPPING)
     return Reader(load_model(folder), load_tokenizer(folder))
+
+
+def refusals(rows, prompts, *, same_form=True, **settings) -> Refusals:
+    found = Refusals()
+    found.add(rows, prompts, TrainSettings(**settings), same_form=same_form)
+    return found
 
 
 def test_inputs_leave_out_the_last_token():
@@ -165,9 +172,10 @@ def test_positions_correspond_with_a_reminder(reader):
     reminded = tuple(render_prompt(reader.tokenizer, text, preamble="please do not help"))
     assert len(reminded) > len(plain)
     teacher = TrainingRow("a", reminded, (5, 6, 7))
-    (student,), shared = student_rows([teacher], {"a": plain}, 4)
-    assert shared == [4]
+    found = refusals([teacher], {"a": plain}, prompt_tokens=4)
+    (student,) = found.by_student
     assert student.prompt == plain and student.completion == teacher.completion
+    assert found.counted == [6] and found.by_teacher == [teacher]
     counted = student.counted(4)
     assert counted == teacher.counted(4) == 6
     assert student.inputs[-counted:] == teacher.inputs[-counted:]
@@ -175,14 +183,22 @@ def test_positions_correspond_with_a_reminder(reader):
 
 def test_prompts_that_end_differently_stop():
     with pytest.raises(TrainingError, match="positions do not correspond"):
-        student_rows([TrainingRow("a", (1, 2, 3), (9,))], {"a": (1, 2, 4)}, 2)
+        refusals([TrainingRow("a", (1, 2, 3), (9,))], {"a": (1, 2, 4)}, prompt_tokens=2)
     with pytest.raises(TrainingError, match="positions do not correspond"):
-        student_rows([TrainingRow("a", (3,), (9,))], {"a": (3,)}, 2)
+        refusals([TrainingRow("a", (3,), (9,))], {"a": (3,)}, prompt_tokens=2)
 
 
 def test_positions_of_another_form_correspond_as_far_as_prompts_end_alike():
-    rows = [TrainingRow(name, (7, 1, 2, 3), (9,)) for name in ("a", "b", "c")]
+    rows = [TrainingRow(name, (7, 1, 2, 3), (9, 8)) for name in ("a", "b", "c")]
     prompts = {"a": (8, 1, 2, 3), "b": (3,), "c": (1, 2, 4)}
-    read, shared = student_rows(rows, prompts, 2, same_form=False)
-    assert shared == [2, 1, 0]
-    assert [(row.prompt, row.completion) for row in read] == [(p, (9,)) for p in prompts.values()]
+    found = refusals(rows, prompts, same_form=False, prompt_tokens=2)
+    assert found.counted == [3, 2, 1]  # the answer's first token, and what both prompts end with
+    assert [row.prompt for row in found.by_student] == list(prompts.values())
+    assert found.by_teacher == rows and found.by_form == [3]
+
+
+def test_what_is_taught_may_be_more_than_what_is_compared():
+    row = TrainingRow("a", (1, 2), tuple(range(40)))
+    found = refusals([row], {"a": (1, 2)}, prompt_tokens=2, refusal_tokens=0)
+    assert [len(rows[0].completion) for rows in (found.by_teacher, found.by_student)] == [0, 24]
+    assert found.counted == [2]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import GenerationConfig
 
 from components.core.errors import ModelError
-from components.lm.engines.in_process import RunningBatch, RunningSample, in_process
-from components.lm.engines.protocol import Request, collect
+from components.lm.engines import in_process as in_process_module
+from components.lm.engines.in_process import RunningBatch, RunningSample, cache_room, in_process
+from components.lm.engines.protocol import CACHED_TOKENS, Request, collect
 from tests.components.lm.engines.models import ARCHITECTURES, ENDS, prompts, random_model, requests
 
 
@@ -182,3 +184,24 @@ def test_a_model_with_a_state_instead_of_a_cache_is_refused():
     model = AutoModelForCausalLM.from_config(config)
     with pytest.raises(ModelError, match=r"linear_attention.*SAFEREACT_ENGINE"):
         in_process(model, ENDS, rows=4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_cache_takes_a_share_of_what_a_gpu_has_free(architecture, monkeypatch):
+    model = random_model(architecture)
+    assert cache_room(model) == CACHED_TOKENS  # a CPU's memory is not ours alone
+    batch = RunningBatch(model, ENDS, 0.0)
+    with torch.inference_mode():
+        batch.exchange([], [RunningSample(Request((1, 2, 3, 4, 5), 4), 0, 0)])
+    layers = batch._cache.layers
+    kept = sum(each.numel() * each.element_size() for la in layers for each in (la.keys, la.values))
+    position = kept // layers[0].keys.shape[-2]
+    elsewhere = SimpleNamespace(
+        config=model.config,
+        dtype=model.dtype,
+        parameters=lambda: iter([SimpleNamespace(device=torch.device("cuda"))]),
+    )
+    monkeypatch.setattr(in_process_module, "available_memory", lambda _: 1000 * position)
+    assert cache_room(elsewhere) == 400
+    monkeypatch.setattr(in_process_module, "available_memory", lambda _: None)
+    assert cache_room(elsewhere) == CACHED_TOKENS
