@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.errors import EvidenceError
-from components.core.result import RateFigure
+from components.core.result import RateFigure, wilson_interval
 from components.core.vocabulary import AnyArm
 from components.evaluate.result import Difference
 
@@ -32,15 +32,13 @@ def rate_of(prompts: Sequence[Samples], confidence: float) -> RateFigure:
     counts, samples = _totals(prompts)
     if samples.sum() == len(prompts):
         return RateFigure.of(int(counts.sum()), len(prompts), confidence)
-    from statsmodels.stats.proportion import proportion_confint
-
     rate = float(counts.sum() / samples.sum())
     size = float(samples.sum()) / design_effect(prompts)
-    low, high = proportion_confint(rate * size, size, alpha=1 - confidence, method="wilson")
+    low, high = wilson_interval(rate, size, confidence)
     return RateFigure(
         rate=rate,
-        low=min(float(low), rate),
-        high=max(float(high), rate),
+        low=min(low, rate),
+        high=max(high, rate),
         count=int(counts.sum()),
         n=len(prompts),
         samples=int(samples.sum()),
@@ -182,10 +180,15 @@ def _paired_moments(
 
 
 def mcnemar_p(gained: int, lost: int) -> float:
-    """Return the two-sided p-value of the exact McNemar test; 1 without discordant pairs."""
-    from statsmodels.stats.contingency_tables import mcnemar
+    """Return the two-sided p-value of the exact McNemar test; 1 without discordant pairs.
 
-    return float(mcnemar([[0, gained], [lost, 0]], exact=True).pvalue)
+    Twice the chance that so many tosses of a coin show its rarer side no more often.
+    """
+    tosses, ways, among = gained + lost, 1, 1
+    for count in range(min(gained, lost)):
+        among = among * (tosses - count) // (count + 1)
+        ways += among
+    return min(2 * ways / 2**tosses, 1.0)
 
 
 def paired_bootstrap(
@@ -217,17 +220,17 @@ def paired_bootstrap(
 
 
 def with_holm(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """Return the differences with Holm's p-values, adjusted over all of them.
+    """Return the differences with Holm's p-values, adjusted over all of them (Holm 1979, Scand J
+    Stat 6:65-70): the k-th smallest of m times m - k + 1, and no smaller than one before it.
 
     They are what a page tells side by side, and somebody will look for the smallest one. The gate
     needs no such thing: it accepts only where all of its rules pass.
     """
-    from statsmodels.stats.multitest import multipletests
-
-    if not differences:
-        return ()
-    adjusted = multipletests([d.p_value for d in differences], method="holm")[1]
+    adjusted, largest = [1.0] * len(differences), 0.0
+    order = sorted(range(len(differences)), key=lambda i: differences[i].p_value)
+    for before, i in enumerate(order):
+        largest = max(largest, (len(differences) - before) * differences[i].p_value)
+        adjusted[i] = min(largest, 1.0)
     return tuple(
-        d.model_copy(update={"p_holm": float(p)})
-        for d, p in zip(differences, adjusted, strict=True)
+        d.model_copy(update={"p_holm": p}) for d, p in zip(differences, adjusted, strict=True)
     )

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from components.core.errors import EvidenceError
 from components.core.result import RateFigure
@@ -101,6 +104,24 @@ def test_wilson_interval_encloses_the_rate_at_both_ends():
             assert 0 <= low <= count / n <= high <= 1
             assert high - low > 0
     assert wilson_interval(30, 60, 0.99)[0] < wilson_interval(30, 60, 0.9)[0]
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_intervals_and_p_values_are_those_of_statsmodels(confidence):
+    """Whose import every command would pay for."""
+    draw = np.random.default_rng(0)
+    for count, n in [(0, 1), (1, 1), (0, 5000), (5000, 5000), *draw.integers(0, 9, (40, 2))]:
+        count, n = int(count), int(count + n + 1)
+        expected = proportion_confint(count, n, alpha=1 - confidence, method="wilson")
+        assert wilson_interval(count, n, confidence) == pytest.approx(expected, abs=1e-14)
+        exact = mcnemar([[0, count], [n, 0]], exact=True).pvalue
+        assert mcnemar_p(count, n) == mcnemar_p(n, count) == pytest.approx(exact, rel=1e-12)
+    one = compare_pairs(Arm.RESTORED, Arm.BASE, "benign.refused", pairs_of(9, 3, 2, 9), 0.95)
+    for _ in range(20):
+        raw = draw.choice([*draw.random(4), 0.01, 0.0, 1.0], 6)  # ties among them
+        adjusted = with_holm([one.model_copy(update={"p_value": p}) for p in raw.tolist()])
+        expected = multipletests(raw, method="holm")[1]
+        assert [d.p_holm for d in adjusted] == pytest.approx(expected.tolist(), abs=1e-14)
 
 
 def test_zero_samples_raise():
