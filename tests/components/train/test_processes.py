@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,7 @@ from components.train.batches import Plan, TargetRows, store_targets
 from components.train.methods.safereact import mean_distance
 from components.train.rows import TrainingRow
 from components.train.trainer import share_batch
-from tests.components.train.worker import LAYERS, gradients
-from tests.root import ROOT
+from tests.components.train.worker import LAYERS, forks, gradients, write_gradients
 
 WHICH = ("safereact", "sft")
 
@@ -71,10 +69,20 @@ def test_micro_batches_change_nothing(case, whole, tmp_path, which, micro_batch)
 
 
 def test_two_processes_have_the_gradients_of_one(case, whole):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = ["-m", "tests.components.train.worker", "gradients", str(case)]
-    done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    both = [
+        forks().Process(
+            target=write_gradients,
+            args=(case, place | {"WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank}),
+        )
+        for rank in "01"
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     for which in WHICH:
         steps = [{}, {}, {}]
         for key, gradient in load_file(case / f"{which}.safetensors").items():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -25,8 +22,7 @@ from components.train.rows import TrainingRow
 from components.train.settings import Lora
 from components.train.student import completion_loss
 from components.train.trainer import AdapterTrainer
-from tests.components.train.worker import run_stage
-from tests.root import ROOT
+from tests.components.train.worker import forks, run_stage
 
 ROWS = [TrainingRow(str(i), (10 + i, 11, 12), tuple(range(20, 23 + i % 4))) for i in range(6)]
 
@@ -168,13 +164,14 @@ def case(random_models, random_prompts, make_probe, quick, tmp_path_factory) -> 
 
 def test_a_killed_stage_goes_on_bit_for_bit(case, tmp_path, caplog):
     out = tmp_path / "killed"
-    words = ["-m", "tests.components.train.worker", "stage", str(case), str(out)]
-    child = subprocess.Popen([sys.executable, *words], cwd=ROOT, stderr=subprocess.DEVNULL)
+    child = forks().Process(target=run_stage, args=(case, out))
+    child.start()
     checkpoints = out / ".scratch" / "steps-adapter"
-    while child.poll() is None and not (checkpoints / "step-000004").exists():
+    while child.is_alive() and not (checkpoints / "step-000004").exists():
         time.sleep(0.002)
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    child.kill()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     newest = max(checkpoints.glob("step-*"))
     before = read_json(newest / "progress.json")["seconds"]
     assert before > 0

@@ -1,12 +1,12 @@
-"""Trainings as processes of their own: what one process or several make of the same case.
-
-`torchrun -m tests.components.train.worker gradients CASE` writes the gradients of every step,
-`python -m … stage CASE OUT` runs the whole stage. A case is a folder with what it needs.
-"""
+"""Trainings as processes of their own: what one process or several make of the same case, which is
+a folder with what they need."""
 
 from __future__ import annotations
 
-import sys
+import multiprocessing
+import os
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import torch
@@ -92,18 +92,22 @@ def run_stage(case: Path, out: Path):
     )
 
 
-if __name__ == "__main__":
-    case = Path(sys.argv[2])
-    if sys.argv[1] == "stage":
-        run_stage(case, Path(sys.argv[3]))
-    else:
-        for which in ("safereact", "sft"):
-            steps, progress = gradients(case, which, case / f"scratch-{which}")
-            if is_first():
-                named = {
-                    f"{k}/{name}": g for k, step in enumerate(steps) for name, g in step.items()
-                }
-                save_file(named, case / f"{which}.safetensors")
-        # A process that leaves early may cut off what another still receives.
-        PartialState().wait_for_everyone()
-        PartialState().destroy_process_group()
+def write_gradients(case: Path, environment: Mapping[str, str]) -> None:
+    """Write the gradients of both methods into the case, from the first of several processes;
+    `environment` says which one this is, as a launcher does."""
+    os.environ.update(environment)
+    for which in ("safereact", "sft"):
+        steps, _ = gradients(case, which, case / f"scratch-{which}")
+        if is_first():
+            named = {f"{k}/{name}": g for k, step in enumerate(steps) for name, g in step.items()}
+            save_file(named, case / f"{which}.safetensors")
+    # A process that leaves early may cut off what another still receives.
+    PartialState().wait_for_everyone()
+    PartialState().destroy_process_group()
+
+
+def forks() -> ForkServerContext:
+    """Return what starts processes from one that has imported this module already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
