@@ -6,7 +6,10 @@ import hashlib
 import re
 import subprocess
 
+import dvc.api
+
 from components.core.paths import Workspace
+from flows.cli.runs import run_seeds
 from tests.flows.conftest import behave, invoke, leak_into_training, safereact
 
 
@@ -37,7 +40,6 @@ def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working
     assert f"\nseed 4: {reported}" in done.stdout
     assert git(project, "status", "--porcelain") == ""
     assert not (project.root / "artifacts" / "demo").exists()
-    assert safereact("seeds", "--profile", "demo", "--seeds", "4").returncode == 0  # once more
 
 
 def test_what_git_does_not_track_goes_with_the_experiment(project: Workspace):
@@ -61,9 +63,9 @@ def test_what_git_does_not_track_goes_with_the_experiment(project: Workspace):
     suite.write_text(
         re.sub("path: .*", f"path: {looked[1]}", re.sub("sha256: .*", f"sha256: {pin}", shipped))
     )
-    done = safereact("seeds", "--profile", "demo", "--seeds", "3")
-    assert done.returncode == 0, done.stderr
-    assert "| 3 | restored |" in done.stdout
+    for _ in ("first", "once more"):
+        (name,) = run_seeds(project, [3], "prepare").values()
+        assert dvc.api.read("profiles/demo.yaml", repo=str(project.root), rev=name)
 
 
 def test_what_fails_is_reported(project: Workspace):
