@@ -34,9 +34,10 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 gc.disable()  # until the tests begin: importing them leaves nothing to collect
-# A shell that starts the tests in the background lets them ignore Ctrl-C, and so would every
-# process that they start and interrupt.
+# A shell that starts the tests in the background lets them ignore Ctrl-C and Ctrl-\\, and so would
+# every process that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 # Where tests take long: first, so that no process is left alone with them in the end.
@@ -45,12 +46,13 @@ LONG = ("tests/test_chain.py", "tests/flows", "tests/components/registry", "test
 
 @pytest.hookimpl(trylast=True)  # after the files came into another order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long."""
+    """Begin with what takes long; let no collector go through what was imported."""
 
     def rank(item: pytest.Item) -> int:
         return next((k for k, place in enumerate(LONG) if item.nodeid.startswith(place)), len(LONG))
 
     items.sort(key=rank)
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -26,16 +26,15 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "mlruns"
 
 
-def test_a_kill_while_it_is_made_leaves_none(folder):
-    for patience in (0.2, 1.0):
-        command = [sys.executable, "-c", MAKE, str(folder)]
-        made = subprocess.Popen(command, stdout=subprocess.PIPE)
-        made.stdout.readline()
-        while made.poll() is None and not list(folder.glob("*/mlflow.db")):
-            time.sleep(0.01)
-        time.sleep(patience)
-        os.kill(made.pid, signal.SIGKILL)
-        made.wait()
+@pytest.mark.parametrize("patience", [0.2, pytest.param(1.0, marks=pytest.mark.slow)])
+def test_a_kill_while_it_is_made_leaves_none(folder, patience):
+    made = subprocess.Popen([sys.executable, "-c", MAKE, str(folder)], stdout=subprocess.PIPE)
+    made.stdout.readline()
+    while made.poll() is None and not list(folder.glob("*/mlflow.db")):
+        time.sleep(0.01)
+    time.sleep(patience)
+    os.kill(made.pid, signal.SIGKILL)
+    made.wait()
     client = client_of(address_of(None, folder))
     assert [found.name for found in client.search_experiments()] == ["Default"]
 
