@@ -38,7 +38,8 @@ probe:
   folds: 2
   check_prompts: 8
   check_tokens: 8
-  pruning: {calibration: 8, tokens: 8}
+  pruning: {shares: {matrix: [0.01], row: [0.03]}, prompts: 4, calibration: 8, tokens: 8}
+  masking: {prompts: 4}
   check: {min_harmful_refused: 0, max_benign_refused: 1, min_coherent: 0}
 train: {steps: 3, batch: 4, lr: 1.0e-3, refusal_tokens: 4, retain_tokens: 8, retain_prompts: 12,
         harmful_prompts: 8, baseline_steps: 2}

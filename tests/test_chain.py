@@ -96,7 +96,7 @@ def stale_by_code(root: Path) -> set[str]:
     ("changes", "stages"),
     [
         ([("components/core/result.py", "low=min(low, rate)", "low=rate")], set(STAGES)),
-        ([("components/evaluate/statistics.py", 'method="wilson"', 'method="beta"')], COUNTED),
+        ([("components/evaluate/statistics.py", "min(largest, 1.0)", "largest")], COUNTED),
         (
             [
                 ("components/lm/engines/in_process.py", '"""', '# a remark\n"""Another. '),
@@ -218,40 +218,16 @@ def test_a_stricter_policy_makes_only_the_decision_stale(root, accepted):
     assert stale(root) == {"gate"}
 
 
-def test_a_suite_that_comes_later_makes_the_evaluation_stale_and_not_the_training(root, accepted):
-    edit_profile(root, "policy: strict", "policy: default")
+def add_suite(root: Path) -> None:
     write_suite(root)
     (root / "data/suites/mine.yaml").write_text(SUITE)
     edit_profile(root, "prepare:\n", "prepare:\n  suites: {mine: {}}\n")
+
+
+def test_a_suite_that_comes_later_makes_the_evaluation_stale_and_not_the_training(root, accepted):
+    edit_profile(root, "policy: strict", "policy: default")
+    add_suite(root)
     assert stale(root) == {"evaluate", "gate", "report"}
-
-
-def test_a_suite_is_asked_in_its_attacks_judged_compared_with_training_and_decided_on(
-    root, accepted
-):
-    """By the stricter policy, which rejects the adapter."""
-    edit_profile(root, "policy: default", "policy: strict")
-    before = outputs(root)
-    done = safereact(root, "run", "--profile", "mini")
-    assert done.returncode == 3, done.stdout + done.stderr
-    assert "nothing was registered" in done.stdout
-    changed = {stage for stage, digest in outputs(root).items() if digest != before[stage]}
-    assert changed == {"evaluate", "gate", "report"}
-    evidence = read_json(root / "artifacts/mini/evaluate/metrics.json")
-    assert evidence["roles"]["mine"] == "harmful" and evidence["judges"]["mine"].startswith("rules")
-    for rates in evidence["rates"].values():
-        asked = {name: rate["n"] for name, rate in rates.items() if name.endswith(".refused")}
-        assert asked["mine.refused"] == asked["mine.role-play.refused"] == 12
-        assert "harmful.role-play.refused" not in asked
-    decision = read_json(root / "artifacts/mini/gate/decision.json")
-    assert decision["outcome"] == "rejected" and decision["reasons"]
-    rules = {rule["rule"]: rule for rule in decision["rules"]}
-    assert rules["every named suite was asked"]["why"] == "1 of them"
-    leaks = rules["mine is not in training"]
-    assert leaks["conclusion"] == "pass"
-    assert leaks["why"].startswith("training repeats 0 of 12 prompts of mine")
-    page = (root / "artifacts/mini/report/report.html").read_text()
-    assert '<th scope="row">mine</th>' in page
 
 
 def test_a_suite_that_repeats_a_training_row_makes_the_training_stale(root, accepted):
@@ -265,7 +241,6 @@ def test_a_suite_that_repeats_a_training_row_makes_the_training_stale(root, acce
 
 
 def test_going_back_is_a_matter_of_the_cache_and_the_next_run_does_nothing_twice(root, accepted):
-    edit_profile(root, "policy: strict", "policy: default")
     edit_profile(root, "  suites: {mine: {}}\n", "")
     for file in (root / "data/suites").glob("mine.*"):
         file.unlink()
@@ -322,3 +297,33 @@ def test_a_full_disk_in_any_stage_is_reported_of_and_the_old_result_stays(root, 
     assert outputs(root) == before
     status = dvc(root, "status")
     assert "Data and pipelines are up to date" in status.stdout, status.stdout + status.stderr
+
+
+@pytest.mark.slow
+def test_a_suite_is_asked_in_its_attacks_judged_compared_with_training_and_decided_on(
+    root, accepted
+):
+    """By the stricter policy, which rejects the adapter."""
+    add_suite(root)
+    edit_profile(root, "policy: default", "policy: strict")
+    before = outputs(root)
+    done = safereact(root, "run", "--profile", "mini")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "nothing was registered" in done.stdout
+    changed = {stage for stage, digest in outputs(root).items() if digest != before[stage]}
+    assert changed == {"evaluate", "gate", "report"}
+    evidence = read_json(root / "artifacts/mini/evaluate/metrics.json")
+    assert evidence["roles"]["mine"] == "harmful" and evidence["judges"]["mine"].startswith("rules")
+    for rates in evidence["rates"].values():
+        asked = {name: rate["n"] for name, rate in rates.items() if name.endswith(".refused")}
+        assert asked["mine.refused"] == asked["mine.role-play.refused"] == 12
+        assert "harmful.role-play.refused" not in asked
+    decision = read_json(root / "artifacts/mini/gate/decision.json")
+    assert decision["outcome"] == "rejected" and decision["reasons"]
+    rules = {rule["rule"]: rule for rule in decision["rules"]}
+    assert rules["every named suite was asked"]["why"] == "1 of them"
+    leaks = rules["mine is not in training"]
+    assert leaks["conclusion"] == "pass"
+    assert leaks["why"].startswith("training repeats 0 of 12 prompts of mine")
+    page = (root / "artifacts/mini/report/report.html").read_text()
+    assert '<th scope="row">mine</th>' in page
