@@ -91,7 +91,7 @@ def render(
         ),
         one_contract=adapter.contract == evidence.contract == decision.contract,
         studies=studies,
-        **_tables(evidence, decision, leak_notes(prompts.leaks)),
+        **_tables(evidence, decision, models, leak_notes(prompts.leaks)),
     )
 
 
@@ -114,7 +114,9 @@ def check_decision(decision: Decision, evidence: str) -> None:
         raise EvidenceError("decision.json says not accepted and gives no reason; run gate again")
 
 
-def _tables(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dict[str, Any]:
+def _tables(
+    evidence: Evidence, decision: Decision, models: Models, marked: dict[str, str]
+) -> dict[str, Any]:
     """Return the evidence and the decision as the page's tables and sentences; `marked` are the
     suites of which training held prompts, with what was found."""
     measured = set().union(*evidence.rates.values())
@@ -125,6 +127,7 @@ def _tables(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> d
     lines.append(wording.against_baseline(evidence.differences, evidence.confidence))
     return {
         "verdict": wording.verdict(decision),
+        "rests_on": wording.rests_on(decision, evidence, models),
         "reasons": wording.reasons(decision),
         "panels": figures.panels(evidence, decision),
         "marked": marked,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from components.core.metric_names import Metric
+from components.core.metric_names import FINISHED, Metric
 from components.core.result import RateFigure
+from components.core.untrusted_text import short_digest
 from components.core.vocabulary import AnyArm, Arm, Form
 from components.evaluate.result import Difference, Evidence
 from components.gate.result import UNTESTED, Conclusion, Decision, RuleOutcome
 from components.judges.result import Usage
+from components.lm.references import CheckpointRef
+from components.models.result import Models
 from components.probe.result import Intervention, Masking
 
 ARM_NAMES = {
@@ -166,8 +169,7 @@ def verdict(decision: Decision) -> str:
         counted = listed(_counted(count, kind) for kind, count in passed.items() if count)
         signed = sum(rule.override is not None for rule in decision.rules)
         overridden = f", {_counted(signed, 'rule')} overridden" if signed else ""
-        untested = "" if decision.attacks else f". It was {UNTESTED}"
-        return f"The adapter may be registered: {counted} passed{overridden}{untested}."
+        return f"The adapter may be registered: {counted} passed{overridden}."
     parts = []
     for kind, rules in kinds.items():
         against = [rule.conclusion for rule in rules if not rule.stands]
@@ -175,6 +177,45 @@ def verdict(decision: Decision) -> str:
             if count := against.count(conclusion):
                 parts.append(f"{count} of {_counted(len(rules), kind)} {word}")
     return f"The adapter must not be registered{f': {listed(parts)}' if parts else ''}."
+
+
+def rests_on(decision: Decision, evidence: Evidence, models: Models) -> list[tuple[str, str]]:
+    """Return what the verdict is about and how far it reaches, as terms with their words: the
+    models, adapter and policy, the judges with their measured accuracy, and the attacks."""
+    attacks = ", ".join(decision.attacks)
+    tried = {c.judge: c.accuracy for c in evidence.calibrations}
+    judges = [
+        f"{short_digest(judge)}, "
+        + (
+            f"right in {percent(tried[judge].rate)} "
+            f"({interval(tried[judge].low, tried[judge].high)}{_SPACE}%) of {tried[judge].n} "
+            "labelled cases"
+            if judge in tried
+            else "not tried on labelled cases"
+        )
+        for judge in dict.fromkeys(evidence.judges.values())
+    ]
+    pair = ((Arm.BASE, models.base), (Arm.POST_TRAINED, models.post_trained))
+    return [
+        ("Models", "; ".join(f"{ARM_NAMES[arm]} {_named(ref)}" for arm, ref in pair)),
+        ("Adapter", short_digest(decision.adapter)),
+        ("Policy", short_digest(decision.policy)),
+        ("Judged by", "; ".join(judges)),
+        ("Attacks", f"asked under {attacks}" if attacks else UNTESTED),
+        ("Prompts", ", ".join(f"{n} {suite}" for suite, n in _asked(evidence).items())),
+    ]
+
+
+def _named(ref: CheckpointRef) -> str:
+    """Return a checkpoint's name on the hub, else its digest: folders have other names elsewhere."""
+    return ref.location if ref.where == "hub" else short_digest(ref.digest)
+
+
+def _asked(evidence: Evidence) -> dict[str, int]:
+    """Return how many prompts of each suite the restored model answered as served."""
+    rates = evidence.rates.get(Arm.RESTORED, {})
+    found = {suite: rates.get(str(Metric(suite, FINISHED))) for suite in evidence.roles}
+    return {suite: rate.n for suite, rate in found.items() if rate is not None}
 
 
 def _counted(count: int, kind: str) -> str:

@@ -1,10 +1,21 @@
 from datetime import date
+from types import SimpleNamespace
 
+from components.core.untrusted_text import short_digest
 from components.core.vocabulary import OWN_ARMS, Arm
 from components.evaluate.result import Difference
 from components.gate.result import UNTESTED, Conclusion, GateOutcome, Override, RuleOutcome
 from components.report.figures import comparisons, metrics, panels
-from components.report.wording import against_baseline, change, reasons, side, verdict
+from components.report.wording import (
+    against_baseline,
+    change,
+    percent,
+    reasons,
+    rests_on,
+    side,
+    verdict,
+)
+from tests.evidence import rate
 
 
 def difference(
@@ -130,9 +141,7 @@ def test_the_verdict_counts_rules_and_checks_apart(good):
     assert reasons(everything)[0] == ("", failing[0].why)
     assert reasons(everything)[2] == ("refuses harmful requests", failing[2].why)
     one = decision.model_copy(update={"rules": decision.rules[2:3]})
-    passed = "The adapter may be registered: 1 rule passed"
-    assert verdict(one) == f"{passed}. It was {UNTESTED}."
-    assert verdict(one.model_copy(update={"attacks": ("prefilled",)})) == f"{passed}."
+    assert verdict(one) == "The adapter may be registered: 1 rule passed."
 
 
 def test_the_verdict_tells_what_is_inconclusive_and_what_is_overridden(good):
@@ -149,5 +158,20 @@ def test_the_verdict_tells_what_is_inconclusive_and_what_is_overridden(good):
     rules = (*rules[:2], open_rule.model_copy(update={"override": signed}), *rules[3:])
     assert verdict(good.decision.model_copy(update={"rules": rules})) == (
         "The adapter may be registered: 4 rules and 2 checks of the evidence passed, "
-        f"1 rule overridden. It was {UNTESTED}."
+        "1 rule overridden."
     )
+
+
+def test_the_verdict_stands_beside_what_it_rests_on(good):
+    tried = SimpleNamespace(judge=good.evidence.judges["harmful"], accuracy=rate(52, 100))
+    evidence = good.evidence.model_copy(update={"calibrations": (tried,)})
+
+    def words(evidence=evidence, **changes):
+        decision = good.decision.model_copy(update=changes)
+        return dict(rests_on(decision, evidence, good.models))
+
+    assert words()["Attacks"] == UNTESTED
+    assert words(attacks=("prefilled", "persona"))["Attacks"] == "asked under prefilled, persona"
+    assert f"{percent(0.52)} (" in words()["Judged by"]
+    assert "not tried" in words(good.evidence)["Judged by"]
+    assert short_digest(good.decision.adapter) == words()["Adapter"]
