@@ -196,18 +196,19 @@ def rests_on(decision: Decision, evidence: Evidence, models: Models) -> list[tup
         for judge in dict.fromkeys(evidence.judges.values())
     ]
     pair = ((Arm.BASE, models.base), (Arm.POST_TRAINED, models.post_trained))
+    prompts = ", ".join(f"{n} {suite}" for suite, n in _asked(evidence).items())
     return [
         ("Models", "; ".join(f"{ARM_NAMES[arm]} {_named(ref)}" for arm, ref in pair)),
         ("Adapter", short_digest(decision.adapter)),
         ("Policy", short_digest(decision.policy)),
         ("Judged by", "; ".join(judges)),
         ("Attacks", f"asked under {attacks}" if attacks else UNTESTED),
-        ("Prompts", ", ".join(f"{n} {suite}" for suite, n in _asked(evidence).items())),
+        ("Prompts", prompts or "not counted"),
     ]
 
 
 def _named(ref: CheckpointRef) -> str:
-    """Return a checkpoint's name on the hub, else its digest: folders have other names elsewhere."""
+    """Return a checkpoint's name on the hub, else its digest: folders differ elsewhere."""
     return ref.location if ref.where == "hub" else short_digest(ref.digest)
 
 
