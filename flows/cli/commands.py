@@ -32,6 +32,7 @@ from flows.cli.app import (
     registered_name,
 )
 from flows.cli.compare_tables import Found, comparison_tables
+from flows.cli.harnesses import diff, export
 from flows.cli.runs import read_seeds, run_retrain, run_seeds
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
@@ -333,15 +334,5 @@ def tune(
     console.print(next_steps(workspace, written), highlight=False)
 
 
-@app.command()
-def export(
-    to: Annotated[str, typer.Option(help="Whose files: inspect or lm-eval.")],
-    out: Annotated[Path, typer.Option(help="New or empty folder.")],
-    profile: Profile = "tiny",
-) -> None:
-    """Write the last evaluation's rows as Inspect logs or as lm-eval's files."""
-    workspace = open_workspace(profile)
-    from flows.cli.export import export_rows
-
-    tasks = export_rows(workspace, to, out.absolute())
-    console.print(f"written: {tasks} tasks for {to} in {out}", highlight=False)
+for command in (export, diff):
+    app.command()(command)
