@@ -10,14 +10,14 @@ from rich.table import Table
 from components.core.errors import ConfigError
 from components.core.storage import write_json
 from components.core.untrusted_text import clip, for_terminal
-from components.studies.diff.differences import Comparison, Line, Side, compare_logs
+from components.studies.diff.differences import LogDiff, MetricDiff, Side, compare_logs
 from components.studies.diff.reading import read_log
 
 _LONGEST = 40  # characters of a task's or metric's name in the table
 _MOST_NOTES = 20
 
 
-def compare_files(a: Path, b: Path, confidence: float, file: Path | None) -> Comparison:
+def compare_files(a: Path, b: Path, confidence: float, file: Path | None) -> LogDiff:
     """Return the differences A - B of two logs, and write them to `file` where one is given."""
     if file is not None and (file.is_dir() or file.resolve() in (a.resolve(), b.resolve())):
         raise ConfigError(f"--json {file} is a folder or one of the logs; name another file")
@@ -27,7 +27,7 @@ def compare_files(a: Path, b: Path, confidence: float, file: Path | None) -> Com
     return found
 
 
-def differences_table(found: Comparison) -> Table:
+def differences_table(found: LogDiff) -> Table:
     """Return a line for every metric of every task."""
     table = Table("task", "metric", title=f"A − B, {100 * found.confidence:g} % intervals")
     for head in ("A", "B", "A − B"):
@@ -43,20 +43,20 @@ def differences_table(found: Comparison) -> Table:
     return table
 
 
-def _side(side: Side, line: Line) -> str:
+def _side(side: Side, line: MetricDiff) -> str:
     if line.is_share:
         return f"{100 * side.value:.1f} % [{100 * side.low:.1f}, {100 * side.high:.1f}]"
     return f"{side.value:.4g} [{side.low:.4g}, {side.high:.4g}]"
 
 
-def _difference(line: Line) -> str:
+def _difference(line: MetricDiff) -> str:
     if line.is_share:
         points, low, high = (100 * end for end in (line.difference, line.low, line.high))
         return f"{points:+.1f} [{low:+.1f}, {high:+.1f}] points"
     return f"{line.difference:+.4g} [{line.low:+.4g}, {line.high:+.4g}]"
 
 
-def _size(line: Line) -> str:
+def _size(line: MetricDiff) -> str:
     """Return the number of prompts, and of samples where prompts have several."""
     if line.a.samples == line.b.samples == line.n:
         return str(line.n)
@@ -67,7 +67,7 @@ def _p_value(value: float) -> str:
     return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def notes_of(found: Comparison) -> Iterator[str]:
+def notes_of(found: LogDiff) -> Iterator[str]:
     """Yield, a line each, what the logs are, what was left out of them, and what to look at."""
     for name, source in (("A", found.a), ("B", found.b)):
         size = sum(source.prompts.values())

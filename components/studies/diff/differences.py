@@ -9,21 +9,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import fmean
 
 from components.core.errors import DataError
 from components.core.result import Record
 from components.evaluate.result import Difference
 from components.evaluate.statistics import compare_pairs, paired_bootstrap, rate_of, with_holm
-from components.studies.diff.logs import Log, Scored, Value, shown
+from components.studies.diff.logs import Log, shown
+from components.studies.diff.pairs import PairedMetric, listed, metrics_of, shared_prompts
 
 SEED = 0  # of the bootstrap, so the same logs give the same figures
-MOST_LABELS = 10  # different texts that a scorer gives; more are no labels
-MOST_RESAMPLED = 20_000  # prompts; the bootstrap draws all of them a thousand times at once
-
-Pair = tuple[tuple[float, ...], tuple[float, ...]]  # the values of one prompt's samples in A and B
 
 
 class Side(Record):
@@ -35,7 +31,7 @@ class Side(Record):
     samples: int
 
 
-class Line(Record):
+class MetricDiff(Record):
     """One metric of one task in both logs, on the prompts that both have."""
 
     task: str
@@ -63,30 +59,19 @@ class Source(Record):
     notes: tuple[str, ...]
 
 
-class Comparison(Record):
+class LogDiff(Record):
     """Two logs compared by prompt."""
 
     confidence: float
     seed: int
     a: Source
     b: Source
-    lines: tuple[Line, ...]
+    lines: tuple[MetricDiff, ...]
     left_out: dict[str, int]  # what only one log has, and what cannot be compared
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Metric:
-    task: str
-    name: str
-    pairs: Sequence[Pair]
-
-    @property
-    def is_share(self) -> bool:
-        return all(value in (0, 1) for pair in self.pairs for side in pair for value in side)
-
-
-def compare_logs(a: Log, b: Log, *, confidence: float) -> Comparison:
+def compare_logs(a: Log, b: Log, *, confidence: float) -> LogDiff:
     """Return the differences A - B of every metric that both logs have, task by task.
 
     Raises `DataError` for logs of two harnesses, without a shared task, prompt or metric, and for a
@@ -100,7 +85,7 @@ def compare_logs(a: Log, b: Log, *, confidence: float) -> Comparison:
     tasks = [task for task in a.tasks if task in b.tasks]
     if not tasks:
         raise DataError(
-            f"the logs share no task: A has {_listed(a.tasks)}, B has {_listed(b.tasks)}; only "
+            f"the logs share no task: A has {listed(a.tasks)}, B has {listed(b.tasks)}; only "
             "tasks of the same name are compared"
         )
     left_out: Counter[str] = Counter()
@@ -113,12 +98,12 @@ def compare_logs(a: Log, b: Log, *, confidence: float) -> Comparison:
     metrics = [
         metric
         for task in tasks
-        for metric in _metrics(task, _shared(task, a, b, left_out, notes), left_out, notes)
+        for metric in metrics_of(task, shared_prompts(task, a, b, left_out, notes), left_out, notes)
     ]
     if not metrics:
-        reasons = "; ".join(notes) or "no sample has a value"
+        reasons = "; ".join(notes[:5]) or "no sample has a value"
         raise DataError(f"the logs share no metric that can be compared: {reasons}")
-    return Comparison(
+    return LogDiff(
         confidence=confidence,
         seed=SEED,
         a=_source(a),
@@ -139,103 +124,7 @@ def _source(log: Log) -> Source:
     )
 
 
-def _listed(names: Sequence[str] | dict[str, dict[str, Scored]]) -> str:
-    first = [shown(name) for name in names][:5]
-    more = len(names) - len(first)
-    return ", ".join(first) + (f" and {more} more" if more else "")
-
-
-# --- pairs -----------------------------------------------------------------------------------
-
-
-def _shared(
-    task: str, a: Log, b: Log, left_out: Counter[str], notes: list[str]
-) -> list[tuple[Scored, Scored]]:
-    """Return what both logs have of a task's prompts, and note what only one has."""
-    ours, theirs = a.tasks[task], b.tasks[task]
-    shared = [name for name in ours if name in theirs]
-    if not shared:
-        raise DataError(f"the logs share no prompt of task {shown(task)}; no id is in both")
-    if other := [name for name in shared if ours[name].content != theirs[name].content]:
-        raise DataError(
-            f"the prompt {shown(other[0])} of task {shown(task)} has another content in B, as "
-            f"have {len(other) - 1} more of {len(shared)}; the logs are of different data"
-        )
-    for side, count in (("A", len(ours) - len(shared)), ("B", len(theirs) - len(shared))):
-        if count:
-            left_out[f"prompts of task {shown(task)} that are only in {side}"] = count
-    if changed := sum(ours[name].form != theirs[name].form for name in shared):
-        notes.append(
-            f"{changed} of {len(shared)} prompts of task {shown(task)} were put in other words "
-            "(prompt_hash): with another chat template, or other examples before them"
-        )
-    return [(ours[name], theirs[name]) for name in shared]
-
-
-def _metrics(
-    task: str,
-    shared: Sequence[tuple[Scored, Scored]],
-    left_out: Counter[str],
-    notes: list[str],
-) -> Iterator[_Metric]:
-    """Yield a task's metrics with the pairs of both logs' values."""
-    names: list[set[str]] = [set(), set()]
-    for pair in shared:
-        for side, scored in zip(names, pair, strict=True):
-            side.update(scored.values)
-    for side, only in (("A", names[0] - names[1]), ("B", names[1] - names[0])):
-        if only:
-            notes.append(f"only {side} has of task {shown(task)}: {_listed(sorted(only))}")
-    for name in sorted(names[0] & names[1]):
-        what = f"{shown(name)} of task {shown(task)}"
-        both = [
-            (ours.values[name], theirs.values[name])
-            for ours, theirs in shared
-            if name in ours.values and name in theirs.values
-        ]
-        if unpaired := sum(name in one.values for pair in shared for one in pair) - 2 * len(both):
-            left_out[f"prompts with {what} in one log only"] = unpaired
-        if not both:
-            notes.append(f"{what} is in no prompt of both logs")
-        elif any(isinstance(value, str) for pair in both for side in pair for value in side):
-            yield from _labels(task, name, both, notes)
-        elif len(both) > MOST_RESAMPLED and not _Metric(task, name, _paired(both, _plain)).is_share:
-            notes.append(f"{what} is left out: a number of more than {MOST_RESAMPLED} prompts")
-        else:
-            yield _Metric(task, name, _paired(both, _plain))
-
-
-def _labels(
-    task: str,
-    name: str,
-    both: Sequence[tuple[list[Value], list[Value]]],
-    notes: list[str],
-) -> Iterator[_Metric]:
-    """Yield, for a scorer that gives texts, a share for each text."""
-    labels = {value for pair in both for side in pair for value in side}
-    texts = sorted(label for label in labels if isinstance(label, str))
-    if len(texts) < len(labels) or len(texts) > MOST_LABELS:
-        why = "texts and numbers" if len(texts) < len(labels) else f"more than {MOST_LABELS} texts"
-        notes.append(f"{shown(name)} of task {shown(task)} is left out: it has {why}")
-        return
-    for text in texts:
-        yield _Metric(task, f"{name}={text}", _paired(both, lambda value, t=text: value == t))
-
-
-def _paired(
-    both: Sequence[tuple[list[Value], list[Value]]], number: Callable[[Value], float]
-) -> list[Pair]:
-    return [(tuple(map(number, ours)), tuple(map(number, theirs))) for ours, theirs in both]
-
-
-def _plain(value: Value) -> float:
-    return float(value)
-
-
-# --- figures ---------------------------------------------------------------------------------
-
-
-def _lines(metrics: Sequence[_Metric], confidence: float) -> tuple[Line, ...]:
+def _lines(metrics: Sequence[PairedMetric], confidence: float) -> tuple[MetricDiff, ...]:
     shares = [metric for metric in metrics if metric.is_share]
     found = with_holm([_difference(metric, confidence) for metric in shares])
     by_place = {id(metric): one for metric, one in zip(shares, found, strict=True)}
@@ -247,21 +136,21 @@ def _lines(metrics: Sequence[_Metric], confidence: float) -> tuple[Line, ...]:
     )
 
 
-def _counts(metric: _Metric) -> list[tuple[tuple[bool, ...], tuple[bool, ...]]]:
+def _counts(metric: PairedMetric) -> list[tuple[tuple[bool, ...], tuple[bool, ...]]]:
     return [(tuple(map(bool, ours)), tuple(map(bool, theirs))) for ours, theirs in metric.pairs]
 
 
-def _difference(metric: _Metric, confidence: float) -> Difference:
+def _difference(metric: PairedMetric, confidence: float) -> Difference:
     return compare_pairs("A", "B", metric.name, _counts(metric), confidence)
 
 
-def _share_line(metric: _Metric, found: Difference, confidence: float) -> Line:
+def _share_line(metric: PairedMetric, found: Difference, confidence: float) -> MetricDiff:
     sides = []
     for own in zip(*_counts(metric), strict=True):
         rate = rate_of(own, confidence)
         side = Side(value=rate.rate, low=rate.low, high=rate.high, samples=rate.samples or rate.n)
         sides.append(side)
-    return Line(
+    return MetricDiff(
         task=metric.task,
         is_share=True,
         a=sides[0],
@@ -270,7 +159,7 @@ def _share_line(metric: _Metric, found: Difference, confidence: float) -> Line:
     )
 
 
-def _number_line(metric: _Metric, confidence: float) -> Line:
+def _number_line(metric: PairedMetric, confidence: float) -> MetricDiff:
     ours, theirs = ([fmean(values) for values in own] for own in zip(*metric.pairs, strict=True))
     nothing = [0.0] * len(ours)
     sides, samples = [], [sum(map(len, own)) for own in zip(*metric.pairs, strict=True)]
@@ -278,7 +167,7 @@ def _number_line(metric: _Metric, confidence: float) -> Line:
         value, low, high = _bootstrap(own, nothing, confidence)
         sides.append(Side(value=value, low=low, high=high, samples=count))
     difference, low, high = _bootstrap(ours, theirs, confidence)
-    return Line(
+    return MetricDiff(
         task=metric.task,
         metric=metric.name,
         is_share=False,

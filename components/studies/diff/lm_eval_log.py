@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
 from components.core.errors import DataError
@@ -20,7 +21,7 @@ HARNESS = "lm-eval"
 FILE = re.compile(r"samples_(.+)_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.jsonl")
 LONGEST_LINE = 16 << 20  # bytes; a document with all of its completions
 
-Line = dict[str, object]
+_Line = dict[str, object]
 
 
 def read_lm_eval(path: Path, files: Iterable[Path]) -> Log:
@@ -63,31 +64,37 @@ def _newest(files: Iterable[Path]) -> dict[str, list[Path]]:
     return {task: [file for _, file in sorted(own, reverse=True)] for task, own in runs.items()}
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Line]]:
+def _lines(path: Path) -> Iterator[tuple[int, _Line]]:
     with path.open("rb") as stream:
-        number = 0
-        while raw := stream.readline(LONGEST_LINE + 1):
-            number += 1
-            if len(raw) > LONGEST_LINE:
-                fault = f"is longer than {LONGEST_LINE >> 20} MiB"
-            elif not raw.strip():
-                continue
-            else:
+        for number in count(1):
+            raw = stream.readline(LONGEST_LINE + 1)
+            if not raw:
+                return
+            if raw.strip() or len(raw) > LONGEST_LINE:
                 try:
-                    line = json.loads(raw.decode("utf-8"))
-                except RecursionError:
-                    fault = "is nested too deeply"
-                except ValueError as error:
-                    fault = f"is not JSON ({shown(error)})"
-                else:
-                    if isinstance(line, dict):
-                        yield number, line
-                        continue
-                    fault = "is no JSON object"
-            raise DataError(f"{shown(path)}, line {number} {fault}; is it lm-eval's, and whole?")
+                    line = _parsed(raw)
+                except ValueError as fault:
+                    what = f"line {number} {shown(fault)}"
+                    raise DataError(f"{shown(path)}, {what}; is it lm-eval's, and whole?") from None
+                yield number, line
 
 
-def _add(log: Log, task: str, line: Line, seen: set[tuple[str, str]]) -> None:
+def _parsed(raw: bytes) -> _Line:
+    """Return the object on a line; raises `ValueError` with what it is instead."""
+    if len(raw) > LONGEST_LINE:
+        raise ValueError(f"is longer than {LONGEST_LINE >> 20} MiB")
+    try:
+        line = json.loads(raw.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"is not JSON ({error})") from None
+    if not isinstance(line, dict):
+        raise ValueError("is no JSON object")
+    return line
+
+
+def _add(log: Log, task: str, line: _Line, seen: set[tuple[str, str]]) -> None:
     """Add a line to the log; raises `ValueError` with what is wrong with it."""
     name, filtered, metrics = line.get("doc_id"), line.get("filter"), line.get("metrics")
     if isinstance(name, bool) or not isinstance(name, (int, str)):
@@ -112,7 +119,7 @@ def _add(log: Log, task: str, line: Line, seen: set[tuple[str, str]]) -> None:
     log.add(task, prompt, _asked(line), values)
 
 
-def _asked(line: Line) -> Scored:
+def _asked(line: _Line) -> Scored:
     """Return the document's prompt without values: its content is the document and the target.
 
     The text that the model got, with its chat template and examples, differs between models that

@@ -12,8 +12,10 @@ from scipy.stats import binomtest, norm
 from statsmodels.stats.proportion import proportion_confint
 
 from components.core.errors import DataError
-from components.studies.diff.differences import MOST_LABELS, compare_logs
+from components.studies.diff import pairs
+from components.studies.diff.differences import compare_logs
 from components.studies.diff.logs import Log, Scored
+from components.studies.diff.pairs import MOST_LABELS
 
 # Ten prompts: five that both have, three that only A has, one that only B has, one that none has.
 TABLE = [(1, 1)] * 5 + [(1, 0)] * 3 + [(0, 1)] + [(0, 0)]
@@ -100,6 +102,13 @@ def test_numbers_of_any_size_have_finite_figures(ours):
     assert all(map(math.isfinite, ends))
 
 
+def test_numbers_of_too_many_prompts_are_left_out_and_shares_are_not(monkeypatch):
+    monkeypatch.setattr(pairs, "MOST_RESAMPLED", 3)
+    assert compared([1.0] * 4, [0.0] * 4).n == 4
+    with pytest.raises(DataError, match="a number of more than 3 prompts"):
+        compared([2.0] * 4, [0.0] * 4)
+
+
 def test_only_shared_prompts_count_and_the_others_are_counted():
     found = compare_logs(log_of([1.0] * 5), log_of([1.0] * 3), confidence=0.95)
     assert found.lines[0].n == 3 and list(found.left_out.values()) == [2]
@@ -139,6 +148,14 @@ def test_texts_that_are_no_labels_are_left_out_aloud(values):
 def test_what_cannot_be_paired_is_refused(other, message):
     with pytest.raises(DataError, match=message):
         compare_logs(log_of([1.0, 0.0]), log_of([1.0, 0.0], **other), confidence=0.95)
+
+
+def test_a_task_of_countless_metrics_is_refused():
+    log = log_of([])
+    for number in range(300):
+        log.add("sums", str(number), Scored("c", "f"), {f"m{number}": 1.0})
+    with pytest.raises(DataError, match="more than 200 metrics"):
+        compare_logs(log, log, confidence=0.95)
 
 
 def test_no_shared_prompt_is_an_error():

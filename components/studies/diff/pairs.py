@@ -1,0 +1,128 @@
+"""What two logs have of the same prompts, metric by metric, and what only one has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import eq
+
+from components.core.errors import DataError
+from components.studies.diff.logs import MOST_METRICS, Log, Scored, Value, shown
+
+MOST_LABELS = 10  # different texts that a scorer gives; more are no labels
+MOST_RESAMPLED = 20_000  # prompts; the bootstrap draws all of them a thousand times at once
+
+Pair = tuple[tuple[float, ...], tuple[float, ...]]  # the values of one prompt's samples in A and B
+_Both = tuple[list[Value], list[Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class PairedMetric:
+    """A metric of a task, with what both logs have of every prompt."""
+
+    task: str
+    name: str
+    pairs: Sequence[Pair]
+
+    @property
+    def is_share(self) -> bool:
+        """Whether every value is 0 or 1."""
+        return all(value in (0, 1) for pair in self.pairs for side in pair for value in side)
+
+    @property
+    def fits(self) -> bool:
+        """Whether its interval can be worked out: a number's is the bootstrap's."""
+        return len(self.pairs) <= MOST_RESAMPLED or self.is_share
+
+
+def shared_prompts(
+    task: str, a: Log, b: Log, left_out: Counter[str], notes: list[str]
+) -> list[tuple[Scored, Scored]]:
+    """Return what both logs have of a task's prompts, and note what only one has."""
+    ours, theirs = a.tasks[task], b.tasks[task]
+    shared = [name for name in ours if name in theirs]
+    if not shared:
+        raise DataError(f"the logs share no prompt of task {shown(task)}; no id is in both")
+    if other := [name for name in shared if ours[name].content != theirs[name].content]:
+        raise DataError(
+            f"the prompt {shown(other[0])} of task {shown(task)} has another content in B, as "
+            f"have {len(other) - 1} more of {len(shared)}; the logs are of different data"
+        )
+    for side, count in (("A", len(ours) - len(shared)), ("B", len(theirs) - len(shared))):
+        if count:
+            left_out[f"prompts of task {shown(task)} that are only in {side}"] = count
+    if changed := sum(ours[name].form != theirs[name].form for name in shared):
+        notes.append(
+            f"{changed} of {len(shared)} prompts of task {shown(task)} were put in other words "
+            "(prompt_hash): with another chat template, or other examples before them"
+        )
+    return [(ours[name], theirs[name]) for name in shared]
+
+
+def metrics_of(
+    task: str,
+    shared: Sequence[tuple[Scored, Scored]],
+    left_out: Counter[str],
+    notes: list[str],
+) -> Iterator[PairedMetric]:
+    """Yield a task's metrics with the pairs of both logs' values."""
+    names: list[set[str]] = [set(), set()]
+    for pair in shared:
+        for known, scored in zip(names, pair, strict=True):
+            known.update(scored.values)
+    if max(map(len, names)) > MOST_METRICS:
+        raise DataError(f"a log has more than {MOST_METRICS} metrics of task {shown(task)}")
+    for side, only in (("A", names[0] - names[1]), ("B", names[1] - names[0])):
+        if only:
+            notes.append(f"only {side} has of task {shown(task)}: {listed(sorted(only))}")
+    for name in sorted(names[0] & names[1]):
+        what = f"{shown(name)} of task {shown(task)}"
+        both = [
+            (ours.values[name], theirs.values[name])
+            for ours, theirs in shared
+            if name in ours.values and name in theirs.values
+        ]
+        if unpaired := sum(name in one.values for pair in shared for one in pair) - 2 * len(both):
+            left_out[f"prompts with {what} in one log only"] = unpaired
+        if not both:
+            notes.append(f"{what} is in no prompt of both logs")
+        elif any(isinstance(value, str) for pair in both for side in pair for value in side):
+            yield from _labels(task, name, both, notes)
+        elif (metric := PairedMetric(task, name, _paired(both, _plain))).fits:
+            yield metric
+        else:
+            notes.append(f"{what} is left out: a number of more than {MOST_RESAMPLED} prompts")
+
+
+def _labels(
+    task: str,
+    name: str,
+    both: Sequence[_Both],
+    notes: list[str],
+) -> Iterator[PairedMetric]:
+    """Yield, for a scorer that gives texts, a share for each text."""
+    labels = {value for pair in both for side in pair for value in side}
+    texts = sorted(label for label in labels if isinstance(label, str))
+    if len(texts) < len(labels) or len(texts) > MOST_LABELS:
+        why = "texts and numbers" if len(texts) < len(labels) else f"more than {MOST_LABELS} texts"
+        notes.append(f"{shown(name)} of task {shown(task)} is left out: it has {why}")
+        return
+    for text in texts:
+        yield PairedMetric(task, f"{name}={text}", _paired(both, partial(eq, text)))
+
+
+def _paired(both: Sequence[_Both], number: Callable[[Value], float]) -> list[Pair]:
+    return [(tuple(map(number, ours)), tuple(map(number, theirs))) for ours, theirs in both]
+
+
+def _plain(value: Value) -> float:
+    return float(value)
+
+
+def listed(names: Collection[str]) -> str:
+    """Return the first names in a row, and how many more there are."""
+    first = [shown(name) for name in names][:5]
+    more = len(names) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")
