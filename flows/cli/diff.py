@@ -71,8 +71,8 @@ def notes_of(found: LogDiff) -> Iterator[str]:
     """Yield, a line each, what the logs are, what was left out of them, and what to look at."""
     for name, source in (("A", found.a), ("B", found.b)):
         size = sum(source.prompts.values())
-        tasks = f"{len(source.prompts)} tasks, {size} prompts"
-        yield f"{name}: {for_terminal(source.path)} ({source.harness}, {tasks})"
+        sizes = f"tasks: {len(source.prompts)}, prompts: {size}"
+        yield f"{name}: {for_terminal(source.path)} ({source.harness}; {sizes})"
         yield from _few([*_left_out(source.left_out), *source.notes], f"{name}: ")
     yield from _few([*_left_out(found.left_out), *found.notes])
 

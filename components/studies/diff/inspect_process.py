@@ -79,7 +79,17 @@ def _answer(request: list[str]) -> Header | list[Sample] | str:
             return _header(read_eval_log(path, header_only=True))
         return [_sample(one) for one in read_eval_log(path, exclude_fields=_UNREAD).samples or []]
     except _FAULTS as error:
-        return f"{type(error).__name__}: {error}"
+        return _why(error)
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with a file, without the texts in it that some messages quote."""
+    from pydantic import ValidationError
+
+    kind = type(error).__name__
+    if isinstance(error, ValidationError):
+        return f"{kind}: {error.error_count()} faults of {error.title}"
+    return f"{kind}: {error}" if isinstance(error, (OSError, zipfile.BadZipFile)) else kind
 
 
 def _header(log: EvalLog) -> Header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from components.core.errors import DataError
 from components.studies.diff.logs import MOST_METRICS, Log, Scored, Value, shown
 
 MOST_LABELS = 10  # different texts that a scorer gives; more are no labels
+# A text with a blank in it may be part of a completion, which is not to be shown.
+_LABEL = re.compile(r"[^\s]{1,32}\Z")
 MOST_RESAMPLED = 20_000  # prompts; the bootstrap draws all of them a thousand times at once
 
 Pair = tuple[tuple[float, ...], tuple[float, ...]]  # the values of one prompt's samples in A and B
@@ -102,12 +105,12 @@ def _labels(
     both: Sequence[_Both],
     notes: list[str],
 ) -> Iterator[PairedMetric]:
-    """Yield, for a scorer that gives texts, a share for each text."""
+    """Yield, for a scorer that gives labels, a share for each."""
     labels = {value for pair in both for side in pair for value in side}
     texts = sorted(label for label in labels if isinstance(label, str))
-    if len(texts) < len(labels) or len(texts) > MOST_LABELS:
-        why = "texts and numbers" if len(texts) < len(labels) else f"more than {MOST_LABELS} texts"
-        notes.append(f"{shown(name)} of task {shown(task)} is left out: it has {why}")
+    if len(texts) < len(labels) or len(texts) > MOST_LABELS or not all(map(_LABEL.match, texts)):
+        what = f"{shown(name)} of task {shown(task)}"
+        notes.append(f"{what} is left out: its texts are no labels, or stand beside numbers")
         return
     for text in texts:
         yield PairedMetric(task, f"{name}={text}", _paired(both, partial(eq, text)))

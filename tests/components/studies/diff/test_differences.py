@@ -118,6 +118,15 @@ def test_only_shared_prompts_count_and_the_others_are_counted():
     assert found.lines[0].n == 2 and sorted(found.left_out.values()) == [1, 1]
 
 
+def test_prompts_that_were_put_in_other_words_count_and_are_told():
+    other = log_of([1.0, 1.0, 0.0])
+    other.tasks["sums"]["1"].form = "g"
+    found = compare_logs(log_of([1.0, 1.0, 0.0]), other, confidence=0.95)
+    assert found.lines[0].n == 3
+    assert [note[:6] for note in found.notes] == ["1 of 3"]
+    assert not compare_logs(other, other, confidence=0.95).notes
+
+
 def test_texts_are_shares_of_each_text_in_both_logs():
     a, b = log_of(["refused", "refused", "complied"]), log_of(["refused", "unparsed", "refused"])
     lines = {line.metric: line for line in compare_logs(a, b, confidence=0.95).lines}
@@ -129,7 +138,9 @@ def test_texts_are_shares_of_each_text_in_both_logs():
     }
 
 
-@pytest.mark.parametrize("values", [["x", 1.0], [str(i) for i in range(MOST_LABELS + 1)]])
+@pytest.mark.parametrize(
+    "values", [["x", 1.0], ["x", "it is"], ["x" * 33], [str(i) for i in range(MOST_LABELS + 1)]]
+)
 def test_texts_that_are_no_labels_are_left_out_aloud(values):
     a, b = log_of(values), log_of(values)
     with pytest.raises(DataError, match="acc of task sums is left out"):

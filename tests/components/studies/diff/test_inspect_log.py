@@ -94,6 +94,16 @@ def test_what_is_no_log_is_refused(how: str, tmp_path: Path):
         read_log(path)
 
 
+def test_a_message_quotes_no_text_of_a_log(tmp_path: Path):
+    path = write_inspect_log(tmp_path / "x.json", {"a": ["C"]})
+    document = json.loads(path.read_text())
+    document["samples"][0]["target"] = {"secret": "secret"}
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match="faults of EvalLog") as error:
+        read_log(path)
+    assert "secret" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "text", ["", "{}", "[1]", "[" * 100_000, json.dumps({"version": 2, "status": "success"})]
 )
