@@ -120,6 +120,9 @@ def test_no_evidence_at_all_fails_every_rule(adapter, models, prompts):
             "adapter belongs to this model",
             "every named suite was asked",
             "prompts are put as in training",
+            # and what the verdict itself says, that nothing was asked under attacks
+            "attacks were tried",
+            *(rule.name for rule in default_policy().rules if rule.under),
         ]
     )
 

@@ -50,8 +50,7 @@ SEARCH = search(
 @pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda p: p.stem)
 def test_a_tuned_profile_is_the_old_one_with_the_setting(tmp_path, path):
     workspace = Workspace(tmp_path, path.stem)
-    shutil.copytree(ROOT / "profiles" / "bases", tmp_path / "profiles" / "bases")
-    workspace.profile_file.write_text(path.read_text())
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")  # with what the profile extends
     target = tuned_workspace(workspace, None)
     write_tuned(workspace, target, SEARCH)
     old, new = load_profile(path).model_dump(), load_profile(target.profile_file).model_dump()
