@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -68,10 +70,11 @@ def test_the_weights_come_back_bit_for_bit_even_after_an_error(model):
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
-def test_an_o_proj_that_does_not_read_heads_is_refused(model, unit, monkeypatch):
-    monkeypatch.setattr(model.config, "num_attention_heads", 3)
+def test_an_o_proj_that_does_not_read_heads_is_refused(model, unit):
+    model = deepcopy(model)
+    model.config.num_attention_heads = 3
     with pytest.raises(ModelError, match="o_proj of block 1 reads 32 numbers, not 3 heads of 8"):
         head_contributions(model, SEQUENCES, unit, pad=0, batch=8)
-    monkeypatch.setattr(model.model.layers[1].self_attn, "o_proj", torch.nn.Identity())
+    model.model.layers[1].self_attn.o_proj = torch.nn.Identity()
     with pytest.raises(ModelError, match="not supported"), without_heads(model, []):
         pass
