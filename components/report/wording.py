@@ -165,11 +165,14 @@ def verdict(decision: Decision) -> str:
         for kind, is_check in (("rule", False), ("check of the evidence", True))
     }
     if decision.accepted:
+        idle = sum(rule.passed and rule.figure is None for rule in kinds["rule"])
         passed = {kind: sum(rule.passed for rule in rules) for kind, rules in kinds.items()}
+        passed["rule"] -= idle
         counted = listed(_counted(count, kind) for kind, count in passed.items() if count)
         signed = sum(rule.override is not None for rule in decision.rules)
         overridden = f", {_counted(signed, 'rule')} overridden" if signed else ""
-        return f"The adapter may be registered: {counted} passed{overridden}."
+        undecided = f"; {_counted(idle, 'rule')} had no figure to decide on" if idle else ""
+        return f"The adapter may be registered: {counted} passed{overridden}{undecided}."
     parts = []
     for kind, rules in kinds.items():
         against = [rule.conclusion for rule in rules if not rule.stands]

@@ -142,6 +142,11 @@ def test_the_verdict_counts_rules_and_checks_apart(good):
     assert reasons(everything)[2] == ("refuses harmful requests", failing[2].why)
     one = decision.model_copy(update={"rules": decision.rules[2:3]})
     assert verdict(one) == "The adapter may be registered: 1 rule passed."
+    untested = decision.rules[2].model_copy(update={"figure": None, "warns": True})
+    two = decision.model_copy(update={"rules": (*decision.rules[2:3], untested)})
+    assert verdict(two) == (
+        "The adapter may be registered: 1 rule passed; 1 rule had no figure to decide on."
+    )
 
 
 def test_the_verdict_tells_what_is_inconclusive_and_what_is_overridden(good):
