@@ -265,7 +265,8 @@ def summarise(release: Release) -> str:
     }
     figures = f"With it: {'; '.join(measured.values())}."
     notes = [for_markdown(note) for note in leak_footnotes(marked, measured)]
-    head = f"Safety adapter for {checkpoint}, accepted by the gate."
+    untested = "" if release.decision.attacks else f", {UNTESTED}"
+    head = f"Safety adapter for {checkpoint}, accepted by the gate{untested}."
     return " ".join([head, figures, *notes, "The model card is in evidence/model_card.md."])
 
 
