@@ -184,11 +184,9 @@ def mcnemar_p(gained: int, lost: int) -> float:
 
     Twice the chance that so many tosses of a coin show its rarer side no more often.
     """
-    tosses, ways, among = gained + lost, 1, 1
-    for count in range(min(gained, lost)):
-        among = among * (tosses - count) // (count + 1)
-        ways += among
-    return min(2 * ways / 2**tosses, 1.0)
+    from scipy.special import bdtr  # much lighter than scipy.stats
+
+    return min(2 * float(bdtr(min(gained, lost), gained + lost, 0.5)), 1.0)
 
 
 def paired_bootstrap(
