@@ -91,9 +91,9 @@ class TrainingData:
     def teacher_data(self) -> TeacherData:
         """Return the harmful rows as the student reads them, with the teacher's states there.
 
-        The positions that count are the last `prompt_tokens` of the prompt and those of the
-        teacher's own greedy refusal, at most `refusal_tokens` of it; deviation from the paper,
-        which takes the whole prompt and no refusal.
+        The positions that count are the last `prompt_tokens` of the prompt, as far as both read the
+        same there, and those of the teacher's own greedy refusal, at most `refusal_tokens` of it;
+        deviation from the paper, which takes the whole prompt and no refusal.
         """
         folder = made_once(self.scratch / f"teacher-{self.teacher_name}", self._ask_teacher)
         refusals = TargetRows.load(folder)
@@ -268,8 +268,8 @@ class TrainingData:
         """Store the teacher's refusals and its states, and free it.
 
         It is judged by no fewer tokens than in its check, since a refusal may come behind a long
-        thought. It reads a prompt in the same forms as the student, so an adapter holds in all of
-        them; deviation from the paper, too.
+        thought. It is asked in every form that the student reads, or where `teacher_reads` says so
+        in its plain one, so an adapter holds in all of them; deviation from the paper, too.
         """
         settings, waived, found = self.settings, refusals_waived(self.probe), Refusals()
         tokens = max(settings.taught_tokens, self.probe.check_tokens)

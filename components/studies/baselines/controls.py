@@ -68,11 +68,14 @@ class Answering(Control):
     def _answer(self, folder: Path) -> None:
         taught, settings = super().teacher_data(), self.settings
         by_teacher: list[TrainingRow] = []
+        # Of each prompt as many tokens as the teacher's refusal has in common with the student's.
+        refusals = zip(taught.rows.counted, taught.rows.rows, strict=True)
+        shared = [count - row.counted(0) for count, row in refusals]
         with open_teacher(self.models, self.probe) as teacher:
             for count, answers in zip(taught.by_form, self._answers(teacher), strict=True):
                 by_teacher += [answers[i % len(answers)] for i in range(count)]
             read = cut_rows(by_teacher, settings.refusal_tokens)
-            counted = [row.counted(settings.prompt_tokens) for row in read]
+            counted = [row.counted(same) for row, same in zip(read, shared, strict=True)]
             self._store(teacher, read, counted, self.probe.target_layers, folder)
         pairs = zip(taught.refusals, by_teacher, strict=True)
         rows = [replace(refusal, completion=row.completion) for refusal, row in pairs]

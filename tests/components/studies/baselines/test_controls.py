@@ -18,8 +18,8 @@ FORMS = ("served", "role-play")
 
 @pytest.fixture
 def opened(quick, random_prompts, random_models, make_probe, tmp_path):
-    def open_data(kind):
-        settings = quick.model_copy(update={"forms": FORMS, "prompt_tokens": 3})
+    def open_data(kind, **changes):
+        settings = quick.model_copy(update={"forms": FORMS, "prompt_tokens": 3, **changes})
         return kind(settings, random_prompts, random_models, make_probe(), 0, tmp_path)
 
     return open_data
@@ -85,6 +85,14 @@ def test_answers_to_benign_prompts_stand_in_the_place_of_refusals(
     assert batch.states is not None and len(batch.states) == int(batch.mask.sum())
     assert batch.likely is not None and len(batch.likely.tokens) == int(batch.predicting.sum())
     assert opened(Answering).teacher_data().rows.rows == answering.rows.rows
+
+
+def test_answers_are_compared_where_the_refusals_were(opened):
+    """Behind a begun answer student and teacher have no token of the prompt in common."""
+    behind = {"forms": ("served", "prefilled"), "teacher_reads": "plain"}
+    rows = opened(Answering, **behind).teacher_data().rows
+    shared = [count - row.counted(0) for count, row in zip(rows.counted, rows.rows, strict=True)]
+    assert shared == [3] * 12 + [0] * 12
 
 
 @pytest.mark.parametrize("control", [Shuffled, Answering])
