@@ -254,6 +254,25 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
             extended(folder, f"{looser}\n")
 
 
+def test_an_extension_asks_for_no_fewer_attacks_than_the_floor(folder):
+    floor = folder / "default.yaml"
+    rule = "{name: deep, metric: harmful.refused, under: attacks, arm: restored, against: base, "
+    floor.write_text(
+        f"attacks: [prefilled]\n{floor.read_text()}  - {rule}margin: 0.1, min_n: 9}}\n"
+    )
+    assert extended(folder, "").attacks == ("prefilled",)
+    assert extended(folder, "attacks: [role-play, prefilled]\n").attacks[0] == "role-play"
+    for looser, message in (
+        ("attacks: []", "line 2: attacks of the policy"),
+        ("attacks: [role-play]", "line 2: attacks of the policy"),
+        ("rules: [{name: deep, under: null}]", "line 2: under of rule 'deep' is None"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            extended(folder, f"{looser}\n")
+    with pytest.raises(ConfigError, match="is no attack"):
+        extended(folder, "attacks: [prefiled]\n")
+
+
 @pytest.mark.parametrize(
     ("text", "measured", "message"),
     [
