@@ -53,6 +53,7 @@ class Stage:
     champion: bool = False  # takes the champion last, where its section asks for it
     resumes: bool = False  # goes on where a killed run stopped
     trains: bool = False  # the same, and it runs under SAFEREACT_LAUNCHER
+    seed: str = "seed"  # the key of the profile that its draws depend on
     listed: str = LISTED  # the list in params.yaml of the profiles that it runs for
 
     @property
@@ -80,10 +81,16 @@ class Stage:
         return found
 
 
+DATA_SEED = "data_seed"
 TABLE = {
     stage.name: stage
     for stage in (
-        Stage("prepare", "PromptSet", inputs=(EMBEDDED, SUITES, "${item.prompts}")),
+        Stage(
+            "prepare",
+            "PromptSet",
+            inputs=(EMBEDDED, SUITES, "${item.prompts}"),
+            seed=DATA_SEED,
+        ),
         Stage("models", "Models", ("prepare",), inputs=("${item.checkpoints}",)),
         Stage("probe", "Probe", ("prepare", "models")),
         Stage("train", "Adapter", ("prepare", "models", "probe"), trains=True),
@@ -95,6 +102,7 @@ TABLE = {
             suites=True,
             champion=True,
             resumes=True,
+            seed=DATA_SEED,
         ),
         Stage(
             "gate",
@@ -104,6 +112,7 @@ TABLE = {
             inputs=(OVERRIDES, POLICIES, CALIBRATION),
             file_only=("models",),
             suites=True,
+            seed=DATA_SEED,
         ),
         Stage(
             "report",
@@ -111,6 +120,7 @@ TABLE = {
             ("prepare", "models", "probe", "train", "evaluate", "gate"),
             file_only=("models",),
             suites=True,
+            seed=DATA_SEED,
         ),
         Stage(
             "baselines",
@@ -129,6 +139,7 @@ TABLE = {
             suites=True,
             resumes=True,
             listed="compared",
+            seed=DATA_SEED,
         ),
         Stage(
             "undo",
@@ -146,6 +157,7 @@ TABLE = {
             inputs=(CALIBRATION,),
             resumes=True,
             listed="attacked",
+            seed=DATA_SEED,
         ),
     )
 }
@@ -197,7 +209,7 @@ _EACH = Workspace(Path(), "${key}")
 
 
 def _dvc(stage: Stage) -> dict[str, Any]:
-    sections = ["seed", stage.name, *stage.settings]
+    sections = [stage.seed, stage.name, *stage.settings]
     return {
         "foreach": f"${{{stage.listed}}}",
         "do": {

@@ -53,7 +53,12 @@ class Profile(Section):
     name: str = Field(exclude=True, description="the file's name, not a key of the file")
     description: str = Field("", description="what the profile is, in words")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
-        0, description="all that is drawn at random depends on it"
+        0, description="what training and models draw at random depends on it"
+    )
+    data_seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0,
+        description="which prompts are taken, how they are split and which are asked; the same for "
+        "every `seed`",
     )
     prepare: PrepareSettings
     models: ModelsSettings

@@ -33,14 +33,15 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
     """
     stage, folder = TABLE[name], workspace.stage(name)
     sections, upstream = _inputs(stage, profile, workspace)
+    seed = getattr(profile, stage.seed)
     with run_record(workspace.run_record(name)):
         if not (stage.resumes or stage.trains):
             with atomic_folder(folder) as out:
-                _function(stage)(*sections, *upstream, seed=profile.seed, out=out)
+                _function(stage)(*sections, *upstream, seed=seed, out=out)
             return load_result(name, folder)
         # A champion that is promoted meanwhile leaves what the other arms have written.
         lasting = [result for result in upstream if not isinstance(result, Champion)]
-        key = dependencies(sections, profile.seed, lasting, code=code_of(stage))
+        key = dependencies(sections, [seed], lasting, code=code_of(stage))
         with resumable_folder(folder, key, workspace.unfinished(name)) as out:
             launcher = named_launcher()
             if stage.trains and (out / stage.result_class.FILE).is_file():
@@ -48,7 +49,7 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
             elif stage.trains and launcher:
                 launch(launcher, name, profile.name, out)
             else:
-                _function(stage)(*sections, *upstream, seed=profile.seed, out=out)
+                _function(stage)(*sections, *upstream, seed=seed, out=out)
     return load_result(name, folder)
 
 
@@ -57,7 +58,7 @@ def run_process(name: str, profile: Profile, workspace: Workspace, out: Path) ->
     stage = TABLE[name]
     sections, upstream = _inputs(stage, profile, workspace)
     with reported(out):
-        _function(stage)(*sections, *upstream, seed=profile.seed, out=out)
+        _function(stage)(*sections, *upstream, seed=getattr(profile, stage.seed), out=out)
 
 
 def _function(stage: Stage) -> Callable[..., Result]:
@@ -84,13 +85,13 @@ def _inputs(stage: Stage, profile: Profile, workspace: Workspace) -> tuple[list[
 
 
 def dependencies(
-    sections: Sequence[Section], seed: int, upstream: Sequence[Result], *, code: str
+    sections: Sequence[Section], seeds: Sequence[int], upstream: Sequence[Result], *, code: str
 ) -> str:
     """Return a digest of all that a result depends on: settings, but for those of manner, inputs
     and the fingerprint of the code."""
     parts = [
         *(json.dumps(section.deciding(), sort_keys=True) for section in sections),
-        str(seed),
+        *map(str, seeds),
         *(type(result).digest_of(result.folder) for result in upstream),
         code,
     ]

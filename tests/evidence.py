@@ -408,12 +408,12 @@ def save_evidence(
     labelled = labelled_cases(workspace, section)
     champion: ChampionArm | None = told.get("champion")
     arms = (*OWN_ARMS, *((Arm.CHAMPION,) if champion and champion.measured else ()))
-    plan = test_plan(section, prompts, profile.seed)
+    plan = test_plan(section, prompts, profile.data_seed)
     judges = {one.suite: judge_of(section, one.judge, labelled) for one in plan.suites}
-    key = (section.model_dump_json(), prompts.digest, profile.seed, arms, refused)
+    key = (section.model_dump_json(), prompts.digest, profile.data_seed, arms, refused)
     if key not in _COUNTED:
         rows = {arm: _rows(arm, plan, judges, refused) for arm in arms}
-        counted = count_figures(rows, plan.roles, confidence=section.confidence, seed=profile.seed)
+        counted = count_figures(rows, plan.roles, confidence=section.confidence, seed=plan.seed)
         _COUNTED[key] = rows, counted, _calibrated(judges, labelled, section.confidence)
     rows, counted, calibrations = _COUNTED[key]
     write_judged(folder / ROWS, [row for own in rows.values() for row in own])

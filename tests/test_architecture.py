@@ -136,7 +136,7 @@ def test_dvc_yaml_is_written_from_the_table():
         do = stage["do"]
         assert do["outs"] == [Workspace(Path(), "${key}").stage(name).as_posix()]
         ((_, watched),) = do["params"][0].items()
-        assert set(watched) == {"seed", name, *TABLE[name].settings}
+        assert set(watched) == {TABLE[name].seed, name, *TABLE[name].settings}
         inputs = [dep for dep in do["deps"] if dep.startswith(("artifacts/${", "data/prepared/"))]
         upstream = {
             before

@@ -311,7 +311,7 @@ def test_a_suite_is_asked_in_its_attacks_judged_compared_with_training_and_decid
     assert done.returncode == 3, done.stdout + done.stderr
     assert "nothing was registered" in done.stdout
     changed = {stage for stage, digest in outputs(root).items() if digest != before[stage]}
-    assert changed == {"evaluate", "gate", "report"}
+    assert changed == {"prepare", "evaluate", "gate", "report"}
     evidence = read_json(root / "artifacts/mini/evaluate/metrics.json")
     assert evidence["roles"]["mine"] == "harmful" and evidence["judges"]["mine"].startswith("rules")
     for rates in evidence["rates"].values():

@@ -49,7 +49,7 @@ class EvaluateSettings(Section):
         "for its wrapping alone is seen",
     )
     attack_prompts: Positive = Field(
-        100, description="prompts of a suite that an attack is tried on, drawn by the seed"
+        100, description="prompts of a suite that an attack is tried on, drawn by `data_seed`"
     )
     champion: bool = Field(
         False,

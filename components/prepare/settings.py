@@ -92,7 +92,7 @@ class Source(Origin):
     split: Split | Literal["auto"] = Field(
         "auto", description="where all rows go; auto: by topic into train/validation/test"
     )
-    limit: Positive | None = Field(None, description="at most so many rows, sampled by the seed")
+    limit: Positive | None = Field(None, description="at most so many rows, drawn by `data_seed`")
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
@@ -112,7 +112,7 @@ class SuiteUse(Section):
     sha256: Sha256 | None = Field(
         None, description="digest of the file `path`; another file is refused"
     )
-    prompts: Positive | None = Field(None, description="at most so many, drawn by the seed")
+    prompts: Positive | None = Field(None, description="at most so many, drawn by `data_seed`")
     samples: Positive | None = Field(None, description="completions a prompt")
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         None, description="of the sampling; 0: greedy"

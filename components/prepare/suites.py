@@ -68,7 +68,7 @@ class Suite(Section):
     source: SuiteOrigin
     choice: Choice | None = Field(None, description="None: the prompts are no multiple choice")
     instruction: str = Field("", description="what is put behind every prompt when it is asked")
-    prompts: Positive | None = Field(None, description="so many, drawn by the seed; None: all")
+    prompts: Positive | None = Field(None, description="so many, drawn by `data_seed`; None: all")
     samples: Positive = Field(1, description="completions a prompt")
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(
         0, description="of the sampling; 0: greedy"

@@ -55,8 +55,9 @@ class Current:
         from components.prepare.recount import recount_prompts
 
         profile, root = self.profile, self.workspace.root
+        section, seed = profile.evaluate, profile.data_seed
         recount_prompts(prompts, ngram=profile.prepare.overlap_ngram)
-        recount_evidence(evidence, profile.evaluate, prompts, models, seed=profile.seed, root=root)
+        recount_evidence(evidence, section, prompts, models, seed=seed, root=root)
 
 
 def found_here(decision: Decision, current: Current) -> dict[str, str]:

@@ -47,7 +47,7 @@ def write_full_report(workspace: Workspace) -> Path:
         Adapter.load(workspace.stage("train")),
         Evidence.load(evidence),
         Decision.load(workspace.stage("gate")),
-        seed=profile.seed,
+        seed=profile.data_seed,
         studies=(compared(workspace), withstood(workspace)),
     )
     write_text(workspace.full_report, page)

@@ -123,7 +123,7 @@ def _prepared(profile: Profile, root: Path) -> Iterator[Finding]:
 
     try:
         with chdir(root):
-            table = build_table(profile.prepare, {}, seed=profile.seed)
+            table = build_table(profile.prepare, {}, seed=profile.data_seed)
     except SafeReActError as error:
         yield missing("prompts", str(error), "see docs/own-model.md")
     else:
@@ -240,7 +240,7 @@ def _examples(tokenizer: PreTrainedTokenizerBase, examined: Examined) -> Iterato
         [Form.SERVED, *profile.train.forms, *forced, *evaluate.attacks, *own]
     ):
         try:
-            ids, _ = render_form(tokenizer, _EXAMPLE, form, seed=profile.seed, limit=_ROOM)
+            ids, _ = render_form(tokenizer, _EXAMPLE, form, seed=profile.data_seed, limit=_ROOM)
         except SafeReActError as error:
             yield missing(f"prompt, {form}", str(error), "leave the form out")
         else:

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from components.chain import TABLE, Stage
+from components.chain import DATA_SEED, TABLE, Stage
 from components.core.errors import StageError
 from components.core.paths import RUNS, open_workspace
 from components.evaluate.result import Champion, Evidence
@@ -50,6 +50,25 @@ def put(monkeypatch, function, name="models", **row):
 def test_a_stage_takes_the_results_of_stages_before_it():
     for i, stage in enumerate(TABLE.values()):
         assert set(stage.upstream) <= set(list(TABLE)[:i])
+
+
+def test_what_draws_prompts_has_a_seed_of_its_own(workspace, random_models, monkeypatch):
+    def told(section, *, seed, out):
+        return told.models.model_copy(update={"lineage": str(seed)}).save(out)
+
+    told.models = random_models
+    profile = load_profile(workspace.profile_file).model_copy(update={"data_seed": 5})
+    put(monkeypatch, told)
+    assert run_stage("models", profile, workspace).lineage == "7"
+    put(monkeypatch, told, seed=DATA_SEED)
+    assert run_stage("models", profile, workspace).lineage == "5"
+    put(monkeypatch, told, seed=DATA_SEED, resumes=True)
+    assert run_stage("models", profile, workspace).lineage == "5"
+
+
+def test_a_training_seed_changes_no_prompt_that_is_asked():
+    drawing = {name for name, stage in TABLE.items() if stage.seed == DATA_SEED}
+    assert drawing == {"prepare", "evaluate", "gate", "report", "compare", "withstand"}
 
 
 def test_a_stage_is_given_its_section_and_its_upstream(workspace, random_models, monkeypatch):
@@ -181,7 +200,8 @@ def test_what_decides_is_in_the_key_and_what_does_not_is_not(random_models, rand
             for name in place:
                 part = part[name]
             part[last] = value
-        return dependencies([EvaluateSettings.model_validate(settings)], seed, upstream, code=code)
+        section = EvaluateSettings.model_validate(settings)
+        return dependencies([section], [seed], upstream, code=code)
 
     same = key()
     # What an error's remedy asks for: whoever follows it keeps what was finished.

@@ -1,8 +1,8 @@
 """The comparisons of several seeds as one, with prompts as the units.
 
-Seeds share most of their test prompts, and their models do alike with one prompt. So the answers of
-all seeds to a prompt are its samples, and intervals are those of prompts with several completions
-(evaluate/statistics.py), whether all seeds have asked a prompt or some.
+All seeds are asked the same test prompts, and their models do alike with one prompt. So the answers
+of all seeds to a prompt are its samples, and intervals are those of prompts with several
+completions (evaluate/statistics.py), whether all seeds have asked a prompt or some.
 """
 
 from __future__ import annotations

@@ -242,7 +242,7 @@ def open_runner(profile: Profile, workspace: Workspace) -> Any:
         PromptSet.load(workspace.stage("prepare")),
         sizes=profile.tune.prompts,
         forms=profile.train.forms,
-        seed=profile.seed,
+        seed=profile.data_seed,
     )
 
 
@@ -259,5 +259,6 @@ def open_bench(profile: Profile, workspace: Workspace, settings: Any = None) -> 
     own = settings or METHODS.find(profile.train.method).settings_of(profile.train)
     sections = (profile.train, own, profile.evaluate, profile.tune)
     code = Code().fingerprint(__name__)
-    key = dependencies(sections, profile.seed, (prompts, models, probe), code=code)
+    seeds = (profile.seed, profile.data_seed)
+    key = dependencies(sections, seeds, (prompts, models, probe), code=code)
     return Bench(profile, prompts, models, probe, runner, own, key)

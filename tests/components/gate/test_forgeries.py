@@ -75,7 +75,7 @@ def gated(workspace: Workspace, out: Path) -> Decision:
         inputs.models,
         inputs.adapter,
         inputs.evidence,
-        seed=profile.seed,
+        seed=profile.data_seed,
         out=out,
     )
 

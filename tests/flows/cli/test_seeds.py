@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from typing import Any
 
 import dvc.api
+from ruamel.yaml import YAML
 
 from components.core.paths import Workspace
 from flows.cli.runs import run_seeds
@@ -40,6 +42,16 @@ def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working
     assert f"\nseed 4: {reported}" in done.stdout
     assert git(project, "status", "--porcelain") == ""
     assert not (project.root / "artifacts" / "demo").exists()
+    fourth, fifth = (stages_of(project, f"demo-seed-{seed}") for seed in (4, 5))
+    assert fourth["prepare@demo"] == fifth["prepare@demo"]
+    assert fourth["train@demo"] != fifth["train@demo"]
+
+
+def stages_of(project: Workspace, experiment: str) -> dict[str, Any]:
+    """Return what DVC locked of an experiment's stages."""
+    locked = dvc.api.read("dvc.lock", repo=str(project.root), rev=experiment)
+    stages: dict[str, Any] = YAML(typ="safe").load(locked)["stages"]
+    return stages
 
 
 def test_what_git_does_not_track_goes_with_the_experiment(project: Workspace):
