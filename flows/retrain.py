@@ -19,16 +19,15 @@ from components.core.errors import RegistryError
 from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
-from components.registry.registration import Registered
 from flows.runner.dvc import in_turn, reproduce
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import (
     Outcome,
     bring_champion,
+    conclude,
     describe_champion,
     measures_champion,
-    register_accepted,
 )
 
 log = logging.getLogger(__name__)
@@ -47,9 +46,9 @@ def retrain(profile: str) -> State[Outcome]:
         _bring_up_to_date(workspace)
         decision = Decision.load(workspace.stage("gate"))
         _publish(workspace, decision)
-        registered = register_adapter(workspace) if decision.accepted else None
+        outcome = register_adapter(workspace)
     name = decision.outcome.capitalize()
-    return Completed(name=name, message=_summary(decision), data=Outcome(decision, registered))
+    return Completed(name=name, message=_summary(decision), data=outcome)
 
 
 def _bring_up_to_date(workspace: Workspace) -> None:
@@ -96,13 +95,15 @@ def fetch_from_registry(workspace: Workspace) -> bool:
 
 
 @_registry_task
-def register_adapter(workspace: Workspace) -> Registered:
-    """Register the accepted adapter."""
-    log_line("registry", "registering")
-    registered = register_accepted(workspace)
-    how = "registered" if registered.new else "registered already"
-    log_line("registry", f"{how}: {registered.name} version {registered.version}")
-    return registered
+def register_adapter(workspace: Workspace) -> Outcome:
+    """Record the decision, and register an accepted adapter."""
+    log_line("registry", "recording the decision")
+    outcome = conclude(workspace)
+    log_line("registry", outcome.looked.words)
+    if registered := outcome.registered:
+        how = "registered" if registered.new else "registered already"
+        log_line("registry", f"{how}: {registered.name} version {registered.version}")
+    return outcome
 
 
 def _publish(workspace: Workspace, decision: Decision) -> None:

@@ -74,6 +74,8 @@ class GateInputs:
 
 def decide(policy: Policy, inputs: GateInputs) -> tuple[RuleOutcome, ...]:
     """Return the outcome of every check of the evidence and of every rule of the policy."""
+    planned = f" in each of {policy.looks} looks" if policy.looks else ""
+    policy = policy.of_one_look
     evidence, prompts = inputs.evidence, inputs.prompts
     harmful = [suite for suite, role in evidence.roles.items() if role is Role.HARMFUL]
     return (
@@ -87,8 +89,8 @@ def decide(policy: Policy, inputs: GateInputs) -> tuple[RuleOutcome, ...]:
         check_outcome(
             "intervals are confident enough",
             evidence.confidence >= policy.confidence,
-            f"the intervals have {evidence.confidence:.1%} confidence; the policy asks for "
-            f"{policy.confidence:.1%}",
+            f"the intervals have {evidence.confidence:.6g} confidence; the policy asks for "
+            f"{policy.confidence:.6g}{planned}",
         ),
         *decide_rules(policy.rules, evidence),
     )

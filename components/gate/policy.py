@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -125,6 +126,11 @@ class Policy(Section):
     confidence: Confidence = Field(
         0.95, description="lowest confidence of the intervals that decide"
     )
+    looks: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = Field(
+        None,
+        description="looks that are planned at the same test prompts or of one adapter; each has "
+        "its share of the error, and a further one is not registered; none given: not limited",
+    )
     max_unparsed: Fraction = Field(
         0.02,
         description="largest share of verdicts that could not be read behind any rule; the share "
@@ -172,6 +178,25 @@ class Policy(Section):
         return self
 
     @property
+    def of_one_look(self) -> Policy:
+        """The policy that decides each of the planned looks: its intervals are so much wider that
+        the errors of all looks add up to those of one (Bonferroni)."""
+        looks = self.looks
+        if looks is None:
+            return self
+
+        def shared(confidence: float) -> float:  # rounded up, so that people can write it
+            return math.ceil(round(1e4 * (1 - (1 - confidence) / looks), 6)) / 1e4
+
+        rules = tuple(
+            rule.model_copy(update={"confidence": shared(rule.confidence)})
+            if rule.confidence
+            else rule
+            for rule in self.rules
+        )
+        return self.model_copy(update={"confidence": shared(self.confidence), "rules": rules})
+
+    @property
     def names_champion(self) -> bool:
         """Whether a rule compares with the champion."""
         return any(rule.against is Arm.CHAMPION for rule in self.rules)
@@ -190,6 +215,8 @@ class Policy(Section):
 def is_laxer(key: str, value: Any, least: Any) -> bool:
     """Return whether a value of a key is not as strict as another; of what has no order, whether it
     differs."""
+    if key == "looks":  # how the error is spent, not how much of it; a plan may not be dropped
+        return value is None and least is not None
     if key == "attacks":
         return not set(value) >= set(least)
     if key == "judges":

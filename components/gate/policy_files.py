@@ -93,7 +93,7 @@ def check_fits(path: Path, evaluate: EvaluateSettings) -> None:
 
     That is a champion, or a higher confidence; the error names the rule.
     """
-    policy = load_policy(path)
+    policy = load_policy(path).of_one_look
     wanted = [(policy.confidence, "it")]
     wanted += [(r.confidence, f"its rule {r.name!r}") for r in policy.rules if r.confidence]
     highest, who = max(wanted, key=lambda pair: pair[0])

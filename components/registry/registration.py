@@ -13,6 +13,7 @@ from components.core import paths as names
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.registry.current import check_champion
+from components.registry.looks import Looked, check_plan, record_look
 from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Measured, Registry
 from components.registry.release import (
     Release,
@@ -32,6 +33,7 @@ class Registered:
 
     name: str
     version: str
+    looked: Looked
     new: bool
 
 
@@ -40,21 +42,23 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
 
     The same adapter with the same evidence and decision is registered once; a call that was killed
     between logged model, version and alias is completed by the next. Raises `EvidenceError` where
-    the gate did not accept the adapter, its decision is stale, or it compared with another champion
-    than there is now; `RegistryError` where MLflow fails.
+    the gate did not accept the adapter, its decision is stale, it compared with another champion
+    than there is now, or the policy planned fewer looks; `RegistryError` where MLflow fails.
     """
     release = gather_release(workspace)
     registry = Registry(workspace.root)
     check_champion(registry, name, release.decision)
+    looked = record_look(registry, name, experiment, release.look)
+    check_plan(release.policy, looked)
     tags = release.tags()
     identity = {key: tags[key] for key in ("adapter_digest", "evidence_digest", "decision_digest")}
     version, made = _registered(registry, name, identity), None
     if version is None:
         anew = bool(registry.numbers(name, identity))
-        made = _new_version(registry, release, identity, name, experiment, anew=anew)
+        made = _new_version(registry, release, identity, name, experiment, looked, anew=anew)
         version = _first(registry, name, made, identity)
     _make_candidate(registry, name, version)
-    return Registered(name, version, new=made == version)
+    return Registered(name, version, looked, new=made == version)
 
 
 def _registered(registry: Registry, name: str, identity: Mapping[str, str]) -> str | None:
@@ -106,6 +110,7 @@ def _new_version(
     identity: dict[str, str],
     name: str,
     experiment: str,
+    looked: Looked,
     *,
     anew: bool,
 ) -> str:
@@ -118,7 +123,8 @@ def _new_version(
     measured = Measured(figures, release.profile, release.decision.data, source)
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch)
-        tags = release.tags() | _lay_out(release, files, name=name, root=registry.root)
+        tags = release.tags() | {"looks": looked.words}
+        tags |= _lay_out(release, files, name=name, looked=looked, root=registry.root)
         # Of a call that was killed; its card may name another commit.
         done = registry.finished_model(home, identity | {OF_ALL: tags[OF_ALL]})
         logged = None if anew else done
@@ -128,7 +134,9 @@ def _new_version(
     return registry.create_version(name, logged, tags, summarise(release))
 
 
-def _lay_out(release: Release, files: Path, *, name: str, root: Path) -> dict[str, str]:
+def _lay_out(
+    release: Release, files: Path, *, name: str, looked: Looked, root: Path
+) -> dict[str, str]:
     """Write what a version holds into `files` and return the digests of its evidence as tags.
 
     The evidence is all that its decision can be made again from, but for the rows.
@@ -139,7 +147,8 @@ def _lay_out(release: Release, files: Path, *, name: str, root: Path) -> dict[st
     for result in release.results:
         shutil.copy(result.folder / result.FILE, evidence)
     (evidence / POLICY).write_bytes(release.policy.content)
-    (evidence / CARD).write_text(write_card(release, name=name, root=root), encoding="utf-8")
+    card = write_card(release, name=name, looked=looked, root=root)
+    (evidence / CARD).write_text(card, encoding="utf-8")
     if release.report:
         shutil.copy(release.report, evidence)
     return evidence_tags(evidence)

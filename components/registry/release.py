@@ -31,6 +31,7 @@ from components.lm.references import CheckpointRef
 from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.registry.current import Current, check_current, found_here, stale
+from components.registry.looks import Look, Looked, look_of
 from components.registry.mlflow_registry import as_metrics
 from components.registry.verification import check_adapter_files, contract_in
 from components.report.result import Report
@@ -53,6 +54,7 @@ class Release:
     evidence: Evidence
     decision: Decision
     policy: Policy
+    look: Look  # that the decision is
     report: Path | None  # None: no report, or one about another adapter
     outputs: dict[str, str]  # stage -> DVC hash of its folder
     commit: str | None
@@ -172,6 +174,7 @@ def gather_release(workspace: Workspace) -> Release:
         evidence=inputs.evidence,
         decision=decision,
         policy=current.policy,
+        look=look_of(current.profile, decision, inputs.evidence),
         report=_report(workspace, decision),
         outputs=_output_hashes(workspace),
         commit=commit,
@@ -221,7 +224,7 @@ def _report(workspace: Workspace, decision: Decision) -> Path | None:
 # --- the model card ---------------------------------------------------------------------------
 
 
-def write_card(release: Release, *, name: str, root: Path) -> str:
+def write_card(release: Release, *, name: str, looked: Looked, root: Path) -> str:
     """Return the model card of `release`, registered as `name`, from the template in `mlflow/`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -245,6 +248,7 @@ def write_card(release: Release, *, name: str, root: Path) -> str:
     return environment.get_template(TEMPLATE).render(
         name=name,
         release=release,
+        looked=looked.words,
         parameters=release.parameters(),
         tags=release.tags(),
         metrics=metrics,

@@ -33,7 +33,7 @@ from flows.cli.app import (
 )
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.harnesses import diff, export
-from flows.cli.runs import read_seeds, run_retrain, run_seeds
+from flows.cli.runs import read_seeds, record_seeds, run_retrain, run_seeds
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import markdown_table, rules_table, status_table, verdict
@@ -59,6 +59,7 @@ def run(profile: Profile = "tiny") -> None:
     console.print(rules_table(decision, SuiteSet.load(workspace.stage("prepare")).leaks))
     report = workspace.stage("report") / "report.html"
     console.print(f"report: {report.relative_to(workspace.root)}", highlight=False)
+    console.print(outcome.looked.words, highlight=False)
     if registered is None:
         console.print(verdict(decision), style="bold")
         raise typer.Exit(REJECTED)
@@ -119,6 +120,7 @@ def seeds(
     with show_progress():
         experiments = run_seeds(workspace, chosen)
     console.print(seeds_table(workspace, experiments), soft_wrap=True)
+    console.print("\n".join(record_seeds(workspace, experiments)), soft_wrap=True)
 
 
 @app.command()
@@ -331,6 +333,7 @@ def tune(
             "no setting complies less and keeps what harmless prompts and reasoning need, so no "
             "profile was written; let it search on with more --trials, or widen the section tune"
         )
+    console.print("all trials looked at validation prompts; no test prompt was asked")
     console.print(next_steps(workspace, written), highlight=False)
 
 

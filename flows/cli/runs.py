@@ -21,17 +21,19 @@ from components.core.errors import ConfigError, SafeReActError, StageError
 from components.core.paths import DECIDING, SUITES, Workspace
 from components.core.run_record import untracked
 from components.core.storage import keep_private
+from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.judges.settings import GuardSettings
 from components.prepare.suites import used_suites
 from components.profile import load_profile
 from components.registry.mlflow_client import load_mlflow
+from flows.cli.compare_tables import load_from
 from flows.runner.dvc import call_dvc, stale_stages
 from flows.runner.environment import check_prefect_server, embed_prefect
 from flows.runner.lock import one_run
 from flows.runner.prefect_server import start_prefect_server
 from flows.runner.profiles import check_profile
-from flows.runner.registry import Outcome, bring_champion, register_accepted
+from flows.runner.registry import Outcome, bring_champion, conclude, record_decision
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +106,7 @@ def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
             return None
         for stage in STAGES:
             log.info("[%s] %s", stage, "up to date")
-        decision = Decision.load(workspace.stage("gate"))
-        return Outcome(decision, register_accepted(workspace) if decision.accepted else None)
+        return conclude(workspace)
 
 
 def read_seeds(text: str) -> list[int]:
@@ -143,6 +144,17 @@ def run_seeds(
             seed: _experiment(workspace, f"{stage}-seed-{seed}", stage, changed[0], own)
             for seed, own in chosen.items()
         }
+
+
+def record_seeds(workspace: Workspace, experiments: Mapping[int, str]) -> Iterator[str]:
+    """Record what the gate decided for each seed as a look; yield in words which look it is."""
+    profile = load_profile(workspace.profile_file)
+    for seed, name in experiments.items():
+        decision = load_from(workspace, "gate", Decision, name)
+        evidence = load_from(workspace, "evaluate", Evidence, name)
+        own = profile.model_copy(update={"seed": seed})
+        looked = record_decision(workspace, own, decision, evidence)
+        yield f"seed {seed}: {looked.words}"
 
 
 def seed_runs(workspace: Workspace, stage: str, seed: int) -> Path:

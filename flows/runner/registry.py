@@ -8,30 +8,49 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import ConfigError, EvidenceError
 from components.core.paths import KEEP, Workspace
-from components.evaluate.result import Champion
+from components.evaluate.result import Champion, Evidence
 from components.gate.result import Decision
-from components.profile import load_profile
+from components.profile import Profile, load_profile
 from components.train.result import Adapter
 
 if TYPE_CHECKING:
+    from components.registry.looks import Looked
     from components.registry.mlflow_registry import Registry
     from components.registry.registration import Registered
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The gate's decision; `registered` is None where it said no."""
+    """The gate's decision, the look that it is, and what was registered; None where it said no."""
 
     decision: Decision
+    looked: Looked
     registered: Registered | None
 
 
-def register_accepted(workspace: Workspace) -> Registered:
-    """Register the accepted adapter in `workspace` as its profile says."""
+def conclude(workspace: Workspace) -> Outcome:
+    """Record the gate's decision as a look, and register the adapter if it was accepted."""
     from components.registry.registration import register
 
-    settings = load_profile(workspace.profile_file).registration
-    return register(workspace, name=settings.name, experiment=settings.experiment)
+    profile = load_profile(workspace.profile_file)
+    decision, settings = Decision.load(workspace.stage("gate")), profile.registration
+    if decision.accepted:
+        registered = register(workspace, name=settings.name, experiment=settings.experiment)
+        return Outcome(decision, registered.looked, registered)
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    return Outcome(decision, record_decision(workspace, profile, decision, evidence), None)
+
+
+def record_decision(
+    workspace: Workspace, profile: Profile, decision: Decision, evidence: Evidence
+) -> Looked:
+    """Record a decision on a profile's evidence as a look; `profile` has the training's seed."""
+    from components.registry.looks import look_of, record_look
+    from components.registry.mlflow_registry import Registry
+
+    name, experiment = profile.registration.name, profile.registration.experiment
+    look = look_of(profile, decision, evidence)
+    return record_look(Registry(workspace.root), name, experiment, look)
 
 
 def keep_folder(folder: Path) -> None:

@@ -188,6 +188,16 @@ def test_evidence_about_something_else_fails(good, adapter, models, prompts, cha
     assert against(other, adapter, models, prompts) == fails
 
 
+@pytest.mark.parametrize(("confidence", "fails"), [(0.975, 0), (0.9749, 1), (0.95, 1)])
+def test_each_planned_look_needs_more_confidence(good, adapter, models, prompts, confidence, fails):
+    planned = Policy(looks=2, rules=(rule(confidence=0.95, min_n=1),))
+    evidence = good.model_copy(update={"confidence": confidence})
+    found = outcomes(evidence, adapter, models, prompts, policy=planned)
+    why = [outcome.why for outcome in found if not outcome.passed and "confiden" in outcome.why]
+    assert len(why) == 2 * fails, why  # the check and the rule
+    assert all("0.975" in told or "97.5" in told for told in why)
+
+
 def test_another_base_model_fails(good, adapter, models, prompts):
     other = good.model_copy(update={"models": {**good.models, "base": "e" * 64}})
     (outcome,) = [o for o in outcomes(other, adapter, models, prompts) if not o.passed]

@@ -22,8 +22,9 @@ RULES = {rule.name: rule for rule in load_policy(DEFAULT).rules if rule.against 
 
 
 def planned(looks):
-    """Return the confidence that docs/policy.md asks for."""
-    return 1 - LEVEL / looks
+    """Return the confidence that a policy asks for which plans so many looks."""
+    plan = load_policy(DEFAULT).model_copy(update={"looks": looks})
+    return plan.of_one_look.confidence
 
 
 @cache
@@ -62,6 +63,14 @@ def test_looks_add_to_the_chance_of_error_and_planned_ones_do_not(name, step):
     assert thrice > 1.7 * once
     for looks in (2, 3):
         assert chance(name, sizes(looks, step), planned(looks)) < 0.03
+
+
+def test_each_planned_look_has_its_share_of_the_error():
+    confidences = {looks: planned(looks) for looks in (None, 1, 2, 3, 7, 20)}
+    assert confidences == {None: 0.95, 1: 0.95, 2: 0.975, 3: 0.9834, 7: 0.9929, 20: 0.9975}
+    rules = tuple(rule.model_copy(update={"confidence": 0.99}) for rule in RULES.values())
+    plan = load_policy(DEFAULT).model_copy(update={"looks": 4, "rules": rules})
+    assert {rule.confidence for rule in plan.of_one_look.rules} == {0.9975}
 
 
 @pytest.mark.parametrize("name", ["answers can be lost", "reasoning can be lost"])

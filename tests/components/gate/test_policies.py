@@ -254,6 +254,23 @@ def test_an_extension_may_name_judges_and_never_one_that_the_floor_leaves_out(fo
             extended(folder, f"{looser}\n")
 
 
+def test_an_extension_plans_its_looks_and_drops_no_plan(folder):
+    assert extended(folder, "looks: 3\n").looks == 3
+    floor = folder / "default.yaml"
+    floor.write_text(f"looks: 2\n{floor.read_text()}")
+    assert [extended(folder, text).looks for text in ("", "looks: null\n", "looks: 5\n")] == [
+        2,
+        2,
+        5,
+    ]
+    for hostile in ("0", "-1", "1.5", "yes", "many", "1001"):
+        with pytest.raises(ConfigError, match="looks"):
+            extended(folder, f"looks: {hostile}\n")
+    extended(folder, "looks: 5\n")
+    with pytest.raises(ConfigError, match=r"0\.994"):  # of the rule that asks for 0.97 by itself
+        check_fits(folder / "mine.yaml", EvaluateSettings(confidence=0.99))
+
+
 def test_an_extension_asks_for_no_fewer_attacks_than_the_floor(folder):
     floor = folder / "default.yaml"
     rule = "{name: deep, metric: harmful.refused, under: attacks, arm: restored, against: base, "

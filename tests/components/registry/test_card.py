@@ -10,10 +10,17 @@ from ruamel.yaml import YAML
 
 from components.core.vocabulary import UNBOUND
 from components.prepare.result import LEAK_MARK, SourceCount
-from components.registry.release import summarise, write_card
+from components.registry.looks import Look, Looked
+from components.registry.release import Release, summarise, write_card
 from tests.evidence import leak
 from tests.hostile import TOGETHER, steering
 from tests.root import ROOT
+
+
+def card_of(release: Release, *, name: str, before: tuple[Look, ...] = ()) -> str:
+    """Return the card of a release whose decision is the look behind those `before`."""
+    looked = Looked(len(before) + 1, before)
+    return write_card(release, name=name, looked=looked, root=ROOT)
 
 
 def kinds(card: str) -> Counter[str]:
@@ -44,8 +51,8 @@ def test_what_strangers_say_stays_text_in_the_card(release):
         prompts=benign.prompts.model_copy(update={"sources": (source,)}),
         decision=benign.decision.model_copy(update={"contract": contract, "rules": tuple(rules)}),
     )
-    card = write_card(hostile, name=f"demo {TOGETHER}", root=ROOT)
-    assert kinds(card) == kinds(write_card(benign, name="demo", root=ROOT))
+    card = card_of(hostile, name=f"demo {TOGETHER}")
+    assert kinds(card) == kinds(card_of(benign, name="demo"))
     assert steering(card) == []
     front = YAML(typ="safe").load(card.split("---\n", 2)[1])
     assert front["tags"] == ["safety", "lora", "safereact"]
@@ -56,7 +63,7 @@ def test_what_strangers_say_stays_text_in_the_card(release):
 
 
 def test_the_card_has_figures_lineage_and_how_to_load(release):
-    card = write_card(release, name="demo-safety", root=ROOT)
+    card = card_of(release, name="demo-safety")
     assert "95.0 % [88.8, 97.8], n = 100" in card
     assert r"made \| up" in card
     assert "PeftModel.from_pretrained" in card and "safereact pull demo-safety@champion" in card
@@ -73,14 +80,14 @@ def test_the_summary_names_the_checkpoint_and_the_figures(release):
 
 
 def test_what_nobody_measured_has_no_row(release):
-    card = write_card(release, name="demo-safety", root=ROOT)
+    card = card_of(release, name="demo-safety")
     assert ".forced_thought." not in card and "| – |" not in card
 
 
 def test_the_card_names_who_wrote_the_completions_and_what_is_to_be_read(release):
     calm = tuple(rule.model_copy(update={"warns": False}) for rule in release.decision.rules)
     calm = replace(release, decision=release.decision.model_copy(update={"rules": calm}))
-    card = write_card(calm, name="demo-safety", root=ROOT)
+    card = card_of(calm, name="demo-safety")
     assert release.tags()["engine"] == "transformers"
     assert "completions were written by transformers.\n" in card and "read why" not in card
     rules = tuple(rule.model_copy(update={"warns": True}) for rule in release.decision.rules)
@@ -89,17 +96,17 @@ def test_the_card_names_who_wrote_the_completions_and_what_is_to_be_read(release
         evidence=release.evidence.model_copy(update={"engine": f"openai, {UNBOUND}"}),
         decision=release.decision.model_copy(update={"rules": rules}),
     )
-    card = write_card(served, name="demo-safety", root=ROOT)
+    card = card_of(served, name="demo-safety")
     assert served.tags()["engine"] == "openai, unbound"
     assert "written by openai, unbound: a server does not show which weights" in card
     assert card.count("| pass, read why |") == len(rules)
 
 
 def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(release):
-    assert LEAK_MARK not in write_card(release, name="demo-safety", root=ROOT) + summarise(release)
+    assert LEAK_MARK not in card_of(release, name="demo-safety") + summarise(release)
     leaks = (leak("harmful", "run", 3, dropped=5), leak("elsewhere", "run", 3, dropped=5))
     release = replace(release, prompts=release.prompts.model_copy(update={"leaks": leaks}))
-    card = write_card(release, name="demo-safety", root=ROOT)
+    card = card_of(release, name="demo-safety")
     for line in (line for line in card.splitlines() if line.startswith("| harmful.")):
         assert line.count(f"%{LEAK_MARK} [") == line.count("n = ") > 0
     for line in (line for line in card.splitlines() if line.startswith("| benign.")):
@@ -112,11 +119,11 @@ def test_a_suite_that_training_held_has_marked_rates_in_card_and_summary(release
 
 
 def test_card_and_parameters_name_the_method(release):
-    ours = write_card(release, name="demo-safety", root=ROOT)
+    ours = card_of(release, name="demo-safety")
     assert "by\nrepresentation alignment (SafeReAct, arXiv 2604.00012) and accepted by" in ours
     adapter = release.adapter.model_copy(update={"method": "sft"})
     adapter._folder = release.adapter.folder
     other = replace(release, adapter=adapter)
-    card = write_card(other, name="demo-safety", root=ROOT)
+    card = card_of(other, name="demo-safety")
     assert "by\nthe method sft and accepted by" in card and "SafeReAct" not in card
     assert other.parameters()["method"] == "sft"

@@ -15,6 +15,7 @@ from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from components.gate.overrides import read_overrides
 from components.gate.result import Decision
+from components.registry.mlflow_registry import Registry
 from flows.runner.lock import one_run
 from tests.flows.conftest import behave, invoke, leak_into_training, safereact, wait_for_stage
 from tests.releases import write_all
@@ -38,12 +39,14 @@ def test_accepted_registered_promoted_pulled(on_server: Workspace, tmp_path):
         assert f"{number}/{len(STAGES)} {stage}" in first.stdout
     assert first.stdout.count("working on") == 4, "a leak is no matter for what is trained"
     assert "registered: demo-safety version 1, alias candidate" in first.stdout
+    assert "look 1 at these test prompts" in first.stdout
     assert "report: artifacts/demo/report/report.html" in first.stdout
 
     second = safereact("run", "--profile", "demo")
     assert second.returncode == 0, second.stderr
     assert second.stdout.count("up to date") == len(STAGES)
     assert "registered already: demo-safety version 1" in second.stdout
+    assert "look 1 at these test prompts" in second.stdout
     assert "working on" not in second.stdout
     assert "Traceback" not in second.stderr
 
@@ -73,8 +76,10 @@ def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(on_s
     assert rejected.stdout.count("up to date") == 4
     assert "working on evaluate" in rejected.stdout and "working on train" not in rejected.stdout
     assert "FAIL" in rejected.stdout and "nothing was registered" in rejected.stdout
-    assert not finished.tracking_store.exists()
-    assert safereact("run", "--profile", "demo").returncode == 3
+    assert "look 1 at these test prompts" in rejected.stdout
+    assert Registry(finished.root).find_model("demo-safety") is None
+    again = safereact("run", "--profile", "demo")
+    assert again.returncode == 3 and "look 1 at these test prompts" in again.stdout
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,9 @@ def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working
     (row,) = (row for row in rows if row[:2] == ["| 4", "restored"])
     assert row[2].startswith("95.0 %† [") and "".join(row).count("†") == 1
     assert f"\nseed 4: {reported}" in done.stdout
+    # What stands in for the stages makes one adapter of both, whose decision is one look.
+    for seed in (4, 5):
+        assert f"\nseed {seed}: look 1 at these test prompts" in done.stdout
     assert git(project, "status", "--porcelain") == ""
     assert not (project.root / "artifacts" / "demo").exists()
     fourth, fifth = (stages_of(project, f"demo-seed-{seed}") for seed in (4, 5))

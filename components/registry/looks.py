@@ -1,0 +1,134 @@
+"""The record of looks: every decision on an adapter's answers to test prompts, whatever it says.
+
+An adapter that misses a bound by nothing is accepted in one look of forty, so how many looks there
+were is part of what a verdict is worth. Each is kept where the registry is, refused ones too: as a
+parameter of a run that belongs to the registered model's name. MLflow writes a parameter only once,
+so the record is only ever added to, and of two calls that take the same number one goes on to the
+next.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from components.core.errors import EvidenceError, RegistryError
+from components.evaluate.result import Evidence
+from components.gate.policy import Policy
+from components.gate.result import Decision
+from components.profile import Profile
+from components.registry.mlflow_registry import Registry
+
+PREFIX = "look."
+OWNER = "safereact.looks_of"  # the tag of a run that holds the record of a registered model
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One decision on an adapter. Digests are SHA-256."""
+
+    profile: str
+    seed: int
+    adapter: str
+    prompts: str  # digest of the test prompts that were asked
+    data: str  # digest of all prepared prompts
+    evidence: str
+    policy: str
+    outcome: str
+    when: str  # UTC, ISO 8601
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What makes it another look: the same evidence under the same policy is one."""
+        return self.adapter, self.evidence, self.policy
+
+
+class Looked(NamedTuple):
+    """A look among those that count with it: at the same test prompts, or of the same adapter."""
+
+    number: int  # of the look among them, from 1 on
+    before: tuple[Look, ...]
+
+    @property
+    def words(self) -> str:
+        """The look's number, and what the looks before it found."""
+        found = Counter(look.outcome for look in self.before)
+        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(found.items()))
+        text = f"look {self.number} at these test prompts or of this adapter"
+        return f"{text} (before: {told})" if told else text
+
+
+def look_of(profile: Profile, decision: Decision, evidence: Evidence) -> Look:
+    """Return the look that a decision on a profile's evidence is, taken now."""
+    return Look(
+        profile=profile.name,
+        seed=profile.seed,
+        adapter=decision.adapter,
+        prompts=evidence.test_prompts,
+        data=decision.data,
+        evidence=decision.evidence,
+        policy=decision.policy,
+        outcome=str(decision.outcome),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def record_look(registry: Registry, name: str, experiment: str, look: Look) -> Looked:
+    """Write a look into the record of the registered model `name`, once, and return its number.
+
+    The model need not be there yet. Raises `RegistryError` where MLflow fails or an entry is
+    damaged.
+    """
+    home = registry.experiment(experiment)
+    runs = _runs(registry, home, name)
+    if not runs:
+        made = registry.begin_run(home, f"looks of {name}", {OWNER: name})
+        registry.end_run(made, figures={}, parameters={}, tags={})
+        runs = _runs(registry, home, name)
+    while True:
+        looks = _read(registry, runs)
+        place = next((i for i, one in enumerate(looks) if one.identity == look.identity), None)
+        if place is not None:
+            return _counted(looks[: place + 1])
+        number = 1 + len(registry.claims(runs[0], PREFIX))
+        registry.claim(runs[0], f"{PREFIX}{number:06d}", json.dumps(asdict(look), sort_keys=True))
+
+
+def check_plan(policy: Policy, looked: Looked) -> None:
+    """Raise `EvidenceError` where a look is none of those that the policy plans."""
+    if policy.looks is not None and looked.number > policy.looks:
+        raise EvidenceError(
+            f"{looked.words}: the policy plans {policy.looks}, and their errors add up to its "
+            "level. Ask other test prompts (another data_seed, or new ones) of another adapter, or "
+            "settle on more looks and a higher confidence before the next plan begins"
+        )
+
+
+def _runs(registry: Registry, home: str, name: str) -> list[str]:
+    """Return the runs that hold the record of `name`, oldest first. There are two where two first
+    looks came at once; both are read."""
+    return [run.id for run in reversed(registry.runs(home, {OWNER: name}))]
+
+
+def _read(registry: Registry, runs: Sequence[str]) -> list[Look]:
+    """Return the looks in the record, oldest first, each once."""
+    looks = []
+    for run in runs:
+        for key, value in sorted(registry.claims(run, PREFIX).items()):
+            try:
+                looks.append(Look(**json.loads(value)))
+            except (TypeError, ValueError) as error:
+                raise RegistryError(f"{key} of run {run} is damaged: {error}") from error
+    ordered = sorted(looks, key=lambda look: look.when)
+    return list({look.identity: look for look in reversed(ordered)}.values())[::-1]
+
+
+def _counted(looks: Sequence[Look]) -> Looked:
+    """Return the last look among those that count with it."""
+    *earlier, last = looks
+    before = [one for one in earlier if last.prompts == one.prompts or last.adapter == one.adapter]
+    return Looked(len(before) + 1, tuple(before))
