@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from components.core.metric_names import Metric, is_compared
+from components.core.paths import PROFILE_NAME
 from components.core.section import Attacks, Fraction, Section, Text
 from components.core.storage import digest_bytes
 from components.core.vocabulary import OWN_ARMS, Arm, Form
@@ -152,6 +153,11 @@ class Policy(Section):
     judges: tuple[JudgeKind, ...] = Field(
         (), description="kinds of judges whose verdicts count; none named: all"
     )
+    signed_by: tuple[Annotated[str, Field(pattern=f"^{PROFILE_NAME.pattern}$")], ...] = Field(
+        (),
+        description="public keys mlflow/keys/NAME.pem, one of which must have signed a version "
+        "before it is promoted; none named: none",
+    )
     min_accuracy: Fraction = Field(
         0,
         description="the lower end of a judge's accuracy on labelled cases must reach this",
@@ -219,7 +225,7 @@ def is_laxer(key: str, value: Any, least: Any) -> bool:
         return value is None and least is not None
     if key == "attacks":
         return not set(value) >= set(least)
-    if key == "judges":
+    if key in ("judges", "signed_by"):
         return bool(least) and not (value and set(value) <= set(least))
     if key not in (*_MORE, *_LESS) or None in (value, least):
         return bool(value != least)

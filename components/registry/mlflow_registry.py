@@ -285,6 +285,10 @@ class Registry:
         """Let `alias` point to the version `number`."""
         again(lambda: self._client.set_registered_model_alias(name, alias, number))
 
+    def add_file(self, version: Version, file: Path, folder: str) -> None:
+        """Put a file into a folder beside a version's adapter and evidence."""
+        self._client.log_model_artifact(version.logged_model, str(file), folder)
+
     def delete_version(self, name: str, number: str) -> None:
         """Delete one version; its logged model and run stay."""
         self._client.delete_model_version(name, number)

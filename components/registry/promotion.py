@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.core import paths as names
 from components.core.errors import EvidenceError, RegistryError, StageError
@@ -39,7 +41,11 @@ from components.registry.history import (
 )
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Model, Registry, Version
 from components.registry.release import reported_figures
+from components.registry.signatures import SIGNATURES, check_signed, pinned_keys, write_envelope
 from components.registry.verification import contract_in, verify_version
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer, SSlibKey
 
 log = logging.getLogger(__name__)
 
@@ -151,16 +157,12 @@ def _alias_status(registry: Registry, model: Model, alias: str) -> AliasStatus:
     )
 
 
-def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
-    """Write the adapter that `alias` (or a version's number) names into `folder`, ready for PEFT;
-    return the version's number.
+def find_version(registry: Registry, name: str, alias: str) -> Version:
+    """Return the version that `alias` (or a version's number) names.
 
-    The files are fetched beside `folder`, verified and moved there in one step. Raises
-    `RegistryError` for a folder that is not empty, an unknown name or alias, an alias `champion`
-    that is not where the history left it, and a version that cannot be relied on.
+    Raises `RegistryError` for an unknown name or alias, and for an alias `champion` that is not
+    where the history left it.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RegistryError(f"{folder} is not an empty folder; give another, or empty it")
     model = registry.model(name)
     number = alias if alias.isdigit() else model.aliases.get(alias)
     if number is None:
@@ -168,12 +170,50 @@ def pull(registry: Registry, name: str, alias: str, folder: Path) -> str:
         raise RegistryError(f"{name} has no alias {alias!r}; it has: {known}")
     if alias == CHAMPION:
         check_history(model)
-    version = registry.version(name, number)
+    return registry.version(name, number)
+
+
+def pull(
+    registry: Registry,
+    name: str,
+    alias: str,
+    folder: Path,
+    *,
+    whole: bool = False,
+    keys: Mapping[str, SSlibKey] | None = None,
+) -> str:
+    """Write the adapter that `alias` (or a version's number) names into `folder`, ready for PEFT;
+    return the version's number.
+
+    With `whole` the folder gets `adapter/`, `evidence/` and `signatures/`. The files are fetched
+    beside `folder`, verified and moved there in one step. Raises `RegistryError` for a folder that
+    is not empty, for a version that cannot be found or relied on, and `EvidenceError` for one that
+    none of the `keys` signed.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RegistryError(f"{folder} is not an empty folder; give another, or empty it")
+    version = find_version(registry, name, alias)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        place = Path(scratch) / "version"
+        place.mkdir()
+        adapter = verify_version(registry, version, place).adapter
+        if keys:
+            _check_signed(version, place, keys)
         # An empty folder is replaced by the rename itself.
-        verify_version(registry, version, Path(scratch)).adapter.replace(folder)
-    return number
+        (place if whole else adapter).replace(folder)
+    return version.number
+
+
+def sign(registry: Registry, name: str, alias: str, signer: Signer) -> Version:
+    """Sign the statement about a version, once it was found reliable, and put it beside its
+    evidence; return the version. Raises as `pull`."""
+    version = find_version(registry, name, alias)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        verify_version(registry, version, folder)
+        registry.add_file(version, write_envelope(folder, signer), SIGNATURES)
+    return version
 
 
 def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> bool:
@@ -236,15 +276,27 @@ def _verify(registry: Registry, version: Version, *, current: bool) -> None:
     or, where the rows are here, the evidence does not follow from them."""
     with tempfile.TemporaryDirectory() as scratch:
         decision = verify_version(registry, version, Path(scratch)).decision
-    check_overrides(decision, registry.root / names.OVERRIDES)
-    if not current:
-        return
-    if "profile" not in version.tags:
-        raise RegistryError(
-            f"{version} has no tag `profile`, so nobody knows which policy it is held to; only "
-            "what `safereact run` registered becomes champion"
-        )
-    here = Current.of(Workspace(registry.root, version.tags["profile"]))
-    check_current(decision, found_here(decision, here))
+        check_overrides(decision, registry.root / names.OVERRIDES)
+        if not current:
+            return
+        if "profile" not in version.tags:
+            raise RegistryError(
+                f"{version} has no tag `profile`, so nobody knows which policy it is held to; only "
+                "what `safereact run` registered becomes champion"
+            )
+        here = Current.of(Workspace(registry.root, version.tags["profile"]))
+        check_current(decision, found_here(decision, here))
+        if signers := here.policy.signed_by:
+            _check_signed(version, Path(scratch), pinned_keys(registry.root, signers))
     check_champion(registry, version.name, decision)
     recount_here(decision, here)
+
+
+def _check_signed(version: Version, folder: Path, keys: Mapping[str, SSlibKey]) -> None:
+    try:
+        check_signed(folder, keys)
+    except EvidenceError as error:
+        raise EvidenceError(
+            f"{version} is not signed by a key that is asked for ({', '.join(keys)}): {error}; "
+            f"who vouches for it runs `safereact sign {version.name}@{version.number} --key FILE`"
+        ) from error

@@ -89,26 +89,39 @@ def verify_version(registry: Registry, version: Version, folder: Path) -> Verifi
             f"{version} was not accepted by the gate (tag gate = {version.tags.get('gate')!r}); "
             "only accepted adapters become champion or are brought back"
         )
-    adapter, evidence = registry.fetch(version, folder), folder / EVIDENCE
+    adapter = registry.fetch(version, folder)
     try:
         check_adapter_files(adapter)
-        digest = digest_folder(adapter)
-        _check_tags(version, {"adapter_digest": digest, **evidence_tags(evidence)})
-        decision, found = Decision.load(evidence), Evidence.load(evidence)
-        if not decision.accepted:
-            raise RegistryError(f"{version} carries a decision that says {decision.outcome}")
-        again = _decided_again(decision, found, digest)
-        check_decides_alike(decision, again, where=f"the decision of {version}")
+        files = {"adapter_digest": digest_folder(adapter), **evidence_tags(folder / EVIDENCE)}
+        _check_tags(version, files)
+        verified = verify_files(folder)
     except (StageError, EvidenceError, ValidationError) as error:
         raise RegistryError(f"{version} cannot be relied on: {error}; {_REMEDY}") from error
     about = {
-        "adapter_digest": decision.adapter,
-        "evidence_digest": decision.evidence,
-        "policy_digest": decision.policy,
-        "data_digest": decision.data,
-        "engine": found.engine,
+        "adapter_digest": verified.decision.adapter,
+        "evidence_digest": verified.decision.evidence,
+        "policy_digest": verified.decision.policy,
+        "data_digest": verified.decision.data,
+        "engine": verified.evidence.engine,
     }
     _check_tags(version, about)
+    return verified
+
+
+def verify_files(folder: Path) -> Verified:
+    """Return the version whose adapter and evidence lie in `folder`, by these files alone.
+
+    Raises `EvidenceError` where the adapter is not the one that its decision is about, or the
+    decision, made again from the evidence, does not accept it or is another one; `StageError` or
+    pydantic's `ValidationError` where a file is missing or broken.
+    """
+    adapter, evidence = folder / names.ADAPTER, folder / EVIDENCE
+    check_adapter_files(adapter)
+    decision, found = Decision.load(evidence), Evidence.load(evidence)
+    if not decision.accepted:
+        raise EvidenceError(f"it carries a decision that says {decision.outcome}")
+    again = _decided_again(decision, found, digest_folder(adapter))
+    check_decides_alike(decision, again, where="its decision")
     return Verified(adapter, decision, found)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.core.environment import settle_environment
-from components.core.errors import ConfigError, TrainingError
+from components.core.errors import TrainingError
 from components.core.paths import PARETO, TRIALS, Workspace, find_root, open_workspace
 from components.core.storage import write_text
 from components.core.untrusted_text import for_terminal
@@ -38,6 +38,7 @@ from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import markdown_table, rules_table, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
+from flows.cli.versions import pull, sign, verify
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
@@ -234,23 +235,6 @@ def override(
 
 
 @app.command()
-def pull(
-    source: Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
-) -> None:
-    """Bring a registered adapter back, verified, ready for PEFT."""
-    name, _, alias = source.partition("@")
-    if not name or not alias:
-        raise ConfigError(f"{source!r} is not NAME@ALIAS, such as tiny-safety@champion")
-    root = find_root()
-    from components.registry import promotion
-    from components.registry.mlflow_registry import Registry
-
-    version = promotion.pull(Registry(root), name, alias, folder.absolute())
-    console.print(f"{name} version {version} is in {folder}; load it with PeftModel")
-
-
-@app.command()
 def champion(profile: Profile) -> None:
     """Bring the champion that a profile's adapter is compared with, or note that there is none."""
     workspace = open_workspace(profile)
@@ -337,5 +321,5 @@ def tune(
     console.print(next_steps(workspace, written), highlight=False)
 
 
-for command in (export, diff):
+for command in (pull, sign, verify, export, diff):
     app.command()(command)

@@ -1,0 +1,171 @@
+"""Signed statements about a registered version, which others can verify without its registry.
+
+A statement is in-toto's (Statement v1) with the predicate of a test result: its subjects are the
+files of the adapter, its configuration those of the evidence, its tests the gate's rules. It is
+signed in an envelope (DSSE) that lies beside them. Who can write to the store can take a signature
+away and cannot make one.
+
+Specifications: in-toto attestation framework, `statement` v1 and `test-result` v0.1; DSSE v1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import FormatError, VerificationError
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
+
+from components.core.errors import ConfigError, EvidenceError, StageError
+from components.core.paths import ADAPTER
+from components.core.result import mismatches
+from components.core.storage import digest_file, read_json, write_json
+from components.gate.result import Decision, RuleOutcome
+from components.registry.mlflow_registry import EVIDENCE
+
+SIGNATURES = "signatures"  # folder of a version's envelopes, beside its evidence
+KEYS = "mlflow/keys"  # public keys that policies name, one PEM file each
+_STATEMENT = "https://in-toto.io/Statement/v1"
+_PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
+_PAYLOAD = "application/vnd.in-toto+json"
+_LARGEST = 10_000_000  # bytes of an envelope
+_NAMED = 3  # mismatches that a message names
+
+
+def statement_of(folder: Path) -> dict[str, Any]:
+    """Return the statement about a version whose adapter and evidence lie in `folder`."""
+    rules = Decision.load(folder / EVIDENCE).rules
+
+    def names(kept: Any) -> list[str]:
+        return [_test(rule) for rule in rules if kept(rule)]
+
+    return {
+        "_type": _STATEMENT,
+        "subject": _descriptors(folder, ADAPTER),
+        "predicateType": _PREDICATE,
+        "predicate": {
+            "result": "PASSED",
+            "configuration": _descriptors(folder, EVIDENCE),
+            "passedTests": names(lambda rule: rule.passed and not rule.warns),
+            "warnedTests": names(lambda rule: rule.warns or (rule.stands and not rule.passed)),
+            "failedTests": names(lambda rule: not rule.stands),
+        },
+    }
+
+
+def _test(rule: RuleOutcome) -> str:
+    return f"{rule.rule}; {rule.override}" if rule.override else rule.rule
+
+
+def _descriptors(folder: Path, part: str) -> list[dict[str, Any]]:
+    """Return name and SHA-256 of every file in a part of a version, by in-toto's schema."""
+    files = sorted(path for path in (folder / part).rglob("*") if path.is_file())
+    return [
+        {"name": path.relative_to(folder).as_posix(), "digest": {"sha256": digest_file(path)}}
+        for path in files
+    ]
+
+
+# --- signing ---------------------------------------------------------------------------------
+
+
+def open_signer(key: str, public: Path | None) -> Signer:
+    """Return what signs with `key`: the PEM file of a private key, or the address of one that a
+    KMS or another device of `securesystemslib` keeps, whose `public` half lies in a PEM file.
+
+    Raises `ConfigError` for a key that is missing, open to other users, encrypted or no key.
+    """
+    scheme = key.partition(":")[0]
+    if scheme in SIGNER_FOR_URI_SCHEME and scheme != CryptoSigner.SCHEME:
+        if public is None:
+            raise ConfigError(f"{scheme}: give its public half, too: --public FILE.pem")
+        try:
+            return Signer.from_priv_key_uri(key, read_public_key(public))
+        except Exception as error:
+            raise ConfigError(f"the key {scheme}: cannot be opened: {error}") from error
+    path = Path(key)
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ConfigError(f"{path} can be read by other users; `chmod 600 {path}` first")
+        return CryptoSigner(load_pem_private_key(path.read_bytes(), None))
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"{path} is not the PEM file of a private key without a password: {error}; "
+            "`openssl genpkey -algorithm ed25519 -out FILE` makes one"
+        ) from error
+
+
+def read_public_key(path: Path) -> SSlibKey:
+    """Return the public key in a PEM file; raises `ConfigError` where there is none."""
+    try:
+        return SSlibKey.from_crypto(load_pem_public_key(path.read_bytes()))
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"{path} is not the PEM file of a public key: {error}; "
+            "`openssl pkey -in KEY -pubout -out FILE` writes that of a private one"
+        ) from error
+
+
+def write_envelope(folder: Path, signer: Signer) -> Path:
+    """Sign the statement about the version in `folder`; return the envelope's file below it."""
+    payload = json.dumps(statement_of(folder), sort_keys=True).encode()
+    envelope = Envelope(payload, _PAYLOAD, {})
+    signature = envelope.sign(signer)
+    path = folder / SIGNATURES / f"{signature.keyid}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, envelope.to_dict())
+    return path
+
+
+# --- verifying -------------------------------------------------------------------------------
+
+
+def pinned_keys(root: Path, names: tuple[str, ...]) -> dict[str, SSlibKey]:
+    """Return the public keys that a policy names; raises `ConfigError` for a missing one."""
+    return {name: read_public_key(root / KEYS / f"{name}.pem") for name in names}
+
+
+def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
+    """Return the names of the `keys` that signed the version in `folder` as it lies there.
+
+    Raises `EvidenceError` where none did, naming what was found instead: no signature, one by
+    another key, a broken one, or one about other files.
+    """
+    problems: list[str] = []
+    signed = []
+    for name, key in keys.items():
+        path = folder / SIGNATURES / f"{key.keyid}.json"
+        if not path.is_file():
+            problems.append(f"{name} has not signed it")
+        elif problem := _problem(path, key, folder):
+            problems.append(f"the signature of {name} {problem}")
+        else:
+            signed.append(name)
+    if not signed:
+        raise EvidenceError("; ".join(problems) or "no key is named to look for")
+    return signed
+
+
+def _problem(path: Path, key: SSlibKey, folder: Path) -> str:
+    """Return what is wrong with the envelope in `path`; empty where nothing is."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return "is larger than any statement"
+        envelope = Envelope.from_dict(read_json(path))
+        envelope.verify([key], 1)
+        stated = json.loads(envelope.payload)
+    except VerificationError:
+        return "is not by this key"
+    except (FormatError, StageError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return f"cannot be read ({type(error).__name__})"
+    if envelope.payload_type != _PAYLOAD:
+        return f"is about {envelope.payload_type!r}, no statement"
+    if found := list(islice(mismatches(stated, statement_of(folder)), _NAMED)):
+        return f"is about other files: {'; '.join(found)}"
+    return ""

@@ -1,0 +1,100 @@
+"""The commands that hand a registered version on: bring it, sign it, verify what was brought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from components.core.errors import ConfigError, EvidenceError, StageError
+from components.core.paths import find_root
+from components.core.storage import digest_file
+from flows.cli.terminal import console
+
+_Source = Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")]
+_Keys = Annotated[
+    list[Path] | None,
+    typer.Option("--key", metavar="FILE.pem", help="Public key, one of which must have signed it."),
+]
+
+
+def pull(
+    source: _Source,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
+    whole: Annotated[bool, typer.Option("--whole", help="With evidence and signatures.")] = False,
+    key: _Keys = None,
+) -> None:
+    """Bring a registered adapter back, verified, ready for PEFT."""
+    root, (name, alias) = find_root(), _named(source)
+    from components.registry import promotion
+    from components.registry.mlflow_registry import Registry
+    from components.registry.signatures import read_public_key
+
+    keys = {path.name: read_public_key(path) for path in key or ()}
+    target = folder.absolute()
+    version = promotion.pull(Registry(root), name, alias, target, whole=whole, keys=keys)
+    remedy = f"safereact verify {folder}" if whole else "load it with PeftModel"
+    console.print(f"{name} version {version} is in {folder}; {remedy}", highlight=False)
+
+
+def sign(
+    source: _Source,
+    key: Annotated[str, typer.Option(metavar="KEY", help="PEM file, or a KMS's address.")],
+    public: Annotated[
+        Path | None, typer.Option(metavar="FILE.pem", help="Public half of a KMS's key.")
+    ] = None,
+) -> None:
+    """Vouch for a registered version: sign a statement about its files and its decision."""
+    root, (name, alias) = find_root(), _named(source)
+    from components.registry import promotion
+    from components.registry.mlflow_registry import Registry
+    from components.registry.signatures import open_signer
+
+    signer = open_signer(key, public)
+    version = promotion.sign(Registry(root), name, alias, signer)
+    console.print(f"signed: {version} by key {signer.public_key.keyid:.12}", highlight=False)
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `pull --whole` brought.")],
+    key: _Keys = None,
+    rows: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The evaluation's rows.parquet.")
+    ] = None,
+) -> None:
+    """Verify a version by its files alone; needs no registry and no repository."""
+    from components.registry.signatures import check_signed, read_public_key
+    from components.registry.verification import verify_files
+
+    keys = {path.name: read_public_key(path) for path in key or ()}
+    try:
+        verified = verify_files(folder)
+    except (StageError, ValidationError) as error:
+        raise EvidenceError(f"{folder} cannot be verified: {error}") from error
+    decision = verified.decision
+    console.print(f"adapter {decision.adapter[:12]}: {decision.words}", highlight=False)
+    console.print("the decision follows from the evidence and the policy beside it")
+    if rows is not None:
+        _check_rows(rows, verified.evidence.rows)
+    if keys:
+        signed = ", ".join(check_signed(folder, keys))
+        console.print(f"signed by {signed}, as it lies here", highlight=False)
+    else:
+        console.print("no signature was looked at: give public keys with --key", style="yellow")
+
+
+def _check_rows(rows: Path, stated: str) -> None:
+    if not rows.is_file():
+        raise ConfigError(f"{rows} is no file; give the evaluation's rows.parquet")
+    if (found := digest_file(rows)) != stated:
+        raise EvidenceError(f"the rows are {stated[:12]} in the evidence, {rows} is {found[:12]}")
+    console.print("the rows are those that the evidence was counted from")
+
+
+def _named(source: str) -> tuple[str, str]:
+    name, _, alias = source.partition("@")
+    if not name or not alias:
+        raise ConfigError(f"{source!r} is not NAME@ALIAS, such as tiny-safety@champion")
+    return name, alias

@@ -1,0 +1,204 @@
+"""Signed statements: what they are about, who signed, and that nothing else passes for them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from components.core.errors import ConfigError, EvidenceError, RegistryError
+from components.core.paths import ADAPTER
+from components.core.storage import digest_file
+from components.registry.mlflow_registry import EVIDENCE, Registry
+from components.registry.promotion import promote, pull, sign
+from components.registry.registration import register
+from components.registry.signatures import (
+    SIGNATURES,
+    check_signed,
+    open_signer,
+    read_public_key,
+    statement_of,
+)
+from components.registry.verification import verify_files
+from tests.releases import NAMES, write_all
+
+NAME = NAMES["name"]
+
+
+def make_key(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return the files of a new private key and of its public half."""
+    private = Ed25519PrivateKey.generate()
+    files = folder / f"{name}.key", folder / f"{name}.pem"
+    folder.mkdir(parents=True, exist_ok=True)
+    files[0].write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    files[0].chmod(0o600)
+    public = private.public_key()
+    files[1].write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return files
+
+
+@pytest.fixture
+def ann(tmp_path):
+    return make_key(tmp_path / "keys", "ann")
+
+
+@pytest.fixture
+def brought(registered, ann, tmp_path) -> Path:
+    """A version that ann signed, in a folder of its own."""
+    registry = Registry(registered.root)
+    sign(registry, NAME, "candidate", open_signer(str(ann[0]), None))
+    folder = tmp_path / "brought"
+    pull(registry, NAME, "candidate", folder, whole=True)
+    return folder
+
+
+def test_a_statement_names_every_file_and_every_rule(brought):
+    found = statement_of(brought)
+    subjects = {one["name"]: one["digest"]["sha256"] for one in found["subject"]}
+    weights = brought / ADAPTER / "adapter_model.safetensors"
+    assert subjects["adapter/adapter_model.safetensors"] == digest_file(weights)
+    beside = {one["name"] for one in found["predicate"]["configuration"]}
+    assert beside == {f"{EVIDENCE}/{path.name}" for path in (brought / EVIDENCE).iterdir()}
+    tests = [found["predicate"][f"{kind}Tests"] for kind in ("passed", "warned", "failed")]
+    rules = json.loads((brought / EVIDENCE / "decision.json").read_text())["rules"]
+    assert sorted(test for kind in tests for test in kind) == sorted(rule["rule"] for rule in rules)
+    assert tests[2] == [] and found["predicate"]["result"] == "PASSED"
+
+
+def test_the_envelope_can_be_verified_without_this_code(brought, ann):
+    """By the text of DSSE v1: the signature is over type and payload with their lengths."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    (path,) = (brought / SIGNATURES).iterdir()
+    envelope = json.loads(path.read_text())
+    payload = base64.b64decode(envelope["payload"])
+    kind = envelope["payloadType"].encode()
+    signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    signature = base64.b64decode(envelope["signatures"][0]["sig"])
+    load_pem_public_key(ann[1].read_bytes()).verify(signature, signed)
+    assert json.loads(payload)["_type"] == "https://in-toto.io/Statement/v1"
+
+
+def signers_of(folder: Path, *keys: Path) -> list[str]:
+    return check_signed(folder, {key.stem: read_public_key(key) for key in keys})
+
+
+def test_a_signature_is_of_one_key_and_one_set_of_files(brought, ann, tmp_path):
+    _, ben = make_key(tmp_path / "keys", "ben")
+    assert signers_of(brought, ann[1]) == ["ann"]
+    assert signers_of(brought, ben, ann[1]) == ["ann"]
+    with pytest.raises(EvidenceError, match="ben has not signed it"):
+        signers_of(brought, ben)
+    (path,) = (brought / SIGNATURES).iterdir()
+    borrowed = path.with_name(f"{read_public_key(ben).keyid}.json")
+    shutil.copy(path, borrowed)
+    with pytest.raises(EvidenceError, match="signature of ben is not by this key"):
+        signers_of(brought, ben)
+
+
+def change(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["adapter/adapter_model.safetensors", "evidence/metrics.json", "evidence/policy.json", "new"],
+)
+def test_whatever_is_changed_or_added_is_named(brought, ann, file):
+    if file == "new":
+        (brought / EVIDENCE / "new.json").write_text("{}")
+    else:
+        change(brought / file)
+    with pytest.raises(EvidenceError, match=r"ann is about other files: .* is stated as"):
+        signers_of(brought, ann[1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "null", '{"payload": 1, "payloadType": "x", "signatures": []}', "{" * 9],
+)
+def test_a_broken_envelope_is_no_signature(brought, ann, text):
+    (path,) = (brought / SIGNATURES).iterdir()
+    path.write_text(text)
+    with pytest.raises(EvidenceError, match="signature of ann"):
+        signers_of(brought, ann[1])
+
+
+def test_what_a_forger_signs_does_not_make_a_decision(brought, ann):
+    """A whole version made anew, by somebody with a key, still has to follow from its evidence."""
+    decision = brought / EVIDENCE / "decision.json"
+    stated = json.loads(decision.read_text())
+    rule = next(rule for rule in stated["rules"] if rule["figure"] is not None)
+    rule["figure"] = 1.0
+    decision.write_text(json.dumps(stated))
+    with pytest.raises(EvidenceError, match="does not follow"):
+        verify_files(brought)
+
+
+def test_a_policy_that_pins_keys_promotes_what_one_of_them_signed(registered, ann, tmp_path):
+    policy = registered.root / "mlflow" / "policies" / "default.yaml"
+    policy.write_text(f"signed_by: [ann, ben]\n{policy.read_text()}")
+    registry, who = Registry(registered.root), {"by": "cleo", "why": "better"}
+    version = register(write_all(registered, weight=2, policy=policy), **NAMES).version
+    with pytest.raises(ConfigError, match=r"ann\.pem"):
+        promote(registry, NAME, version, **who)
+    keys = registered.root / "mlflow" / "keys"
+    make_key(keys, "ben")
+    shutil.copy(make_key(tmp_path, "ann")[1], keys)
+    with pytest.raises(EvidenceError, match=f"safereact sign {NAME}@{version} --key FILE"):
+        promote(registry, NAME, version, **who)
+    stranger, _ = make_key(tmp_path, "dan")
+    sign(registry, NAME, version, open_signer(str(stranger), None))
+    with pytest.raises(EvidenceError, match="ann has not signed it; ben has not signed it"):
+        promote(registry, NAME, version, **who)
+    sign(registry, NAME, version, open_signer(str(tmp_path / "ann.key"), None))
+    assert promote(registry, NAME, version, **who).version == version
+
+
+def test_a_version_is_pulled_only_with_the_signature_that_is_asked_for(registered, ann, tmp_path):
+    registry, key = Registry(registered.root), {"ann": read_public_key(ann[1])}
+    with pytest.raises(EvidenceError, match="ann has not signed it"):
+        pull(registry, NAME, "candidate", tmp_path / "out", keys=key)
+    assert not (tmp_path / "out").exists()
+    sign(registry, NAME, "candidate", open_signer(str(ann[0]), None))
+    assert pull(registry, NAME, "candidate", tmp_path / "out", keys=key) == "1"
+    assert (tmp_path / "out" / "adapter_config.json").is_file()
+
+
+def test_only_a_version_that_can_be_relied_on_is_signed(registered, ann):
+    registry = Registry(registered.root)
+    registry._client.set_model_version_tag(NAME, "1", "gate", "rejected")
+    with pytest.raises(RegistryError, match="not accepted by the gate"):
+        sign(registry, NAME, "candidate", open_signer(str(ann[0]), None))
+
+
+def test_a_key_that_is_none_is_named_with_the_remedy(ann, tmp_path):
+    private, public = ann
+    for key in (tmp_path / "missing", public, tmp_path):
+        with pytest.raises(ConfigError, match=r"openssl genpkey|other users"):
+            open_signer(str(key), None)
+    private.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"chmod 600"):
+        open_signer(str(private), None)
+    secret = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word")
+    )
+    private.write_bytes(secret)
+    private.chmod(0o600)
+    with pytest.raises(ConfigError, match="without a password"):
+        open_signer(str(private), None)
+    with pytest.raises(ConfigError, match="openssl pkey"):
+        read_public_key(private)
+    with pytest.raises(ConfigError, match="--public"):
+        open_signer("awskms:alias/release", None)

@@ -1,0 +1,55 @@
+"""A version handed on: brought whole, signed, and verified where there is no registry."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from components.core.paths import ROWS, Workspace
+from components.registry.registration import register
+from tests.components.registry.test_signatures import make_key
+from tests.flows.conftest import invoke
+from tests.releases import NAMES, write_all
+
+
+def test_a_signed_version_is_verified_in_an_empty_folder(
+    project: Workspace, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    register(write_all(project), **NAMES)
+    private, public = make_key(tmp_path / "keys", "ann")
+    done = invoke("sign", "demo-safety@candidate", "--key", str(private))
+    assert done.returncode == 0 and "signed: demo-safety version 1 by key" in done.stdout
+    away = tmp_path / "away"
+    away.mkdir()
+    folder, rows = away / "version", away / ROWS
+    brought = invoke("pull", "demo-safety@candidate", str(folder), "--whole", "--key", str(public))
+    assert brought.returncode == 0 and "safereact verify" in " ".join(brought.stdout.split())
+    shutil.copy(project.stage("evaluate") / ROWS, rows)
+    shutil.rmtree(project.root)
+    monkeypatch.delenv("SAFEREACT_ROOT")
+    monkeypatch.chdir(away)
+
+    asked = ("verify", "version", "--key", str(public), "--rows", str(rows))
+    found = invoke(*asked)
+    assert found.returncode == 0, found.stderr
+    told = " ".join(found.stdout.split())
+    assert "signed by ann.pem" in told and "the rows are those" in told
+    assert "no signature was looked at" in invoke("verify", "version").stdout
+
+    rows.write_bytes(b"others")
+    assert "the rows are" in invoke(*asked).stderr
+    (folder / "adapter" / "adapter_model.safetensors").write_bytes(b"others")
+    broken = invoke(*asked)
+    assert broken.returncode == 1 and "adapter" in broken.stderr
+
+
+@pytest.mark.parametrize("folder", ["missing", "empty", "file"])
+def test_what_is_no_version_is_one_message(folder, tmp_path):
+    path = tmp_path / folder
+    if folder == "empty":
+        path.mkdir()
+    elif folder == "file":
+        path.write_text("x")
+    done = invoke("verify", str(path))
+    assert done.returncode == 1 and str(path) in "".join(done.stderr.split()), done.stderr
