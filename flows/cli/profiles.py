@@ -27,6 +27,19 @@ _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
 _ENDLESS = 1 << 16  # characters of a line
 _OF_REASONING = ("answer", "thought")
+# What restores most on both shipped pairs (docs/results): refusals are trained under three attacks,
+# too, and measured under two of these and two others.
+_DEEP: dict[str, dict[str, Any]] = {
+    "train": {
+        "method": "distil",
+        "forms": ["served", "forced_thought", "prefilled", "role-play", "paraphrased"],
+        "teacher_reads": "plain",
+    },
+    "evaluate": {
+        "attacks": ["prefilled", "role-play", "persona", "instructed"],
+        "attack_roles": ["harmful", "borderline"],
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +233,8 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
         "seed": 0,
         "prepare": {"sources": _sources(workspace, pair)},
         "models": models,
-        **{stage: {} for stage in ("probe", "train", "evaluate")},
+        "probe": {},
+        **_DEEP,
         "gate": {"policy": "default"},
         "report": {},
         "registration": {"name": f"{workspace.profile}-safety"},
