@@ -36,6 +36,7 @@ _DEEP: dict[str, dict[str, Any]] = {
         "teacher_reads": "plain",
     },
     "evaluate": {
+        "forced_thought": True,
         "attacks": ["prefilled", "role-play", "persona", "instructed"],
         "attack_roles": ["harmful", "borderline"],
     },
