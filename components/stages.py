@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from components.chain import TABLE, Stage, load_result
+from components.core.errors import TeacherError
 from components.core.launcher import launch, named_launcher, reported
 from components.core.paths import Workspace
 from components.core.result import Result
@@ -36,7 +38,7 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
     seed = getattr(profile, stage.seed)
     with run_record(workspace.run_record(name)):
         if not (stage.resumes or stage.trains):
-            with atomic_folder(folder) as out:
+            with atomic_folder(folder) as out, _pointing_on(workspace):
                 _function(stage)(*sections, *upstream, seed=seed, out=out)
             return load_result(name, folder)
         # A champion that is promoted meanwhile leaves what the other arms have written.
@@ -51,6 +53,18 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
             else:
                 _function(stage)(*sections, *upstream, seed=seed, out=out)
     return load_result(name, folder)
+
+
+@contextmanager
+def _pointing_on(workspace: Workspace) -> Iterator[None]:
+    """Say, where nothing can be trained for want of a teacher, what can be learnt all the same."""
+    try:
+        yield
+    except TeacherError as error:
+        raise TeacherError(
+            f"{error}\n`safereact diagnose --profile {workspace.profile}` says how much safety was "
+            "lost, where, and what was tried"
+        ) from error
 
 
 def run_process(name: str, profile: Profile, workspace: Workspace, out: Path) -> None:

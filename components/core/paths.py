@@ -58,6 +58,9 @@ VERDICTS = "verdicts.jsonl"  # while the stage runs
 # baselines, compare
 BASELINES = "baselines.json"
 COMPARISON = "comparison.json"
+# diagnose
+DIAGNOSIS = "diagnosis.json"
+DIAGNOSIS_PAGE = "diagnosis.html"
 # undo, withstand
 UNDO = "undo.json"
 WITHSTAND = "withstand.json"
@@ -159,6 +162,11 @@ class Workspace:
     def comparison(self) -> Path:
         """Folder of what `safereact compare` shows; outside DVC, since seeds come and go."""
         return self.root / "artifacts" / self.profile / "comparison"
+
+    @property
+    def diagnosis(self) -> Path:
+        """Folder of what `safereact diagnose` writes; outside DVC, as studies are."""
+        return self.root / "artifacts" / self.profile / "diagnosis"
 
     @property
     def full_report(self) -> Path:

@@ -21,7 +21,6 @@ from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.hosts import engine_identity, engine_place, open_host
 from components.lm.engines.protocol import Engine, Host, Request, collect
 from components.lm.loading import checkpoint_folder, context_length, load_tokenizer
-from components.lm.references import ModelRef
 from components.models.result import Models
 from components.train.result import Adapter
 
@@ -153,7 +152,8 @@ def complete_arms(
         adapted[Arm.CHAMPION] = (champion.adapter, champion.released.digest)
     written: dict[AnyArm, Written] = {}
     for ref, arms in ((models.base, {Arm.BASE: None}), (models.post_trained, adapted)):
-        with open_checkpoint(models, ref, batch=batch, finished=finished) as checkpoint:
+        folder = checkpoint_folder(models, ref)
+        with open_checkpoint(folder, ref.digest, batch=batch, finished=finished) as checkpoint:
             for arm, added in arms.items():
                 written[arm] = checkpoint.arm(arm, added).complete(plan)
     return written
@@ -186,10 +186,9 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(
-    models: Models, ref: ModelRef, *, batch: int, finished: FinishedRequests
+    folder: Path, digest: str, *, batch: int, finished: FinishedRequests
 ) -> Iterator[Checkpoint]:
     """Yield a checkpoint with its engines, and give back its memory in the end."""
-    folder = checkpoint_folder(models, ref)
     tokenizer, context = load_tokenizer(folder), context_length(folder)
     with open_host(folder, batch=batch) as host:
-        yield Checkpoint(host, tokenizer, context, ref.digest, finished)
+        yield Checkpoint(host, tokenizer, context, digest, finished)

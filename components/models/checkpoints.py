@@ -4,7 +4,7 @@ used."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,6 +130,16 @@ def same_weights(one: Path, other: Path) -> bool:
             if not torch.equal(tensor.float(), weights.get_tensor(name).float()):
                 return False
     return True
+
+
+def refuse_same(base: ModelRef, post_trained: ModelRef, folders: Sequence[Path] = ()) -> None:
+    """Raise `ModelError` where both are one checkpoint: by their digests, and by the weights in
+    their `folders` where these are given."""
+    if base.digest == post_trained.digest or (folders and same_weights(*folders)):
+        raise ModelError(
+            f"base {base.location!r} and post-trained {post_trained.location!r} are the same "
+            "checkpoint: all weights are equal; the base is the model before post-training"
+        )
 
 
 def read_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

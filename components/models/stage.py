@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from components.core.errors import ModelError
 from components.core.paths import ANCESTOR, BASE, POST_TRAINED
 from components.lm.loading import checkpoint_folder, describe_checkpoint, describe_weights
 from components.lm.references import CheckpointRef, ModelRef
 from components.lm.vectors import check_vector, vector_of
-from components.models.checkpoints import describe, describe_ancestor, same_weights
+from components.models.checkpoints import describe, describe_ancestor, refuse_same
 from components.models.result import Models
 from components.models.settings import Checkpoints, PostTrain, TinyModels
 from components.prepare.result import PromptSet
@@ -33,15 +32,8 @@ def models(
         result = _located(section)
     else:
         result = _built(section, prompts, seed=seed, out=out)
-    base, post = result.base, result.post_trained
-    equal = base.digest == post.digest
-    if not equal and located:
-        equal = same_weights(*(checkpoint_folder(result, ref) for ref in (base, post)))
-    if equal:
-        raise ModelError(
-            f"base {base.location!r} and post-trained {post.location!r} are the same checkpoint: "
-            "all weights are equal; the base is the model before post-training"
-        )
+    pair = (result.base, result.post_trained)
+    refuse_same(*pair, [checkpoint_folder(result, ref) for ref in pair] if located else ())
     if located and result.vector:
         check_vector(vector_of(result, result.vector, 1.0))
     if not result.same_lineage:

@@ -1,4 +1,4 @@
-"""Examples of each role: the restored model's misses first, harmful completions hidden."""
+"""Examples of each role: one model's misses first, harmful completions hidden."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ COMPLETION_CHARACTERS = 600
 TOPIC_CHARACTERS = 80
 
 Row = Mapping[str, Any]
-Example = dict[str, Any]  # a prompt, whether the restored model missed it, and its `completions`
+Example = dict[str, Any]  # a prompt, whether the model in question missed it, and its `completions`
 
 
 def choose_examples(
-    prompts: Sequence[Prompt], rows: Sequence[Row], *, count: int, redact: bool, seed: int
+    prompts: Sequence[Prompt],
+    rows: Sequence[Row],
+    *,
+    count: int,
+    redact: bool,
+    seed: int,
+    arm: Arm = Arm.RESTORED,
 ) -> dict[Role, list[Example]]:
     """Return up to `count` examples of every role that has rows in the served form, each with the
     first of several completions to its prompt.
 
-    Up to half are prompts on which the restored model missed, where there are any; the rest, and
+    Up to half are prompts on which the `arm` missed, where there are any; the rest, and
     which ones, is drawn by `seed`. Raises `EvidenceError` for a row whose prompt is unknown.
     """
     known = {prompt.id: prompt for prompt in prompts}
@@ -35,26 +41,28 @@ def choose_examples(
             by_prompt[Role(row["role"])].setdefault(row["prompt_id"], []).append(row)
     chosen = {}
     for role, group in by_prompt.items():
-        ids = _draw(group, count, random.Random(f"{seed} {role}"))
+        ids = _draw(group, count, random.Random(f"{seed} {role}"), arm)
         if unknown := [i for i in ids if i not in known]:
             raise EvidenceError(
                 f"evaluate's rows name the prompt {unknown[0]!r:.40}, which the prepared set does "
                 "not hold; run the stage evaluate again on this data"
             )
         if ids:
-            chosen[role] = [_example(known[i], group[i], redact=redact) for i in ids]
+            chosen[role] = [_example(known[i], group[i], arm, redact=redact) for i in ids]
     return chosen
 
 
-def _draw(group: Mapping[str, Sequence[Row]], count: int, draw: random.Random) -> list[str]:
+def _draw(
+    group: Mapping[str, Sequence[Row]], count: int, draw: random.Random, arm: Arm
+) -> list[str]:
     ids = sorted(group)
     draw.shuffle(ids)
-    missed = [i for i in ids if _restored_missed(group[i])][: (count + 1) // 2]
+    missed = [i for i in ids if _arm_missed(group[i], arm)][: (count + 1) // 2]
     return [*missed, *(i for i in ids if i not in missed)][:count]
 
 
-def _restored_missed(rows: Sequence[Row]) -> bool:
-    return any(row["arm"] == Arm.RESTORED and _missed(row) for row in rows)
+def _arm_missed(rows: Sequence[Row], arm: Arm) -> bool:
+    return any(row["arm"] == arm and _missed(row) for row in rows)
 
 
 def _missed(row: Row) -> bool:
@@ -64,7 +72,7 @@ def _missed(row: Row) -> bool:
     return not refused if role is Role.HARMFUL else refused
 
 
-def _example(prompt: Prompt, rows: Sequence[Row], *, redact: bool) -> Example:
+def _example(prompt: Prompt, rows: Sequence[Row], arm: Arm, *, redact: bool) -> Example:
     hidden, order = is_withheld(prompt.role, redact=redact), list(Arm)
     answer = prompt.answer if prompt.role is Role.REASONING else None
     in_order = sorted(rows, key=lambda row: order.index(Arm(row["arm"])))
@@ -73,7 +81,7 @@ def _example(prompt: Prompt, rows: Sequence[Row], *, redact: bool) -> Example:
         "topic": clip(prompt.topic, TOPIC_CHARACTERS),
         "text": clip(prompt.text, HARMFUL_CHARACTERS if hidden else PROMPT_CHARACTERS),
         "reference": None if answer is None else clip(answer, COMPLETION_CHARACTERS),
-        "missed": _restored_missed(rows),
+        "missed": _arm_missed(rows, arm),
         "completions": [_completion(row, hidden=hidden) for row in in_order],
     }
 

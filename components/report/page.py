@@ -23,9 +23,9 @@ COLOURS = {"muted": "#020202", "rule": "#030303", "accent": "#040404", "warm": "
 LOSSES = {"alignment": ("accent", "-"), "retention": ("warm", "--")}
 
 
-def page_template() -> Template:
-    """Return the template: autoescaping, undefined names are errors, and every string that reaches
-    the page has its invisible characters made visible."""
+def page_template(name: str = "report.html") -> Template:
+    """Return a page's template: autoescaping, undefined names are errors, and every string that
+    reaches the page has its invisible characters made visible."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -53,7 +53,7 @@ def page_template() -> Template:
     environment.globals.update(
         Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, describe_usage=wording.describe_usage
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _made_visible(value: Any) -> Any:

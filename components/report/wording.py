@@ -101,11 +101,11 @@ def listed(words: Iterable[str]) -> str:
 # --- sentences -------------------------------------------------------------------------------
 
 
-def masking(found: Masking) -> str:
+def masking(found: Masking, prompts: str = "harmful validation prompts") -> str:
     """Return in a paragraph whether the base's safety is masked, unlearnt or not perceived."""
     asked, alone = found.asked, found.alone
     start = (
-        f"The base refuses {_share(asked)} harmful validation prompts, and of these the "
+        f"The base refuses {_share(asked)} {prompts}, and of these the "
         f"post-trained model refuses {_share(alone)}. "
     )
     if found.finding == "kept":

@@ -32,6 +32,7 @@ from flows.cli.app import (
     registered_name,
 )
 from flows.cli.compare_tables import Found, comparison_tables
+from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export
 from flows.cli.runs import read_seeds, record_seeds, run_retrain, run_seeds
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 _COLUMN = "Column of a prompt's field, where it has another name."
 
 
+app.command()(diagnose)
+
+
 @app.command()
 def run(profile: Profile = "tiny") -> None:
     """Bring a profile up to date and register its adapter if the gate accepts it."""
@@ -63,6 +67,8 @@ def run(profile: Profile = "tiny") -> None:
     console.print(outcome.looked.words, highlight=False)
     if registered is None:
         console.print(verdict(decision), style="bold")
+        again = f"safereact diagnose --profile {profile}"
+        console.print(f"how much safety was lost, and where: {again}", highlight=False)
         raise typer.Exit(REJECTED)
     how = "registered" if registered.new else "registered already"
     version = f"{registered.name} version {registered.version}"

@@ -65,7 +65,7 @@ class Pair:
     post_trained: Named
     prompts: Mapping[Role, Path]
     licence: str
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[PromptField, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +107,22 @@ def name_pair(
         return None
     if not base or not post_trained or not prompts.keys() >= _ROLES:
         raise ConfigError(f"a new profile needs {_PAIR_OPTIONS}")
-    fields = get_args(PromptField)
+    named = read_columns(columns)
+    original = name_checkpoint(base, option="--base")
+    tuned = name_checkpoint(post_trained, option="--post-trained")
+    return Pair(original, tuned, prompts, licence, named)
+
+
+def read_columns(columns: Sequence[str]) -> dict[PromptField, str]:
+    """Return the columns that the options --column name, by their fields; raises `ConfigError` for
+    one that is not FIELD=NAME."""
+    fields: tuple[PromptField, ...] = get_args(PromptField)
     for text in columns:
         if not re.fullmatch(rf"({'|'.join(fields)})=.+", text):
             allowed = ", ".join(fields)
             raise ConfigError(f"--column {text!r} is not FIELD=NAME with a field of {allowed}")
-    named = {field: column for field, _, column in (text.partition("=") for text in columns)}
-    original = name_checkpoint(base, option="--base")
-    tuned = name_checkpoint(post_trained, option="--post-trained")
-    return Pair(original, tuned, prompts, licence, named)
+    parts = dict(text.split("=", 1) for text in columns)
+    return {field: parts[field] for field in fields if field in parts}
 
 
 def check_name(name: str, what: str = "profile name") -> None:

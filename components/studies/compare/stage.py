@@ -21,6 +21,7 @@ from components.evaluate.statistics import with_holm
 from components.judges.verdicts import StoredVerdicts
 from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.hosts import engine_identity
+from components.lm.loading import checkpoint_folder
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.probe.result import Probe
@@ -59,8 +60,9 @@ def compare(
             ],
             remedy="run the stage evaluate again",
         )
+        asked = models.post_trained
         with open_checkpoint(
-            models, models.post_trained, batch=settings.batch, finished=finished
+            checkpoint_folder(models, asked), asked.digest, batch=settings.batch, finished=finished
         ) as checkpoint:
             written = _complete(plan, checkpoint, section, probe, baselines)
         edited, unable = complete_edits(

@@ -1,0 +1,1 @@
+"""A pair of checkpoints asked the same prompts and compared, without training anything."""
