@@ -118,10 +118,11 @@ def masking(found: Masking, prompts: str = "harmful validation prompts") -> str:
         f"{number(best.chance)}), where harmful prompts lie at {number(best.harmful.mean)} of the "
         "way from the base’s benign to its harmful mean. "
     )
-    return start + read + _meaning(found)
+    return start + read + meaning(found)
 
 
-def _meaning(found: Masking) -> str:
+def meaning(found: Masking) -> str:
+    """Return in a sentence or two what it means where not all is kept."""
     if found.finding == "not perceived":
         return (
             "Harm is not perceived: no layer tells harmful prompts as the base does, so a teacher "

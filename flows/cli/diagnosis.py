@@ -207,12 +207,12 @@ def _relayed() -> Iterator[None]:
 
 def print_diagnosis(found: PairDiagnosis, folder: Path) -> None:
     """Print the short table, what it means, what it does not say, and where the page lies."""
-    from components.studies.diagnose.page import where
+    from components.studies.diagnose.page import where_in_short
     from components.studies.diagnose.wording import HEADS, conclusion, unsaid
 
     wide_console().print(diagnosis_table(found))
     console.print(Text(f"{HEADS[found.finding]}. {conclusion(found)}", "bold"))
-    console.print(f"Where: {where(found)}", highlight=False)
+    console.print(f"Where: {where_in_short(found)}", highlight=False)
     for sentence in unsaid(found):
         console.print(f"note: {sentence}", style="dim", highlight=False)
     console.print(f"page: {folder / DIAGNOSIS_PAGE}", highlight=False)

@@ -44,9 +44,15 @@ def lines_of(found: PairDiagnosis) -> Iterator[Line]:
 
 def where(found: PairDiagnosis) -> str:
     """Return in a paragraph where safety was lost, or why that is not known."""
-    if found.masking:
-        return figures.masking(found.masking, "harmful prompts")
-    return f"Not known: {found.not_located}."
+    if found.masking is None:
+        return f"Not known: {found.not_located}."
+    return figures.masking(found.masking, "harmful prompts")
+
+
+def where_in_short(found: PairDiagnosis) -> str:
+    """Return the same without the figures that show that harm is perceived."""
+    lost = found.masking is not None and found.masking.finding != "kept"
+    return figures.meaning(found.masking) if found.masking and lost else where(found)
 
 
 def render(found: PairDiagnosis, prompts: Sequence[Prompt], *, redact: bool = True) -> str:

@@ -50,48 +50,60 @@ def read_prompts(
             ".csv or .parquet file with a column `text`, or --profile NAME to take a profile's "
             "pair and prompts, such as --profile tiny"
         )
+    sources = _sources(files, columns, licence)
+    rows = [row for source in sources for row in read_source(source, 0)]
+    separation = separate(rows, max_characters=_MOST_CHARACTERS)
+    refuse_too_many(separation, max_share=1)
+    read, kept = (Counter(row.source for row in part) for part in (rows, separation.passed))
+    counts = [
+        SourceCount(
+            name=source.name,
+            licence=source.licence,
+            digest=digest_file(Path(source.path or "")),
+            read=read[source.name],
+            kept=kept[source.name],
+            quarantined=read[source.name] - kept[source.name],
+        )
+        for source in sources
+    ]
+    return Asked(as_prompts(fill_topics(separation.passed)), "prompts from files", tuple(counts))
+
+
+def _sources(
+    files: Mapping[Role, Path], columns: Mapping[PromptField, str], licence: str
+) -> list[Source]:
     everyday = {role: ROOT / EMBEDDED / "everyday" / name for role, name in EVERYDAY.items()}
-    every = {role: path for role, path in everyday.items() if path.is_file()} | dict(files)
-    if Role.BENIGN not in every:
+    if Role.BENIGN not in files and not everyday[Role.BENIGN].is_file():
         raise ConfigError(
             "--benign FILE is missing, and the everyday prompts of the repository are not "
             f"installed ({everyday[Role.BENIGN].parent} is not there); give a file of them"
         )
-    own = {
-        role: {field: column for field, column in columns.items() if _has(role, field)}
-        for role in files
-    }
-    sources = [
+    given = [
         Source(
             name=role.value,
             path=str(path),
-            licence=licence if role in files else "Apache-2.0",
+            licence=licence,
             role=role,
             split=Split.VALIDATION,
-            columns=own.get(role, {}),
+            columns={f: c for f, c in columns.items() if _may_have(role, f)},
         )
-        for role, path in every.items()
+        for role, path in files.items()
     ]
-    rows = [row for source in sources for row in read_source(source, 0)]
-    separation = separate(rows, max_characters=_MOST_CHARACTERS)
-    refuse_too_many(separation, max_share=1)
-    read, kept = (Counter(r.source for r in part) for part in (rows, separation.passed))
-    counts = tuple(
-        SourceCount(
-            name=s.name if s.role in files else f"{s.name}, everyday prompts",
-            licence=s.licence,
-            digest=digest_file(Path(s.path or "")),
-            read=read[s.name],
-            kept=kept[s.name],
-            quarantined=read[s.name] - kept[s.name],
+    ours = [
+        Source(
+            name=f"everyday {role}",
+            path=str(path),
+            licence="Apache-2.0",
+            role=role,
+            split=Split.VALIDATION,
         )
-        for s in sources
-    )
-    prompts = as_prompts(fill_topics(separation.passed))
-    return Asked(prompts, "prompts from files", counts)
+        for role, path in everyday.items()
+        if role not in files and path.is_file()
+    ]
+    return [*given, *ours]
 
 
-def _has(role: Role, field: str) -> bool:
+def _may_have(role: Role, field: PromptField) -> bool:
     return role is Role.REASONING or field not in _OF_REASONING
 
 

@@ -37,10 +37,12 @@ def conclusion(found: PairDiagnosis) -> str:
         most = wording.number(-100 * served.low, 1)
         return f"{start} That shows no loss, and none of up to {most} points is excluded."
     others = [one for one in found.losses if one is not served]
-    more = wording.listed(f"{_form(one)} ({_points(one)})" for one in others)
-    if served not in found.losses:
-        return f"{start} That shows no loss as served, but fewer are refused {more}."
-    return f"{start} Fewer are refused, too, {more}." if others else start
+    if not others:
+        return start
+    forms = wording.listed(f"{_form(one)} ({wording.points(one.difference)})" for one in others)
+    if served in found.losses:
+        return f"{start} Fewer are refused, too, in these forms: {forms}."
+    return f"{start} That shows no loss as served, but fewer are refused in these forms: {forms}."
 
 
 def _levels(found: PairDiagnosis) -> str:
