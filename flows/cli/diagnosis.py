@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def find_diagnosis(wanted: Wanted, out: Path | None) -> tuple[PairDiagnosis, Pat
     folder = out or (workspace.diagnosis if workspace else Path("diagnosis"))
     check_folder(folder)
     settle_environment()
-    with show_progress(Terminal(stderr=True)), _relayed():
+    with show_progress(Terminal(stderr=True, soft_wrap=not sys.stderr.isatty())), _relayed():
         from components.studies.diagnose.diagnosis import diagnose_pair
         from components.studies.diagnose.page import render
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from components.chain import DATA_SEED, TABLE, Stage
-from components.core.errors import StageError
+from components.core.errors import StageError, TeacherError
 from components.core.paths import RUNS, open_workspace
 from components.evaluate.result import Champion, Evidence
 from components.evaluate.settings import EvaluateSettings
@@ -87,6 +87,15 @@ def test_a_stage_is_given_its_section_and_its_upstream(workspace, random_models,
         run_stage("models", profile.model_copy(update={"models": broken}), workspace)
     assert sorted(p.name for p in folder.iterdir()) == ["heavy.bin", "models.json"]
     assert [p.name for p in folder.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_without_a_teacher_the_diagnosis_is_named(workspace, monkeypatch):
+    def fail(section, *, seed, out):
+        raise TeacherError("no candidate teacher has passed the check")
+
+    put(monkeypatch, fail)
+    with pytest.raises(TeacherError, match=r"has passed.*\n`safereact diagnose --profile mine`"):
+        run_stage("models", load_profile(workspace.profile_file), workspace)
 
 
 def test_what_a_copy_leaves_unfinished_is_taken_up_by_the_next(

@@ -76,6 +76,7 @@ def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(on_s
     assert rejected.stdout.count("up to date") == 4
     assert "working on evaluate" in rejected.stdout and "working on train" not in rejected.stdout
     assert "FAIL" in rejected.stdout and "nothing was registered" in rejected.stdout
+    assert "safereact diagnose --profile demo" in rejected.stdout
     assert "look 1 at these test prompts" in rejected.stdout
     assert Registry(finished.root).find_model("demo-safety") is None
     again = safereact("run", "--profile", "demo")
