@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
+from components.core.disk import check_writable
 from components.core.environment import settle_environment
 from components.core.errors import ConfigError
 from components.core.paths import DIAGNOSIS_PAGE, ROWS, Workspace, open_workspace
@@ -107,23 +108,29 @@ def find_diagnosis(wanted: Wanted, out: Path | None) -> tuple[PairDiagnosis, Pat
     wanted.check()
     workspace = open_workspace(wanted.profile) if wanted.profile else None
     folder = out or (workspace.diagnosis if workspace else Path("diagnosis"))
-    check_folder(folder)
+    whole = check_folder(folder)
     settle_environment()
-    with show_progress(Terminal(stderr=True, soft_wrap=not sys.stderr.isatty())), _relayed():
+    progress = Terminal(stderr=True, soft_wrap=not sys.stderr.isatty())
+    # A profile's paths count from the repository's root.
+    place = chdir(workspace.root) if workspace else nullcontext()
+    with show_progress(progress), _relayed(), place:
         from components.studies.diagnose.diagnosis import diagnose_pair
         from components.studies.diagnose.page import render
 
         redact = load_profile(workspace.profile_file).report.redact if workspace else True
         case = _of_profile(wanted, workspace) if workspace else _of_files(wanted)
-        with resumable_folder(folder.resolve(), case.key()) as scratch:
+        with resumable_folder(whole, case.key()) as scratch:
             found = diagnose_pair(case, out=scratch)
             page = render(found, case.asked.prompts, redact=redact)
             write_text(scratch / DIAGNOSIS_PAGE, page)
     return found, folder
 
 
-def check_folder(folder: Path) -> None:
-    """Raise `ConfigError` unless a diagnosis may be written to `folder`, which it replaces."""
+def check_folder(folder: Path) -> Path:
+    """Return the whole path of `folder`, which a diagnosis may replace.
+
+    Raises `ConfigError` where it may not, and `InterruptionError` where nothing can be written.
+    """
     whole = folder.resolve()
     if whole.exists() and not whole.is_dir():
         raise ConfigError(f"--out {folder} is a file; name a folder")
@@ -135,6 +142,8 @@ def check_folder(folder: Path) -> None:
             f"--out {folder} holds other files, such as {others[0]}; name a new or empty folder, "
             "or that of an earlier diagnosis"
         )
+    check_writable([whole.parent])
+    return whole
 
 
 def _of_files(wanted: Wanted) -> Case:

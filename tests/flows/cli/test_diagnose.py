@@ -117,6 +117,13 @@ def test_what_cannot_be_read_is_one_message(own, empty, tmp_path):
     assert list(empty.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_read(empty):
+    words = ("--post-trained=.", "--harmful=nowhere.jsonl", "--out=/proc/nowhere/diagnosis")
+    done = invoke("diagnose", *words)
+    assert done.returncode == 1 and "/proc/nowhere" in done.stderr
+    assert "nowhere.jsonl" not in done.stderr
+
+
 def test_what_fails_half_way_leaves_the_earlier_diagnosis_as_it_was(own, empty, monkeypatch):
     (empty / "diagnosis").mkdir()
     write_text(empty / "diagnosis" / DIAGNOSIS, "earlier")
