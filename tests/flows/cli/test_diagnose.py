@@ -13,8 +13,9 @@ from components.core.vocabulary import Arm
 from components.probe.result import Probe
 from components.studies.diagnose.result import PairDiagnosis
 from flows.cli import diagnosis as module
-from flows.cli.diagnosis import tried_teachers
+from flows.cli.diagnosis import print_diagnosis, tried_teachers
 from tests.checkpoints import WORDS, write_checkpoint
+from tests.diagnoses import make_diagnosis
 from tests.evidence import teacher_figures
 from tests.flows.conftest import invoke
 
@@ -174,3 +175,12 @@ def test_teachers_of_another_state_of_the_profile_are_not_shown(tmp_path, monkey
     for stale, expected in ((set(), probe.teachers), ({"probe"}, ())):
         monkeypatch.setattr(module, "stale_stages", lambda *_, stale=stale: stale)
         assert tried_teachers(workspace) == (expected, ())
+
+
+def test_the_terminal_names_what_was_tried_and_nothing_steers_it(capsys, tmp_path):
+    counts = {"harmful.refused": (100, 0, 100)}
+    found = make_diagnosis(counts, teachers=(teacher_figures("pruned"),), tried=("x\x1b[2J",))
+    print_diagnosis(found, tmp_path)
+    printed = capsys.readouterr().out
+    assert "tried as teacher: pruned" in printed and "\x1b[2J" not in printed
+    assert DIAGNOSIS_PAGE in printed and "−100.0 [−100.0, −92.6]" in printed
