@@ -174,7 +174,7 @@ def _of_profile(wanted: Wanted, workspace: Workspace) -> Case:
         teachers, tried = tried_teachers(workspace)
     asked = validation_prompts(PromptSet.load(workspace.stage("prepare")), workspace.profile)
     pair = prepared_pair(Models.load(workspace.stage("models")))
-    return Case(pair, asked, section, profile.seed, teachers, tried)
+    return Case(pair, asked, section, profile.data_seed, teachers, tried)
 
 
 def tried_teachers(workspace: Workspace) -> tuple[tuple[TeacherFigures, ...], tuple[str, ...]]:
