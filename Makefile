@@ -1,5 +1,6 @@
 # `make run` and `make test` work from a fresh clone: each sets up .venv by itself.
 #
+#   make install               sets up .venv alone
 #   make run  [PROFILE=tiny]   the whole chain; "Error 3" of make means: the gate said no
 #   make test                  the test suite;  make test-slow  servers, kills, whole chains
 #   make lint                  ruff and mypy
@@ -20,7 +21,9 @@ TORCH_VERSION := 2.13.0
 NOT_SLOW := not slow and not gpu and not network
 SLOW := slow and not gpu and not network
 
-.PHONY: run test test-slow lint bench bench-generation clean
+.PHONY: install run test test-slow lint bench bench-generation clean
+
+install: .venv/.installed
 
 run: .venv/.installed
 	@$(BIN)/safereact run --profile $(PROFILE)
