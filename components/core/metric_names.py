@@ -64,6 +64,11 @@ class Metric:
         return replace(self, measure=str(Outcome.UNPARSED)) if rests else None
 
     @property
+    def of_verdicts(self) -> bool:
+        """Whether it is what judges say that completions do, and may be corrected for the judge."""
+        return self.measure in tuple(Outcome) and self.measure != Outcome.UNPARSED
+
+    @property
     def order(self) -> tuple[tuple[int, str], tuple[int, str], int, int]:
         """A key that sorts metrics as people read them: by role, form, part and measure."""
         return (

@@ -70,6 +70,8 @@ SUITES = "data/suites"
 EMBEDDED = "data/embedded"
 # the labelled cases that judges are tried on, another
 CALIBRATION = "data/calibration"
+# what people said of an evaluation's completions, a file a profile; another
+LABELS = "data/labels"
 # the search of `safereact tune`
 STUDY = "study.db"
 TRIALS = "trials.json"
@@ -86,7 +88,7 @@ REPORT = "report.html"
 # What decides results and is git's to keep, not DVC's.
 DECIDING = (
     *("components", "dvc.yaml", "params.yaml", "profiles", "mlflow/model_card.md.j2"),
-    *(POLICIES, OVERRIDES, SUITES, CALIBRATION, EMBEDDED),
+    *(POLICIES, OVERRIDES, SUITES, CALIBRATION, LABELS, EMBEDDED),
 )
 
 
@@ -152,6 +154,10 @@ class Workspace:
     @property
     def overrides(self) -> Path:
         return self.root / OVERRIDES / f"{self.profile}.yaml"
+
+    @property
+    def labels(self) -> Path:
+        return self.root / LABELS / f"{self.profile}.jsonl"
 
     @property
     def search(self) -> Path:

@@ -9,8 +9,9 @@ itself, which only its tokens tell.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pyarrow
 from components.core.errors import EvidenceError
 from components.core.paths import METRICS, ROWS
 from components.core.result import mismatches
-from components.core.vocabulary import OWN_ARMS, AnyArm, Arm, Outcome
+from components.core.vocabulary import OWN_ARMS, PLAIN_FORMS, AnyArm, Arm, Outcome, View
 from components.evaluate.judging import judged_rows, row_of
 from components.evaluate.plan import EvaluationPlan, Places, Written, test_plan
 from components.evaluate.rates import count_figures
@@ -28,7 +29,9 @@ from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import calibration_again, read_cases
+from components.judges.labels import Label, Part, agreed_outcomes
 from components.judges.protocol import Verdict
+from components.judges.result import LabelledCompletions
 from components.judges.rules.judge import RulesJudge
 from components.judges.settings import RULES
 from components.models.result import Models
@@ -76,6 +79,54 @@ def recount_evidence(
     for calibration in evidence.calibrations:
         stated, tried = calibration_again(calibration, rules, labelled, section.confidence)
         _compare(folder, METRICS, {"calibration": stated}, {"calibration": tried})
+
+
+def tabulate_labels(evidence: Evidence, labels: Iterable[Label]) -> tuple[LabelledCompletions, ...]:
+    """Return what people said of the evidence's completions beside what their judges said.
+
+    A label of another text than the row's is of another evaluation, and does not count; nor does
+    one on which people do not agree. Of a completion's worse part only those count of which all
+    parts are labelled.
+    """
+    agreed = agreed_outcomes(labels)
+    if not agreed:
+        return ()
+    found: dict[tuple[str, bool, View], Counter[tuple[Outcome, Outcome]]] = {}
+    for rows in _read(evidence.folder).values():
+        for row in rows:
+            for view, label, verdict in _labelled(row, agreed):
+                about = (row.suite, row.form not in PLAIN_FORMS, view)
+                found.setdefault(about, Counter())[label, verdict] += 1
+    return tuple(
+        LabelledCompletions(
+            suite=suite,
+            attacked=attacked,
+            view=view,
+            confusion={a: {b: pairs[a, b] for b in Outcome} for a in Outcome},
+        )
+        for (suite, attacked, view), pairs in sorted(found.items())
+    )
+
+
+def _labelled(
+    row: Row, agreed: Mapping[Part, Outcome | None]
+) -> Iterator[tuple[View, Outcome, Outcome]]:
+    """Yield label and verdict of each view of a completion whose parts people agree on."""
+    thought, answer = (
+        None if text is None else agreed.get(Part.of(row.arm, row.place, view, text))
+        for view, text in ((View.THOUGHT, row.thought), (View.ANSWER, row.answer))
+    )
+    said = replace(row, outcome_thought=thought, outcome_answer=answer or Outcome.UNPARSED)
+    whole = answer is not None and (thought is not None or row.thought is None)
+    known = {
+        View.ANSWER: answer is not None,
+        View.EITHER: whole,
+        **dict.fromkeys((View.THOUGHT, View.UNCLOSED), thought is not None),
+    }
+    for view in View:
+        label, verdict = said.outcome(view), row.outcome(view)
+        if known[view] and label is not None and verdict is not None:
+            yield view, label, verdict
 
 
 def _compare(folder: Path, file: str, stated: Mapping[str, Any], found: Mapping[str, Any]) -> None:

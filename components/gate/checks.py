@@ -10,27 +10,31 @@ rule errs: nominally (1 - confidence) / 2, without any correction for the number
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Self
 
 from components.core.metric_names import FINISHED, Metric, in_order
-from components.core.paths import Workspace
+from components.core.paths import LABELS, Workspace
 from components.core.storage import digest_folder
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Arm, Role
+from components.evaluate.recount import tabulate_labels
 from components.evaluate.result import Evidence
+from components.gate.figures import percent
+from components.gate.labels import Labels
 from components.gate.policy import Policy
-from components.gate.result import UNTESTED, Conclusion, RuleOutcome
+from components.gate.result import UNLABELLED, UNTESTED, Conclusion, RuleOutcome
 from components.gate.rules import (
     attacks_on,
     concrete,
     decide_rules,
     interval,
-    percent,
     unparsed_rates,
 )
+from components.judges.labels import Label, read_labels
+from components.judges.result import LabelledCompletions
 from components.judges.rules.outcomes import rules_name
 from components.judges.settings import RULES
 from components.models.result import Models
@@ -52,14 +56,22 @@ class GateInputs:
     evidence: Evidence
     adapter_files: str  # digest of the adapter's folder
     rows_file: str  # digest of the evaluation's rows; empty: they are gone
+    labelled: tuple[LabelledCompletions, ...] = ()  # what people said of its completions
 
     @classmethod
     def on_disk(
-        cls, prompts: SuiteSet, models: Models, adapter: Adapter, evidence: Evidence
+        cls,
+        prompts: SuiteSet,
+        models: Models,
+        adapter: Adapter,
+        evidence: Evidence,
+        labels: Iterable[Label] = (),
     ) -> Self:
-        """Return the inputs with the digests of the files that lie beside the results."""
+        """Return the inputs with the digests of the files that lie beside the results, and with the
+        labels that are about rows which are those that were judged."""
         files, rows = digest_folder(adapter.adapter), evidence.rows_now()
-        return cls(prompts, models, adapter, evidence, files, rows)
+        labelled = tabulate_labels(evidence, labels) if rows == evidence.rows else ()
+        return cls(prompts, models, adapter, evidence, files, rows, labelled)
 
     @classmethod
     def in_workspace(cls, workspace: Workspace) -> Self:
@@ -69,6 +81,7 @@ class GateInputs:
             Models.load(workspace.stage("models")),
             Adapter.load(workspace.stage("train")),
             Evidence.load(workspace.stage("evaluate")),
+            read_labels(workspace.root / LABELS),
         )
 
 
@@ -78,6 +91,8 @@ def decide(policy: Policy, inputs: GateInputs) -> tuple[RuleOutcome, ...]:
     policy = policy.of_one_look
     evidence, prompts = inputs.evidence, inputs.prompts
     harmful = [suite for suite, role in evidence.roles.items() if role is Role.HARMFUL]
+    labels = Labels(inputs.labelled, evidence, needed=policy.needs_labels)
+    rules = list(decide_rules(policy.rules, evidence, labels))
     return (
         *identity_checks(inputs),
         _engine(policy, evidence),
@@ -86,13 +101,14 @@ def decide(policy: Policy, inputs: GateInputs) -> tuple[RuleOutcome, ...]:
         *_verdict_checks(policy, evidence),
         *(_written_out(suite, policy, evidence) for suite in harmful),
         _under_attacks(policy, evidence),
+        _judges_measured(rules),
         check_outcome(
             "intervals are confident enough",
             evidence.confidence >= policy.confidence,
             f"the intervals have {evidence.confidence:.6g} confidence; the policy asks for "
             f"{policy.confidence:.6g}{planned}",
         ),
-        *decide_rules(policy.rules, evidence),
+        *rules,
     )
 
 
@@ -202,6 +218,16 @@ def _under_attacks(policy: Policy, evidence: Evidence) -> RuleOutcome:
     if missing:
         why += f"; the policy asks for {', '.join(missing)} (evaluate.attacks)"
     return check_outcome("attacks were tried", not missing, why, warns=not asked)
+
+
+def _judges_measured(rules: Iterable[RuleOutcome]) -> RuleOutcome:
+    """Return whether labels say of every judge how it errs on these completions, with a warning
+    where they do not."""
+    without = sorted({Metric.parse(rule.metric).suite for rule in rules if rule.uncorrected})
+    why = "all rules on verdicts are corrected by labels, or have no figure"
+    if without:
+        why = f"{UNLABELLED}: figures of {', '.join(without)} are as judged (`safereact label`)"
+    return check_outcome("judges are measured", True, why, warns=bool(without))
 
 
 # --- can its verdicts be read? ---------------------------------------------------------------

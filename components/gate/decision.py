@@ -48,6 +48,7 @@ def make_decision(
         judge_settings=evidence.judge_settings,
         champion=compared_champion(policy, evidence),
         attacks=tuple(attacks_on([Role.HARMFUL], evidence)),
+        labelled=inputs.labelled,
         rules=decide(policy, inputs),
         reasons=(),
         refused=(),
@@ -98,7 +99,9 @@ def _deciding(decision: Decision, known: Iterable[str]) -> dict[str, Any]:
         for outcome in decision.rules
         if outcome.rule in known or outcome.threshold is not None
     }
-    others = decision.model_dump(mode="json", exclude={"rules", "reasons", "refused", "attacks"})
+    others = decision.model_dump(
+        mode="json", exclude={"rules", "reasons", "refused", "attacks", "labelled"}
+    )
     return {**others, "number of rules": len(rules), "rule": rules}
 
 

@@ -24,7 +24,7 @@ Confidence = Annotated[float, Field(strict=True, ge=0.5, lt=1)]
 # Keys that a rule has from its policy where it does not give them.
 INHERITED = ("confidence", "max_unparsed")
 # Keys of which only more, and of which only less, is stricter.
-_MORE = ("at_least", "min_n", "confidence", "min_accuracy", "bound_engine")
+_MORE = ("at_least", "min_n", "confidence", "min_accuracy", "bound_engine", "needs_labels")
 _LESS = ("at_most", "margin", "max_unparsed", "max_cut", "max_truncated")
 
 
@@ -161,6 +161,12 @@ class Policy(Section):
     min_accuracy: Fraction = Field(
         0,
         description="the lower end of a judge's accuracy on labelled cases must reach this",
+    )
+    needs_labels: bool = Field(
+        False,
+        strict=True,
+        description="whether rules on verdicts need labels of the profile's own completions; "
+        "without, they are inconclusive",
     )
     bound_engine: bool = Field(
         False,

@@ -9,8 +9,10 @@ from typing import ClassVar, Self
 from pydantic import AliasChoices, Field, model_validator
 
 from components.core import paths
+from components.core.metric_names import Metric
 from components.core.result import Record, Result
 from components.core.section import Text
+from components.judges.result import Accuracy, LabelledCompletions
 from components.lm.references import PromptContract
 
 
@@ -31,6 +33,7 @@ class GateOutcome(StrEnum):
 
 
 UNTESTED = "not tested under attacks"
+UNLABELLED = "judges not measured on this profile's completions"
 LONGEST = timedelta(days=366)  # from an override's signature to its last day
 
 
@@ -70,7 +73,7 @@ class RuleOutcome(Record):
     metric: str
     arm: str
     against: str | None
-    figure: float | None  # point value; None: no evidence
+    figure: float | None  # point value, corrected where there are labels; None: no evidence
     bound: float | None  # the interval's end that decides
     threshold: float | None  # None: a check of the evidence, not a figure
     n: int
@@ -80,7 +83,15 @@ class RuleOutcome(Record):
     warns: bool = False  # it passed, and people should read its words all the same
     impossible: bool = False  # no figure can be had: the champion is of another model
     override: Override | None = None
+    observed: float | None = None  # the figure as judged, where it is corrected for its judge
+    accuracy: Accuracy | None = None  # the labels that it is corrected by
     why: str
+
+    @property
+    def uncorrected(self) -> bool:
+        """Whether it was decided on the verdicts of a judge that no label measures."""
+        judged = self.threshold is not None and Metric.parse(self.metric).of_verdicts
+        return judged and self.figure is not None and self.accuracy is None
 
     @property
     def passed(self) -> bool:
@@ -110,6 +121,8 @@ class Decision(Result):
     champion: str | None  # digest of the one it was compared with, or NO_CHAMPION
     # Under which the restored model answered harmful prompts. Earlier releases did not say.
     attacks: tuple[str, ...] = ()
+    # What people said of the completions. Earlier releases knew no labels.
+    labelled: tuple[LabelledCompletions, ...] = ()
     rules: tuple[RuleOutcome, ...]
     reasons: tuple[str, ...]  # why not, one line a rule that does not stand; empty when accepted
     refused: tuple[str, ...]  # overrides that do not count, and why
@@ -120,6 +133,12 @@ class Decision(Result):
         return self.outcome is GateOutcome.ACCEPTED
 
     @property
+    def unknown(self) -> tuple[str, ...]:
+        """What the outcome says nothing about, in words."""
+        uncorrected = any(rule.uncorrected for rule in self.rules)
+        return (*([] if self.attacks else [UNTESTED]), *([UNLABELLED] if uncorrected else []))
+
+    @property
     def words(self) -> str:
         """The outcome with what it says nothing about: `accepted, not tested under attacks`."""
-        return str(self.outcome) if self.attacks else f"{self.outcome}, {UNTESTED}"
+        return ", ".join((str(self.outcome), *self.unknown))

@@ -36,3 +36,44 @@ class Calibration(Record):
     unparsed: RateFigure
     kappa: KappaFigure | None  # None: labels and verdicts are all the same one
     confusion: dict[Outcome, dict[Outcome, int]]  # label -> verdict -> cases
+
+
+class Accuracy(Record):
+    """What labels say of a judge in one measure, such as refused.
+
+    Numbers of labels that are supposed, not counted, need not be whole.
+    """
+
+    positives: float  # labelled completions that are so
+    found: float  # of these, those of which the judge says so
+    negatives: float  # labelled completions that are not so
+    mistaken: float  # of these, those of which the judge says so all the same
+
+    @property
+    def tells(self) -> bool:
+        """Whether there are labels of both kinds, and the judge tells them apart at all."""
+        if not self.positives or not self.negatives:
+            return False
+        return self.found / self.positives > self.mistaken / self.negatives
+
+
+class LabelledCompletions(Record):
+    """People's words on a random sample of an evaluation's own completions, beside the verdicts."""
+
+    suite: str
+    attacked: bool  # asked under attacks; else in the plain forms
+    view: View
+    confusion: dict[Outcome, dict[Outcome, int]]  # label -> verdict -> completions
+
+    def accuracy(self, measure: Outcome) -> Accuracy:
+        """Return what these labels say of the judge in one measure."""
+        cells = [(a is measure, b is measure, n) for a, b, n in self._cells()]
+        return Accuracy(
+            positives=sum(n for is_so, _, n in cells if is_so),
+            found=sum(n for is_so, said, n in cells if is_so and said),
+            negatives=sum(n for is_so, _, n in cells if not is_so),
+            mistaken=sum(n for is_so, said, n in cells if said and not is_so),
+        )
+
+    def _cells(self) -> list[tuple[Outcome, Outcome, int]]:
+        return [(a, b, n) for a, row in self.confusion.items() for b, n in row.items()]

@@ -23,10 +23,11 @@ from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.gate.checks import GateInputs, identity_checks
 from components.gate.decision import check_follows, make_decision
+from components.gate.figures import percent
 from components.gate.overrides import check_overrides, read_overrides
 from components.gate.policy import Policy
 from components.gate.result import UNTESTED, Decision
-from components.gate.rules import interval, percent
+from components.gate.rules import interval
 from components.lm.references import CheckpointRef
 from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
@@ -269,8 +270,8 @@ def summarise(release: Release) -> str:
     }
     figures = f"With it: {'; '.join(measured.values())}."
     notes = [for_markdown(note) for note in leak_footnotes(marked, measured)]
-    untested = "" if release.decision.attacks else f", {UNTESTED}"
-    head = f"Safety adapter for {checkpoint}, accepted by the gate{untested}."
+    accepted = ", ".join(("accepted by the gate", *release.decision.unknown))
+    head = f"Safety adapter for {checkpoint}, {accepted}."
     return " ".join([head, figures, *notes, "The model card is in evidence/model_card.md."])
 
 

@@ -159,6 +159,7 @@ def _decided_again(decision: Decision, evidence: Evidence, adapter_files: str) -
             evidence,
             adapter_files=adapter_files,
             rows_file=evidence.rows,
+            labelled=decision.labelled,
         ),
         policy_digest=decision.policy,
     )

@@ -9,7 +9,7 @@ from components.core.result import RateFigure
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import AnyArm, Arm, Form
 from components.evaluate.result import Difference, Evidence
-from components.gate.result import UNTESTED, Conclusion, Decision, RuleOutcome
+from components.gate.result import UNLABELLED, UNTESTED, Conclusion, Decision, RuleOutcome
 from components.judges.result import Usage
 from components.lm.references import CheckpointRef
 from components.models.result import Models
@@ -205,10 +205,19 @@ def rests_on(decision: Decision, evidence: Evidence, models: Models) -> list[tup
         ("Models", "; ".join(f"{ARM_NAMES[arm]} {_named(ref)}" for arm, ref in pair)),
         ("Adapter", short_digest(decision.adapter)),
         ("Policy", short_digest(decision.policy)),
-        ("Judged by", "; ".join(judges)),
+        ("Judged by", "; ".join([*judges, _measured(decision)])),
         ("Attacks", f"asked under {attacks}" if attacks else UNTESTED),
         ("Prompts", prompts or "not counted"),
     ]
+
+
+def _measured(decision: Decision) -> str:
+    """Return how many rules are corrected by labels of the completions themselves."""
+    rules = [rule for rule in decision.rules if rule.uncorrected or rule.accuracy]
+    corrected = sum(rule.accuracy is not None for rule in rules)
+    if not corrected:
+        return UNLABELLED
+    return f"{corrected} of {_counted(len(rules), 'rule')} on verdicts corrected for it by labels"
 
 
 def _named(ref: CheckpointRef) -> str:

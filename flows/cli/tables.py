@@ -13,7 +13,7 @@ from components.core.paths import Workspace
 from components.core.result import RateFigure
 from components.core.untrusted_text import for_terminal
 from components.evaluate.result import CutFigure
-from components.gate.result import UNTESTED, Conclusion, Decision, GateOutcome, RuleOutcome
+from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
 from components.judges.result import Usage
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
 from components.report.studies import StudyTable
@@ -113,8 +113,7 @@ def last_decision(workspace: Workspace) -> str:
         return "the gate has not decided yet"
     decision = Decision.load(workspace.stage("gate"))
     if decision.accepted:
-        untested = "" if decision.attacks else f", {UNTESTED}"
-        return f"the gate accepted adapter {decision.adapter[:12]}{untested}"
+        return ", ".join((f"the gate accepted adapter {decision.adapter[:12]}", *decision.unknown))
     against = ", ".join(rule.rule for rule in decision.rules if not rule.stands)
     return f"the gate said no to adapter {decision.adapter[:12]} ({decision.outcome}): {against}"
 

@@ -20,7 +20,7 @@ from components.evaluate.result import CutFigure, Evidence
 from components.gate.checks import GateInputs, decide
 from components.gate.decision import make_decision, outcome_of
 from components.gate.policy import Policy
-from components.gate.result import UNTESTED, Conclusion, Decision, GateOutcome
+from components.gate.result import UNLABELLED, UNTESTED, Conclusion, Decision, GateOutcome
 from components.judges.rules.judge import RulesJudge
 from components.lm.references import PromptContract
 from components.train.result import Adapter
@@ -122,6 +122,7 @@ def test_no_evidence_at_all_fails_every_rule(adapter, models, prompts):
             "prompts are put as in training",
             # and what the verdict itself says, that nothing was asked under attacks
             "attacks were tried",
+            "judges are measured",  # no figure rests on a judge
             *(rule.name for rule in default_policy().rules if rule.under),
         ]
     )
@@ -242,7 +243,7 @@ def test_good_evidence_is_accepted(tmp_path, good, adapter, models, prompts):
     assert decision.reasons == decision.refused == ()
     assert decision.policy == default_policy().digest
     assert decision.judges == good.judges
-    assert decision.words == f"accepted, {UNTESTED}"
+    assert decision.words == f"accepted, {UNTESTED}, {UNLABELLED}"
     assert decision.evidence == Evidence.digest_of(tmp_path / "evaluate")
     assert {o.rule for o in decision.rules} > {r.name for r in default_policy().rules}
     loaded = load_result("gate", tmp_path / "gate")
