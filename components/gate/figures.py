@@ -10,7 +10,13 @@ from components.core.metric_names import Metric
 from components.gate.labels import MOST_LABELS, labels_needed
 from components.gate.policy import Rule
 from components.gate.result import Conclusion
-from components.judges.correction import Span, corrected_difference, corrected_rate
+from components.judges.correction import (
+    LEAST,
+    Span,
+    corrected_difference,
+    corrected_rate,
+    is_measured,
+)
 from components.judges.result import Accuracy
 
 MOST_PROMPTS = 100_000  # nobody is told to measure more
@@ -188,8 +194,8 @@ class CorrectedFigure(Figure):
             )
         measure = Metric.parse(self.rule.metric).measure
         return None, (
-            f"about {math.ceil(needed.positives)} labels of completions that are {measure} (there "
-            f"are {self.accuracy.positives:g}) and {math.ceil(needed.negatives)} of others (there "
+            f"about {_whole(needed.positives)} labels of completions that are {measure} (there "
+            f"are {self.accuracy.positives:g}) and {_whole(needed.negatives)} of others (there "
             f"are {self.accuracy.negatives:g}) would decide if the judge's accuracy stays"
         )
 
@@ -218,9 +224,9 @@ class CorrectedFigure(Figure):
     @property
     def _why_unbounded(self) -> str:
         labels = self.accuracy
-        if not labels.positives or not labels.negatives:
-            return "labels of one kind are missing (`safereact label`)"
-        if not labels.tells:
+        if min(labels.positives, labels.negatives) < LEAST:
+            return f"fewer than {LEAST} labels of one kind (`safereact label`)"
+        if not is_measured(labels):
             return "it is right no more often than chance"
         return "no true figure fits both, so it errs otherwise here than where it was measured"
 
@@ -237,3 +243,7 @@ def corrected_figure(figure: Figure, accuracy: Accuracy) -> CorrectedFigure:
 def _span(figure: Figure, accuracy: Accuracy) -> Span | None:
     correct = corrected_rate if figure.rule.against is None else corrected_difference
     return correct(Span(figure.point, figure.low, figure.high), accuracy, figure.confidence)
+
+
+def _whole(labels: float) -> int:
+    return math.ceil(labels - 1e-6)  # 40.0000001 are 40

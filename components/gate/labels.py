@@ -1,8 +1,8 @@
 """A rule's figure, corrected by the labels of the profile's own completions.
 
 Labels of a suite, drawn whatever was said of them, tell how its judge errs there. A suite without
-labels has figures as judged. Where the labels of a suite hold fewer than `FEW` of one kind, such as
-refusals among benign requests, those of all suites with the same judge stand in for that kind: a
+labels has figures as judged. Where the labels of a suite hold fewer than `LEAST` of one kind, such
+as refusals among benign requests, those of all suites with the same judge stand in for that kind: a
 refusal is then taken to be found alike whatever was asked. Of what was asked under attacks, labels
 of attacked completions count alone, of all attacks together.
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from components.core.metric_names import Metric
 from components.core.vocabulary import PLAIN_FORMS, Outcome
 from components.evaluate.result import Evidence
+from components.judges.correction import LEAST
 from components.judges.result import Accuracy, LabelledCompletions
 
-FEW = 20
 MOST_LABELS = 10_000  # nobody is told to label more
 NONE = Accuracy(positives=0, found=0, negatives=0, mistaken=0)
 
@@ -55,7 +55,7 @@ def _filled(own: Accuracy, every: Iterable[Accuracy]) -> Accuracy:
     every = list(every)
     changes: dict[str, float] = {}
     for labels, said in (("positives", "found"), ("negatives", "mistaken")):
-        if getattr(own, labels) < FEW:
+        if getattr(own, labels) < LEAST:
             changes |= {key: sum(getattr(one, key) for one in every) for key in (labels, said)}
     return own.model_copy(update=changes)
 
@@ -66,15 +66,13 @@ def labels_needed(accuracy: Accuracy, decides: Callable[[Accuracy], bool]) -> Ac
 
     None: not even `MOST_LABELS`.
     """
-    start = accuracy.model_copy(
-        update={
-            **({} if accuracy.positives else {"positives": 1, "found": 1}),
-            **({} if accuracy.negatives else {"negatives": 1, "mistaken": 0}),
-        }
-    )
-    found = (_fewest(start, kinds, decides) for kinds in ((1, 0), (0, 1), (1, 1)))
+    so, not_so = max(accuracy.positives, LEAST), max(accuracy.negatives, LEAST)
+    found = accuracy.found / accuracy.positives if accuracy.positives else 1.0
+    mistaken = accuracy.mistaken / accuracy.negatives if accuracy.negatives else 0.0
+    start = Accuracy(positives=so, found=so * found, negatives=not_so, mistaken=not_so * mistaken)
+    tried = (_fewest(start, kinds, decides) for kinds in ((1, 0), (0, 1), (1, 1)))
     return min(
-        (one for one in found if one is not None),
+        (one for one in tried if one is not None),
         key=lambda one: one.positives + one.negatives,
         default=None,
     )

@@ -14,8 +14,8 @@ The interval holds every value that the data keep: for which the interval of
 covers zero, as Fieller does with a ratio. The interval of that sum is made from those of its
 independent parts by the variances recovered from their ends (MOVER: Zou and Donner 2008, Stat Med
 27:1693-1702; for ratios Donner and Zou 2012, Stat Methods Med Res 21:347-359): Wilson's of both
-shares, and the observed figure's own, Wilson's or Tango's. Few labels make it wide, and a judge
-that may be no better than chance leaves no bound.
+shares, and the observed figure's own, Wilson's or Tango's. Few labels make it wide; those of a
+judge that may be no better than chance leave no bound but that of a large difference.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import NamedTuple
 from components.core.result import wilson_interval
 from components.judges.result import Accuracy
 
+LEAST = 10  # labels of either kind; with fewer, coverage was not tried
 _STEPS = 60  # halvings, to the last bit
 _ROUNDING = 1e-12
 
@@ -45,10 +46,10 @@ Terms = Iterable[tuple[float, Span]]  # independent estimates of a sum, each wit
 def corrected_rate(observed: Span, accuracy: Accuracy, confidence: float) -> Span | None:
     """Return the rate of what is so, within [0, 1], from the rate of the verdicts that say so.
 
-    None without labels of both kinds, for a judge that is right no more often than chance, and
-    where no rate fits figure and labels.
+    None with fewer than `LEAST` labels of either kind, for a judge that is right no more often than
+    chance, and where no rate fits figure and labels.
     """
-    if not accuracy.tells:
+    if not is_measured(accuracy):
         return None
     found, mistaken = _shares(accuracy, confidence)
 
@@ -64,7 +65,7 @@ def corrected_difference(observed: Span, accuracy: Accuracy, confidence: float) 
 
     The judge is taken to err alike on both arms. None as of `corrected_rate`.
     """
-    if not accuracy.tells:
+    if not is_measured(accuracy):
         return None
     found, mistaken = _shares(accuracy, confidence)
 
@@ -72,6 +73,13 @@ def corrected_difference(observed: Span, accuracy: Accuracy, confidence: float) 
         return (1.0, observed), (-difference, found), (difference, mistaken)
 
     return _kept(terms, observed.point / (found.point - mistaken.point), least=-1.0)
+
+
+def is_measured(accuracy: Accuracy) -> bool:
+    """Return whether there are labels enough, and the judge tells them apart at all."""
+    if min(accuracy.positives, accuracy.negatives) < LEAST:
+        return False
+    return accuracy.found / accuracy.positives > accuracy.mistaken / accuracy.negatives
 
 
 def _shares(accuracy: Accuracy, confidence: float) -> tuple[Span, Span]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from components.core.errors import DataError, StageError
 from components.core.result import Record
 from components.core.section import Sha256, Text
-from components.core.storage import EVERYBODY, digest_bytes, read_json_lines
+from components.core.storage import EVERYBODY, digest_bytes, read_json_lines, replace_surrogates
 from components.core.vocabulary import Outcome, View
 
 
@@ -46,8 +46,8 @@ class Part(NamedTuple):
 
     @classmethod
     def of(cls, arm: str, place: tuple[str, str, str, int], view: View, text: str) -> Part:
-        """Return the part of the completion at `place` that is this text."""
-        return cls(arm, *place, view, digest_bytes(text.encode()))
+        """Return the part of the completion at `place` that is this text, as rows hold it."""
+        return cls(arm, *place, view, digest_bytes(replace_surrogates(text).encode()))
 
 
 class Label(Record):

@@ -49,13 +49,6 @@ class Accuracy(Record):
     negatives: float  # labelled completions that are not so
     mistaken: float  # of these, those of which the judge says so all the same
 
-    @property
-    def tells(self) -> bool:
-        """Whether there are labels of both kinds, and the judge tells them apart at all."""
-        if not self.positives or not self.negatives:
-            return False
-        return self.found / self.positives > self.mistaken / self.negatives
-
 
 class LabelledCompletions(Record):
     """People's words on a random sample of an evaluation's own completions, beside the verdicts."""

@@ -34,6 +34,7 @@ from flows.cli.app import (
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export
+from flows.cli.label import label
 from flows.cli.runs import read_seeds, record_seeds, run_retrain, run_seeds
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
@@ -327,5 +328,5 @@ def tune(
     console.print(next_steps(workspace, written), highlight=False)
 
 
-for command in (pull, sign, verify, export, diff):
+for command in (pull, sign, verify, export, diff, label):
     app.command()(command)
