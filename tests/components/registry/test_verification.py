@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from components.core.errors import RegistryError
+from components.core.errors import EvidenceError, RegistryError
+from components.core.paths import ROWS
 from components.core.storage import digest_file, digest_folder
+from components.core.vocabulary import View
+from components.evaluate.rows import read_judged
 from components.gate.result import Decision
+from components.judges.labels import Label, Part, add_label
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Measured, Registry
 from components.registry.promotion import fetch_champion, promote, pull, rollback, status
 from components.registry.registration import register
-from tests.releases import NAMES, write_all
+from tests.releases import NAMES, decide_in, write_all
 
 NAME = "demo-safety"
 SIGNED = {"by": "ann", "why": "better"}
@@ -133,3 +137,20 @@ def test_what_cannot_be_relied_on_is_registered_anew(champion, registry):
     assert promote(registry, NAME, **SIGNED).version == "2"
     with pytest.raises(RegistryError):
         rollback(registry, NAME, **SIGNED)
+
+
+def test_a_version_keeps_the_labels_that_its_figures_are_corrected_by(workspace, registry):
+    """Labels that come or go later change nothing of it."""
+    rows = [row for own in read_judged(workspace.stage("evaluate") / ROWS).values() for row in own]
+    for row in (row for row in rows if row.suite == "harmful"):
+        part = Part.of(row.arm, row.place, View.ANSWER, row.answer)
+        label = Label(**part._asdict(), word=row.outcome_answer, by="ann")
+        add_label(workspace.labels, label)
+    with pytest.raises(EvidenceError, match="does not follow"):
+        register(workspace, **NAMES)
+    decision = decide_in(workspace).save(workspace.stage("gate"))
+    assert any(rule.accuracy for rule in decision.rules)
+    register(workspace, **NAMES)
+    workspace.labels.unlink()
+    assert promote(registry, NAME, **SIGNED).version == "1"
+    pull(registry, NAME, CHAMPION, workspace.root / "brought")
