@@ -13,9 +13,10 @@ The interval holds every value that the data keep: for which the interval of
 
 covers zero, as Fieller does with a ratio. The interval of that sum is made from those of its
 independent parts by the variances recovered from their ends (MOVER: Zou and Donner 2008, Stat Med
-27:1693-1702; for ratios Donner and Zou 2012, Stat Methods Med Res 21:347-359): Wilson's of both
-shares, and the observed figure's own, Wilson's or Tango's. Few labels make it wide; those of a
-judge that may be no better than chance leave no bound but that of a large difference.
+27:1693-1702; for ratios Donner and Zou 2012, Stat Methods Med Res 21:347-359): the exact one of
+each share (Clopper and Pearson 1934, Biometrika 26:404-413), since Wilson's errs to one side where
+a share is near 1, and the observed figure's own, Wilson's or Tango's. Few labels make it wide;
+those of a judge that may be no better than chance leave no bound but that of a large difference.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from components.core.result import wilson_interval
 from components.judges.result import Accuracy
 
 LEAST = 10  # labels of either kind; with fewer, coverage was not tried
@@ -91,9 +91,13 @@ def _shares(accuracy: Accuracy, confidence: float) -> tuple[Span, Span]:
 
 
 def _share(count: float, n: float, confidence: float) -> Span:
-    rate = count / n
-    low, high = wilson_interval(rate, n, confidence)
-    return Span(rate, min(low, rate), max(high, rate))
+    """Return a share with its exact interval; neither number need be whole."""
+    from scipy.special import betaincinv  # much lighter than scipy.stats
+
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(count, n - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, n - count, 1 - tail)) if n > count else 1.0
+    return Span(count / n, low, high)
 
 
 def _kept(terms: Callable[[float], Terms], point: float, *, least: float) -> Span | None:

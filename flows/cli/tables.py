@@ -63,8 +63,9 @@ def verdict(decision: Decision) -> str:
     """Return what a decision that is not an acceptance means."""
     if decision.outcome is GateOutcome.INCONCLUSIVE:
         return (
-            "The gate said no: inconclusive; nothing was registered. More prompts may decide, but "
-            'each look adds to the chance of error: see "Looking again" in docs/policy.md.'
+            "The gate said no: inconclusive; nothing was registered. More prompts or labels may "
+            'decide, but each look adds to the chance of error: see "Looking again" in '
+            "docs/policy.md."
         )
     return "The gate said no: rejected; nothing was registered."
 
