@@ -268,6 +268,22 @@ def test_an_interval_misses_a_difference_no_more_often_than_stated():
             assert sum(missed) <= most(0.05, times), (shares, judge)
 
 
+def test_labels_of_the_counted_completions_themselves_miss_no_more():
+    """As the command draws them: some of the rows, here of two arms, whatever was said of them."""
+    draw, times, n = np.random.default_rng(0), 300, 300
+    for rate, labelled in ((0.15, 40), (0.85, 40), (0.85, 150)):
+        missed = 0
+        for _ in range(times):
+            is_so = np.concatenate([draw.random(n) < rate, draw.random(labelled) < 0.1])
+            says = draw.random(len(is_so)) < np.where(is_so, 0.9, 0.1)
+            seen, known = says[:n].sum(), np.r_[0:labelled, n : n + labelled]
+            so, said = is_so[known], says[known]
+            labels = accuracy((so & said).sum(), so.sum(), (~so & said).sum(), (~so).sum())
+            span = corrected_rate(wilson(int(seen), n), labels, 0.95)
+            missed += span is not None and not span.low <= rate <= span.high
+        assert missed / times <= most(0.05, times), (rate, labelled)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [100, 300])
 def test_coverage_over_rates_judges_and_labels(n):

@@ -6,8 +6,10 @@ import pytest
 
 from components.core.vocabulary import Arm, Outcome, View
 from components.evaluate.result import CutFigure
-from components.judges.result import Calibration
+from components.gate.result import UNLABELLED
+from components.judges.result import Accuracy, Calibration
 from components.report.figures import judge_rows
+from components.report.wording import rests_on
 from tests.components.report.cases import rate
 from tests.components.report.test_stage import Page
 
@@ -72,3 +74,26 @@ def test_the_page_has_parts_and_rulings_in_a_fold(good, evidence, tmp_path):
     for row in ("refused 31 0 0 2", "complied 3 40 0 0", "neither 0 0 18 0"):
         assert words.count(row) == 2
     assert "unparsed 0 0 0 0" not in words
+
+
+def test_a_corrected_rule_shows_both_figures_and_the_verdict_what_is_not_measured(good, tmp_path):
+    assert UNLABELLED in dict(rests_on(good.decision, good.evidence, good.models))["Judged by"]
+    about = {"accuracy": Accuracy(positives=60, found=57, negatives=90, mistaken=1)}
+    changed = {"harmful.refused": 0.912}
+    rules = tuple(
+        rule.model_copy(update={**about, "observed": changed.get(rule.metric, 0.034)})
+        if rule.figure is not None and rule.metric.endswith(".refused")
+        else rule
+        for rule in good.decision.rules
+    )
+    decision = good.decision.model_copy(update={"rules": rules})
+    assert UNLABELLED not in decision.words
+    decided = decision.save(tmp_path / "gate")
+    _, page = good.replaced(decision=decided).write(tmp_path / "report")
+    table = page.partition('id="rules"')[2].partition("</section>")[0]
+    assert table.count("as judged") == 4
+    words = Page(page).text.replace("\xa0", " ")
+    assert "91.2 % as judged" in words
+    assert "corrected for its judge from the 91.2 % shown to 97.3 %" in words
+    judged = dict(rests_on(decision, good.evidence, good.models))["Judged by"]
+    assert "4 of 4 rules on verdicts" in judged
