@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
 from components.core.errors import ConfigError, EvidenceError
@@ -111,15 +111,17 @@ def _in_turn(
 ) -> Iterator[Row]:
     """Yield the completions of each cell and arm that is wanted in an order drawn by the seed, one
     of each in turn."""
+
+    def place(row: Row) -> str:
+        return digest_bytes(f"{seed} label {row.arm} {row.place}".encode())
+
     groups = [
-        sorted(
-            (row for row in rows.get(arm, ()) if _cell(row) == cell),
-            key=lambda row: digest_bytes(f"{seed} label {row.arm} {row.place}".encode()),
-        )
+        sorted((row for row in rows.get(arm, ()) if _cell(row) == cell), key=place)
         for cell, (arms, _) in cells.items()
         for arm in arms
     ]
-    yield from (row for row in chain.from_iterable(zip_longest(*groups)) if row is not None)
+    for turn in zip_longest(*groups):  # within a turn, too, nothing tells the arm
+        yield from sorted((row for row in turn if row), key=lambda row: place(row)[::-1])
 
 
 def _wanted(rules: Iterable[Rule]) -> dict[Cell, Wanted]:
