@@ -25,7 +25,7 @@ from components.evaluate.result import Evidence
 from components.gate.figures import percent
 from components.gate.labels import Labels
 from components.gate.policy import Policy
-from components.gate.result import UNLABELLED, UNTESTED, Conclusion, RuleOutcome
+from components.gate.result import UNTESTED, Conclusion, RuleOutcome, unlabelled
 from components.gate.rules import (
     attacks_on,
     concrete,
@@ -220,13 +220,13 @@ def _under_attacks(policy: Policy, evidence: Evidence) -> RuleOutcome:
     return check_outcome("attacks were tried", not missing, why, warns=not asked)
 
 
-def _judges_measured(rules: Iterable[RuleOutcome]) -> RuleOutcome:
+def _judges_measured(rules: Sequence[RuleOutcome]) -> RuleOutcome:
     """Return whether labels say of every judge how it errs on these completions, with a warning
     where they do not."""
     without = sorted({Metric.parse(rule.metric).suite for rule in rules if rule.uncorrected})
     why = "all rules on verdicts are corrected by labels, or have no figure"
-    if without:
-        why = f"{UNLABELLED}: figures of {', '.join(without)} are as judged (`safereact label`)"
+    for words in unlabelled(rules):
+        why = f"{words}: figures of {', '.join(without)} are as judged (`safereact label`)"
     return check_outcome("judges are measured", True, why, warns=bool(without))
 
 

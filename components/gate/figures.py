@@ -221,6 +221,12 @@ class CorrectedFigure(Figure):
             return f"{self.observed.text} as judged; {known}: {self._why_unbounded}"
         return f"{super().text} corrected for its judge, {self.observed.text} as judged ({known})"
 
+    def comparison(self, conclusion: Conclusion, outlook: str) -> str:
+        """Return the same in words; of no figure, what would give one."""
+        if self.has_bounds or conclusion is not Conclusion.INCONCLUSIVE:
+            return super().comparison(conclusion, outlook)
+        return outlook
+
     @property
     def _why_unbounded(self) -> str:
         labels = self.accuracy

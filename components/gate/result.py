@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import ClassVar, Self
@@ -34,6 +35,7 @@ class GateOutcome(StrEnum):
 
 UNTESTED = "not tested under attacks"
 UNLABELLED = "judges not measured on this profile's completions"
+PARTLY_LABELLED = "judges not measured on all of this profile's suites"
 LONGEST = timedelta(days=366)  # from an override's signature to its last day
 
 
@@ -104,6 +106,15 @@ class RuleOutcome(Record):
         return self.passed or self.override is not None
 
 
+def unlabelled(rules: Iterable[RuleOutcome]) -> tuple[str, ...]:
+    """Return in words that rules rest on judges whose errors nobody measured; empty where none
+    does."""
+    listed = list(rules)
+    if not any(rule.uncorrected for rule in listed):
+        return ()
+    return (PARTLY_LABELLED if any(rule.accuracy for rule in listed) else UNLABELLED,)
+
+
 class Decision(Result):
     """Whether one adapter is accepted, with every rule's figure."""
 
@@ -135,8 +146,8 @@ class Decision(Result):
     @property
     def unknown(self) -> tuple[str, ...]:
         """What the outcome says nothing about, in words."""
-        uncorrected = any(rule.uncorrected for rule in self.rules)
-        return (*([] if self.attacks else [UNTESTED]), *([UNLABELLED] if uncorrected else []))
+        untested = () if self.attacks else (UNTESTED,)
+        return (*untested, *unlabelled(self.rules))
 
     @property
     def words(self) -> str:

@@ -17,7 +17,7 @@ from components.gate.decision import make_decision
 from components.gate.labels import Labels, labels_needed
 from components.gate.policy import Policy
 from components.gate.policy_files import load_policy
-from components.gate.result import UNLABELLED, Conclusion, GateOutcome
+from components.gate.result import PARTLY_LABELLED, UNLABELLED, Conclusion, GateOutcome
 from components.gate.rules import decide_rule
 from components.judges.correction import LEAST, Span, corrected_difference, corrected_rate
 from components.judges.labels import Label, Part
@@ -215,13 +215,13 @@ def test_the_verdict_says_whether_judges_were_measured(adapter, models, prompts,
     about = (adapter, models, prompts, tmp_path)
     assert UNLABELLED in decision(*about, default_policy()).words
     some = decision(*about, default_policy(), many())
-    assert UNLABELLED in some.words  # of other suites there are none
+    assert PARTLY_LABELLED in some.words and UNLABELLED not in some.words
     every = [
         many(refused_complied=1), many("benign", refused_complied=1),
         many("borderline", refused_complied=1), many(view=View.EITHER, refused_complied=1),
     ]  # fmt: skip
     whole = decision(*about, default_policy(), *every)
-    assert whole.accepted and UNLABELLED not in whole.words
+    assert whole.accepted and "judges" not in whole.words
     assert whole.labelled == tuple(every)
     assert all(
         (outcome.accuracy is None) is (outcome.metric == "reasoning.correct")
