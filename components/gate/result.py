@@ -13,6 +13,7 @@ from components.core import paths
 from components.core.metric_names import Metric
 from components.core.result import Record, Result
 from components.core.section import Text
+from components.core.storage import digest_bytes
 from components.judges.result import Accuracy, LabelledCompletions
 from components.lm.references import PromptContract
 
@@ -142,6 +143,13 @@ class Decision(Result):
     def accepted(self) -> bool:
         """Whether the adapter may be registered."""
         return self.outcome is GateOutcome.ACCEPTED
+
+    @property
+    def labels(self) -> str:
+        """SHA-256 of what people said of the completions; empty where they said nothing."""
+        if not self.labelled:
+            return ""
+        return digest_bytes(self.model_dump_json(include={"labelled"}).encode())
 
     @property
     def unknown(self) -> tuple[str, ...]:

@@ -40,11 +40,13 @@ class Look:
     policy: str
     outcome: str
     when: str  # UTC, ISO 8601
+    labels: str = ""  # digest of what people said of the completions; empty: nothing
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """What makes it another look: the same evidence under the same policy is one."""
-        return self.adapter, self.evidence, self.policy
+    def identity(self) -> tuple[str, ...]:
+        """What makes it another look: the same evidence with the same labels under the same policy
+        is one."""
+        return self.adapter, self.evidence, self.policy, self.labels
 
 
 class Looked(NamedTuple):
@@ -74,6 +76,7 @@ def look_of(profile: Profile, decision: Decision, evidence: Evidence) -> Look:
         policy=decision.policy,
         outcome=str(decision.outcome),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
+        labels=decision.labels,
     )
 
 

@@ -49,6 +49,11 @@ def test_a_look_counts_with_those_at_the_same_prompts_or_of_the_same_adapter(reg
     assert record_look(registry, "another", "looked", FIRST).number == 1
 
 
+def test_other_labels_of_the_same_evidence_are_another_look(registry: Registry):
+    known = [FIRST, later(1, labels="l"), later(2, labels="l"), later(3, labels="m")]
+    assert [record_look(registry, *RECORD, look).number for look in known] == [1, 2, 2, 3]
+
+
 def test_the_first_looks_of_two_callers_at_once_are_read_together(registry: Registry):
     record_look(registry, *RECORD, FIRST)
     home = registry.experiment(RECORD[1])
