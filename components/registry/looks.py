@@ -86,13 +86,12 @@ def record_look(registry: Registry, name: str, experiment: str, look: Look) -> L
     The model need not be there yet. Raises `RegistryError` where MLflow fails or an entry is
     damaged.
     """
-    home = registry.experiment(experiment)
-    runs = _runs(registry, home, name)
-    if not runs:
+    if not _runs(registry, name):
+        home = registry.experiment(experiment)
         made = registry.begin_run(home, f"looks of {name}", {OWNER: name})
         registry.end_run(made, figures={}, parameters={}, tags={})
-        runs = _runs(registry, home, name)
     while True:
+        runs = _runs(registry, name)
         looks = _read(registry, runs)
         place = next((i for i, one in enumerate(looks) if one.identity == look.identity), None)
         if place is not None:
@@ -111,23 +110,35 @@ def check_plan(policy: Policy, looked: Looked) -> None:
         )
 
 
-def _runs(registry: Registry, home: str, name: str) -> list[str]:
-    """Return the runs that hold the record of `name`, oldest first. There are two where two first
-    looks came at once; both are read."""
-    return [run.id for run in reversed(registry.runs(home, {OWNER: name}))]
+def _runs(registry: Registry, name: str) -> list[str]:
+    """Return the runs that hold the record of `name`, oldest first, in whatever experiment. There
+    are two where two first looks came at once; both are read."""
+    return [run.id for run in reversed(registry.runs(None, {OWNER: name}))]
 
 
 def _read(registry: Registry, runs: Sequence[str]) -> list[Look]:
-    """Return the looks in the record, oldest first, each once."""
-    looks = []
-    for run in runs:
+    """Return the looks in the record in the order in which they were written, each once.
+
+    Looks are added to the oldest run, so what another holds came before. No clock orders them:
+    machines differ in theirs.
+    """
+    looks: dict[tuple[str, ...], Look] = {}
+    for run in reversed(runs):
         for key, value in sorted(registry.claims(run, PREFIX).items()):
-            try:
-                looks.append(Look(**json.loads(value)))
-            except (TypeError, ValueError) as error:
-                raise RegistryError(f"{key} of run {run} is damaged: {error}") from error
-    ordered = sorted(looks, key=lambda look: look.when)
-    return list({look.identity: look for look in reversed(ordered)}.values())[::-1]
+            look = _decoded(value, f"{key} of run {run}")
+            looks.setdefault(look.identity, look)
+    return list(looks.values())
+
+
+def _decoded(value: str, where: str) -> Look:
+    try:
+        look = Look(**json.loads(value))
+    except (TypeError, ValueError) as error:
+        raise RegistryError(f"{where} is damaged: {error}") from error
+    texts = asdict(look) | {"seed": str(look.seed)}
+    if odd := [key for key, one in texts.items() if not isinstance(one, str)]:
+        raise RegistryError(f"{where} is damaged: {odd[0]} is {texts[odd[0]]!r:.40}, no text")
+    return look
 
 
 def _counted(looks: Sequence[Look]) -> Looked:

@@ -188,13 +188,18 @@ class Registry:
         download_artifacts(artifact_uri=uri, dst_path=str(folder), **place)
         return folder / ADAPTER
 
-    def runs(self, experiment: str, tags: Mapping[str, str]) -> list[Run]:
-        """Return the runs of an experiment that carry `tags`, the newest first."""
+    def runs(self, experiment: str | None, tags: Mapping[str, str]) -> list[Run]:
+        """Return the runs of an experiment, None of all, that carry `tags`, the newest first."""
         query = " AND ".join(tag_filter(tags))
-        found = all_pages(
-            lambda page: self._client.search_runs([experiment], query, page_token=page)
-        )
+        search = functools.partial(self._client.search_runs, self._places(experiment), query)
+        found = all_pages(lambda page: search(page_token=page))
         return [Run(r.info.run_id, dict(r.data.tags), r.info.status == "RUNNING") for r in found]
+
+    def _places(self, experiment: str | None) -> list[str]:
+        if experiment is not None:
+            return [experiment]
+        found = all_pages(lambda page: self._client.search_experiments(page_token=page))
+        return [str(one.experiment_id) for one in found]
 
     def claims(self, run: str, prefix: str) -> dict[str, str]:
         """Return the parameters of a run whose keys start with `prefix`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -64,6 +65,25 @@ def test_the_first_looks_of_two_callers_at_once_are_read_together(registry: Regi
     assert registry.claim(other, f"{PREFIX}000001", kept[f"{PREFIX}000001"])
     assert record_look(registry, *RECORD, FIRST).number == 1
     assert record_look(registry, *RECORD, later(1, evidence="f")).number == 2
+
+
+def test_looks_are_numbered_as_they_were_written_whatever_clocks_say(registry: Registry):
+    known = [later(30), later(10, adapter="b", evidence="f"), later(20, adapter="c", evidence="g")]
+    assert [record_look(registry, *RECORD, look).number for look in known] == [1, 2, 3]
+
+
+def test_another_experiment_begins_no_other_record(registry: Registry):
+    record_look(registry, *RECORD, FIRST)
+    assert record_look(registry, RECORD[0], "elsewhere", later(1, adapter="b")).number == 2
+
+
+@pytest.mark.parametrize("changes", [{"when": 5}, {"adapter": []}, {"outcome": None}])
+def test_an_entry_of_other_types_is_damaged(registry: Registry, changes):
+    record_look(registry, *RECORD, FIRST)
+    (run,) = registry.runs(None, {OWNER: RECORD[0]})
+    registry.claim(run.id, f"{PREFIX}000002", json.dumps(asdict(later(1)) | changes))
+    with pytest.raises(RegistryError, match="is damaged"):
+        record_look(registry, *RECORD, later(2, adapter="b"))
 
 
 def test_a_damaged_entry_is_named(registry: Registry):
