@@ -316,5 +316,6 @@ def finished_profile(root: Path) -> Workspace:
     shutil.copy(ROOT / "mlflow" / "model_card.md.j2", root / "mlflow")
     shutil.copytree(ROOT / "mlflow" / "policies", root / POLICIES)
     (root / "profiles").mkdir()
-    (root / "profiles" / "demo.yaml").write_text(plain_text())
+    text = plain_text().replace("name: tiny-safety", f"name: {NAMES['name']}")
+    (root / "profiles" / "demo.yaml").write_text(text)
     return write_all(Workspace(root, "demo"))

@@ -271,9 +271,10 @@ def _fetch(registry: Registry, version: Version, folder: Path) -> Released:
 
 
 def _verify(registry: Registry, version: Version, *, current: bool) -> None:
-    """Raise `RegistryError` unless the version can be relied on, and `EvidenceError` where an
-    override has ended or was withdrawn or, with `current`, what the decision is about has changed
-    or, where the rows are here, the evidence does not follow from them."""
+    """Raise `RegistryError` unless the version can be relied on and, with `current`, is one of its
+    profile's registered model, and `EvidenceError` where an override has ended or was withdrawn or,
+    with `current`, what the decision is about has changed or, where the rows are here, the evidence
+    does not follow from them or people said otherwise of them than the decision has it."""
     with tempfile.TemporaryDirectory() as scratch:
         decision = verify_version(registry, version, Path(scratch)).decision
         check_overrides(decision, registry.root / names.OVERRIDES)
@@ -285,6 +286,11 @@ def _verify(registry: Registry, version: Version, *, current: bool) -> None:
                 "what `safereact run` registered becomes champion"
             )
         here = Current.of(Workspace(registry.root, version.tags["profile"]))
+        if (own := here.profile.registration.name) != version.name:
+            raise RegistryError(
+                f"{version} is of the profile {here.profile.name}, whose registered model is {own}: "
+                "a version is held to the policy of its own model's profile"
+            )
         check_current(decision, found_here(decision, here))
         if signers := here.policy.signed_by:
             _check_signed(version, Path(scratch), pinned_keys(registry.root, signers))

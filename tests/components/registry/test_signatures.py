@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.core.paths import ADAPTER
 from components.core.storage import digest_file
-from components.registry.mlflow_registry import EVIDENCE, Registry
+from components.registry.mlflow_registry import EVIDENCE, LoggedModel, Registry
 from components.registry.promotion import promote, pull, sign
 from components.registry.registration import register
 from components.registry.signatures import (
@@ -164,6 +164,17 @@ def test_a_policy_that_pins_keys_promotes_what_one_of_them_signed(registered, an
         promote(registry, NAME, version, **who)
     sign(registry, NAME, version, open_signer(str(tmp_path / "ann.key"), None))
     assert promote(registry, NAME, version, **who).version == version
+
+
+def test_a_profile_without_signers_promotes_nothing_of_another_model(registered):
+    """Who can write to the store makes a version of a model whose profile pins keys, and lets its
+    tag name a profile that does not."""
+    registry, other = Registry(registered.root), "pinned-safety"
+    version = registry.version(NAME, "1")
+    run = registry.oldest_run(NAME)
+    registry.create_version(other, LoggedModel(version.logged_model, run), version.tags, "")
+    with pytest.raises(RegistryError, match=f"of the profile demo, whose registered .* {NAME}"):
+        promote(registry, other, "1", by="mallory", why="better")
 
 
 def test_a_version_is_pulled_only_with_the_signature_that_is_asked_for(registered, ann, tmp_path):
