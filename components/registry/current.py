@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from components.core.errors import EvidenceError
-from components.core.paths import POLICIES, SUITES, Workspace
+from components.core.paths import LABELS, POLICIES, SUITES, Workspace
+from components.core.result import mismatches
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Role
 from components.evaluate.result import NO_CHAMPION, Evidence
@@ -20,6 +21,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.gate.policy import Policy
 from components.gate.policy_files import load_policy, policy_file
 from components.gate.result import Decision
+from components.judges.labels import read_labels
 from components.judges.opening import digest_of_judge
 from components.judges.rules.outcomes import rules_name
 from components.judges.settings import RULES
@@ -150,8 +152,11 @@ def stale(reasons: list[str]) -> EvidenceError:
 
 
 def recount_here(decision: Decision, current: Current) -> None:
-    """Raise what `recount` does, where the rows that a decision rests on lie in the workspace; a
-    log line tells where not."""
+    """Raise what `recount` does, and `EvidenceError` where people say otherwise of the completions
+    than the decision has it, where the rows that it rests on lie in the workspace; a log line tells
+    where not."""
+    from components.evaluate.recount import tabulate_labels
+
     prepared, models, evaluated = map(current.workspace.stage, ("prepare", "models", "evaluate"))
     here = (
         (prepared / SuiteSet.FILE).is_file()
@@ -165,3 +170,6 @@ def recount_here(decision: Decision, current: Current) -> None:
         log.warning(message, decision.adapter)
         return
     current.recount(SuiteSet.load(prepared), Models.load(models), evidence)
+    said = tabulate_labels(evidence, read_labels(current.workspace.root / LABELS))
+    if found := next(mismatches(decision.labelled, said, "labels:"), None):
+        raise stale([found])

@@ -140,7 +140,8 @@ def test_what_cannot_be_relied_on_is_registered_anew(champion, registry):
 
 
 def test_a_version_keeps_the_labels_that_its_figures_are_corrected_by(workspace, registry):
-    """Labels that come or go later change nothing of it."""
+    """Labels that come or go later change nothing of it, and where its rows are here it is not
+    promoted before it is decided again by what people say now."""
     rows = [row for own in read_judged(workspace.stage("evaluate") / ROWS).values() for row in own]
     for row in (row for row in rows if row.suite == "harmful"):
         part = Part.of(row.arm, row.place, View.ANSWER, row.answer)
@@ -151,6 +152,10 @@ def test_a_version_keeps_the_labels_that_its_figures_are_corrected_by(workspace,
     decision = decide_in(workspace).save(workspace.stage("gate"))
     assert any(rule.accuracy for rule in decision.rules)
     register(workspace, **NAMES)
-    workspace.labels.unlink()
+    labels = workspace.labels.rename(workspace.root / "labels")
+    with pytest.raises(EvidenceError, match=r"labels: .* the decision is stale"):
+        promote(registry, NAME, **SIGNED)
+    labels.rename(workspace.labels)
     assert promote(registry, NAME, **SIGNED).version == "1"
+    workspace.labels.unlink()
     pull(registry, NAME, CHAMPION, workspace.root / "brought")
