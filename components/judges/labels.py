@@ -7,6 +7,7 @@ never changed: of several of one person on a text the last one holds.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -100,14 +101,20 @@ def _label(row: Mapping[str, object], where: str) -> Label:
 
 
 def add_label(path: Path, label: Label) -> None:
-    """Put a label behind those in a file, on the disk before it returns."""
+    """Put a label behind those in a file, on the disk before it returns.
+
+    Raises `OSError` where the disk has no room; then the file is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     line = f"{label.model_dump_json()}\n".encode()
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, EVERYBODY)
     try:
         size = os.fstat(handle).st_size
         whole = not size or os.pread(handle, 1, size - 1) == b"\n"
-        os.write(handle, line if whole else b"\n" + line)  # at once, so it is there whole or not
+        line = line if whole else b"\n" + line
+        if os.write(handle, line) < len(line):  # at once, so it is there whole or not
+            os.ftruncate(handle, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -17,7 +17,7 @@ from pathlib import Path
 from components.core.errors import ConfigError, EvidenceError
 from components.core.metric_names import Metric
 from components.core.paths import LABELS, POLICIES, ROWS, Workspace
-from components.core.storage import digest_bytes
+from components.core.storage import digest_bytes, replace_surrogates
 from components.core.vocabulary import PLAIN_FORMS, AnyArm, Outcome, Prompt, View
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged
@@ -170,7 +170,8 @@ def label_completions(
 
     Raises `ConfigError` where the person has no name, and as `draw_sample` and `read_labels` do.
     """
-    if not by.strip():
+    by = replace_surrogates(by).strip()
+    if not by:
         raise ConfigError("--by is empty; give the name of who labels")
     sample = draw_sample(workspace, suite)
     terminal.say(WARNING)
@@ -179,7 +180,7 @@ def label_completions(
     except EOFError:
         goes_on = False
     if goes_on:
-        kept = label_parts(workspace, sample, terminal, by=by.strip(), again=again, count=count)
+        kept = label_parts(workspace, sample, terminal, by=by, again=again, count=count)
         terminal.say(f"\n{kept} kept in {workspace.labels.relative_to(workspace.root)}")
     for line in progress(workspace, sample):
         terminal.say(line)
@@ -258,7 +259,7 @@ def ask_line(question: str) -> str:
     """Return a line that a person or a program writes; raises `EOFError` at the end."""
     sys.stdout.write(question)
     sys.stdout.flush()
-    if not (line := sys.stdin.readline()):
+    if sys.stdin is None or not (line := sys.stdin.readline()):
         raise EOFError
     return line
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -53,6 +54,16 @@ def test_a_torn_line_is_named_and_takes_nothing_with_it(tmp_path):
     with pytest.raises(DataError, match=r"a\.jsonl, line 1,"):
         read_labels(tmp_path)
     file.write_text(file.read_text().split("\n", 1)[1])
+    assert read_labels(file) == [label("refused")]
+
+
+def test_a_disk_without_room_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    file = tmp_path / "a.jsonl"
+    add_label(file, label("refused"))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, line: write(handle, line[:40]))
+    with pytest.raises(OSError, match="space"):
+        add_label(file, label("complied"))
     assert read_labels(file) == [label("refused")]
 
 

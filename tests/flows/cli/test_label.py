@@ -19,7 +19,7 @@ from components.gate.result import UNLABELLED
 from components.judges.labels import Word, last_words, read_labels
 from components.registry.release import gather_release
 from flows.cli import commands
-from flows.cli.labelling import WARNING, Terminal, draw_sample, label_completions
+from flows.cli.labelling import WARNING, Terminal, ask_line, draw_sample, label_completions
 from tests.evaluations import write_evaluation
 from tests.evidence import REFUSES
 from tests.hostile import steering
@@ -231,6 +231,17 @@ def test_a_kill_at_any_word_loses_none_before_it(workspace):
 def test_somebody_without_a_name_labels_nothing(workspace):
     done = runner.invoke(commands.app, ["label", "--profile", "demo", "--by", " "], input="\n")
     assert done.exit_code == 2 and "--by" in done.output
+
+
+def test_nobody_who_writes_is_the_end(workspace, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)  # as `<&-` leaves it
+    label_completions(workspace, Terminal(lambda _: None, ask_line), by="ann")
+    assert not workspace.labels.exists()
+
+
+def test_a_name_that_is_no_text_is_kept_as_one(workspace):
+    label_completions(workspace, Terminal(lambda _: None, lambda _: "r"), by="ann\udcff", count=1)
+    assert read_labels(workspace.labels)[0].by == "ann\ufffd"
 
 
 def test_labels_hold_no_text(workspace: Workspace):
