@@ -73,10 +73,10 @@ class Label(Record):
 def read_labels(path: Path) -> list[Label]:
     """Return the labels in a file, or in every `.jsonl` of a folder; none where it is not there.
 
-    Raises `DataError` naming the row that is no label.
+    No order is known between files, so what is withdrawn in one leaves the others alone. Raises `DataError` naming the row that is no label.
     """
     if path.is_dir():
-        return [label for file in sorted(path.glob("*.jsonl")) for label in read_labels(file)]
+        return [label for file in sorted(path.glob("*.jsonl")) for label in _standing(file)]
     if not path.is_file():
         return []
     try:
@@ -84,6 +84,11 @@ def read_labels(path: Path) -> list[Label]:
     except StageError as error:
         raise DataError(f"the labels cannot be read: {error}; mend or remove the line") from error
     return [_label(row, f"{path}, label {number}") for number, row in enumerate(rows, 1)]
+
+
+def _standing(file: Path) -> list[Label]:
+    last = {(label.part, label.by): label for label in read_labels(file)}
+    return [label for label in last.values() if label.word is not Word.WITHDRAWN]
 
 
 def _label(row: Mapping[str, object], where: str) -> Label:

@@ -38,6 +38,14 @@ def test_words_are_kept_one_behind_the_other(tmp_path):
     assert read_labels(tmp_path / "nowhere") == []
 
 
+def test_what_is_withdrawn_in_one_file_holds_in_another(tmp_path):
+    """A text of the base is asked for in two profiles, and files have no order in time."""
+    for name, words in {"z": ("refused", "withdrawn"), "a": ("complied",)}.items():
+        for word in words:
+            add_label(tmp_path / f"{name}.jsonl", label(word))
+    assert agreed_outcomes(read_labels(tmp_path)) == {PART: Outcome.COMPLIED}
+
+
 def test_no_text_comes_into_the_file(tmp_path):
     for number, text in enumerate(HOSTILE.values()):
         part = Part.of("base", ("harmful", "served", str(number), 0), View.THOUGHT, text)
