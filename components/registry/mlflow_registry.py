@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 EVIDENCE = "evidence"  # folder of a version's evidence, beside its adapter
+SIGNATURES = "signatures"  # and of the envelopes that are about both
 _NAMED = 20  # registered models that an error names at most
 
 

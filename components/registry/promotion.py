@@ -39,9 +39,16 @@ from components.registry.history import (
     new_change,
     read_settled_history,
 )
-from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Model, Registry, Version
+from components.registry.mlflow_registry import (
+    CANDIDATE,
+    CHAMPION,
+    SIGNATURES,
+    Model,
+    Registry,
+    Version,
+)
 from components.registry.release import reported_figures
-from components.registry.signatures import SIGNATURES, check_signed, pinned_keys, write_envelope
+from components.registry.signatures import check_signed, pinned_keys, write_envelope
 from components.registry.verification import contract_in, verify_version
 
 if TYPE_CHECKING:

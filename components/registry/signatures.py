@@ -27,9 +27,8 @@ from components.core.paths import ADAPTER
 from components.core.result import mismatches
 from components.core.storage import digest_file, read_json, write_json
 from components.gate.result import Decision, RuleOutcome
-from components.registry.mlflow_registry import EVIDENCE
+from components.registry.mlflow_registry import EVIDENCE, SIGNATURES
 
-SIGNATURES = "signatures"  # folder of a version's envelopes, beside its evidence
 KEYS = "mlflow/keys"  # public keys that policies name, one PEM file each
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"

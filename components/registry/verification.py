@@ -25,7 +25,7 @@ from components.gate.result import Decision
 from components.lm.references import PromptContract
 from components.models.result import Models
 from components.prepare.result import SuiteSet
-from components.registry.mlflow_registry import EVIDENCE, Registry, Version
+from components.registry.mlflow_registry import EVIDENCE, SIGNATURES, Registry, Version
 from components.train.result import Adapter
 
 # What an adapter's folder may hold. Anything else, pickled weights above all, is refused.
@@ -39,6 +39,7 @@ DIGESTS = {
     "report_digest": names.REPORT,
 }
 OF_ALL = "evidence_files"  # the tag with the digest of the whole folder
+_PARTS = {names.ADAPTER, EVIDENCE, SIGNATURES}
 _REMEDY = "register the adapter anew with `safereact run`"
 
 
@@ -111,12 +112,14 @@ def verify_version(registry: Registry, version: Version, folder: Path) -> Verifi
 def verify_files(folder: Path) -> Verified:
     """Return the version whose adapter and evidence lie in `folder`, by these files alone.
 
-    Raises `EvidenceError` where the adapter is not the one that its decision is about, or the
-    decision, made again from the evidence, does not accept it or is another one; `StageError` or
-    pydantic's `ValidationError` where a file is missing or broken.
+    Raises `EvidenceError` where other files lie beside them, the adapter is not the one that its
+    decision is about, or the decision, made again from the evidence, does not accept it or is
+    another one; `StageError` or pydantic's `ValidationError` where a file is missing or broken.
     """
     adapter, evidence = folder / names.ADAPTER, folder / EVIDENCE
     check_adapter_files(adapter)
+    if odd := sorted({path.name for path in folder.iterdir()} - _PARTS):
+        raise EvidenceError(f"{', '.join(odd)} beside it is no part of a version, and unverified")
     decision, found = Decision.load(evidence), Evidence.load(evidence)
     if not decision.accepted:
         raise EvidenceError(f"it carries a decision that says {decision.outcome}")

@@ -20,11 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.core.paths import ADAPTER
 from components.core.storage import digest_file
-from components.registry.mlflow_registry import EVIDENCE, LoggedModel, Registry
+from components.registry.mlflow_registry import EVIDENCE, SIGNATURES, LoggedModel, Registry
 from components.registry.promotion import promote, pull, sign
 from components.registry.registration import register
 from components.registry.signatures import (
-    SIGNATURES,
     check_signed,
     open_signer,
     read_public_key,
@@ -133,6 +132,18 @@ def test_a_broken_envelope_is_no_signature(brought, ann, text):
     path.write_text(text)
     with pytest.raises(EvidenceError, match="signature of ann"):
         signers_of(brought, ann[1])
+
+
+def test_what_nobody_signs_does_not_come_along(registered, ann, tmp_path):
+    """Weights at the top of the folder are those that PEFT would load from it."""
+    registry = Registry(registered.root)
+    sign(registry, NAME, "candidate", open_signer(str(ann[0]), None))
+    version = registry.version(NAME, "1")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    registry._client.log_model_artifact(version.logged_model, str(tmp_path / "adapter_config.json"))
+    keys = {"ann": read_public_key(ann[1])}
+    with pytest.raises(RegistryError, match=r"adapter_config\.json beside it is no part"):
+        pull(registry, NAME, "1", tmp_path / "out", whole=True, keys=keys)
 
 
 def test_what_a_forger_signs_does_not_make_a_decision(brought, ann):
