@@ -73,7 +73,8 @@ class Label(Record):
 def read_labels(path: Path) -> list[Label]:
     """Return the labels in a file, or in every `.jsonl` of a folder; none where it is not there.
 
-    No order is known between files, so what is withdrawn in one leaves the others alone. Raises `DataError` naming the row that is no label.
+    No order is known between files, so what is withdrawn in one leaves the others alone. Raises
+    `DataError` naming the row that is no label.
     """
     if path.is_dir():
         return [label for file in sorted(path.glob("*.jsonl")) for label in _standing(file)]

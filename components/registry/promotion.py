@@ -295,8 +295,8 @@ def _verify(registry: Registry, version: Version, *, current: bool) -> None:
         here = Current.of(Workspace(registry.root, version.tags["profile"]))
         if (own := here.profile.registration.name) != version.name:
             raise RegistryError(
-                f"{version} is of the profile {here.profile.name}, whose registered model is {own}: "
-                "a version is held to the policy of its own model's profile"
+                f"{version} is of the profile {here.profile.name}, whose registered model is "
+                f"{own}: a version is held to the policy of its own model's profile"
             )
         check_current(decision, found_here(decision, here))
         if signers := here.policy.signed_by:

@@ -47,7 +47,7 @@ class Verified(NamedTuple):
     """A version whose files were found to be what was registered and accepted."""
 
     adapter: Path  # the folder it was brought to
-    decision: Decision
+    decision: Decision  # made again: what the stored one says beside its figures may be anything
     evidence: Evidence
 
 
@@ -125,7 +125,7 @@ def verify_files(folder: Path) -> Verified:
         raise EvidenceError(f"it carries a decision that says {decision.outcome}")
     again = _decided_again(decision, found, digest_folder(adapter))
     check_decides_alike(decision, again, where="its decision")
-    return Verified(adapter, decision, found)
+    return Verified(adapter, again, found)
 
 
 def _check_tags(version: Version, found: Mapping[str, str]) -> None:

@@ -32,7 +32,7 @@ def pull(
     from components.registry.mlflow_registry import Registry
     from components.registry.signatures import read_public_key
 
-    keys = {path.name: read_public_key(path) for path in key or ()}
+    keys = {str(path): read_public_key(path) for path in key or ()}
     target = folder.absolute()
     version = promotion.pull(Registry(root), name, alias, target, whole=whole, keys=keys)
     remedy = f"safereact verify {folder}" if whole else "load it with PeftModel"
@@ -68,14 +68,15 @@ def verify(
     from components.registry.signatures import check_signed, read_public_key
     from components.registry.verification import verify_files
 
-    keys = {path.name: read_public_key(path) for path in key or ()}
+    keys = {str(path): read_public_key(path) for path in key or ()}
     try:
         verified = verify_files(folder)
     except (StageError, ValidationError) as error:
         raise EvidenceError(f"{folder} cannot be verified: {error}") from error
     decision = verified.decision
     console.print(f"adapter {decision.adapter[:12]}: {decision.words}", highlight=False)
-    console.print("the decision follows from the evidence and the policy beside it")
+    labels = ", and by the labels that it states" if decision.labelled else ""
+    console.print(f"the decision follows from the evidence and the policy beside it{labels}")
     if rows is not None:
         _check_rows(rows, verified.evidence.rows)
     if keys:

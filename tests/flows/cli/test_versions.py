@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 
 from components.core.paths import ROWS, Workspace
+from components.gate.result import UNLABELLED, UNTESTED
 from components.registry.registration import register
 from tests.components.registry.test_signatures import make_key
 from tests.flows.conftest import invoke
@@ -34,7 +36,7 @@ def test_a_signed_version_is_verified_in_an_empty_folder(
     found = invoke(*asked)
     assert found.returncode == 0, found.stderr
     told = " ".join(found.stdout.split())
-    assert "signed by ann.pem" in told and "the rows are those" in told
+    assert "ann.pem, as it lies here" in told and "the rows are those" in told
     assert "no signature was looked at" in invoke("verify", "version").stdout
 
     rows.write_bytes(b"others")
@@ -42,6 +44,29 @@ def test_a_signed_version_is_verified_in_an_empty_folder(
     (folder / "adapter" / "adapter_model.safetensors").write_bytes(b"others")
     broken = invoke(*asked)
     assert broken.returncode == 1 and "adapter" in broken.stderr
+
+
+def test_the_words_are_those_of_the_decision_made_again(project: Workspace, tmp_path):
+    register(write_all(project), **NAMES)
+    folder = tmp_path / "version"
+    assert invoke("pull", "demo-safety@candidate", str(folder), "--whole").returncode == 0
+    file = folder / "evidence" / "decision.json"
+    stated = json.loads(file.read_text())
+    perfect = {"positives": 100, "found": 100, "negatives": 100, "mistaken": 0}
+    rules = [rule | {"accuracy": perfect} for rule in stated["rules"]]
+    file.write_text(json.dumps(stated | {"attacks": ["prefilled"], "rules": rules}))
+    told = " ".join(invoke("verify", str(folder)).stdout.split())
+    assert UNTESTED in told and UNLABELLED in told
+
+
+def test_keys_of_one_name_are_two(project: Workspace, tmp_path):
+    register(write_all(project), **NAMES)
+    private, ann = make_key(tmp_path / "ann", "pub")
+    _, ben = make_key(tmp_path / "ben", "pub")
+    assert invoke("sign", "demo-safety@candidate", "--key", str(private)).returncode == 0
+    folder = str(tmp_path / "version")
+    done = invoke("pull", "demo-safety@candidate", folder, "--key", str(ann), "--key", str(ben))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("folder", ["missing", "empty", "file"])
