@@ -192,15 +192,14 @@ class Registry:
     def runs(self, experiment: str | None, tags: Mapping[str, str]) -> list[Run]:
         """Return the runs of an experiment, None of all, that carry `tags`, the newest first."""
         query = " AND ".join(tag_filter(tags))
-        search = functools.partial(self._client.search_runs, self._places(experiment), query)
+        places = [experiment] if experiment else self._experiments()
+        search = functools.partial(self._client.search_runs, places, query)
         found = all_pages(lambda page: search(page_token=page))
         return [Run(r.info.run_id, dict(r.data.tags), r.info.status == "RUNNING") for r in found]
 
-    def _places(self, experiment: str | None) -> list[str]:
-        if experiment is not None:
-            return [experiment]
-        found = all_pages(lambda page: self._client.search_experiments(page_token=page))
-        return [str(one.experiment_id) for one in found]
+    def _experiments(self) -> list[str]:
+        every = all_pages(lambda page: self._client.search_experiments(page_token=page))
+        return [one.experiment_id for one in every]
 
     def claims(self, run: str, prefix: str) -> dict[str, str]:
         """Return the parameters of a run whose keys start with `prefix`."""

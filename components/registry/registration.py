@@ -47,8 +47,8 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
     """
     release = gather_release(workspace)
     registry = Registry(workspace.root)
-    check_champion(registry, name, release.decision)
     looked = record_look(registry, name, experiment, release.look)
+    check_champion(registry, name, release.decision)
     check_plan(release.policy, looked)
     tags = release.tags()
     identity = {key: tags[key] for key in ("adapter_digest", "evidence_digest", "decision_digest")}

@@ -127,8 +127,9 @@ def seeds(
 
     with show_progress():
         experiments = run_seeds(workspace, chosen)
+    looked = list(record_seeds(workspace, experiments))  # first: what is seen is recorded
     console.print(seeds_table(workspace, experiments), soft_wrap=True)
-    console.print("\n".join(record_seeds(workspace, experiments)), soft_wrap=True)
+    console.print("\n".join(looked), soft_wrap=True)
 
 
 @app.command()

@@ -126,7 +126,8 @@ def test_a_champion_that_changed_since_makes_the_decision_stale(measured, regist
     with pytest.raises(EvidenceError, match=message):
         register(workspace, **NAMES)
     trained_anew(workspace, registry, 2)
-    assert register(workspace, **NAMES).version == "2"
+    again = register(workspace, **NAMES)
+    assert (again.version, again.looked.number) == ("2", 3)  # what was refused was a look, too
 
     trained_anew(workspace, registry, 3)
     register(workspace, **NAMES)
