@@ -136,7 +136,8 @@ def check_folder(folder: Path) -> Path:
         raise ConfigError(f"--out {folder} is a file; name a folder")
     if whole == Path.cwd() or whole in Path.cwd().parents:
         raise ConfigError(f"--out {folder} is the working directory or above it; name one below it")
-    others = sorted({path.name for path in whole.iterdir()} - _FILES) if whole.is_dir() else []
+    found = {path.name for path in whole.iterdir()} if whole.is_dir() else set()
+    others = sorted(found - _FILES if PairDiagnosis.FILE in found else found)
     if others:
         raise ConfigError(
             f"--out {folder} holds other files, such as {others[0]}; name a new or empty folder, "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.core.errors import ConfigError
 from components.core.paths import DIAGNOSIS, DIAGNOSIS_PAGE, ROWS, Workspace
 from components.core.storage import read_json, write_text
 from components.core.vocabulary import Arm
@@ -184,3 +185,10 @@ def test_the_terminal_names_what_was_tried_and_nothing_steers_it(capsys, tmp_pat
     printed = capsys.readouterr().out
     assert "tried as teacher: pruned" in printed and "\x1b[2J" not in printed
     assert DIAGNOSIS_PAGE in printed and "−100.0 [−100.0, −92.6]" in printed
+
+
+def test_rows_without_a_diagnosis_are_somebodys_own(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ROWS).write_text("mine")
+    with pytest.raises(ConfigError, match=f"other files, such as {ROWS}"):
+        module.check_folder(tmp_path / "out")
