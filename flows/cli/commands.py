@@ -35,7 +35,7 @@ from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export
 from flows.cli.label import label
-from flows.cli.runs import read_seeds, record_seeds, run_retrain, run_seeds
+from flows.cli.runs import read_seeds, record_seed, run_retrain, run_seeds
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import markdown_table, rules_table, status_table, verdict
@@ -127,9 +127,9 @@ def seeds(
 
     with show_progress():
         experiments = run_seeds(workspace, chosen)
-    looked = list(record_seeds(workspace, experiments))  # first: what is seen is recorded
     console.print(seeds_table(workspace, experiments), soft_wrap=True)
-    console.print("\n".join(looked), soft_wrap=True)
+    for seed, name in experiments.items():
+        console.print(record_seed(workspace, seed, name), highlight=False, soft_wrap=True)
 
 
 @app.command()

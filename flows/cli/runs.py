@@ -140,21 +140,21 @@ def run_seeds(
     with one_run(workspace.root, f"seeds {workspace.profile}"):
         bring_champion(workspace)
         chosen = {seed: {**(settings or {}), "seed": seed} for seed in seeds}
-        return {
-            seed: _experiment(workspace, f"{stage}-seed-{seed}", stage, changed[0], own)
-            for seed, own in chosen.items()
-        }
+        experiments: dict[int, str] = {}
+        for seed, changes in chosen.items():
+            name = f"{stage}-seed-{seed}"
+            experiments[seed] = _experiment(workspace, name, stage, changed[0], changes)
+            if stage == "gate":  # at once: a later seed may fail
+                record_seed(workspace, seed, experiments[seed])
+        return experiments
 
 
-def record_seeds(workspace: Workspace, experiments: Mapping[int, str]) -> Iterator[str]:
-    """Record what the gate decided for each seed as a look; yield in words which look it is."""
-    profile = load_profile(workspace.profile_file)
-    for seed, name in experiments.items():
-        decision = load_from(workspace, "gate", Decision, name)
-        evidence = load_from(workspace, "evaluate", Evidence, name)
-        own = profile.model_copy(update={"seed": seed})
-        looked = record_decision(workspace, own, decision, evidence)
-        yield f"seed {seed}: {looked.words}"
+def record_seed(workspace: Workspace, seed: int, experiment: str) -> str:
+    """Record what the gate decided for a seed as a look; return in words which look it is."""
+    decision = load_from(workspace, "gate", Decision, experiment)
+    evidence = load_from(workspace, "evaluate", Evidence, experiment)
+    profile = load_profile(workspace.profile_file).model_copy(update={"seed": seed})
+    return f"seed {seed}: {record_decision(workspace, profile, decision, evidence).words}"
 
 
 def seed_runs(workspace: Workspace, stage: str, seed: int) -> Path:

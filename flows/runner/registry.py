@@ -33,12 +33,13 @@ def conclude(workspace: Workspace) -> Outcome:
     from components.registry.registration import register
 
     profile = load_profile(workspace.profile_file)
-    decision, settings = Decision.load(workspace.stage("gate")), profile.registration
-    if decision.accepted:
-        registered = register(workspace, name=settings.name, experiment=settings.experiment)
-        return Outcome(decision, registered.looked, registered)
+    decision = Decision.load(workspace.stage("gate"))
     evidence = Evidence.load(workspace.stage("evaluate"))
-    return Outcome(decision, record_decision(workspace, profile, decision, evidence), None)
+    looked = record_decision(workspace, profile, decision, evidence)
+    if not decision.accepted:
+        return Outcome(decision, looked, None)
+    name, experiment = profile.registration.name, profile.registration.experiment
+    return Outcome(decision, looked, register(workspace, name=name, experiment=experiment))
 
 
 def record_decision(

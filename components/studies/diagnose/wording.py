@@ -14,7 +14,7 @@ from components.studies.diagnose.result import MATTERS, SERVED, PairDiagnosis
 
 HEADS = {
     "lost": "Safety was lost",
-    "kept": "No loss of safety",
+    "kept": "No loss of safety as served",
     "not shown": "No loss shown",
     "no base": "Levels only",
 }
