@@ -31,10 +31,10 @@ def test_stale_is_not_never_run(project: Workspace):
 
     behave(project, "prepare", "do again")
     text = project.profile_file.read_text()
-    project.profile_file.write_text(text.replace("seed: 0", "seed: 1", 1))
+    project.profile_file.write_text(text.replace("seed: 0", "seed: 1\ndata_seed: 1", 1))
     reported = states(project)
     assert reported["prepare"][0] is reported["models"][0] is State.STALE
-    assert reported["prepare"][1] == "profiles/demo.yaml (seed), behaviour/prepare"
+    assert reported["prepare"][1] == "profiles/demo.yaml (data_seed), behaviour/prepare"
     project.profile_file.write_text(text)
     assert states(project)["models"] == (State.WAITS, "for prepare")
 
