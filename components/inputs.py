@@ -38,7 +38,7 @@ def settings_of(workspace: Workspace) -> dict[str, Any]:
     try:
         return load_profile(workspace.profile_file).model_dump(mode="json")
     except ConfigError:
-        return dict.fromkeys(["seed", *TABLE], _INVALID)
+        return dict.fromkeys([*(stage.seed for stage in TABLE.values()), *TABLE], _INVALID)
 
 
 def load_settings(workspace: Workspace) -> Profile:
