@@ -13,7 +13,7 @@ from typing import Any
 from components.chain import TABLE, Stage
 from components.core.errors import ConfigError, StageError
 from components.core.fingerprints import ROOT, Code, outside_parts
-from components.core.paths import Workspace, fingerprint_file, parts_file, read_lists
+from components.core.paths import KEEP, Workspace, fingerprint_file, parts_file, read_lists
 from components.core.storage import read_json, write_json, write_text
 from components.profile import Profile, load_profile
 
@@ -22,8 +22,11 @@ _INVALID = "not valid"
 
 
 def write_inputs(root: Path) -> None:
-    """Write what the DVC stage `inputs` writes; raises `ConfigError` for names in `params.yaml`
-    that are no names of profiles, since DVC makes paths of them."""
+    """Write what the DVC stage `inputs` writes, and make the folders of champions.
+
+    Raises `ConfigError` for names in `params.yaml` that are no names of profiles, since DVC makes
+    paths of them.
+    """
     lists, code = read_lists(Workspace(root, "").parameters), Code(root)
     for stage in TABLE.values():
         write_text(fingerprint_file(root, stage.name), code_of(stage, code) + "\n")
@@ -31,6 +34,14 @@ def write_inputs(root: Path) -> None:
     for name in {name for entries in lists.values() for name in entries}:
         workspace = Workspace(root, name)
         write_json(workspace.settings, settings_of(workspace))
+        keep_folder(workspace.champion)
+
+
+def keep_folder(folder: Path) -> None:
+    """Make a profile's folder for its champion; DVC watches it, and git keeps it when empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / KEEP).exists():
+        (folder / KEEP).touch()
 
 
 def settings_of(workspace: Workspace) -> dict[str, Any]:

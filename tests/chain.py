@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.core.paths import Workspace
-from flows.runner.registry import keep_folder
+from components.inputs import keep_folder
 from tests.root import ROOT
 
 # A pair so small that it learns nothing: the chain is what is tested. Its teacher's check is waived

@@ -14,10 +14,10 @@ from components.core.errors import ConfigError, DataError
 from components.core.paths import LISTED, PROFILE_NAME, Workspace, read_lists
 from components.core.storage import EVERYBODY, write_text
 from components.core.vocabulary import Role
+from components.inputs import keep_folder
 from components.prepare.settings import PromptField, Source
 from components.profile import load_profile
 from flows.doctor.checkpoints import HUB_ID, complaint
-from flows.runner.registry import keep_folder
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML

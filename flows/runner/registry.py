@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import ConfigError, EvidenceError
-from components.core.paths import KEEP, Workspace
+from components.core.paths import Workspace
 from components.evaluate.result import Champion, Evidence
 from components.gate.result import Decision
+from components.inputs import keep_folder
 from components.profile import Profile, load_profile
 from components.train.result import Adapter
 
@@ -52,13 +52,6 @@ def record_decision(
     name, experiment = profile.registration.name, profile.registration.experiment
     look = look_of(profile, decision, evidence)
     return record_look(Registry(workspace.root), name, experiment, look)
-
-
-def keep_folder(folder: Path) -> None:
-    """Make a profile's folder for its champion; DVC watches it, and git keeps it when empty."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / KEEP).exists():
-        (folder / KEEP).touch()
 
 
 def measures_champion(workspace: Workspace) -> bool:

@@ -6,9 +6,10 @@ import pytest
 
 from components.chain import TABLE
 from components.core.errors import ConfigError
-from components.core.paths import open_workspace
+from components.core.fingerprints import Code
+from components.core.paths import Workspace, open_workspace
 from components.core.storage import write_json
-from components.inputs import load_settings, settings_of
+from components.inputs import load_settings, settings_of, write_inputs
 
 VALID = (
     "prepare: {sources: [{name: a, path: a.jsonl, licence: MIT}]}\n"
@@ -32,3 +33,10 @@ def test_every_stage_finds_its_seed_and_its_sections(tmp_path, text):
     else:
         with pytest.raises(ConfigError, match=r"mine\.yaml"):
             load_settings(workspace)
+
+
+def test_a_profile_that_is_listed_by_hand_has_its_champions_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("components.inputs.Code", lambda _: Code())
+    (tmp_path / "params.yaml").write_text("profiles: {mine: {}}\ncompared: {}\nattacked: {}\n")
+    write_inputs(tmp_path)
+    assert [path.name for path in Workspace(tmp_path, "mine").champion.iterdir()] == [".gitkeep"]

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 from components.chain import TABLE
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
+from components.inputs import keep_folder
 from flows.cli.commands import app
 from flows.runner.environment import stage_environment
-from flows.runner.registry import keep_folder
 from tests.profiles import plain_text
 from tests.releases import write_result
 from tests.root import ROOT
