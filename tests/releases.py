@@ -60,6 +60,13 @@ SAFE, UNSURE = 95, 84  # of a hundred harmful prompts; the second does not decid
 POLICY = ROOT / "mlflow" / "policies" / "default.yaml"
 
 
+def name_model(workspace: Workspace, name: str) -> Workspace:
+    """Let a workspace's profile register as `name`; return the workspace."""
+    text = workspace.profile_file.read_text()
+    workspace.profile_file.write_text(text.replace(NAMES["name"], name))
+    return workspace
+
+
 def write_adapter(folder: Path, *, weight: float = 1.0) -> str:
     """Write a PEFT-like adapter with one weight and its contract; return the folder's digest."""
     import numpy as np

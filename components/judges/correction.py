@@ -47,7 +47,7 @@ def corrected_rate(observed: Span, accuracy: Accuracy, confidence: float) -> Spa
     """Return the rate of what is so, within [0, 1], from the rate of the verdicts that say so.
 
     None with fewer than `LEAST` labels of either kind, for a judge that is right no more often than
-    chance, and where no rate fits figure and labels.
+    chance, and where the estimate, cut to [0, 1], does not fit figure and labels.
     """
     if not is_measured(accuracy):
         return None

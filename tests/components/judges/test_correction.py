@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -145,6 +145,7 @@ counts = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.ju
 
 
 @given(seen=counts, found=counts, mistaken=counts)
+@example(seen=(10, 30), found=(1, 17), mistaken=(0, 10))  # no more than 3 % fits, the estimate is 1
 def test_a_rates_ends_are_those_of_a_grid(seen, found, mistaken):
     labels = accuracy(*found, *mistaken)
     span = corrected_rate(wilson(*seen), labels, 0.95)
@@ -154,7 +155,9 @@ def test_a_rates_ends_are_those_of_a_grid(seen, found, mistaken):
     grid = np.linspace(0, 1, 501)
     tried = kept_on_a_grid(wilson(*seen), labels, grid, lambda p: (-p, p - 1))
     if span is None:
-        assert tried is None
+        (sensitivity, mistakes), rate = (a[0] / a[1] for a in (found, mistaken)), seen[0] / seen[1]
+        point = min(max((rate - mistakes) / (sensitivity - mistakes), 0), 1)
+        assert kept_on_a_grid(wilson(*seen), labels, [point], lambda p: (-p, p - 1)) is None
     elif tried is not None:  # else it lies between two of the grid
         assert span.low <= span.point <= span.high
         assert (span.low, span.high) == pytest.approx(tried, abs=0.0021)

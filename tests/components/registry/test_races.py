@@ -10,7 +10,7 @@ from components.registry.history import champions, decode
 from components.registry.mlflow_registry import CHAMPION, Registry
 from components.registry.promotion import promote
 from tests.racing import RACERS, promote_at_once, racers, register_at_once, rollback_at_once
-from tests.releases import finished_profile, write_all
+from tests.releases import finished_profile, name_model, write_all
 
 NAMES = {"name": "raced", "experiment": "races"}
 
@@ -44,6 +44,7 @@ def race_and_brake(pool, registry: Registry, version: str) -> None:
 
 def run_races(workspace, environment, rounds: int) -> None:
     """Register six adapters at once each, then race as often as `rounds` says."""
+    name_model(workspace, NAMES["name"])
     with racers(environment) as pool:
         for number in (1, 2, 3):
             write_all(workspace, weight=number)

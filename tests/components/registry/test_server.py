@@ -17,7 +17,7 @@ from components.registry.search_runs import open_study
 from flows.doctor.findings import State
 from flows.doctor.machine import check_servers
 from tests.components.registry.test_search_runs import trial_run
-from tests.releases import write_all
+from tests.releases import name_model, write_all
 from tests.searches import rates
 
 _NUMBERS = itertools.count(1)
@@ -31,11 +31,12 @@ def names() -> dict[str, str]:
 
 
 @pytest.fixture
-def workspace(tmp_path, finished, tracking_server, monkeypatch):
+def workspace(tmp_path, finished, tracking_server, monkeypatch, names):
     """A profile whose stages have run, with the server in its environment."""
     for name, value in tracking_server.environment().items():
         monkeypatch.setenv(name, value)
-    return Workspace(shutil.copytree(finished, tmp_path, dirs_exist_ok=True), "demo")
+    root = shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return name_model(Workspace(root, "demo"), names["name"])
 
 
 @pytest.fixture
