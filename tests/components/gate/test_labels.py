@@ -325,7 +325,7 @@ def test_labels_of_rows_that_were_changed_do_not_count(
     known = [said(rows[1], View.ANSWER, "complied")]
     about = (prompts, models, adapter.model_copy(), written)
     (tmp_path / "adapter").mkdir()
-    adapter.save(tmp_path)
+    adapter.model_copy().save(tmp_path)  # the fixture is everybody's
     assert GateInputs.on_disk(*about, known).labelled
     write_judged(tmp_path / "rows.parquet", rows[:2])
     assert GateInputs.on_disk(*about, known).labelled == ()
