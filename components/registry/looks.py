@@ -96,7 +96,8 @@ def record_look(registry: Registry, name: str, experiment: str, look: Look) -> L
         place = next((i for i, one in enumerate(looks) if one.identity == look.identity), None)
         if place is not None:
             return _counted(looks[: place + 1])
-        number = 1 + len(registry.claims(runs[0], PREFIX))
+        taken = (key.removeprefix(PREFIX) for key in registry.claims(runs[0], PREFIX))
+        number = 1 + max((int(one) for one in taken if one.isdecimal()), default=0)
         registry.claim(runs[0], f"{PREFIX}{number:06d}", json.dumps(asdict(look), sort_keys=True))
 
 

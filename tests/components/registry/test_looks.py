@@ -86,6 +86,14 @@ def test_an_entry_of_other_types_is_damaged(registry: Registry, changes):
         record_look(registry, *RECORD, later(2, adapter="b"))
 
 
+def test_a_number_that_somebody_took_by_hand_is_passed_over(registry: Registry):
+    record_look(registry, *RECORD, FIRST)
+    (run,) = registry.runs(registry.experiment(RECORD[1]), {OWNER: RECORD[0]})
+    kept = registry.claims(run.id, PREFIX)[f"{PREFIX}000001"]
+    assert registry.claim(run.id, f"{PREFIX}000003", kept)
+    assert record_look(registry, *RECORD, later(1, evidence="f")).number == 2
+
+
 def test_a_damaged_entry_is_named(registry: Registry):
     record_look(registry, *RECORD, FIRST)
     (run,) = registry.runs(registry.experiment(RECORD[1]), {OWNER: RECORD[0]})
