@@ -58,6 +58,12 @@ ProfileOrNone = Annotated[str | None, typer.Option("--profile", help="A file in 
 By = Annotated[str, typer.Option(help="Who decides.")]
 Why = Annotated[str, typer.Option(help="Why, in a sentence.")]
 FileOption = Annotated[Path | None, typer.Option(dir_okay=False)]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=NAME", help="Column of a prompt's field, where it has another name."
+    ),
+]
 Checkpoint = Annotated[str | None, typer.Option(help="Folder, or hub OWNER/NAME@COMMIT.")]
 
 

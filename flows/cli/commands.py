@@ -22,6 +22,7 @@ from flows.cli.app import (
     REJECTED,
     By,
     Checkpoint,
+    Columns,
     FileOption,
     Name,
     Profile,
@@ -47,8 +48,6 @@ from flows.runner.registry import bring_own_champion, champion_moved, describe_c
 
 if TYPE_CHECKING:
     from components.registry.history import Change
-
-_COLUMN = "Column of a prompt's field, where it has another name."
 
 
 app.command()(diagnose)
@@ -141,7 +140,7 @@ def add(
     benign: FileOption = None,
     reasoning: FileOption = None,
     borderline: FileOption = None,
-    column: Annotated[list[str] | None, typer.Option(metavar="FIELD=NAME", help=_COLUMN)] = None,
+    column: Columns = None,
     licence: Annotated[str, typer.Option(help="SPDX id of the prompts.")] = "LicenseRef-own",
     checkpoints: Annotated[Path | None, typer.Option(help="Folder of both checkpoints.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Folder of the prompt files.")] = None,

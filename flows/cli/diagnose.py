@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from components.core.vocabulary import Role
-from flows.cli.app import Checkpoint, FileOption, ProfileOrNone
-
-_COLUMN = "Column of a prompt's field, where it has another name."
+from flows.cli.app import Checkpoint, Columns, FileOption, ProfileOrNone
 
 
 def diagnose(
@@ -20,7 +18,7 @@ def diagnose(
     benign: FileOption = None,
     reasoning: FileOption = None,
     borderline: FileOption = None,
-    column: Annotated[list[str] | None, typer.Option(metavar="FIELD=NAME", help=_COLUMN)] = None,
+    column: Columns = None,
     profile: ProfileOrNone = None,
     attacks: Annotated[str | None, typer.Option(help="With commas between, or `none`.")] = None,
     prompts: Annotated[int, typer.Option(min=1, help="Of each role, at most.")] = 100,

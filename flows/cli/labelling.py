@@ -196,13 +196,13 @@ def label_parts(
     """
     file = workspace.labels
     words = last_words(read_labels(workspace.root / LABELS))
-    todo = [shown for shown in sample.parts if _is_open(words.get(shown.part, {}), by, again)]
+    waiting = [shown for shown in sample.parts if _is_open(words.get(shown.part, {}), by, again)]
     kept: list[Shown] = []
-    while todo and len(kept) < count:
-        shown = todo[0]
+    while waiting and len(kept) < count:
+        shown = waiting[0]
         if not visible(shown.text).strip():
             _keep(file, shown, Word.NEITHER, by)
-            todo.pop(0)
+            waiting.pop(0)
             continue
         answer = _answer(shown, terminal, done=len(kept))
         if answer == "q":
@@ -213,10 +213,10 @@ def label_parts(
                 continue
             last = kept.pop()
             _keep(file, last, Word.WITHDRAWN, by)
-            todo.insert(0, last)
+            waiting.insert(0, last)
             continue
         _keep(file, shown, KEYS[answer], by)
-        kept.append(todo.pop(0))
+        kept.append(waiting.pop(0))
     return len(kept)
 
 
