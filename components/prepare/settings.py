@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -38,6 +39,13 @@ def canonical_licence(name: str) -> str:
     """Return the identifier as SPDX spells it; an unknown one comes back stripped, unchanged."""
     spelled = {allowed.casefold(): allowed for allowed in _ALLOWED}
     return spelled.get(name.strip().casefold(), name.strip())
+
+
+def columns_of(role: Role, columns: Mapping[PromptField, str]) -> dict[PromptField, str]:
+    """Return the columns that a source of a role may name: answers and thoughts are those of
+    reasoning problems alone."""
+    graded = role is Role.REASONING
+    return {f: name for f, name in columns.items() if graded or f not in ("answer", "thought")}
 
 
 def _have_a_group(patterns: dict[PromptField, str]) -> dict[PromptField, str]:

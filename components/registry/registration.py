@@ -33,7 +33,6 @@ class Registered:
 
     name: str
     version: str
-    looked: Looked
     new: bool
 
 
@@ -58,7 +57,7 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
         made = _new_version(registry, release, identity, name, experiment, looked, anew=anew)
         version = _first(registry, name, made, identity)
     _make_candidate(registry, name, version)
-    return Registered(name, version, looked, new=made == version)
+    return Registered(name, version, new=made == version)
 
 
 def _registered(registry: Registry, name: str, identity: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ Specifications: in-toto attestation framework, `statement` v1 and `test-result` 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def statement_of(folder: Path) -> dict[str, Any]:
     """Return the statement about a version whose adapter and evidence lie in `folder`."""
     rules = Decision.load(folder / EVIDENCE).rules
 
-    def names(kept: Any) -> list[str]:
+    def names(kept: Callable[[RuleOutcome], bool]) -> list[str]:
         return [_test(rule) for rule in rules if kept(rule)]
 
     return {

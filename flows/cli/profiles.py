@@ -15,7 +15,7 @@ from components.core.paths import LISTED, PROFILE_NAME, Workspace, read_lists
 from components.core.storage import EVERYBODY, write_text
 from components.core.vocabulary import Role
 from components.inputs import keep_folder
-from components.prepare.settings import PromptField, Source
+from components.prepare.settings import PromptField, Source, columns_of
 from components.profile import load_profile
 from flows.doctor.checkpoints import HUB_ID, complaint
 
@@ -26,7 +26,6 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs prompts
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
 _ENDLESS = 1 << 16  # characters of a line
-_OF_REASONING = ("answer", "thought")
 # What restores most on both shipped pairs (docs/results): refusals are trained under three attacks,
 # too, and measured under two of these and two others.
 _DEEP: dict[str, dict[str, Any]] = {
@@ -254,8 +253,7 @@ def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:
     for role, path in pair.prompts.items():
         source = {"name": role.value, "path": _from_root(path, workspace.root)}
         source |= {"licence": pair.licence, "role": role.value}
-        graded = role is Role.REASONING
-        columns = {f: c for f, c in pair.columns.items() if graded or f not in _OF_REASONING}
+        columns = columns_of(role, pair.columns)
         sources.append({**source, "columns": columns} if columns else source)
     return sources
 

@@ -16,14 +16,13 @@ from components.core.vocabulary import Prompt, Role, Split
 from components.evaluate.plan import NEEDED, EvaluationPlan, draw
 from components.evaluate.settings import EvaluateSettings
 from components.prepare.result import PromptSet, SourceCount
-from components.prepare.settings import PrepareSettings, PromptField, Source
+from components.prepare.settings import PrepareSettings, PromptField, Source, columns_of
 from components.prepare.sources import as_prompts, read_source
 from components.prepare.splits import fill_topics
 from components.prepare.validation import refuse_too_many, separate
 
 # What comes with the repository; harmful prompts do not.
 EVERYDAY = {Role.BENIGN: "benign.jsonl", Role.REASONING: "arithmetic_validation.jsonl"}
-_OF_REASONING = ("answer", "thought")
 _MOST_CHARACTERS = PrepareSettings.model_fields["max_characters"].default
 
 
@@ -85,7 +84,7 @@ def _sources(
             licence=licence,
             role=role,
             split=Split.VALIDATION,
-            columns={f: c for f, c in columns.items() if _may_have(role, f)},
+            columns=columns_of(role, columns),
         )
         for role, path in files.items()
     ]
@@ -101,10 +100,6 @@ def _sources(
         if role not in files and path.is_file()
     ]
     return [*given, *ours]
-
-
-def _may_have(role: Role, field: PromptField) -> bool:
-    return role is Role.REASONING or field not in _OF_REASONING
 
 
 def validation_prompts(prompts: PromptSet, profile: str) -> Asked:

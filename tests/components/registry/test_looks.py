@@ -107,7 +107,6 @@ def test_a_registered_version_says_which_look_its_decision_is(registered):
     version = registry.version(NAMES["name"], "1")
     assert version.tags["looks"] == "look 1 at these test prompts or of this adapter"
     again = register(write_all(registered, weight=2), **NAMES)
-    assert again.looked.number == 2
     second = registry.version(NAMES["name"], again.version)
     assert second.tags["looks"].endswith("(before: 1 accepted)")
 
