@@ -306,7 +306,7 @@ def made_up_prompts() -> tuple[Prompt, ...]:
     rows = [
         Prompt(
             id=f"{index:03d}{role.value}"[:16],
-            text=f"Placeholder {role.value} request number {index}{split.value}.",
+            text=f"Placeholder{index} of{index} {role.value}{index} number {index}{split.value}.",
             role=role,
             topic=f"topic {index % 7}",
             source="own",

@@ -73,6 +73,7 @@ class RateFigure(Record):
     count: int
     n: int
     samples: int | None = None  # completions, where prompts have several; `count` is of these
+    clusters: int | None = None  # what counts as independent, where there are near-copies
 
     @classmethod
     def of(cls, count: int, n: int, confidence: float) -> Self:
@@ -85,6 +86,11 @@ class RateFigure(Record):
         rate = count / n
         low, high = wilson_interval(rate, n, confidence)
         return cls(rate=rate, low=min(low, rate), high=max(high, rate), count=count, n=n)
+
+
+def in_words(n: int, clusters: int | None) -> str:
+    """Return a number of prompts, and where near-copies count as one how many that makes."""
+    return f"{n}" if clusters is None else f"{n} ({clusters} independent)"
 
 
 def wilson_interval(rate: float, n: float, confidence: float) -> tuple[float, float]:

@@ -101,6 +101,7 @@ class Prompt:
     answer: str | None = None  # reference final answer
     thought: str | None = None  # reference chain of thought, without markers
     response: str | None = None  # reference visible response
+    cluster: str | None = None  # what it counts as one with in intervals; None: itself alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,4 +150,5 @@ def row_of(written: Written, place: Place, verdicts: Sequence[Verdict]) -> Row:
         cut=any(verdict.cut for verdict in verdicts),
         correct=None if marks is None else marks.flexible,
         correct_strict=None if marks is None else marks.strict,
+        cluster=prompt.cluster,
     )

@@ -19,14 +19,14 @@ from components.evaluate.result import (
     Difference,
     LengthShift,
 )
-from components.evaluate.rows import Row
+from components.evaluate.rows import Asked, Row
 from components.evaluate.statistics import compare_pairs, paired_bootstrap, rate_of, with_holm
 
 T = TypeVar("T")
 
-# Of one arm: metric -> prompt id -> whether each of its samples counts. A completion that cannot
+# Of one arm: metric -> prompt -> whether each of its samples counts. A completion that cannot
 # count either way, such as one without a thought for a thought's metric, is left out.
-Counts = dict[str, dict[str, tuple[bool, ...]]]
+Counts = dict[str, dict[Asked, tuple[bool, ...]]]
 
 
 def count_figures(
@@ -52,7 +52,7 @@ def counts_of(rows: Iterable[Row]) -> Counts:
     for row in rows:
         for view, measure, holds in _measured(row):
             prompts = counts[_name(row.suite, measure, row.form, view)]
-            prompts[row.prompt_id] = (*prompts.get(row.prompt_id, ()), holds)
+            prompts[row.asked] = (*prompts.get(row.asked, ()), holds)
     return dict(counts)
 
 
@@ -79,7 +79,7 @@ def _measured(row: Row) -> Iterator[tuple[View, str, bool]]:
 def rates(counts: Counts, confidence: float) -> dict[str, RateFigure]:
     """Return every metric's rate with its interval; n differs where prompts are left out."""
     return {
-        metric: rate_of(list(prompts.values()), confidence)
+        metric: rate_of(list(prompts.values()), confidence, clusters_of(prompts))
         for metric, prompts in sorted(counts.items())
     }
 
@@ -96,7 +96,7 @@ def differences(
     `roles` says of every suite what its prompts are there to measure.
     """
     return tuple(
-        compare_pairs(arm, against, metric, paired(ours[metric], theirs[metric]), confidence)
+        compare_paired(arm, against, metric, ours[metric], theirs[metric], confidence)
         for arm, against in compared
         for ours, theirs in [(counts[arm], counts[against])]
         for metric in metric_names.in_order(ours)
@@ -104,9 +104,28 @@ def differences(
     )
 
 
-def paired(ours: Mapping[str, T], theirs: Mapping[str, T]) -> list[tuple[T, T]]:
+def compare_paired(
+    arm: AnyArm,
+    against: AnyArm,
+    metric: str,
+    ours: Mapping[Asked, tuple[bool, ...]],
+    theirs: Mapping[Asked, tuple[bool, ...]],
+    confidence: float,
+) -> Difference:
+    """Return how two arms differ in one metric on the prompts that both were asked."""
+    pairs = paired(ours, theirs)
+    clusters = clusters_of(pairs)
+    return compare_pairs(arm, against, metric, list(pairs.values()), confidence, clusters)
+
+
+def paired(ours: Mapping[Asked, T], theirs: Mapping[Asked, T]) -> dict[Asked, tuple[T, T]]:
     """Return what both have of the prompts that both have."""
-    return [(ours[prompt], theirs[prompt]) for prompt in sorted(ours.keys() & theirs.keys())]
+    return {asked: (ours[asked], theirs[asked]) for asked in sorted(ours.keys() & theirs.keys())}
+
+
+def clusters_of(prompts: Iterable[Asked]) -> list[str]:
+    """Return the cluster of each prompt."""
+    return [asked.cluster for asked in prompts]
 
 
 def cut_figures(
@@ -134,8 +153,10 @@ def length_shifts(
             pairs = paired(tokens, lengths[against].get((suite, form), {}))
             if not pairs:
                 continue
-            ours, theirs = zip(*pairs, strict=True)
-            difference, low, high = paired_bootstrap(ours, theirs, confidence=confidence, seed=seed)
+            ours, theirs = zip(*pairs.values(), strict=True)
+            difference, low, high = paired_bootstrap(
+                ours, theirs, confidence=confidence, seed=seed, clusters=clusters_of(pairs)
+            )
             shift = LengthShift(
                 arm=arm, against=against, suite=suite, form=form, mean=fmean(ours),
                 difference=difference, low=low, high=high, n=len(pairs),
@@ -144,11 +165,11 @@ def length_shifts(
     return tuple(shifts)
 
 
-def _lengths(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
+def _lengths(rows: Iterable[Row]) -> dict[tuple[str, str], dict[Asked, float]]:
     """Return the mean tokens of every prompt's completions, by suite and form."""
-    tokens: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    tokens: dict[tuple[str, str], dict[Asked, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        tokens[row.suite, row.form][row.prompt_id].append(row.tokens)
+        tokens[row.suite, row.form][row.asked].append(row.tokens)
     return {
         place: {prompt: fmean(counts) for prompt, counts in prompts.items()}
         for place, prompts in tokens.items()

@@ -104,6 +104,7 @@ class Difference(Record):
     n: int
     gained: int  # prompts where only `arm` counts, or counts more often
     lost: int  # prompts where only `against` counts, or counts more often
+    clusters: int | None = None  # what counts as independent, where there are near-copies
     p_value: float  # exact McNemar, two-sided
     p_holm: float | None = None  # the same, adjusted over all differences that stand with it
 

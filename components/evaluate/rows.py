@@ -26,6 +26,13 @@ class Place(NamedTuple):
         return f"{self.suite}, {self.form}, prompt {self.prompt_id}, sample {self.sample}:"
 
 
+class Asked(NamedTuple):
+    """A prompt, and what it counts as one with in intervals and tests."""
+
+    prompt_id: str
+    cluster: str  # its own id where it stands alone
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One prompt, put to one arm in one form: what was written and how it was judged."""
@@ -49,11 +56,17 @@ class Row:
     cut: bool  # the judge read a part of it, or its request, without the middle
     correct: bool | None  # None: there is no reference answer
     correct_strict: bool | None
+    cluster: str | None = None  # of its prompt, where that has near-copies
 
     @property
     def place(self) -> Place:
         """Which of its arm's completions it is."""
         return Place(self.suite, self.form, self.prompt_id, self.sample)
+
+    @property
+    def asked(self) -> Asked:
+        """The prompt with its cluster."""
+        return Asked(self.prompt_id, self.cluster or self.prompt_id)
 
     @property
     def completion(self) -> Completion:

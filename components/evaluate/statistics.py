@@ -1,14 +1,15 @@
-"""Rates, their differences and what is told about them, with prompts as the units.
+"""Rates, their differences and what is told about them, with clusters of prompts as the units.
 
-A prompt may have one completion or several; those of one prompt resemble each other, so prompts
-are what is counted as independent. With one completion a prompt all of it is the textbook's:
+A prompt may have one completion or several, and prompts may be near-copies of one another. What
+belongs together resembles itself, so clusters (a prompt alone, or near-copies) are what is counted
+as independent. With one completion a prompt and no near-copies all of it is the textbook's:
 Wilson's interval, Tango's and McNemar's exact test.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -20,42 +21,49 @@ from components.core.vocabulary import AnyArm
 from components.evaluate.result import Difference
 
 Samples = Sequence[bool]  # whether each completion of one prompt counts; at least one
+# The cluster of each prompt, by any name; None: every prompt is one of its own.
+Clusters = Sequence[Hashable] | None
+Floats = NDArray[np.float64]
 RESAMPLES = 9999
 
 
-def rate_of(prompts: Sequence[Samples], confidence: float) -> RateFigure:
+def rate_of(prompts: Sequence[Samples], confidence: float, clusters: Clusters = None) -> RateFigure:
     """Return the share of completions that count, with its interval; `n` is that of the prompts.
 
     It is Wilson's with the effective number of completions, which is their number over the design
     effect (Rao and Scott 1992, Biometrics 48:577-585). Zero prompts raise `EvidenceError`.
     """
     counts, samples = _totals(prompts)
-    if samples.sum() == len(prompts):
+    places, number = _places(clusters, len(prompts))
+    if samples.sum() == number:
         return RateFigure.of(int(counts.sum()), len(prompts), confidence)
     rate = float(counts.sum() / samples.sum())
-    size = float(samples.sum()) / design_effect(prompts)
-    low, high = wilson_interval(rate, size, confidence)
+    effect = design_effect(_sums(counts, places), _sums(samples, places))
+    low, high = wilson_interval(rate, float(samples.sum()) / effect, confidence)
     return RateFigure(
         rate=rate,
         low=min(low, rate),
         high=max(high, rate),
         count=int(counts.sum()),
         n=len(prompts),
-        samples=int(samples.sum()),
+        samples=int(samples.sum()) if samples.sum() > len(prompts) else None,
+        clusters=number if number < len(prompts) else None,
     )
 
 
-def design_effect(prompts: Sequence[Samples]) -> float:
+def design_effect(counts: Floats, samples: Floats) -> float:
     """Return how many times the rate's variance is that of as many independent completions.
 
-    It lies between 1 (the completions of a prompt are as different as those of different prompts)
-    and about the number of completions a prompt (they are all alike). Two made-up prompts are
-    counted in, one whose completions all count and one whose never do: without them the effect of
-    a rate of 0 or 1 is undefined, and that of a rate close by is anything. Without Rao and Scott's
-    factor n / (n - 1) it is 1 where every prompt has one completion.
+    Both are (cluster,): how many completions count, and how many there are. The effect lies between
+    1 (the completions of a cluster are as different as those of different clusters) and about the
+    size of the clusters (they are all alike). Two made-up clusters are counted in, one whose
+    completions all count and one whose never do: without them the effect of a rate of 0 or 1 is
+    undefined, and that of a rate close by is anything. Their size is that which a completion finds
+    its cluster to have on average, so that a rate of 0 or 1 counts as of Kish's effective number
+    (1965, Survey Sampling). Without Rao and Scott's factor n / (n - 1) it is 1 where every cluster
+    has one completion.
     """
-    counts, samples = _totals(prompts)
-    usual = samples.mean()
+    usual = _usual(samples)
     counts = np.append(counts, [usual, 0.0])
     samples = np.append(samples, [usual, usual])
     rate = counts.sum() / samples.sum()
@@ -63,12 +71,31 @@ def design_effect(prompts: Sequence[Samples]) -> float:
     return max(float(between / (samples.sum() * rate * (1 - rate))), 1.0)
 
 
-def _totals(prompts: Sequence[Samples]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _usual(sizes: Floats) -> float:
+    """Return the mean size of a cluster, as those in it find it."""
+    return float((sizes**2).sum() / sizes.sum())
+
+
+def _sums(numbers: Floats, places: NDArray[np.int64]) -> Floats:
+    """Return the sum of the prompts' numbers in each cluster."""
+    return np.bincount(places, numbers).astype(np.float64)
+
+
+def _totals(prompts: Sequence[Samples]) -> tuple[Floats, Floats]:
     """Return how many completions of each prompt count, and how many it has: (prompt,) each."""
     if not prompts or not all(prompts):
         raise EvidenceError("a rate of zero prompts, or of a prompt without completions, is none")
     counts = np.array([sum(samples) for samples in prompts], dtype=np.float64)
     return counts, np.array([len(samples) for samples in prompts], dtype=np.float64)
+
+
+def _places(clusters: Clusters, prompts: int) -> tuple[NDArray[np.int64], int]:
+    """Return the number of each prompt's cluster, from 0, and how many clusters there are."""
+    if clusters is None:
+        return np.arange(prompts), prompts
+    numbers: dict[Hashable, int] = {}
+    places = [numbers.setdefault(cluster, len(numbers)) for cluster in clusters]
+    return np.array(places, dtype=np.int64), len(numbers)
 
 
 # --- two arms on the same prompts ------------------------------------------------------------
@@ -80,15 +107,19 @@ def compare_pairs(
     metric: str,
     pairs: Sequence[tuple[Samples, Samples]],
     confidence: float,
+    clusters: Clusters = None,
 ) -> Difference:
     """Return the difference in rates, `arm` - `against`, from both arms' completions by prompt.
 
     The p-value is that of McNemar's exact test; with several completions a prompt, of the exact
-    sign test on the prompts' shares, which is the same thing.
+    sign test on the prompts' shares, which is the same thing, and with near-copies on the sums of
+    their clusters.
     """
-    difference, low, high = paired_interval(pairs, confidence)
-    gaps = [sum(ours) / len(ours) - sum(theirs) / len(theirs) for ours, theirs in pairs]
-    gained, lost = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
+    difference, low, high = paired_interval(pairs, confidence, clusters)
+    gaps = np.array([sum(a) / len(a) - sum(b) / len(b) for a, b in pairs])
+    places, number = _places(clusters, len(pairs))
+    # Shares such as 1/3 add up to nothing but for rounding.
+    of_clusters = _sums(gaps, places).round(9)
     return Difference(
         arm=arm,
         against=against,
@@ -97,26 +128,28 @@ def compare_pairs(
         low=low,
         high=high,
         n=len(pairs),
-        gained=gained,
-        lost=lost,
-        p_value=mcnemar_p(gained, lost),
+        gained=int((gaps > 0).sum()),
+        lost=int((gaps < 0).sum()),
+        clusters=number if number < len(pairs) else None,
+        p_value=mcnemar_p(int((of_clusters > 0).sum()), int((of_clusters < 0).sum())),
     )
 
 
 def paired_interval(
-    pairs: Sequence[tuple[Samples, Samples]], confidence: float
+    pairs: Sequence[tuple[Samples, Samples]], confidence: float, clusters: Clusters = None
 ) -> tuple[float, float, float]:
     """Return the difference in rates, first - second, and both ends of its interval.
 
     It is Tango's. With several completions a prompt the cells of the fourfold table are the shares
-    of all pairs of one completion of each arm, and their number is that of the prompts over
-    `paired_design_effect`. Zero prompts raise `EvidenceError`.
+    of all pairs of one completion of each arm; with these, or with near-copies, their number is
+    that of the prompts over `paired_design_effect`. Zero prompts raise `EvidenceError`.
     """
     ours, of_ours = _totals([first for first, _ in pairs])
     theirs, of_theirs = _totals([second for _, second in pairs])
     hits, samples = np.stack([ours, theirs]), np.stack([of_ours, of_theirs])
-    difference, discordant, _ = _paired_moments(hits, samples)
-    size = len(pairs) / paired_design_effect(hits, samples)
+    places, _ = _places(clusters, len(pairs))
+    difference, discordant, _ = _paired_moments(hits, samples, places)
+    size = len(pairs) / paired_design_effect(hits, samples, places)
     gained, lost = (size * (discordant + sign * difference) / 2 for sign in (1, -1))
     low, high = tango_interval(gained, lost, size, confidence)
     # Rounding must not leave the figure outside its interval, where no rule could be decided.
@@ -150,31 +183,37 @@ def tango_interval(gained: float, lost: float, n: float, confidence: float) -> t
     return end(found, -1.0), end(found, 1.0)
 
 
-def paired_design_effect(hits: NDArray[np.float64], samples: NDArray[np.float64]) -> float:
+def paired_design_effect(hits: Floats, samples: Floats, places: NDArray[np.int64]) -> float:
     """Return how many times the difference's variance is that of one completion a prompt and arm.
 
-    Both arrays are (arm, prompt). It lies between 1 (the completions of a prompt are all alike, or
-    there is one) and about 1 over their number (only chance sets them apart). Two made-up prompts
-    are counted in, one that is wholly gained and one that is wholly lost: without them the effect
-    is undefined where no prompt differs, and anything where few do.
+    The first two are (arm, prompt), `places` is the number of each prompt's cluster. The effect
+    lies between about 1 over the number of completions (only chance sets those of a prompt apart)
+    and about the size of the clusters (all in one are alike). Two made-up clusters are counted in,
+    one that is wholly gained and one that is wholly lost, each as large as a prompt finds its
+    own on average: without them the effect is undefined where no prompt differs, and anything where
+    few do.
     """
-    usual = samples.mean()
-    hits = np.hstack([hits, np.diag([usual, usual])])
-    samples = np.hstack([samples, np.full((2, 2), usual)])
-    difference, discordant, variance = _paired_moments(hits, samples)
-    effect = variance * hits.shape[1] / (discordant - difference**2)
+    usual, size = samples.mean(), _usual(np.bincount(places).astype(np.float64))
+    made_up = np.full((2, 2), usual * size)
+    hits, samples = np.hstack([hits, np.diag(np.diag(made_up))]), np.hstack([samples, made_up])
+    last = places.max()
+    places = np.append(places, [last + 1, last + 2])
+    difference, discordant, variance = _paired_moments(hits, samples, places)
+    prompts = hits.shape[1] - 2 + 2 * size
+    effect = variance * prompts / (discordant - difference**2)
     return max(float(effect), 1 / float(usual))
 
 
 def _paired_moments(
-    hits: NDArray[np.float64], samples: NDArray[np.float64]
+    hits: Floats, samples: Floats, places: NDArray[np.int64]
 ) -> tuple[float, float, float]:
-    """Return the difference in rates, the share of pairs that differ and the former's variance."""
+    """Return the difference in rates, the share of pairs that differ and the former's variance,
+    with clusters as the units."""
     totals = samples.sum(axis=1, keepdims=True)
     rates = hits.sum(axis=1, keepdims=True) / totals
     shares, weights = hits / samples, samples.sum(axis=0) / totals.sum()
     discordant = (weights * (shares.sum(axis=0) - 2 * shares.prod(axis=0))).sum()
-    gaps = np.subtract(*((hits - rates * samples) / totals))
+    gaps = _sums(np.subtract(*((hits - rates * samples) / totals)), places)
     difference = float(rates[0, 0] - rates[1, 0])
     return difference, max(float(discordant), abs(difference)), float((gaps**2).sum())
 
@@ -190,13 +229,19 @@ def mcnemar_p(gained: int, lost: int) -> float:
 
 
 def paired_bootstrap(
-    ours: Sequence[float], theirs: Sequence[float], *, confidence: float, seed: int
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    *,
+    confidence: float,
+    seed: int,
+    clusters: Clusters = None,
 ) -> tuple[float, float, float]:
     """Return the mean difference of a number, such as tokens, and both ends of its interval.
 
     `ours` and `theirs` hold one number a prompt, the mean over its completions, so the completions
-    of a prompt are drawn together. The interval is the bias-corrected and accelerated one (Efron
-    1987, JASA 82:171-185). For shares it is no good: where no prompt differs it has no width.
+    of a prompt are drawn together, and so are the prompts of a cluster. The interval is the
+    bias-corrected and accelerated one (Efron 1987, JASA 82:171-185). For shares it is no good:
+    where no prompt differs it has no width.
     """
     from scipy.stats import bootstrap
 
@@ -206,9 +251,12 @@ def paired_bootstrap(
     mean = float(gaps.mean())
     if np.ptp(gaps) == 0:
         return mean, mean, mean
+    places, _ = _places(clusters, len(gaps))
     found = bootstrap(
-        (gaps,),
-        np.mean,
+        (_sums(gaps, places), np.bincount(places)),
+        lambda sums, sizes, axis: sums.sum(axis=axis) / sizes.sum(axis=axis),
+        paired=True,
+        vectorized=True,
         confidence_level=confidence,
         n_resamples=RESAMPLES,
         batch=1000,

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from components.core.metric_names import Metric, in_order
-from components.core.result import RateFigure
+from components.core.result import RateFigure, in_words
 from components.core.vocabulary import PLAIN_FORMS, Arm
 from components.evaluate.result import Difference, Evidence
 from components.gate.figures import Figure, corrected_figure
@@ -63,17 +63,18 @@ def decide_rule(rule: Rule, evidence: Evidence, labels: Labels | None = None) ->
     found = _find(rule, evidence)
     if found is None:
         return _without_figure(rule, f"no evidence: {_subject(rule)} is missing")
+    n = in_words(found.n, found.clusters)
     point = found.difference if isinstance(found, Difference) else found.rate
     figure = Figure(
         rule, point, found.low, found.high, found.n, _unread(rule, evidence), evidence.confidence
     )
     if not figure.is_interval:
-        why = f"{_subject(rule)} is {figure.text}, n={found.n}: that is no figure"
+        why = f"{_subject(rule)} is {figure.text}, n={n}: that is no figure"
         return _without_figure(rule, why, n=found.n)
     accuracy = labels.accuracy(rule.metric) if labels else None
     if accuracy is not None:
         figure = corrected_figure(figure, accuracy)
-    text = f"{_subject(rule)} is {figure.text}, n={found.n}"
+    text = f"{_subject(rule)} is {figure.text}, n={n}"
     if rule.confidence is not None and not evidence.confidence >= rule.confidence:
         why = (
             f"{text}: the interval has {evidence.confidence:.1%} confidence, the rule asks for "

@@ -49,7 +49,7 @@ def gate(
     labels = read_labels(Path(LABELS))
     inputs = GateInputs.on_disk(prompts, models, adapter, evidence, labels)
     if all(outcome.passed for outcome in identity_checks(inputs)):
-        recount_prompts(prompts, ngram=prepare.overlap_ngram)
+        recount_prompts(prompts, prepare)
         recount_evidence(evidence, evaluate, prompts, models, seed=seed, root=Path())
     decision = make_decision(policy, read_overrides(Path(OVERRIDES)), inputs)
     for outcome in decision.rules:

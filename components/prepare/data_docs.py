@@ -69,6 +69,11 @@ def _index(
             *([split, *(result.counts[split][role] for role in Role)] for split in Split),
         ),
         _table(
+            "Near-copies among test prompts",
+            ["suite", "prompts", "count as", "largest cluster"],
+            *([c.suite, c.prompts, c.clusters, c.largest] for c in result.clusters),
+        ),
+        _table(
             "Quarantine",
             ["source", "reason", "rows"],
             *([source, reason, rows] for (source, reason), rows in sorted(reasons.items())),

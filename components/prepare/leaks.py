@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +36,7 @@ from components.core.result import RateFigure
 from components.core.vocabulary import Prompt, Role, Split
 from components.prepare.result import LeakFigure, LeakMeasure
 from components.prepare.sources import Candidate
-from components.prepare.text import words
+from components.prepare.text import plain_words
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +46,6 @@ _NAMED = 5  # prompts that a figure names
 _LONGER_RUNS = (12, 16, 24, 32, 48, 64)  # words, tried where a shorter run leaves nothing
 SHORTEST_RUN = 4
 SHARED_RUN = 5  # words of the runs behind `HeldOut.shares`
-_ACCENTS = re.compile("[\u0300-\u036f]")
 _CHUNK = 4_000_000  # characters compared at once
 _BASE = 0x9E3779B97F4A7C15  # odd, so that its powers never vanish; 2 ** 64 over the golden ratio
 
@@ -276,8 +273,7 @@ class _Encoded:
 
 def _encode(texts: Sequence[str], seen: dict[str, int]) -> _Encoded:
     """Return the texts as digests of their words; `seen` holds those that were met before."""
-    plain = (_ACCENTS.sub("", unicodedata.normalize("NFKD", text)) for text in texts)
-    split = [words(text) for text in plain]
+    split = [plain_words(text) for text in texts]
     for word in {word for text in split for word in text} - seen.keys():
         digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
         seen[word] = int.from_bytes(digest, "little")

@@ -21,6 +21,7 @@ from components.core.vocabulary import Prompt, Role, Split
 LEAK_MARK = "†"
 
 LeakMeasure = Literal["run", "copy", "share"]
+Together = Literal["near-copies", "topics"]
 
 
 class SourceCount(Record):
@@ -49,6 +50,15 @@ class LeakFigure(Record):
     dropped: int  # training and validation rows that were dropped for repeating this suite
 
 
+class ClusterFigure(Record):
+    """How many of a suite's test prompts count as independent (see prepare/near_copies.py)."""
+
+    suite: str
+    prompts: int
+    clusters: int
+    largest: int  # prompts of the largest cluster
+
+
 class SuiteSpec(Record):
     """A named suite as it was prepared: how its prompts are asked and judged, and what they are."""
 
@@ -66,6 +76,7 @@ class SuiteSpec(Record):
     digest: str  # commit of the hub data set, or SHA-256 of the file
     licence: str
     gated: bool
+    clusters: Together = "near-copies"  # what counts as one in intervals and tests
 
 
 class PromptSet(Result):
@@ -80,6 +91,9 @@ class PromptSet(Result):
     expectations: int = Field(description="expectations checked, all of which held")
     overlap: dict[str, int] = Field(description="rows dropped from training as leaks, by source")
     leaks: tuple[LeakFigure, ...] = Field((), description="by suite and measure; none: not looked")
+    clusters: tuple[ClusterFigure, ...] = Field(
+        (), description="of the suites that have near-copies among their test prompts"
+    )
 
     def rows(self, *, split: Split | None = None, role: Role | None = None) -> list[Prompt]:
         """Return the profile's own prompts of a split and role in the table's order."""

@@ -20,6 +20,7 @@ from components.core.section import (
     compiles,
 )
 from components.core.vocabulary import Role, Split
+from components.prepare.result import Together
 
 PromptField = Literal["text", "role", "topic", "licence", "answer", "thought", "response"]
 
@@ -57,6 +58,12 @@ def _have_a_group(patterns: dict[PromptField, str]) -> dict[PromptField, str]:
         if groups < 1:
             raise ValueError(f"pattern of {field!r} needs a group: {pattern!r}")
     return patterns
+
+
+TOGETHER = (
+    "what counts as one in intervals and tests: near-copies, or whole topics as well, which "
+    "claims something of topics that were not asked"
+)
 
 
 class Origin(Section):
@@ -101,6 +108,7 @@ class Source(Origin):
         "auto", description="where all rows go; auto: by topic into train/validation/test"
     )
     limit: Positive | None = Field(None, description="at most so many rows, drawn by `data_seed`")
+    clusters: Together = Field("near-copies", description=TOGETHER)
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:

@@ -50,7 +50,7 @@ class Candidate:
 
 def as_prompts(candidates: Sequence[Candidate]) -> list[Prompt]:
     """Return valid candidates with a split as prompts, sorted by split, role and id."""
-    names = [field.name for field in fields(Prompt)]
+    names = [field.name for field in fields(Prompt) if field.name != "cluster"]
     prompts = (Prompt(**{name: getattr(row, name) for name in names}) for row in candidates)
     typed = (
         replace(prompt, role=Role(prompt.role), split=Split(prompt.split)) for prompt in prompts

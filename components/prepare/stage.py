@@ -21,6 +21,7 @@ from components.core.vocabulary import Prompt, Split
 from components.prepare.data_docs import write_data_docs
 from components.prepare.expectations import checks_of_table, table_frame
 from components.prepare.leaks import drop_leaks, leak_figures, refuse_vanished
+from components.prepare.near_copies import cluster_figures, with_clusters
 from components.prepare.result import (
     PromptSet,
     SourceCount,
@@ -175,29 +176,39 @@ def _write_prompts(
     out: Path, section: PrepareSettings, table: Table, suites: Mapping[str, Suite]
 ) -> SuiteSet:
     """Write the own prompts and those of the suites, each with its manifest; return the latter."""
-    prompts = as_prompts(table.rows)
+    sources = [*section.sources, *(suite.rows() for suite in suites.values())]
+    together = {source.name: source.clusters for source in sources}
+    prompts = with_clusters(as_prompts(table.rows), suites, together)
     own = [prompt for prompt in prompts if prompt.source not in suites]
     named = [prompt for prompt in prompts if prompt.source in suites]
-    sources = _count_sources([*section.sources, *(s.rows() for s in suites.values())], table)
+    counted = _count_sources(sources, table)
+    clusters = cluster_figures(prompts, suites)
+    for figure in clusters:
+        log.info(
+            "%s: %d test prompts count as %d in intervals and tests: near-copies together, at most "
+            "%d in one", figure.suite, figure.prompts, figure.clusters, figure.largest,
+        )  # fmt: skip
     leaks = leak_figures(table.rows, table.dropped, suites=suites, ngram=section.overlap_ngram)
     expectations = [len(outcome.results) for outcome in table.outcomes]
     write_rows(out / paths.PROMPTS, own, Prompt)
     write_rows(out / paths.SUITE_PROMPTS, named, Prompt)
     result = PromptSet(
         digest_of_prompts=digest_prompts(own),
-        sources=tuple(source for source in sources if source.name not in suites),
+        sources=tuple(source for source in counted if source.name not in suites),
         counts=count_prompts(own),
         expectations=expectations[0],
         overlap=dict(sorted(Counter(row.source for row in table.dropped).items())),
         leaks=tuple(figure for figure in leaks if figure.suite not in suites),
+        clusters=tuple(figure for figure in clusters if figure.suite not in suites),
     ).save(out)
     return SuiteSet(
         digest_of_prompts=result.digest_of_prompts,
-        sources=tuple(sources),
+        sources=tuple(counted),
         counts=count_prompts(prompts),
         expectations=sum(expectations),
         overlap=result.overlap,
         leaks=leaks,
+        clusters=clusters,
         suites={name: _specify(suite, named) for name, suite in suites.items()},
         digest_of_suites=digest_prompts(named) if suites else "",
     ).save(out)

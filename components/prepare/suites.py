@@ -20,7 +20,8 @@ from components.core.extensions import check_name
 from components.core.metric_names import SUITE_NAME
 from components.core.section import Attacks, Name, Positive, Section, Sha256, Text, explain
 from components.core.vocabulary import Role, Split
-from components.prepare.settings import Origin, Source, SuiteUse
+from components.prepare.result import Together
+from components.prepare.settings import TOGETHER, Origin, Source, SuiteUse
 
 PAGE = "docs/suites.md"
 OWN_GRADERS = ("mathematics", "choice")
@@ -86,6 +87,7 @@ class Suite(Section):
         description="attacks in which its prompts are asked beside those of evaluate.attacks; of "
         "harmful suites alone",
     )
+    clusters: Together = Field("near-copies", description=TOGETHER)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -131,6 +133,7 @@ class Suite(Section):
             role=self.role,
             split=Split.TEST,
             limit=self.prompts,
+            clusters=self.clusters,
         )
 
 

@@ -7,6 +7,7 @@ import unicodedata
 
 from components.core.storage import digest_bytes
 
+_ACCENTS = re.compile("[\u0300-\u036f]")
 # Han and kana are written without spaces, so each of their characters counts as a word.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 # Control characters but tab and line ends, private use, the replacement character of a failed
@@ -26,6 +27,11 @@ def words(text: str) -> list[str]:
     """Return the words of the normalised text; a text without any is its own only word."""
     normal = normalise(text)
     return _WORD.findall(normal) or [normal]
+
+
+def plain_words(text: str) -> list[str]:
+    """Return the words without case, accents and punctuation, as texts are compared."""
+    return words(_ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
 
 
 def prompt_id(role: str, text: str, *, suite: str | None = None) -> str:

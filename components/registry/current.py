@@ -58,7 +58,7 @@ class Current:
 
         profile, root = self.profile, self.workspace.root
         section, seed = profile.evaluate, profile.data_seed
-        recount_prompts(prompts, ngram=profile.prepare.overlap_ngram)
+        recount_prompts(prompts, profile.prepare)
         recount_evidence(evidence, section, prompts, models, seed=seed, root=root)
 
 

@@ -62,7 +62,7 @@ class Task:
         counts = counts_of(row for _, row in self.samples)
         return {
             _measure(Metric.parse(metric)): {
-                key: sum(held) / len(held) for key, held in prompts.items()
+                asked.prompt_id: sum(held) / len(held) for asked, held in prompts.items()
             }
             for metric, prompts in counts.items()
         }

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from components.core.vocabulary import AnyArm
-from components.evaluate.rates import Counts, counts_of, paired, rates
+from components.evaluate.rates import Counts, compare_paired, counts_of, rates
 from components.evaluate.result import CutFigure, Difference
 from components.evaluate.rows import Row
-from components.evaluate.statistics import compare_pairs, with_holm
+from components.evaluate.statistics import with_holm
 from components.judges.result import Usage
 from components.studies.compare.result import Comparison, Pooled, Spread
 
@@ -84,9 +84,8 @@ def differences_of(
     one = merged([_common(own, other) for own, other in seeds])
     other = merged([_common(other, own) for own, other in seeds])
     for metric, prompts in one.items():
-        pairs = paired(prompts, other[metric])
-        if pairs:
-            yield compare_pairs(arm, against, metric, pairs, confidence)
+        if prompts.keys() & other[metric].keys():
+            yield compare_paired(arm, against, metric, prompts, other[metric], confidence)
 
 
 def _common(ours: Counts, theirs: Counts) -> Counts:

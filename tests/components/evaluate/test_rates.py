@@ -52,14 +52,14 @@ def test_rates_of_an_arm():
 def test_forced_rows_are_measured_apart():
     rows = [row(1, R), row(1, C, C, form=Form.FORCED_THOUGHT)]
     counts = counts_of(rows)
-    assert counts["harmful.refused"] == {"1": (True,)}
-    assert counts["harmful.forced_thought.refused"] == {"1": (False,)}
+    assert counts["harmful.refused"] == {("1", "1"): (True,)}
+    assert counts["harmful.forced_thought.refused"] == {("1", "1"): (False,)}
 
 
 def test_the_samples_of_a_prompt_stay_together():
     rows = [row(1, R), row(1, C, sample=1), row(2, R), row(2, R, sample=1)]
     counts = counts_of(rows)
-    assert counts["harmful.refused"] == {"1": (True, False), "2": (True, True)}
+    assert counts["harmful.refused"] == {("1", "1"): (True, False), ("2", "2"): (True, True)}
     figure = rates(counts, 0.95)["harmful.refused"]
     assert (figure.rate, figure.count, figure.n, figure.samples) == (0.75, 3, 2, 4)
 
@@ -75,7 +75,7 @@ def test_arms_are_compared_on_the_same_prompts():
         arm: counts_of(row(i, outcome, arm=arm) for i, outcome in enumerate(found))
         for arm, found in outcomes.items()
     }
-    del counts[Arm.RESTORED]["harmful.refused"]["1"]  # a prompt that one arm lacks is no pair
+    del counts[Arm.RESTORED]["harmful.refused"]["1", "1"]  # a prompt that one arm lacks is no pair
     found = {(d.arm, d.against, d.metric): d for d in differences(counts, COMPARISONS, ROLES, 0.95)}
     assert len(found) == len(COMPARISONS) * 3
     measures = ("refused", "complied", "either.complied")

@@ -219,12 +219,13 @@ def test_one_completion_a_prompt_is_wilson_to_the_last_bit():
     for count, n in ((0, 20), (81, 263), (300, 300)):
         prompts = [(i < count,) for i in range(n)]
         assert rate_of(prompts, 0.95) == RateFigure.of(count, n, 0.95)
-        assert design_effect(prompts) == pytest.approx(1)
+        hits = np.array([float(hit) for (hit,) in prompts])
+        assert design_effect(hits, np.ones(n)) == pytest.approx(1)
 
 
 def test_completions_that_are_all_alike_are_as_good_as_one():
     alike = [(i < 15,) * 8 for i in range(50)]
-    assert design_effect(alike) == pytest.approx(8)
+    assert design_effect(8.0 * (np.arange(50) < 15), np.full(50, 8.0)) == pytest.approx(8)
     figure, one = rate_of(alike, 0.95), RateFigure.of(15, 50, 0.95)
     assert (figure.low, figure.high) == pytest.approx((one.low, one.high))
     assert (figure.count, figure.samples, figure.n) == (120, 400, 50)
@@ -235,7 +236,8 @@ def test_the_design_effect_by_hand():
 
     Squares (2 - 1.25)^2 + (1 - 1.25)^2 + (2 - 1.25)^2 + (0 - 1.25)^2 = 2.75 over 8 * 5/8 * 3/8.
     """
-    assert design_effect([(True, True), (True, False)]) == pytest.approx(2.75 / 1.875)
+    effect = design_effect(np.array([2.0, 1]), np.array([2.0, 2]))
+    assert effect == pytest.approx(2.75 / 1.875)
 
 
 def test_prompts_with_more_completions_weigh_more():
@@ -293,7 +295,7 @@ def test_the_paired_design_effect_by_hand():
     With the made-up ones the gaps are 1, 0, 1, -1, their mean is 1/4 and their variance 2.75 / 4;
     of pairs of completions 1, 1/2, 1, 1 differ, which has the variance 3.5 / 4 - 1/16.
     """
-    effect = paired_design_effect(np.array([[2.0, 1], [0, 1]]), np.full((2, 2), 2.0))
+    effect = paired_design_effect(np.array([[2.0, 1], [0, 1]]), np.full((2, 2), 2.0), np.arange(2))
     assert effect == pytest.approx((2.75 / 4) / (3.5 / 4 - 1 / 16))
 
 
@@ -301,8 +303,9 @@ def test_completions_set_apart_by_chance_alone_narrow_the_paired_interval():
     draw = np.random.default_rng(3)
     hits = draw.binomial(4, 0.6, (2, 2000)).astype(float)
     samples = np.full(hits.shape, 4.0)
-    assert paired_design_effect(hits, samples) == pytest.approx(1 / 4, abs=0.02)
-    assert paired_design_effect(hits * 0, samples) == pytest.approx(1)
+    places = np.arange(2000)
+    assert paired_design_effect(hits, samples, places) == pytest.approx(1 / 4, abs=0.02)
+    assert paired_design_effect(hits * 0, samples, places) == pytest.approx(1)
 
 
 def test_comparing_arms_whose_prompts_have_several_completions():
@@ -311,6 +314,89 @@ def test_comparing_arms_whose_prompts_have_several_completions():
     assert (found.gained, found.lost, found.n) == (40, 0, 60)
     assert found.difference == pytest.approx(4 / 5 - 2 / 5)
     assert found.p_value == pytest.approx(2 / 2**40)
+
+
+# --- near-copies -----------------------------------------------------------------------------
+
+
+def test_ten_copies_of_thirty_requests_count_as_thirty():
+    table = (14, 2, 5, 9)
+    copies = [pair for pair in pairs_of(*table) for _ in range(10)]
+    names = [i // 10 for i in range(300)]
+    one, ten = paired_interval(pairs_of(*table), 0.95), paired_interval(copies, 0.95, names)
+    assert ten == pytest.approx(one)
+    figure, plain = rate_of([own for own, _ in copies], 0.95, names), RateFigure.of(16, 30, 0.95)
+    assert (figure.low, figure.high) == pytest.approx((plain.low, plain.high))
+    assert (figure.count, figure.n, figure.samples, figure.clusters) == (160, 300, None, 30)
+    found = compare_pairs(Arm.RESTORED, Arm.BASE, "harmful.refused", copies, 0.95, names)
+    assert (found.gained, found.lost, found.n, found.clusters) == (20, 50, 300, 30)
+    assert found.p_value == mcnemar_p(2, 5)
+
+
+def test_prompts_without_copies_are_as_before_whatever_their_names():
+    pairs = pairs_of(14, 2, 5, 9)
+    names = [f"prompt {i}" for i in range(30)]
+    assert paired_interval(pairs, 0.95, names) == paired_interval(pairs, 0.95)
+    prompts = [own for own, _ in pairs]
+    assert rate_of(prompts, 0.95, names) == rate_of(prompts, 0.95)
+
+
+def test_clusters_of_unlike_sizes_by_hand():
+    """Prompts of clusters a a a b: 1 1 0 1. A prompt finds (9 + 1) / 4 = 2.5 in its cluster.
+
+    With a made-up cluster of 2.5 that count and one of 2.5 that do not, 5.5 of 9 count. Squares
+    (2 - 3 r)^2 + (1 - r)^2 + (2.5 - 2.5 r)^2 + (2.5 r)^2 over 9 r (1 - r), where r = 5.5 / 9.
+    """
+    r = 5.5 / 9
+    squares = (2 - 3 * r) ** 2 + (1 - r) ** 2 + (2.5 - 2.5 * r) ** 2 + (2.5 * r) ** 2
+    effect = design_effect(np.array([2.0, 1]), np.array([3.0, 1]))
+    assert effect == pytest.approx(squares / (9 * r * (1 - r)))
+    figure = rate_of([(True,), (True,), (False,), (True,)], 0.95, "aaab")
+    assert (figure.low, figure.high) == pytest.approx(wilson_interval_of(0.75, 4 / effect))
+
+
+def wilson_interval_of(rate, n):
+    middle, half = rate + Z**2 / (2 * n), Z * math.sqrt(rate * (1 - rate) / n + Z**2 / (4 * n**2))
+    return (middle - half) / (1 + Z**2 / n), min((middle + half) / (1 + Z**2 / n), 1)
+
+
+@pytest.mark.parametrize("sizes", [(10,) * 30, (2,) * 100, tuple(range(1, 13)) * 4])
+@pytest.mark.parametrize("alike", [0, 0.3, 1])
+def test_the_level_is_held_however_alike_near_copies_are(sizes, alike):
+    """Of rates and of differences, at each end alone; the nominal 2.5 % are Wilson's own 6 % where
+    one cluster in twenty counts. Taken for independent, ten alike miss a third of the time."""
+    draw, rounds = np.random.default_rng(7), 300
+    names = np.repeat(np.arange(len(sizes)), sizes)
+    missed = dict.fromkeys(("rate below", "rate above", "below", "above", "naive"), 0)
+    for _ in range(rounds):
+        shared, own = draw.random(len(sizes))[names], draw.random(len(names))
+        score = np.where(draw.random(len(names)) < math.sqrt(alike), shared, own)
+        ours, theirs = (score < 0.15) | (score > 0.4), (score >= 0.15) & (score < 0.2)
+        theirs |= score > 0.4  # 0.75 and 0.65: 15 % gained, 5 % lost
+        pairs = [((bool(a),), (bool(b),)) for a, b in zip(ours, theirs, strict=True)]
+        _, low, high = paired_interval(pairs, 0.95, list(names))
+        rate = rate_of([a for a, _ in pairs], 0.95, list(names))
+        naive = RateFigure.of(rate.count, rate.n, 0.95)
+        missed["rate below"] += rate.high < 0.75
+        missed["rate above"] += rate.low > 0.75
+        missed["below"] += high < 0.10
+        missed["above"] += low > 0.10
+        missed["naive"] += not naive.low <= 0.75 <= naive.high
+    assert max(count for kind, count in missed.items() if kind != "naive") / rounds <= 0.055
+    if alike == 1 and sizes[0] == 10:
+        assert missed["naive"] / rounds > 0.3
+
+
+def test_lengths_of_near_copies_are_drawn_together():
+    draw = np.random.default_rng(4)
+    gaps = np.repeat(draw.normal(1, 2, 40), 5)
+    nothing = [0.0] * 200
+    apart = paired_bootstrap(list(gaps), nothing, confidence=0.95, seed=0)
+    names = [i // 5 for i in range(200)]
+    together = paired_bootstrap(list(gaps), nothing, confidence=0.95, seed=0, clusters=names)
+    once = paired_bootstrap(list(gaps[::5]), nothing[:40], confidence=0.95, seed=0)
+    assert together == pytest.approx(once)
+    assert together[2] - together[1] > 2 * (apart[2] - apart[1])
 
 
 # --- bootstrap, Holm -------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def test_embedded_suites_are_prepared_whole_for_another_pair(
     monkeypatch.chdir(ROOT)  # where the suites lie, and what their paths start from
     used = with_suites(section, **{suite: {} for suite in EMBEDDED_SUITES})
     found = prepare(used, seed=0, out=tmp_path)
-    recount_prompts(found, ngram=section.overlap_ngram)  # suites lie among each other in the table
+    recount_prompts(found, used)  # suites lie among each other in the table
     for name, (spec, rows) in found.named_suites().items():
         assert spec.prompts == len(rows) == EMBEDDED_SUITES[name]
         assert {row.role for row in rows} == {spec.role}

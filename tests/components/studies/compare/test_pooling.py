@@ -12,7 +12,7 @@ from components.core.result import RateFigure
 from components.core.vocabulary import Arm, Outcome, Role
 from components.evaluate.rates import counts_of, differences, rates
 from components.evaluate.result import CutFigure
-from components.evaluate.rows import read_outcomes, write_judged
+from components.evaluate.rows import Asked, read_outcomes, write_judged
 from components.evaluate.statistics import with_holm
 from components.judges.result import Usage
 from components.studies.compare.pooling import differences_of, merged, pool
@@ -20,6 +20,7 @@ from components.studies.compare.result import Comparison
 from tests.evidence import make_row
 
 METRIC, ROUNDS = "harmful.refused", 800
+A, B, C = (Asked(name, name) for name in "abc")
 FEWEST = 0.95 - 3 * math.sqrt(0.95 * 0.05 / ROUNDS)  # three standard errors below 95 %
 
 
@@ -71,14 +72,15 @@ def test_seeds_that_ask_other_prompts_are_samples_of_their_own():
 def test_seeds_that_share_one_of_three_prompts_by_hand():
     """One seed refuses a, and not b; the other b, and c: 1 of 1, 1 of 2 and 1 of 1 answers.
 
-    With a prompt of 4/3 answers that all count and one of as many that never do, 13/3 of 20/3
-    count, 0.65. Squares 0.35^2 + 0.3^2 + 0.35^2 + (7/15)^2 + (13/15)^2 over 20/3 * 0.65 * 0.35.
+    An answer finds its prompt to have (1 + 2*2 + 1) / 4 = 1.5 of them. With a prompt of as many
+    that all count and one of as many that never do, 4.5 of 7 count, which is 9/14. Squares
+    (5/14)^2 + (4/14)^2 + (5/14)^2 + (7.5/14)^2 + (13.5/14)^2 over 7 * 9/14 * 5/14.
     """
-    counts = [{METRIC: {"a": (True,), "b": (False,)}}, {METRIC: {"b": (True,), "c": (True,)}}]
+    counts = [{METRIC: {A: (True,), B: (False,)}}, {METRIC: {B: (True,), C: (True,)}}]
     whole = merged(counts)
-    assert whole[METRIC] == {"a": (True,), "b": (False, True), "c": (True,)}
-    squares = 2 * 0.35**2 + 0.3**2 + (7 / 15) ** 2 + (13 / 15) ** 2
-    effect = max(squares / (20 / 3 * 0.65 * 0.35), 1)
+    assert whole[METRIC] == {A: (True,), B: (False, True), C: (True,)}
+    squares = (2 * 5**2 + 4**2 + 7.5**2 + 13.5**2) / 14**2
+    effect = max(squares / (7 * 9 / 14 * 5 / 14), 1)
     size, z = 4 / effect, 1.959963984540054
     middle = (0.75 + z**2 / (2 * size)) / (1 + z**2 / size)
     half = z * math.sqrt(0.75 * 0.25 / size + z**2 / (4 * size**2)) / (1 + z**2 / size)
@@ -96,7 +98,7 @@ def levels(draw, rate, alike, prompts):
 
 
 def asked(draw, shares, prompts):
-    return {METRIC: {str(p): (bool(draw.random() < shares[p]),) for p in prompts}}
+    return {METRIC: {Asked(str(p), str(p)): (bool(draw.random() < shares[p]),) for p in prompts}}
 
 
 @pytest.mark.parametrize("alike", [0, 0.5, 1])
