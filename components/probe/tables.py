@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from components.core.paths import MASK_SIZES, POSITIONS, PRUNING
+from components.core.result import RateFigure
 from components.core.storage import write_rows
 from components.probe.positions import PositionFigure
 from components.probe.result import RATES, PruningPoint
@@ -46,5 +47,6 @@ def write_tables(
 
 def _rows(point: PruningPoint) -> list[PruningRow]:
     plain = point.model_dump(exclude=set(RATES))
-    rates = {name: getattr(point, name).model_dump(exclude={"samples"}) for name in RATES}
+    figures = set(RateFigure.model_fields) & {field.name for field in fields(PruningRow)}
+    rates = {name: getattr(point, name).model_dump(include=figures) for name in RATES}
     return [PruningRow(**plain, measure=name, **rate) for name, rate in rates.items()]
