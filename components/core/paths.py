@@ -59,6 +59,7 @@ VERDICTS = "verdicts.jsonl"  # while the stage runs
 BASELINES = "baselines.json"
 COMPARISON = "comparison.json"
 # diagnose
+CHECK = "check.json"
 DIAGNOSIS = "diagnosis.json"
 DIAGNOSIS_PAGE = "diagnosis.html"
 # undo, withstand
@@ -173,6 +174,11 @@ class Workspace:
     def diagnosis(self) -> Path:
         """Folder of what `safereact diagnose` writes; outside DVC, as studies are."""
         return self.root / "artifacts" / self.profile / "diagnosis"
+
+    @property
+    def checks(self) -> Path:
+        """Folder of what `safereact check` writes, one for each artefact; outside DVC."""
+        return self.root / "artifacts" / self.profile / "checks"
 
     @property
     def full_report(self) -> Path:

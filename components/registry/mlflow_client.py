@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from components.core.disk import disk_trouble
 from components.core.errors import RegistryError
+from components.core.result import RateFigure
 from components.core.storage import keep_private
 from components.core.untrusted_text import for_terminal
 
@@ -169,6 +170,15 @@ def again(call: Callable[[], object]) -> None:
         call()
     except (MlflowException, IntegrityError):
         call()
+
+
+def as_metrics(rates: Mapping[str, RateFigure]) -> dict[str, float]:
+    """Return rates as metrics of MLflow: each with `.low`, `.high` and `.n` beside it."""
+    flat: dict[str, float] = {}
+    for key, rate in rates.items():
+        flat |= {key: rate.rate, f"{key}.low": rate.low, f"{key}.high": rate.high}
+        flat[f"{key}.n"] = rate.n
+    return flat
 
 
 def milliseconds(when: datetime | None) -> int:

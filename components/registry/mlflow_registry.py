@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from components.core.errors import RegistryError
 from components.core.paths import ADAPTER, Workspace
-from components.core.result import RateFigure
 from components.registry.mlflow_client import (
     address_of,
     again,
@@ -82,15 +81,6 @@ class Run(NamedTuple):
     id: str
     tags: dict[str, str]
     open: bool
-
-
-def as_metrics(rates: Mapping[str, RateFigure]) -> dict[str, float]:
-    """Return rates as metrics of MLflow: each with `.low`, `.high` and `.n` beside it."""
-    flat: dict[str, float] = {}
-    for key, rate in rates.items():
-        flat |= {key: rate.rate, f"{key}.low": rate.low, f"{key}.high": rate.high}
-        flat[f"{key}.n"] = rate.n
-    return flat
 
 
 @with_clear_errors
@@ -301,6 +291,10 @@ class Registry:
     def set_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of the registered model."""
         again(lambda: self._client.set_registered_model_tag(name, key, value))
+
+    def set_version_tag(self, version: Version, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        again(lambda: self._client.set_model_version_tag(version.name, version.number, key, value))
 
     def begin_run(
         self, experiment: str, title: str, tags: Mapping[str, str], begin: datetime | None = None

@@ -33,7 +33,7 @@ from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.registry.current import Current, check_current, found_here, stale
 from components.registry.looks import Look, Looked, look_of
-from components.registry.mlflow_registry import as_metrics
+from components.registry.mlflow_client import as_metrics
 from components.registry.verification import check_adapter_files, contract_in
 from components.report.result import Report
 from components.train.result import Adapter

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.core.result import RateFigure
-from components.registry.mlflow_registry import Registry, as_metrics
+from components.registry.mlflow_client import as_metrics
+from components.registry.mlflow_registry import Registry
 
 _PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests runs
 

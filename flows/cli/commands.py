@@ -32,6 +32,7 @@ from flows.cli.app import (
     model_name,
     registered_name,
 )
+from flows.cli.check import check
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export
@@ -328,5 +329,5 @@ def tune(
     console.print(next_steps(workspace, written), highlight=False)
 
 
-for command in (pull, sign, verify, export, diff, label):
+for command in (pull, sign, verify, check, export, diff, label):
     app.command()(command)

@@ -27,7 +27,7 @@ def pull(
     key: _Keys = None,
 ) -> None:
     """Bring a registered adapter back, verified, ready for PEFT."""
-    root, (name, alias) = find_root(), _named(source)
+    root, (name, alias) = find_root(), named_version(source)
     from components.registry import promotion
     from components.registry.mlflow_registry import Registry
     from components.registry.signatures import read_public_key
@@ -47,7 +47,7 @@ def sign(
     ] = None,
 ) -> None:
     """Vouch for a registered version: sign a statement about its files and its decision."""
-    root, (name, alias) = find_root(), _named(source)
+    root, (name, alias) = find_root(), named_version(source)
     from components.registry import promotion
     from components.registry.mlflow_registry import Registry
     from components.registry.signatures import open_signer
@@ -94,7 +94,8 @@ def _check_rows(rows: Path, stated: str) -> None:
     console.print("the rows are those that the evidence was counted from")
 
 
-def _named(source: str) -> tuple[str, str]:
+def named_version(source: str) -> tuple[str, str]:
+    """Return name and alias, or number, of NAME@ALIAS."""
     name, _, alias = source.partition("@")
     if not name or not alias:
         raise ConfigError(f"{source!r} is not NAME@ALIAS, such as tiny-safety@champion")

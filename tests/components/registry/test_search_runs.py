@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import RegistryError
-from components.registry.mlflow_registry import Registry, as_metrics
+from components.registry.mlflow_client import as_metrics
+from components.registry.mlflow_registry import Registry
 from components.registry.search_runs import StudyRun, TrialRun, open_study
 from tests.searches import figure, rates
 

@@ -1,0 +1,1 @@
+"""An artefact that is served, asked what the evaluated adapter was asked."""

@@ -1,0 +1,124 @@
+"""`safereact check`: what is served against the adapter that was evaluated."""
+
+from __future__ import annotations
+
+import re
+from contextlib import chdir
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from components.core.environment import settle_environment
+from components.core.errors import ConfigError
+from components.core.fingerprints import Code
+from components.core.paths import Workspace, find_root, open_workspace
+from components.core.result import in_words
+from components.core.storage import digest_bytes, resumable_folder
+from components.evaluate.result import Evidence
+from components.models.result import Models
+from components.prepare.result import SuiteSet
+from components.profile import load_profile
+from components.report.wording import interval, points
+from components.train.result import Adapter
+from flows.cli.app import REJECTED, Profile
+from flows.cli.terminal import console, show_progress, wide_console
+from flows.cli.versions import named_version
+
+if TYPE_CHECKING:
+    from components.studies.check.result import ArtefactCheck
+
+
+def check(
+    artefact: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARTEFACT", help="Folder, .gguf file, `nf4`, or a server's http(s) address."
+        ),
+    ],
+    profile: Profile = "tiny",
+    served_as: Annotated[str | None, typer.Option(help="What the server calls the model.")] = None,
+    margin: Annotated[float, typer.Option(min=0, max=1, help="Most that may be lost.")] = 0.05,
+    record: Annotated[
+        str | None, typer.Option(metavar="NAME@ALIAS", help="Version that is to name it.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Ask what is served what the evaluated adapter was asked; say whether it is non-inferior.
+
+    A merged checkpoint, the adapter on a model of four bits, a GGUF file or a server's model is
+    compared with it prompt by prompt. Exit code 3 unless it is non-inferior in every figure.
+    """
+    from components.studies.check.result import Verdict
+
+    workspace = open_workspace(profile)
+    settle_environment()
+    with show_progress(), chdir(workspace.root):
+        found, folder = _checked(workspace, artefact, served_as, margin)
+    if json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        _print(found, folder.relative_to(workspace.root))
+    if record is not None:
+        from components.registry.checks import record_check
+        from components.registry.mlflow_registry import Registry
+
+        name, alias = named_version(record)
+        about = {"adapter": found.adapter, "artefact": found.digest or found.artefact}
+        version = record_check(Registry(find_root()), name, alias, **about, words=found.words)
+        console.print(f"recorded with {name} version {version}", highlight=False)
+    if found.verdict is not Verdict.NON_INFERIOR:
+        raise typer.Exit(REJECTED)
+
+
+def _checked(
+    workspace: Workspace, named: str, served_as: str | None, margin: float
+) -> tuple[ArtefactCheck, Path]:
+    """Return the check and the folder that it lies in; a killed one goes on."""
+    from components.studies.check.comparing import check_artefact
+
+    profile = load_profile(workspace.profile_file)
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", served_as or Path(named).name).strip("-.")
+    if not slug:
+        raise ConfigError(f"{named!r} is no name of an artefact")
+    folder = workspace.checks / slug
+    about = (named, served_as, margin, Evidence.digest_of(evidence.folder))
+    key = digest_bytes(f"{about} {Code().fingerprint(check_artefact.__module__)}".encode())
+    with resumable_folder(folder, key) as scratch:
+        found = check_artefact(
+            named,
+            profile.evaluate,
+            SuiteSet.load(workspace.stage("prepare")),
+            Models.load(workspace.stage("models")),
+            Adapter.load(workspace.stage("train")),
+            evidence,
+            served_as=served_as,
+            margin=margin,
+            seed=profile.data_seed,
+            out=scratch,
+        )
+    return found, folder
+
+
+def _print(found: ArtefactCheck, folder: Path) -> None:
+    """Print a line for every figure, and the verdict last."""
+    head = f"{found.artefact} minus the evaluated adapter"
+    table = Table("", head, "n", "", title=f"{100 * found.confidence:g} % intervals")
+    for line in found.lines:
+        one, sign = line.difference, "≥ −" if line.at_least else "≤ +"
+        cells = f"{points(one.difference)} {interval(one.low, one.high)}"
+        n, bound = in_words(one.n, one.clusters), f"{sign}{100 * found.margin:g}"
+        table.add_row(line.metric, f"{cells}, {bound}", n, str(line.conclusion))
+    wide_console().print(table)
+    if not found.same_template:
+        console.print(
+            "its chat template differs from the evaluated model's; it was asked with its own",
+            style="yellow",
+        )
+    if found.digest is None:
+        console.print("a server shows no weights: the verdict binds no files", style="yellow")
+    else:
+        console.print(f"{found.kind} {found.digest[:12]}", highlight=False)
+    console.print(f"{found.verdict}: {folder}", style="bold", highlight=False)
