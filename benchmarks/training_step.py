@@ -34,7 +34,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from benchmarks.common import Shape, random_llama, read_arguments, write_figures
-from components.train.adapters import add_lora
+from components.train.adapters import BaseName, add_lora
 from components.train.batches import Batch, Plan, TargetRows, store_targets
 from components.train.divergence import Likely, divergence
 from components.train.methods import Distil, SafeReAct
@@ -96,7 +96,7 @@ def build_student(case: Case) -> PeftModel:
         random_llama(case, case.seed, tied=True),
         Lora(r=16, alpha=16, dropout=0),
         layers=range(1, max(case.targets) + 1),
-        location="random",
+        base=BaseName("random"),
         seed=case.seed,
     )
     generator = torch.Generator().manual_seed(case.seed)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import cast
+from pathlib import Path, PurePath
+from typing import NamedTuple, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
@@ -18,6 +18,7 @@ from components.core.storage import atomic_folder, digest_folder, read_json, wri
 from components.lm.masks import PROJECTIONS, projection_of, projections
 from components.lm.references import PromptContract
 from components.lm.weights import ADAPTER_WEIGHTS
+from components.models.result import Models
 from components.train.checkpoints import trained_weights
 from components.train.processes import wait_for
 from components.train.settings import Lora
@@ -25,18 +26,42 @@ from components.train.settings import Lora
 _SETTINGS = "adapter_config.json"
 
 
+class BaseName(NamedTuple):
+    """What an adapter's file calls its model, so that PEFT loads that model or none."""
+
+    name: str
+    revision: str | None = None
+
+
+def base_name(models: Models) -> BaseName:
+    """Return the name of the post-trained model: its hub id and commit, or where it lies in the
+    repository.
+
+    A path in the repository is written so that nobody can own its name on the hub: from the
+    repository's root PEFT finds the model, and elsewhere it refuses. A path of this machine alone
+    is not told, only its last part.
+    """
+    model = models.post_trained
+    if model.where == "hub":
+        return BaseName(model.location, model.revision)
+    if model.where == "stage":
+        return BaseName(f"./artifacts/{models.folder.parent.name}/models/{model.location}")
+    path = PurePath(model.location)
+    return BaseName(f"./{path.name if path.is_absolute() else path}")
+
+
 def add_lora(
     model: PreTrainedModel,
     lora: Lora,
     *,
     layers: Sequence[int],
-    location: str,
+    base: BaseName,
     seed: int,
     modules: Sequence[str] = PROJECTIONS,
 ) -> PeftModel:
     """Return `model` with a fresh LoRA on `modules` of the decoder blocks `layers`, 1 = first.
 
-    Its first output is the model's own. `location` is what the adapter's file names as its base.
+    Its first output is the model's own. `base` is what the adapter's file names as its base.
     Raises `ModelError` for an architecture without these projections, or where PEFT finds others.
     """
     settings = LoraConfig(
@@ -47,13 +72,14 @@ def add_lora(
         target_modules=list(modules),
         layers_to_transform=[layer - 1 for layer in layers],
         layers_pattern="layers",
+        revision=base.revision,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         adapted = cast(PeftModel, get_peft_model(model, settings))
     _check_covered(model, modules, layers)
     # PEFT names the folder that the model came from, which differs by machine.
-    adapted.peft_config["default"].base_model_name_or_path = location
+    adapted.peft_config["default"].base_model_name_or_path = base.name
     return adapted
 
 

@@ -21,7 +21,7 @@ from components.lm.adapters import merge_adapter
 from components.lm.loading import checkpoint_folder, free_memory, load_model
 from components.studies.undo.harmless import store_harmless_rows
 from components.studies.undo.result import Tuned, Undo
-from components.train.adapters import add_lora, save_lora
+from components.train.adapters import add_lora, base_name, save_lora
 from components.train.batches import TargetRows, mixed
 from components.train.processes import made_once, refuse_launcher_settings, save_once
 from components.train.result import Adapter
@@ -110,7 +110,7 @@ def _tune(
         merge_adapter(load_model(checkpoint_folder(models, student)), merged),
         settings.lora,
         layers=range(1, student.layers + 1),
-        location=student.location,
+        base=base_name(models),
         seed=seed,
     )
 

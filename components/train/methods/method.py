@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from components.core.extensions import Extensions
 from components.lm.masks import PROJECTIONS
-from components.train.adapters import add_lora, load_lora, save_lora
+from components.train.adapters import add_lora, base_name, load_lora, save_lora
 from components.train.batches import Batch, Plan
 from components.train.checkpoints import Progress
 from components.train.settings import CircuitBreaker, FineTuning, Lora, TrainSettings
@@ -160,7 +160,7 @@ def _train_round(
         method.lora(settings.lora),
         layers=method.adapted_layers,
         modules=method.modules,
-        location=student.location,
+        base=base_name(data.models),
         seed=data.seed,
     )
     if earlier:

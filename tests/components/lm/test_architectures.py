@@ -172,12 +172,12 @@ def test_greedy_completions_are_those_of_a_loop_without_a_cache(model, checkpoin
 @pytest.mark.slow
 def test_an_adapter_is_the_sum_of_its_products_and_merges(model, checkpoint, tmp_path):
     from components.lm.chat import prompt_contract
-    from components.train.adapters import add_lora, save_lora
+    from components.train.adapters import BaseName, add_lora, save_lora
     from components.train.settings import Lora
 
     ids = torch.tensor([SEQUENCES[1]])
     lora = Lora(r=2, alpha=6, dropout=0)
-    adapted = add_lora(deepcopy(model), lora, layers=(1, 3), location="x", seed=1)
+    adapted = add_lora(deepcopy(model), lora, layers=(1, 3), base=BaseName("x"), seed=1)
     generator = torch.Generator().manual_seed(2)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:

@@ -187,11 +187,11 @@ def test_four_bits_without_bitsandbytes_name_the_remedy(checkpoint):
 
 def assert_trainable(model):
     """An adapter on `model` gets a gradient in all seven projections of its three layers."""
-    from components.train.adapters import add_lora
+    from components.train.adapters import BaseName, add_lora
     from components.train.settings import Lora
 
     lora = Lora(r=2, alpha=2, dropout=0)
-    adapted = add_lora(model, lora, layers=(1, 2, 3), location="x", seed=0)
+    adapted = add_lora(model, lora, layers=(1, 2, 3), base=BaseName("x"), seed=0)
     ids = torch.tensor([[5, 6, 7, 8]], device=default_device())
     adapted(ids).logits.sum().backward()
     gradients = [w.grad for n, w in adapted.named_parameters() if "lora_B" in n]

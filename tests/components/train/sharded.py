@@ -17,7 +17,7 @@ from torch.distributed.fsdp import fully_shard
 from components.lm.loading import load_model
 from components.lm.states import backbone, hidden_states
 from components.train.activations import checkpoint_blocks
-from components.train.adapters import add_lora
+from components.train.adapters import BaseName, add_lora
 from components.train.checkpoints import Checkpoints
 from components.train.settings import Lora
 
@@ -26,7 +26,7 @@ IDS = torch.tensor([[15, 16, 17, 18, 19], [20, 21, 22, 23, 24]])
 
 def make(checkpoint: Path):
     lora = Lora(r=4, alpha=4, dropout=0)
-    adapted = add_lora(load_model(checkpoint), lora, layers=(1, 2, 3), location="x", seed=0)
+    adapted = add_lora(load_model(checkpoint), lora, layers=(1, 2, 3), base=BaseName("x"), seed=0)
     generator = torch.Generator().manual_seed(0)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:

@@ -18,7 +18,7 @@ from components.train.activations import (
     checkpoint_blocks,
     kept_bytes,
 )
-from components.train.adapters import add_lora
+from components.train.adapters import BaseName, add_lora
 from components.train.batches import Plan, TargetRows, store_targets
 from components.train.checkpoints import trained_weights
 from components.train.methods import Distil, SafeReAct
@@ -51,7 +51,7 @@ def small_r1(blocks: int, dtype: torch.dtype):
     model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     # A rank of 16 would be a 7th of these widths.
     lora = Lora(r=1, alpha=1, dropout=0.05)
-    return add_lora(model, lora, layers=range(1, blocks + 1), location="x", seed=0).train()
+    return add_lora(model, lora, layers=range(1, blocks + 1), base=BaseName("x"), seed=0).train()
 
 
 def saved_bytes(adapted, tokens: int) -> int:
@@ -150,7 +150,7 @@ def make_trainer(random_models, scratch, plan, loss, *, checkpointed):
         load_model(random_models.folder / "post-trained"),
         Lora(r=4, alpha=4, dropout=0.3),
         layers=range(1, 4),
-        location="post-trained",
+        base=BaseName("post-trained"),
         seed=0,
     )
     return AdapterTrainer(
@@ -214,7 +214,7 @@ def test_a_block_is_computed_again_once_and_its_hooks_are_not(random_models):
         load_model(random_models.folder / "post-trained"),
         Lora(r=2, alpha=2),
         layers=(2, 3),
-        location="x",
+        base=BaseName("x"),
         seed=0,
     ).train()
     checkpoint_blocks(adapted)
@@ -237,7 +237,7 @@ def test_blocks_of_every_wiring_have_the_same_gradients(kind):
         model = AutoModelForCausalLM.from_config(configuration(kind))
         adapted = add_lora(
             model, Lora(r=2, alpha=2, dropout=0), layers=(1, 2),
-            location="x", seed=0,
+            base=BaseName("x"), seed=0,
         ).train()  # fmt: skip
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:

@@ -10,7 +10,7 @@ from components.core.storage import read_json_lines
 from components.judges.settings import RulesSettings
 from components.lm.loading import load_model
 from components.lm.states import hidden_states
-from components.train.adapters import add_lora
+from components.train.adapters import BaseName, add_lora
 from components.train.batches import TargetRows, store_targets
 from components.train.early_stop import relative_distance
 from components.train.rows import TrainingRow
@@ -65,7 +65,7 @@ def test_relative_distance_is_the_mean_of_ratios(random_models, tmp_path, stored
         load_model(random_models.folder / "post-trained"),
         Lora(r=4, alpha=4, dropout=0),
         layers=range(1, 4),
-        location="post-trained",
+        base=BaseName("post-trained"),
         seed=0,
     )
     rows = [TrainingRow("a", (5, 6, 7), (8, 9)), TrainingRow("b", (10, 11), ())]

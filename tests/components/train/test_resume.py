@@ -14,7 +14,7 @@ from components.core.errors import TrainingError
 from components.core.run_record import part, run_record
 from components.core.storage import digest_folder, read_json, write_json
 from components.lm.loading import load_model
-from components.train.adapters import add_lora
+from components.train.adapters import BaseName, add_lora
 from components.train.batches import Plan, TargetRows
 from components.train.checkpoints import Checkpoints, trained_weights
 from components.train.result import Adapter
@@ -43,7 +43,7 @@ def make_trainer(random_models, scratch, *, r=4, micro_batch=None):
         load_model(random_models.folder / "post-trained"),
         Lora(r=r, alpha=4, dropout=0.3),
         layers=range(1, 4),
-        location="post-trained",
+        base=BaseName("post-trained"),
         seed=0,
     )
     rows = TargetRows(ROWS, [len(row.completion) for row in ROWS])

@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from peft import AutoPeftModelForCausalLM
 
 from components.core.errors import TrainingError
 from components.core.paths import BASELINE, CONTRACT, CURVES, PROMPTS
@@ -14,7 +17,7 @@ from components.lm.adapters import attach_adapter
 from components.lm.loading import load_model
 from components.lm.references import PromptContract
 from components.prepare.result import SuiteSet
-from components.train.adapters import add_lora, save_lora
+from components.train.adapters import BaseName, add_lora, base_name, save_lora
 from components.train.methods import train_adapter
 from components.train.result import Adapter
 from components.train.settings import Lora
@@ -28,7 +31,7 @@ def ids():
 
 def make_adapted(folder, layers):
     lora = Lora(r=4, alpha=8, dropout=0.1)
-    return add_lora(load_model(folder), lora, layers=layers, location="post-trained", seed=0)
+    return add_lora(load_model(folder), lora, layers=layers, base=BaseName("post-trained"), seed=0)
 
 
 def test_result_and_files(adapter, random_models, random_prompts):
@@ -65,10 +68,56 @@ def test_settings_are_free_of_the_machine_and_of_hash_order(adapter, random_mode
     for folder in (adapter.adapter, adapter.baseline):
         text = (folder / "adapter_config.json").read_text()
         settings = json.loads(text)
-        assert settings["base_model_name_or_path"] == "post-trained"
+        folder_of_run = random_models.folder.parent.name
+        named = f"./artifacts/{folder_of_run}/models/post-trained"
+        assert (settings["base_model_name_or_path"], settings["revision"]) == (named, None)
         assert settings["target_modules"] == sorted(settings["target_modules"])
         assert len(settings["target_modules"]) == 7
         assert str(random_models.folder) not in text
+
+
+@pytest.mark.parametrize(
+    ("where", "location", "name"),
+    [
+        ("stage", "post-trained", "./artifacts/own/models/post-trained"),
+        ("local", "tuned", "./tuned"),
+        ("local", "models/tuned", "./models/tuned"),
+        ("local", "/a/place/of/this/machine/tuned", "./tuned"),
+    ],
+)
+def test_nobody_can_own_the_name_of_a_model_that_is_no_hubs(
+    random_models, tmp_path, where, location, name
+):
+    changes = {"where": where, "location": location, "revision": None}
+    model = random_models.post_trained.model_copy(update=changes)
+    own = random_models.model_copy(update={"post_trained": model}).save(tmp_path / "own" / "models")
+    assert base_name(own) == BaseName(name)
+    with pytest.raises(HFValidationError):
+        validate_repo_id(name)
+
+
+def test_a_hub_model_is_named_with_its_commit(random_models, tmp_path):
+    changes = {"where": "hub", "location": "owner/tuned", "revision": "a" * 40}
+    model = random_models.post_trained.model_copy(update=changes)
+    own = random_models.model_copy(update={"post_trained": model})
+    assert base_name(own) == BaseName("owner/tuned", "a" * 40)
+
+
+def test_peft_finds_the_model_from_the_root_of_the_repository(
+    random_models, adapter, tmp_path, monkeypatch, ids
+):
+    models = tmp_path / "artifacts" / random_models.folder.parent.name / "models"
+    shutil.copytree(random_models.folder, models)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    found = AutoPeftModelForCausalLM.from_pretrained(str(adapter.adapter)).eval()
+    own = attach_adapter(load_model(random_models.folder / "post-trained"), adapter.adapter)
+    with torch.no_grad():
+        assert torch.equal(found(ids).logits, own(ids).logits)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises((OSError, ValueError), match="models/post-trained"):
+        AutoPeftModelForCausalLM.from_pretrained(str(adapter.adapter))
 
 
 def test_the_saved_adapter_has_the_trained_logits(random_models, tmp_path, ids):

@@ -20,7 +20,7 @@ from components.lm.loading import load_model
 from components.models.result import Models
 from components.prepare.result import PromptSet
 from components.probe.result import Probe
-from components.train.adapters import add_lora
+from components.train.adapters import BaseName, add_lora
 from components.train.batches import Plan, TargetRows
 from components.train.methods import SafeReAct
 from components.train.settings import Lora, TrainSettings
@@ -49,7 +49,7 @@ def adapted_model(folder: Path):
         load_model(folder),
         Lora(r=4, alpha=4, dropout=0),
         layers=range(1, max(LAYERS) + 1),
-        location="post-trained",
+        base=BaseName("post-trained"),
         seed=0,
     )
     generator = torch.Generator().manual_seed(0)
