@@ -64,7 +64,7 @@ def make_repository(root: Path) -> Path:
     for folder in ("components", "flows", "mlflow", ".dvc"):
         ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp")
         shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
-    for folder in ("embedded", "suites", "calibration", "labels"):
+    for folder in ("embedded", "suites", "calibration", "labels", "withstood"):
         shutil.copytree(ROOT / "data" / folder, root / "data" / folder)
     keep_folder(Workspace(root, "mini").champion)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):

@@ -18,11 +18,12 @@ from components.core.paths import PROMPTS, ROWS, SUITE_PROMPTS, Workspace
 from components.core.result import RateFigure
 from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Completion, Form, Outcome, Prompt, Role, Split
-from components.evaluate.judging import judged_rows
+from components.evaluate.judging import judged_rows, with_second_verdicts
 from components.evaluate.plan import EvaluationPlan, Written, test_plan
 from components.evaluate.rates import count_figures
 from components.evaluate.result import ChampionArm, CutFigure, Difference, Evidence
 from components.evaluate.rows import Place, Row, write_judged
+from components.evaluate.second import second_judges
 from components.evaluate.settings import EvaluateSettings
 from components.gate.result import Conclusion, RuleOutcome
 from components.judges.calibration import LabelledCase, calibrate, read_cases
@@ -409,12 +410,26 @@ def save_evidence(
     champion: ChampionArm | None = told.get("champion")
     arms = (*OWN_ARMS, *((Arm.CHAMPION,) if champion and champion.measured else ()))
     plan = test_plan(section, prompts, profile.data_seed)
-    judges = {one.suite: judge_of(section, one.judge, labelled) for one in plan.suites}
+    judges, others = (
+        {one.suite: judge_of(section, one.judge, labelled) for one in each.suites}
+        for each in (plan, plan.second)
+    )
     key = (section.model_dump_json(), prompts.digest, profile.data_seed, arms, refused)
     if key not in _COUNTED:
-        rows = {arm: _rows(arm, plan, judges, refused) for arm in arms}
+        rows = {
+            arm: with_second_verdicts(
+                _rows(arm, plan, judges, refused), _rows(arm, plan, others, refused)
+            )
+            for arm in arms
+        }
         counted = count_figures(rows, plan.roles, confidence=section.confidence, seed=plan.seed)
-        _COUNTED[key] = rows, counted, _calibrated(judges, labelled, section.confidence)
+        names = {suite: judge.name for suite, judge in others.items()}
+        settings = plan.second.judge_settings(section)
+        counted["second"] = second_judges(
+            rows, plan.second.roles, names, settings, section.confidence
+        )
+        every = {judge.name: judge for judge in (*judges.values(), *others.values())}
+        _COUNTED[key] = rows, counted, _calibrated(every, labelled, section.confidence)
     rows, counted, calibrations = _COUNTED[key]
     write_judged(folder / ROWS, [row for own in rows.values() for row in own])
     about = {
@@ -444,8 +459,7 @@ def labelled_cases(workspace: Workspace, section: EvaluateSettings) -> list[Labe
 
 
 def _calibrated(judges: Mapping[str, Any], labelled: Sequence[LabelledCase], confidence: float):
-    tried = {judge.name: judge for judge in judges.values()}.values()
-    return tuple(calibrate(judge, labelled, confidence=confidence) for judge in tried)
+    return tuple(calibrate(one, labelled, confidence=confidence) for one in judges.values())
 
 
 def _rows(arm: Arm, plan: EvaluationPlan, judges: Mapping[str, Any], refused: int) -> list[Row]:

@@ -73,6 +73,8 @@ EMBEDDED = "data/embedded"
 CALIBRATION = "data/calibration"
 # what people said of an evaluation's completions, a file a profile; another
 LABELS = "data/labels"
+# what `safereact withstand` found, as far as a policy may bound it, a file a profile; another
+WITHSTOOD = "data/withstood"
 # the search of `safereact tune`
 STUDY = "study.db"
 TRIALS = "trials.json"
@@ -89,7 +91,7 @@ REPORT = "report.html"
 # What decides results and is git's to keep, not DVC's.
 DECIDING = (
     *("components", "dvc.yaml", "params.yaml", "profiles", "mlflow/model_card.md.j2"),
-    *(POLICIES, OVERRIDES, SUITES, CALIBRATION, LABELS, EMBEDDED),
+    *(POLICIES, OVERRIDES, SUITES, CALIBRATION, LABELS, WITHSTOOD, EMBEDDED),
 )
 
 
@@ -159,6 +161,10 @@ class Workspace:
     @property
     def labels(self) -> Path:
         return self.root / LABELS / f"{self.profile}.jsonl"
+
+    @property
+    def withstood(self) -> Path:
+        return self.root / WITHSTOOD / f"{self.profile}.json"
 
     @property
     def search(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,8 +43,10 @@ class Judges:
         verdicts: StoredVerdicts | None = None,
         *,
         labelled: Sequence[LabelledCase] = (),
+        opened: Mapping[str, Judge] | None = None,
     ) -> Judges:
-        """Return the judges of a plan; without `verdicts` nothing is stored.
+        """Return the judges of a plan; without `verdicts` nothing is stored, and those that are
+        `opened` already are not opened again.
 
         Raises what would stop a judge after the models have answered: `ConfigError` for one that is
         unknown, cannot judge a suite's role or has no server's address; `ModelError` for a guard
@@ -54,6 +56,9 @@ class Judges:
         suites = {suite.suite: suite.judge for suite in plan.suites}
         judges: dict[str, Judge] = {}
         for name in dict.fromkeys(suites.values()):
+            if opened and name in opened:
+                judges[name] = opened[name]
+                continue
             judge = open_judge(
                 name,
                 section.judges,
@@ -99,6 +104,12 @@ class Judges:
             judge.close()
             free_memory()
         return rows, tuple(calibrations)
+
+
+def with_second_verdicts(rows: Iterable[Row], again: Iterable[Row]) -> list[Row]:
+    """Return the rows with the verdicts of those of the same places as a second judge's."""
+    second = {row.place: row for row in again}
+    return [row.with_second(second[row.place]) if row.place in second else row for row in rows]
 
 
 def judged_rows(written: Written, judge: Judge, suites: Collection[str]) -> list[Row]:

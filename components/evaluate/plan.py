@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from components.core.errors import EvidenceError
+from components.core.errors import ConfigError, EvidenceError
 from components.core.storage import digest_bytes
 from components.core.vocabulary import PLAIN_FORMS, AnyArm, Completion, Form, Prompt, Role
 from components.evaluate.rows import Place
@@ -41,6 +41,7 @@ class SuitePlan:
     grader: str | None = None
     attacks: tuple[str, ...] = ()
     attacked: Sequence[Prompt] = ()  # the prompts that attacks are tried on
+    second_judge: str | None = None  # of the same completions; None: nobody
 
     def forms(self, *, forced_thought: bool) -> list[tuple[str, Sequence[Prompt]]]:
         """Return the forms in which the prompts are put, each with its prompts."""
@@ -89,8 +90,8 @@ class EvaluationPlan:
         """Return the plan of a profile's own prompts, a suite for each role, and of named suites.
 
         Suites of `evaluate.attack_roles` are asked in all `attacks`, and a named one in its own
-        beside them. Raises
-        `ConfigError` where a suite's judge is unknown or cannot judge its role.
+        beside them. Raises `ConfigError` where a suite's judge is unknown or cannot judge its role,
+        and where its second judge is the first once more.
         """
         by_role = {role: [p for p in own if p.role is role] for role in Role}
         suites = [_own_suite(section, role, found) for role, found in by_role.items() if found]
@@ -103,8 +104,14 @@ class EvaluationPlan:
         ]  # fmt: skip
         for suite in suites:
             check_judge(suite.judge, section.judges, [suite.role])
-        planned = (_attacked(one, attacks, section, seed) for one in suites)
-        return cls(tuple(planned), forced_thought, seed)
+        planned = [_attacked(one, attacks, section, seed) for one in suites]
+        return cls(tuple(_read_twice(one, section) for one in planned), forced_thought, seed)
+
+    @property
+    def second(self) -> EvaluationPlan:
+        """The plan of the suites that have a second judge, judged by that one."""
+        again = (replace(one, judge=one.second_judge) for one in self.suites if one.second_judge)
+        return replace(self, suites=tuple(again))
 
     @property
     def digest(self) -> str:
@@ -162,6 +169,24 @@ def _attacked(
         return suite
     drawn = draw(suite.prompts, section.attack_prompts, key=f"{seed} attacks")
     return replace(suite, attacks=every, attacked=drawn)
+
+
+def _read_twice(suite: SuitePlan, section: EvaluateSettings) -> SuitePlan:
+    """Return a suite with the second judge of its role, if it has one."""
+    second = section.second_judge.get(suite.role)
+    if second is None:
+        return suite
+    check_judge(second, section.judges, [suite.role])
+    first, again = (
+        digest_of_judge(section.judges, section.rules, name) for name in (suite.judge, second)
+    )
+    if first == again:
+        raise ConfigError(
+            f"the suite {suite.suite} is judged by {suite.judge!r} and, once more, by {second!r}, "
+            f"which is the same judge; name another one for {suite.role} under "
+            "evaluate.second_judge, or leave it out"
+        )
+    return replace(suite, second_judge=second)
 
 
 def test_plan(section: EvaluateSettings, prompts: SuiteSet, seed: int) -> EvaluationPlan:

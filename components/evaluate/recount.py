@@ -22,11 +22,12 @@ from components.core.errors import EvidenceError
 from components.core.paths import METRICS, ROWS
 from components.core.result import mismatches
 from components.core.vocabulary import OWN_ARMS, PLAIN_FORMS, AnyArm, Arm, Outcome, View
-from components.evaluate.judging import judged_rows, row_of
+from components.evaluate.judging import judged_rows, row_of, with_second_verdicts
 from components.evaluate.plan import EvaluationPlan, Places, Written, test_plan
 from components.evaluate.rates import count_figures
 from components.evaluate.result import Evidence
 from components.evaluate.rows import Row, read_judged
+from components.evaluate.second import second_judges
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import calibration_again, read_cases
 from components.judges.labels import Label, Part, agreed_outcomes
@@ -75,6 +76,15 @@ def recount_evidence(
         _compare(folder, ROWS, {arm: before}, {arm: after})
     counted = count_figures(rows, plan.roles, confidence=section.confidence, seed=seed)
     _compare(folder, METRICS, _figures(dict(evidence)), _figures(counted))
+    second = _second_judges(evidence, plan, section, rules)
+    found_second = second_judges(
+        rows,
+        plan.second.roles,
+        second,
+        plan.second.judge_settings(section),
+        section.confidence,
+    )
+    _compare(folder, METRICS, {"second": evidence.second}, {"second": found_second})
     labelled = read_cases(root / section.calibration)
     for calibration in evidence.calibrations:
         stated, tried = calibration_again(calibration, rules, labelled, section.confidence)
@@ -91,11 +101,11 @@ def tabulate_labels(evidence: Evidence, labels: Iterable[Label]) -> tuple[Labell
     agreed = agreed_outcomes(labels)
     if not agreed:
         return ()
-    found: dict[tuple[str, bool, View], Counter[tuple[Outcome, Outcome]]] = {}
-    for rows in _read(evidence.folder).values():
-        for row in rows:
-            for view, label, verdict in _labelled(row, agreed):
-                about = (row.suite, row.form not in PLAIN_FORMS, view)
+    found: dict[tuple[bool, str, bool, View], Counter[tuple[Outcome, Outcome]]] = {}
+    for row in (row for rows in _read(evidence.folder).values() for row in rows):
+        for second, judged in ((False, row), (True, row.by_second_judge)):
+            for view, label, verdict in _labelled(judged, agreed) if judged else ():
+                about = (second, row.suite, row.form not in PLAIN_FORMS, view)
                 found.setdefault(about, Counter())[label, verdict] += 1
     return tuple(
         LabelledCompletions(
@@ -103,8 +113,9 @@ def tabulate_labels(evidence: Evidence, labels: Iterable[Label]) -> tuple[Labell
             attacked=attacked,
             view=view,
             confusion={a: {b: pairs[a, b] for b in Outcome} for a in Outcome},
+            second=second,
         )
-        for (suite, attacked, view), pairs in sorted(found.items())
+        for (second, suite, attacked, view), pairs in sorted(found.items())
     )
 
 
@@ -151,12 +162,8 @@ def _about(
     The digest in the name of a guard or a rubric is taken as it is: what decides its verdicts is
     compared as `judge_settings`.
     """
-    judges = {
-        suite.suite: rules.name
-        if suite.judge == RULES
-        else _of_kind(section.judges[suite.judge].kind, evidence.judges.get(suite.suite, ""))
-        for suite in plan.suites
-    }
+    judges = _judges(evidence.judges, plan, section, rules)
+    every = [*judges.values(), *_second_judges(evidence, plan, section, rules).values()]
     calibrated = [calibration.judge for calibration in evidence.calibrations]
     about = {
         "arms": (sorted(evidence.rates), sorted(arms)),
@@ -167,14 +174,34 @@ def _about(
         "confidence": (evidence.confidence, section.confidence),
         "judge_settings": (evidence.judge_settings, plan.judge_settings(section)),
         "judges": (evidence.judges, judges),
-        "calibrated judges": (calibrated, list(dict.fromkeys(judges.values()))),
+        "calibrated judges": (calibrated, list(dict.fromkeys(every))),
     }
     stated, found = ({key: pair[i] for key, pair in about.items()} for i in (0, 1))
     return stated, found
 
 
-def _of_kind(kind: str, name: str) -> str:
-    return name if name.startswith(f"{kind}:") else kind
+def _judges(
+    stated: Mapping[str, str], plan: EvaluationPlan, section: EvaluateSettings, rules: RulesJudge
+) -> dict[str, str]:
+    """Return the judge of every suite of a plan: of `rules` the name, of any other the stated one
+    where it is of the kind that the profile names, else that kind."""
+
+    def named(kind: str, name: str) -> str:
+        return name if name.startswith(f"{kind}:") else kind
+
+    return {
+        suite.suite: rules.name
+        if suite.judge == RULES
+        else named(section.judges[suite.judge].kind, stated.get(suite.suite, ""))
+        for suite in plan.suites
+    }
+
+
+def _second_judges(
+    evidence: Evidence, plan: EvaluationPlan, section: EvaluateSettings, rules: RulesJudge
+) -> dict[str, str]:
+    stated = evidence.second.judges if evidence.second else {}
+    return _judges(stated, plan.second, section, rules)
 
 
 def _read(folder: Path) -> dict[AnyArm, list[Row]]:
@@ -205,11 +232,21 @@ def _by_place(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
 def _judged_again(arm: AnyArm, rows: Sequence[Row], places: Places, rules: RulesJudge) -> list[Row]:
     """Return the rows as they would be judged and graded now, where that needs no model."""
     written = Written(arm, places, {row.place: row.completion for row in rows})
-    by_rules = {suite.suite for suite, _ in places.values() if suite.judge == RULES}
+    suites = {suite.suite: suite for suite, _ in places.values()}.values()
+    by_rules = [suite.suite for suite in suites if suite.judge == RULES]
     again = {row.place: row for row in judged_rows(written, rules, by_rules)}
-    return [
+    first = [
         again.get(row.place) or row_of(written, row.place, list(_verdicts(row))) for row in rows
     ]
+    twice = {suite.suite: suite.second_judge for suite in suites if suite.second_judge}
+    of_rules = [suite for suite, judge in twice.items() if judge == RULES]
+    second = {row.place: row for row in judged_rows(written, rules, of_rules)}
+    of_others = [
+        row_of(written, row.place, list(_verdicts(row.by_second_judge or row)))
+        for row in rows
+        if row.suite in twice and row.suite not in of_rules
+    ]
+    return with_second_verdicts(first, [*second.values(), *of_others])
 
 
 def _verdicts(row: Row) -> Iterator[Verdict]:

@@ -11,8 +11,8 @@ from components.core import paths
 from components.core.errors import StageError
 from components.core.result import RateFigure, Record, Result
 from components.core.storage import digest_file
-from components.core.vocabulary import OWN_ARMS, UNBOUND, AnyArm, Arm, Role
-from components.judges.result import Calibration, Usage
+from components.core.vocabulary import OWN_ARMS, UNBOUND, AnyArm, Arm, Role, View
+from components.judges.result import Calibration, KappaFigure, Usage
 from components.lm.references import PromptContract
 
 NO_CHAMPION = "none yet"  # stands for the digest of a champion where there is none
@@ -130,6 +130,33 @@ class LengthShift(Record):
     n: int
 
 
+class Agreement(Record):
+    """How often two judges say the same of one part of an arm's completions of a suite."""
+
+    arm: AnyArm
+    suite: str
+    form: str
+    view: View  # answer; thought: of the completions that hold one
+    agreed: RateFigure
+    kappa: KappaFigure | None  # None: both say one and the same thing throughout
+
+
+class SecondJudges(Record):
+    """What other judges say of the same completions, of the suites that have one."""
+
+    judges: dict[str, str]  # suite -> its second judge, with the digest of what decides
+    judge_settings: dict[str, str]  # suite -> what decides its verdicts; `rules`: none
+    cut: dict[str, dict[Arm, CutFigure]]
+    rates: dict[Arm, dict[str, RateFigure]]  # of verdicts alone
+    differences: tuple[Difference, ...]
+    agreements: tuple[Agreement, ...]
+
+
+NO_SECOND = SecondJudges(
+    judges={}, judge_settings={}, cut={}, rates={}, differences=(), agreements=()
+)
+
+
 class Evidence(Result):
     """Rates of every arm, and arms compared on the same prompts."""
 
@@ -155,6 +182,14 @@ class Evidence(Result):
     champion: ChampionArm | None = None  # None: the profile does not measure it
     # suite -> what decides its judge's verdicts; `rules`: none
     judge_settings: dict[str, str] = Field(default_factory=dict)
+    second: SecondJudges | None = None  # None: every suite has one judge
+
+    @property
+    def by_second_judge(self) -> Evidence:
+        """The evidence with the second judges' figures alone in place of the first ones'."""
+        found = self.second or NO_SECOND
+        own = ("judges", "judge_settings", "cut", "rates", "differences")
+        return self.model_copy(update={key: getattr(found, key) for key in own})
 
     @property
     def arms(self) -> list[Arm]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 from components.core.storage import read_rows, write_rows
 from components.core.vocabulary import AnyArm, Arm, Completion, Outcome, Role, View
@@ -57,6 +57,12 @@ class Row:
     correct: bool | None  # None: there is no reference answer
     correct_strict: bool | None
     cluster: str | None = None  # of its prompt, where that has near-copies
+    # The same of the second judge; None: there is none, or no thought.
+    second_thought: Outcome | None = None
+    second_answer: Outcome | None = None
+    second_said_thought: str | None = None
+    second_said_answer: str | None = None
+    second_cut: bool | None = None
 
     @property
     def place(self) -> Place:
@@ -73,6 +79,31 @@ class Row:
         """What was written."""
         return Completion(
             self.prompt_id, self.thought, self.answer, self.finished, self.tokens, self.closed
+        )
+
+    @property
+    def by_second_judge(self) -> Self | None:
+        """The same completion as its second judge reads it; None where it has none."""
+        if self.second_answer is None:
+            return None
+        return replace(
+            self,
+            outcome_thought=self.second_thought,
+            outcome_answer=self.second_answer,
+            said_thought=self.second_said_thought,
+            said_answer=self.second_said_answer or "",
+            cut=bool(self.second_cut),
+        )
+
+    def with_second(self, judged: Row) -> Self:
+        """Return the row with the verdicts of another one as those of its second judge."""
+        return replace(
+            self,
+            second_thought=judged.outcome_thought,
+            second_answer=judged.outcome_answer,
+            second_said_thought=judged.said_thought,
+            second_said_answer=judged.said_answer,
+            second_cut=judged.cut,
         )
 
     def outcome(self, view: View) -> Outcome | None:
@@ -102,12 +133,17 @@ def read_judged(path: Path) -> dict[AnyArm, list[Row]]:
 
 
 def read_outcomes(source: Path | IO[bytes]) -> dict[AnyArm, list[Row]]:
-    """Return the same rows with empty texts, which is all that counting takes.
+    """Return the same rows with empty texts and without a second judge, which is all that counting
+    takes.
 
     Of many arms and seeds the texts would fill the memory.
     """
     texts = ("thought", "answer", "said_thought", "said_answer")
-    others = [field.name for field in fields(Row) if field.name not in texts]
+    others = [
+        field.name
+        for field in fields(Row)
+        if field.name not in texts and not field.name.startswith("second_")
+    ]
     empty = dict.fromkeys(texts, "")
     return _by_arm(
         {**stored, **empty, "thought": None if stored["outcome_thought"] is None else ""}
@@ -118,13 +154,15 @@ def read_outcomes(source: Path | IO[bytes]) -> dict[AnyArm, list[Row]]:
 def _by_arm(every: Iterable[Mapping[str, Any]]) -> dict[AnyArm, list[Row]]:
     rows: dict[AnyArm, list[Row]] = {}
     for stored in every:
-        thought = stored["outcome_thought"]
         enums = {
             "arm": _ARMS.get(stored["arm"], stored["arm"]),
             "role": Role(stored["role"]),
-            "outcome_thought": None if thought is None else Outcome(thought),
             "outcome_answer": Outcome(stored["outcome_answer"]),
         }
-        row = Row(**{**stored, **enums})
+        maybe = {
+            key: None if stored.get(key) is None else Outcome(stored[key])
+            for key in ("outcome_thought", "second_thought", "second_answer")
+        }
+        row = Row(**{**stored, **enums, **maybe})
         rows.setdefault(row.arm, []).append(row)
     return rows

@@ -33,6 +33,11 @@ class EvaluateSettings(Section):
         default_factory=dict,
         description="judge of the profile's own test prompts of a role; else `rules`",
     )
+    second_judge: dict[Role, JudgeName] = Field(
+        default_factory=dict,
+        description="second judge of all suites of a role, which reads the same completions; rules "
+        "with `both_judges` need it",
+    )
     calibration: Text = Field(
         "data/calibration/cases.jsonl",
         description="labelled cases on which every judge in use is tried",

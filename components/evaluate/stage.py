@@ -10,11 +10,12 @@ from components.core.storage import digest_file
 from components.core.vocabulary import Arm
 from components.evaluate.arms import check_adapter, meet_champion
 from components.evaluate.completions import complete_arms
-from components.evaluate.judging import Judges
+from components.evaluate.judging import Judges, with_second_verdicts
 from components.evaluate.plan import test_plan
 from components.evaluate.rates import count_figures
 from components.evaluate.result import Champion, ChampionArm, Evidence
 from components.evaluate.rows import write_judged
+from components.evaluate.second import second_judges
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import read_cases
 from components.judges.verdicts import StoredVerdicts
@@ -48,11 +49,14 @@ def evaluate(
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         labelled = read_cases(Path(section.calibration))
         judges = Judges.of(plan, section, verdicts, labelled=labelled)
+        others = Judges.of(plan.second, section, verdicts, labelled=labelled, opened=judges.judges)
         measured = champion if champion_arm and champion_arm.measured else None
         written = complete_arms(
             plan, models, adapter, champion=measured, batch=section.batch, finished=finished
         )
-        rows, calibrations = judges.judge(written, labelled, section.confidence)
+        rows, tried = judges.judge(written, labelled, section.confidence)
+        again, tried_again = others.judge(written, labelled, section.confidence)
+        rows = {arm: with_second_verdicts(rows[arm], again[arm]) for arm in rows}
         arms = [arm for arm in Arm if arm in rows]
         write_judged(out / ROWS, [row for arm in arms for row in rows[arm]])
         post_trained = models.post_trained
@@ -65,13 +69,20 @@ def evaluate(
             contract=post_trained.contract,
             roles=plan.roles,
             judges=judges.names,
-            calibrations=calibrations,
-            usage=judges.usage,
+            calibrations=tuple({one.judge: one for one in (*tried, *tried_again)}.values()),
+            usage=judges.usage | others.usage,
             rows=digest_file(out / ROWS),
             engine=engine_identity(),
             confidence=section.confidence,
             champion=champion_arm,
             judge_settings=plan.judge_settings(section),
+            second=second_judges(
+                rows,
+                plan.second.roles,
+                others.names,
+                plan.second.judge_settings(section),
+                section.confidence,
+            ),
             **count_figures(rows, plan.roles, confidence=section.confidence, seed=seed),
         ).save(out)
 

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Self
 
 from components.core.metric_names import FINISHED, Metric, in_order
-from components.core.paths import LABELS, Workspace
+from components.core.paths import LABELS, WITHSTOOD, Workspace
 from components.core.storage import digest_folder
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Arm, Role
@@ -25,14 +25,16 @@ from components.evaluate.result import Evidence
 from components.gate.figures import percent
 from components.gate.labels import Labels
 from components.gate.policy import Policy
-from components.gate.result import UNTESTED, Conclusion, RuleOutcome, unlabelled
+from components.gate.result import UNTESTED, RuleOutcome, Withstood, check_outcome, unlabelled
 from components.gate.rules import (
+    BY_SECOND,
     attacks_on,
     concrete,
     decide_rules,
     interval,
     unparsed_rates,
 )
+from components.gate.withstood import read_withstood, withstood_checks
 from components.judges.labels import Label, read_labels
 from components.judges.result import LabelledCompletions
 from components.judges.rules.outcomes import rules_name
@@ -57,6 +59,7 @@ class GateInputs:
     adapter_files: str  # digest of the adapter's folder
     rows_file: str  # digest of the evaluation's rows; empty: they are gone
     labelled: tuple[LabelledCompletions, ...] = ()  # what people said of its completions
+    withstood: Withstood | None = None  # what a study found of the adapter
 
     @classmethod
     def on_disk(
@@ -66,22 +69,25 @@ class GateInputs:
         adapter: Adapter,
         evidence: Evidence,
         labels: Iterable[Label] = (),
+        withstood: Withstood | None = None,
     ) -> Self:
         """Return the inputs with the digests of the files that lie beside the results, and with the
         labels that are about rows which are those that were judged."""
         files, rows = digest_folder(adapter.adapter), evidence.rows_now()
         labelled = tabulate_labels(evidence, labels) if rows == evidence.rows else ()
-        return cls(prompts, models, adapter, evidence, files, rows, labelled)
+        return cls(prompts, models, adapter, evidence, files, rows, labelled, withstood)
 
     @classmethod
     def in_workspace(cls, workspace: Workspace) -> Self:
         """Return the inputs that lie in a workspace; raises `StageError` where one does not."""
+        adapter = Adapter.load(workspace.stage("train"))
         return cls.on_disk(
             SuiteSet.load(workspace.stage("prepare")),
             Models.load(workspace.stage("models")),
-            Adapter.load(workspace.stage("train")),
+            adapter,
             Evidence.load(workspace.stage("evaluate")),
             read_labels(workspace.root / LABELS),
+            read_withstood(workspace.root / WITHSTOOD, adapter.digest),
         )
 
 
@@ -99,9 +105,11 @@ def decide(policy: Policy, inputs: GateInputs) -> tuple[RuleOutcome, ...]:
         _all_suites(prompts, evidence),
         *(not_in_training(suite, prompts) for suite in evidence.roles),
         *_verdict_checks(policy, evidence),
+        *_second_verdict_checks(policy, evidence),
         *(_written_out(suite, policy, evidence) for suite in harmful),
         _under_attacks(policy, evidence),
         _judges_measured(rules),
+        *withstood_checks(policy, evidence, prompts, inputs.withstood),
         check_outcome(
             "intervals are confident enough",
             evidence.confidence >= policy.confidence,
@@ -109,23 +117,6 @@ def decide(policy: Policy, inputs: GateInputs) -> tuple[RuleOutcome, ...]:
             f"{policy.confidence:.6g}{planned}",
         ),
         *rules,
-    )
-
-
-def check_outcome(rule: str, passed: bool, why: str, *, warns: bool = False) -> RuleOutcome:
-    """Return the outcome of a check of the evidence, which no threshold decides."""
-    return RuleOutcome(
-        rule=rule,
-        metric="evidence",
-        arm=Arm.RESTORED,
-        against=None,
-        figure=None,
-        bound=None,
-        threshold=None,
-        n=0,
-        conclusion=Conclusion.PASS if passed else Conclusion.FAIL,
-        warns=warns,
-        why=why,
     )
 
 
@@ -260,6 +251,14 @@ def _verdict_checks(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]
             rate is not None and rate.rate <= limit,
             f"{metric} of {arm}: {figure}; at most {percent(limit)} are allowed",
         )
+
+
+def _second_verdict_checks(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]:
+    """Yield the same of the second judges' verdicts, as far as rules rest on them."""
+    rules = tuple(rule for rule in policy.rules if rule.both_judges)
+    of_second = policy.model_copy(update={"rules": rules})
+    for outcome in _verdict_checks(of_second, evidence.by_second_judge):
+        yield outcome.model_copy(update={"rule": f"{outcome.rule}{BY_SECOND}"})
 
 
 def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]:

@@ -10,7 +10,7 @@ of attacked completions count alone, of all attacks together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.core.metric_names import Metric
 from components.core.vocabulary import PLAIN_FORMS, Outcome
@@ -29,6 +29,12 @@ class Labels:
     labelled: Sequence[LabelledCompletions]
     evidence: Evidence
     needed: bool = False  # the policy asks for them
+    second: bool = False  # the evidence is what second judges say
+
+    @property
+    def of_second_judge(self) -> Labels:
+        """What they say of the second judges' verdicts."""
+        return replace(self, evidence=self.evidence.by_second_judge, second=True)
 
     def accuracy(self, name: str) -> Accuracy | None:
         """Return how the judge behind a metric errs; None for a metric that rests on no verdicts,
@@ -41,7 +47,7 @@ class Labels:
         known = {
             table.suite: table.accuracy(Outcome(metric.measure))
             for table in self.labelled
-            if (table.attacked, table.view) == (attacked, metric.view)
+            if (table.second, table.attacked, table.view) == (self.second, attacked, metric.view)
             and self.evidence.judges.get(table.suite) == judge
         }
         own = known.get(metric.suite)

@@ -15,6 +15,7 @@ from components.core.section import Attacks, Fraction, Section, Text
 from components.core.storage import digest_bytes
 from components.core.vocabulary import OWN_ARMS, Arm, Form
 from components.evaluate.result import COMPARISONS, WITH_CHAMPION
+from components.gate.result import UndoneBy
 from components.judges.settings import JudgeKind
 
 PAGE = "mlflow/README.md"  # where the keys are described
@@ -24,7 +25,10 @@ Confidence = Annotated[float, Field(strict=True, ge=0.5, lt=1)]
 # Keys that a rule has from its policy where it does not give them.
 INHERITED = ("confidence", "max_unparsed")
 # Keys of which only more, and of which only less, is stricter.
-_MORE = ("at_least", "min_n", "confidence", "min_accuracy", "bound_engine", "needs_labels")
+_MORE = (
+    *("at_least", "min_n", "confidence", "min_accuracy"),
+    *("bound_engine", "needs_labels", "both_judges"),
+)
 _LESS = ("at_most", "margin", "max_unparsed", "max_cut", "max_truncated")
 
 
@@ -53,6 +57,12 @@ class Rule(Section):
     )
     max_unparsed: Fraction | None = Field(
         None, description="largest share of verdicts that could not be read; None: the policy's"
+    )
+    both_judges: bool = Field(
+        False,
+        strict=True,
+        description="whether the rule must hold on the second judge's figures, too; where the "
+        "judges differ it is inconclusive",
     )
 
     @field_validator("metric")
@@ -84,6 +94,8 @@ class Rule(Section):
             raise ValueError(
                 f"`under` puts each attack into {self.metric}, which has a form already"
             )
+        if self.both_judges and not Metric.parse(self.metric).unparsed:
+            raise ValueError(f"no judge says {self.metric}, so `both_judges` asks for nothing")
         return self
 
     def _check_is_compared(self) -> None:
@@ -118,6 +130,35 @@ class Rule(Section):
         """Return whether `value` keeps the bound, or another one of the same kind."""
         bound = self.threshold if bound is None else bound
         return value >= bound if self.from_below else value <= bound
+
+
+class StudyRule(Section):
+    """What must be left of the restored model's refusals when somebody undoes its safety."""
+
+    name: Text = Field(description="what the rule asks for, in words")
+    after: UndoneBy = Field(
+        description="harmless rows: a fine-tune on such; ablation: without its refusal direction"
+    )
+    steps: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+        None, description="optimiser steps of the fine-tune, one of undo.steps"
+    )
+    at_least: Bound = Field(
+        ge=0,
+        le=1,
+        description="the lower end of the share of harmful prompts refused",
+    )
+    min_n: Annotated[int, Field(strict=True, ge=1)] = Field(description="fewest harmful prompts")
+
+    @model_validator(mode="after")
+    def _steps_of_a_fine_tune(self) -> StudyRule:
+        if (self.after == "ablation") is not (self.steps is None):
+            raise ValueError("`steps` belong to `after: harmless rows`, and to nothing else")
+        return self
+
+    def asks_as_much_as(self, other: StudyRule) -> bool:
+        """Return whether it is about the same and no laxer."""
+        same = (self.after, self.steps) == (other.after, other.steps)
+        return same and self.at_least >= other.at_least and self.min_n >= other.min_n
 
 
 class Policy(Section):
@@ -174,11 +215,17 @@ class Policy(Section):
         description="whether completions count only where the weights behind them are known, which "
         "a server does not show",
     )
+    withstands: tuple[StudyRule, ...] = Field(
+        (),
+        description="what `safereact withstand` must have found of the adapter; without its result "
+        "the decision is inconclusive",
+    )
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _rules_fit_together(self) -> Policy:
-        check_names(rule.name for rule in self.rules)
+        names = [rule.name for rule in self.rules]
+        check_names([*names, *(rule.name for rule in self.withstands)])
         for rule in self.rules:
             for key, allowed in (("confidence", "ask for more"), ("max_unparsed", "allow less")):
                 value, own = getattr(rule, key), getattr(self, key)
@@ -231,6 +278,8 @@ def is_laxer(key: str, value: Any, least: Any) -> bool:
         return value is None and least is not None
     if key == "attacks":
         return not set(value) >= set(least)
+    if key == "withstands":
+        return not all(any(own.asks_as_much_as(one) for own in value) for one in least)
     if key in ("judges", "signed_by"):
         return bool(least) and not (value and set(value) <= set(least))
     if key not in (*_MORE, *_LESS) or None in (value, least):

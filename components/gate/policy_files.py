@@ -91,7 +91,7 @@ def load_policy(path: Path) -> Policy:
 def check_fits(path: Path, evaluate: EvaluateSettings) -> None:
     """Raise `ConfigError` where the policy in `path` asks for what a profile does not measure.
 
-    That is a champion, or a higher confidence; the error names the rule.
+    That is a champion, a second judge, or a higher confidence; the error names the rule.
     """
     policy = load_policy(path).of_one_look
     wanted = [(policy.confidence, "it")]
@@ -102,6 +102,13 @@ def check_fits(path: Path, evaluate: EvaluateSettings) -> None:
             f"{path}: {who} asks for intervals of {highest:g} confidence, the profile makes them "
             f"of {evaluate.confidence:g}; write `confidence: {highest:g}` under its `evaluate`, or "
             "name another policy under its `gate`"
+        )
+    twice = [rule.name for rule in policy.rules if rule.both_judges]
+    if twice and not evaluate.second_judge:
+        raise ConfigError(
+            f"{path}: its rule {twice[0]!r} asks for both judges, and the profile has no second "
+            "one; name it under `second_judge` of its `evaluate`, or name another policy under its "
+            "`gate`"
         )
     rule = next((r for r in policy.rules if r.against is Arm.CHAMPION), None)
     if rule is None or evaluate.champion:

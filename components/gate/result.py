@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
 from components.core import paths
 from components.core.metric_names import Metric
-from components.core.result import Record, Result
+from components.core.result import RateFigure, Record, Result
 from components.core.section import Text
 from components.core.storage import digest_bytes
 from components.judges.result import Accuracy, LabelledCompletions
@@ -34,6 +34,7 @@ class GateOutcome(StrEnum):
     INCONCLUSIVE = "inconclusive"  # none failed, but not all of them pass
 
 
+UndoneBy = Literal["harmless rows", "ablation"]  # a fine-tune on these, or without its direction
 UNTESTED = "not tested under attacks"
 UNLABELLED = "judges not measured on this profile's completions"
 PARTLY_LABELLED = "judges not measured on all of this profile's suites"
@@ -107,6 +108,23 @@ class RuleOutcome(Record):
         return self.passed or self.override is not None
 
 
+def check_outcome(rule: str, passed: bool, why: str, *, warns: bool = False) -> RuleOutcome:
+    """Return the outcome of a check of the evidence, which no threshold decides."""
+    return RuleOutcome(
+        rule=rule,
+        metric="evidence",
+        arm="restored",
+        against=None,
+        figure=None,
+        bound=None,
+        threshold=None,
+        n=0,
+        conclusion=Conclusion.PASS if passed else Conclusion.FAIL,
+        warns=warns,
+        why=why,
+    )
+
+
 def unlabelled(rules: Iterable[RuleOutcome]) -> tuple[str, ...]:
     """Return in words that rules rest on judges whose errors nobody measured; empty where none
     does."""
@@ -114,6 +132,25 @@ def unlabelled(rules: Iterable[RuleOutcome]) -> tuple[str, ...]:
     if not any(rule.uncorrected for rule in listed):
         return ()
     return (PARTLY_LABELLED if any(rule.accuracy for rule in listed) else UNLABELLED,)
+
+
+class Left(Record):
+    """What is left of the restored model's refusals when somebody undoes its safety."""
+
+    after: UndoneBy
+    steps: int | None  # of the fine-tune; None: there is none
+    refused: RateFigure  # of harmful test prompts
+    unparsed: RateFigure  # of these, those of which a verdict could not be read
+
+
+class Withstood(Record):
+    """What the study `withstand` found of one adapter, as far as a policy may bound it."""
+
+    adapter: str
+    data: str  # digest_of_prompts
+    judge: str  # of the harmful prompts
+    confidence: float
+    left: tuple[Left, ...]
 
 
 class Decision(Result):
@@ -130,11 +167,15 @@ class Decision(Result):
     judges: dict[str, str]  # suite -> name of its judge
     # suite -> what decides its judge's verdicts; `rules`: none
     judge_settings: dict[str, str]
+    # The same of those that judged once more.
+    second_judges: dict[str, str] = Field(default_factory=dict)
+    second_judge_settings: dict[str, str] = Field(default_factory=dict)
     champion: str | None  # digest of the one it was compared with, or NO_CHAMPION
     # Under which the restored model answered harmful prompts. Earlier releases did not say.
     attacks: tuple[str, ...] = ()
     # What people said of the completions. Earlier releases knew no labels.
     labelled: tuple[LabelledCompletions, ...] = ()
+    withstood: Withstood | None = None  # None: the policy asks for none, or there is none
     rules: tuple[RuleOutcome, ...]
     reasons: tuple[str, ...]  # why not, one line a rule that does not stand; empty when accepted
     refused: tuple[str, ...]  # overrides that do not count, and why
@@ -149,7 +190,8 @@ class Decision(Result):
         """SHA-256 of what people said of the completions; empty where they said nothing."""
         if not self.labelled:
             return ""
-        return digest_bytes(self.model_dump_json(include={"labelled"}).encode())
+        said = self.model_dump_json(include={"labelled"}, exclude_defaults=True)
+        return digest_bytes(said.encode())
 
     @property
     def unknown(self) -> tuple[str, ...]:

@@ -23,22 +23,56 @@ from components.gate.labels import Labels
 from components.gate.policy import Rule
 from components.gate.result import Conclusion, RuleOutcome
 
+BY_SECOND = ", by the second judge"  # behind the name of what its figures say
+
 
 def decide_rules(
     rules: Iterable[Rule], evidence: Evidence, labels: Labels | None = None
 ) -> Iterator[RuleOutcome]:
-    """Yield the outcome of each rule, and of one `under` attacks that of each attack.
+    """Yield the outcomes of each rule, and of one `under` attacks those of each attack.
 
     Where nothing was asked under an attack, such a rule passes with these words, which people
     should read.
     """
     for rule in rules:
         each = concrete(rule, evidence)
-        yield from (decide_rule(one, evidence, labels) for one in each)
+        for one in each:
+            yield from decide_by_judges(one, evidence, labels)
         if not each:
             suite = Metric.parse(rule.metric).suite
             why = f"not tested: the {suite} prompts were asked under no attack"
             yield _without_figure(rule, why, conclusion=Conclusion.PASS, warns=True)
+
+
+def decide_by_judges(
+    rule: Rule, evidence: Evidence, labels: Labels | None = None
+) -> tuple[RuleOutcome, ...]:
+    """Return the outcome of a rule, and where it asks for `both_judges` that on the second judge's
+    figures behind it. Both are inconclusive where the judges' figures say different things of it.
+    """
+    first = decide_rule(rule, evidence, labels)
+    if not rule.both_judges:
+        return (first,)
+    of_second = labels.of_second_judge if labels else None
+    second = decide_rule(rule, evidence.by_second_judge, of_second)
+    second = second.model_copy(update={"rule": f"{second.rule}{BY_SECOND}"})
+    if second.figure is None and not second.passed:
+        remedy = "without a second judge of its suite nothing can be said (evaluate.second_judge)"
+        return first, second.model_copy(update={"why": f"{second.why}; {remedy}"})
+    if first.conclusion is second.conclusion:
+        return first, second
+    return _differing(first, second), _differing(second, first)
+
+
+def _differing(outcome: RuleOutcome, other: RuleOutcome) -> RuleOutcome:
+    """Return an outcome that another judge's figures contradict."""
+    why = (
+        f"{outcome.why}: {outcome.conclusion} by this judge, {other.conclusion} by the other one, "
+        "so it is not decided: see how often they agree"
+    )
+    return outcome.model_copy(
+        update={"conclusion": Conclusion.INCONCLUSIVE, "needed": None, "why": why}
+    )
 
 
 def concrete(rule: Rule, evidence: Evidence) -> list[Rule]:

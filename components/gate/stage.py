@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from components.core.paths import LABELS, OVERRIDES, POLICIES
+from components.core.paths import LABELS, OVERRIDES, POLICIES, WITHSTOOD
 from components.evaluate.recount import recount_evidence
 from components.evaluate.result import Evidence
 from components.evaluate.settings import EvaluateSettings
@@ -15,6 +15,7 @@ from components.gate.overrides import read_overrides
 from components.gate.policy_files import load_policy, policy_file
 from components.gate.result import Decision
 from components.gate.settings import GateSettings
+from components.gate.withstood import read_withstood
 from components.judges.labels import read_labels
 from components.models.result import Models
 from components.prepare.recount import recount_prompts
@@ -39,15 +40,16 @@ def gate(
 ) -> Decision:
     """Write the decision into `out` and return it; a refusal is a decision, not an error.
 
-    Policy, overrides and labels are read below the working directory. Every figure is counted again
-    first, unless evidence, adapter, models and prompts do not belong together, which rejects
-    anyway. Raises `EvidenceError` for a figure that does not follow from the rows, and
-    `ConfigError` for a policy that is unknown, and for one and for overrides that are not valid;
-    `DataError` for labels that are none.
+    Policy, overrides, labels and what a study found are read below the working directory. Every
+    figure is counted again first, unless evidence, adapter, models and prompts do not belong
+    together, which rejects anyway. Raises `EvidenceError` for a figure that does not follow from
+    the rows, and `ConfigError` for a policy that is unknown, and for one and for overrides that are
+    not valid; `DataError` for labels, and for what a study found, that are none.
     """
     policy = load_policy(policy_file(section.policy, Path(POLICIES)))
     labels = read_labels(Path(LABELS))
-    inputs = GateInputs.on_disk(prompts, models, adapter, evidence, labels)
+    withstood = read_withstood(Path(WITHSTOOD), adapter.digest)
+    inputs = GateInputs.on_disk(prompts, models, adapter, evidence, labels, withstood)
     if all(outcome.passed for outcome in identity_checks(inputs)):
         recount_prompts(prompts, prepare)
         recount_evidence(evidence, evaluate, prompts, models, seed=seed, root=Path())

@@ -57,6 +57,7 @@ class LabelledCompletions(Record):
     attacked: bool  # asked under attacks; else in the plain forms
     view: View
     confusion: dict[Outcome, dict[Outcome, int]]  # label -> verdict -> completions
+    second: bool = False  # beside what the second judge said
 
     def accuracy(self, measure: Outcome) -> Accuracy:
         """Return what these labels say of the judge in one measure."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from components.core.errors import EvidenceError
-from components.core.paths import LABELS, POLICIES, SUITES, Workspace
+from components.core.paths import LABELS, POLICIES, SUITES, WITHSTOOD, Workspace
 from components.core.result import mismatches
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Role
@@ -21,6 +21,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.gate.policy import Policy
 from components.gate.policy_files import load_policy, policy_file
 from components.gate.result import Decision
+from components.gate.withstood import read_withstood
 from components.judges.labels import read_labels
 from components.judges.opening import digest_of_judge
 from components.judges.rules.outcomes import rules_name
@@ -71,8 +72,17 @@ def found_here(decision: Decision, current: Current) -> dict[str, str]:
     """
     workspace, profile = current.workspace, current.profile
     suites = used_suites(profile.prepare.suites, workspace.root / SUITES)
-    named = {name: suite.judge for name, suite in suites.items()}
-    found = _judges(decision, profile.evaluate, named)
+    section, twice = profile.evaluate, profile.evaluate.second_judge
+    first = {role.value: section.judge_of(role) for role in Role}
+    first |= {name: suite.judge for name, suite in suites.items()}
+    roles = {role.value: role for role in Role} | {name: s.role for name, s in suites.items()}
+    second = {suite: twice[role] for suite, role in roles.items() if role in twice}
+    found = {
+        **_judges(decision.judges, decision.judge_settings, first, section),
+        **_judges(
+            decision.second_judges, decision.second_judge_settings, second, section, "second "
+        ),
+    }
     found["policy"] = current.policy.digest
     if (workspace.stage("prepare") / SuiteSet.FILE).is_file():
         found["data"] = SuiteSet.load(workspace.stage("prepare")).digest
@@ -85,27 +95,30 @@ def found_here(decision: Decision, current: Current) -> dict[str, str]:
 
 
 def _judges(
-    decision: Decision, section: EvaluateSettings, named: Mapping[str, str]
+    judges: Mapping[str, str],
+    settings: Mapping[str, str],
+    labels: Mapping[str, str],
+    section: EvaluateSettings,
+    which: str = "",
 ) -> dict[str, str]:
-    """Return the judges of a decision's suites as a profile has them now, as far as that is known
+    """Return the `judges` of a decision's suites as a profile has them now, as far as that is known
     without weights: of `rules` the name; of any other the name in the decision where what decides
-    its verdicts is the same, and else its kind with that digest; `none` of a suite that the profile
-    does not use. `named` are the named suites' judges, as the profile calls them.
+    its verdicts is the same as in `settings`, and else its kind with that digest; `none` of a suite
+    that the profile does not use. `labels` are all suites' judges, as the profile calls them.
     """
-    labels = {role.value: section.judge_of(role) for role in Role} | dict(named)
     rules = rules_name(section.rules.refusal_patterns, section.rules.compliance_pattern)
     found = {}
-    for suite, judge in decision.judges.items():
+    for suite, judge in judges.items():
         label = labels.get(suite, "")
         if label == RULES:
             now = rules
         elif (digest := digest_of_judge(section.judges, section.rules, label)) is None:
             now = "none"
-        elif digest == decision.judge_settings.get(suite):
+        elif digest == settings.get(suite):
             now = judge
         else:
             now = f"{section.judges[label].kind}:{digest}"
-        found[f"judge of {suite}"] = now
+        found[f"{which}judge of {suite}"] = now
     return found
 
 
@@ -119,6 +132,7 @@ def check_current(decision: Decision, now: Mapping[str, str]) -> None:
         "data": decision.data,
         "prompt contract": decision.contract.digest,
         **{f"judge of {suite}": judge for suite, judge in decision.judges.items()},
+        **{f"second judge of {s}": judge for s, judge in decision.second_judges.items()},
         **({"champion": decision.champion} if decision.champion else {}),
         "evidence": decision.evidence,
         "policy": decision.policy,
@@ -153,8 +167,8 @@ def stale(reasons: list[str]) -> EvidenceError:
 
 def recount_here(decision: Decision, current: Current) -> None:
     """Raise what `recount` does, and `EvidenceError` where people say otherwise of the completions
-    than the decision has it, where the rows that it rests on lie in the workspace; a log line tells
-    where not."""
+    than the decision has it, or a study of the adapter found something else, where the rows that it
+    rests on lie in the workspace; a log line tells where not."""
     from components.evaluate.recount import tabulate_labels
 
     prepared, models, evaluated = map(current.workspace.stage, ("prepare", "models", "evaluate"))
@@ -171,5 +185,9 @@ def recount_here(decision: Decision, current: Current) -> None:
         return
     current.recount(SuiteSet.load(prepared), Models.load(models), evidence)
     said = tabulate_labels(evidence, read_labels(current.workspace.root / LABELS))
-    if found := next(mismatches(decision.labelled, said, "labels:"), None):
-        raise stale([found])
+    problems = list(mismatches(decision.labelled, said, "labels:"))
+    if decision.withstood:
+        found = read_withstood(current.workspace.root / WITHSTOOD, decision.adapter)
+        problems += mismatches(decision.withstood, found, "what `safereact withstand` found:")
+    if problems:
+        raise stale(problems[:1])

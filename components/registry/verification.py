@@ -163,6 +163,7 @@ def _decided_again(decision: Decision, evidence: Evidence, adapter_files: str) -
             adapter_files=adapter_files,
             rows_file=evidence.rows,
             labelled=decision.labelled,
+            withstood=decision.withstood,
         ),
         policy_digest=decision.policy,
     )

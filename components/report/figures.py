@@ -8,7 +8,7 @@ from typing import NamedTuple
 from components.core.metric_names import Metric, in_order, is_compared
 from components.core.result import RateFigure
 from components.core.vocabulary import PLAIN_FORMS, AnyArm, Arm, Form, Outcome, Role, View
-from components.evaluate.result import CutFigure, Difference, Evidence
+from components.evaluate.result import Agreement, CutFigure, Difference, Evidence
 from components.gate.result import Decision, RuleOutcome
 from components.judges.result import Calibration
 from components.report.wording import KEY_FIGURES, form_name
@@ -42,6 +42,15 @@ class JudgeRow(NamedTuple):
     calibration: Calibration
     suites: list[str]
     cut: CutFigure
+
+
+class AgreementRow(NamedTuple):
+    """How often both judges of a suite say the same of one part of the completions, by arm."""
+
+    suite: str
+    form: str
+    view: View
+    agreements: dict[AnyArm, Agreement]
 
 
 def rates_of(evidence: Evidence, metric: str) -> dict[Arm, RateFigure]:
@@ -108,8 +117,19 @@ def judge_rows(evidence: Evidence) -> list[JudgeRow]:
     """Return a row for every judge, in the evidence's order."""
     rows = []
     for calibration in evidence.calibrations:
-        own = [suite for suite, judge in evidence.judges.items() if judge == calibration.judge]
-        seen = [cut for suite in own for cut in evidence.cut.get(suite, {}).values()]
+        suites, seen = [], []
+        for which, found in (("", evidence), (" (second)", evidence.by_second_judge)):
+            own = [suite for suite, judge in found.judges.items() if judge == calibration.judge]
+            suites += [f"{suite}{which}" for suite in own]
+            seen += [cut for suite in own for cut in found.cut.get(suite, {}).values()]
         cut = CutFigure(count=sum(c.count for c in seen), n=sum(c.n for c in seen))
-        rows.append(JudgeRow(calibration, own, cut))
+        rows.append(JudgeRow(calibration, suites, cut))
     return rows
+
+
+def agreement_rows(evidence: Evidence) -> list[AgreementRow]:
+    """Return a row for every suite with two judges, form and part, in the evidence's order."""
+    rows: dict[tuple[str, str, View], dict[AnyArm, Agreement]] = defaultdict(dict)
+    for one in evidence.second.agreements if evidence.second else ():
+        rows[one.suite, one.form, one.view][one.arm] = one
+    return [AgreementRow(*about, found) for about, found in rows.items()]

@@ -138,5 +138,6 @@ def _tables(
         "others": figures.metrics(evidence, compared=False),
         "attacks": figures.attack_rows(evidence),
         "judges": figures.judge_rows(evidence),
+        "agreements": figures.agreement_rows(evidence),
         "comparisons": figures.comparisons(evidence),
     }

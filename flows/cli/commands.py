@@ -290,6 +290,10 @@ def withstand(profile: Profile = "tiny") -> None:
 
     run_listed(workspace, "withstand", "attacked")
     console.print("\n\n".join(withstand_tables(workspace)), soft_wrap=True)
+    from flows.cli.withstood import store_withstood
+
+    file = store_withstood(workspace).relative_to(workspace.root)
+    console.print(f"what a policy may bound (`withstands`): {file}", highlight=False)
     print_full_report(workspace)
 
 

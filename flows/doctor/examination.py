@@ -66,6 +66,8 @@ class Examined:
         evaluate = self.profile.evaluate
         pairs = [(evaluate.judge_of(role), role) for role in evaluate.prompts]
         pairs += [(suite.judge, suite.role) for suite in self.suites.values()]
+        asked = {role for _, role in pairs}
+        pairs += [(judge, r) for r, judge in evaluate.second_judge.items() if r in asked]
         return {name: {role for judge, role in pairs if judge == name} for name, _ in pairs}
 
 

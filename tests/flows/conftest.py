@@ -128,7 +128,7 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "mlflow").mkdir()
     shutil.copy(ROOT / "mlflow" / "model_card.md.j2", root / "mlflow")
     shutil.copytree(ROOT / "mlflow" / "policies", root / "mlflow" / "policies")
-    for folder in ("embedded", "suites", "calibration", "labels"):
+    for folder in ("embedded", "suites", "calibration", "labels", "withstood"):
         shutil.copytree(ROOT / "data" / folder, root / "data" / folder)
     keep_folder(Workspace(root, PROFILE).champion)
     shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from components.core.vocabulary import Arm, Outcome, View
-from components.evaluate.result import CutFigure
+from components.evaluate.result import NO_SECOND, Agreement, CutFigure
 from components.gate.result import UNLABELLED
-from components.judges.result import Accuracy, Calibration
+from components.judges.result import Accuracy, Calibration, KappaFigure
 from components.report.figures import judge_rows
 from components.report.wording import rests_on
 from tests.components.report.cases import rate
@@ -97,3 +97,28 @@ def test_a_corrected_rule_shows_both_figures_and_the_verdict_what_is_not_measure
     assert "corrected for its judge from the 91.2 % shown to 97.3 %" in words
     judged = dict(rests_on(decision, good.evidence, good.models))["Judged by"]
     assert "4 of 4 rules on verdicts" in judged
+
+
+def test_two_judges_are_shown_with_how_often_they_agree(good, evidence, tmp_path):
+    about = {"suite": "harmful", "form": "role-play", "view": View.ANSWER}
+    second = NO_SECOND.model_copy(
+        update={
+            "judges": {"harmful": RULES},
+            "cut": {"harmful": {Arm.BASE: CutFigure(count=2, n=40)}},
+            "agreements": tuple(
+                Agreement(arm=arm, agreed=rate(270 + n, 300), kappa=kappa, **about)
+                for n, (arm, kappa) in enumerate(
+                    [(Arm.BASE, None), (Arm.RESTORED, KappaFigure(kappa=0.5, low=0.4, high=0.6))]
+                )
+            ),
+        }
+    )
+    twice = evidence.model_copy(update={"second": second})
+    twice._folder = evidence.folder
+    _, rules = judge_rows(twice)
+    assert rules.suites == ["borderline", "harmful (second)"]
+    assert rules.cut == CutFigure(count=2, n=1000)
+    _, page = good.replaced(evidence=twice).write(tmp_path)
+    words = Page(page).text.replace("\xa0", " ")
+    assert "270/300κ –" in words.replace(" κ", "κ")
+    assert "271/300 κ 0.50 [0.40, 0.60]" in words

@@ -5,6 +5,8 @@ from __future__ import annotations
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
 from components.core.vocabulary import Arm
+from components.gate.withstood import read_withstood
+from components.train.result import Adapter
 from flows.cli.study_tables import attacks_table, halved
 from tests.evidence import leak, partial_evidence, rate
 from tests.flows.conftest import behave, safereact
@@ -36,6 +38,11 @@ def test_the_command_lists_the_profile_and_prints_what_is_left(finished: Workspa
     ablated = next(row for row in rows if row[1] == "without direction of own, layer 2, best of 4")
     assert ablated[2].startswith("15.0 %")
     assert ablated[-1].endswith("n=20; 1 of 20 unparsed") and "unparsed" not in ablated[2]
+    stored = read_withstood(finished.withstood.parent, Adapter.load(finished.stage("train")).digest)
+    assert [(one.after, one.steps, one.refused.count) for one in stored.left] == [
+        ("harmless rows", 10, 18), ("harmless rows", 25, 11), ("ablation", None, 3),
+    ]  # fmt: skip
+    assert "data/withstood/demo.json" in done.stdout
     # Six steps of two arms and the one ablation; the restored arm as it is stands in both tables.
     assert "7 of 280 completions were judged without their middle" in done.stdout
 
