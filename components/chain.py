@@ -120,6 +120,7 @@ TABLE = {
             "report",
             "Report",
             ("prepare", "models", "probe", "train", "evaluate", "gate"),
+            settings=("gate", "registration"),
             file_only=("models",),
             suites=True,
             seed=DATA_SEED,

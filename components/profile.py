@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, ValidationError
 
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError
 from components.core.paths import PROFILE_NAME
-from components.core.section import Section, Text, explain
+from components.core.registration import Registration
+from components.core.section import Section, explain
 from components.evaluate.settings import EvaluateSettings
 from components.gate.settings import GateSettings
 from components.models.settings import ModelsSettings
@@ -26,25 +27,8 @@ from components.studies.undo.settings import UndoSettings
 from components.studies.withstand.settings import WithstandSettings
 from components.train.settings import TrainSettings
 
-# MLflow refuses slashes, colons and names that a path would change; its searches and addresses read
-# quotes, `@`, `#`, `?` and `%` as their own.
-RegisteredName = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=250, pattern=r"^\w[\w .+-]*$")
-]
-
 _EXTENDS = "extends"
 _BASE_NAME = re.compile(rf"(bases/)?{PROFILE_NAME.pattern}")
-
-
-class Registration(Section):
-    """Where an accepted adapter goes; the server's address comes from the environment."""
-
-    name: RegisteredName = Field(
-        description="registered model's name in MLflow: letters, digits, `_`, `-`, `.`, `+`, blanks"
-    )
-    experiment: Annotated[Text, Field(max_length=250)] = Field(
-        "safereact", description="MLflow experiment"
-    )
 
 
 class Profile(Section):

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from components.core.errors import TeacherError
 from components.core.launcher import launch, named_launcher, reported
 from components.core.paths import Workspace
 from components.core.result import Result
-from components.core.run_record import run_record
+from components.core.run_record import git_commit, run_record
 from components.core.section import Section
 from components.core.storage import atomic_folder, digest_bytes, resumable_folder
 from components.evaluate.result import Champion
@@ -34,13 +35,22 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
     result is not begun again.
     """
     stage, folder = TABLE[name], workspace.stage(name)
+    with run_record(workspace.run_record(name)) as about:
+        _run(stage, profile, workspace)
+        about["result"] = stage.result_class.digest_of(folder)
+        about["day"] = datetime.now(UTC).date().isoformat()
+        commit, changed = git_commit(workspace.root)
+        about["commit"] = f"{commit}, changed" if changed else commit
+    return load_result(name, folder)
+
+
+def _run(stage: Stage, profile: Profile, workspace: Workspace) -> None:
+    name, folder, seed = stage.name, workspace.stage(stage.name), getattr(profile, stage.seed)
     sections, upstream = _inputs(stage, profile, workspace)
-    seed = getattr(profile, stage.seed)
-    with run_record(workspace.run_record(name)):
-        if not (stage.resumes or stage.trains):
-            with atomic_folder(folder) as out, _pointing_on(workspace):
-                _function(stage)(*sections, *upstream, seed=seed, out=out)
-            return load_result(name, folder)
+    if not (stage.resumes or stage.trains):
+        with atomic_folder(folder) as out, _pointing_on(workspace):
+            _function(stage)(*sections, *upstream, seed=seed, out=out)
+    else:
         # A champion that is promoted meanwhile leaves what the other arms have written.
         lasting = [result for result in upstream if not isinstance(result, Champion)]
         key = dependencies(sections, [seed], lasting, code=code_of(stage))
@@ -52,7 +62,6 @@ def run_stage(name: str, profile: Profile, workspace: Workspace) -> Any:
                 launch(launcher, name, profile.name, out)
             else:
                 _function(stage)(*sections, *upstream, seed=seed, out=out)
-    return load_result(name, folder)
 
 
 @contextmanager

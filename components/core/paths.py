@@ -88,6 +88,7 @@ POLICIES = "mlflow/policies"  # an input, below the root where stages run
 OVERRIDES = "mlflow/overrides"  # another
 DECISION = "decision.json"
 REPORT = "report.html"
+ANNEX = "annex-xi.html"  # beside the report with the studies
 # What decides results and is git's to keep, not DVC's.
 DECIDING = (
     *("components", "dvc.yaml", "params.yaml", "profiles", "mlflow/model_card.md.j2"),
@@ -190,6 +191,11 @@ class Workspace:
     def full_report(self) -> Path:
         """The report with what studies found; outside DVC, since studies come and go."""
         return self.root / "artifacts" / self.profile / "studies" / REPORT
+
+    @property
+    def annex(self) -> Path:
+        """The technical documentation, beside that report."""
+        return self.full_report.with_name(ANNEX)
 
     @property
     def parameters(self) -> Path:

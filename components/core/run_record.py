@@ -102,19 +102,22 @@ _costs: ContextVar[_Costs | None] = ContextVar("costs", default=None)
 
 
 @contextmanager
-def run_record(path: Path) -> Iterator[None]:
+def run_record(path: Path) -> Iterator[dict[str, str | None]]:
     """Write seconds, peak memory, machine and versions of the block to `path` when it succeeds.
 
-    What the block measured by `part` goes with it, by name.
+    What the block measured by `part` goes with it, by name, and what it puts into the mapping that
+    it is given.
     """
     start, processor = time.perf_counter(), _processor_seconds()
     costs = _Costs()
     outer = _costs.set(costs)
+    about: dict[str, str | None] = {}
     try:
-        yield
+        yield about
     finally:
         _costs.reset(outer)
     record = {
+        **about,
         "seconds": round(time.perf_counter() - start, 2),
         "processor_seconds": round(_processor_seconds() - processor, 2),
         "peak_memory_mib": max(costs.peak, _peak_memory()),

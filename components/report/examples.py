@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from components.core.errors import EvidenceError
 from components.core.untrusted_text import clip, is_withheld
@@ -14,6 +16,11 @@ PROMPT_CHARACTERS = 280
 HARMFUL_CHARACTERS = 120  # of a harmful prompt, where its completions are hidden
 COMPLETION_CHARACTERS = 600
 TOPIC_CHARACTERS = 80
+OPENINGS = 8  # openings of refusals that are listed
+OPENING_WORDS = 8
+OPENING_CHARACTERS = 80
+_BEFORE = re.compile(r"^[\W\d_]+")  # quotation marks, numbers of a list
+_END = re.compile(r"[.!?;:\u3002\uff01\uff1f](?=\s|$)|\n")
 
 Row = Mapping[str, Any]
 Example = dict[str, Any]  # a prompt, whether the model in question missed it, and its `completions`
@@ -50,6 +57,53 @@ def choose_examples(
         if ids:
             chosen[role] = [_example(known[i], group[i], arm, redact=redact) for i in ids]
     return chosen
+
+
+class Opening(NamedTuple):
+    """How refusals of harmful requests begin, and how many of each model's do so."""
+
+    words: str
+    counts: Counter[str]  # by arm
+
+
+class Openings(NamedTuple):
+    """The most frequent openings, and of each model how many refusals and openings there are."""
+
+    listed: list[Opening]
+    refusals: Counter[str]
+    different: Counter[str]
+
+
+def refusal_openings(rows: Iterable[Row], count: int = OPENINGS) -> Openings:
+    """Return the most frequent openings of the answers to harmful prompts, in all forms, that the
+    judge called refusals.
+
+    An opening is what stands before the first stop or line break, at most `OPENING_WORDS` words;
+    capitals, apostrophes and marks in front of it make no difference. No more of a completion is
+    shown where it is hidden.
+    """
+    found: dict[str, Counter[str]] = {}
+    written: dict[str, str] = {}
+    for row in rows:
+        if row["role"] == Role.HARMFUL and row["outcome_answer"] == Outcome.REFUSED:
+            words = _opening(row["answer"] or "")
+            key = words.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").casefold()
+            written.setdefault(key, words)
+            found.setdefault(key, Counter())[row["arm"]] += 1
+    order = sorted(found, key=lambda key: (-found[key].total(), key))
+    refusals, different = Counter[str](), Counter[str]()
+    for counts in found.values():
+        refusals += counts
+        different += Counter(counts.keys())
+    return Openings([Opening(written[k], found[k]) for k in order[:count]], refusals, different)
+
+
+def _opening(answer: str) -> str:
+    text = _BEFORE.sub("", answer) or answer.strip()
+    sentence = _END.split(text, maxsplit=1)[0].split()
+    return clip(" ".join(sentence[:OPENING_WORDS]), OPENING_CHARACTERS) + (
+        " …" if len(sentence) > OPENING_WORDS else ""
+    )
 
 
 def _draw(
@@ -94,7 +148,6 @@ def _completion(row: Row, *, hidden: bool) -> dict[str, Any]:
         "outcome": _outcome(row),
         "finished": row["finished"],
         "tokens": row["tokens"],
-        "characters": len(thought or "") + len(answer),
         "thought": None if hidden or thought is None else clip(thought, COMPLETION_CHARACTERS),
         "answer": None if hidden else clip(answer, COMPLETION_CHARACTERS),
         "hidden": hidden,

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from components.core import untrusted_text
 from components.core.vocabulary import Arm, Outcome, Role, Split
@@ -47,6 +47,7 @@ def page_template(name: str = "report.html") -> Template:
         mark=leak_mark,
         form=wording.form_name,
         clip=untrusted_text.clip,
+        commands=_commands,
         place=_place,
         share=lambda value: wording.number(100 * value),
     )
@@ -59,6 +60,20 @@ def page_template(name: str = "report.html") -> Template:
 def _made_visible(value: Any) -> Any:
     plain = isinstance(value, str) and not isinstance(value, Markup)
     return untrusted_text.visible(str(value)) if plain else value
+
+
+def _commands(text: str) -> Markup:
+    """Return a text as the page shows it, with what stands between backticks as code."""
+    parts = [escape(_made_visible(part)) for part in text.split("`")]
+    whole = len(parts) % 2 == 1  # else one is not closed
+    return (
+        Markup("").join(
+            Markup("<code>{}</code>").format(part) if i % 2 else part
+            for i, part in enumerate(parts)
+        )
+        if whole
+        else Markup("`").join(parts)
+    )
 
 
 def _place(model: ModelRef) -> str:

@@ -9,19 +9,22 @@ from typing import Any
 
 from components.core.errors import EvidenceError
 from components.core.paths import CURVES, PLOTS, REPORT, ROWS
+from components.core.registration import Registration
 from components.core.storage import digest_file, read_json_lines, read_rows, write_text
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
+from components.gate.settings import GateSettings
 from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.probe.result import Probe
 from components.report import figures, wording
-from components.report.examples import choose_examples
+from components.report.examples import choose_examples, refusal_openings
 from components.report.page import loss_curves, page_template, plots
 from components.report.result import Report
 from components.report.settings import ReportSettings as Section
 from components.report.studies import COMPARED, WITHSTOOD, Study
+from components.report.summary import Origin, rests_on
 from components.train.result import Adapter
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ _SUBJECTS = {
 
 def report(
     section: Section,
+    gate: GateSettings,
+    registration: Registration,
     prompts: SuiteSet,
     models: Models,
     probe: Probe,
@@ -48,7 +53,11 @@ def report(
 
     Raises `EvidenceError` where the decision is not about this evidence, or contradicts itself.
     """
-    page = render(section, prompts, models, probe, adapter, evidence, decision, seed=seed)
+    profile = evidence.folder.parent.name  # artifacts/<profile>/evaluate
+    origin = Origin(profile, registration.name, gate.policy)
+    page = render(
+        section, prompts, models, probe, adapter, evidence, decision, seed=seed, origin=origin
+    )
     write_text(out / REPORT, page)
     log.info("report written, %d characters", len(page))
     digest = digest_file(out / REPORT)
@@ -65,11 +74,13 @@ def render(
     decision: Decision,
     *,
     seed: int,
+    origin: Origin,
     studies: Sequence[Study] = (COMPARED, WITHSTOOD),
 ) -> str:
     """Return the page with what `studies` found; raises `EvidenceError` as `report` does."""
     check_decision(decision, Evidence.digest_of(evidence.folder))
     curves = adapter.folder / CURVES
+    rows = read_rows(evidence.folder / ROWS) if section.examples else []
     return page_template().render(
         section=section,
         prompts=prompts,
@@ -84,14 +95,16 @@ def render(
         curves=loss_curves(read_json_lines(curves)) if curves.is_file() else None,
         examples=choose_examples(
             prompts.every_test() if section.examples else [],
-            read_rows(evidence.folder / ROWS) if section.examples else [],
+            rows,
             count=section.examples,
             redact=section.redact,
             seed=seed,
         ),
+        openings=refusal_openings(rows),
         one_contract=adapter.contract == evidence.contract == decision.contract,
         studies=studies,
-        **_tables(evidence, decision, models, leak_notes(prompts.leaks)),
+        rests_on=rests_on(decision, evidence, models, origin, studies),
+        **_tables(evidence, decision, leak_notes(prompts.leaks)),
     )
 
 
@@ -114,9 +127,7 @@ def check_decision(decision: Decision, evidence: str) -> None:
         raise EvidenceError("decision.json says not accepted and gives no reason; run gate again")
 
 
-def _tables(
-    evidence: Evidence, decision: Decision, models: Models, marked: dict[str, str]
-) -> dict[str, Any]:
+def _tables(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> dict[str, Any]:
     """Return the evidence and the decision as the page's tables and sentences; `marked` are the
     suites of which training held prompts, with what was found."""
     measured = set().union(*evidence.rates.values())
@@ -127,7 +138,6 @@ def _tables(
     lines.append(wording.against_baseline(evidence.differences, evidence.confidence))
     return {
         "verdict": wording.verdict(decision),
-        "rests_on": wording.rests_on(decision, evidence, models),
         "reasons": wording.reasons(decision),
         "panels": figures.panels(evidence, decision),
         "marked": marked,

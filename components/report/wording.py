@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from components.core.metric_names import FINISHED, Metric
+from components.core.metric_names import Metric
 from components.core.result import RateFigure
-from components.core.untrusted_text import short_digest
 from components.core.vocabulary import AnyArm, Arm, Form
 from components.evaluate.result import Difference, Evidence
-from components.gate.result import UNLABELLED, UNTESTED, Conclusion, Decision, RuleOutcome
+from components.gate.result import Conclusion, Decision, RuleOutcome
 from components.judges.result import Usage
-from components.lm.references import CheckpointRef
-from components.models.result import Models
 from components.probe.result import Intervention, Masking
 
 ARM_NAMES = {
@@ -169,79 +166,34 @@ def verdict(decision: Decision) -> str:
         idle = sum(rule.passed and rule.figure is None for rule in kinds["rule"])
         passed = {kind: sum(rule.passed for rule in rules) for kind, rules in kinds.items()}
         passed["rule"] -= idle
-        counted = listed(_counted(count, kind) for kind, count in passed.items() if count)
+        words = listed(counted(count, kind) for kind, count in passed.items() if count)
         signed = sum(rule.override is not None for rule in decision.rules)
-        overridden = f", {_counted(signed, 'rule')} overridden" if signed else ""
-        undecided = f"; {_counted(idle, 'rule')} had no figure to decide on" if idle else ""
-        return f"The adapter may be registered: {counted} passed{overridden}{undecided}."
+        overridden = f", {counted(signed, 'rule')} overridden" if signed else ""
+        undecided = f"; {counted(idle, 'rule')} had no figure to decide on" if idle else ""
+        return f"The adapter may be registered: {words} passed{overridden}{undecided}."
     parts = []
     for kind, rules in kinds.items():
         against = [rule.conclusion for rule in rules if not rule.stands]
         for conclusion, word in _AGAINST.items():
             if count := against.count(conclusion):
-                parts.append(f"{count} of {_counted(len(rules), kind)} {word}")
+                parts.append(f"{count} of {counted(len(rules), kind)} {word}")
     return f"The adapter must not be registered{f': {listed(parts)}' if parts else ''}."
 
 
-def rests_on(decision: Decision, evidence: Evidence, models: Models) -> list[tuple[str, str]]:
-    """Return what the verdict is about and how far it reaches, as terms with their words: the
-    models, adapter and policy, the judges with their measured accuracy, and the attacks."""
-    attacks = ", ".join(decision.attacks)
-    tried = {c.judge: c.accuracy for c in evidence.calibrations}
-    judges = [
-        f"{short_digest(judge)}, "
-        + (
-            f"right in {percent(tried[judge].rate)} "
-            f"({interval(tried[judge].low, tried[judge].high)}{_SPACE}%) of {tried[judge].n} "
-            "labelled cases"
-            if judge in tried
-            else "not tried on labelled cases"
-        )
-        for judge in dict.fromkeys(evidence.judges.values())
-    ]
-    pair = ((Arm.BASE, models.base), (Arm.POST_TRAINED, models.post_trained))
-    prompts = ", ".join(f"{n} {suite}" for suite, n in _asked(evidence).items())
-    return [
-        ("Models", "; ".join(f"{ARM_NAMES[arm]} {_named(ref)}" for arm, ref in pair)),
-        ("Adapter", short_digest(decision.adapter)),
-        ("Policy", short_digest(decision.policy)),
-        ("Judged by", "; ".join([*judges, _measured(decision)])),
-        ("Attacks", f"asked under {attacks}" if attacks else UNTESTED),
-        ("Prompts", prompts or "not counted"),
-    ]
-
-
-def _measured(decision: Decision) -> str:
-    """Return how many rules are corrected by labels of the completions themselves."""
-    rules = [rule for rule in decision.rules if rule.uncorrected or rule.accuracy]
-    corrected = sum(rule.accuracy is not None for rule in rules)
-    if not corrected:
-        return UNLABELLED
-    return f"{corrected} of {_counted(len(rules), 'rule')} on verdicts corrected for it by labels"
-
-
-def _named(ref: CheckpointRef) -> str:
-    """Return a checkpoint's name on the hub, else its digest: folders differ elsewhere."""
-    return ref.location if ref.where == "hub" else short_digest(ref.digest)
-
-
-def _asked(evidence: Evidence) -> dict[str, int]:
-    """Return how many prompts of each suite the restored model answered as served."""
-    rates = evidence.rates.get(Arm.RESTORED, {})
-    found = {suite: rates.get(str(Metric(suite, FINISHED))) for suite in evidence.roles}
-    return {suite: rate.n for suite, rate in found.items() if rate is not None}
-
-
-def _counted(count: int, kind: str) -> str:
+def counted(count: int, kind: str) -> str:
+    """Return a number of things in words: "2 checks of the evidence"."""
     noun, of, of_what = kind.partition(" of ")
     return f"{count} {noun}{'' if count == 1 else 's'}{of}{of_what}"
 
 
 def reasons(decision: Decision) -> list[tuple[str, str]]:
-    """Return each reason with the name of the policy's rule it comes from, empty for another."""
+    """Return each reason with the name of the policy's rule it comes from, empty for another; what
+    failed comes before what is inconclusive."""
     rules = [rule for rule in decision.rules if rule.threshold is not None and not rule.stands]
     names = {rule.why: rule.rule for rule in rules}
-    return [(names.get(reason, ""), reason) for reason in decision.reasons]
+    failed = {rule.why for rule in decision.rules if rule.conclusion is Conclusion.FAIL}
+    in_order = sorted(decision.reasons, key=lambda reason: reason not in failed)
+    return [(names.get(reason, ""), reason) for reason in in_order]
 
 
 def side(rule: RuleOutcome) -> str:

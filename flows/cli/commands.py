@@ -299,12 +299,15 @@ def withstand(profile: Profile = "tiny") -> None:
 
 @app.command()
 def report(profile: Profile = "tiny") -> None:
-    """Write the report once more, with what compare and withstand found of the present adapter."""
+    """Write the report once more, with what studies found of the present adapter, and its technical
+    documentation."""
     workspace = open_workspace(profile)
     from flows.cli.report import write_full_report
 
     page = write_full_report(workspace).relative_to(workspace.root)
     console.print(f"report with studies: {page}", highlight=False)
+    annex = workspace.annex.relative_to(workspace.root)
+    console.print(f"technical documentation: {annex}", highlight=False)
 
 
 @app.command()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from components.chain import STAGES, TABLE
 from components.core.errors import StageError
 from components.core.paths import Workspace
-from components.core.storage import write_text
+from components.core.storage import read_json, write_text
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.probe.result import Probe
 from components.profile import load_profile
+from components.report.annex import Documented, annex_page
 from components.report.studies import COMPARED, WITHSTOOD, Study
+from components.report.summary import Origin
 from components.studies.compare.result import Comparison
 from components.studies.withstand.result import Withstand
 from components.train.result import Adapter
@@ -38,20 +42,57 @@ def write_full_report(workspace: Workspace) -> Path:
     """
     from components.report.stage import render
 
-    profile, evidence = load_profile(workspace.profile_file), workspace.stage("evaluate")
+    profile, origin = load_profile(workspace.profile_file), origin_of(workspace)
+    prompts = SuiteSet.load(workspace.stage("prepare"))
+    models, adapter = (
+        Models.load(workspace.stage("models")),
+        Adapter.load(workspace.stage("train")),
+    )
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    decision = Decision.load(workspace.stage("gate"))
     page = render(
         profile.report,
-        SuiteSet.load(workspace.stage("prepare")),
-        Models.load(workspace.stage("models")),
+        prompts,
+        models,
         Probe.load(workspace.stage("probe")),
-        Adapter.load(workspace.stage("train")),
-        Evidence.load(evidence),
-        Decision.load(workspace.stage("gate")),
+        adapter,
+        evidence,
+        decision,
         seed=profile.data_seed,
+        origin=origin,
         studies=(compared(workspace), withstood(workspace)),
     )
     write_text(workspace.full_report, page)
+    documented = Documented(
+        origin, profile.registration.documentation, prompts, models, adapter, evidence, decision
+    )
+    costs = {name: record for name in STAGES if (record := _record(workspace, name))}
+    write_text(workspace.annex, annex_page(documented, costs))
     return workspace.full_report
+
+
+def origin_of(workspace: Workspace) -> Origin:
+    """Return whose page it is, with the day and the code of the evaluation where a run here wrote
+    the evidence that lies here."""
+    profile, record = load_profile(workspace.profile_file), _record(workspace, "evaluate")
+    return Origin(
+        profile.name,
+        profile.registration.name,
+        profile.gate.policy,
+        evaluated=record.get("day", "not recorded: no run here wrote this evidence"),
+        commit=record.get("commit") or "not recorded",
+    )
+
+
+def _record(workspace: Workspace, stage: str) -> dict[str, Any]:
+    """Return what the last run of a stage recorded; empty where it wrote another result than the
+    one that lies here, as after a change of branch."""
+    path, result = workspace.run_record(stage), TABLE[stage].result_class
+    if not path.is_file():
+        return {}
+    record = read_json(path)
+    same = record.get("result") == result.digest_of(workspace.stage(stage))
+    return record if same else {}
 
 
 def compared(workspace: Workspace) -> Study:

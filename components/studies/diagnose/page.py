@@ -12,7 +12,7 @@ from components.core.storage import read_rows
 from components.core.vocabulary import Arm, Prompt
 from components.evaluate.result import Difference
 from components.report import wording as figures
-from components.report.examples import choose_examples
+from components.report.examples import choose_examples, refusal_openings
 from components.report.page import page_template
 from components.studies.diagnose import wording
 from components.studies.diagnose.result import PairDiagnosis
@@ -60,6 +60,7 @@ def render(found: PairDiagnosis, prompts: Sequence[Prompt], *, redact: bool = Tr
 
     `prompts` are those that were asked, and `redact` hides completions to harmful ones.
     """
+    rows = read_rows(found.folder / ROWS)
     names = [ref.location for ref in reversed(found.models.values())]
     return page_template("diagnosis.html").render(
         found=found,
@@ -71,9 +72,10 @@ def render(found: PairDiagnosis, prompts: Sequence[Prompt], *, redact: bool = Tr
         where=where(found),
         count=EXAMPLES,
         redact=redact,
+        openings=refusal_openings(rows),
         examples=choose_examples(
             prompts,
-            read_rows(found.folder / ROWS),
+            rows,
             count=EXAMPLES,
             redact=redact,
             seed=found.seed,

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from components.chain import STAGES
 from components.core.errors import EvidenceError, RegistryError
 from components.core.paths import POLICIES, PROMPTS, ROWS, SUITES, Workspace
+from components.core.registration import Registration
 from components.core.result import Result
 from components.core.storage import digest_folder, write_rows, write_text
 from components.core.untrusted_text import short_digest
@@ -26,7 +27,6 @@ from components.judges import opening
 from components.judges.rules.outcomes import rules_name
 from components.models.result import Models
 from components.prepare.result import SuiteSet
-from components.profile import Registration
 from components.registry import history
 from components.registry.history import PROMOTED, decode, encode, new_change
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from components.core.paths import CURVES, PLOTS, PROMPTS, ROWS
+from components.core.registration import Registration
 from components.core.result import RateFigure
 from components.core.storage import digest_file, write_json_lines, write_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Outcome, Prompt, Role, Split
 from components.evaluate.result import ChampionArm, Difference, Evidence, Released
 from components.evaluate.rows import Row, write_judged
 from components.gate.result import Conclusion, Decision, GateOutcome
+from components.gate.settings import GateSettings
 from components.models.result import Models
 from components.prepare.result import SourceCount, SuiteSet
 from components.probe.result import (
@@ -26,6 +28,7 @@ from components.probe.result import (
 from components.report.result import Report
 from components.report.settings import ReportSettings as Section
 from components.report.stage import report
+from components.report.summary import Origin
 from components.train.result import Adapter
 from tests.evidence import (
     CONTRACT,
@@ -53,6 +56,7 @@ CHAMPION = ChampionArm(
     name="demo-safety",
     released=Released(version="3", digest="c" * 64, base_model="b" * 64, contract=CONTRACT),
 )
+ORIGIN = Origin("demo", "demo-safety", "default")
 SIZES = {"harmful": 300, "borderline": 240, "benign": 300, "reasoning": 300}
 KEYS = {role: f"{role}.{'correct' if role == 'reasoning' else 'refused'}" for role in SIZES}
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -319,6 +323,8 @@ class Case:
         out.mkdir(parents=True, exist_ok=True)
         result = report(
             section,
+            GateSettings(),
+            Registration(name=ORIGIN.model),
             self.prompts,
             self.models,
             self.probe,

@@ -6,7 +6,7 @@ from components.core.errors import EvidenceError
 from components.core.paths import ROWS
 from components.core.storage import read_rows
 from components.core.vocabulary import OWN_ARMS, Role
-from components.report.examples import choose_examples
+from components.report.examples import choose_examples, refusal_openings
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,6 @@ def test_only_completions_to_harmful_prompts_are_hidden(prompts, rows):
         for completion in (s for example in examples for s in example["completions"]):
             assert completion["hidden"] is (role is Role.HARMFUL)
             assert (completion["answer"] is None) is completion["hidden"]
-            assert completion["characters"] > 0
     open_ones = choose(prompts, rows, redact=False)[Role.HARMFUL]
     assert all(
         completion["answer"] for example in open_ones for completion in example["completions"]
@@ -83,3 +82,31 @@ def test_no_rows_no_examples_and_forced_thoughts_are_left_out(prompts, rows):
 def test_a_row_of_an_unknown_prompt_is_an_error(prompts, rows):
     with pytest.raises(EvidenceError, match="does not hold"):
         choose(prompts[:1], rows)
+
+
+def refusal(answer, arm="restored", **changes):
+    row = {"role": "harmful", "outcome_answer": "refused", "answer": answer, "arm": arm}
+    return {**row, **changes}
+
+
+def test_openings_of_refusals_are_counted_by_model():
+    rows = [
+        refusal("I can't do that. Here is why not."),
+        refusal("I CAN\u2019T do that!"),
+        refusal("  1. \u201cI can't do that\nand more", "base"),
+        refusal("I can't help with a request of so many words as this", "base"),
+        refusal("secret", outcome_answer="complied"),
+        refusal("secret", outcome_answer="neither"),
+        refusal("secret", role="benign"),
+    ]
+    found = refusal_openings(rows)
+    assert [(one.words, dict(one.counts)) for one in found.listed] == [
+        ("I can't do that", {"restored": 2, "base": 1}),
+        ("I can't help with a request of so \u2026", {"base": 1}),
+    ]
+    assert dict(found.refusals) == {"restored": 2, "base": 2}
+    assert dict(found.different) == {"restored": 1, "base": 2}
+    assert [one.words for one in refusal_openings(rows, count=1).listed] == ["I can't do that"]
+    assert refusal_openings([]).listed == []
+    assert refusal_openings([refusal("x" * 1000), refusal("...")]).listed[1].words.startswith("xxx")
+    assert max(len(one.words) for one in refusal_openings([refusal("x" * 1000)]).listed) < 90

@@ -1,20 +1,23 @@
+from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
 
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import OWN_ARMS, Arm
-from components.evaluate.result import Difference
+from components.evaluate.result import NO_SECOND, Difference
 from components.gate.result import UNTESTED, Conclusion, GateOutcome, Override, RuleOutcome
 from components.report.figures import comparisons, metrics, panels
+from components.report.studies import COMPARED, WITHSTOOD
+from components.report.summary import rests_on
 from components.report.wording import (
     against_baseline,
     change,
     percent,
     reasons,
-    rests_on,
     side,
     verdict,
 )
+from tests.components.report.cases import ORIGIN
 from tests.evidence import rate
 
 
@@ -173,10 +176,52 @@ def test_the_verdict_stands_beside_what_it_rests_on(good):
 
     def words(evidence=evidence, **changes):
         decision = good.decision.model_copy(update=changes)
-        return dict(rests_on(decision, evidence, good.models))
+        return dict(rests_on(decision, evidence, good.models, ORIGIN, (COMPARED, WITHSTOOD)))
 
     assert words()["Attacks"] == UNTESTED
     assert words(attacks=("prefilled", "persona"))["Attacks"] == "asked under prefilled, persona"
     assert f"{percent(0.52)} (" in words()["Judged by"]
     assert "not tried" in words(good.evidence)["Judged by"]
-    assert short_digest(good.decision.adapter) == words()["Adapter"]
+    assert words()["Adapter"].startswith(f"{short_digest(good.decision.adapter)},")
+    assert words()["Adapter"].endswith(ORIGIN.model) and words()["Profile"] == ORIGIN.profile
+    assert words()["Policy"].startswith("default (")
+    assert "Judged again by" not in words()
+
+
+def test_what_was_not_shown_stands_beside_the_verdict(good):
+    def unshown(evidence=good.evidence, studies=(COMPARED, WITHSTOOD), **changes):
+        decision = good.decision.model_copy(update=changes)
+        return dict(rests_on(decision, evidence, good.models, ORIGIN, studies))["Not shown"]
+
+    assert "under attacks" in unshown() and "another judge" in unshown()
+    assert "safereact withstand" in unshown()
+    assert "safereact withstand" not in unshown(studies=(WITHSTOOD._replace(missing=None),))
+    assert "look-alikes" not in unshown()
+    only = good.evidence.model_copy(update={"roles": {"harmful": "harmful"}, "second": NO_SECOND})
+    assert "look-alikes" in unshown(only) and "another judge" not in unshown(only)
+    tried = unshown(attacks=("prefilled",))
+    assert "under attacks" not in tried and "prefilled" not in tried and "persona" in tried
+    unbound = good.evidence.model_copy(update={"engine": "vllm unbound"})
+    assert "weights" in unshown(unbound) and "weights" not in unshown()
+
+
+def test_the_day_and_the_code_are_said_where_they_are_known(good):
+    def words(origin):
+        return dict(rests_on(good.decision, good.evidence, good.models, origin))
+
+    known = words(replace(ORIGIN, evaluated="2026-11-29", commit="abc, changed"))
+    assert (known["Evaluated"], known["Code"]) == ("2026-11-29", "abc, changed")
+    assert "safereact report --profile demo" in words(ORIGIN)["Evaluated"]
+
+
+def test_what_failed_is_the_first_reason(good):
+    rules = [
+        rule.model_copy(update={"conclusion": conclusion, "why": f"why {conclusion}"})
+        for rule, conclusion in zip(
+            good.decision.rules[-2:], (Conclusion.INCONCLUSIVE, Conclusion.FAIL), strict=True
+        )
+    ]
+    decision = good.decision.model_copy(
+        update={"rules": tuple(rules), "reasons": tuple(rule.why for rule in rules)}
+    )
+    assert [why for _, why in reasons(decision)] == ["why fail", "why inconclusive"]

@@ -9,8 +9,8 @@ from components.evaluate.result import NO_SECOND, Agreement, CutFigure
 from components.gate.result import UNLABELLED
 from components.judges.result import Accuracy, Calibration, KappaFigure
 from components.report.figures import judge_rows
-from components.report.wording import rests_on
-from tests.components.report.cases import rate
+from components.report.summary import rests_on
+from tests.components.report.cases import ORIGIN, rate
 from tests.components.report.test_stage import Page
 
 RUBRIC, RULES = "rubric:" + "5" * 64, "rules:" + "6" * 64
@@ -77,7 +77,9 @@ def test_the_page_has_parts_and_rulings_in_a_fold(good, evidence, tmp_path):
 
 
 def test_a_corrected_rule_shows_both_figures_and_the_verdict_what_is_not_measured(good, tmp_path):
-    assert UNLABELLED in dict(rests_on(good.decision, good.evidence, good.models))["Judged by"]
+    assert (
+        UNLABELLED in dict(rests_on(good.decision, good.evidence, good.models, ORIGIN))["Judged by"]
+    )
     about = {"accuracy": Accuracy(positives=60, found=57, negatives=90, mistaken=1)}
     changed = {"harmful.refused": 0.912}
     rules = tuple(
@@ -95,7 +97,7 @@ def test_a_corrected_rule_shows_both_figures_and_the_verdict_what_is_not_measure
     words = Page(page).text.replace("\xa0", " ")
     assert "91.2 % as judged" in words
     assert "corrected for its judge from the 91.2 % shown to 97.3 %" in words
-    judged = dict(rests_on(decision, good.evidence, good.models))["Judged by"]
+    judged = dict(rests_on(decision, good.evidence, good.models, ORIGIN))["Judged by"]
     assert "4 of 4 rules on verdicts" in judged
 
 

@@ -6,7 +6,7 @@ import pytest
 from components.core.errors import EvidenceError
 from components.core.paths import CURVES
 from components.core.storage import digest_file
-from components.core.vocabulary import Arm
+from components.core.vocabulary import OWN_ARMS, Arm
 from components.gate.result import Conclusion, GateOutcome
 from components.prepare.result import LEAK_MARK
 from components.report.result import Report
@@ -116,11 +116,11 @@ def test_strangers_text_is_shown_and_never_obeyed(strange):
 
 def test_completions_to_harmful_prompts_are_hidden_unless_asked_for(good, accepted, tmp_path):
     assert "words on benign" in accepted[1]
-    assert "words on harmful" not in accepted[1]
-    assert "characters, hidden" in accepted[1]
+    assert accepted[1].count("words on harmful") == 1  # how refusals begin
+    assert "tokens, hidden" in accepted[1]
     _, page = good.write(tmp_path, redact=False)
-    assert "words on harmful" in page
-    assert "characters, hidden" not in page
+    assert page.count("words on harmful") == 1 + 4 * len(OWN_ARMS)
+    assert "tokens, hidden" not in page
 
 
 def test_same_inputs_same_bytes_and_no_path_of_this_machine(good, accepted, tmp_path):

@@ -9,13 +9,14 @@ import pytest
 from components.chain import TABLE
 from components.core.paths import Workspace
 from components.core.storage import write_json
-from components.core.vocabulary import Role
+from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.report.stage import render
 from components.studies.compare.result import Comparison
 from components.studies.withstand.result import Withstand
-from flows.cli.report import compared, decided, withstood, write_full_report
-from tests.components.report.cases import make_case
+from components.train.result import Adapter
+from flows.cli.report import compared, decided, origin_of, withstood, write_full_report
+from tests.components.report.cases import ORIGIN, make_case
 from tests.components.report.test_stage import Page
 from tests.flows.conftest import invoke
 from tests.profiles import plain_text
@@ -91,7 +92,7 @@ def test_without_a_decision_on_this_evidence_there_is_no_page(workspace):
 def test_the_chains_own_page_names_both_commands(tmp_path):
     case = make_case(tmp_path / "case")
     inputs = (case.prompts, case.models, case.probe, case.adapter, case.evidence, case.decision)
-    page = Page(render(case.section, *inputs, seed=0)).text
+    page = Page(render(case.section, *inputs, seed=0, origin=ORIGIN)).text
     for name in ("compare", "withstand", "report"):
         assert f"safereact {name}" in page
 
@@ -102,3 +103,44 @@ def test_the_command_writes_the_page(workspace, monkeypatch):
     done = invoke("report", "--profile", "demo")
     assert done.returncode == 0
     assert "artifacts/demo/studies/report.html" in done.stdout and workspace.full_report.is_file()
+
+
+def test_day_and_code_are_those_of_the_run_that_wrote_the_evidence(workspace):
+    assert "not recorded" in origin_of(workspace).evaluated
+    record = {"result": Evidence.digest_of(workspace.stage("evaluate")), "day": "2026-11-29"}
+    write_json(workspace.run_record("evaluate"), {**record, "commit": None})
+    assert origin_of(workspace).evaluated == "2026-11-29"
+    assert origin_of(workspace).commit == "not recorded"
+    write_json(workspace.run_record("evaluate"), {**record, "result": "0" * 64, "commit": "abc"})
+    assert "not recorded" in origin_of(workspace).evaluated
+    assert (origin_of(workspace).profile, origin_of(workspace).policy) == ("demo", "default")
+
+
+def test_the_technical_documentation_is_written_beside_it(workspace):
+    cost = {"seconds": 12.3, "processor_seconds": 20, "peak_memory_mib": 900, "machine": "a box"}
+    digest = Adapter.digest_of(workspace.stage("train"))
+    cost |= {"parts": {}, "versions": {"peft": "9"}}
+    write_json(workspace.run_record("train"), {**cost, "result": digest})
+    profile = workspace.profile_file
+    profile.write_text(
+        profile.read_text().replace(
+            "\nregistration:\n", "\nregistration:\n  documentation: {licence: MIT & more}\n"
+        )
+    )
+    write_full_report(workspace)
+    text = workspace.annex.read_text()
+    page = Page(text)
+    words = page.text
+    for point in ("1(a)", "1(b)", "1(c)", "1(d)", "1(e)", "1(f)"):
+        assert point in words
+    assert words.index("1(f)") < words.index("2(a)") < words.index("2(e)")
+    assert "MIT & more" in words and "MIT & more" not in text  # escaped
+    assert "registration.documentation.tasks" in words
+    assert "12 s, 20 of processors, at most 900 MiB; a box" in words and "peft 9" in words
+    assert "Stage evaluate" not in words  # nobody recorded that run
+    assert "Not measured." in words and "Apache-2.0" in words
+    figure = Evidence.load(workspace.stage("evaluate")).rates[Arm.RESTORED]["harmful.refused"]
+    assert f"[{100 * figure.low:.1f}, {100 * figure.high:.1f}], n={figure.n}" in words
+    assert "script" not in page.tags and page.links == []
+    write_full_report(workspace)
+    assert workspace.annex.read_text() == text

@@ -31,7 +31,9 @@ def test_completions_to_harmful_prompts_are_hidden_unless_a_profile_shows_them(d
     rows = [row for own in read_judged(found.folder / ROWS).values() for row in own]
     marked = [
         replace(
-            row, answer=f"secret {row.role} {row.form}", thought=None if not row.thought else "t"
+            row,
+            answer=f"No. A secret {row.role} {row.form}",
+            thought=None if not row.thought else "t",
         )
         for row in rows
     ]
@@ -39,7 +41,7 @@ def test_completions_to_harmful_prompts_are_hidden_unless_a_profile_shows_them(d
     found.model_copy().save(tmp_path)
     found = type(found).load(tmp_path)
     shut, open_ = (render(found, case.asked.prompts, redact=redact) for redact in (True, False))
-    assert "secret harmful" not in shut and "hidden" in shut
+    assert "secret harmful" not in shut and "hidden" in shut and ">No</th>" in shut
     assert "secret harmful served" in open_
     assert "secret benign served" in shut
 
