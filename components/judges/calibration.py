@@ -160,7 +160,8 @@ def kappa(pairs: Sequence[tuple[Outcome, Outcome]], confidence: float) -> KappaF
     if len({outcome for pair in pairs for outcome in pair}) < 2:
         return None
     table = np.array([[pairs.count((label, given)) for given in Outcome] for label in Outcome])
-    found = cohens_kappa(table)
+    with np.errstate(invalid="ignore", divide="ignore"):  # of its test of kappa being 0, unused
+        found = cohens_kappa(table)
     # Perfect agreement has no variance, and rounding may put it a little below zero.
     reach = float(norm.ppf((1 + confidence) / 2)) * math.sqrt(max(float(found.var_kappa), 0.0))
     value = float(found.kappa)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from components.core.metric_names import in_order
 from components.core.registration import Documentation
+from components.core.result import in_words
 from components.core.storage import read_json
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import Arm, Split
@@ -66,7 +67,9 @@ def annex_page(found: Documented, costs: Costs) -> str:
 
 
 def _said(text: str | None, key: str) -> str:
-    return text or f"Not recorded: `registration.documentation.{key}` of the profile says it."
+    return (
+        text or f"Not recorded: write it under `registration.documentation.{key}` of the profile."
+    )
 
 
 def _general(found: Documented) -> Iterator[Point]:
@@ -173,7 +176,7 @@ def _computation(found: Documented, costs: Costs) -> Iterator[Fact]:
     yield "Tokens of the baseline's training", f"{adapter.baseline_tokens:,}; for comparison alone"
     yield "Floating-point operations", "Not counted."
     for stage, cost in costs.items():
-        seconds = f"{cost['seconds']:,.0f} s, {cost['processor_seconds']:,.0f} of processors"
+        seconds = f"{cost['seconds']:,.0f} s, {cost['processor_seconds']:,.0f} s of processors"
         memory = f"at most {cost['peak_memory_mib']:,} MiB"
         yield f"Stage {stage}", f"{seconds}, {memory}; {cost['machine']}"
     if not costs:
@@ -189,9 +192,11 @@ def _measured(found: Documented) -> Iterator[Fact]:
     ruled = {rule.metric for rule in found.decision.rules if rule.threshold is not None}
     for metric in in_order(ruled & rates.get(Arm.RESTORED, {}).keys()):
         parts = [
-            f"{arm} {percent(rate.rate)} {interval(rate.low, rate.high)}, n={rate.n}"
+            f"{arm} {percent(rate.rate)} {interval(rate.low, rate.high)}, "
+            f"n={in_words(rate.n, rate.clusters)}"
             for arm in (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED)
             if (rate := rates.get(arm, {}).get(metric))
         ]
         yield metric, "; ".join(parts)
+    yield "Intervals", f"{100 * found.evidence.confidence:g} %, as judged; n: prompts"
     yield "Judged by", ", ".join(sorted({short_digest(j) for j in found.evidence.judges.values()}))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from components.core.metric_names import FINISHED, Metric
+from components.core.result import in_words
 from components.core.untrusted_text import short_digest
 from components.core.vocabulary import ATTACKS, Arm, Role
 from components.evaluate.result import Evidence
@@ -106,8 +107,10 @@ def _named(ref: CheckpointRef) -> str:
     return ref.location if ref.where == "hub" else short_digest(ref.digest)
 
 
-def _asked(evidence: Evidence) -> dict[str, int]:
+def _asked(evidence: Evidence) -> dict[str, str]:
     """Return how many prompts of each suite the restored model answered as served."""
     rates = evidence.rates.get(Arm.RESTORED, {})
     found = {suite: rates.get(str(Metric(suite, FINISHED))) for suite in evidence.roles}
-    return {suite: rate.n for suite, rate in found.items() if rate is not None}
+    return {
+        suite: in_words(rate.n, rate.clusters) for suite, rate in found.items() if rate is not None
+    }

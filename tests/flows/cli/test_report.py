@@ -136,7 +136,7 @@ def test_the_technical_documentation_is_written_beside_it(workspace):
     assert words.index("1(f)") < words.index("2(a)") < words.index("2(e)")
     assert "MIT & more" in words and "MIT & more" not in text  # escaped
     assert "registration.documentation.tasks" in words
-    assert "12 s, 20 of processors, at most 900 MiB; a box" in words and "peft 9" in words
+    assert "12 s, 20 s of processors, at most 900 MiB; a box" in words and "peft 9" in words
     assert "Stage evaluate" not in words  # nobody recorded that run
     assert "Not measured." in words and "Apache-2.0" in words
     figure = Evidence.load(workspace.stage("evaluate")).rates[Arm.RESTORED]["harmful.refused"]
