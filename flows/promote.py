@@ -13,10 +13,11 @@ from prefect.states import Completed, State
 from components.core.errors import RegistryError
 from components.core.paths import find_root
 from components.core.untrusted_text import for_markdown, for_terminal
-from components.registry.history import Change
+from components.registry.changes import Change, chain_of
+from components.registry.delivery import find_version
+from components.registry.history import check_decided_on
 from components.registry.mlflow_registry import CANDIDATE, Registry
 from components.registry.promotion import promote as make_champion
-from components.registry.promotion import status
 
 
 class Approval(RunInput):
@@ -32,7 +33,7 @@ def promote(name: str, version: str | None = None, hours: float = 24) -> State[C
     """Ask for approval of a version (None: the candidate) and make it champion.
 
     The run waits up to `hours` in the state Paused. Raises `RegistryError` without a server, since
-    nobody could answer.
+    nobody could answer, and for a version that somebody rejected or withdrew, meanwhile, too.
     """
     if not PREFECT_API_URL.value():
         raise RegistryError(
@@ -40,10 +41,9 @@ def promote(name: str, version: str | None = None, hours: float = 24) -> State[C
             f"shell: safereact promote {name} --by WHO --why WHY"
         )
     registry = Registry(find_root())
-    candidates = [s.version for s in status(registry, name) if s.alias == CANDIDATE]
-    chosen = version or next(iter(candidates), None)
-    if chosen is None:
-        raise RegistryError(f"{name} has no candidate; `safereact run` registers one")
+    found = find_version(registry, name, version or CANDIDATE)
+    check_decided_on(found, CANDIDATE, chain_of(registry.model(name).tags))
+    chosen = found.number
     context = FlowRunContext.get()
     form = Approval.with_initial_data(
         description=f"Make **{for_markdown(name)}** version {chosen} champion? Its model card and "

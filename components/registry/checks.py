@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.core.errors import EvidenceError
-from components.registry.promotion import find_version
+from components.registry.delivery import find_version
 
 if TYPE_CHECKING:
     from components.registry.mlflow_registry import Registry
@@ -23,7 +23,7 @@ def record_check(
     and `EvidenceError` where the check was of another adapter than the version's.
     """
     version = find_version(registry, name, alias)
-    stated = version.tags.get("adapter_digest", "")
+    stated = version.adapter
     if stated != adapter:
         raise EvidenceError(
             f"{version} holds the adapter {stated:.12}, and {adapter:.12} was checked; name the "

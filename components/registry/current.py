@@ -165,10 +165,13 @@ def stale(reasons: list[str]) -> EvidenceError:
     )
 
 
-def recount_here(decision: Decision, current: Current) -> None:
-    """Raise what `recount` does, and `EvidenceError` where people say otherwise of the completions
-    than the decision has it, or a study of the adapter found something else, where the rows that it
-    rests on lie in the workspace; a log line tells where not."""
+def recount_here(decision: Decision, current: Current) -> bool:
+    """Return whether the rows that a decision rests on lie in the workspace and its figures follow
+    from them; a log line tells where they do not lie there.
+
+    Raises what `recount` does, and `EvidenceError` where people say otherwise of the completions
+    than the decision has it, or a study of the adapter found something else.
+    """
     from components.evaluate.recount import tabulate_labels
 
     prepared, models, evaluated = map(current.workspace.stage, ("prepare", "models", "evaluate"))
@@ -182,7 +185,7 @@ def recount_here(decision: Decision, current: Current) -> None:
     if evidence is None or evidence.rows_now() != evidence.rows:
         message = "figures of adapter %.12s not counted again: the rows behind them are not here"
         log.warning(message, decision.adapter)
-        return
+        return False
     current.recount(SuiteSet.load(prepared), Models.load(models), evidence)
     said = tabulate_labels(evidence, read_labels(current.workspace.root / LABELS))
     problems = list(mismatches(decision.labelled, said, "labels:"))
@@ -191,3 +194,4 @@ def recount_here(decision: Decision, current: Current) -> None:
         problems += mismatches(decision.withstood, found, "what `safereact withstand` found:")
     if problems:
         raise stale(problems[:1])
+    return True

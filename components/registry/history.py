@@ -1,60 +1,54 @@
-"""Who made which version champion, when and why: a history that is only ever added to.
+"""Who made which version champion, turned one down, when and why: a history that is only added to.
 
-A change is kept as a tag of the registered model, `ledger.000007`, and nothing is rewritten. A
-promotion puts its version on a stack; a rollback takes versions off until the one it went back to
-lies on top. Histories of earlier releases have keys by time, which come before all numbers.
+A change is kept as a tag of the registered model, `ledger.000007`, and nothing is rewritten; what
+changes are and how they hang together stands in `changes`.
 
 One change at a time is made, on whatever machine it is asked for. MLflow sets tags and aliases as
 it is asked, and the last call wins. What it writes only once is a parameter of a run, so the next
 number is claimed there, with the change as its value: of two calls that read the same history one
 gets the number, the other changes nothing and says so. The change is copied to the registered
-model's tags, then the alias is set, then both are read again. A call that was cut off in between
-leaves a last change that the alias does not follow yet; the next call waits a moment for it and
-goes on from there. The alias follows the last change, so a call that was held up and comes late
-puts the alias right when it reads the history again.
+model's tags, then the aliases are set or taken away, then all are read again. A call that was cut
+off in between leaves a last change that the aliases do not follow yet; the next call waits a moment
+for it and goes on from there. The aliases follow the history, so a call that was held up and comes
+late puts them right when it reads the history again.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from components.core.errors import RegistryError
-from components.core.untrusted_text import folded, visible
-from components.registry.mlflow_registry import CHAMPION, Model, Registry
+from components.registry.changes import (
+    PREFIX,
+    Chain,
+    Change,
+    chain_of,
+    champion_of,
+    encode,
+    recorded_adapter,
+    refusal_of,
+    withdrawal_of,
+)
+from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Model, Registry, Version
 
-PREFIX = "ledger."
-PROMOTED, ROLLED_BACK = "promoted", "rolled back"
-_NUMBERED = re.compile(rf"{re.escape(PREFIX)}(\d{{6,}})")
 _PATIENCE = 5.0  # seconds for somebody else's change to be finished
 _FRESH = 60.0  # seconds; a change that is older belongs to no call that is still at work
 _ATTEMPTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A change of the champion; `previous` is the version before, if there was one."""
-
-    event: str  # promoted or rolled back
-    version: str
-    previous: str | None
-    by: str
-    why: str
-    when: str  # UTC, ISO 8601
-
-
 class History(NamedTuple):
-    """The changes of a registered model's champion at the moment when they were read."""
+    """The changes of a registered model at the moment when they were read."""
 
     model: Model
     run: str  # where numbers are claimed
-    changes: tuple[Change, ...]
-    number: int  # of the next change
+    chain: Chain
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes, oldest first."""
+        return self.chain.changes
 
     @property
     def champion(self) -> str | None:
@@ -62,115 +56,75 @@ class History(NamedTuple):
         return self.model.aliases.get(CHAMPION)
 
     @property
+    def due(self) -> str | None:
+        """The version that the changes leave as champion."""
+        return champion_of(self.changes)
+
+    @property
     def last(self) -> Change | None:
-        """The last change; None: nobody was ever champion."""
-        return self.changes[-1] if self.changes else None
+        """The last change that made a version champion; None: nobody was ever champion."""
+        return next((change for change in reversed(self.changes) if change.moves), None)
 
     @property
     def followed(self) -> bool:
-        """Whether the alias is where the last change says."""
-        return self.last is None or self.last.version == self.champion
+        """Whether the alias is where the changes leave it."""
+        return not self.changes or self.due == self.champion
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the alias may still come to where the last change says."""
-        if self.last is None or self.followed:
+        """Whether the alias may still come to where the changes leave it."""
+        if self.followed:
             return False
-        age = datetime.now(UTC) - datetime.fromisoformat(self.last.when)
+        age = datetime.now(UTC) - datetime.fromisoformat(self.changes[-1].when)
         return abs(age.total_seconds()) < _FRESH
 
 
-# --- changes as tags -------------------------------------------------------------------------
-
-
-def new_change(event: str, version: str, previous: str | None, *, by: str, why: str) -> Change:
-    """Return a change of this moment; raises `RegistryError` without a name and a reason, and for
-    one that is too long to be kept."""
-    by, why = visible(folded(by)), visible(folded(why))
-    if not by or not why:
-        raise RegistryError(
-            f"{version} is not {event}: say who (--by, received {by!r}) and why (--why, "
-            f"received {why!r})"
-        )
-    for option, text, most in (("by", by, 200), ("why", why, 1000)):
-        if len(text) > most:  # a tag holds 5000 characters of JSON in every database
-            raise RegistryError(
-                f"{version} is not {event}: --{option} has {len(text)} characters; {most} are kept"
-            )
-    when = datetime.now(UTC).isoformat(timespec="microseconds")
-    return Change(event, version, previous, by, why, when)
-
-
-def encode(change: Change, number: int) -> tuple[str, str]:
-    """Return the tag (key, value) that keeps `change` under its number."""
-    return f"{PREFIX}{number:06d}", json.dumps(asdict(change), sort_keys=True, ensure_ascii=False)
-
-
-def next_number(tags: Mapping[str, str]) -> int:
-    """Return the number that the next change takes; the first is 1."""
-    return 1 + max((_order(key)[0] for key in tags), default=0)
-
-
-def decode(tags: Mapping[str, str]) -> list[Change]:
-    """Return the changes among a registered model's tags, oldest first.
-
-    Raises `RegistryError` naming a tag that is not a change.
-    """
-    changes = []
-    for key in sorted((key for key in tags if key.startswith(PREFIX)), key=_order):
-        try:
-            changes.append(Change(**json.loads(tags[key])))
-        except (TypeError, ValueError) as error:
-            raise RegistryError(f"tag {key} of the registered model is damaged: {error}") from error
-    return changes
-
-
-def _order(key: str) -> tuple[int, str]:
-    numbered = _NUMBERED.fullmatch(key)
-    return (int(numbered[1]) if numbered else 0, key)
-
-
-def champions(changes: Iterable[Change]) -> list[str]:
-    """Return the versions on the stack, the champion last; no version lies upon itself.
-
-    Two promotions of one version in a row, which earlier releases could write, are one. A rollback
-    to a version that is not on the stack leaves that version alone on it.
-    """
-    stack: list[str] = []
-    for change in changes:
-        if change.event == ROLLED_BACK:
-            while stack and stack[-1] != change.version:
-                stack.pop()
-        if stack[-1:] != [change.version]:
-            stack.append(change.version)
-    return stack
-
-
-def earlier_champions(
-    changes: Sequence[Change], champion: str | None, available: Collection[str]
-) -> list[str]:
-    """Return the versions that a rollback from `champion` can go to, the latest first.
-
-    They lie on the stack below the place where `champion` is now, or all of it where it is not on
-    it: after a rollback that was cut off, or an alias set by hand. `available` are the versions
-    that have not been deleted; `champion` is never among those returned.
-    """
-    stack = champions(changes)
-    while champion in stack and stack.pop() != champion:
-        pass
-    return list(dict.fromkeys(v for v in reversed(stack) if v in available and v != champion))
-
-
-def check_history(model: Model) -> None:
-    """Raise `RegistryError` unless the alias `champion` is where the history left it."""
-    alias, left = model.aliases.get(CHAMPION), champions(decode(model.tags))[-1:]
-    if left != [alias] and (left or alias):
+def check_history(model: Model) -> Chain:
+    """Return the chain of a registered model; raise `RegistryError` unless it is whole and the
+    alias `champion` is where it left it."""
+    chain = chain_of(model.tags)
+    alias, left = model.aliases.get(CHAMPION), champion_of(chain.changes)
+    if left != alias:
         where = f"at version {alias}" if alias else "gone"
-        history = f"made version {left[0]} champion" if left else "knows of no champion"
+        history = f"made version {left} champion" if left else "knows of no champion"
         raise RegistryError(
             f"the alias champion of {model.name} is {where}, but the history {history}: it was "
-            "moved by hand, or a promotion or rollback was cut off; `safereact promote` or "
-            "`safereact rollback` puts it in order"
+            "moved by hand, or a command was cut off; `safereact promote`, `rollback` or "
+            "`withdraw` puts it in order"
+        )
+    return chain
+
+
+def number_of(model: Model, alias: str) -> str:
+    """Return the number of the version that `alias`, or the number itself, names; raises
+    `RegistryError` where there is no such alias."""
+    number = alias if alias.isdigit() else model.aliases.get(alias)
+    if number is not None:
+        return number
+    withdrawal = withdrawal_of(chain_of(model.tags).changes) if alias == CHAMPION else None
+    if withdrawal:
+        raise RegistryError(
+            f"{model.name} has no champion: version {withdrawal.version} was {withdrawal}; "
+            "`safereact rollback` goes back to an earlier one, `safereact promote` makes a new one"
+        )
+    known = ", ".join(sorted(model.aliases)) or "none"
+    raise RegistryError(f"{model.name} has no alias {alias!r}; it has: {known}")
+
+
+def check_decided_on(version: Version, alias: str, chain: Chain) -> None:
+    """Raise `RegistryError` where a version has another adapter than people decided on, or is
+    candidate although somebody turned it down."""
+    recorded = recorded_adapter(chain.changes, version.number)
+    if recorded not in ("", version.adapter):
+        raise RegistryError(
+            f"{version} has the adapter {version.adapter:.12}, and the history {recorded:.12}: it "
+            "is not the one that people decided on"
+        )
+    refusal = refusal_of(chain.changes, version.number, version.adapter)
+    if alias == CANDIDATE and refusal:
+        raise RegistryError(
+            f"{version} was {refusal}: it is no candidate, and `safereact promote` takes it only "
+            f"with --despite {refusal.number}"
         )
 
 
@@ -180,17 +134,23 @@ def check_history(model: Model) -> None:
 def read_history(registry: Registry, name: str) -> History:
     """Return the history of `name`, after copying claimed changes whose call did not come to it.
 
-    Raises `RegistryError` for an unknown name and a damaged history.
+    Raises `RegistryError` for an unknown name, a damaged or broken history, and a tag that is not
+    what was claimed under its number.
     """
     registry.model(name)  # an unknown name is refused before anything else is looked for
     run = registry.oldest_run(name)
     # In this order: an alias that has moved is never seen without its change.
     claimed = registry.claims(run, PREFIX)
     model = registry.model(name)
-    for key in sorted(claimed.keys() - model.tags.keys()):
-        registry.set_tag(name, key, claimed[key])
-    tags = {**model.tags, **claimed}
-    return History(model, run, tuple(decode(tags)), next_number(tags))
+    for key in sorted(claimed):
+        if model.tags.get(key, claimed[key]) != claimed[key]:
+            raise RegistryError(
+                f"the history of {name} is broken: tag {key} was rewritten; run {run} has it as it "
+                "was written, in a parameter of that name"
+            )
+        if key not in model.tags:
+            registry.set_tag(name, key, claimed[key])
+    return History(model, run, chain_of({**model.tags, **claimed}))
 
 
 def read_settled_history(registry: Registry, name: str) -> History:
@@ -210,51 +170,62 @@ def read_settled_history(registry: Registry, name: str) -> History:
 
 
 def append(registry: Registry, seen: History, change: Change) -> Change:
-    """Write `change` behind the history that was `seen`, let the alias follow, and return it.
+    """Write `change` behind the history that was `seen`, let the aliases follow, and return it as
+    it was written.
 
-    Raises `RegistryError` where somebody else changed the champion since, or does at the same time.
+    Raises `RegistryError` where somebody else added to the history since, or does at the same time.
     """
     name = seen.model.name
     _check_unchanged(seen, read_history(registry, name))
-    key, value = encode(change, seen.number)
+    change = seen.chain.extended(change)
+    key, value = encode(change)
     if not registry.claim(seen.run, key, value):
         raise _changed_meanwhile(read_history(registry, name))
     registry.set_tag(name, key, value)
-    return let_alias_follow(registry, name, change)
+    return let_aliases_follow(registry, name, change)
 
 
-def let_alias_follow(registry: Registry, name: str, change: Change) -> Change:
-    """Let the alias follow the history, whose last change is `change`, and return it when the
-    history, read again, shows that it does.
+def let_aliases_follow(registry: Registry, name: str, change: Change) -> Change:
+    """Let the aliases follow the history, of which `change` is one, and return it when the history,
+    read again, shows that they do.
 
-    Raises `RegistryError` where another change came behind it, or the alias does not stay.
+    Raises `RegistryError` where another version became champion behind it, or aliases do not stay.
     """
     for _ in range(_ATTEMPTS):
         history = read_history(registry, name)
-        if history.last is None:
-            break
         if not history.followed:
-            registry.set_alias(name, CHAMPION, history.last.version)
-        elif history.last == change:
-            return change
-        else:
+            registry.set_alias(name, CHAMPION, history.due)
+        elif _candidate_is_refused(registry, history):
+            registry.set_alias(name, CANDIDATE, None)
+        elif change.moves and history.due != change.version:
             raise _changed_meanwhile(history)
+        else:
+            return change
     raise RegistryError(
-        f"the alias {CHAMPION} of {name} does not stay at version {change.version}: it is moved by "
-        "other means at the same time; end that, and repeat the command"
+        f"the aliases of {name} do not stay where its history leaves them: they are moved by other "
+        "means at the same time; end that, and repeat the command"
     )
 
 
+def _candidate_is_refused(registry: Registry, history: History) -> bool:
+    number = history.model.aliases.get(CANDIDATE)
+    if number is None:
+        return False
+    adapter = registry.version(history.model.name, number).adapter
+    return refusal_of(history.changes, number, adapter) is not None
+
+
 def _check_unchanged(before: History, now: History) -> None:
-    if (now.number, now.champion) != (before.number, before.champion):
+    if (now.chain.head, now.champion) != (before.chain.head, before.champion):
         raise _changed_meanwhile(now)
 
 
 def _changed_meanwhile(now: History) -> RegistryError:
     """Return the refusal of a call that somebody else came before."""
-    last = now.last
-    about = f"; last: {last.event} {last.version} by {last.by}, {last.why!r}" if last else ""
+    last = now.changes[-1] if now.changes else None
+    about = f"; last: version {last.version} {last}" if last else ""
     return RegistryError(
-        f"{now.model.name} got another champion meanwhile: version {now.champion or 'none'}"
-        f"{about}. Look at `safereact status`, and repeat the command if it still applies"
+        f"somebody else changed {now.model.name} meanwhile: its champion is version "
+        f"{now.champion or 'none'}{about}. Look at `safereact status`, and repeat the command if "
+        "it still applies"
     )

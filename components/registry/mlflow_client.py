@@ -186,6 +186,25 @@ def milliseconds(when: datetime | None) -> int:
     return int(1000 * (when.timestamp() if when else time.time()))
 
 
+def download(address: str, uri: str, folder: Path) -> None:
+    """Download what the store at `address` has under `uri` into `folder`."""
+    from mlflow.artifacts import download_artifacts
+
+    # Without a destination MLflow would answer with the store's own folder.
+    download_artifacts(
+        artifact_uri=uri, dst_path=str(folder), tracking_uri=address, registry_uri=address
+    )
+
+
+def as_metrics(rates: Mapping[str, RateFigure]) -> dict[str, float]:
+    """Return rates as metrics of MLflow: each with `.low`, `.high` and `.n` beside it."""
+    flat: dict[str, float] = {}
+    for key, rate in rates.items():
+        flat |= {key: rate.rate, f"{key}.low": rate.low, f"{key}.high": rate.high}
+        flat[f"{key}.n"] = rate.n
+    return flat
+
+
 # --- errors ----------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from components.registry.mlflow_client import (
     again,
     all_pages,
     client_of,
+    download,
     found_or_none,
     milliseconds,
     set_up,
@@ -54,6 +55,11 @@ class Version(NamedTuple):
     number: str
     tags: dict[str, str]
     logged_model: str
+
+    @property
+    def adapter(self) -> str:
+        """The digest of its adapter, as its tag has it; empty where it has none."""
+        return self.tags.get("adapter_digest", "")
 
     def __str__(self) -> str:
         return f"{self.name} version {self.number}"
@@ -171,13 +177,14 @@ class Registry:
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """Download a version into `folder` and return its adapter's folder."""
-        from mlflow.artifacts import download_artifacts
-
-        place = {"tracking_uri": self._address, "registry_uri": self._address}
-        uri = f"models:/{version.name}/{version.number}"
-        # Without a destination MLflow would answer with the store's own folder.
-        download_artifacts(artifact_uri=uri, dst_path=str(folder), **place)
+        download(self._address, f"models:/{version.name}/{version.number}", folder)
         return folder / ADAPTER
+
+    def fetch_signatures(self, version: Version, folder: Path) -> None:
+        """Download the envelopes about a version, if there are any, into a part of `folder`."""
+        if self._client.list_logged_model_artifacts(version.logged_model, SIGNATURES):
+            uri = f"models:/{version.name}/{version.number}/{SIGNATURES}"
+            download(self._address, uri, folder)
 
     def runs(self, experiment: str | None, tags: Mapping[str, str]) -> list[Run]:
         """Return the runs of an experiment, None of all, that carry `tags`, the newest first."""
@@ -276,9 +283,12 @@ class Registry:
         )
         return str(version.version)
 
-    def set_alias(self, name: str, alias: str, number: str) -> None:
-        """Let `alias` point to the version `number`."""
-        again(lambda: self._client.set_registered_model_alias(name, alias, number))
+    def set_alias(self, name: str, alias: str, number: str | None) -> None:
+        """Let `alias` point to the version `number`; None takes it away."""
+        if number is None:
+            again(lambda: self._client.delete_registered_model_alias(name, alias))
+        else:
+            again(lambda: self._client.set_registered_model_alias(name, alias, number))
 
     def add_file(self, version: Version, file: Path, folder: str) -> None:
         """Put a file into a folder beside a version's adapter and evidence."""

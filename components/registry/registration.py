@@ -12,9 +12,11 @@ from pathlib import Path
 from components.core import paths as names
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
+from components.registry.changes import chain_of
 from components.registry.current import check_champion
+from components.registry.history import check_decided_on
 from components.registry.looks import Looked, check_plan, record_look
-from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Measured, Registry
+from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Measured, Registry, Version
 from components.registry.release import (
     Release,
     gather_release,
@@ -56,7 +58,7 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
         anew = bool(registry.numbers(name, identity))
         made = _new_version(registry, release, identity, name, experiment, looked, anew=anew)
         version = _first(registry, name, made, identity)
-    _make_candidate(registry, name, version)
+    _make_candidate(registry, registry.version(name, version))
     return Registered(name, version, new=made == version)
 
 
@@ -90,17 +92,26 @@ def _first(registry: Registry, name: str, made: str, identity: Mapping[str, str]
     return first
 
 
-def _make_candidate(registry: Registry, name: str, version: str) -> None:
-    """Let `candidate` point to a version; raises `RegistryError` where it does not stay there."""
-    if registry.model(name).aliases.get(CANDIDATE) == version:
+def _make_candidate(registry: Registry, version: Version) -> None:
+    """Let `candidate` point to a version; raises `RegistryError` for one that somebody rejected or
+    withdrew, and where the alias does not stay there."""
+    name, number = version.name, version.number
+    model = registry.model(name)
+    check_decided_on(version, CANDIDATE, chain_of(model.tags))
+    if model.aliases.get(CANDIDATE) == number:
         return
-    registry.set_alias(name, CANDIDATE, version)
-    found = registry.model(name).aliases.get(CANDIDATE)
-    if found != version:
+    registry.set_alias(name, CANDIDATE, number)
+    model = registry.model(name)
+    if (found := model.aliases.get(CANDIDATE)) != number:
         raise RegistryError(
-            f"version {version} of {name} is registered, but version {found} became {CANDIDATE} at "
-            "the same time; the same command again makes it the candidate"
+            f"{version} is registered, but version {found or 'none'} became {CANDIDATE} at the "
+            "same time; the same command again makes it the candidate"
         )
+    try:
+        check_decided_on(version, CANDIDATE, chain_of(model.tags))
+    except RegistryError:  # somebody turned it down at the same time
+        registry.set_alias(name, CANDIDATE, None)
+        raise
 
 
 def _new_version(

@@ -1,9 +1,10 @@
 """Signed statements about a registered version, which others can verify without its registry.
 
 A statement is in-toto's (Statement v1) with the predicate of a test result: its subjects are the
-files of the adapter, its configuration those of the evidence, its tests the gate's rules. It is
-signed in an envelope (DSSE) that lies beside them. Who can write to the store can take a signature
-away and cannot make one.
+files of the adapter, its configuration those of the evidence and the history of promotions until
+then, its tests the gate's rules. It is signed in an envelope (DSSE) that lies beside them. Who can
+write to the store can take a signature away and cannot make one, nor rewrite a history unseen that
+was signed.
 
 Specifications: in-toto attestation framework, `statement` v1 and `test-result` v0.1; DSSE v1.
 """
@@ -11,10 +12,10 @@ Specifications: in-toto attestation framework, `statement` v1 and `test-result` 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
@@ -27,6 +28,7 @@ from components.core.paths import ADAPTER
 from components.core.result import mismatches
 from components.core.storage import digest_file, read_json, write_json
 from components.gate.result import Decision, RuleOutcome
+from components.registry.changes import Chain
 from components.registry.mlflow_registry import EVIDENCE, SIGNATURES
 
 KEYS = "mlflow/keys"  # public keys that policies name, one PEM file each
@@ -34,11 +36,23 @@ _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 _PAYLOAD = "application/vnd.in-toto+json"
 _LARGEST = 10_000_000  # bytes of an envelope
+_HISTORY = "history/"  # before the model's name: what a statement calls a history
 _NAMED = 3  # mismatches that a message names
 
 
-def statement_of(folder: Path) -> dict[str, Any]:
-    """Return the statement about a version whose adapter and evidence lie in `folder`."""
+class SignedHead(NamedTuple):
+    """The head of a registered model's history that somebody signed."""
+
+    by: str
+    model: str
+    digest: str
+
+
+def statement_of(folder: Path, model: str, head: str) -> dict[str, Any]:
+    """Return the statement about a version whose adapter and evidence lie in `folder`, and about
+    the history of its registered model, which has this head; earlier releases stated no history,
+    and then `model` is empty."""
+    history = {"name": f"{_HISTORY}{model}", "digest": {"sha256": head}}
     rules = Decision.load(folder / EVIDENCE).rules
 
     def names(kept: Callable[[RuleOutcome], bool]) -> list[str]:
@@ -50,7 +64,7 @@ def statement_of(folder: Path) -> dict[str, Any]:
         "predicateType": _PREDICATE,
         "predicate": {
             "result": "PASSED",
-            "configuration": _descriptors(folder, EVIDENCE),
+            "configuration": [*_descriptors(folder, EVIDENCE), *([history] if model else [])],
             "passedTests": names(lambda rule: rule.passed and not rule.warns),
             "warnedTests": names(lambda rule: rule.warns or (rule.stands and not rule.passed)),
             "failedTests": names(lambda rule: not rule.stands),
@@ -111,9 +125,10 @@ def read_public_key(path: Path) -> SSlibKey:
         ) from error
 
 
-def write_envelope(folder: Path, signer: Signer) -> Path:
-    """Sign the statement about the version in `folder`; return the envelope's file below it."""
-    payload = json.dumps(statement_of(folder), sort_keys=True).encode()
+def write_envelope(folder: Path, signer: Signer, model: str, head: str) -> Path:
+    """Sign the statement about the version in `folder` and the history of its registered model;
+    return the envelope's file below it."""
+    payload = json.dumps(statement_of(folder, model, head), sort_keys=True).encode()
     envelope = Envelope(payload, _PAYLOAD, {})
     signature = envelope.sign(signer)
     path = folder / SIGNATURES / f"{signature.keyid}.json"
@@ -130,6 +145,11 @@ def pinned_keys(root: Path, names: tuple[str, ...]) -> dict[str, SSlibKey]:
     return {name: read_public_key(root / KEYS / f"{name}.pem") for name in names}
 
 
+def known_keys(root: Path) -> dict[str, SSlibKey]:
+    """Return all public keys of a repository, whether or not a policy names them."""
+    return {path.stem: read_public_key(path) for path in sorted((root / KEYS).glob("*.pem"))}
+
+
 def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
     """Return the names of the `keys` that signed the version in `folder` as it lies there.
 
@@ -139,11 +159,17 @@ def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
     problems: list[str] = []
     signed = []
     for name, key in keys.items():
-        path = folder / SIGNATURES / f"{key.keyid}.json"
-        if not path.is_file():
+        try:
+            stated = _stated(folder, key)
+        except EvidenceError as error:
+            problems.append(f"the signature of {name} {error}")
+            continue
+        if stated is None:
             problems.append(f"{name} has not signed it")
-        elif problem := _problem(path, key, folder):
-            problems.append(f"the signature of {name} {problem}")
+            continue
+        found = mismatches(stated, statement_of(folder, *_history(stated)))
+        if named := list(islice(found, _NAMED)):
+            problems.append(f"the signature of {name} is about other files: {'; '.join(named)}")
         else:
             signed.append(name)
     if not signed:
@@ -151,20 +177,58 @@ def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
     return signed
 
 
-def _problem(path: Path, key: SSlibKey, folder: Path) -> str:
-    """Return what is wrong with the envelope in `path`; empty where nothing is."""
+def signed_heads(folder: Path, keys: Mapping[str, SSlibKey]) -> list[SignedHead]:
+    """Return the heads of histories that the `keys` signed in `folder`; what is no signature of
+    theirs states none."""
+    heads = []
+    for name, key in keys.items():
+        try:
+            model, head = _history(_stated(folder, key))
+        except EvidenceError:
+            continue
+        if model:
+            heads.append(SignedHead(name, model, head))
+    return heads
+
+
+def check_heads(heads: Iterable[SignedHead], model: str, chain: Chain) -> None:
+    """Raise `EvidenceError` where a signed head is not on the chain of its registered model."""
+    for by, of, head in heads:
+        if of != model or head not in chain.digests:
+            raise EvidenceError(
+                f"the history of {of} was rewritten: the {len(chain.changes)} changes of "
+                f"{model or 'no model'} here do not go on from those that {by} signed, whose head "
+                f"is {head:.12}"
+            )
+
+
+def _stated(folder: Path, key: SSlibKey) -> Any:
+    """Return the statement that `key` signed in `folder`; None: there is none. Raises
+    `EvidenceError` saying what is wrong with the envelope."""
+    path = folder / SIGNATURES / f"{key.keyid}.json"
+    if not path.is_file():
+        return None
+    if path.stat().st_size > _LARGEST:
+        raise EvidenceError("is larger than any statement")
     try:
-        if path.stat().st_size > _LARGEST:
-            return "is larger than any statement"
         envelope = Envelope.from_dict(read_json(path))
         envelope.verify([key], 1)
         stated = json.loads(envelope.payload)
-    except VerificationError:
-        return "is not by this key"
+    except VerificationError as error:
+        raise EvidenceError("is not by this key") from error
     except (FormatError, StageError, KeyError, TypeError, ValueError, AttributeError) as error:
-        return f"cannot be read ({type(error).__name__})"
+        raise EvidenceError(f"cannot be read ({type(error).__name__})") from error
     if envelope.payload_type != _PAYLOAD:
-        return f"is about {envelope.payload_type!r}, no statement"
-    if found := list(islice(mismatches(stated, statement_of(folder)), _NAMED)):
-        return f"is about other files: {'; '.join(found)}"
-    return ""
+        raise EvidenceError(f"is about {envelope.payload_type!r}, no statement")
+    return stated
+
+
+def _history(stated: Any) -> tuple[str, str]:
+    """Return the registered model whose history a statement is about, and its head; empty: none."""
+    try:
+        for one in stated["predicate"]["configuration"]:
+            if one["name"].startswith(_HISTORY):
+                return one["name"].removeprefix(_HISTORY), str(one["digest"]["sha256"])
+    except (KeyError, TypeError, AttributeError):
+        pass
+    return "", ""

@@ -8,9 +8,10 @@ when it is made again from the evidence beside it. Where the alias `champion` wa
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
@@ -25,8 +26,20 @@ from components.gate.result import Decision
 from components.lm.references import PromptContract
 from components.models.result import Models
 from components.prepare.result import SuiteSet
+from components.registry.changes import HISTORY, Chain, chain_in, chain_of, refusal_of
+from components.registry.history import check_history
 from components.registry.mlflow_registry import EVIDENCE, SIGNATURES, Registry, Version
+from components.registry.signatures import (
+    SignedHead,
+    check_heads,
+    check_signed,
+    known_keys,
+    signed_heads,
+)
 from components.train.result import Adapter
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import SSlibKey
 
 # What an adapter's folder may hold. Anything else, pickled weights above all, is refused.
 ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors", names.CONTRACT})
@@ -39,7 +52,7 @@ DIGESTS = {
     "report_digest": names.REPORT,
 }
 OF_ALL = "evidence_files"  # the tag with the digest of the whole folder
-_PARTS = {names.ADAPTER, EVIDENCE, SIGNATURES}
+_PARTS = {names.ADAPTER, EVIDENCE, SIGNATURES, HISTORY}
 _REMEDY = "register the adapter anew with `safereact run`"
 
 
@@ -126,6 +139,60 @@ def verify_files(folder: Path) -> Verified:
     again = _decided_again(decision, found, digest_folder(adapter))
     check_decides_alike(decision, again, where="its decision")
     return Verified(adapter, again, found)
+
+
+def heads_of(registry: Registry, name: str) -> list[SignedHead]:
+    """Return the heads of the history of `name` that people signed with its versions, as far as
+    their public keys are in the repository."""
+    keys = known_keys(registry.root)
+    heads: list[SignedHead] = []
+    for number in registry.numbers(name) if keys else ():
+        with tempfile.TemporaryDirectory() as scratch:
+            registry.fetch_signatures(registry.version(name, number), Path(scratch))
+            found = signed_heads(Path(scratch), keys)
+        # Versions of two registered models may be made of the same files.
+        heads += [head for head in found if head.model == name]
+    return heads
+
+
+def signed_history(registry: Registry, name: str) -> tuple[Chain, list[SignedHead]]:
+    """Return the history of `name` and the heads of it that people signed.
+
+    Raises `RegistryError` unless it is whole and the alias `champion` is where it left it, and
+    `EvidenceError` where it is not the one that was signed.
+    """
+    heads = heads_of(registry, name)  # before the history, which may go on meanwhile
+    chain = check_history(registry.model(name))
+    check_heads(heads, name, chain)
+    return chain, heads
+
+
+def check_history_beside(folder: Path, keys: Mapping[str, SSlibKey], adapter: str) -> str:
+    """Return in words what the history beside a version in `folder` says.
+
+    Raises `RegistryError` where it is broken or withdrew the adapter with this digest, and
+    `EvidenceError` where it is not the one that one of the `keys` signed.
+    """
+    heads = signed_heads(folder, keys)
+    model, chain = chain_in(folder) or ("", chain_of({}))
+    check_heads(heads, model, chain)
+    if refusal := refusal_of(chain.changes, "", adapter):
+        raise RegistryError(f"adapter {adapter:.12} was {refusal}, as version {refusal.version}")
+    if not model:
+        return "no history lies beside it"
+    signed = f", and goes on from the {len(heads)} that was signed" if heads else ", and not signed"
+    return f"the history of {model} is whole: {len(chain.changes)} changes{signed}"
+
+
+def check_version_signed(version: Version, folder: Path, keys: Mapping[str, SSlibKey]) -> None:
+    """Raise `EvidenceError` unless one of the `keys` signed a version that lies in `folder`."""
+    try:
+        check_signed(folder, keys)
+    except EvidenceError as error:
+        raise EvidenceError(
+            f"{version} is not signed by a key that is asked for ({', '.join(keys)}): {error}; "
+            f"who vouches for it runs `safereact sign {version.name}@{version.number} --key FILE`"
+        ) from error
 
 
 def _check_tags(version: Version, found: Mapping[str, str]) -> None:

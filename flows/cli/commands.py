@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -14,7 +14,6 @@ from components.core.environment import settle_environment
 from components.core.errors import TrainingError
 from components.core.paths import PARETO, TRIALS, Workspace, find_root, open_workspace
 from components.core.storage import write_text
-from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import Role
 from components.prepare.result import SuiteSet
 from components.profile import load_profile
@@ -24,12 +23,10 @@ from flows.cli.app import (
     Checkpoint,
     Columns,
     FileOption,
-    Name,
     Profile,
     ProfileOrNone,
     Why,
     app,
-    model_name,
     registered_name,
 )
 from flows.cli.check import check
@@ -37,6 +34,7 @@ from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export
 from flows.cli.label import label
+from flows.cli.lifecycle import audit, history, promote, reject, rollback, withdraw
 from flows.cli.runs import read_seeds, record_seed, run_retrain, run_seeds
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
@@ -46,10 +44,6 @@ from flows.cli.versions import pull, sign, verify
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
-
-if TYPE_CHECKING:
-    from components.registry.history import Change
-
 
 app.command()(diagnose)
 
@@ -82,7 +76,7 @@ def status(profile: ProfileOrNone = None) -> None:
     where a version that one of them names cannot be relied on."""
     root = find_root()
     from components.registry.mlflow_registry import Registry
-    from components.registry.promotion import status as standings_of
+    from components.registry.status import status as standings_of
     from flows.cli.profiles import list_profiles
     from flows.cli.status import running_command, stage_states
 
@@ -190,37 +184,12 @@ def suites(profile: ProfileOrNone = None) -> None:
             console.print(Text(listing.complaint), style="red")
 
 
-@app.command()
-def promote(
-    by: By,
-    why: Why,
-    name: Name = None,
-    profile: ProfileOrNone = None,
-    version: Annotated[str | None, typer.Option(help="Else the candidate.")] = None,
-) -> None:
-    """Make a registered version champion."""
-    root, model = find_root(), model_name(name, profile)
-    from components.registry import promotion
-    from components.registry.mlflow_registry import Registry
-
-    entry = promotion.promote(Registry(root), model, version, by=by, why=why)
-    _print_entry(model, entry, "champion")
-
-
-@app.command()
-def rollback(by: By, why: Why, name: Name = None, profile: ProfileOrNone = None) -> None:
-    """Give `champion` back to the version that had it before."""
-    root, model = find_root(), model_name(name, profile)
-    from components.registry import promotion
-    from components.registry.mlflow_registry import Registry
-
-    entry = promotion.rollback(Registry(root), model, by=by, why=why)
-    _print_entry(model, entry, "champion again")
-
-
-def _print_entry(model: str, entry: Change, state: str) -> None:
-    message = f"{model} version {entry.version} is {state} ({entry.by}: {entry.why})"
-    console.print(for_terminal(message))
+app.command()(promote)
+app.command()(rollback)
+app.command()(reject)
+app.command()(withdraw)
+app.command()(history)
+app.command()(audit)
 
 
 @app.command()

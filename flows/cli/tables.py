@@ -20,7 +20,7 @@ from components.report.studies import StudyTable
 from components.report.wording import describe_usage
 
 if TYPE_CHECKING:
-    from components.registry.promotion import AliasStatus
+    from components.registry.status import AliasStatus
     from flows.cli.status import StageState
 
 STYLES = {"up to date": "green", "running": "cyan"}  # of how a stage stands; else it wants a run
@@ -132,10 +132,12 @@ def status_table(
     table.add_section()
     table.add_row("decision", "", for_terminal(last_decision(workspace)))
     for standing in standings:
-        lines = [f"adapter {standing.adapter[:12]}", *_figures(standing.figures)]
+        lines = [f"adapter {standing.adapter[:12]}"] if standing.version else []
+        lines += _figures(standing.figures)
         if change := standing.change:
-            lines.append(f"{change.when[:16]}: {change.event} by {change.by}: {change.why}")
-        version = f"version {standing.version}"
+            said = f"{change.event} by {change.by}: {change.why}"
+            lines.append(f"{change.when[:16]}: version {change.version} {said}")
+        version = f"version {standing.version}" if standing.version else "none"
         table.add_section()
         table.add_row(standing.alias, version, "\n".join(map(for_terminal, lines)))
     return table

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from components.core.errors import ConfigError, EvidenceError, StageError
 from components.core.paths import find_root
 from components.core.storage import digest_file
+from components.core.untrusted_text import for_terminal
 from flows.cli.terminal import console
 
-_Source = Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")]
+Source = Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")]
 _Keys = Annotated[
     list[Path] | None,
     typer.Option("--key", metavar="FILE.pem", help="Public key, one of which must have signed it."),
@@ -21,26 +22,26 @@ _Keys = Annotated[
 
 
 def pull(
-    source: _Source,
+    source: Source,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
     whole: Annotated[bool, typer.Option("--whole", help="With evidence and signatures.")] = False,
     key: _Keys = None,
 ) -> None:
     """Bring a registered adapter back, verified, ready for PEFT."""
     root, (name, alias) = find_root(), named_version(source)
-    from components.registry import promotion
+    from components.registry import delivery
     from components.registry.mlflow_registry import Registry
     from components.registry.signatures import read_public_key
 
     keys = {str(path): read_public_key(path) for path in key or ()}
     target = folder.absolute()
-    version = promotion.pull(Registry(root), name, alias, target, whole=whole, keys=keys)
+    version = delivery.pull(Registry(root), name, alias, target, whole=whole, keys=keys)
     remedy = f"safereact verify {folder}" if whole else "load it with PeftModel"
     console.print(f"{name} version {version} is in {folder}; {remedy}", highlight=False)
 
 
 def sign(
-    source: _Source,
+    source: Source,
     key: Annotated[str, typer.Option(metavar="KEY", help="PEM file, or a KMS's address.")],
     public: Annotated[
         Path | None, typer.Option(metavar="FILE.pem", help="Public half of a KMS's key.")
@@ -48,12 +49,12 @@ def sign(
 ) -> None:
     """Vouch for a registered version: sign a statement about its files and its decision."""
     root, (name, alias) = find_root(), named_version(source)
-    from components.registry import promotion
+    from components.registry import delivery
     from components.registry.mlflow_registry import Registry
     from components.registry.signatures import open_signer
 
     signer = open_signer(key, public)
-    version = promotion.sign(Registry(root), name, alias, signer)
+    version = delivery.sign(Registry(root), name, alias, signer)
     console.print(f"signed: {version} by key {signer.public_key.keyid:.12}", highlight=False)
 
 
@@ -66,7 +67,7 @@ def verify(
 ) -> None:
     """Verify a version by its files alone; needs no registry and no repository."""
     from components.registry.signatures import check_signed, read_public_key
-    from components.registry.verification import verify_files
+    from components.registry.verification import check_history_beside, verify_files
 
     keys = {str(path): read_public_key(path) for path in key or ()}
     try:
@@ -84,6 +85,7 @@ def verify(
         console.print(f"signed by {signed}, as it lies here", highlight=False)
     else:
         console.print("no signature was looked at: give public keys with --key", style="yellow")
+    console.print(for_terminal(check_history_beside(folder, keys, decision.adapter)))
 
 
 def _check_rows(rows: Path, stated: str) -> None:
@@ -95,7 +97,7 @@ def _check_rows(rows: Path, stated: str) -> None:
 
 
 def named_version(source: str) -> tuple[str, str]:
-    """Return name and alias, or number, of NAME@ALIAS."""
+    """Return name and alias; raises `ConfigError` where one is missing."""
     name, _, alias = source.partition("@")
     if not name or not alias:
         raise ConfigError(f"{source!r} is not NAME@ALIAS, such as tiny-safety@champion")

@@ -70,8 +70,8 @@ def bring_champion(workspace: Workspace) -> bool:
     profile = load_profile(workspace.profile_file)
     if not profile.evaluate.champion:
         return False
+    from components.registry.delivery import fetch_champion
     from components.registry.mlflow_registry import Registry
-    from components.registry.promotion import fetch_champion
 
     trained = workspace.stage("train")
     own = Adapter.load(trained).digest if (trained / Adapter.FILE).is_file() else ""

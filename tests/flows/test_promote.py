@@ -113,7 +113,7 @@ def test_a_worker_retrains_and_a_person_approves(server: Workspace):
     run = the_run("promote")
     assert (run.state.name, run.state.message) == ("Promoted", "ann: looks good")
     from components.registry.mlflow_registry import Registry
-    from components.registry.promotion import status
+    from components.registry.status import status
 
     champion = status(Registry(server.root), "demo-safety")[0]
     assert (champion.alias, champion.version) == ("champion", "1")

@@ -10,7 +10,8 @@ from components.core.errors import EvidenceError
 from components.core.paths import KEEP, POLICIES
 from components.core.storage import digest_folder
 from components.evaluate.result import Champion, Released
-from components.registry.promotion import fetch_champion, promote, rollback
+from components.registry.delivery import fetch_champion
+from components.registry.promotion import promote, rollback
 from components.registry.registration import register
 from components.train.result import Adapter
 from tests.evidence import CONTRACT, digest_of

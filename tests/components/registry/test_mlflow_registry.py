@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -28,10 +26,13 @@ from components.judges.rules.outcomes import rules_name
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.registry import history
-from components.registry.history import PROMOTED, decode, encode, new_change
+from components.registry.changes import PROMOTED, chain_of, encode, new_change
+from components.registry.delivery import pull
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
-from components.registry.promotion import promote, pull, rollback, status
+from components.registry.promotion import promote, rollback
 from components.registry.registration import register
+from components.registry.status import status
+from tests.changes import encode_old
 from tests.evidence import CONTRACT, model_ref, save_prompts, suite_spec
 from tests.releases import NAMES, write_all, write_result
 from tests.root import ROOT
@@ -402,9 +403,7 @@ def test_a_history_in_which_a_version_lies_upon_itself_can_be_rolled_back(three_
     """As two promotions of one version at once left it in earlier releases."""
     for stamp, number in (("1", "1"), ("2", "2"), ("3", "2")):
         entry = new_change(PROMOTED, number, None, by="ann", why="x")
-        registry.set_tag(
-            "demo-safety", f"ledger.2026010{stamp}T000000Z.0", json.dumps(asdict(entry))
-        )
+        registry.set_tag("demo-safety", f"ledger.2026010{stamp}T000000Z.0", encode_old(entry))
     registry.set_alias("demo-safety", CHAMPION, "2")
     entry = rollback(registry, "demo-safety", by="bob", why="complaints")
     assert entry.version == champion_of(registry) == "1"
@@ -432,7 +431,7 @@ def test_a_promotion_that_was_cut_off_is_no_way_back(three_versions, registry, m
     monkeypatch.setattr(history, "_PATIENCE", 0)
     ledger = history.read_history(registry, "demo-safety")
     entry = new_change(PROMOTED, "2", "1", by="ann", why="second")
-    assert registry.claim(ledger.run, *encode(entry, ledger.number))
+    assert registry.claim(ledger.run, *encode(ledger.chain.extended(entry)))
     with pytest.raises(RegistryError, match="no earlier champion than version 1"):
         rollback(registry, "demo-safety", by="bob", why="complaints")
     assert promote(registry, "demo-safety", "3", by="ann", why="third").previous == "1"
@@ -460,9 +459,9 @@ def test_who_comes_late_is_refused_and_leaves_nothing(three_versions, registry, 
 
     with monkeypatch.context() as patch:
         patch.setattr(Registry, step, first_another)
-        with pytest.raises(RegistryError, match=r"another champion meanwhile.*by eve, 'faster'"):
+        with pytest.raises(RegistryError, match=r"meanwhile.*by eve: 'faster'"):
             promote(registry, "demo-safety", "3", by="bob", why="slow")
-    written = decode(registry.model("demo-safety").tags)
+    written = chain_of(registry.model("demo-safety").tags).changes
     assert [change.version for change in written] == ["1", "2"]
     assert champion_of(registry) == "2"
 
@@ -480,7 +479,7 @@ def test_who_was_held_up_does_not_undo_what_came_after(three_versions, registry,
 
     with monkeypatch.context() as patch:
         patch.setattr(Registry, "set_alias", held_up)
-        with pytest.raises(RegistryError, match=r"meanwhile: version 3.*by eve"):
+        with pytest.raises(RegistryError, match=r"meanwhile: its champion is version 3.*by eve"):
             promote(registry, "demo-safety", "2", by="bob", why="slow")
     assert champion_of(registry) == "3"
 

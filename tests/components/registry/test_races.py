@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from components.registry.history import champions, decode
+from components.registry.changes import chain_of, champions
 from components.registry.mlflow_registry import CHAMPION, Registry
 from components.registry.promotion import promote
 from tests.racing import RACERS, promote_at_once, racers, register_at_once, rollback_at_once
@@ -27,15 +27,15 @@ def race(pool, call, *arguments) -> list[str]:
 def race_and_brake(pool, registry: Registry, version: str) -> None:
     """Promote one version six times at once, and take it back six times at once."""
     name = NAMES["name"]
-    before = champions(decode(registry.model(name).tags))
+    before = champions(chain_of(registry.model(name).tags).changes)
     race(pool, promote_at_once, registry.root, name, version)
     model = registry.model(name)
-    assert champions(decode(model.tags)) == [*before, version]
+    assert champions(chain_of(model.tags).changes) == [*before, version]
     assert model.aliases[CHAMPION] == version
-    written = len(decode(model.tags))
+    written = len(chain_of(model.tags).changes)
     refused = race(pool, rollback_at_once, registry.root, name)
     model = registry.model(name)
-    history = decode(model.tags)
+    history = chain_of(model.tags).changes
     assert len(history) == written + RACERS - len(refused)
     assert model.aliases[CHAMPION] == history[-1].version != version
     stack = champions(history)
@@ -61,7 +61,7 @@ def run_races(workspace, environment, rounds: int) -> None:
             promote(registry, NAMES["name"], number, by="ann", why="before")
         for _ in range(rounds):
             race_and_brake(pool, registry, numbers[-1])
-            if len(champions(decode(registry.model(NAMES["name"]).tags))) == 1:
+            if len(champions(chain_of(registry.model(NAMES["name"]).tags).changes)) == 1:
                 promote(registry, NAMES["name"], numbers[1], by="ann", why="before")
 
 

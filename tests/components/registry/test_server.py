@@ -10,10 +10,12 @@ import pytest
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.core.storage import digest_folder
+from components.registry.delivery import pull
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
-from components.registry.promotion import promote, pull, rollback, status
+from components.registry.promotion import promote, rollback
 from components.registry.registration import register
 from components.registry.search_runs import open_study
+from components.registry.status import status
 from flows.doctor.findings import State
 from flows.doctor.machine import check_servers
 from tests.components.registry.test_search_runs import trial_run

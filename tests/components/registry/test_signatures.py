@@ -20,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.core.paths import ADAPTER
 from components.core.storage import digest_file
+from components.registry.changes import chain_of
+from components.registry.delivery import pull, sign
 from components.registry.mlflow_registry import EVIDENCE, SIGNATURES, LoggedModel, Registry
-from components.registry.promotion import promote, pull, sign
+from components.registry.promotion import promote
 from components.registry.registration import register
 from components.registry.signatures import (
     check_signed,
@@ -63,12 +65,16 @@ def brought(registered, ann, tmp_path) -> Path:
 
 
 def test_a_statement_names_every_file_and_every_rule(brought):
-    found = statement_of(brought)
+    head = chain_of({}).head
+    found = statement_of(brought, NAME, head)
     subjects = {one["name"]: one["digest"]["sha256"] for one in found["subject"]}
     weights = brought / ADAPTER / "adapter_model.safetensors"
     assert subjects["adapter/adapter_model.safetensors"] == digest_file(weights)
     beside = {one["name"] for one in found["predicate"]["configuration"]}
-    assert beside == {f"{EVIDENCE}/{path.name}" for path in (brought / EVIDENCE).iterdir()}
+    files = {f"{EVIDENCE}/{path.name}" for path in (brought / EVIDENCE).iterdir()}
+    assert beside == {*files, f"history/{NAME}"}
+    (history,) = (one for one in found["predicate"]["configuration"] if one["name"] not in files)
+    assert history["digest"] == {"sha256": head}
     tests = [found["predicate"][f"{kind}Tests"] for kind in ("passed", "warned", "failed")]
     rules = json.loads((brought / EVIDENCE / "decision.json").read_text())["rules"]
     assert sorted(test for kind in tests for test in kind) == sorted(rule["rule"] for rule in rules)

@@ -16,9 +16,11 @@ from components.core.vocabulary import View
 from components.evaluate.rows import read_judged
 from components.gate.result import Decision
 from components.judges.labels import Label, Part, add_label
+from components.registry.delivery import fetch_champion, pull
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Measured, Registry
-from components.registry.promotion import fetch_champion, promote, pull, rollback, status
+from components.registry.promotion import promote, rollback
 from components.registry.registration import register
+from components.registry.status import status
 from tests.releases import NAMES, decide_in, write_all
 
 NAME = "demo-safety"

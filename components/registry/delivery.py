@@ -1,0 +1,151 @@
+"""Handing a registered version on: finding it, bringing it, signing it, and the champion that an
+evaluation meets."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core import paths as names
+from components.core.errors import EvidenceError, RegistryError, StageError
+from components.core.storage import atomic_folder, digest_folder
+from components.evaluate.result import Champion, Released
+from components.registry.changes import chain_of, write_chain
+from components.registry.history import check_decided_on, check_history, number_of, read_history
+from components.registry.mlflow_registry import CHAMPION, SIGNATURES, Registry, Version
+from components.registry.signatures import check_heads, signed_heads, write_envelope
+from components.registry.verification import (
+    check_version_signed,
+    contract_in,
+    heads_of,
+    verify_version,
+)
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer, SSlibKey
+
+log = logging.getLogger(__name__)
+
+
+def find_version(registry: Registry, name: str, alias: str) -> Version:
+    """Return the version that `alias` (or a version's number) names.
+
+    Raises `RegistryError` for an unknown name or alias, for an alias `champion` that is not where
+    the history left it or whose version has another adapter than was promoted, and for a candidate
+    that somebody turned down.
+    """
+    model = registry.model(name)
+    chain = check_history(model) if alias == CHAMPION else chain_of(model.tags)
+    version = registry.version(name, number_of(model, alias))
+    check_decided_on(version, alias, chain)
+    return version
+
+
+def pull(
+    registry: Registry,
+    name: str,
+    alias: str,
+    folder: Path,
+    *,
+    whole: bool = False,
+    keys: Mapping[str, SSlibKey] | None = None,
+) -> str:
+    """Write the adapter that `alias` (or a version's number) names into `folder`, ready for PEFT;
+    return the version's number.
+
+    With `whole` the folder gets `adapter/`, `evidence/`, `signatures/` and the history. The files
+    are fetched beside `folder`, verified and moved there in one step. Raises `RegistryError` for a
+    folder that is not empty, for a version that cannot be found or relied on, and `EvidenceError`
+    for one that none of the `keys` signed, or with another history than they signed.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RegistryError(f"{folder} is not an empty folder; give another, or empty it")
+    version = find_version(registry, name, alias)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        place = Path(scratch) / "version"
+        place.mkdir()
+        adapter = verify_version(registry, version, place).adapter
+        tags = registry.model(name).tags  # after the signatures: the history may go on meanwhile
+        if keys:
+            check_version_signed(version, place, keys)
+            heads = [head for head in signed_heads(place, keys) if head.model == name]
+            check_heads(heads, name, chain_of(tags))
+        if whole:
+            write_chain(name, tags, place)
+        # An empty folder is replaced by the rename itself.
+        (place if whole else adapter).replace(folder)
+    return version.number
+
+
+def sign(registry: Registry, name: str, alias: str, signer: Signer) -> Version:
+    """Sign the statement about a version, once it was found reliable, and put it beside its
+    evidence; return the version. The statement is about the history, too. Raises as `pull`."""
+    version, heads = find_version(registry, name, alias), heads_of(registry, name)
+    chain = read_history(registry, name).chain
+    check_heads(heads, name, chain)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        verify_version(registry, version, folder)
+        envelope = write_envelope(folder, signer, name, chain.head)
+        registry.add_file(version, envelope, SIGNATURES)
+    return version
+
+
+def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> bool:
+    """Bring `folder` up to date with the champion of the registered model `name`; return whether it
+    changed.
+
+    `own` is the digest of the adapter that is to be compared with it, empty where there is none
+    yet. Raises `RegistryError` where MLflow fails, the alias is not where the history left it, or
+    the version cannot be relied on.
+    """
+    model = registry.find_model(name)
+    if model:
+        check_history(model)
+    there = model and CHAMPION in model.aliases
+    version = find_version(registry, name, CHAMPION) if there else None
+    digest = version.adapter if version else None
+    if _is_current(folder, name, digest, own):
+        return False
+    with atomic_folder(folder) as scratch:
+        (scratch / names.KEEP).touch()
+        released = _fetch(registry, version, scratch) if version else None
+        Champion(name=name, released=released).save(scratch)
+    return True
+
+
+def _is_current(folder: Path, name: str, digest: str | None, own: str) -> bool:
+    """Return whether what was fetched into `folder` before is what an evaluation needs, now that
+    the champion's adapter has this digest."""
+    try:
+        known = Champion.load(folder)
+    except StageError:  # it is not there, or not in today's form
+        return False
+    if known.name != name:
+        return False
+    if known.released is None:
+        return digest in (None, own)
+    intact = digest_folder(known.adapter) == known.released.digest
+    return intact and digest in (known.released.digest, own)
+
+
+def _fetch(registry: Registry, version: Version, folder: Path) -> Released:
+    """Bring a version's adapter into `folder` and return what it belongs to."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        verified = verify_version(registry, version, Path(scratch))
+        adapter = verified.adapter.replace(folder / names.ADAPTER)
+    contract = None  # of no form known here
+    try:
+        contract = contract_in(adapter)
+    except (EvidenceError, StageError) as error:
+        log.warning("the champion cannot be measured: %s", error)
+    return Released(
+        version=version.number,
+        digest=version.adapter,
+        base_model=version.tags.get("post_trained_digest", ""),
+        contract=contract,
+    )

@@ -1,0 +1,116 @@
+"""The commands by which people decide about registered versions, and look at what was decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from components.core.paths import find_root
+from components.core.untrusted_text import for_terminal
+from flows.cli.app import By, Name, ProfileOrNone, Why, model_name
+from flows.cli.terminal import console
+from flows.cli.versions import Source, named_version
+
+if TYPE_CHECKING:
+    from components.registry.changes import Change
+
+_Despite = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER", help="Rejection or withdrawal that does not count, as `history` has it."
+    ),
+]
+
+
+def promote(
+    by: By,
+    why: Why,
+    name: Name = None,
+    profile: ProfileOrNone = None,
+    version: Annotated[str | None, typer.Option(help="Else the candidate.")] = None,
+    despite: _Despite = None,
+) -> None:
+    """Make a registered version champion."""
+    root, model = find_root(), model_name(name, profile)
+    from components.registry import promotion
+    from components.registry.mlflow_registry import Registry
+
+    registry = Registry(root)
+    change = promotion.promote(registry, model, version, by=by, why=why, despite=despite)
+    _print_change(model, change, "champion")
+
+
+def rollback(
+    by: By,
+    why: Why,
+    name: Name = None,
+    profile: ProfileOrNone = None,
+    despite: _Despite = None,
+) -> None:
+    """Give `champion` back to the version that had it before."""
+    root, model = find_root(), model_name(name, profile)
+    from components.registry import promotion
+    from components.registry.mlflow_registry import Registry
+
+    change = promotion.rollback(Registry(root), model, by=by, why=why, despite=despite)
+    _print_change(model, change, "champion again")
+
+
+def reject(source: Source, by: By, why: Why) -> None:
+    """Turn down a candidate: the version is no candidate any more."""
+    root, (model, alias) = find_root(), named_version(source)
+    from components.registry import promotion
+    from components.registry.mlflow_registry import Registry
+
+    change = promotion.reject(Registry(root), model, alias, by=by, why=why)
+    _print_change(model, change, f"no candidate: {change.event}")
+
+
+def withdraw(source: Source, by: By, why: Why) -> None:
+    """Withdraw a version for what it does: it is neither candidate nor champion any more."""
+    root, (model, alias) = find_root(), named_version(source)
+    from components.registry import promotion
+    from components.registry.mlflow_registry import CHAMPION, Registry
+
+    registry = Registry(root)
+    change = promotion.withdraw(registry, model, alias, by=by, why=why)
+    champion = registry.model(model).aliases.get(CHAMPION)
+    _print_change(model, change, f"withdrawn; champion: {champion or 'none'}")
+
+
+def _print_change(model: str, change: Change, state: str) -> None:
+    message = f"{model} version {change.version} is {state} ({change.by}: {change.why})"
+    console.print(for_terminal(message), highlight=False)
+
+
+def history(name: Annotated[str, typer.Argument(help="Registered model.")]) -> None:
+    """List who promoted, rolled back, rejected and withdrew which version; exit with 1 where the
+    list is not whole or not the one that was signed."""
+    root = find_root()
+    from components.registry.changes import listed
+    from components.registry.mlflow_registry import Registry
+    from components.registry.verification import signed_history
+
+    registry = Registry(root)
+    for change in listed(registry.model(name).tags):
+        despite = f" despite change {change.despite}" if change.despite else ""
+        said = f"{change.event}{despite} by {change.by}: {change.why}"
+        line = f"{change.number} {change.when[:16]} version {change.version} {said}"
+        console.print(for_terminal(line), highlight=False)
+    chain, heads = signed_history(registry, name)
+    signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
+    whole = f"whole: {len(chain.changes)} changes, head {chain.head:.12}"
+    console.print(for_terminal(f"{whole}; signed: {signed or 'not'}"), highlight=False)
+
+
+def audit(source: Annotated[str, typer.Argument(metavar="NAME[@ALIAS]")]) -> None:
+    """Go from the champion, or another version, through all that it rests on, a line each; exit
+    with 1 at the first that does not hold."""
+    root = find_root()
+    from components.registry.audit import audit_version
+    from components.registry.mlflow_registry import Registry
+
+    name, _, alias = source.partition("@")
+    for link in audit_version(Registry(root), name, alias or "champion"):
+        console.print(for_terminal(f"{link.name}: {link.found}"), highlight=False)
