@@ -12,6 +12,8 @@ from pathlib import Path
 from components.core import paths as names
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
+from components.core.storage import write_json
+from components.registry.bom import BOM, bill_of
 from components.registry.changes import chain_of
 from components.registry.current import check_champion
 from components.registry.history import check_decided_on
@@ -159,6 +161,7 @@ def _lay_out(
     (evidence / POLICY).write_bytes(release.policy.content)
     card = write_card(release, name=name, looked=looked, root=root)
     (evidence / CARD).write_text(card, encoding="utf-8")
+    write_json(evidence / BOM, bill_of(release, name=name))
     if release.report:
         shutil.copy(release.report, evidence)
     return evidence_tags(evidence)

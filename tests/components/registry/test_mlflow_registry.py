@@ -68,7 +68,7 @@ def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, regis
     registry.fetch(version, tmp_path / "all")
     files = {p.name for p in (tmp_path / "all" / "evidence").iterdir()}
     results = {"decision.json", "metrics.json", "models.json", "policy.json", "suites.json"}
-    assert files == {*results, "train.json", "model_card.md", "report.html"}
+    assert files == {*results, "train.json", "model_card.md", "report.html", "bom.cdx.json"}
 
 
 def test_registers_the_same_adapter_once(registered, registry):

@@ -97,5 +97,3 @@ def test_a_broken_history_is_listed_and_1(two: Workspace):
     listed = invoke("history", NAME)
     assert listed.returncode == 1 and "version 1 promoted by eve" in one_line(listed.stdout)
     assert f"{PREFIX}000002 was not written after" in listed.stderr
-    status = invoke("status", "--profile", "demo")
-    assert status.returncode == 1 and "is broken" in one_line(status.stdout)
