@@ -65,6 +65,20 @@ def rollback_at_once(root: Path, name: str, by: str) -> str | None:
     return None
 
 
+def withdraw_at_once(root: Path, name: str, version: str, by: str) -> str | None:
+    """Return why the withdrawal was refused, None where it was not."""
+    from components.registry.mlflow_registry import Registry
+    from components.registry.promotion import withdraw
+
+    registry = Registry(root)
+    _barrier.wait(120)
+    try:
+        withdraw(registry, name, version, by=by, why="race")
+    except RegistryError as error:
+        return str(error)
+    return None
+
+
 def register_at_once(workspace: Workspace, names: dict[str, str]) -> tuple[str, bool]:
     """Return the version and whether this call made it."""
     from components.registry.registration import register

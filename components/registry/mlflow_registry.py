@@ -181,10 +181,10 @@ class Registry:
         return folder / ADAPTER
 
     def fetch_signatures(self, version: Version, folder: Path) -> None:
-        """Download the envelopes about a version, if there are any, into a part of `folder`."""
-        if self._client.list_logged_model_artifacts(version.logged_model, SIGNATURES):
-            uri = f"models:/{version.name}/{version.number}/{SIGNATURES}"
-            download(self._address, uri, folder)
+        """Download the envelopes about a version, if it has any, into a part of `folder`."""
+        look = functools.partial(self._client.list_logged_model_artifacts, version.logged_model)
+        if found_or_none(lambda: look(SIGNATURES)):
+            download(self._address, f"models:/{version.name}/{version.number}/{SIGNATURES}", folder)
 
     def runs(self, experiment: str | None, tags: Mapping[str, str]) -> list[Run]:
         """Return the runs of an experiment, None of all, that carry `tags`, the newest first."""

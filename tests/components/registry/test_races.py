@@ -6,10 +6,18 @@ from itertools import pairwise
 
 import pytest
 
-from components.registry.changes import chain_of, champions
+from components.registry.changes import WITHDRAWN, chain_of, champions
+from components.registry.history import check_history
 from components.registry.mlflow_registry import CHAMPION, Registry
-from components.registry.promotion import promote
-from tests.racing import RACERS, promote_at_once, racers, register_at_once, rollback_at_once
+from components.registry.promotion import promote, withdraw
+from tests.racing import (
+    RACERS,
+    promote_at_once,
+    racers,
+    register_at_once,
+    rollback_at_once,
+    withdraw_at_once,
+)
 from tests.releases import finished_profile, name_model, write_all
 
 NAMES = {"name": "raced", "experiment": "races"}
@@ -42,6 +50,26 @@ def race_and_brake(pool, registry: Registry, version: str) -> None:
     assert all(below != above for below, above in pairwise(stack))
 
 
+def race_to_withdraw(pool, registry: Registry, version: str) -> None:
+    """Promote a version three times and withdraw it three times, all at once."""
+    name = NAMES["name"]
+    calls = [
+        pool.submit(call, registry.root, name, version, f"racer {i}")
+        for i, call in enumerate([promote_at_once, withdraw_at_once] * (RACERS // 2))
+    ]
+    refusals = [refusal for refusal in (one.result() for one in calls) if refusal]
+    assert all("meanwhile" in one or "was withdrawn by" in one for one in refusals), refusals
+    assert len(refusals) < RACERS, refusals
+    chain = check_history(registry.model(name))  # whole, and the alias where it left it
+    withdrawals = [one for one in chain.changes if one.event == WITHDRAWN]
+    assert len(withdrawals) <= 1
+    withdraw(registry, name, version, by="ann", why="after the race")
+    model = registry.model(name)
+    check_history(model)
+    assert version not in model.aliases.values()
+    assert sum(one.event == WITHDRAWN for one in chain_of(model.tags).changes) == 1
+
+
 def run_races(workspace, environment, rounds: int) -> None:
     """Register six adapters at once each, then race as often as `rounds` says."""
     name_model(workspace, NAMES["name"])
@@ -63,6 +91,7 @@ def run_races(workspace, environment, rounds: int) -> None:
             race_and_brake(pool, registry, numbers[-1])
             if len(champions(chain_of(registry.model(NAMES["name"]).tags).changes)) == 1:
                 promote(registry, NAMES["name"], numbers[1], by="ann", why="before")
+        race_to_withdraw(pool, registry, numbers[-1])
 
 
 ROUNDS = 6

@@ -29,7 +29,9 @@ from components.registry.signatures import (
     check_signed,
     open_signer,
     read_public_key,
+    signed_heads,
     statement_of,
+    write_envelope,
 )
 from components.registry.verification import verify_files
 from tests.releases import NAMES, write_all
@@ -110,6 +112,12 @@ def test_a_signature_is_of_one_key_and_one_set_of_files(brought, ann, tmp_path):
     shutil.copy(path, borrowed)
     with pytest.raises(EvidenceError, match="signature of ben is not by this key"):
         signers_of(brought, ben)
+
+
+def test_a_signature_of_an_earlier_release_is_about_files_alone(brought, ann):
+    write_envelope(brought, open_signer(str(ann[0]), None), "", "")
+    assert signers_of(brought, ann[1]) == ["ann"]
+    assert signed_heads(brought, {"ann": read_public_key(ann[1])}) == []
 
 
 def change(path: Path) -> None:

@@ -141,6 +141,14 @@ def test_a_history_goes_on_after_a_signature(two_champions, ann):
     assert sorted(chain.digests.index(head.digest) for head in heads) == [2, 3]
 
 
+def test_a_version_that_was_made_by_hand_is_in_nobodys_way(two_champions, ann, tmp_path):
+    """It has no logged model, and so no place for signatures."""
+    registry = two_champions
+    registry._client.create_model_version(NAME, source=str(tmp_path))
+    assert signed_history(registry, NAME)[1] == []
+    assert rollback(registry, NAME, **ANN).version == "1"
+
+
 def test_a_signature_about_another_models_history_is_none_about_this(registered, registry, ann):
     """Two registered models may have versions of the same files, with the same envelopes."""
     promote(registry, NAME, "1", **ANN)
