@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.core.result import RateFigure
+from components.core.result import RateFigure, in_words
 from components.core.storage import digest_file
 from components.core.untrusted_text import for_terminal
 from components.lm.references import CheckpointRef, ModelRef
@@ -180,7 +180,7 @@ def _metric(metric: str, arm: str, rate: RateFigure) -> dict[str, Any]:
     return {
         "type": metric,
         "value": str(rate.rate),
-        "slice": f"{arm}, n={rate.n}",
+        "slice": f"{arm}, n={in_words(rate.n, rate.clusters)}",
         "confidenceInterval": {"lowerBound": str(rate.low), "upperBound": str(rate.high)},
     }
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from components.core.disk import disk_trouble
 from components.core.errors import RegistryError
@@ -40,6 +40,14 @@ _SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _LONGEST = 240  # characters of what the server said
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+class Run(NamedTuple):
+    """A run of an experiment; an open one was not ended."""
+
+    id: str
+    tags: dict[str, str]
+    open: bool
 
 
 def set_up() -> None:
@@ -194,15 +202,6 @@ def download(address: str, uri: str, folder: Path) -> None:
     download_artifacts(
         artifact_uri=uri, dst_path=str(folder), tracking_uri=address, registry_uri=address
     )
-
-
-def as_metrics(rates: Mapping[str, RateFigure]) -> dict[str, float]:
-    """Return rates as metrics of MLflow: each with `.low`, `.high` and `.n` beside it."""
-    flat: dict[str, float] = {}
-    for key, rate in rates.items():
-        flat |= {key: rate.rate, f"{key}.low": rate.low, f"{key}.high": rate.high}
-        flat[f"{key}.n"] = rate.n
-    return flat
 
 
 # --- errors ----------------------------------------------------------------------------------

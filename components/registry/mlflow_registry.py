@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from components.core.errors import RegistryError
 from components.core.paths import ADAPTER, Workspace
 from components.registry.mlflow_client import (
+    Run,
     address_of,
     again,
     all_pages,
@@ -79,14 +80,6 @@ class Measured(NamedTuple):
     data: str  # the data set's name
     digest: str
     source: str
-
-
-class Run(NamedTuple):
-    """A run of an experiment; an open one was not ended."""
-
-    id: str
-    tags: dict[str, str]
-    open: bool
 
 
 @with_clear_errors
