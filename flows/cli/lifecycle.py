@@ -88,16 +88,16 @@ def history(name: Annotated[str, typer.Argument(help="Registered model.")]) -> N
     """List who promoted, rolled back, rejected and withdrew which version; exit with 1 where the
     list is not whole or not the one that was signed."""
     root = find_root()
-    from components.registry.changes import listed
+    from components.registry.changes import ROLLED_BACK, listed
     from components.registry.mlflow_registry import Registry
     from components.registry.verification import signed_history
 
     registry = Registry(root)
     for change in listed(registry.model(name).tags):
+        event = "rolled back to" if change.event == ROLLED_BACK else change.event
         despite = f" despite change {change.despite}" if change.despite else ""
-        said = f"{change.event}{despite} by {change.by}: {change.why}"
-        line = f"{change.number} {change.when[:16]} version {change.version} {said}"
-        console.print(for_terminal(line), highlight=False)
+        line = f"{change.number} {change.when[:16]} {event} version {change.version}{despite}"
+        console.print(for_terminal(f"{line}, {change.by}: {change.why}"), highlight=False)
     chain, heads = signed_history(registry, name)
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
     whole = f"whole: {len(chain.changes)} changes, head {chain.head:.12}"

@@ -49,7 +49,11 @@ def test_from_candidate_to_withdrawn(two: Workspace, tmp_path):
     listed = invoke("history", NAME)
     assert listed.returncode == 0, listed.stderr
     lines = one_line(listed.stdout)
-    for words in ("version 2 withdrawn by ann", "promoted despite change 2", "whole: 3 changes"):
+    for words in (
+        "withdrawn version 2, ann",
+        "promoted version 2 despite change 2",
+        "whole: 3 changes",
+    ):
         assert words in lines
 
 
@@ -95,5 +99,5 @@ def test_a_broken_history_is_listed_and_1(two: Workspace):
     registry, key = Registry(two.root), f"{PREFIX}000001"
     registry.set_tag(NAME, key, registry.model(NAME).tags[key].replace('"ann"', '"eve"'))
     listed = invoke("history", NAME)
-    assert listed.returncode == 1 and "version 1 promoted by eve" in one_line(listed.stdout)
+    assert listed.returncode == 1 and "promoted version 1, eve" in one_line(listed.stdout)
     assert f"{PREFIX}000002 was not written after" in listed.stderr
