@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import to_jsonable_python
 
@@ -27,6 +28,8 @@ from components.core.vocabulary import ATTACKS, PLAIN_FORMS, Form
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+TopK = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=rf"^{SUITE_NAME.pattern}$")]
@@ -66,6 +69,27 @@ def _deciding(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _deciding(item) for key, item in value.items()}
     return to_jsonable_python(value)
+
+
+class Sampling(Section):
+    """How often a prompt is answered, and how each next token is chosen."""
+
+    samples: Positive = Field(1, description="completions a prompt; several need a temperature")
+    temperature: Temperature = Field(0, description="of the sampling; 0: greedy")
+    top_p: Rate = Field(1, description="share of the next token's probability that is sampled from")
+    top_k: TopK = Field(0, description="so many of the likeliest tokens are sampled from; 0: all")
+
+    @model_validator(mode="after")
+    def _samples_what_it_says(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"{self.samples} samples at temperature 0 are {self.samples} times the same; give "
+                "a temperature above 0, or samples: 1"
+            )
+        for key, given in (("top_p", self.top_p < 1), ("top_k", self.top_k > 0)):
+            if given and self.temperature == 0:
+                raise ValueError(f"{key} changes nothing at temperature 0; leave it out")
+        return self
 
 
 def _known_forms(names: tuple[str, ...], *, plain: Sequence[Form]) -> tuple[str, ...]:

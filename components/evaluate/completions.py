@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from components.lm.engines.finished import FinishedRequests
 from components.lm.engines.hosts import engine_identity, engine_place, open_host
 from components.lm.engines.protocol import Engine, Host, Request, collect
 from components.lm.loading import checkpoint_folder, context_length, load_tokenizer
+from components.lm.template_checks import check_system
 from components.models.result import Models
 from components.train.result import Adapter
 
@@ -70,11 +72,11 @@ class ArmModel:
         completions: dict[Place, Completion] = {}
         for suite in plan.suites:
             for form, prompts in suite.forms(forced_thought=plan.forced_thought and not opens):
-                completions |= self._complete(suite, form, prompts, plan.seed)
+                completions |= self._complete(suite, form, prompts, plan)
         return Written(self.arm, plan.places(opens_thought=opens), completions)
 
     def _complete(
-        self, suite: SuitePlan, form: str, prompts: Sequence[Prompt], seed: int
+        self, suite: SuitePlan, form: str, prompts: Sequence[Prompt], plan: EvaluationPlan
     ) -> dict[Place, Completion]:
         # A completion may be cut by the context, but exchanges before a prompt leave it half.
         limit = max(self.context - suite.max_new_tokens, self.context // 2)
@@ -82,10 +84,11 @@ class ArmModel:
         def reword(text: str) -> str:
             return self.reword(suite.worded(text))
 
-        rendered = [
-            render_form(self.tokenizer, prompt, form, seed=seed, limit=limit, reword=reword)
-            for prompt in prompts
-        ]
+        put = partial(
+            render_form, self.tokenizer, form=form,
+            seed=plan.seed, limit=limit, reword=reword, system=plan.system,
+        )  # fmt: skip
+        rendered = [put(prompt) for prompt in prompts]
         requests = [
             Request(
                 tuple(ids),
@@ -93,7 +96,8 @@ class ArmModel:
                 samples=suite.samples,
                 temperature=suite.temperature,
                 top_p=suite.top_p,
-                seed=seed,
+                top_k=suite.top_k,
+                seed=plan.seed,
             )
             for prompt, (ids, _) in zip(prompts, rendered, strict=True)
         ]
@@ -124,6 +128,12 @@ def tokens_left(suite: SuitePlan, prompt: Prompt, length: int, context: int) -> 
             "evaluate another model"
         )
     return min(suite.max_new_tokens, left)
+
+
+def check_system_prompt(system: str, models: Models) -> None:
+    """Raise `ModelError` where one of the pair's templates cannot put the system prompt, if any."""
+    for ref in (models.base, models.post_trained) if system else ():
+        check_system(load_tokenizer(checkpoint_folder(models, ref)), system)
 
 
 # --- the arms: adapters swapped on a checkpoint --------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from components.core.errors import ConfigError, EvidenceError
+from components.core.section import Sampling
 from components.core.storage import digest_bytes
 from components.core.vocabulary import PLAIN_FORMS, AnyArm, Completion, Form, Prompt, Role
 from components.evaluate.rows import Place
@@ -18,11 +19,9 @@ from components.prepare.result import SuiteSet, SuiteSpec
 log = logging.getLogger(__name__)
 
 NEEDED = (Role.HARMFUL, Role.BENIGN)
+_SAMPLING = tuple(Sampling.model_fields)
 # What a named suite says of itself beside its prompts and its attacks.
-_OF_SUITES = (
-    *("role", "judge", "max_new_tokens", "samples"),
-    *("temperature", "top_p", "instruction", "grader"),
-)
+_OF_SUITES = ("role", "judge", "max_new_tokens", "instruction", "grader", *_SAMPLING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class SuitePlan:
     samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
     instruction: str = ""  # behind every prompt; "": nothing
     grader: str | None = None
     attacks: tuple[str, ...] = ()
@@ -75,6 +75,7 @@ class EvaluationPlan:
     suites: tuple[SuitePlan, ...]
     forced_thought: bool  # ask with a forced thought, too
     seed: int
+    system: str = ""  # before every prompt; "": none
 
     @classmethod
     def of(
@@ -105,7 +106,8 @@ class EvaluationPlan:
         for suite in suites:
             check_judge(suite.judge, section.judges, [suite.role])
         planned = [_attacked(one, attacks, section, seed) for one in suites]
-        return cls(tuple(_read_twice(one, section) for one in planned), forced_thought, seed)
+        both = tuple(_read_twice(one, section) for one in planned)
+        return cls(both, forced_thought, seed, section.system)
 
     @property
     def second(self) -> EvaluationPlan:
@@ -154,6 +156,7 @@ def _own_suite(section: EvaluateSettings, role: Role, prompts: Sequence[Prompt])
         judge=section.judge_of(role),
         max_new_tokens=section.max_new_tokens[role],
         grader="mathematics" if role is Role.REASONING else None,
+        **section.sampling.model_dump(),
     )
 
 

@@ -172,6 +172,8 @@ def _about(
         "test_prompts": (evidence.test_prompts, plan.digest),
         "roles": (evidence.roles, plan.roles),
         "confidence": (evidence.confidence, section.confidence),
+        "sampling": (evidence.sampling, section.sampling),
+        "system": (evidence.system, section.system),
         "judge_settings": (evidence.judge_settings, plan.judge_settings(section)),
         "judges": (evidence.judges, judges),
         "calibrated judges": (calibrated, list(dict.fromkeys(every))),

@@ -10,6 +10,7 @@ from pydantic import Field
 from components.core import paths
 from components.core.errors import StageError
 from components.core.result import RateFigure, Record, Result
+from components.core.section import Sampling
 from components.core.storage import digest_file
 from components.core.vocabulary import OWN_ARMS, UNBOUND, AnyArm, Arm, Role, View
 from components.judges.result import Calibration, KappaFigure, Usage
@@ -179,6 +180,10 @@ class Evidence(Result):
     rates: dict[Arm, dict[str, RateFigure]]  # arm -> metric, such as "harmful.refused"
     differences: tuple[Difference, ...]
     lengths: tuple[LengthShift, ...]  # of every arm against the post-trained one
+    # How the profile's own prompts were answered, and what stood before every prompt. Earlier
+    # releases asked greedily, and put nothing there.
+    sampling: Sampling = Sampling()
+    system: str = ""
     champion: ChampionArm | None = None  # None: the profile does not measure it
     # suite -> what decides its judge's verdicts; `rules`: none
     judge_settings: dict[str, str] = Field(default_factory=dict)

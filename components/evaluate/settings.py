@@ -6,19 +6,24 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from components.core.section import Attacks, Manner, Positive, Section, Text
+from components.core.section import Attacks, Manner, Positive, Sampling, Text
 from components.core.vocabulary import Role
 from components.judges.settings import RULES, JudgeName, JudgeSettings, RulesSettings
 
 
-class EvaluateSettings(Section):
-    """Settings of the stage `evaluate`."""
+class EvaluateSettings(Sampling):
+    """Settings of the stage `evaluate`; how a prompt is sampled is of the profile's own prompts."""
 
     prompts: dict[Role, Positive] = Field(
         default_factory=lambda: dict.fromkeys(Role, 300), description="test prompts a role"
     )
     max_new_tokens: dict[Role, Positive] = Field(
         default_factory=lambda: dict.fromkeys(Role, 64), description="tokens a completion"
+    )
+    system: str = Field(
+        "",
+        description="system prompt that the models are served with, before every prompt, those of "
+        "named suites, too; empty: none",
     )
     batch: Annotated[Positive, Manner()] = Field(64, description="sequences generated at once")
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
@@ -77,6 +82,11 @@ class EvaluateSettings(Section):
         if missing:
             raise ValueError(f"max_new_tokens lacks a number for {', '.join(missing)}")
         return self
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the profile's own prompts are answered."""
+        return Sampling(**self.model_dump(include=set(Sampling.model_fields)))
 
     def judge_of(self, role: Role) -> str:
         """Return what the profile calls the judge of its own prompts of a role."""

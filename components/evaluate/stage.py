@@ -9,8 +9,13 @@ from components.core.paths import FINISHED, ROWS, VERDICTS
 from components.core.storage import digest_file
 from components.core.vocabulary import Arm
 from components.evaluate.arms import check_adapter, meet_champion
+<<<<<<< HEAD
 from components.evaluate.completions import complete_arms
 from components.evaluate.judging import Judges, with_second_verdicts
+=======
+from components.evaluate.completions import check_system_prompt, complete_arms
+from components.evaluate.judging import Judges
+>>>>>>> 69764c5 (Evaluation: the profile's own prompts are sampled and stand behind a system prompt, as served)
 from components.evaluate.plan import test_plan
 from components.evaluate.rates import count_figures
 from components.evaluate.result import Champion, ChampionArm, Evidence
@@ -40,10 +45,11 @@ def evaluate(
 
     The champion is one of them where it can be asked on this model. Raises `EvidenceError` for an
     adapter of another model, contract or data, and for a test set without harmful or without benign
-    prompts; and, before any arm is asked, what `Judges.of` raises and `read_cases` of the labelled
-    cases.
+    prompts; and, before any arm is asked, what `check_system_prompt` and `Judges.of` raise, and
+    `read_cases` of the labelled cases.
     """
     check_adapter(adapter, models, prompts)
+    check_system_prompt(section.system, models)
     champion_arm = _champion(section, champion, adapter, models)
     plan = test_plan(section, prompts, seed)
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
@@ -74,6 +80,8 @@ def evaluate(
             rows=digest_file(out / ROWS),
             engine=engine_identity(),
             confidence=section.confidence,
+            sampling=section.sampling,
+            system=section.system,
             champion=champion_arm,
             judge_settings=plan.judge_settings(section),
             second=second_judges(

@@ -156,25 +156,28 @@ def render_form(
     seed: int,
     limit: int,
     reword: Callable[[str], str] = str,
+    system: str = "",
 ) -> tuple[list[int], bool]:
     """Return the tokens of a prompt in one form, up to where the model goes on writing, and whether
     they end within an open thought.
 
-    `reword` changes the user's last turn after the attack. `limit` is the number of tokens that a
-    dialogue should have: exchanges before the last turn are left out, the last of them first, until
-    it fits or one is left.
+    `reword` changes the user's last turn after the attack; a `system` prompt comes before all
+    turns. `limit` is the number of tokens that a dialogue should have: exchanges before the last
+    turn are left out, the last of them first, until it fits or one is left.
     """
     opened = opens_thought(tokenizer)
     if form in PLAIN_FORMS:
         forced = form == Form.FORCED_THOUGHT
         text = reword(prompt.text)
-        return render_prompt(tokenizer, text, forced_thought=forced), opened or forced
+        ids = render_prompt(tokenizer, text, forced_thought=forced, system=system)
+        return ids, opened or forced
     found = ATTACKS.find(form)
     number = int(digest_bytes(f"{seed} {prompt.id}".encode())[:8], 16)
     *before, last = found.turns(prompt.text, number)
     turns = [*before, reword(last)]
+    skip, answer = found.skip_thought, found.answer
     while True:
-        ids = render_turns(tokenizer, turns, skip_thought=found.skip_thought, answer=found.answer)
+        ids = render_turns(tokenizer, turns, skip_thought=skip, answer=answer, system=system)
         if len(turns) <= 3 or len(ids) <= limit:
-            return ids, opened and not (found.answer or found.skip_thought)
+            return ids, opened and not (answer or skip)
         del turns[-3:-1]

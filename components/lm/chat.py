@@ -32,15 +32,17 @@ def render_prompt(
     *,
     preamble: str | None = None,
     forced_thought: bool = False,
+    system: str = "",
 ) -> list[int]:
     """Return the token ids of one user turn, up to where the assistant begins to write.
 
-    A `preamble` is put before the text within the user turn. With `forced_thought` the prompt ends
-    in an open thought even where the template does not open one. Raises `ModelError` where the
-    template closes the thought instead, or cannot be used.
+    A `preamble` is put before the text within the user turn, a `system` prompt before the turn.
+    With `forced_thought` the prompt ends in an open thought even where the template does not open
+    one. Raises `ModelError` where the template closes the thought instead, or cannot be used.
     """
     template = template_of(tokenizer)
-    ids = render_turns(tokenizer, [text if preamble is None else f"{preamble}\n\n{text}"])
+    turn = text if preamble is None else f"{preamble}\n\n{text}"
+    ids = render_turns(tokenizer, [turn], system=system)
     if forced_thought and not template.opens_thought:
         if template.closes_thought:
             raise ModelError(
@@ -57,18 +59,21 @@ def render_turns(
     *,
     skip_thought: bool = False,
     answer: str = "",
+    system: str = "",
 ) -> list[int]:
     """Return the token ids of a dialogue, up to where the assistant goes on writing.
 
-    `turns` are the user's and the assistant's in turn, the user's first and last. With
-    `skip_thought` the prompt holds an empty thought. The assistant's answer has begun with
-    `answer`, so a thought that the template opens is closed before it. The tokens are those of the
-    whole text, as a server reads it; whether they fit the model's context is the caller's to ask.
-    Raises `ModelError` where the template cannot be used, or drops or changes a turn.
+    `turns` are the user's and the assistant's in turn, the user's first and last; a `system` prompt
+    comes before them. With `skip_thought` the prompt holds an empty thought. The assistant's answer
+    has begun with `answer`, so a thought that the template opens is closed before it. The tokens
+    are those of the whole text, as a server reads it; whether they fit the model's context is the
+    caller's to ask. Raises `ModelError` where the template cannot be used, or drops or changes a
+    turn or the system prompt.
     """
     template = template_of(tokenizer)
     thoughts = template.thoughts
-    text = render(tokenizer, [marked(tokenizer, turn) for turn in turns], generation=True)
+    marked_turns = [marked(tokenizer, turn) for turn in turns]
+    text = render(tokenizer, marked_turns, generation=True, system=marked(tokenizer, system))
     if template.opens_thought:
         text += thoughts.ends if skip_thought or answer else ""
     elif not template.closes_thought and (skip_thought or answer):

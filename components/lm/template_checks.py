@@ -48,6 +48,27 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return [line for check in checks for line in check(tokenizer, template)]
 
 
+def check_system(tokenizer: PreTrainedTokenizerBase, system: str) -> None:
+    """Raise `ModelError` where the template does not put a system prompt as it is before a prompt,
+    or puts something else before the answer for its sake: a thought opened, or closed."""
+    template = template_of(tokenizer)
+    try:
+        prompt = render(tokenizer, [QUESTION], generation=True, system=system)
+    except ModelError as error:
+        raise _refusal(
+            tokenizer,
+            "has no place for the system prompt of evaluate.system: it drops, changes or refuses "
+            "it; leave the setting out, or give the model a template that takes one",
+        ) from error
+    before, plain = behind(prompt, QUESTION), behind(template.prompt, QUESTION)
+    if system.strip() not in before and before != plain:
+        raise _refusal(
+            tokenizer,
+            f"leads to the answer by {plain!r:.80}, and by {before!r:.80} behind the system prompt "
+            "of evaluate.system: thoughts would be read amiss; leave it out",
+        )
+
+
 def _refusal(tokenizer: PreTrainedTokenizerBase, why: str) -> ModelError:
     return ModelError(f"the chat template in {template_file(tokenizer)} {why}")
 

@@ -57,24 +57,34 @@ def template_file(tokenizer: PreTrainedTokenizerBase) -> str:
     return str(file if file.is_file() else folder / "tokenizer_config.json")
 
 
-def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], *, generation: bool) -> str:
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    turns: Sequence[str],
+    *,
+    generation: bool,
+    system: str = "",
+) -> str:
     """Return a dialogue as text, the user's turns and the assistant's alternating from the user's.
 
-    With `generation` it ends where the assistant goes on. Raises `ModelError` where the template
-    cannot be parsed, fails, does not end, or does not hold every turn as it was given, but for
-    blanks around it.
+    With `generation` it ends where the assistant goes on. A system prompt, where one is given,
+    stands where the template puts it. Raises `ModelError` where the template cannot be parsed,
+    fails, does not end, or does not hold every turn as it was given, but for blanks around it.
     """
     roles = ["assistant" if i % 2 else "user" for i in range(len(turns))]
     special = tokenizer.special_tokens_map.items()
+    messages = [{"role": "system", "content": system}] if system else []
     text = _ask(
         tokenizer,
-        messages=[{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)],
+        messages=messages + [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)],
         add_generation_prompt=generation,
         tokens={name: str(token) for name, token in special if not isinstance(token, list)},
     )
-    place = 0
+    if system.strip() not in text:
+        raise _unusable(tokenizer, "it drops the system prompt, or changes it")
+    # Some templates put it before the last turn of the user, which may hold its words, too.
+    dialogue, place = text.replace(system.strip(), "", 1) if system else text, 0
     for role, turn in zip(roles, turns, strict=True):
-        found = text.find(turn.strip(), place)
+        found = dialogue.find(turn.strip(), place)
         if found < 0:
             raise _unusable(tokenizer, f"it does not hold the {role}'s turn as it was given")
         place = found + len(turn.strip())

@@ -69,6 +69,7 @@ class SuiteSpec(Record):
     samples: int  # completions a prompt
     temperature: float  # 0: greedy
     top_p: float
+    top_k: int = 0  # 0: all
     max_new_tokens: int
     instruction: str  # what is put behind every prompt when it is asked; "": nothing
     attacks: tuple[str, ...] = ()  # beside those of evaluate.attacks

@@ -14,9 +14,12 @@ from components.core.section import (
     Fraction,
     Name,
     Positive,
+    Rate,
     Section,
     Sha256,
+    Temperature,
     Text,
+    TopK,
     compiles,
 )
 from components.core.vocabulary import Role, Split
@@ -130,8 +133,12 @@ class SuiteUse(Section):
     )
     prompts: Positive | None = Field(None, description="at most so many, drawn by `data_seed`")
     samples: Positive | None = Field(None, description="completions a prompt")
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        None, description="of the sampling; 0: greedy"
+    temperature: Temperature | None = Field(None, description="of the sampling; 0: greedy")
+    top_p: Rate | None = Field(
+        None, description="share of the next token's probability that is sampled from"
+    )
+    top_k: TopK | None = Field(
+        None, description="so many of the likeliest tokens are sampled from; 0: all"
     )
     max_new_tokens: Positive | None = Field(None, description="tokens a completion")
     judge: Name | None = Field(None, description="`rules`, or one of evaluate.judges")

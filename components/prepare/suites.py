@@ -18,7 +18,16 @@ from components.core.documents import read_yaml
 from components.core.errors import ConfigError
 from components.core.extensions import check_name
 from components.core.metric_names import SUITE_NAME
-from components.core.section import Attacks, Name, Positive, Section, Sha256, Text, explain
+from components.core.section import (
+    Attacks,
+    Name,
+    Positive,
+    Sampling,
+    Section,
+    Sha256,
+    Text,
+    explain,
+)
 from components.core.vocabulary import Role, Split
 from components.prepare.result import Together
 from components.prepare.settings import TOGETHER, Origin, Source, SuiteUse
@@ -57,7 +66,7 @@ class Choice(Section):
     )
 
 
-class Suite(Section):
+class Suite(Sampling):
     """A named set of test prompts."""
 
     name: Name = Field(description="the file's name, not a key of the file")
@@ -70,13 +79,6 @@ class Suite(Section):
     choice: Choice | None = Field(None, description="None: the prompts are no multiple choice")
     instruction: str = Field("", description="what is put behind every prompt when it is asked")
     prompts: Positive | None = Field(None, description="so many, drawn by `data_seed`; None: all")
-    samples: Positive = Field(1, description="completions a prompt")
-    temperature: Annotated[float, Field(ge=0, le=2)] = Field(
-        0, description="of the sampling; 0: greedy"
-    )
-    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
-        1, description="share of the next token's probability that is sampled from"
-    )
     max_new_tokens: Positive = Field(description="tokens a completion")
     judge: Name = Field(description="`rules`, or one of the profile's evaluate.judges")
     grader: Grader | None = Field(
@@ -93,13 +95,6 @@ class Suite(Section):
     def _parts_agree(self) -> Self:
         if self.name in set(Role):
             raise ValueError(f"{self.name!r} is a role, whose prompts are the profile's own suite")
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError(
-                f"{self.samples} samples at temperature 0 are {self.samples} times the same; give "
-                "a temperature above 0, or samples: 1"
-            )
-        if self.temperature == 0 and self.top_p < 1:
-            raise ValueError("top_p changes nothing at temperature 0; leave it out")
         if (self.role is Role.REASONING) != (self.grader is not None):
             raise ValueError("a reasoning suite needs a `grader`, and no other suite has one")
         if (self.choice is not None) != (self.grader == "choice"):
@@ -169,8 +164,9 @@ def _used(name: str, use: SuiteUse, folder: Path) -> Suite:
         raise ConfigError(f"unknown suite {name!r}; {folder} holds: {known}")
     suite = load_suite(path)
     document = suite.model_dump() | use.model_dump(exclude={"path", "sha256"}, exclude_none=True)
-    if document["temperature"] == 0:
-        document["top_p"] = 1
+    if use.temperature == 0:  # what the suite's file says of sampling is of a temperature above it
+        file_only = {"top_p": 1, "top_k": 0}
+        document |= {key: value for key, value in file_only.items() if getattr(use, key) is None}
     if use.path is not None:
         mapping = suite.source.model_dump(include={"columns", "patterns", "drop", "where"})
         document["source"] = mapping | {"path": use.path, "sha256": use.sha256}

@@ -81,7 +81,8 @@ def workloads(profile: Profile, suites: Mapping[str, Suite]) -> list[Workload]:
     sources: list[tuple[Workload, int, tuple[str, ...]]] = []  # plain, samples a prompt, attacks
     for role, prompts in evaluate.prompts.items():
         judge, tokens = evaluate.judge_of(role), evaluate.max_new_tokens[role]
-        sources.append((Workload(role, judge, prompts, PROMPT_TOKENS, tokens), 1, ()))
+        own = Workload(role, judge, prompts, PROMPT_TOKENS, tokens)
+        sources.append((own, evaluate.samples, ()))
     for suite in suites.values():
         prompts, tokens = suite.prompts or _SUITE_PROMPTS, suite.max_new_tokens
         plain = Workload(suite.role, suite.judge, prompts, PROMPT_TOKENS, tokens)
@@ -93,7 +94,7 @@ def workloads(profile: Profile, suites: Mapping[str, Suite]) -> list[Workload]:
         drawn = min(plain.completions, evaluate.attack_prompts) * samples
         for form in dict.fromkeys((*evaluate.attacks, *attacks)):
             before = _SHOTS_TOKENS if form == Form.MANY_SHOT else 0
-            if plain.role is Role.HARMFUL:
+            if plain.role in evaluate.attack_roles:
                 found.append(replace(plain, completions=drawn, prompt=plain.prompt + before))
     return found
 

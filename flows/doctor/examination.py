@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,8 +227,20 @@ def check_rendered(examined: Examined) -> Iterator[Finding]:
             tokenizer = None
         if tokenizer:
             yield from (warning(subject, for_terminal(line)) for line in check_template(tokenizer))
+            yield from _system(subject, tokenizer, examined.profile.evaluate.system)
     if tokenizer:
         yield from _examples(tokenizer, examined)
+
+
+def _system(subject: str, tokenizer: PreTrainedTokenizerBase, system: str) -> Iterator[Finding]:
+    """Yield what keeps a template from putting the system prompt of the profile, if it has one."""
+    from components.lm.template_checks import check_system
+
+    try:
+        if system:
+            check_system(tokenizer, system)
+    except SafeReActError as error:
+        yield missing(subject, for_terminal(str(error)), "leave evaluate.system out")
 
 
 def _examples(tokenizer: PreTrainedTokenizerBase, examined: Examined) -> Iterator[Finding]:
@@ -238,11 +251,15 @@ def _examples(tokenizer: PreTrainedTokenizerBase, examined: Examined) -> Iterato
     profile, evaluate = examined.profile, examined.profile.evaluate
     forced = [Form.FORCED_THOUGHT] if evaluate.forced_thought else []
     own = (form for suite in examined.suites.values() for form in suite.attacks)
+    put = partial(
+        render_form, tokenizer, _EXAMPLE,
+        seed=profile.data_seed, limit=_ROOM, system=evaluate.system,
+    )  # fmt: skip
     for form in dict.fromkeys(
         [Form.SERVED, *profile.train.forms, *forced, *evaluate.attacks, *own]
     ):
         try:
-            ids, _ = render_form(tokenizer, _EXAMPLE, form, seed=profile.data_seed, limit=_ROOM)
+            ids, _ = put(form=form)
         except SafeReActError as error:
             yield missing(f"prompt, {form}", str(error), "leave the form out")
         else:

@@ -24,10 +24,12 @@ class Sampling:
 
     temperature: Tensor
     top_p: Tensor
+    top_k: Tensor  # 0: all
     uniform: Tensor  # of every row its number in [0, 1) for this position
 
     def __getitem__(self, rows: Tensor | slice) -> Sampling:
-        return Sampling(self.temperature[rows], self.top_p[rows], self.uniform[rows])
+        parts = (self.temperature, self.top_p, self.top_k, self.uniform)
+        return Sampling(*(part[rows] for part in parts))
 
 
 def choose(logits: Tensor, sampling: Sampling, tolerance: float) -> tuple[Tensor, Tensor]:
@@ -50,12 +52,28 @@ def choose(logits: Tensor, sampling: Sampling, tolerance: float) -> tuple[Tensor
 
 
 def _sample(logits: Tensor, sampling: Sampling, error: Tensor) -> tuple[Tensor, Tensor]:
+    logits, close = _likeliest(logits, sampling.top_k, error)
     # A logit that is off by e puts every share off by a factor within exp(e / temperature).
     error = error.double() / sampling.temperature
     shares = _Shares.of(logits, sampling, error)
     places = shares.inverse(sampling.uniform)
-    doubtful = shares.doubtful(places, sampling.uniform, error) & (error > 0)
+    doubtful = close | (shares.doubtful(places, sampling.uniform, error) & (error > 0))
     return shares.tokens.gather(1, places[:, None]).squeeze(1), doubtful
+
+
+def _likeliest(logits: Tensor, top_k: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits (batch, token) with all but the `top_k` likeliest at minus infinity, those
+    as likely as the last of them kept, as transformers does before it takes a nucleus; and whether
+    another one comes so close to the last that rounding may have parted them (batch)."""
+    limited = (top_k > 0) & (top_k < logits.shape[1])
+    if not limited.any():
+        return logits, torch.zeros_like(limited)
+    best = logits.topk(int(top_k[limited].max()) + 1, dim=-1).values
+    place = torch.where(limited, top_k, 1)[:, None]
+    last, following = best.gather(1, place - 1), best.gather(1, place)
+    close = limited & ((last - following).squeeze(1) < error)
+    kept = (logits >= last) | ~limited[:, None]
+    return logits.masked_fill(~kept, -torch.inf), close
 
 
 @dataclass(frozen=True, slots=True)

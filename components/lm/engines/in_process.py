@@ -226,6 +226,7 @@ class RunningBatch:
         sampling = Sampling(
             torch.tensor([row.request.temperature for row in rows]).to(logits.device),
             torch.tensor([row.request.top_p for row in rows]).to(logits.device),
+            torch.tensor([row.request.top_k for row in rows]).to(logits.device),
             torch.tensor([row.uniform() for row in rows], dtype=torch.float64).to(logits.device),
         )
         tokens, doubtful = choose(logits, sampling, self._tolerance)

@@ -35,6 +35,7 @@ class Request:
     samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0  # 0: all tokens
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -44,6 +45,7 @@ class Request:
             ("samples", self.samples > 0, "1 or more"),
             ("temperature", self.temperature >= 0, "0 or more"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("top_k", self.top_k >= 0, "0 or more"),
             ("samples", self.samples == 1 or self.temperature > 0, "1 at temperature 0"),
         ):
             if not holds:

@@ -151,6 +151,7 @@ class ServerHost:
             "max_tokens": request.max_new_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
+            "top_k": request.top_k or -1,
             "seed": request.sample_seed(sample),
             # vLLM's own; other servers leave them be.
             "stop_token_ids": sorted(self._ends),
@@ -161,7 +162,6 @@ class ServerHost:
             "repetition_penalty": 1.0,
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
-            "top_k": -1,
             "min_p": 0.0,
         }
 

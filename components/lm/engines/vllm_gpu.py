@@ -77,6 +77,7 @@ class VllmHost:
             max_tokens=request.max_new_tokens,
             temperature=request.temperature,
             top_p=request.top_p,
+            top_k=request.top_k or -1,
             seed=request.sample_seed(sample),
             stop_token_ids=sorted(self._ends),
             detokenize=False,

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
 from components.core.errors import EvidenceError
-from components.core.vocabulary import OWN_ARMS, Arm, Form, Role, Split
+from components.core.vocabulary import ATTACKS, OWN_ARMS, Arm, Form, Role, Split
 from components.evaluate.completions import ArmModel, complete_arms, tokens_left
 from components.evaluate.plan import EvaluationPlan
 from components.evaluate.settings import EvaluateSettings
+from components.lm import chat
 from components.lm.adapters import attach_adapter
 from components.lm.engines.finished import FinishedRequests
+from components.lm.engines.protocol import Engine, Request
 from components.lm.loading import load_model, load_tokenizer
+from tests.checkpoints import TEMPLATE, write_checkpoint
+from tests.evidence import suite_spec
 
 SECTION = EvaluateSettings(max_new_tokens=dict.fromkeys(Role, 8))
 
@@ -42,8 +47,6 @@ def test_swapped_adapters_leave_nothing_behind(
 
 
 def test_a_template_that_opens_the_thought(tmp_path, random_prompts):
-    from tests.checkpoints import TEMPLATE, write_checkpoint
-
     template = TEMPLATE.replace("<|assistant|>{% endif", "<|assistant|><think>{% endif")
     folder = write_checkpoint(tmp_path / "opens", template=template)
     (prompt,) = random_prompts.rows(split=Split.TEST, role=Role.HARMFUL)[:1]
@@ -54,6 +57,56 @@ def test_a_template_that_opens_the_thought(tmp_path, random_prompts):
     assert [place] == list(written.places)
     assert place.form == Form.SERVED  # which is the forced one here, asked once
     assert completion.thought is not None
+
+
+def test_every_form_is_asked_behind_the_system_prompt_with_the_same_sampling(
+    tmp_path, random_prompts
+):
+    tokenizer = load_tokenizer(write_checkpoint(tmp_path / "any"))
+    section = EvaluateSettings(
+        max_new_tokens=dict.fromkeys(Role, 8), forced_thought=True, attacks=ATTACKS,
+        attack_roles=("harmful", "benign"), system="Be brief.",
+        samples=2, temperature=0.6, top_p=0.95, top_k=20,
+    )  # fmt: skip
+    own = [row for role in Role for row in random_prompts.rows(split=Split.TEST, role=role)[:1]]
+    spec = suite_spec(Role.HARMFUL)
+    named = [replace(own[0], id="1" * 16, source="more")]
+    plan = EvaluationPlan.of(
+        section, own, {"more": (spec, named)}, seed=4, forced_thought=True, attacks=ATTACKS
+    )
+    asked: list[Request] = []
+
+    def write(requests):
+        asked.extend(requests)
+        yield {i: ((0,),) * request.samples for i, request in enumerate(requests)}
+
+    engine = Engine("stub", frozenset({0}), write)
+    written = ArmModel(Arm.BASE, engine, tokenizer, context=10_000).complete(plan)
+    forms, attacked = 2, len(ATTACKS)
+    assert len(asked) == 4 * forms + 2 * attacked + forms + attacked
+    begins = chat.render_turns(tokenizer, ["x"], system="Be brief.")
+    begins = begins[: begins.index(tokenizer.convert_tokens_to_ids("<|user|>")) + 1]
+    assert {request.prompt[: len(begins)] for request in asked} == {tuple(begins)}
+    sampled = {(r.samples, r.temperature, r.top_p, r.top_k, r.seed) for r in asked}
+    assert sampled == {(2, 0.6, 0.95, 20, 4), (1, 0.0, 1.0, 0, 4)}  # the suite says its own
+    places = [place for place in written.completions if place.suite != "more"]
+    assert len(places) == 2 * (4 * forms + 2 * attacked)
+    assert {place.sample for place in places} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"samples": 4}, "4 samples at temperature 0 are 4 times the same"),
+        ({"top_p": 0.9}, "top_p changes nothing at temperature 0"),
+        ({"top_k": 20}, "top_k changes nothing at temperature 0"),
+        ({"temperature": 3}, "less than or equal to 2"),
+        ({"top_k": -1, "temperature": 1}, "greater than or equal to 0"),
+    ],
+)
+def test_sampling_that_means_nothing_is_refused(changes, told):
+    with pytest.raises(ValidationError, match=told):
+        EvaluateSettings.model_validate(changes)
 
 
 def test_every_role_needs_a_token_limit():

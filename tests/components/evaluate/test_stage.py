@@ -10,15 +10,18 @@ import shutil
 
 import pytest
 
-from components.core.errors import EvidenceError, SafeReActError
+from components.core.errors import EvidenceError, ModelError, SafeReActError
 from components.core.paths import ADAPTER, FINISHED, METRICS, ROWS
 from components.core.storage import read_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Outcome, Role, Split
 from components.evaluate.plan import sample
+from components.evaluate.recount import recount_evidence
 from components.evaluate.result import CutFigure, Evidence
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.stage import evaluate
 from components.train.result import Adapter
+from tests.checkpoints import TEMPLATE, write_checkpoint
+from tests.root import ROOT
 
 
 def section(**changes):
@@ -192,6 +195,55 @@ def test_what_would_stop_the_judges_is_told_before_any_arm_is_asked(
     with pytest.raises(SafeReActError, match=told):
         evaluate(settings, random_prompts, random_models, random_adapter, seed=0, out=tmp_path)
     assert (tmp_path / FINISHED).read_bytes() == b""
+
+
+SAMPLED = {"samples": 3, "temperature": 0.9, "top_p": 0.9, "top_k": 20, "system": "be brief"}
+
+
+def test_own_prompts_are_sampled_alike_whatever_the_batch(
+    tmp_path, random_prompts, random_models, random_adapter
+):
+    found = []
+    for batch in (8, 3):
+        settings = section(batch=batch, attacks=["prefilled"], **SAMPLED)
+        inputs = (random_prompts, random_models, random_adapter)
+        (out := tmp_path / str(batch)).mkdir()
+        found.append(evaluate(settings, *inputs, seed=3, out=out))
+    for name in (METRICS, ROWS):
+        assert len({(one.folder / name).read_bytes() for one in found}) == 1
+    evidence = found[0]
+    assert (evidence.sampling, evidence.system) == (settings.sampling, "be brief")
+    rows = read_rows(evidence.folder / ROWS)
+    assert len(rows) == 4 * 3 * (2 * (8 + 5 + 8 + 12) + 8)  # two forms, and one attack
+    texts = {}
+    for row in rows:
+        place = row["arm"], row["form"], row["prompt_id"]
+        texts.setdefault(place, set()).add((row["thought"], row["answer"]))
+    assert sum(len(samples) > 1 for samples in texts.values()) > len(texts) / 2
+    for metric, n in (("harmful.refused", 8), ("harmful.prefilled.complied", 8)):
+        rate = evidence.rates[Arm.RESTORED][metric]
+        assert (rate.n, rate.samples) == (n, 3 * n)
+    assert all(d.n <= 12 for d in evidence.differences)  # of prompts
+    again = section(attacks=["prefilled"], **SAMPLED | {"temperature": 0.8})
+    with pytest.raises(EvidenceError, match=r"sampling temperature is stated as 0\.9"):
+        recount_evidence(evidence, again, *inputs[:2], seed=3, root=ROOT)
+    recount_evidence(evidence, settings, *inputs[:2], seed=3, root=ROOT)
+
+
+def test_a_system_prompt_that_a_template_drops_is_told_before_anything_is_asked(
+    tmp_path, random_prompts, random_models, random_adapter
+):
+    drops = TEMPLATE.replace("in messages %}", "in messages if m.role != 'system' %}")
+    folder = write_checkpoint(tmp_path / "base", template=drops)
+    base = random_models.base.model_copy(update={"location": str(folder), "where": "local"})
+    models = random_models.model_copy(update={"base": base})
+    models._folder = random_models.folder
+    with pytest.raises(ModelError, match=r"chat template in .*base.* has no place for the system"):
+        evaluate(
+            section(system="be brief"), random_prompts, models, random_adapter,
+            seed=3, out=tmp_path / "out",
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
 
 
 def test_evidence_is_bound_to_its_rows_and_says_what_was_cut(evidence):

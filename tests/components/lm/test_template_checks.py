@@ -19,7 +19,7 @@ from components.core.errors import ModelError
 from components.lm import chat
 from components.lm.generation import checkpoint_end_tokens
 from components.lm.loading import load_tokenizer
-from components.lm.template_checks import check_template
+from components.lm.template_checks import check_system, check_template
 from components.lm.template_process import PROCESS
 from components.lm.templates import QUESTION, encode, render, template_of
 from tests.checkpoints import TEMPLATE
@@ -444,3 +444,62 @@ def test_a_second_template_is_told(tmp_path, name):
         file.write_text(json.dumps({**stored, "chat_template": template}))
         told = check_template(load_tokenizer(tmp_path))
         assert any(f"{file} holds another template" in line for line in told) is differs
+
+
+SYSTEM = "Answer in one line. {{ x }} <|im_end|>"
+# Puts it into the last turn of the user, as some of Mistral's do.
+WITHIN = (
+    "{{ bos_token }}{% set s = messages[0].content if messages[0].role == 'system' else '' %}"
+    "{% for m in messages if m.role != 'system' %}{% if m.role == 'user' %}[INST] "
+    "{% if loop.last %}{{ s }}\n\n{% endif %}{{ m.content }} [/INST]{% else %} {{ m.content }}"
+    "{{ eos_token }}{% endif %}{% endfor %}"
+)
+DROPS = CHATML.replace("in messages %}", "in messages if m.role != 'system' %}")
+# Thinks or does not by what the system prompt says.
+SWITCHED = CHATML.replace(
+    "assistant\n{% endif %}",
+    "assistant\n{% if 'one line' in messages[0].content %}<think>\n\n</think>\n\n{% endif %}"
+    "{% endif %}",
+)
+
+
+@pytest.mark.parametrize("template", [CHATML, LLAMA3, PHI, GRANITE, WITHIN], ids=hash)
+def test_a_system_prompt_stands_before_the_question(template):
+    tokenizer = tokenizer_of(template, "<s>", "<|im_end|>")
+    check_system(tokenizer, SYSTEM)
+    # In a dialogue, too, and where the user says the same.
+    for turns in (["a", "b", "c"], [f"{SYSTEM}!"]):
+        marked = [chat.marked(tokenizer, text) for text in (*turns, SYSTEM)]
+        text = render(tokenizer, marked[:-1], generation=True, system=marked[-1])
+        assert text.index(marked[-1]) < text.rindex(turns[-1][-1])
+        told = tokenizer.decode(chat.render_turns(tokenizer, turns, system=SYSTEM))
+        assert SYSTEM in told
+    steers = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    plain, with_system = (
+        chat.render_turns(tokenizer, ["a"], system=system) for system in ("b", SYSTEM)
+    )
+    assert plain.count(steers) == with_system.count(steers)  # what it says opens and ends no turn
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (GEMMA, "has no place for the system prompt of evaluate.system"),
+        (MISTRAL, "has no place for the system prompt of evaluate.system"),
+        (DROPS, "has no place for the system prompt of evaluate.system"),
+        (SWITCHED, "thoughts would be read amiss"),
+    ],
+)
+def test_a_template_that_does_not_take_a_system_prompt_is_refused(template, told):
+    tokenizer = tokenizer_of(template, "<s>", "<|im_end|>")
+    check_template(tokenizer)  # it is none the worse without one
+    with pytest.raises(ModelError, match=told):
+        check_system(tokenizer, SYSTEM)
+
+
+def test_without_a_system_prompt_nothing_changes():
+    for name in REAL:
+        tokenizer = real(name)
+        assert render(tokenizer, ["a"], generation=True) == render(
+            tokenizer, ["a"], generation=True, system=""
+        )

@@ -55,6 +55,20 @@ def test_the_profiles_own_prompts_by_role(profile):
     assert [one.completions for one in forced] == [20, 20, 30, 30]
 
 
+def test_every_sample_is_a_completion_in_every_form(profile):
+    asked = changed(
+        profile,
+        prompts={Role.HARMFUL: 20, Role.BENIGN: 30},
+        samples=4,
+        temperature=0.6,
+        attacks=(Form.PREFILLED,),
+        attack_prompts=5,
+        attack_roles=(Role.HARMFUL, Role.BENIGN),
+        forced_thought=False,
+    )
+    assert [one.completions for one in workloads(asked, {})] == [80, 20, 120, 20]
+
+
 def test_attacks_are_put_to_harmful_prompts_alone_and_to_so_many(profile):
     attacked = changed(
         profile,

@@ -53,7 +53,7 @@ def sampled_alone(model, request):
         do_sample=True,
         temperature=request.temperature,
         top_p=request.top_p,
-        top_k=0,
+        top_k=request.top_k,
         pad_token_id=0,
         eos_token_id=sorted(ENDS),
         output_scores=True,
@@ -73,10 +73,10 @@ def sampled_alone(model, request):
     return tuple(ids[len(request.prompt) :])
 
 
-@pytest.mark.parametrize("top_p", [0.7, 1.0])
-def test_sampled_equals_the_scores_of_transformers_one_prompt_at_a_time(top_p):
+@pytest.mark.parametrize(("top_p", "top_k"), [(0.7, 0), (1.0, 0), (0.9, 5)])
+def test_sampled_equals_the_scores_of_transformers_one_prompt_at_a_time(top_p, top_k):
     model = random_model()
-    asked = requests(10, temperature=0.9, top_p=top_p, seed=3)
+    asked = requests(10, temperature=0.9, top_p=top_p, top_k=top_k, seed=3)
     expected = [(sampled_alone(model, request),) for request in asked]
     assert len(set(expected)) == 10
     for rows in (1, 10):

@@ -20,6 +20,7 @@ ASKED = Request((5, 6), 8, samples=2, temperature=0.7, top_p=0.9, seed=3)
         ({"samples": 0}, "1 or more, not 0"),
         ({"temperature": -0.1}, "0 or more, not -0.1"),
         ({"top_p": 0.0}, "above 0 and at most 1"),
+        ({"top_k": -1}, "0 or more, not -1"),
         ({"temperature": 0.0}, "1 at temperature 0, not 2"),
     ],
 )
@@ -31,10 +32,10 @@ def test_a_request_that_makes_no_sense_is_refused(change, message):
 def test_every_field_is_part_of_the_key():
     changes = [
         {"prompt": (5, 7)}, {"max_new_tokens": 9}, {"samples": 3}, {"temperature": 0.8},
-        {"top_p": 1.0}, {"seed": 4},
+        {"top_p": 1.0}, {"top_k": 20}, {"seed": 4},
     ]  # fmt: skip
     keys = {ASKED.key, *(replace(ASKED, **change).key for change in changes)}
-    assert len(keys) == 7
+    assert len(keys) == 8
     assert replace(ASKED, prompt=(5, 6)).key == ASKED.key
 
 

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -158,7 +159,13 @@ def test_every_sample_is_asked_with_its_own_seed(served, folder, asked):
     with engine(folder) as there:
         assert [len(s) for s in collect(there, [request], label="there")] == [3]
     assert {body["seed"] for body in served.bodies} == {request.sample_seed(k) for k in range(3)}
-    assert {(body["temperature"], body["top_p"]) for body in served.bodies} == {(0.7, 0.9)}
+    asked_for = {
+        tuple(body[k] for k in ("temperature", "top_p", "top_k")) for body in served.bodies
+    }
+    assert asked_for == {(0.7, 0.9, -1)}
+    with engine(folder) as there:
+        collect(there, [replace(request, top_k=20)], label="there")
+    assert [body["top_k"] for body in served.bodies[3:]] == [20, 20, 20]
 
 
 def test_a_busy_server_is_asked_again(served, folder, asked, expected):
