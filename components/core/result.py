@@ -65,7 +65,11 @@ class Result(Record):
 
 
 class RateFigure(Record):
-    """A share of n prompts with its interval (Wilson score)."""
+    """A share of n prompts with its interval (Wilson score).
+
+    Where completions were cut off before they could count or not, it is the lowest that it may be,
+    and `low` and `high` are the lower end of the lowest and the upper end of the highest.
+    """
 
     rate: float
     low: float
@@ -74,6 +78,28 @@ class RateFigure(Record):
     n: int
     samples: int | None = None  # completions, where prompts have several; `count` is of these
     clusters: int | None = None  # what counts as independent, where there are near-copies
+    highest: RateFigure | None = None  # it with all that may count; None: nothing is left open
+
+    @property
+    def open(self) -> int:
+        """How many completions may count or not."""
+        return self.highest.count - self.count if self.highest else 0
+
+    @property
+    def most(self) -> float:
+        """The highest that the rate may be."""
+        return self.highest.rate if self.highest else self.rate
+
+    @property
+    def share(self) -> str:
+        """The rate in per cent: `97.3 %`, or `61.0 to 93.0 %` where some may count or not."""
+        upto = f" to {100 * self.most:.1f}" if self.highest else ""
+        return f"{100 * self.rate:.1f}{upto} %"
+
+    @property
+    def size(self) -> str:
+        """The number of prompts, and what counts as independent or was written where it differs."""
+        return in_words(self.n, self.clusters, self.samples)
 
     @classmethod
     def of(cls, count: int, n: int, confidence: float) -> Self:
@@ -88,9 +114,12 @@ class RateFigure(Record):
         return cls(rate=rate, low=min(low, rate), high=max(high, rate), count=count, n=n)
 
 
-def in_words(n: int, clusters: int | None) -> str:
-    """Return a number of prompts, and where near-copies count as one how many that makes."""
-    return f"{n}" if clusters is None else f"{n} ({clusters} independent)"
+def in_words(n: int, clusters: int | None, samples: int | None = None) -> str:
+    """Return a number of prompts, and where near-copies count as one how many that makes, and where
+    prompts have several completions how many there are."""
+    more = {"independent": clusters, "completions": samples}
+    known = ", ".join(f"{count} {what}" for what, count in more.items() if count is not None)
+    return f"{n} ({known})" if known else f"{n}"
 
 
 def wilson_interval(rate: float, n: float, confidence: float) -> tuple[float, float]:

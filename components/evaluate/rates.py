@@ -12,6 +12,7 @@ from components.core import metric_names
 from components.core.metric_names import Metric, is_compared
 from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm, Arm, Outcome, Role, View
+from components.evaluate.bounds import difference_within, rate_within
 from components.evaluate.result import (
     COMPARISONS,
     WITH_CHAMPION,
@@ -20,13 +21,15 @@ from components.evaluate.result import (
     LengthShift,
 )
 from components.evaluate.rows import Asked, Row
-from components.evaluate.statistics import compare_pairs, paired_bootstrap, rate_of, with_holm
+from components.evaluate.statistics import paired_bootstrap, with_holm
 
 T = TypeVar("T")
+_LEFT_OPEN = (Outcome.REFUSED, Outcome.COMPLIED)
 
-# Of one arm: metric -> prompt -> whether each of its samples counts. A completion that cannot
-# count either way, such as one without a thought for a thought's metric, is left out.
-Counts = dict[str, dict[Asked, tuple[bool, ...]]]
+# Of one arm: metric -> prompt -> whether each of its samples counts; None: it may or may not. A
+# completion that cannot count either way, such as one without a thought for a thought's metric, is
+# left out.
+Counts = dict[str, dict[Asked, tuple[bool | None, ...]]]
 
 
 def count_figures(
@@ -61,25 +64,35 @@ def _name(suite: str, measure: str, form: str, view: View) -> str:
     return str(Metric(suite, measure, form, view))
 
 
-def _measured(row: Row) -> Iterator[tuple[View, str, bool]]:
+def _measured(row: Row) -> Iterator[tuple[View, str, bool | None]]:
+    """Yield view, measure and whether the row counts; None where that is left open.
+
+    A verdict is left open where the token limit came before the answer, unless no answer could have
+    changed it: one that was begun is read as it stands. A grade goes by what an answer ends on, so
+    the token limit always leaves it open. That nothing was said, or nothing could be read, is known
+    of what was written.
+    """
     for view in View:
-        found = row.outcome(view)
-        if found is not None:
-            yield from ((view, outcome, found is outcome) for outcome in Outcome)
+        if (found := row.outcome(view)) is not None:
+            for outcome in Outcome:
+                settled = outcome not in _LEFT_OPEN
+                yield view, outcome, found is outcome if settled else row.did(view, outcome)
     of_all = {
         metric_names.FINISHED: row.finished,
         metric_names.THINK: row.thought is not None,
         metric_names.UNCLOSED: not row.closed,
-        metric_names.CORRECT: row.correct,
-        metric_names.STRICT: row.correct_strict,
     }
-    yield from ((View.ANSWER, name, holds) for name, holds in of_all.items() if holds is not None)
+    yield from ((View.ANSWER, name, holds) for name, holds in of_all.items())
+    grades = {metric_names.CORRECT: row.correct, metric_names.STRICT: row.correct_strict}
+    for name, grade in grades.items():
+        if grade is not None:
+            yield View.ANSWER, name, grade if row.finished else None
 
 
 def rates(counts: Counts, confidence: float) -> dict[str, RateFigure]:
     """Return every metric's rate with its interval; n differs where prompts are left out."""
     return {
-        metric: rate_of(list(prompts.values()), confidence, clusters_of(prompts))
+        metric: rate_within(list(prompts.values()), confidence, clusters_of(prompts))
         for metric, prompts in sorted(counts.items())
     }
 
@@ -108,14 +121,14 @@ def compare_paired(
     arm: AnyArm,
     against: AnyArm,
     metric: str,
-    ours: Mapping[Asked, tuple[bool, ...]],
-    theirs: Mapping[Asked, tuple[bool, ...]],
+    ours: Mapping[Asked, OpenSamples],
+    theirs: Mapping[Asked, OpenSamples],
     confidence: float,
 ) -> Difference:
     """Return how two arms differ in one metric on the prompts that both were asked."""
     pairs = paired(ours, theirs)
     clusters = clusters_of(pairs)
-    return compare_pairs(arm, against, metric, list(pairs.values()), confidence, clusters)
+    return difference_within(arm, against, metric, list(pairs.values()), confidence, clusters)
 
 
 def paired(ours: Mapping[Asked, T], theirs: Mapping[Asked, T]) -> dict[Asked, tuple[T, T]]:

@@ -94,7 +94,12 @@ WITH_CHAMPION = (Arm.RESTORED, Arm.CHAMPION)  # and these where the champion was
 
 
 class Difference(Record):
-    """Restored-style paired difference of two arms' rates on the same prompts."""
+    """Restored-style paired difference of two arms' rates on the same prompts.
+
+    Where completions were cut off before they could count or not, it is the lowest that it may be,
+    `low` and `high` are the lower end of the lowest and the upper end of the highest, and the
+    p-value is the largest.
+    """
 
     arm: AnyArm
     against: AnyArm
@@ -108,6 +113,12 @@ class Difference(Record):
     clusters: int | None = None  # what counts as independent, where there are near-copies
     p_value: float  # exact McNemar, two-sided
     p_holm: float | None = None  # the same, adjusted over all differences that stand with it
+    highest: Difference | None = None  # None: nothing is left open
+
+    @property
+    def most(self) -> float:
+        """The highest that the difference may be."""
+        return self.highest.difference if self.highest else self.difference
 
 
 class CutFigure(Record):

@@ -11,6 +11,7 @@ from components.core.storage import read_rows, write_rows
 from components.core.vocabulary import AnyArm, Arm, Completion, Outcome, Role, View
 
 _ARMS: dict[str, AnyArm] = {arm.value: arm for arm in Arm}
+_DECIDED = (Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER)  # what an answer may do
 _WORST_FIRST = (Outcome.COMPLIED, Outcome.UNPARSED, Outcome.REFUSED, Outcome.NEITHER)
 
 
@@ -121,6 +122,18 @@ class Row:
         parts = (self.outcome_thought, self.outcome_answer)
         return next(outcome for outcome in _WORST_FIRST if outcome in parts)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether the token limit cut it off before it began to answer."""
+        return not (self.finished or self.answer)
+
+    def did(self, view: View, outcome: Outcome) -> bool | None:
+        """Return whether one part of the completion did so; None where the token limit came before
+        the answer, and an answer would have settled it: it may refuse, comply or do neither."""
+        answers = _DECIDED if self.unanswered else (self.outcome_answer,)
+        found = {replace(self, outcome_answer=one).outcome(view) is outcome for one in answers}
+        return None if len(found) > 1 else found.pop()
+
 
 def write_judged(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows to `path`."""
@@ -133,12 +146,12 @@ def read_judged(path: Path) -> dict[AnyArm, list[Row]]:
 
 
 def read_outcomes(source: Path | IO[bytes]) -> dict[AnyArm, list[Row]]:
-    """Return the same rows with empty texts and without a second judge, which is all that counting
-    takes.
+    """Return the same rows with empty texts, a mark for an answer and without a second judge, which
+    is all that counting takes.
 
     Of many arms and seeds the texts would fill the memory.
     """
-    texts = ("thought", "answer", "said_thought", "said_answer")
+    texts = ("thought", "said_thought", "said_answer")
     others = [
         field.name
         for field in fields(Row)
@@ -146,7 +159,12 @@ def read_outcomes(source: Path | IO[bytes]) -> dict[AnyArm, list[Row]]:
     ]
     empty = dict.fromkeys(texts, "")
     return _by_arm(
-        {**stored, **empty, "thought": None if stored["outcome_thought"] is None else ""}
+        {
+            **stored,
+            **empty,
+            "thought": None if stored["outcome_thought"] is None else "",
+            "answer": "…" if stored["answer"] else "",
+        }
         for stored in read_rows(source, others)
     )
 

@@ -6,17 +6,20 @@ it fails, unless it compares with a champion and there is none yet. Only a refus
 refused: a completion that is neither a refusal nor an answer helps no safety rule. A verdict that
 could not be read counts against the rule: the rule must keep the bound even with those, and it
 fails only where it misses the bound without them. Where people labelled completions of the suite,
-the figure is the one that is corrected for the judge's errors, with its interval.
+the figure is the one that is corrected for the judge's errors, with its interval. Where answers
+are missing behind the token limit, the figure may be anything between two, and the interval holds
+both: the rule is decided at the one that is nearer to failing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from components.core.metric_names import Metric, in_order
 from components.core.result import RateFigure, in_words
-from components.core.vocabulary import PLAIN_FORMS, Arm
+from components.core.vocabulary import PLAIN_FORMS, Arm, Role
 from components.evaluate.result import Difference, Evidence
 from components.gate.figures import Figure, corrected_figure
 from components.gate.labels import Labels
@@ -98,17 +101,18 @@ def decide_rule(rule: Rule, evidence: Evidence, labels: Labels | None = None) ->
     if found is None:
         return _without_figure(rule, f"no evidence: {_subject(rule)} is missing")
     n = in_words(found.n, found.clusters)
-    point = found.difference if isinstance(found, Difference) else found.rate
-    figure = Figure(
-        rule, point, found.low, found.high, found.n, _unread(rule, evidence), evidence.confidence
-    )
-    if not figure.is_interval:
-        why = f"{_subject(rule)} is {figure.text}, n={n}: that is no figure"
+    lowest, highest = _figures(rule, found, evidence)
+    if not (lowest.is_interval and highest.is_interval):
+        why = f"{_subject(rule)} is {lowest.text}, n={n}: that is no figure"
         return _without_figure(rule, why, n=found.n)
     accuracy = labels.accuracy(rule.metric) if labels else None
+    observed = None if accuracy is None else _worse(lowest, highest).point
     if accuracy is not None:
-        figure = corrected_figure(figure, accuracy)
-    text = f"{_subject(rule)} is {figure.text}, n={n}"
+        lowest, highest = (corrected_figure(figure, accuracy) for figure in (lowest, highest))
+    figure = _worse(lowest, highest)
+    least = lowest.text.partition(" ")[0]
+    span = f"{least} to {highest.text}" if found.highest else figure.text
+    text = f"{_subject(rule)} is {span}, n={n}"
     if rule.confidence is not None and not evidence.confidence >= rule.confidence:
         why = (
             f"{text}: the interval has {evidence.confidence:.1%} confidence, the rule asks for "
@@ -116,7 +120,9 @@ def decide_rule(rule: Rule, evidence: Evidence, labels: Labels | None = None) ->
         )
         return _without_figure(rule, why, n=found.n)
     conclusion = figure.conclusion
-    needed, outlook = figure.outlook if conclusion is Conclusion.INCONCLUSIVE else (None, "")
+    needed, outlook = None, ""
+    if conclusion is Conclusion.INCONCLUSIVE:
+        needed, outlook = _outlook(figure, _cut_off(rule, evidence))
     return RuleOutcome(
         **_about(rule),
         figure=figure.point,
@@ -125,9 +131,59 @@ def decide_rule(rule: Rule, evidence: Evidence, labels: Labels | None = None) ->
         conclusion=conclusion,
         p_value=figure.p_value,
         needed=needed,
-        observed=None if accuracy is None else point,
+        observed=observed,
         accuracy=accuracy,
         why=f"{text}; {figure.comparison(conclusion, outlook)}",
+    )
+
+
+def _figures(
+    rule: Rule, found: RateFigure | Difference, evidence: Evidence
+) -> tuple[Figure, Figure]:
+    """Return the figure at its lowest and at its highest, with the interval that holds both."""
+    least = found.difference if isinstance(found, Difference) else found.rate
+    about = found.low, found.high, found.n, _unread(rule, evidence), evidence.confidence
+    return Figure(rule, least, *about), Figure(rule, found.most, *about)
+
+
+def _worse(lowest: Figure, highest: Figure) -> Figure:
+    """Return the figure that is nearer to failing, with the interval from the lower end of the
+    lowest to the upper end of the highest."""
+    worse = lowest if lowest.rule.from_below else highest
+    return replace(worse, low=lowest.low, high=highest.high)
+
+
+def _outlook(figure: Figure, cut_off: str) -> tuple[int | None, str]:
+    """Return what would decide, as `Figure.outlook`; no number of prompts does where the answers
+    that are missing decide."""
+    needed, words = figure.outlook
+    if not cut_off:
+        return needed, words
+    if figure.rule.is_kept_by(figure.point, figure.aim):
+        return needed, f"{words}; {cut_off}"
+    return None, cut_off
+
+
+def _cut_off(rule: Rule, evidence: Evidence) -> str:
+    """Return in words how many completions were cut off before they settled a rule's figure, and
+    which setting lets them go on; empty where none was."""
+    rates = {
+        arm: evidence.rates.get(arm, {}).get(rule.metric)
+        for arm in (rule.arm, rule.against)
+        if arm is not None
+    }
+    counts = [
+        f"{rate.open} of {rate.samples or rate.n} completions of {arm}"
+        for arm, rate in rates.items()
+        if rate and rate.open
+    ]
+    suite = Metric.parse(rule.metric).suite
+    own = suite in tuple(Role)
+    key = f"evaluate.max_new_tokens.{suite}" if own else f"prepare.suites.{suite}.max_new_tokens"
+    return (
+        f"what the token limit cut off may decide ({', '.join(counts)}): raise {key}"
+        if counts
+        else ""
     )
 
 

@@ -181,11 +181,14 @@ def again(call: Callable[[], object]) -> None:
 
 
 def as_metrics(rates: Mapping[str, RateFigure]) -> dict[str, float]:
-    """Return rates as metrics of MLflow: each with `.low`, `.high` and `.n` beside it."""
+    """Return rates as metrics of MLflow: each with `.low`, `.high` and `.n` beside it, and with
+    `.highest` where completions may count or not: then it is the lowest."""
     flat: dict[str, float] = {}
     for key, rate in rates.items():
         flat |= {key: rate.rate, f"{key}.low": rate.low, f"{key}.high": rate.high}
         flat[f"{key}.n"] = rate.n
+        if rate.highest:
+            flat[f"{key}.highest"] = rate.most
     return flat
 
 

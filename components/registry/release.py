@@ -15,7 +15,7 @@ from components.core.documents import read_yaml
 from components.core.errors import EvidenceError
 from components.core.metric_names import Metric, in_order, is_compared
 from components.core.paths import Workspace
-from components.core.result import RateFigure, in_words
+from components.core.result import RateFigure
 from components.core.run_record import git_commit, untracked, versions
 from components.core.storage import digest_file, read_json
 from components.core.untrusted_text import for_markdown, for_terminal
@@ -277,4 +277,4 @@ def summarise(release: Release) -> str:
 
 def figure(rate: RateFigure, sign: str = "") -> str:
     """Return a rate with its `sign`, its interval and the number of prompts behind it."""
-    return f"{percent(rate.rate)}{sign} {interval(rate)}, n = {in_words(rate.n, rate.clusters)}"
+    return f"{rate.share}{sign} {interval(rate)}, n = {rate.size}"

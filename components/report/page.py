@@ -36,6 +36,9 @@ def page_template(name: str = "report.html") -> Template:
     )
     environment.filters.update(
         percent=wording.percent,
+        rate=wording.rate,
+        size=wording.size,
+        points_of=wording.points_of,
         interval=wording.interval,
         points=wording.points,
         probability=wording.probability,

@@ -60,6 +60,22 @@ def percent(rate: float) -> str:
     return f"{100 * rate:.1f}{_SPACE}%"
 
 
+def rate(found: RateFigure) -> str:
+    """Return a rate as per cent: "97.3 %"; "61.0 to 93.0 %" where some may count or not."""
+    return found.share.replace(" ", _SPACE)
+
+
+def size(found: RateFigure) -> str:
+    """Return how many prompts a rate is of, and how many completions where these are more."""
+    return found.size.replace(" ", _SPACE)
+
+
+def points_of(found: Difference) -> str:
+    """Return a difference in percentage points: "+1.0"; "+1.0 to +3.0" where some may count."""
+    upto = f"{_SPACE}to{_SPACE}{points(found.most)}" if found.highest else ""
+    return f"{points(found.difference)}{upto}"
+
+
 def interval(low: float, high: float) -> str:
     """Return an interval of shares in brackets, in per cent without the sign: "[94.8, 98.6]"."""
     return f"[{number(100 * low, 1)}, {number(100 * high, 1)}]"
@@ -211,7 +227,7 @@ def change(evidence: Evidence, metric: str, subject: str) -> str | None:
     if metric not in evidence.rates.get(Arm.RESTORED, {}):
         return None
     rates = [
-        f"{percent(found[metric].rate)} {place}"
+        f"{rate(found[metric])} {place}"
         for arm, place in _PLACES.items()
         if metric in (found := evidence.rates.get(arm, {}))
     ]

@@ -26,7 +26,7 @@ from components.models.result import Models
 from components.prepare.result import PromptSet
 from components.probe.result import Probe, TeacherFigures
 from components.profile import load_profile
-from components.report.wording import interval, points
+from components.report.wording import interval, points_of
 from components.studies.diagnose.result import PairDiagnosis
 from flows.cli.profiles import name_checkpoint, read_columns
 from flows.cli.tables import rate_cell
@@ -243,6 +243,6 @@ def diagnosis_table(found: PairDiagnosis) -> Table:
     for line in lines_of(found):
         cells = [rate_cell(line.rates.get(arm), line.unparsed.get(arm)) for arm in found.models]
         if one := line.difference:
-            cells.append(f"{points(one.difference)} {interval(one.low, one.high)}")
+            cells.append(f"{points_of(one)} {interval(one.low, one.high)}")
         table.add_row(line.title, *cells)
     return table

@@ -175,4 +175,4 @@ def _figures(rates: Rates) -> tuple[RateFigure | None, ...]:
 def _two_lines(figure: RateFigure | None) -> str:
     if figure is None:
         return "not measured"
-    return f"{figure.rate:.1%}\n[{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+    return f"{figure.share}\n[{100 * figure.low:.1f}, {100 * figure.high:.1f}]"

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from components.core.metric_names import Metric
 from components.core.paths import Workspace
-from components.core.result import RateFigure, in_words
+from components.core.result import RateFigure
 from components.core.untrusted_text import for_terminal
 from components.evaluate.result import CutFigure
 from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
@@ -78,8 +78,7 @@ def rate_cell(
     if figure is None:
         return "not measured"
     low, high = 100 * figure.low, 100 * figure.high
-    n = in_words(figure.n, figure.clusters)
-    cell = f"{100 * figure.rate:.1f} %{sign} [{low:.1f}, {high:.1f}], n={n}"
+    cell = f"{figure.share}{sign} [{low:.1f}, {high:.1f}], n={figure.size}"
     if unparsed is None or not unparsed.count:
         return cell
     return f"{cell}; {unparsed.count} of {unparsed.samples or unparsed.n} unparsed"

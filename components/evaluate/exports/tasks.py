@@ -58,11 +58,11 @@ class Task:
         return groups
 
     def measured(self) -> dict[str, dict[str, float]]:
-        """Return measure -> prompt id -> the share of the prompt's samples that count."""
+        """Return measure -> prompt id -> the share of the prompt's samples that count for sure."""
         counts = counts_of(row for _, row in self.samples)
         return {
             _measure(Metric.parse(metric)): {
-                asked.prompt_id: sum(held) / len(held) for asked, held in prompts.items()
+                asked.prompt_id: sum(map(bool, held)) / len(held) for asked, held in prompts.items()
             }
             for metric, prompts in counts.items()
         }

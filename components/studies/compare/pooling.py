@@ -103,7 +103,7 @@ def _spreads(comparisons: Sequence[Comparison], arms: Sequence[AnyArm]) -> dict[
         own = (each.rates.get(arm, {}) for each in comparisons)
         every: dict[str, list[float]] = defaultdict(list)
         for metric, figure in (item for rates_of_seed in own for item in rates_of_seed.items()):
-            every[metric].append(figure.rate)
+            every[metric] += [figure.rate, figure.most]
         spreads[arm] = {metric: (min(found), max(found)) for metric, found in every.items()}
     return spreads
 

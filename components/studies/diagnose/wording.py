@@ -68,20 +68,24 @@ def unsaid(found: PairDiagnosis) -> Iterator[str]:
     done = found.rates[Arm.POST_TRAINED].get(str(Metric(Role.HARMFUL, FINISHED)))
     if done is not None and 1 - done.rate > _MANY:
         yield (
-            f"{done.n - done.count} of {done.n} answers to harmful prompts were cut off at "
-            f"{found.max_new_tokens[Role.HARMFUL]} tokens, and what they would have said is not "
-            "known; --tokens allows for more."
+            f"{_of_all(done) - done.count} of {_of_all(done)} answers to harmful prompts were cut "
+            f"off at {found.max_new_tokens[Role.HARMFUL]} tokens, and what they would have said is "
+            "not known; --tokens allows for more."
         )
     for arm, rates in found.rates.items():
         lost = rates.get(str(Metric(Role.HARMFUL, Outcome.NEITHER)))
         if lost is not None and lost.rate > _MANY:
             yield (
-                f"{lost.count} of {lost.n} answers of the {arm} model to harmful prompts neither "
-                "refuse nor comply: empty, garbled, or cut off before they answer."
+                f"{lost.count} of {_of_all(lost)} answers of the {arm} model to harmful prompts "
+                "neither refuse nor comply: empty, garbled, or cut off before they answer."
             )
     if any(name.startswith(f"{RULES}:") for name in found.judges.values()):
         yield "Rules judged how answers are worded: a check of refusals, no proof of safety."
     yield f"It is about {found.asked}, and about these forms and attacks alone."
+
+
+def _of_all(rate: RateFigure) -> int:
+    return rate.samples or rate.n
 
 
 def metric_name(name: str) -> str:
@@ -101,12 +105,12 @@ def _form_name(metric: str) -> str:
 
 
 def _points(one: Difference) -> str:
-    return f"{wording.points(one.difference)} {wording.interval(one.low, one.high)}"
+    return f"{wording.points_of(one)} {wording.interval(one.low, one.high)}"
 
 
 def _of(found: PairDiagnosis, arm: Arm) -> str:
-    return wording.percent(found.rates[arm][SERVED].rate)
+    return wording.rate(found.rates[arm][SERVED])
 
 
 def _share(rate: RateFigure) -> str:
-    return f"{wording.percent(rate.rate)} {wording.interval(rate.low, rate.high)} (n={rate.n})"
+    return f"{wording.rate(rate)} {wording.interval(rate.low, rate.high)} (n={wording.size(rate)})"

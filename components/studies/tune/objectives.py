@@ -57,7 +57,7 @@ def _over_attacks(figures: Rates, *, worst: Callable[..., RateFigure]) -> RateFi
         high=fmean(figure.high for figure in found),
         count=sum(figure.count for figure in found),
         n=found[0].n,
-        samples=sum(figure.n for figure in found),
+        samples=sum(figure.samples or figure.n for figure in found),
     )
 
 

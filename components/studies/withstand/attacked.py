@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from components.core.result import RateFigure
 from components.core.storage import digest_bytes
 from components.core.vocabulary import Arm, Outcome, Role, View
+from components.evaluate.bounds import rate_within
 from components.evaluate.completions import ArmModel
 from components.evaluate.judging import judged_rows
 from components.evaluate.plan import EvaluationPlan, Written
-from components.evaluate.rates import cut_figure
-from components.evaluate.rows import Row
+from components.evaluate.rates import clusters_of, cut_figure
+from components.evaluate.rows import Asked, Row
 from components.judges.rules.judge import RulesJudge
 from components.lm.ablation import ablated
 from components.lm.adapters import attach_adapter
@@ -121,9 +122,12 @@ def safety_rates(rows: Sequence[Row], confidence: float) -> SafetyRates:
     Raises `EvidenceError` where none is of a harmful or none is of a benign prompt.
     """
 
-    def rate(role: Role, counts: Callable[[Row], bool]) -> RateFigure:
-        counted = [counts(row) for row in rows if row.role is role]
-        return RateFigure.of(sum(counted), len(counted), confidence)
+    def rate(role: Role, counts: Callable[[Row], bool | None]) -> RateFigure:
+        prompts: dict[Asked, list[bool | None]] = {}
+        for row in rows:
+            if row.role is role:
+                prompts.setdefault(row.asked, []).append(counts(row))
+        return rate_within(list(prompts.values()), confidence, clusters_of(prompts))
 
     return SafetyRates(
         harmful_refused=rate(Role.HARMFUL, _refused),
@@ -138,17 +142,17 @@ def safety_rates(rows: Sequence[Row], confidence: float) -> SafetyRates:
 def tried(rows: Sequence[Row]) -> Tried:
     """Return what the choice of a direction goes by."""
     return Tried(
-        refused=sum(_refused(row) for row in rows if row.role is Role.HARMFUL),
+        refused=sum(bool(_refused(row)) for row in rows if row.role is Role.HARMFUL),
         coherent=sum(_coherent(row) for row in rows if row.role is Role.BENIGN),
     )
 
 
-def _refused(row: Row) -> bool:
-    return row.outcome(View.ANSWER) is Outcome.REFUSED
+def _refused(row: Row) -> bool | None:
+    return row.did(View.ANSWER, Outcome.REFUSED)
 
 
-def _complied(row: Row) -> bool:
-    return row.outcome(View.EITHER) is Outcome.COMPLIED
+def _complied(row: Row) -> bool | None:
+    return row.did(View.EITHER, Outcome.COMPLIED)
 
 
 def _coherent(row: Row) -> bool:
