@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
@@ -18,6 +19,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from components.core.errors import ModelError, SafeReActError
+from components.core.section import Sampling
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 _LONGEST = 512  # characters of another library's message
@@ -161,6 +163,21 @@ def _settings(value: Any, where: str = "") -> Iterator[tuple[str, str, Any]]:
         yield place, str(key), child
         if isinstance(child, dict | list):
             yield from _settings(child, place)
+
+
+def checkpoint_sampling(folder: Path) -> Sampling | None:
+    """Return how the checkpoint in `folder` is sampled by its generation_config.json; None where
+    that does not say, says greedily, or says what nobody can sample by."""
+    if not (folder / GENERATION).is_file():
+        return None
+    settings = read_document(folder / GENERATION)
+    if settings.get("do_sample") is not True:
+        return None
+    given = {key: settings[key] for key in ("top_p", "top_k") if settings.get(key) is not None}
+    try:
+        return Sampling.model_validate({"temperature": settings.get("temperature", 1.0), **given})
+    except ValidationError:
+        return None
 
 
 def _check_generation(folder: Path) -> None:

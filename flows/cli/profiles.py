@@ -17,7 +17,7 @@ from components.core.vocabulary import Role
 from components.inputs import keep_folder
 from components.prepare.settings import PromptField, Source, columns_of
 from components.profile import load_profile
-from flows.doctor.checkpoints import HUB_ID, complaint
+from flows.doctor.checkpoints import HUB_ID, Wanted, complaint
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -241,11 +241,32 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
         "prepare": {"sources": _sources(workspace, pair)},
         "models": models,
         "probe": {},
-        **_DEEP,
+        "train": _DEEP["train"],
+        "evaluate": _evaluate(workspace, pair.post_trained),
         "gate": {"policy": "default"},
         "report": {},
         "registration": {"name": f"{workspace.profile}-safety"},
     }
+
+
+def _evaluate(workspace: Workspace, post_trained: Named) -> Any:
+    """Return the section `evaluate`, with the sampling of the post-trained checkpoint where that is
+    here and says one."""
+    from ruamel.yaml.comments import CommentedMap
+
+    section = CommentedMap(_DEEP["evaluate"])
+    named = ("models.post_trained", post_trained.name, post_trained.revision, "", workspace.root)
+    folder = Wanted(*named).place()
+    if folder is None:
+        return section
+    from components.lm.configuration import checkpoint_sampling
+
+    sampling = checkpoint_sampling(folder)
+    section |= sampling.model_dump(exclude_defaults=True) if sampling else {}
+    if "temperature" in section:
+        comment = "As the checkpoint's own generation_config.json samples."
+        section.yaml_set_comment_before_after_key("temperature", before=comment, indent=2)
+    return section
 
 
 def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:

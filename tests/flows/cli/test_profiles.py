@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,34 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
         f"own/{role}.jsonl" for role in ROLES
     ]
     assert "exists; leave --base" in invoke("add", "mine", *models, *options).stderr
+
+
+@pytest.mark.parametrize(
+    ("generation", "expected"),
+    [
+        (
+            {"do_sample": True, "temperature": 0.6, "top_p": 0.95},
+            {"temperature": 0.6, "top_p": 0.95},
+        ),
+        ({"do_sample": True, "top_k": 20}, {"temperature": 1.0, "top_k": 20}),
+        ({"do_sample": False, "temperature": 0.6}, {}),
+        ({"temperature": 0.6, "top_p": 0.9}, {}),  # transformers would not sample
+        ({"do_sample": True, "temperature": -1}, {}),
+        (None, {}),
+    ],
+)
+def test_the_checkpoints_own_sampling_is_written_into_the_profile(
+    project, files, pair, tmp_path, generation, expected
+):
+    base, post_trained = (shutil.copytree(one, tmp_path / "pair" / one.name) for one in pair)
+    (post_trained / "generation_config.json").unlink(missing_ok=True)
+    if generation is not None:
+        (post_trained / "generation_config.json").write_text(json.dumps(generation))
+    named = {"base": Named(str(base)), "post_trained": Named(str(post_trained))}
+    sampling = added(project, **named, prompts=files).evaluate.sampling
+    assert sampling.model_dump(exclude_defaults=True) == expected
+    written = Workspace(project.root, "mine").profile_file.read_text()
+    assert ("own generation_config.json" in written) is bool(expected)
 
 
 def test_a_pair_on_the_hub_is_added_with_its_commits(project, files):
