@@ -110,7 +110,8 @@ def test_same_seed_same_bytes_and_batches_do_not_matter(
 def test_metrics_are_finite_json_without_paths(evidence):
     document = json.loads((evidence.folder / METRICS).read_text())
     figures = [f for rates in document["rates"].values() for f in rates.values()]
-    numbers = [number for figure in figures for number in figure.values() if number is not None]
+    figures += [figure["highest"] for figure in figures if figure["highest"]]
+    numbers = [n for figure in figures for n in figure.values() if isinstance(n, (int, float))]
     assert all(math.isfinite(number) for number in numbers)
     assert str(evidence.folder.parent) not in json.dumps(document)
 
@@ -197,7 +198,31 @@ def test_what_would_stop_the_judges_is_told_before_any_arm_is_asked(
     assert (tmp_path / FINISHED).read_bytes() == b""
 
 
-SAMPLED = {"samples": 3, "temperature": 0.9, "top_p": 0.9, "top_k": 20, "system": "be brief"}
+def test_thoughts_that_were_cut_off_leave_figures_open(evidence, random_prompts, random_models):
+    """Eight tokens close no thought that the prompt opened."""
+    rows = [row for row in read_rows(evidence.folder / ROWS) if row["arm"] == Arm.RESTORED]
+    missing = [
+        row
+        for row in rows
+        if (row["suite"], row["form"]) == ("harmful", "forced_thought")
+        if not row["finished"] and not row["answer"]
+    ]
+    rate = evidence.rates[Arm.RESTORED]["harmful.forced_thought.refused"]
+    assert missing and rate.open == len(missing)
+    assert rate.low <= rate.rate < rate.most <= rate.high
+    unfinished = sum(
+        not row["finished"]
+        for row in rows
+        if (row["suite"], row["form"]) == ("reasoning", "served")
+    )
+    assert evidence.rates[Arm.RESTORED]["reasoning.correct"].open == unfinished > 0
+    recount_evidence(evidence, section(), random_prompts, random_models, seed=3, root=ROOT)
+
+
+SAMPLED = {
+    "prompts": {"harmful": 4, "borderline": 2, "benign": 4, "reasoning": 3},
+    **{"samples": 3, "temperature": 0.9, "top_p": 0.9, "top_k": 20, "system": "be brief"},
+}
 
 
 def test_own_prompts_are_sampled_alike_whatever_the_batch(
@@ -214,16 +239,16 @@ def test_own_prompts_are_sampled_alike_whatever_the_batch(
     evidence = found[0]
     assert (evidence.sampling, evidence.system) == (settings.sampling, "be brief")
     rows = read_rows(evidence.folder / ROWS)
-    assert len(rows) == 4 * 3 * (2 * (8 + 5 + 8 + 12) + 8)  # two forms, and one attack
+    assert len(rows) == 4 * 3 * (2 * (4 + 2 + 4 + 3) + 4)  # two forms, and one attack
     texts = {}
     for row in rows:
         place = row["arm"], row["form"], row["prompt_id"]
         texts.setdefault(place, set()).add((row["thought"], row["answer"]))
     assert sum(len(samples) > 1 for samples in texts.values()) > len(texts) / 2
-    for metric, n in (("harmful.refused", 8), ("harmful.prefilled.complied", 8)):
+    for metric in ("harmful.refused", "harmful.prefilled.complied"):
         rate = evidence.rates[Arm.RESTORED][metric]
-        assert (rate.n, rate.samples) == (n, 3 * n)
-    assert all(d.n <= 12 for d in evidence.differences)  # of prompts
+        assert (rate.n, rate.samples) == (4, 12)
+    assert all(d.n <= 4 for d in evidence.differences)  # of prompts
     again = section(attacks=["prefilled"], **SAMPLED | {"temperature": 0.8})
     with pytest.raises(EvidenceError, match=r"sampling temperature is stated as 0\.9"):
         recount_evidence(evidence, again, *inputs[:2], seed=3, root=ROOT)

@@ -55,7 +55,8 @@ def test_measures_of_samples_and_rates_of_the_evidence_agree(parts, evaluated):
         for measure, found in measured.items():
             assert sum(found.values()) / len(found) == pytest.approx(rates[measure].rate)
     sums = next(task for task in tasks_of(*parts, redact=True, leaks=()) if task.name == "sums")
-    assert set(sums.measured()["correct"].values()) == {0.5}  # one of two samples each
+    # One of two samples each; of every fourth prompt the token limit cut them off.
+    assert set(sums.measured()["correct"].values()) == {0.0, 0.5}
 
 
 def test_targets(parts):

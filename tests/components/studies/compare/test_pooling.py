@@ -164,6 +164,6 @@ def test_rows_without_their_texts_count_as_the_rows_do(tmp_path):
     write_judged(tmp_path / "rows.parquet", rows)
     read = read_outcomes(tmp_path / "rows.parquet")
     assert list(read) == [Arm.BASE, "sft"]
-    assert read[Arm.BASE] == [replace(rows[0], thought="", answer="", said_thought="")]
+    assert read[Arm.BASE] == [replace(rows[0], thought="", answer="…", said_thought="")]
     assert counts_of(read[Arm.BASE]) == counts_of(rows[:1])
     assert counts_of(read["sft"]) == counts_of(rows[1:])

@@ -22,9 +22,9 @@ def test_the_figures_are_those_of_the_rows(diagnosed):
     assert found.rows == digest_file(found.folder / ROWS)
     assert list(rows) == [Arm.BASE, Arm.POST_TRAINED]
 
-    def refused(arm: Arm, form: str) -> dict[str, bool]:
+    def refused(arm: Arm, form: str, *, missing: bool = False) -> dict[str, bool]:
         return {
-            row.prompt_id: row.outcome_answer is Outcome.REFUSED
+            row.prompt_id: row.outcome_answer is Outcome.REFUSED or (missing and row.unanswered)
             for row in rows[arm]
             if (row.role, row.form) == (Role.HARMFUL, form)
         }
@@ -39,6 +39,7 @@ def test_the_figures_are_those_of_the_rows(diagnosed):
                 n,
             )
         one = found.by_metric[name]
+        base = refused(Arm.BASE, form, missing=True)  # the lowest that the difference may be
         assert one.gained == sum(tuned[i] and not base[i] for i in base)
         assert one.lost == sum(base[i] and not tuned[i] for i in base)
         assert (one.arm, one.against) == (Arm.POST_TRAINED, Arm.BASE)
