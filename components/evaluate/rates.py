@@ -12,7 +12,7 @@ from components.core import metric_names
 from components.core.metric_names import Metric, is_compared
 from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm, Arm, Outcome, Role, View
-from components.evaluate.bounds import difference_within, rate_within
+from components.evaluate.bounds import OpenSamples, difference_within, rate_within
 from components.evaluate.result import (
     COMPARISONS,
     WITH_CHAMPION,

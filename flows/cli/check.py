@@ -20,7 +20,7 @@ from components.evaluate.result import Evidence
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.profile import load_profile
-from components.report.wording import interval, points
+from components.report.wording import interval, points_of
 from components.train.result import Adapter
 from flows.cli.app import REJECTED, Profile
 from flows.cli.terminal import console, show_progress, wide_console
@@ -108,7 +108,7 @@ def _print(found: ArtefactCheck, folder: Path) -> None:
     table = Table("", head, "n", "", title=f"{100 * found.confidence:g} % intervals")
     for line in found.lines:
         one, sign = line.difference, "≥ −" if line.at_least else "≤ +"
-        cells = f"{points(one.difference)} {interval(one.low, one.high)}"
+        cells = f"{points_of(one)} {interval(one.low, one.high)}"
         n, bound = in_words(one.n, one.clusters), f"{sign}{100 * found.margin:g}"
         table.add_row(line.metric, f"{cells}, {bound}", n, str(line.conclusion))
     wide_console().print(table)

@@ -55,7 +55,7 @@ def check_artefact(
     plan = test_plan(section, prompts, seed)
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         judges = Judges.of(plan, section, verdicts)
-        _check_same(evidence, adapter, plan.digest, judges.names)
+        _check_same(evidence, section, adapter, plan.digest, judges.names)
         evaluated = counts_of(read_judged(evidence.folder / ROWS)[Arm.RESTORED])
         with open_artefact(
             named, models, adapter, served_as=served_as, batch=section.batch, finished=finished
@@ -115,12 +115,18 @@ def compared(
 
 
 def _check_same(
-    evidence: Evidence, adapter: Adapter, test_prompts: str, judges: Mapping[str, str]
+    evidence: Evidence,
+    section: EvaluateSettings,
+    adapter: Adapter,
+    test_prompts: str,
+    judges: Mapping[str, str],
 ) -> None:
     """Raise `EvidenceError` unless the evidence is about what is here now."""
     pairs = {
         "adapter": (evidence.adapter, adapter.digest),
         "test prompts": (evidence.test_prompts, test_prompts),
+        "sampling": (evidence.sampling, section.sampling),
+        "system prompts": (evidence.system, section.system),
         "judges": (evidence.judges, judges),
         "rows": (evidence.rows, digest_file(evidence.folder / ROWS)),
     }
