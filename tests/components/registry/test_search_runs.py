@@ -106,6 +106,11 @@ def test_every_figure_has_its_interval_and_n():
     }
 
 
+def test_a_range_has_its_other_end_beside_it():
+    lowest = figure(90).model_copy(update={"highest": figure(95)})
+    assert as_metrics({"a.b": lowest})["a.b.highest"] == 0.95
+
+
 def test_a_server_that_is_down_is_one_clear_error(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     with pytest.raises(RegistryError, match=r"127\.0\.0\.1:1\) does not answer"):

@@ -1,5 +1,6 @@
 import pytest
 
+from components.evaluate.bounds import difference_within, rate_within
 from components.report.wording import (
     interval,
     listed,
@@ -7,7 +8,10 @@ from components.report.wording import (
     number,
     percent,
     points,
+    points_of,
     probability,
+    rate,
+    size,
     upper_first,
 )
 from tests.masking import masking as made_up
@@ -25,6 +29,16 @@ def test_differences_are_signed_unless_they_round_to_zero():
     assert points(0.9733) == "+97.3"
     assert points(-0.0033) == "−0.3"
     assert points(0.0002) == points(-0.0002) == "0.0"
+
+
+def test_figures_that_are_open_are_told_by_both_ends():
+    found = rate_within([(True, True), (True, None)], 0.95)
+    assert rate(found) == "75.0\u00a0to\u00a0100.0\u00a0%"
+    assert size(found) == "2\u00a0(4\u00a0completions)"
+    pairs = [((True,), (None,))] * 2 + [((False,), (False,))] * 2
+    paired = difference_within("A", "B", "m", pairs, 0.95)
+    assert points_of(paired) == "0.0\u00a0to\u00a0+50.0"
+    assert points_of(paired.highest) == "+50.0"
 
 
 def test_p_values_and_numbers():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from components.core.result import RateFigure
+from components.evaluate.bounds import rate_within
 from components.gate.checks import check_outcome
 from components.gate.result import Decision, GateOutcome, RuleOutcome
 from flows.cli.tables import metric_cell, rate_cell, rules_table, verdict
@@ -26,6 +27,14 @@ def test_a_cell_tells_verdicts_that_could_not_be_read_only_where_there_are_some(
     assert rate_cell(rate(12, 100), rate(3, 100)).endswith("n=100; 3 of 100 unparsed")
     # Where prompts have several completions, the count is of these.
     assert rate_cell(rate(12, 100), rate(9, 100, samples=400)).endswith("; 9 of 400 unparsed")
+
+
+def test_a_cell_says_how_many_completions_and_how_far_they_are_open():
+    assert rate_cell(rate(12, 100, samples=400)).endswith("n=100 (400 completions)")
+    near = rate(12, 100, clusters=80, samples=400)
+    assert near.size == "100 (80 independent, 400 completions)"
+    openly = rate_within([(True,)] * 60 + [(None,)] * 20 + [(False,)] * 20, 0.95)
+    assert rate_cell(openly) == "60.0 to 80.0 % [50.2, 86.7], n=100"
 
 
 def test_the_unread_verdicts_of_a_metric_are_found_by_its_name():

@@ -54,6 +54,17 @@ def test_each_form_of_the_profile_is_shown_as_the_model_reads_it(profile, projec
     assert all(finding.state is not State.MISSING for finding in findings)
 
 
+def test_the_system_prompt_stands_in_every_form_or_is_missing(profile, project):
+    evaluate = profile.evaluate.model_copy(update={"system": "Be brief."})
+    profile = profile.model_copy(update={"evaluate": evaluate})
+    shown = [one for one in findings_of(profile, project, TEMPLATE) if "prompt, " in one.subject]
+    assert shown and all(one.message.count("<|system|>") == 1 for one in shown)
+    drops = TEMPLATE.replace("in messages %}", "in messages if m.role != 'system' %}")
+    lacking = [one for one in findings_of(profile, project, drops) if one.state is State.MISSING]
+    assert lacking[0].subject == "models.post_trained"
+    assert "no place for the system prompt" in lacking[0].message
+
+
 def test_a_form_that_the_template_cannot_write_is_missing(profile, project):
     findings = findings_of(profile, project, TEMPLATE.replace("in messages", "in messages[-1:]"))
     lacking = [finding.subject for finding in findings if finding.state is State.MISSING]
