@@ -134,7 +134,8 @@ def test_the_figures_are_those_of_the_rows(runner, random_models, random_adapter
     assert {f"{role}.refused" for role in Role if role is not Role.REASONING} < set(found)
     for metric, counts in counts_of(rows).items():
         if metric in found:
-            assert found[metric].count == sum(holds for (holds,) in counts.values())
+            # What the token limit left open counts for no rate at its lowest.
+            assert found[metric].count == sum(holds is True for (holds,) in counts.values())
             assert found[metric].n == 5
     assert measure(runner, random_models, Arm.POST_TRAINED, confidence=0.95) != found
 
