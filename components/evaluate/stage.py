@@ -9,13 +9,8 @@ from components.core.paths import FINISHED, ROWS, VERDICTS
 from components.core.storage import digest_file
 from components.core.vocabulary import Arm
 from components.evaluate.arms import check_adapter, meet_champion
-<<<<<<< HEAD
-from components.evaluate.completions import complete_arms
-from components.evaluate.judging import Judges, with_second_verdicts
-=======
 from components.evaluate.completions import check_system_prompt, complete_arms
-from components.evaluate.judging import Judges
->>>>>>> 69764c5 (Evaluation: the profile's own prompts are sampled and stand behind a system prompt, as served)
+from components.evaluate.judging import Judges, with_second_verdicts
 from components.evaluate.plan import test_plan
 from components.evaluate.rates import count_figures
 from components.evaluate.result import Champion, ChampionArm, Evidence
@@ -52,17 +47,18 @@ def evaluate(
     check_system_prompt(section.system, models)
     champion_arm = _champion(section, champion, adapter, models)
     plan = test_plan(section, prompts, seed)
+    again = plan.second
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         labelled = read_cases(Path(section.calibration))
         judges = Judges.of(plan, section, verdicts, labelled=labelled)
-        others = Judges.of(plan.second, section, verdicts, labelled=labelled, opened=judges.judges)
+        others = Judges.of(again, section, verdicts, labelled=labelled, opened=judges.judges)
         measured = champion if champion_arm and champion_arm.measured else None
         written = complete_arms(
             plan, models, adapter, champion=measured, batch=section.batch, finished=finished
         )
         rows, tried = judges.judge(written, labelled, section.confidence)
-        again, tried_again = others.judge(written, labelled, section.confidence)
-        rows = {arm: with_second_verdicts(rows[arm], again[arm]) for arm in rows}
+        reread, tried_again = others.judge(written, labelled, section.confidence)
+        rows = {arm: with_second_verdicts(rows[arm], reread[arm]) for arm in rows}
         arms = [arm for arm in Arm if arm in rows]
         write_judged(out / ROWS, [row for arm in arms for row in rows[arm]])
         post_trained = models.post_trained
@@ -85,11 +81,7 @@ def evaluate(
             champion=champion_arm,
             judge_settings=plan.judge_settings(section),
             second=second_judges(
-                rows,
-                plan.second.roles,
-                others.names,
-                plan.second.judge_settings(section),
-                section.confidence,
+                rows, again.roles, others.names, again.judge_settings(section), section.confidence
             ),
             **count_figures(rows, plan.roles, confidence=section.confidence, seed=seed),
         ).save(out)
