@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from components.chain import STAGES
-from components.core.paths import INPUTS, Workspace
-from components.core.storage import digest_folder, read_json
+from components.core.paths import INPUTS, PROMPTS, ROWS, Workspace
+from components.core.storage import digest_folder, read_json, read_rows
 from tests.chain import dvc, make_repository, run, safereact
 from tests.flows.conftest import invoke
 
@@ -180,6 +180,40 @@ def test_the_adapter_comes_back_ready_for_peft(root, accepted, tmp_path, monkeyp
     local = PeftModel.from_pretrained(load_model(checkpoint), trained)
     torch.testing.assert_close(pulled(ids).logits, local(ids).logits, rtol=0, atol=0)
     assert not torch.equal(pulled(ids).logits, plain)
+
+
+def test_mlflow_loads_the_champion_and_it_answers_as_it_was_evaluated(root, accepted, monkeypatch):
+    import mlflow
+    import pandas as pd
+
+    from components.core.errors import EvidenceError, ModelError
+
+    monkeypatch.setenv("SAFEREACT_ROOT", str(root))
+    done = invoke("promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
+    assert done.returncode == 0, done.stderr
+    mlflow.set_tracking_uri(f"sqlite:///{root}/mlruns/mlflow.db")
+    served = mlflow.pyfunc.load_model("models:/mini-safety@champion")
+    workspace = Workspace(root, "mini")
+    asked = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / PROMPTS)}
+    rows = [
+        (asked[row["prompt_id"]], row["answer"])
+        for row in read_rows(workspace.stage("evaluate") / ROWS)
+        if (row["arm"], row["form"], row["suite"]) == ("restored", "served", "benign")
+    ]
+    prompts = pd.DataFrame({"prompt": [text for text, _ in rows]})
+    assert served.predict(prompts, {"max_new_tokens": 8}) == [answer for _, answer in rows]
+    monkeypatch.setenv("SAFEREACT_BASE", str(workspace.stage("models") / "base"))
+    with pytest.raises(ModelError, match="was evaluated on"):
+        mlflow.pyfunc.load_model("models:/mini-safety@champion")
+    monkeypatch.setenv("SAFEREACT_BASE", str(root / "nowhere"))
+    with pytest.raises(ModelError, match="nowhere"):
+        mlflow.pyfunc.load_model("models:/mini-safety@champion")
+    forged = Path(mlflow.artifacts.download_artifacts("models:/mini-safety@champion"))
+    monkeypatch.delenv("SAFEREACT_BASE")
+    adapter = forged / "adapter" / "adapter_model.safetensors"
+    adapter.write_bytes(adapter.read_bytes()[:-1] + b"x")
+    with pytest.raises(EvidenceError):
+        mlflow.pyfunc.load_model(str(forged))
 
 
 SUITE = """

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CANDIDATE, CHAMPION = "candidate", "champion"
 EVIDENCE = "evidence"  # folder of a version's evidence, beside its adapter
 SIGNATURES = "signatures"  # and of the envelopes that are about both
+DOWNLOADED = "registered_model_meta"  # a note that MLflow puts beside what it has brought
 _NAMED = 20  # registered models that an error names at most
 
 
@@ -171,6 +172,7 @@ class Registry:
     def fetch(self, version: Version, folder: Path) -> Path:
         """Download a version into `folder` and return its adapter's folder."""
         download(self._address, f"models:/{version.name}/{version.number}", folder)
+        (folder / DOWNLOADED).unlink(missing_ok=True)
         return folder / ADAPTER
 
     def fetch_signatures(self, version: Version, folder: Path) -> None:

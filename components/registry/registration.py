@@ -26,7 +26,15 @@ from components.registry.release import (
     summarise,
     write_card,
 )
-from components.registry.verification import CARD, OF_ALL, POLICY, evidence_tags, verify_version
+from components.registry.verification import (
+    CARD,
+    LOADED_BY,
+    LOADER,
+    OF_ALL,
+    POLICY,
+    evidence_tags,
+    verify_version,
+)
 
 log = logging.getLogger(__name__)
 
@@ -164,4 +172,5 @@ def _lay_out(
     write_json(evidence / BOM, bill_of(release, name=name))
     if release.report:
         shutil.copy(release.report, evidence)
+    (files / LOADER).write_text(LOADED_BY, encoding="utf-8")
     return evidence_tags(evidence)

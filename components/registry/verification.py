@@ -28,7 +28,7 @@ from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.registry.changes import HISTORY, Chain, chain_in, chain_of, refusal_of
 from components.registry.history import check_history
-from components.registry.mlflow_registry import EVIDENCE, SIGNATURES, Registry, Version
+from components.registry.mlflow_registry import DOWNLOADED, EVIDENCE, SIGNATURES, Registry, Version
 from components.registry.signatures import (
     SignedHead,
     check_heads,
@@ -52,7 +52,19 @@ DIGESTS = {
     "report_digest": names.REPORT,
 }
 OF_ALL = "evidence_files"  # the tag with the digest of the whole folder
-_PARTS = {names.ADAPTER, EVIDENCE, SIGNATURES, HISTORY}
+# How MLflow loads a version: by `mlflow_pyfunc`, which checks it first.
+LOADER = "MLmodel"
+LOADED_BY = """\
+flavors:
+  python_function:
+    loader_module: components.registry.mlflow_pyfunc
+signature:
+  inputs: '[{"type": "string", "name": "prompt", "required": true}]'
+  outputs: '[{"type": "string", "required": true}]'
+  params: '[{"name": "max_new_tokens", "default": 256, "shape": null, "type": "long"}, {"name":
+    "temperature", "default": 0.0, "shape": null, "type": "double"}]'
+"""
+_PARTS = {names.ADAPTER, EVIDENCE, SIGNATURES, HISTORY, LOADER, DOWNLOADED}
 _REMEDY = "register the adapter anew with `safereact run`"
 
 
@@ -133,6 +145,9 @@ def verify_files(folder: Path) -> Verified:
     check_adapter_files(adapter)
     if odd := sorted({path.name for path in folder.iterdir()} - _PARTS):
         raise EvidenceError(f"{', '.join(odd)} beside it is no part of a version, and unverified")
+    loader = folder / LOADER
+    if loader.exists() and loader.read_text(encoding="utf-8", errors="replace") != LOADED_BY:
+        raise EvidenceError(f"its {LOADER} is not what was registered: it may load other code")
     decision, found = Decision.load(evidence), Evidence.load(evidence)
     if not decision.accepted:
         raise EvidenceError(f"it carries a decision that says {decision.outcome}")

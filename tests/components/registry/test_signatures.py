@@ -33,7 +33,7 @@ from components.registry.signatures import (
     statement_of,
     write_envelope,
 )
-from components.registry.verification import verify_files
+from components.registry.verification import LOADER, verify_files
 from tests.releases import NAMES, write_all
 
 NAME = NAMES["name"]
@@ -118,6 +118,14 @@ def test_a_signature_of_an_earlier_release_is_about_files_alone(brought, ann):
     write_envelope(brought, open_signer(str(ann[0]), None), "", "")
     assert signers_of(brought, ann[1]) == ["ann"]
     assert signed_heads(brought, {"ann": read_public_key(ann[1])}) == []
+
+
+def test_mlflow_is_told_no_other_code_to_load(brought):
+    loader = brought / LOADER
+    verify_files(brought)
+    loader.write_text(loader.read_text().replace("components.registry", "somebody.elses"))
+    with pytest.raises(EvidenceError, match="it may load other code"):
+        verify_files(brought)
 
 
 def change(path: Path) -> None:
