@@ -156,7 +156,7 @@ def _history(audited: _Audited) -> str:
     vouched = max((chain.digests.index(head.digest) for head in heads), default=0)
     behind = ours and vouched < ours[-1][0]
     note = ", which no signature covers yet (`safereact sign`)" if behind else ""
-    return f"whole, {len(chain.changes)} changes, head {chain.head:.12}; {said}{note}"
+    return f"whole, {chain.size}, head {chain.head:.12}; {said}{note}"
 
 
 _LINKS: dict[str, Callable[[_Audited], str]] = {

@@ -70,6 +70,12 @@ class Chain(NamedTuple):
         """The digest of all of it."""
         return self.digests[-1]
 
+    @property
+    def size(self) -> str:
+        """How many changes it has, in words."""
+        count = len(self.changes)
+        return f"{count} change{'' if count == 1 else 's'}"
+
     def extended(self, change: Change) -> Change:
         """Return `change` as the next one."""
         number = 1 + (self.changes[-1].number if self.changes else 0)

@@ -196,7 +196,7 @@ def check_history_beside(folder: Path, keys: Mapping[str, SSlibKey], adapter: st
     if not model:
         return "no history lies beside it"
     signed = f", and goes on from the {len(heads)} that was signed" if heads else ", and not signed"
-    return f"the history of {model} is whole: {len(chain.changes)} changes{signed}"
+    return f"the history of {model} is whole: {chain.size}{signed}"
 
 
 def check_version_signed(version: Version, folder: Path, keys: Mapping[str, SSlibKey]) -> None:

@@ -100,7 +100,7 @@ def history(name: Annotated[str, typer.Argument(help="Registered model.")]) -> N
         console.print(for_terminal(f"{line}, {change.by}: {change.why}"), highlight=False)
     chain, heads = signed_history(registry, name)
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
-    whole = f"whole: {len(chain.changes)} changes, head {chain.head:.12}"
+    whole = f"whole: {chain.size}, head {chain.head:.12}"
     console.print(for_terminal(f"{whole}; signed: {signed or 'not'}"), highlight=False)
 
 

@@ -463,7 +463,11 @@ SWITCHED = CHATML.replace(
 )
 
 
-@pytest.mark.parametrize("template", [CHATML, LLAMA3, PHI, GRANITE, WITHIN], ids=hash)
+@pytest.mark.parametrize(
+    "template",
+    [CHATML, LLAMA3, PHI, GRANITE, WITHIN],
+    ids=["chatml", "llama3", "phi", "granite", "within"],
+)
 def test_a_system_prompt_stands_before_the_question(template):
     tokenizer = tokenizer_of(template, "<s>", "<|im_end|>")
     check_system(tokenizer, SYSTEM)
