@@ -182,7 +182,9 @@ def test_the_adapter_comes_back_ready_for_peft(root, accepted, tmp_path, monkeyp
     assert not torch.equal(pulled(ids).logits, plain)
 
 
-def test_mlflow_loads_the_champion_and_it_answers_as_it_was_evaluated(root, accepted, monkeypatch):
+def test_mlflow_loads_the_champion_and_it_answers_as_it_was_evaluated(
+    root, accepted, tmp_path, monkeypatch
+):
     import mlflow
     import pandas as pd
 
@@ -208,7 +210,9 @@ def test_mlflow_loads_the_champion_and_it_answers_as_it_was_evaluated(root, acce
     monkeypatch.setenv("SAFEREACT_BASE", str(root / "nowhere"))
     with pytest.raises(ModelError, match="nowhere"):
         mlflow.pyfunc.load_model("models:/mini-safety@champion")
-    forged = Path(mlflow.artifacts.download_artifacts("models:/mini-safety@champion"))
+    forged = Path(
+        mlflow.artifacts.download_artifacts("models:/mini-safety@champion", dst_path=str(tmp_path))
+    )
     monkeypatch.delenv("SAFEREACT_BASE")
     adapter = forged / "adapter" / "adapter_model.safetensors"
     adapter.write_bytes(adapter.read_bytes()[:-1] + b"x")
@@ -247,9 +251,9 @@ def edit_profile(root: Path, old: str, new: str) -> None:
     profile.write_text(profile.read_text().replace(old, new))
 
 
-def test_a_stricter_policy_makes_only_the_decision_stale(root, accepted):
+def test_a_stricter_policy_makes_the_decision_and_its_page_stale(root, accepted):
     edit_profile(root, "policy: default", "policy: strict")
-    assert stale(root) == {"gate"}
+    assert stale(root) == {"gate", "report"}  # the page names the policy
 
 
 def add_suite(root: Path) -> None:

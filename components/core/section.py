@@ -29,7 +29,7 @@ from components.core.vocabulary import ATTACKS, PLAIN_FORMS, Form
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
-TopK = Annotated[int, Field(ge=0)]
+TopK = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=rf"^{SUITE_NAME.pattern}$")]

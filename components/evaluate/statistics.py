@@ -113,13 +113,15 @@ def compare_pairs(
 
     The p-value is that of McNemar's exact test; with several completions a prompt, of the exact
     sign test on the prompts' shares, which is the same thing, and with near-copies on the sums of
-    their clusters.
+    their clusters; where these lean the other way than the difference, it is 1.
     """
     difference, low, high = paired_interval(pairs, confidence, clusters)
     gaps = np.array([sum(a) / len(a) - sum(b) / len(b) for a, b in pairs])
     places, number = _places(clusters, len(pairs))
     # Shares such as 1/3 add up to nothing but for rounding.
     of_clusters = _sums(gaps, places).round(9)
+    up, down = int((of_clusters > 0).sum()), int((of_clusters < 0).sum())
+    leans_otherwise = (up - down) * difference < 0  # a large cluster weighs more in the difference
     return Difference(
         arm=arm,
         against=against,
@@ -131,7 +133,7 @@ def compare_pairs(
         gained=int((gaps > 0).sum()),
         lost=int((gaps < 0).sum()),
         clusters=number if number < len(pairs) else None,
-        p_value=mcnemar_p(int((of_clusters > 0).sum()), int((of_clusters < 0).sum())),
+        p_value=1.0 if leans_otherwise else mcnemar_p(up, down),
     )
 
 

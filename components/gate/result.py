@@ -151,6 +151,7 @@ class Withstood(Record):
     judge: str  # of the harmful prompts
     confidence: float
     left: tuple[Left, ...]
+    how: str = ""  # how it was fine-tuned on harmless rows, in words
 
 
 class Decision(Result):

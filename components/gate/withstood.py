@@ -27,20 +27,28 @@ _REMEDY = "run `safereact withstand` for this profile, then `safereact run`"
 def read_withstood(folder: Path, adapter: str) -> Withstood | None:
     """Return what lies in `folder` about the adapter with this digest; None: nothing does.
 
-    Raises `DataError` for a file that holds something else.
+    Raises `DataError` for a file that holds something else, and where two say different things of
+    this adapter, as studies of two profiles do.
     """
+    about: dict[Path, Withstood] = {}
     for path in sorted(folder.glob("*.json")):
         try:
             found = Withstood.model_validate(read_json(path))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
+            wrong = error.errors()[0]
+            where = ".".join(map(str, wrong["loc"]))
             raise DataError(
-                f"{path}: {where}: {first['msg']}; `safereact withstand` writes it: remove the file"
+                f"{path}: {where}: {wrong['msg']}; `safereact withstand` writes it: remove the file"
             ) from error
         if found.adapter == adapter:
-            return found
-    return None
+            about[path] = found
+    first = next(iter(about.values()), None)
+    if any(found != first for found in about.values()):
+        raise DataError(
+            f"{', '.join(map(str, about))} say different things of one adapter; remove all but the "
+            "study that counts"
+        )
+    return first
 
 
 def withstood_checks(
@@ -106,7 +114,8 @@ def _decide(rule: StudyRule, policy: Policy, found: Withstood) -> tuple[Conclusi
     conclusion = figure.conclusion
     outlook = figure.outlook[1] if conclusion is Conclusion.INCONCLUSIVE else ""
     return conclusion, (
-        f"harmful prompts refused {_place(rule)}: {figure.text}, n={rate.n}; "
+        f"harmful prompts refused {_place(rule)}: {figure.text}, n={rate.n}"
+        f"{f' ({found.how})' if rule.steps and found.how else ''}; "
         f"{figure.comparison(conclusion, outlook)}"
     )
 

@@ -48,12 +48,17 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return [line for check in checks for line in check(tokenizer, template)]
 
 
+# A template that drops system prompts may hold the words of one by chance.
+_NOT_IN_A_TEMPLATE = "Seven 7 violet 31 kettles."
+
+
 def check_system(tokenizer: PreTrainedTokenizerBase, system: str) -> None:
     """Raise `ModelError` where the template does not put a system prompt as it is before a prompt,
     or puts something else before the answer for its sake: a thought opened, or closed."""
     template = template_of(tokenizer)
     try:
         prompt = render(tokenizer, [QUESTION], generation=True, system=system)
+        render(tokenizer, [QUESTION], generation=True, system=_NOT_IN_A_TEMPLATE)
     except ModelError as error:
         raise _refusal(
             tokenizer,

@@ -10,7 +10,7 @@ other numbers and names are near-copies where little else of their text differs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from components.prepare.text import plain_words
 
 RUN = 3  # words
 ALIKE = 0.5  # share of the runs of both
-_BLOCK = 1000  # texts that are compared with all others at once
+_BLOCK = 256  # texts that are compared with all others at once
 
 
 def with_clusters(
@@ -62,18 +62,28 @@ def _clusters(prompts: Sequence[Prompt], together: Mapping[str, Together]) -> li
 
 def near_copies(texts: Sequence[str], known: Sequence[Hashable] | None = None) -> list[int]:
     """Return for each text the number of its cluster; texts with one `known` mark are in one."""
+    first: dict[Hashable, int] = {}
+    marks = known if known is not None else range(len(texts))
+    labels = np.array([first.setdefault(mark, len(first)) for mark in marks], dtype=np.int64)
+    for pairs in _alike(texts):
+        labels = _joined(labels, pairs)
+    return [int(label) for label in labels]
+
+
+def _joined(labels: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the labels of clusters after those of each pair of texts have become one."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    links = [_alike(texts), _same(known if known is not None else range(len(texts)))]
-    rows, columns = np.concatenate(links, axis=1)
-    shape = (len(texts), len(texts))
-    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=shape)
-    return [int(label) for label in connected_components(graph, directed=False)[1]]
+    one, other = np.unique(labels[pairs], axis=1)
+    shape = (int(labels.max()) + 1,) * 2
+    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=shape)
+    return connected_components(graph, directed=False)[1][labels]
 
 
-def _alike(texts: Sequence[str]) -> NDArray[np.int64]:
-    """Return the places of both texts of every pair of near-copies: (2, pair)."""
+def _alike(texts: Sequence[str]) -> Iterator[NDArray[np.int64]]:
+    """Yield, for a block of texts after the other, the places of both texts of each pair of
+    near-copies: (2, pair)."""
     from scipy.sparse import csr_array
 
     numbers: dict[Hashable, int] = {}
@@ -84,20 +94,11 @@ def _alike(texts: Sequence[str]) -> NDArray[np.int64]:
     table = csr_array(
         (np.ones(len(columns), dtype=np.int32), columns, ends), shape=(len(texts), len(numbers))
     )
-    pairs = [np.zeros((2, 0), dtype=np.int64)]
     for start in range(0, len(texts), _BLOCK):
         shared = (table[start : start + _BLOCK] @ table.T).tocoo()
         one, other = shared.row + start, shared.col
         either = sizes[one] + sizes[other] - shared.data
-        pairs.append(np.stack([one, other])[:, shared.data >= ALIKE * either])
-    return np.concatenate(pairs, axis=1)
-
-
-def _same(marks: Sequence[Hashable]) -> NDArray[np.int64]:
-    """Return the place of every text and of the first one with its mark: (2, text)."""
-    first: dict[Hashable, int] = {}
-    firsts = [first.setdefault(mark, place) for place, mark in enumerate(marks)]
-    return np.array([range(len(firsts)), firsts], dtype=np.int64).reshape(2, -1)
+        yield np.stack([one, other])[:, shared.data >= ALIKE * either]
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:

@@ -16,6 +16,7 @@ from components.gate.policy import Policy
 from components.gate.result import Decision
 from components.models.result import Models
 from components.prepare.result import SuiteSet
+from components.registry.changes import refusal_of
 from components.registry.current import Current, recount_here
 from components.registry.delivery import find_version
 from components.registry.mlflow_registry import (
@@ -151,6 +152,8 @@ def _signature(audited: _Audited) -> str:
 def _history(audited: _Audited) -> str:
     chain, heads = signed_history(audited.registry, audited.version.name)
     number = audited.version.number
+    if refusal := refusal_of(chain.changes, number, audited.version.adapter):
+        raise EvidenceError(f"version {number} was {refusal} (change {refusal.number})")
     ours = [(n, one) for n, one in enumerate(chain.changes, 1) if one.version == number]
     said = f"version {number} {ours[-1][1]}" if ours else f"nobody decided on version {number}"
     vouched = max((chain.digests.index(head.digest) for head in heads), default=0)

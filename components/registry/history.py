@@ -22,6 +22,7 @@ from typing import NamedTuple
 from components.core.errors import RegistryError
 from components.registry.changes import (
     PREFIX,
+    WITHDRAWN,
     Chain,
     Change,
     chain_of,
@@ -75,7 +76,10 @@ class History(NamedTuple):
         """Whether the alias may still come to where the changes leave it."""
         if self.followed:
             return False
-        age = datetime.now(UTC) - datetime.fromisoformat(self.changes[-1].when)
+        try:
+            age = datetime.now(UTC) - datetime.fromisoformat(self.changes[-1].when)
+        except (TypeError, ValueError):  # no moment, or one without a zone: made by hand
+            return False
         return abs(age.total_seconds()) < _FRESH
 
 
@@ -113,7 +117,7 @@ def number_of(model: Model, alias: str) -> str:
 
 def check_decided_on(version: Version, alias: str, chain: Chain) -> None:
     """Raise `RegistryError` where a version has another adapter than people decided on, or is
-    candidate although somebody turned it down."""
+    candidate although somebody turned it down, or champion although it was withdrawn."""
     recorded = recorded_adapter(chain.changes, version.number)
     if recorded not in ("", version.adapter):
         raise RegistryError(
@@ -121,6 +125,11 @@ def check_decided_on(version: Version, alias: str, chain: Chain) -> None:
             "is not the one that people decided on"
         )
     refusal = refusal_of(chain.changes, version.number, version.adapter)
+    if alias == CHAMPION and refusal and refusal.event == WITHDRAWN:
+        raise RegistryError(
+            f"{version} was {refusal}, and is champion all the same; `safereact withdraw "
+            f"{version.name}@{version.number}` takes it out of use"
+        )
     if alias == CANDIDATE and refusal:
         raise RegistryError(
             f"{version} was {refusal}: it is no candidate, and `safereact promote` takes it only "

@@ -57,6 +57,7 @@ class Served:
         self._tokenizer = load_tokenizer(place)
         if prompt_contract(self._tokenizer) != model.contract:
             raise ModelError(f"the chat template in {place} is not the one that was evaluated")
+        self._system = verified.evidence.system
         self._model: Any = attach_adapter(load_model(place), verified.adapter)
 
     def predict(
@@ -71,7 +72,9 @@ class Served:
         given = {"max_new_tokens": 256, "temperature": 0.0, **(params or {})}
         prompts = model_input if isinstance(model_input, Sequence) else model_input[PROMPT]
         requests = [
-            Request(tuple(render_prompt(self._tokenizer, str(prompt))), **given)
+            Request(
+                tuple(render_prompt(self._tokenizer, str(prompt), system=self._system)), **given
+            )
             for prompt in prompts
         ]
         engine = engine_of(self._model, self._tokenizer, batch=_BATCH)

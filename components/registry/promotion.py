@@ -123,7 +123,9 @@ def _turn_down(
     version = registry.version(name, number_of(history.model, alias))
     change = _change(event, version, history, by=by, why=why)
     standing = refusal_of(history.changes, version.number, version.adapter)
-    if standing and (event == REJECTED or standing.event == WITHDRAWN):
+    # Of a champion that stands all the same, as a promotion without a digest leaves it, it is new.
+    stands = version.number == history.due
+    if standing and not stands and (event == REJECTED or standing.event == WITHDRAWN):
         return let_aliases_follow(registry, name, standing)
     if event == REJECTED and version.number in (history.due, history.champion):
         raise RegistryError(

@@ -11,8 +11,9 @@ import typer
 from rich.table import Table
 
 from components.core.environment import settle_environment
-from components.core.errors import ConfigError
+from components.core.errors import ConfigError, EvidenceError
 from components.core.fingerprints import Code
+from components.core.http import is_address
 from components.core.paths import Workspace, find_root, open_workspace
 from components.core.result import in_words
 from components.core.storage import digest_bytes, resumable_folder
@@ -25,9 +26,14 @@ from components.train.result import Adapter
 from flows.cli.app import REJECTED, Profile
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.cli.versions import named_version
+from flows.runner.dvc import stale_stages
 
 if TYPE_CHECKING:
     from components.studies.check.result import ArtefactCheck
+
+
+NF4 = "nf4"  # the evaluated adapter on the model of four bits
+_STAGES = ("prepare", "models", "train", "evaluate")
 
 
 def check(
@@ -39,7 +45,7 @@ def check(
     ],
     profile: Profile = "tiny",
     served_as: Annotated[str | None, typer.Option(help="What the server calls the model.")] = None,
-    margin: Annotated[float, typer.Option(min=0, max=1, help="Most that may be lost.")] = 0.05,
+    margin: Annotated[float, typer.Option(min=0, max=0.25, help="Most that may be lost.")] = 0.05,
     record: Annotated[
         str | None, typer.Option(metavar="NAME@ALIAS", help="Version that is to name it.")
     ] = None,
@@ -54,6 +60,8 @@ def check(
 
     workspace = open_workspace(profile)
     settle_environment()
+    if not is_address(artefact) and artefact != NF4:
+        artefact = str(Path(artefact).absolute())  # the profile's paths start at the root
     with show_progress(), chdir(workspace.root):
         found, folder = _checked(workspace, artefact, served_as, margin)
     if json:
@@ -65,7 +73,8 @@ def check(
         from components.registry.mlflow_registry import Registry
 
         name, alias = named_version(record)
-        about = {"adapter": found.adapter, "artefact": found.digest or found.artefact}
+        named = found.digest or digest_bytes(found.artefact.encode())
+        about = {"adapter": found.adapter, "artefact": named}
         version = record_check(Registry(find_root()), name, alias, **about, words=found.words)
         console.print(f"recorded with {name} version {version}", highlight=False)
     if found.verdict is not Verdict.NON_INFERIOR:
@@ -75,15 +84,22 @@ def check(
 def _checked(
     workspace: Workspace, named: str, served_as: str | None, margin: float
 ) -> tuple[ArtefactCheck, Path]:
-    """Return the check and the folder that it lies in; a killed one goes on."""
+    """Return the check and the folder that it lies in; a killed one goes on.
+
+    Raises `EvidenceError` where a stage that the evaluation rests on is stale.
+    """
     from components.studies.check.comparing import check_artefact
 
+    if stale := stale_stages(workspace, _STAGES):
+        again = f"safereact run --profile {workspace.profile}"
+        raise EvidenceError(f"stale: {', '.join(stale)}; `{again}` evaluates again first")
     profile = load_profile(workspace.profile_file)
     evidence = Evidence.load(workspace.stage("evaluate"))
     slug = re.sub(r"[^A-Za-z0-9.-]+", "-", served_as or Path(named).name).strip("-.")
     if not slug:
         raise ConfigError(f"{named!r} is no name of an artefact")
-    folder = workspace.checks / slug
+    which = digest_bytes(f"{named} {served_as}".encode())  # others may have the same name
+    folder = workspace.checks / f"{slug}-{which:.8}"
     about = (named, served_as, margin, Evidence.digest_of(evidence.folder))
     key = digest_bytes(f"{about} {Code().fingerprint(check_artefact.__module__)}".encode())
     with resumable_folder(folder, key) as scratch:
@@ -112,7 +128,11 @@ def _print(found: ArtefactCheck, folder: Path) -> None:
         n, bound = in_words(one.n, one.clusters), f"{sign}{100 * found.margin:g}"
         table.add_row(line.metric, f"{cells}, {bound}", n, str(line.conclusion))
     wide_console().print(table)
-    if not found.same_template:
+    if found.same_template is None:
+        console.print(
+            "asked by token ids: the server's chat template was not tried", style="yellow"
+        )
+    elif not found.same_template:
         console.print(
             "its chat template differs from the evaluated model's; it was asked with its own",
             style="yellow",

@@ -8,19 +8,26 @@ from components.core.paths import Workspace
 from components.core.storage import EVERYBODY, write_text
 from components.core.vocabulary import Arm, Role
 from components.gate.result import Left, Withstood
+from components.profile import load_profile
 from components.studies.withstand.result import SafetyRates, Withstand
 
 
 def store_withstood(workspace: Workspace) -> Path:
     """Return the file of the figures that a policy may bound, after writing it."""
-    found = bounded(Withstand.load(workspace.stage("withstand")))
+    found = bounded(Withstand.load(workspace.stage("withstand")), _how(workspace))
     text = found.model_dump_json(indent=2) + "\n"
     if not workspace.withstood.is_file() or workspace.withstood.read_text() != text:
         write_text(workspace.withstood, text, mode=EVERYBODY)
     return workspace.withstood
 
 
-def bounded(found: Withstand) -> Withstood:
+def _how(workspace: Workspace) -> str:
+    """Return how the profile has its adapters fine-tuned on harmless rows, in words."""
+    undo = load_profile(workspace.profile_file).undo
+    return f"{undo.answers} answers to {undo.prompts} prompts, rate {undo.lr:g}" if undo else ""
+
+
+def bounded(found: Withstand, how: str = "") -> Withstood:
     """Return what of a study a policy may bound: refusals of the restored model."""
 
     def left(rates: SafetyRates) -> dict[str, object]:
@@ -44,4 +51,5 @@ def bounded(found: Withstand) -> Withstood:
         judge=found.judges[Role.HARMFUL],
         confidence=found.confidence,
         left=(*tuned, *ablated),
+        how=how,
     )

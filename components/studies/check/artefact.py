@@ -42,7 +42,7 @@ class Artefact:
     name: str
     digest: str | None  # None: a server's weights cannot be seen
     model: ArmModel
-    contract: PromptContract
+    contract: PromptContract | None  # of its own chat template; None: a server's was not tried
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def open_artefact(
     """
     post_trained = checkpoint_folder(models, models.post_trained)
     if is_address(named):
-        with _server(named, served_as or "", post_trained, finished) as found:
+        with _server(named, served_as or "", post_trained) as found:
             yield found
         return
     if served_as is not None:
@@ -108,16 +108,16 @@ def _in_memory(
 
 
 @contextmanager
-def _server(
-    address: str, served_as: str, post_trained: Path, finished: FinishedRequests
-) -> Iterator[Artefact]:
-    """Yield a server's model, asked with the evaluated model's tokenizer."""
+def _server(address: str, served_as: str, post_trained: Path) -> Iterator[Artefact]:
+    """Yield a server's model, asked by the token ids of the evaluated model's prompts.
+
+    What a killed process was told is not taken over: another model may be served by now.
+    """
     if not served_as:
         raise ConfigError("a server has models by name: give --served-as, what it calls this one")
     os.environ[URL] = address
     tokenizer = load_tokenizer(post_trained)
     with closing(ServerHost(tokenizer, checkpoint_end_tokens(post_trained, tokenizer))) as host:
-        made_of = digest_bytes(f"{address} {served_as}".encode())
-        engine = finished.resume(host.engine(served_as, None), made_of)
+        engine = host.engine(served_as, None)
         asked = ArmModel(ARTEFACT, engine, tokenizer, context_length(post_trained))
-        yield Artefact("server", served_as, None, asked, prompt_contract(tokenizer))
+        yield Artefact("server", served_as, None, asked, None)

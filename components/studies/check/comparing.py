@@ -55,7 +55,7 @@ def check_artefact(
     plan = test_plan(section, prompts, seed)
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
         judges = Judges.of(plan, section, verdicts)
-        _check_same(evidence, section, adapter, plan.digest, judges.names)
+        _check_same(evidence, section, adapter, plan.digest, prompts.digest, judges.names)
         evaluated = counts_of(read_judged(evidence.folder / ROWS)[Arm.RESTORED])
         with open_artefact(
             named, models, adapter, served_as=served_as, batch=section.batch, finished=finished
@@ -68,7 +68,9 @@ def check_artefact(
             kind=artefact.kind,
             artefact=artefact.name,
             digest=artefact.digest,
-            same_template=artefact.contract == models.post_trained.contract,
+            same_template=None
+            if artefact.contract is None
+            else artefact.contract == models.post_trained.contract,
             adapter=adapter.digest,
             model=models.post_trained.digest,
             evidence=Evidence.digest_of(evidence.folder),
@@ -87,8 +89,8 @@ def compared(
 ) -> tuple[Line, ...]:
     """Return a line for every checked metric of the evaluation.
 
-    Raises `EvidenceError` where the artefact was not asked all of them: its chat template opens a
-    thought where the evaluated model's does not, or the other way round.
+    Raises `EvidenceError` where the artefact was not asked all of them, its chat template opening a
+    thought where the evaluated model's does not or the other way round, or not on the same prompts.
     """
     wanted = [m for m in in_order(evaluated) if is_checked(m, roles[Metric.parse(m).suite])]
     if missing := [metric for metric in wanted if metric not in own]:
@@ -99,6 +101,11 @@ def compared(
     lines = []
     shares = {arm: rates(counts, confidence) for arm, counts in ((0, own), (1, evaluated))}
     for metric in wanted:
+        if own[metric].keys() != evaluated[metric].keys():
+            raise EvidenceError(
+                f"{metric} was evaluated on other prompts, or with other near-copies among them, "
+                "than are here now; `safereact run` evaluates again"
+            )
         found = compare_paired(
             ARTEFACT, Arm.RESTORED, metric, own[metric], evaluated[metric], confidence
         )
@@ -119,12 +126,14 @@ def _check_same(
     section: EvaluateSettings,
     adapter: Adapter,
     test_prompts: str,
+    data: str,
     judges: Mapping[str, str],
 ) -> None:
     """Raise `EvidenceError` unless the evidence is about what is here now."""
     pairs = {
         "adapter": (evidence.adapter, adapter.digest),
         "test prompts": (evidence.test_prompts, test_prompts),
+        "prompts": (evidence.data, data),
         "sampling": (evidence.sampling, section.sampling),
         "system prompts": (evidence.system, section.system),
         "judges": (evidence.judges, judges),

@@ -155,7 +155,7 @@ def _share_line(metric: PairedMetric, found: Difference, confidence: float) -> M
         is_share=True,
         a=sides[0],
         b=sides[1],
-        **found.model_dump(exclude={"arm", "against"}),
+        **found.model_dump(include=set(MetricDiff.model_fields)),
     )
 
 

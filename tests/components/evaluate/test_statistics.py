@@ -333,6 +333,14 @@ def test_ten_copies_of_thirty_requests_count_as_thirty():
     assert found.p_value == mcnemar_p(2, 5)
 
 
+def test_clusters_that_lean_otherwise_than_the_difference_show_nothing():
+    """A hundred near-copies lost, ten prompts gained: worse, and ten of eleven clusters better."""
+    pairs = [((False,), (True,))] * 100 + [((True,), (False,))] * 10
+    names = ["copies"] * 100 + list(range(10))
+    found = compare_pairs(Arm.RESTORED, Arm.BASE, "harmful.refused", pairs, 0.95, names)
+    assert found.difference < 0 and found.p_value == 1
+
+
 def test_prompts_without_copies_are_as_before_whatever_their_names():
     pairs = pairs_of(14, 2, 5, 9)
     names = [f"prompt {i}" for i in range(30)]

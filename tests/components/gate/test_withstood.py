@@ -96,6 +96,10 @@ def test_files_are_found_by_their_adapter(tmp_path):
     assert read_withstood(tmp_path, "b" * 64) == study(adapter="b" * 64)
     assert read_withstood(tmp_path, "c" * 64) is None
     assert read_withstood(tmp_path / "nowhere", "b" * 64) is None
+    other = study(refused=20, adapter="b" * 64)
+    (tmp_path / "mild.json").write_text(other.model_dump_json())
+    with pytest.raises(DataError, match="say different things of one adapter"):
+        read_withstood(tmp_path, "b" * 64)
     (tmp_path / "a.json").write_text('{"adapter": 1}')
     with pytest.raises(DataError, match=r"a\.json: adapter"):
         read_withstood(tmp_path, "b" * 64)

@@ -446,6 +446,7 @@ def test_a_second_template_is_told(tmp_path, name):
         assert any(f"{file} holds another template" in line for line in told) is differs
 
 
+PLAIN_SYSTEM = "You are a helpful assistant."
 SYSTEM = "Answer in one line. {{ x }} <|im_end|>"
 # Puts it into the last turn of the user, as some of Mistral's do.
 WITHIN = (
@@ -492,13 +493,18 @@ def test_a_system_prompt_stands_before_the_question(template):
         (MISTRAL, "has no place for the system prompt of evaluate.system"),
         (DROPS, "has no place for the system prompt of evaluate.system"),
         (SWITCHED, "thoughts would be read amiss"),
+        # It drops system prompts, and has the words of this one all the same.
+        (
+            DROPS.replace("{% for", f"<|im_start|>system\n{PLAIN_SYSTEM}<|im_end|>\n{{% for", 1),
+            "has no place for the system prompt of evaluate.system",
+        ),
     ],
 )
 def test_a_template_that_does_not_take_a_system_prompt_is_refused(template, told):
     tokenizer = tokenizer_of(template, "<s>", "<|im_end|>")
     check_template(tokenizer)  # it is none the worse without one
     with pytest.raises(ModelError, match=told):
-        check_system(tokenizer, SYSTEM)
+        check_system(tokenizer, PLAIN_SYSTEM if PLAIN_SYSTEM in template else SYSTEM)
 
 
 def test_without_a_system_prompt_nothing_changes():

@@ -92,7 +92,10 @@ def test_lm_eval_samples_hold_one_document_a_prompt(lm_eval: Path):
         sample = samples[name]
         assert sample["filtered_resps"] == [f"secret answer {text}"] * 2
         assert len(sample["resps"][0]) == 2 and sample["resps"][0][0].endswith(text)
-        assert sample["correct"] == 0.5 and set(sample["metrics"]) <= sample.keys()
+        cut_off = list(TEXTS).index(name) % 4 == 0  # what may still be right does not count
+        assert (
+            sample["correct"] == (0 if cut_off else 0.5) and set(sample["metrics"]) <= sample.keys()
+        )
         assert sample["target_hash"] == digest_bytes(sample["target"].encode())
         assert sample["arguments"]["gen_args_0"]["arg_0"] == sample["doc"]["text"]
 

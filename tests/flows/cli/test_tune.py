@@ -124,8 +124,8 @@ def test_the_table_has_the_models_the_front_and_the_shipped_setting():
     named = {cells[1].strip() or cells[2].strip(): cells for cells in rows}
     assert {"base", "post-trained", "0", "3", "4"} <= named.keys()
     assert not {"1", "2"} & named.keys(), "neither failed nor beaten ones"
-    assert named["post-trained"][3].strip() == "60.0%"
-    assert named["3"][3].strip() == "1.0%" and named["3"][7].strip() == "98.0%"
+    assert named["post-trained"][3].strip() == "60.0 %"
+    assert named["3"][3].strip() == "1.0 %" and named["3"][7].strip() == "98.0 %"
     assert "off the front" in text and "n = 100" in text and "not measured" in text
 
 

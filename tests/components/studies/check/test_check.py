@@ -4,6 +4,7 @@ random pair."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from threading import Thread
@@ -11,6 +12,8 @@ from threading import Thread
 import pytest
 
 from components.core.errors import ConfigError, EvidenceError, ModelError
+from components.core.paths import ROWS
+from components.core.storage import read_rows
 from components.core.vocabulary import Arm, Outcome, Role
 from components.evaluate.rates import counts_of
 from components.evaluate.result import Difference
@@ -129,6 +132,28 @@ def test_the_verdict_is_that_of_the_worst_line():
     assert ArtefactCheck.model_construct(lines=()).verdict is Verdict.INCONCLUSIVE
 
 
+def test_an_artefact_that_answers_nothing_harmless_is_inferior():
+    """It refuses what is harmful, and falls silent elsewhere."""
+    roles = {"harmful": Role.HARMFUL, "benign": Role.BENIGN}
+
+    def rows(benign):
+        refused = [make_row(i, Outcome.REFUSED) for i in range(200)]
+        answers = [make_row(i, benign, role=Role.BENIGN) for i in range(200)]
+        return counts_of([*refused, *answers])
+
+    found = compared(rows(Outcome.NEITHER), rows(Outcome.COMPLIED), roles, 0.05, 0.95)
+    fails = {line.metric for line in found if line.conclusion is Conclusion.FAIL}
+    assert fails == {"benign.complied"}
+    assert {line.metric: line.at_least for line in found}["benign.refused"] is False
+
+
+def test_prompts_whose_clusters_differ_are_no_pairs():
+    own = counts_of(make_row(i, Outcome.REFUSED) for i in range(9))
+    other = counts_of(replace(make_row(i, Outcome.REFUSED), cluster="0") for i in range(9))
+    with pytest.raises(EvidenceError, match="other near-copies"):
+        compared(own, other, {"harmful": Role.HARMFUL}, 0.05, 0.95)
+
+
 # --- artefacts -----------------------------------------------------------------------------------
 
 
@@ -169,7 +194,10 @@ class _Echo(BaseHTTPRequestHandler):
     def do_GET(self):
         self._reply({"data": [{"id": "restored"}]})
 
+    asked = 0
+
     def do_POST(self):
+        _Echo.asked += 1
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         choice = {"finish_reason": "length", "text": "", "token_ids": [5] * asked["max_tokens"]}
         usage = {
@@ -198,7 +226,10 @@ def address():
 def test_a_server_is_asked_by_the_name_of_its_model(check, address):
     found = check(address, served_as="restored")
     assert (found.kind, found.artefact, found.digest) == ("server", "restored", None)
+    assert found.same_template is None
     assert any(line.difference.difference for line in found.lines)  # it is another model
+    assert check(address, served_as="restored") == found  # and what it said is not taken over
+    assert _Echo.asked == 2 * len(read_rows(found.folder / ROWS))
     with pytest.raises(ConfigError, match="no model 'other', but restored"):
         check(address, served_as="other")
     with pytest.raises(ConfigError, match="--served-as"):
