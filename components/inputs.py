@@ -49,7 +49,8 @@ def settings_of(workspace: Workspace) -> dict[str, Any]:
     try:
         return load_profile(workspace.profile_file).model_dump(mode="json")
     except ConfigError:
-        return dict.fromkeys([*(stage.seed for stage in TABLE.values()), *TABLE], _INVALID)
+        watched = (key for stage in TABLE.values() for key in (stage.seed, *stage.settings))
+        return dict.fromkeys([*watched, *TABLE], _INVALID)
 
 
 def load_settings(workspace: Workspace) -> Profile:

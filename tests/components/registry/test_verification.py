@@ -63,7 +63,7 @@ def readers(registry: Registry, workspace, number: str) -> dict[str, Callable[[]
     }
 
 
-@pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.parametrize("tagged", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_random_weights_under_an_alias_moved_by_hand_are_refused(champion, registry, tagged):
     tags = registry.version(NAME, "1").tags if tagged else {}
     number = made_by_hand(registry, champion, tags)

@@ -28,6 +28,7 @@ def on_server(server: str, finished: Workspace, monkeypatch: pytest.MonkeyPatch)
     return finished
 
 
+@pytest.mark.slow
 def test_accepted_registered_promoted_pulled(on_server: Workspace, tmp_path):
     project = on_server
     leaked = leak_into_training(project)
@@ -61,6 +62,7 @@ def test_accepted_registered_promoted_pulled(on_server: Workspace, tmp_path):
     assert digest_folder(folder) == digest_folder(project.stage("train") / "adapter")
 
 
+@pytest.mark.slow
 def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(on_server: Workspace):
     finished = on_server
     behave(finished, "evaluate", "fail the judge cannot be read")
@@ -136,6 +138,7 @@ def start_sleeping_run(project: Workspace) -> subprocess.Popen[str]:
     return run
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_and_control_c(project: Workspace):
     first = start_sleeping_run(project)
     second = safereact("run", "--profile", "demo")

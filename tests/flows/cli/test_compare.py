@@ -61,6 +61,7 @@ def test_a_profile_is_listed_and_every_method_has_its_row_and_its_cost(finished:
     assert "3 of 300 completions were judged without their middle" in done.stdout
 
 
+@pytest.mark.slow
 def test_only_what_changed_runs_again_and_the_gate_takes_no_part(finished: Workspace):
     behave(finished, "baselines", "do it again")
     behave(finished, "gate", "fail if it runs")
@@ -231,6 +232,7 @@ def test_the_cost_is_told_from_what_the_last_runs_took(tmp_path: Path):
     assert "trials" not in forecast(workspace, [0], 0)
 
 
+@pytest.mark.slow
 def test_seeds_are_compared_as_experiments_and_the_tables_are_kept(project: Workspace):
     commit(project)
     done = safereact("compare", "--profile", "demo", "--seeds", "4,5")

@@ -114,6 +114,7 @@ def test_a_stage_whose_disk_is_full_says_so_and_leaves_nothing(tmp_path):
     assert not Workspace(root, "mini").stage("prepare").exists()
 
 
+@pytest.mark.slow
 def test_a_prefect_server_that_does_not_start_is_told_of(own_home: Workspace):
     own_home.prefect_home.mkdir(parents=True)
     (own_home.prefect_home / "prefect.db").write_text("no database " * 100)

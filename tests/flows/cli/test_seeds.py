@@ -8,6 +8,7 @@ import subprocess
 from typing import Any
 
 import dvc.api
+import pytest
 from ruamel.yaml import YAML
 
 from components.core.paths import Workspace
@@ -26,6 +27,7 @@ def commit(project: Workspace) -> None:
     git(project, "commit", "-qm", "one")
 
 
+@pytest.mark.slow
 def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working_tree_stays(
     project: Workspace,
 ):

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 
+import pytest
+
 from components.chain import STAGES
 from components.core.paths import Workspace
 from components.core.storage import digest_folder
@@ -65,6 +67,7 @@ def test_code_that_changed_is_reported_without_a_run(project: Workspace):
     assert digest_folder(project.root / "artifacts" / ".inputs") == before
 
 
+@pytest.mark.slow
 def test_it_is_reported_during_a_run(project: Workspace):
     parent, started = start_and_wait(project)
     try:

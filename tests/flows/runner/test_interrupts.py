@@ -149,6 +149,7 @@ def test_a_run_that_is_ended_within_a_stage(project: Workspace, prefect_home, st
     assert list(project.stage("prepare").parent.glob("*")) == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_reader_is_gone(project: Workspace):
     behave(project, "prepare", "sleep")
     reader, writer = os.pipe()
