@@ -59,6 +59,7 @@ def stages_of(project: Workspace, experiment: str) -> dict[str, Any]:
     return stages
 
 
+@pytest.mark.slow
 def test_what_git_does_not_track_goes_with_the_experiment(project: Workspace):
     (project.root / ".gitignore").open("a").write("\nown/\n")
     suite = project.root / "data" / "suites" / "mine.yaml"

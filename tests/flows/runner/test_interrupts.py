@@ -133,8 +133,8 @@ def test_a_command_that_does_not_end_by_itself_is_ended(tmp_path, start):
 @pytest.mark.parametrize(
     "way",
     [
-        "control-c again and again",
-        *(pytest.param(w, marks=pytest.mark.slow) for w in (GONE, "TERM to the group")),
+        pytest.param(w, marks=pytest.mark.slow)
+        for w in ("control-c again and again", GONE, "TERM to the group")
     ],
 )
 def test_a_run_that_is_ended_within_a_stage(project: Workspace, prefect_home, start, way):
