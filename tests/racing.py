@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.synchronize import Barrier
@@ -39,41 +39,32 @@ def _begin(barrier: Barrier, environment: dict[str, str]) -> None:
 
 def promote_at_once(root: Path, name: str, version: str, by: str) -> str | None:
     """Return why the promotion was refused, None where it was not."""
-    from components.registry.mlflow_registry import Registry
     from components.registry.promotion import promote
 
-    registry = Registry(root)
-    _barrier.wait(120)
-    try:
-        promote(registry, name, version, by=by, why="race")
-    except RegistryError as error:
-        return str(error)
-    return None
+    return _at_once(root, promote, name, version, by=by)
 
 
 def rollback_at_once(root: Path, name: str, by: str) -> str | None:
     """Return why the rollback was refused, None where it was not."""
-    from components.registry.mlflow_registry import Registry
     from components.registry.promotion import rollback
 
-    registry = Registry(root)
-    _barrier.wait(120)
-    try:
-        rollback(registry, name, by=by, why="race")
-    except RegistryError as error:
-        return str(error)
-    return None
+    return _at_once(root, rollback, name, by=by)
 
 
 def withdraw_at_once(root: Path, name: str, version: str, by: str) -> str | None:
     """Return why the withdrawal was refused, None where it was not."""
-    from components.registry.mlflow_registry import Registry
     from components.registry.promotion import withdraw
+
+    return _at_once(root, withdraw, name, version, by=by)
+
+
+def _at_once(root: Path, change: Callable[..., object], *about: str, by: str) -> str | None:
+    from components.registry.mlflow_registry import Registry
 
     registry = Registry(root)
     _barrier.wait(120)
     try:
-        withdraw(registry, name, version, by=by, why="race")
+        change(registry, *about, by=by, why="race")
     except RegistryError as error:
         return str(error)
     return None

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from components.core.errors import DataError
 from components.core.result import RateFigure
 from components.core.vocabulary import Prompt, Role, Split
-from components.prepare.result import LeakFigure, LeakMeasure
+from components.prepare.result import LeakFigure, LeakMeasure, suite_of
 from components.prepare.sources import Candidate
 from components.prepare.text import plain_words
 
@@ -147,7 +147,7 @@ def _by_suite(
     the suites of the roles first, then by name."""
     places: dict[str, list[int]] = {}
     for place, row in enumerate(test):
-        places.setdefault(row.source if row.source in suites else row.role, []).append(place)
+        places.setdefault(suite_of(row.source, row.role, suites), []).append(place)
     roles = [role.value for role in Role if role in places]
     for suite in [*roles, *sorted(places.keys() - set(roles))]:
         own = HeldOut([test[place].text for place in places[suite]], ngram=ngram)

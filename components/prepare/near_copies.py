@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.vocabulary import Prompt, Split
-from components.prepare.result import ClusterFigure, Together
+from components.prepare.result import ClusterFigure, Together, suite_of
 from components.prepare.text import plain_words
 
 RUN = 3  # words
@@ -37,7 +37,7 @@ def with_clusters(
     groups: dict[Hashable, list[int]] = {}
     for place, prompt in enumerate(prompts):
         if prompt.split is not Split.TRAIN:
-            suite = prompt.source if prompt.source in named else prompt.role
+            suite = suite_of(prompt.source, prompt.role, named)
             groups.setdefault((prompt.split, suite), []).append(place)
     found = list(prompts)
     for places in groups.values():
@@ -112,7 +112,7 @@ def cluster_figures(prompts: Sequence[Prompt], suites: Iterable[str]) -> tuple[C
     named = set(suites)
     found: dict[str, Counter[str]] = {}
     for prompt in (p for p in prompts if p.split is Split.TEST):
-        suite = prompt.source if prompt.source in named else prompt.role.value
+        suite = suite_of(prompt.source, prompt.role.value, named)
         found.setdefault(suite, Counter())[prompt.cluster or prompt.id] += 1
     return tuple(
         ClusterFigure(

@@ -195,6 +195,11 @@ def _findings(figures: Sequence[LeakFigure]) -> Iterator[str]:
             )
 
 
+def suite_of(source: str, role: str, suites: Collection[str]) -> str:
+    """Return the suite of a test row: its source where that is one of `suites`, else its role's."""
+    return source if source in suites else role
+
+
 def digest_prompts(prompts: Sequence[Prompt]) -> str:
     """Return the SHA-256 over the prompts in their order, one canonical JSON object a line."""
     digest = hashlib.sha256()

@@ -23,11 +23,10 @@ def record_check(
     and `EvidenceError` where the check was of another adapter than the version's.
     """
     version = find_version(registry, name, alias)
-    stated = version.adapter
-    if stated != adapter:
+    if version.adapter != adapter:
         raise EvidenceError(
-            f"{version} holds the adapter {stated:.12}, and {adapter:.12} was checked; name the "
-            "version of the adapter that is in the workspace"
+            f"{version} holds the adapter {version.adapter:.12}, and {adapter:.12} was checked; "
+            "name the version of the adapter that is in the workspace"
         )
     registry.set_version_tag(version, f"{PREFIX}{artefact}", words)
     return version.number

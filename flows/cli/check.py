@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from components.studies.check.result import ArtefactCheck
 
 
-NF4 = "nf4"  # the evaluated adapter on the model of four bits
 _STAGES = ("prepare", "models", "train", "evaluate")
 
 
@@ -56,7 +55,7 @@ def check(
     A merged checkpoint, the adapter on a model of four bits, a GGUF file or a server's model is
     compared with it prompt by prompt. Exit code 3 unless it is non-inferior in every figure.
     """
-    from components.studies.check.result import Verdict
+    from components.studies.check.result import NF4, Verdict
 
     workspace = open_workspace(profile)
     settle_environment()

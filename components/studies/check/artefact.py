@@ -25,13 +25,11 @@ from components.lm.references import PromptContract
 from components.lm.weights import digest_checkpoint
 from components.models.checkpoints import check_complete, read_gguf
 from components.models.result import Models
-from components.studies.check.result import ARTEFACT, Kind
+from components.studies.check.result import ARTEFACT, NF4, Kind
 from components.train.result import Adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-NF4 = "nf4"
 
 
 @dataclass(frozen=True, slots=True)

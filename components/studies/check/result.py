@@ -14,6 +14,7 @@ from components.gate.result import Conclusion
 
 Kind = Literal["checkpoint", "gguf", "nf4", "server"]
 ARTEFACT = "artefact"  # the arm
+NF4 = "nf4"  # the word for the evaluated adapter on the model of four bits
 
 
 class Verdict(StrEnum):
