@@ -188,7 +188,7 @@ def test_mlflow_loads_the_champion_and_it_answers_as_it_was_evaluated(
     import mlflow
     import pandas as pd
 
-    from components.core.errors import EvidenceError, ModelError
+    from components.core.errors import ConfigError, EvidenceError, ModelError
 
     monkeypatch.setenv("SAFEREACT_ROOT", str(root))
     done = invoke("promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
@@ -204,6 +204,12 @@ def test_mlflow_loads_the_champion_and_it_answers_as_it_was_evaluated(
     ]
     prompts = pd.DataFrame({"prompt": [text for text, _ in rows]})
     assert served.predict(prompts, {"max_new_tokens": 8}) == [answer for _, answer in rows]
+    one = [{"prompt": rows[0][0]}]  # as docs/check.md has it
+    assert served.predict(one, {"max_new_tokens": 8}) == [rows[0][1]]
+    with pytest.raises(ModelError, match="shorten it"):
+        served.predict([{"prompt": "one " * 5000}])
+    with pytest.raises(ConfigError, match="max_new_tokens"):
+        served.predict(one, {"max_new_tokens": 0})
     monkeypatch.setenv("SAFEREACT_BASE", str(workspace.stage("models") / "base"))
     with pytest.raises(ModelError, match="was evaluated on"):
         mlflow.pyfunc.load_model("models:/mini-safety@champion")

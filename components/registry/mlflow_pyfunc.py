@@ -9,7 +9,7 @@ template is another one than was evaluated.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from components.lm.adapters import attach_adapter
 from components.lm.chat import opens_thought, prompt_contract, render_prompt, split_completion
 from components.lm.engines.protocol import Request, collect
 from components.lm.generation import engine_of
-from components.lm.loading import fetch, load_model, load_tokenizer
+from components.lm.loading import context_length, fetch, load_model, load_tokenizer
 from components.lm.references import ModelRef
 from components.lm.weights import ADAPTER_SETTINGS, digest_checkpoint
 from components.models.result import Models
@@ -58,25 +58,20 @@ class Served:
         if prompt_contract(self._tokenizer) != model.contract:
             raise ModelError(f"the chat template in {place} is not the one that was evaluated")
         self._system = verified.evidence.system
+        self._context = context_length(place)
         self._model: Any = attach_adapter(load_model(place), verified.adapter)
 
     def predict(
-        self,
-        model_input: pd.DataFrame | Sequence[str],
-        params: Mapping[str, Any] | None = None,
+        self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Return the answer to each prompt, without its thought.
+        """Return the answer to each prompt of the column `prompt`, without its thought.
 
-        `params` are `max_new_tokens` and `temperature`; at 0 the likeliest tokens are written.
+        `params` are `max_new_tokens`, of which the model's context may leave fewer, and
+        `temperature`; at 0 the likeliest tokens are written. Raises `ModelError` for a prompt that
+        leaves none, and `ConfigError` for parameters that are not allowed.
         """
         given = {"max_new_tokens": 256, "temperature": 0.0, **(params or {})}
-        prompts = model_input if isinstance(model_input, Sequence) else model_input[PROMPT]
-        requests = [
-            Request(
-                tuple(render_prompt(self._tokenizer, str(prompt), system=self._system)), **given
-            )
-            for prompt in prompts
-        ]
+        requests = [self._request(str(prompt), **given) for prompt in model_input[PROMPT]]
         engine = engine_of(self._model, self._tokenizer, batch=_BATCH)
         opened = opens_thought(self._tokenizer)
         return [
@@ -85,6 +80,16 @@ class Served:
             ).answer
             for samples in collect(engine, requests, label="answers")
         ]
+
+    def _request(self, prompt: str, *, max_new_tokens: int, temperature: float) -> Request:
+        ids = render_prompt(self._tokenizer, prompt, system=self._system)
+        left = self._context - len(ids)
+        if left < 1:
+            raise ModelError(
+                f"a prompt has {len(ids)} tokens, and the model reads {self._context} with its "
+                "answer; shorten it"
+            )
+        return Request(tuple(ids), min(max_new_tokens, left), temperature=temperature)
 
 
 def _model_folder(adapter: Path, model: ModelRef) -> Path:
