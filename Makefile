@@ -4,6 +4,7 @@
 #   make run  [PROFILE=tiny]   the whole chain; "Error 3" of make means: the gate said no
 #   make test                  the test suite;  make test-slow  servers, kills, whole chains
 #   make lint                  ruff and mypy
+#   make site                  the documentation as a site in site/
 #   make bench                 a training step against a straightforward one, some minutes
 #   make bench-generation      completions against plain batches, under 4 minutes
 #
@@ -21,7 +22,7 @@ TORCH_VERSION := 2.13.0
 NOT_SLOW := not slow and not gpu and not network
 SLOW := slow and not gpu and not network
 
-.PHONY: install run test test-slow lint bench bench-generation clean
+.PHONY: install run test test-slow lint site bench bench-generation clean
 
 install: .venv/.installed
 
@@ -38,6 +39,9 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+site: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 bench: .venv/.installed
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.training_step

@@ -6,6 +6,7 @@ The tests of this module work on one repository, in their order.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 import sys
@@ -18,6 +19,7 @@ from components.core.paths import INPUTS, PROMPTS, ROWS, Workspace
 from components.core.storage import digest_folder, read_json, read_rows
 from tests.chain import dvc, make_repository, run, safereact
 from tests.flows.conftest import invoke
+from tests.root import ROOT
 
 pytestmark = pytest.mark.random_order(disabled=True)
 
@@ -236,6 +238,19 @@ max_new_tokens: 8
 judge: rules
 attacks: [role-play]
 """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(5))
+def test_the_python_examples_of_the_page_run(root, accepted, number, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 5
+    code = (
+        examples[number].replace("tiny", "mini").replace('"combined")', f'"{tmp_path}/combined")')
+    )
+    done = run(root, sys.executable, "-c", code)
+    assert done.returncode == 0 and done.stdout, done.stderr
 
 
 def write_suite(root: Path, *more: str) -> None:

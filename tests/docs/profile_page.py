@@ -33,7 +33,8 @@ the stages stale whose settings change by it.
 
 What lies outside the profile (the folders of the checkpoints and of the prompt files) is named in
 `params.yaml`, which lists the profiles that DVC and the schedule look after; `safereact add` writes
-both files. Where things run is said by the environment, never by a profile: see the README.
+both files. Where things run is said by the environment ([commands](commands.md)), never by a
+profile.
 
 `required` stands where there is no default, `sources[]` for an entry of the list `sources` and
 `suites.NAME` for one of the mapping `suites`.

@@ -7,20 +7,28 @@ import re
 import pytest
 from typer.main import get_command
 
-from tests.docs.profile_page import PAGE, profile_page
+from tests.docs import commands_page, profile_page
+from tests.root import ROOT
 
-ROOT = PAGE.parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_the_page_of_profiles_is_that_of_the_types():
-    assert PAGE.read_text(encoding="utf-8") == profile_page(), (
-        "docs/profiles.md is out of date; write it with `python -m tests.docs.profile_page`"
+@pytest.mark.parametrize(
+    ("module", "written"),
+    [(profile_page, profile_page.profile_page), (commands_page, commands_page.commands_page)],
+)
+def test_a_written_page_is_that_of_the_code(module, written):
+    assert module.PAGE.read_text(encoding="utf-8") == written(), (
+        f"{module.PAGE.name} is out of date; write it with `python -m {module.__name__}`"
     )
 
 
 def test_every_key_of_a_profile_is_described():
-    rows = [line.split(" | ") for line in profile_page().splitlines() if line.startswith("| `")]
+    rows = [
+        line.split(" | ")
+        for line in profile_page.profile_page().splitlines()
+        if line.startswith("| `")
+    ]
     assert len(rows) > 50
     assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
 
