@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from components.core.paths import (
+    BARS,
     CALIBRATION,
     EMBEDDED,
+    FIGURES,
     INPUTS,
     INPUTS_FOLDER,
     LABELS,
@@ -28,6 +30,7 @@ from components.core.paths import (
     OVERRIDES,
     POLICIES,
     PROMPTS,
+    REPORT,
     SUITES,
     WITHSTOOD,
     Workspace,
@@ -56,6 +59,7 @@ class Stage:
     resumes: bool = False  # goes on where a killed run stopped
     trains: bool = False  # the same, and it runs under SAFEREACT_LAUNCHER
     seed: str = "seed"  # the key of the profile that its draws depend on
+    files: tuple[str, ...] = ()  # its outputs one by one, where DVC shows some of them
     listed: str = LISTED  # the list in params.yaml of the profiles that it runs for
 
     @property
@@ -124,6 +128,7 @@ TABLE = {
             file_only=("models",),
             suites=True,
             seed=DATA_SEED,
+            files=(REPORT, "report.json", FIGURES, BARS),
         ),
         Stage(
             "baselines",
@@ -219,8 +224,24 @@ def _dvc(stage: Stage) -> dict[str, Any]:
             "cmd": f"python -m components {stage.name}",
             "params": [{_EACH.settings.as_posix(): sections}],
             "deps": [fingerprint_file(Path(), stage.name).as_posix(), *_inputs(stage)],
-            "outs": [_folder(stage.name)],
+            **_outputs(stage),
         },
+    }
+
+
+# How DVC draws the bars: one a figure and experiment.
+_BARS = {"template": "bar_horizontal", "x": "rate", "y": "figure", "x_label": "per cent"}
+
+
+def _outputs(stage: Stage) -> dict[str, Any]:
+    folder = _folder(stage.name)
+    if not stage.files:
+        return {"outs": [folder]}
+    shown = {FIGURES: "metrics", BARS: "plots"}
+    return {
+        "outs": [f"{folder}/{file}" for file in stage.files if file not in shown],
+        "metrics": [f"{folder}/{FIGURES}"],
+        "plots": [{f"{folder}/{BARS}": _BARS}],
     }
 
 

@@ -134,7 +134,10 @@ def test_dvc_yaml_is_written_from_the_table():
     assert (first["outs"], first["deps"]) == ([INPUTS_FOLDER], ["components", "profiles"])
     for name, stage in graph.items():
         do = stage["do"]
-        assert do["outs"] == [Workspace(Path(), "${key}").stage(name).as_posix()]
+        folder = Workspace(Path(), "${key}").stage(name)
+        plots = [path for plot in do.get("plots", []) for path in plot]
+        written = {Path(path) for path in (*do["outs"], *do.get("metrics", []), *plots)}
+        assert written == ({folder / f for f in TABLE[name].files} or {folder})
         ((_, watched),) = do["params"][0].items()
         assert set(watched) == {TABLE[name].seed, name, *TABLE[name].settings}
         inputs = [dep for dep in do["deps"] if dep.startswith(("artifacts/${", "data/prepared/"))]

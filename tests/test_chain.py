@@ -74,6 +74,14 @@ def test_dvc_agrees_and_git_sees_no_artifacts(root, accepted):
     assert "artifacts/" not in shown and "mlruns" not in shown and ".prefect" not in shown
 
 
+def test_dvc_shows_the_figures(root, accepted):
+    (shown,) = json.loads(dvc(root, "metrics", "show", "--json").stdout)[""]["data"].values()
+    assert shown["data"]["gate"] == "accepted"
+    assert {"harmful.refused", "reasoning.correct"} <= shown["data"]["restored"].keys()
+    (file,) = json.loads(dvc(root, "plots", "show", "--json").stdout)
+    assert file.endswith("report/rates.json")
+
+
 def test_dvc_alone_runs_nothing_after_a_run(root, accepted):
     command = root / "flows/cli/main.py"  # is no stage's code
     command.write_text(command.read_text().replace("    app()", "    print(app())"))

@@ -88,6 +88,8 @@ POLICIES = "mlflow/policies"  # an input, below the root where stages run
 OVERRIDES = "mlflow/overrides"  # another
 DECISION = "decision.json"
 REPORT = "report.html"
+FIGURES = "figures.json"  # what `dvc metrics` shows
+BARS = "rates.json"  # what `dvc plots` shows
 ANNEX = "annex-xi.html"  # beside the report with the studies
 # What decides results and is git's to keep, not DVC's.
 DECIDING = (

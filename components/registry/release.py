@@ -208,7 +208,7 @@ def _output_hashes(workspace: Workspace) -> dict[str, str]:
     for name, entry in (read_yaml(workspace.lock).get("stages") or {}).items():
         stage, _, profile = name.partition("@")
         if profile == workspace.profile and entry.get("outs"):
-            hashes[stage] = entry["outs"][0]["md5"]
+            hashes[stage] = " ".join(out["md5"] for out in entry["outs"])
     return hashes
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import EvidenceError
-from components.core.paths import CURVES, PLOTS, REPORT, ROWS
+from components.core.paths import BARS, CURVES, FIGURES, PLOTS, REPORT, ROWS
 from components.core.registration import Registration
-from components.core.storage import digest_file, read_json_lines, read_rows, write_text
+from components.core.storage import digest_file, read_json_lines, read_rows, write_json, write_text
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
@@ -18,7 +18,7 @@ from components.gate.settings import GateSettings
 from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.probe.result import Probe
-from components.report import figures, wording
+from components.report import dvc_views, figures, wording
 from components.report.examples import choose_examples, refusal_openings
 from components.report.page import loss_curves, page_template, plots
 from components.report.result import Report
@@ -49,7 +49,8 @@ def report(
     seed: int,
     out: Path,
 ) -> Report:
-    """Return the report after writing `report.html`, which needs neither script nor network.
+    """Return the report after writing `report.html`, which needs neither script nor network, and
+    what DVC shows of it.
 
     Raises `EvidenceError` where the decision is not about this evidence, or contradicts itself.
     """
@@ -60,6 +61,8 @@ def report(
     )
     write_text(out / REPORT, page)
     log.info("report written, %d characters", len(page))
+    write_json(out / FIGURES, dvc_views.metrics(decision, evidence, adapter))
+    write_json(out / BARS, dvc_views.rates(decision, evidence))
     digest = digest_file(out / REPORT)
     return Report(digest=digest, adapter=decision.adapter, accepted=decision.accepted).save(out)
 

@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from components.core.errors import EvidenceError
-from components.core.paths import CURVES
-from components.core.storage import digest_file
+from components.core.paths import BARS, CURVES, FIGURES
+from components.core.storage import digest_file, read_json
 from components.core.vocabulary import OWN_ARMS, Arm
 from components.gate.result import Conclusion, GateOutcome
 from components.prepare.result import LEAK_MARK
@@ -258,3 +258,20 @@ def test_the_pruning_sweep_tells_what_its_points_are(accepted):
     assert "set-difference, reminded row" in text
     assert "“reminded”: with the safety reminder before each prompt" in text
     assert "uniform ones per row as many of each row" in text
+
+
+def test_dvc_shows_the_rates_that_the_rules_are_about(good, accepted):
+    """Every figure is the evidence's own, and none of a rule is left out."""
+    folder = accepted[0].folder
+    shown, bars = read_json(folder / FIGURES), read_json(folder / BARS)
+    named = {rule.metric for rule in good.decision.rules if rule.threshold is not None}
+    restored = good.evidence.rates[Arm.RESTORED]
+    assert shown["gate"] == good.decision.outcome
+    assert shown["restored"] == {metric: restored[metric].rate for metric in named}
+    assert shown["loss"] == {name: last for name, (_, last) in good.adapter.losses.items()}
+    drawn = {bar["figure"]: bar["rate"] for bar in bars}
+    for arm in (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED):
+        for metric in named & good.evidence.rates[arm].keys():
+            rate = good.evidence.rates[arm][metric].rate
+            assert drawn.pop(f"{metric}, {arm}") == pytest.approx(100 * rate, abs=0.005)
+    assert not drawn
