@@ -11,7 +11,7 @@ from typing import Any
 
 from components.chain import STAGES
 from components.core import paths
-from components.core.paths import POLICIES, REPORT, Workspace
+from components.core.paths import BARS, FIGURES, POLICIES, REPORT, Workspace
 from components.core.result import RateFigure
 from components.core.storage import digest_file, digest_folder, write_json, write_text
 from components.core.vocabulary import Arm, Role
@@ -205,6 +205,8 @@ def _override(workspace: Workspace, policy: Policy, until: date) -> None:
 def _report(workspace: Workspace, folder: Path) -> None:
     decision = Decision.load(workspace.stage("gate"))
     write_text(folder / REPORT, "<html></html>")
+    write_json(folder / FIGURES, {"gate": str(decision.outcome)})
+    write_json(folder / BARS, [])
     Report(
         digest=digest_file(folder / REPORT), adapter=decision.adapter, accepted=decision.accepted
     ).save(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,17 +11,13 @@ from rich.text import Text
 
 from components.core.environment import settle_environment
 from components.core.errors import TrainingError
-from components.core.paths import PARETO, TRIALS, Workspace, find_root, open_workspace
+from components.core.paths import PARETO, TRIALS, find_root, open_workspace
 from components.core.storage import write_text
-from components.core.vocabulary import Role
 from components.prepare.result import SuiteSet
 from components.profile import load_profile
 from flows.cli.app import (
     REJECTED,
     By,
-    Checkpoint,
-    Columns,
-    FileOption,
     Profile,
     ProfileOrNone,
     Why,
@@ -33,6 +28,7 @@ from flows.cli.check import check
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export
+from flows.cli.init import add, init
 from flows.cli.label import label
 from flows.cli.lifecycle import audit, history, promote, reject, rollback, withdraw
 from flows.cli.runs import read_seeds, record_seed, run_retrain, run_seeds
@@ -46,6 +42,8 @@ from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
 
 app.command()(diagnose)
+app.command()(init)
+app.command()(add)
 
 
 @app.command()
@@ -127,37 +125,6 @@ def seeds(
 
 
 @app.command()
-def add(
-    name: Annotated[str, typer.Argument(help="The profile's new name.")],
-    base: Checkpoint = None,
-    post_trained: Checkpoint = None,
-    harmful: FileOption = None,
-    benign: FileOption = None,
-    reasoning: FileOption = None,
-    borderline: FileOption = None,
-    column: Columns = None,
-    licence: Annotated[str, typer.Option(help="SPDX id of the prompts.")] = "LicenseRef-own",
-    checkpoints: Annotated[Path | None, typer.Option(help="Folder of both checkpoints.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Folder of the prompt files.")] = None,
-) -> None:
-    """Add a profile of your own model pair and prompts, or list one that you wrote."""
-    from flows.cli.profiles import add_profile, name_pair
-
-    roles = (Role.HARMFUL, Role.BENIGN, Role.REASONING, Role.BORDERLINE)
-    files = zip(roles, (harmful, benign, reasoning, borderline), strict=True)
-    given = {role: path for role, path in files if path}
-    pair = name_pair(base, post_trained, given, licence, column or [])
-    workspace = Workspace(find_root(), name)
-    written = add_profile(workspace, pair, checkpoints=checkpoints, prompts=prompts)
-    names = ", ".join(path.relative_to(workspace.root).as_posix() for path in written)
-    _print_next(names, f"doctor --profile {name}")
-
-
-def _print_next(written: str, command: str) -> None:
-    console.print(f"written: {written}; now: safereact {command}", highlight=False)
-
-
-@app.command()
 def profiles() -> None:
     """List the profiles."""
     from flows.cli.profiles import list_profiles
@@ -208,7 +175,7 @@ def override(
     file, decision = workspace.overrides, Decision.load(workspace.stage("gate"))
     signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date())
     written = f"{file.relative_to(workspace.root)}: {rule!r} of adapter {signed.adapter:.12}"
-    _print_next(written, f"run --profile {profile}")
+    console.print(f"written: {written}; now: safereact run --profile {profile}", highlight=False)
 
 
 @app.command()

@@ -99,11 +99,9 @@ def name_pair(
     prompts: Mapping[Role, Path],
     licence: str,
     columns: Sequence[str],
-) -> Pair | None:
-    """Return what the options of `safereact add` say; None where they name neither a checkpoint nor
-    a file. Raises `ConfigError` for a part of a pair, and for a column that is not FIELD=NAME."""
-    if not (base or post_trained or prompts):
-        return None
+) -> Pair:
+    """Return what `safereact init` was told. Raises `ConfigError` where a part of the pair lacks,
+    and for a column that is not FIELD=NAME."""
     if not base or not post_trained or not prompts.keys() >= _ROLES:
         raise ConfigError(f"a new profile needs {_PAIR_OPTIONS}")
     named = read_columns(columns)
@@ -130,6 +128,15 @@ def check_name(name: str, what: str = "profile name") -> None:
         raise ConfigError(
             f"{what} {name!r} is not allowed; use small letters, digits, '.', '_' and '-', and "
             "begin with a letter or digit"
+        )
+
+
+def check_new(workspace: Workspace) -> None:
+    """Raise `ConfigError` unless a new profile may have this name."""
+    check_name(workspace.profile)
+    if (file := workspace.profile_file).is_file():
+        raise ConfigError(
+            f"{file} exists; `safereact add {workspace.profile}` lists it, or choose another name"
         )
 
 
@@ -167,20 +174,18 @@ def list_profiles(root: Path) -> list[Listing]:
 def add_profile(
     workspace: Workspace, pair: Pair | None, *, checkpoints: Path | None, prompts: Path | None
 ) -> list[Path]:
-    """Write `profiles/<name>.yaml` and list it in `params.yaml`; return the files written.
+    """Write the profile of `pair` and list it in `params.yaml`; return the files written.
 
-    A profile that exists is only listed. `checkpoints` and `prompts` are the folders whose changes
-    make its results stale; by default the folder that holds both checkpoints, and that of the
-    prompt files. Raises `ConfigError` naming what is missing.
+    Without a pair, the profile that is there is listed. `checkpoints` and `prompts` are the folders
+    whose changes make its results stale; by default the folder that holds both checkpoints, and
+    that of the prompt files. Raises `ConfigError` naming what is missing.
     """
     file, root = workspace.profile_file, workspace.root
-    check_name(workspace.profile)
-    if file.is_file() is (pair is not None):
-        raise ConfigError(
-            f"{file} exists; leave --base and the like out to list it, or choose another name"
-            if pair
-            else f"{file} does not exist; give {_PAIR_OPTIONS} to write it"
-        )
+    if pair is not None:
+        check_new(workspace)
+    elif not file.is_file():
+        check_name(workspace.profile)
+        raise ConfigError(f"{file} does not exist; `safereact init` writes one of your own pair")
     local = [c.folder for c in (pair.base, pair.post_trained) if c.folder] if pair else []
     # Of a pair on the hub nothing can change but the commits, which stand in the profile.
     on_hub = pair is not None and not local and checkpoints is None
@@ -235,18 +240,41 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
         if checkpoint.revision:
             models[f"{key}_revision"] = checkpoint.revision
     names = (Path(checkpoint.name).name for checkpoint in (pair.post_trained, pair.base))
-    return {
-        "description": ", post-trained from ".join(names) + ".",
-        "seed": 0,
-        "prepare": {"sources": _sources(workspace, pair)},
-        "models": models,
-        "probe": {},
-        "train": _DEEP["train"],
-        "evaluate": _evaluate(workspace, pair.post_trained),
-        "gate": {"policy": "default"},
-        "report": {},
-        "registration": {"name": f"{workspace.profile}-safety"},
-    }
+    return _explained(
+        {
+            "description": ", post-trained from ".join(names) + ".",
+            "seed": 0,
+            "prepare": {"sources": _sources(workspace, pair)},
+            "models": models,
+            "probe": {},
+            "train": _DEEP["train"],
+            "evaluate": _evaluate(workspace, pair.post_trained),
+            "gate": {"policy": "default"},
+            "report": {},
+            "registration": {"name": f"{workspace.profile}-safety"},
+        }
+    )
+
+
+# What a new profile says of its choices.
+_REASONS = {
+    "probe": "Every teacher that the pair can have is tried; the one that refuses best may teach.",
+    "train": "Refusals are trained under three attacks, too, which restores most on both shipped "
+    "pairs.\nRate and steps are left at defaults for several billion parameters; small models take "
+    "a higher lr.",
+    "evaluate": "Training has seen two of these attacks; the other two say how deep it goes.",
+    "gate": "What an adapter must show: mlflow/policies/default.yaml. Write your own beside it.",
+}
+
+
+def _explained(document: dict[str, Any]) -> Any:
+    """Return the document with the reason of each choice as a comment before it."""
+    from ruamel.yaml.comments import CommentedMap
+
+    explained = CommentedMap(document)
+    for key, reason in _REASONS.items():
+        explained.yaml_set_comment_before_after_key(key, before=reason)
+    return explained
 
 
 def _evaluate(workspace: Workspace, post_trained: Named) -> Any:

@@ -32,8 +32,8 @@ does a mapping of another `kind`. DVC watches the merged settings: a change in a
 the stages stale whose settings change by it.
 
 What lies outside the profile (the folders of the checkpoints and of the prompt files) is named in
-`params.yaml`, which lists the profiles that DVC and the schedule look after; `safereact add` writes
-both files. Where things run is said by the environment ([commands](commands.md)), never by a
+`params.yaml`, which lists the profiles that DVC and the schedule look after; `safereact init`
+writes both files. Where things run is said by the environment ([commands](commands.md)), never by a
 profile.
 
 `required` stands where there is no default, `sources[]` for an entry of the list `sources` and

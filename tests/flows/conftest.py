@@ -76,7 +76,7 @@ for file in sorted(file for place in places for file in place.rglob("*") if file
         made_of.update(f"{file} ".encode() + file.read_bytes())
 made = Path(os.environ["MADE"], made_of.hexdigest())
 if made.is_dir():
-    shutil.copytree(made, folder)
+    shutil.copytree(made, folder, dirs_exist_ok=True)
 else:
     from components.core.paths import Workspace
     from tests.releases import write_result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from components.profile import load_profile
 from flows.cli.profiles import Named, Pair, add_profile, name_checkpoint
 from tests.checkpoints import write_checkpoint
 from tests.flows.conftest import invoke
+from tests.terminal import Session
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 ROLES = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
@@ -55,9 +57,9 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
     (project.root / "models").symlink_to(pair[0].parent)
     options = [f"--{role}={path}" for role, path in files.items()]
     models = [f"--base={project.root}/models/base", f"--post-trained={project.root}/models/tuned"]
-    done = invoke("add", "mine", *models, *options)
+    done = invoke("init", "mine", *models, *options)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("safereact doctor --profile mine")
+    assert "safereact doctor --profile mine" in done.stdout.splitlines()[-1]
     assert project.parameters.read_text().startswith("# kept\n")
     entry = read_yaml(project.parameters)["profiles"]["mine"]
     assert entry == {"checkpoints": "models", "prompts": "own"}
@@ -69,7 +71,7 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
     assert [source.path for source in profile.prepare.sources] == [
         f"own/{role}.jsonl" for role in ROLES
     ]
-    assert "exists; leave --base" in invoke("add", "mine", *models, *options).stderr
+    assert "`safereact add mine` lists it" in invoke("init", "mine", *models, *options).stderr
 
 
 @pytest.mark.parametrize(
@@ -158,5 +160,42 @@ def test_columns_of_other_names_are_mapped(project, files, pair):
 
 
 def test_a_field_that_no_prompt_has_is_a_mistake_in_usage(project):
-    done = invoke("add", "mine", "--base=x", "--post-trained=y", "--column=question=q")
+    done = invoke("init", "mine", "--base=x", "--post-trained=y", "--column=question=q")
     assert done.returncode == 2
+
+
+def test_on_a_terminal_it_asks_for_what_is_not_given(project, files, pair, monkeypatch):
+    (project.root / "models").symlink_to(pair[0].parent)
+    benign = f"--benign={files[Role.BENIGN]}"
+    asked = Session("init", "mine", benign, cwd=project.root, SAFEREACT_ROOT=str(project.root))
+    questions = ("Base model", "Post-trained", "harmful", "reasoning")
+    answers = ("models/base", "models/tuned", files[Role.HARMFUL], files[Role.REASONING])
+    for answer in answers:
+        asked.press(f"{answer}\r".encode())
+    code, errors, _ = asked.ended()
+    assert code == 0, errors + asked.output
+    assert all(question in errors for question in questions) and "benign" not in errors
+    assert load_profile(Workspace(project.root, "mine").profile_file).models.base == "models/base"
+
+
+def test_without_a_terminal_what_lacks_is_a_mistake_in_usage(project, files):
+    done = invoke("init", "mine", "--base=x", f"--harmful={files[Role.HARMFUL]}")
+    assert done.returncode == 2 and "--reasoning" in done.stderr
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_git_does_not_take_prompts_by_accident(project, files, pair, ignored):
+    git = ["git", "-C", str(project.root)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (project.root / ".gitignore").write_text("/own/" if ignored else "/artifacts/")
+    subprocess.run([*git, "add", "-f", files[Role.BENIGN]], check=True)  # on purpose
+    options = [f"--{role}={path}" for role, path in files.items()]
+    done = invoke("init", "mine", f"--base={pair[0]}", f"--post-trained={pair[1]}", *options)
+    assert done.returncode == 0, done.stderr
+    status = subprocess.run(
+        [*git, "status", "--porcelain", "-uall"], capture_output=True, text=True
+    )
+    assert "harmful.jsonl" not in status.stdout and "A  own/benign.jsonl" in status.stdout
+    lines = (project.root / ".gitignore").read_text().splitlines()
+    new = ["/own/harmful.jsonl", "/own/reasoning.jsonl"]
+    assert lines == (["/own/"] if ignored else ["/artifacts/", *new])

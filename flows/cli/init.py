@@ -1,0 +1,113 @@
+"""`safereact init` writes a profile of your own pair; `safereact add` lists one that you wrote."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.core.paths import Workspace, find_root
+from components.core.storage import EVERYBODY, write_text
+from components.core.vocabulary import Role
+from flows.cli.app import Checkpoint, Columns, FileOption
+from flows.cli.terminal import console, wide_console
+
+Named = Annotated[str, typer.Argument(help="The profile's new name.")]
+CheckpointsFolder = Annotated[Path | None, typer.Option(help="Folder of both checkpoints.")]
+PromptsFolder = Annotated[Path | None, typer.Option(help="Folder of the prompt files.")]
+
+
+def init(
+    name: Named,
+    base: Checkpoint = None,
+    post_trained: Checkpoint = None,
+    harmful: FileOption = None,
+    benign: FileOption = None,
+    reasoning: FileOption = None,
+    borderline: FileOption = None,
+    column: Columns = None,
+    licence: Annotated[str, typer.Option(help="SPDX id of the prompts.")] = "LicenseRef-own",
+    checkpoints: CheckpointsFolder = None,
+    prompts: PromptsFolder = None,
+) -> None:
+    """Write a profile of your own model pair and prompts, and say what a run would lack.
+
+    On a terminal it asks for what the options leave out, in five questions at most.
+    """
+    from flows.cli.profiles import add_profile, check_new, name_pair
+
+    workspace = Workspace(find_root(), name)
+    check_new(workspace)
+    base = base or _ask("Base model, which still refuses (folder, or hub OWNER/NAME@COMMIT)")
+    post_trained = post_trained or _ask("Post-trained model")
+    given = {Role.HARMFUL: harmful, Role.BENIGN: benign, Role.REASONING: reasoning}
+    for role, path in given.items():
+        answer = None if path else _ask(f"File of {role} prompts (.jsonl, .csv or .parquet)")
+        given[role] = Path(answer).expanduser() if answer else path
+    files = {role: path for role, path in {**given, Role.BORDERLINE: borderline}.items() if path}
+    pair = name_pair(base, post_trained, files, licence, column or [])
+    written = add_profile(workspace, pair, checkpoints=checkpoints, prompts=prompts)
+    written += _ignore(workspace.root, files.values())
+    _print_written(workspace, written)
+    _print_lacking(workspace)
+
+
+def add(name: Named, checkpoints: CheckpointsFolder = None, prompts: PromptsFolder = None) -> None:
+    """List a profile that you wrote, so that DVC and the schedule look after it."""
+    from flows.cli.profiles import add_profile
+
+    workspace = Workspace(find_root(), name)
+    written = add_profile(workspace, None, checkpoints=checkpoints, prompts=prompts)
+    _print_written(workspace, written)
+    console.print(f"now: safereact doctor --profile {name}", highlight=False)
+
+
+def _ask(question: str) -> str | None:
+    """Return the answer on a terminal; None in a script, where nobody would give one."""
+    return typer.prompt(question, err=True) if sys.stdin.isatty() else None
+
+
+def _ignore(root: Path, files: Iterable[Path]) -> list[Path]:
+    """Have git ignore the prompt files below `root` that it neither tracks nor ignores; return
+    what was written."""
+    inside = [
+        path.resolve().relative_to(root) for path in files if path.resolve().is_relative_to(root)
+    ]
+    new = [path for path in inside if not _known_to_git(root, path)]
+    if not new:
+        return []
+    file = root / ".gitignore"
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    lines = "".join(f"/{path.as_posix()}\n" for path in new)
+    write_text(file, f"{before.rstrip()}\n{lines}".lstrip(), mode=EVERYBODY)
+    return [file]
+
+
+def _known_to_git(root: Path, path: Path) -> bool:
+    ignored, tracked = ("check-ignore", "--quiet"), ("ls-files", "--error-unmatch")
+    asked = [
+        subprocess.run(["git", "-C", root, *words, path], capture_output=True, check=False)
+        for words in (ignored, tracked)
+    ]
+    return any(done.returncode in (0, 128) for done in asked)  # 128: no repository of git
+
+
+def _print_written(workspace: Workspace, written: Iterable[Path]) -> None:
+    names = ", ".join(path.relative_to(workspace.root).as_posix() for path in written)
+    console.print(f"written: {names}", highlight=False)
+
+
+def _print_lacking(workspace: Workspace) -> None:
+    """Print what the doctor finds, and the command that comes next."""
+    from flows.doctor.examination import examine
+    from flows.doctor.findings import State, findings_table
+
+    findings = list(examine(workspace))
+    wide_console().print(findings_table(findings))
+    lacks = any(finding.state is State.MISSING for finding in findings)
+    command = f"{'doctor' if lacks else 'run'} --profile {workspace.profile}"
+    console.print(f"now: {'mend what is missing; ' * lacks}safereact {command}", highlight=False)
