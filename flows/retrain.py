@@ -7,7 +7,7 @@ import re
 from functools import partial
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
@@ -18,7 +18,7 @@ from components.chain import STAGES
 from components.core.errors import RegistryError
 from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
-from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
+from flows.decision_page import decision_page, summary
 from flows.runner.dvc import in_turn, reproduce
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
@@ -48,7 +48,7 @@ def retrain(profile: str) -> State[Outcome]:
         _publish(workspace, decision)
         outcome = register_adapter(workspace)
     name = decision.outcome.capitalize()
-    return Completed(name=name, message=_summary(decision), data=outcome)
+    return Completed(name=name, message=summary(decision), data=outcome)
 
 
 def _bring_up_to_date(workspace: Workspace) -> None:
@@ -107,27 +107,8 @@ def register_adapter(workspace: Workspace) -> Outcome:
 
 
 def _publish(workspace: Workspace, decision: Decision) -> None:
-    """Show the gate's rules in the Prefect interface, with what training held of their suites."""
-    marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
-    rows = [
-        {
-            "rule": f"{rule.rule} {leak_mark(rule.metric, marked)}".strip(),
-            "conclusion": rule.conclusion.value,
-            "override": str(rule.override or ""),
-            "figure": rule.figure,
-            "bound": rule.bound,
-            "threshold": rule.threshold,
-            "n": rule.n,
-            "why": rule.why,
-        }
-        for rule in decision.rules
-    ]
+    """Show the decision in the Prefect interface."""
     key = re.sub(r"[^a-z0-9-]+", "-", f"gate-{workspace.profile}")
-    notes = leak_footnotes(marked, (rule.metric for rule in decision.rules))
-    create_table_artifact(rows, key=key, description="\n\n".join([_summary(decision), *notes]))
-
-
-def _summary(decision: Decision) -> str:
-    passed = sum(rule.passed for rule in decision.rules)
-    count = f"{passed} of {len(decision.rules)} rules passed"
-    return f"adapter {decision.adapter[:12]} {decision.words}: {count}"
+    create_markdown_artifact(
+        decision_page(workspace, decision), key=key, description=summary(decision)
+    )

@@ -1,0 +1,70 @@
+"""A decision as the page that Prefect's interface shows of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from components.core.paths import REPORT, Workspace
+from components.core.untrusted_text import for_markdown
+from components.core.vocabulary import Arm
+from components.evaluate.result import Evidence
+from components.gate.result import Decision, RuleOutcome
+from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
+from components.report.figures import rates_of
+from components.report.wording import KEY_FIGURES
+
+_ARMS = (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED, Arm.BASELINE)
+
+
+def decision_page(workspace: Workspace, decision: Decision) -> str:
+    """Return the verdict, the key figures and the rules in Markdown; what does not hold comes
+    first, and of the evidence's own checks only that."""
+    marked = leak_notes(SuiteSet.load(workspace.stage("prepare")).leaks)
+    checks = [rule for rule in decision.rules if rule.threshold is None]
+    shown = [rule for rule in decision.rules if rule not in checks or not rule.passed]
+    shown.sort(key=lambda rule: rule.passed)
+    held = sum(rule.passed for rule in checks)
+    rules = ([_rule(rule, marked), _conclusion(rule), for_markdown(rule.why)] for rule in shown)
+    notes = leak_footnotes(marked, (rule.metric for rule in decision.rules))
+    page = (workspace.stage("report") / REPORT).relative_to(workspace.root).as_posix()
+    return "\n\n".join(
+        (
+            f"## {summary(decision)}",
+            _table(("", *_ARMS), _figures(Evidence.load(workspace.stage("evaluate")))),
+            _table(("rule", "", "what decided it"), rules),
+            f"{held} of {len(checks)} checks hold that the evidence is about this adapter.",
+            *map(for_markdown, notes),
+            f"The report: `{page}`, where the run took place.",
+        )
+    )
+
+
+def summary(decision: Decision) -> str:
+    """Return the decision in a sentence."""
+    passed = sum(rule.passed for rule in decision.rules)
+    count = f"{passed} of {len(decision.rules)} rules passed"
+    return f"adapter {decision.adapter[:12]} {decision.words}: {count}"
+
+
+def _figures(evidence: Evidence) -> Iterator[list[str]]:
+    for metric, (title, _) in KEY_FIGURES.items():
+        if rates := rates_of(evidence, metric):
+            cells = (rates.get(arm) for arm in _ARMS)
+            yield [
+                title,
+                *(f"{r.rate:.1%} [{r.low:.1%}, {r.high:.1%}]" if r else "" for r in cells),
+            ]
+
+
+def _rule(rule: RuleOutcome, marked: dict[str, str]) -> str:
+    return f"{for_markdown(rule.rule)} {leak_mark(rule.metric, marked)}".strip()
+
+
+def _conclusion(rule: RuleOutcome) -> str:
+    word = rule.conclusion.value if rule.passed else f"**{rule.conclusion.value}**"
+    return f"{word}, overridden: {for_markdown(str(rule.override))}" if rule.override else word
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    first, *others = ("| " + " | ".join(cells) + " |" for cells in (heads, *rows))
+    return "\n".join([first, "|---" * (first.count(" | ") + 1) + "|", *others])
