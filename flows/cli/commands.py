@@ -34,7 +34,7 @@ from flows.cli.lifecycle import audit, history, promote, reject, rollback, withd
 from flows.cli.runs import read_seeds, record_seed, run_retrain, run_seeds
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
-from flows.cli.tables import markdown_table, rules_table, status_table, verdict
+from flows.cli.tables import markdown_table, rules_lines, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.cli.versions import pull, sign, verify
 from flows.runner.lock import one_run
@@ -54,7 +54,8 @@ def run(profile: Profile = "tiny") -> None:
     with show_progress():
         outcome = run_retrain(workspace)
     decision, registered = outcome.decision, outcome.registered
-    console.print(rules_table(decision, SuiteSet.load(workspace.stage("prepare")).leaks))
+    for line in rules_lines(decision, SuiteSet.load(workspace.stage("prepare")).leaks):
+        console.print(line, highlight=False)
     report = workspace.stage("report") / "report.html"
     console.print(f"report: {report.relative_to(workspace.root)}", highlight=False)
     console.print(outcome.looked.words, highlight=False)
@@ -65,7 +66,9 @@ def run(profile: Profile = "tiny") -> None:
         raise typer.Exit(REJECTED)
     how = "registered" if registered.new else "registered already"
     version = f"{registered.name} version {registered.version}"
-    console.print(f"{decision.words}; {how}: {version}, alias candidate")
+    console.print(f"{decision.words}; {how}: {version}, alias candidate", style="bold")
+    promote = f'safereact promote {registered.name} --by WHO --why "…"'
+    console.print(f"next: read the report; {promote}", highlight=False)
 
 
 @app.command()

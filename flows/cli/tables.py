@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +18,7 @@ from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcom
 from components.judges.result import Usage
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
 from components.report.studies import StudyTable
-from components.report.wording import describe_usage
+from components.report.wording import describe_usage, side
 
 if TYPE_CHECKING:
     from components.registry.status import AliasStatus
@@ -26,37 +27,69 @@ if TYPE_CHECKING:
 STYLES = {"up to date": "green", "running": "cyan"}  # of how a stage stands; else it wants a run
 
 
-def rules_table(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Table:
-    """Return the policy's rules with what decided each; of the evidence's own checks, failures.
+_MARK, _RULE = 6, 54  # columns of a rule's line: pass or fail, its name; then what decided it
 
-    Rules about suites of which training held prompts are marked, with what was found below.
+
+def rules_lines(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Iterator[Text | Padding]:
+    """Yield the gate's decision, a line a rule, what does not hold last and with its reason.
+
+    Of the evidence's own checks those that passed are one line. Rules about suites of which
+    training held prompts are marked, with what was found below them.
     """
     marked = leak_notes(leaks)
-    table = Table("rule", "", "what decided it", title="The gate's decision")
     checks = [rule for rule in decision.rules if rule.threshold is None]
-    # What only has words to read stands below the rules.
-    for rule in sorted(decision.rules, key=lambda rule: rule in checks and rule.passed):
+    yield Text("The gate's decision: the end of each interval that decides, and its bound", "bold")
+    if held := sum(rule.passed for rule in checks):
+        words = f"{held} of {len(checks)} checks: the evidence is about this adapter"
+        yield _line("pass", "green", words)
+    named = (f"{rule.rule} {leak_mark(rule.metric, marked)}".strip() for rule in decision.rules)
+    for rule, name in sorted(zip(decision.rules, named, strict=True), key=_urgency):
         if rule not in checks or not rule.passed or rule.warns:
-            why = f"{rule.why}\n{rule.override}" if rule.override else rule.why
-            table.add_row(f"{rule.rule} {leak_mark(rule.metric, marked)}".strip(), _mark(rule), why)
-    if passed := sum(rule.passed for rule in checks):
-        held = f"{passed} of {len(checks)}: adapter, models, prompts, prompt form, judges; no leaks"
-        table.add_row("evidence is about this adapter", Text("pass", "green"), held)
+            yield _line(*_mark(rule), name, _decided(rule))
+        if rule.warns or not rule.passed:
+            yield Padding.indent(Text(_reason(rule)), _MARK)
     for refusal in decision.refused:
-        table.add_row("override", Text("refused", "bold yellow"), refusal)
-    notes = leak_footnotes(marked, (rule.metric for rule in decision.rules))
-    table.caption, table.caption_justify = "\n".join(notes) or None, "left"
-    return table
+        yield _line("", "", f"an override is refused: {refusal}")
+    for note in leak_footnotes(marked, (rule.metric for rule in decision.rules)):
+        yield Text(note)
 
 
-def _mark(rule: RuleOutcome) -> Text:
-    if rule.warns and rule.passed:
-        return Text("pass, read why", "bold yellow")
+def _line(mark: str, style: str, name: str, decided: str = "") -> Text:
+    text = Text(mark.ljust(_MARK), style)
+    return text.append(f"{name:<{_RULE}}{decided}".rstrip(), "default not bold")
+
+
+def _urgency(one: tuple[RuleOutcome, str]) -> int:
+    rule, _ = one
+    return 0 if rule.passed and not rule.warns else 1 if rule.passed else 2
+
+
+def _reason(rule: RuleOutcome) -> str:
+    unsure = "inconclusive: " * (rule.conclusion is Conclusion.INCONCLUSIVE)
+    return f"{unsure}{rule.why}\n{rule.override or ''}".strip()
+
+
+def _decided(rule: RuleOutcome) -> str:
+    """Return the bound and what it is held to: "96.1 ≥ 85.0 %", or "< 85.0 %" where it is not."""
+    if rule.threshold is None or rule.bound is None:
+        return ""
+    wanted = side(rule)
+    sign = wanted if rule.passed else {"≥": "<", "≤": ">"}.get(wanted, "against")
+    if rule.against is None:
+        return f"{100 * rule.bound:.1f} {sign} {100 * rule.threshold:.1f} %"
+    return f"{100 * rule.bound:+.1f} {sign} {100 * rule.threshold:+.1f} pts"
+
+
+def _mark(rule: RuleOutcome) -> tuple[str, str]:
+    if rule.passed:
+        return ("read", "yellow") if rule.warns else ("pass", "green")
     if rule.override:
-        return Text("overridden", "bold yellow")
-    if rule.conclusion is Conclusion.INCONCLUSIVE:
-        return Text("inconclusive", "bold yellow")
-    return Text("pass", "green") if rule.passed else Text("FAIL", "bold red")
+        return "over", "bold yellow"
+    return (
+        ("open", "bold yellow")
+        if rule.conclusion is Conclusion.INCONCLUSIVE
+        else ("FAIL", "bold red")
+    )
 
 
 def verdict(decision: Decision) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from components.chain import STAGES
@@ -36,10 +37,13 @@ class Terminal(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield what is to be written; texts that did not come as plain strings are visible, too.
+        """Yield what is to be written; texts that did not come as plain strings are visible, too,
+        and in a pipe or a file tables have no frames.
 
         Rich's own controls, such as moving the cursor, are segments of another kind.
         """
+        if isinstance(renderable, Table) and not self.is_terminal:
+            renderable.box = None
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text), style, control)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 
 from components.core.result import RateFigure
 from components.evaluate.bounds import rate_within
 from components.gate.checks import check_outcome
-from components.gate.result import Decision, GateOutcome, RuleOutcome
-from flows.cli.tables import metric_cell, rate_cell, rules_table, verdict
+from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
+from flows.cli.tables import metric_cell, rate_cell, rules_lines, verdict
+from flows.cli.terminal import Terminal
 from tests.evidence import leak, no_leaks
 from tests.root import ROOT
 
@@ -50,20 +52,58 @@ def test_the_unread_verdicts_of_a_metric_are_found_by_its_name():
     assert metric_cell(rates, "benign.refused") == "not measured"
 
 
+def shown(decision: Decision, leaks=(), width: int = 80) -> list[str]:
+    """Return the lines of the gate's decision on a terminal, without the heading."""
+    console = Terminal(width=width, file=StringIO())
+    for line in rules_lines(decision, leaks):
+        console.print(line, highlight=False)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()][1:]
+
+
+def decided(rule: str, conclusion: Conclusion, bound: float, **more) -> RuleOutcome:
+    given = {"threshold": 0.85, "figure": 0.9, "bound": bound, "conclusion": conclusion}
+    return check(rule, warns=False).model_copy(update={"metric": "m", **given, **more})
+
+
 def test_a_check_that_passed_is_shown_where_its_words_are_to_be_read():
     decision = Decision.model_construct(
         rules=(check("plain", warns=False), check("reported", warns=True)), refused=()
     )
-    rules, marks, whys = rules_table(decision).columns
-    assert list(rules.cells) == ["reported", "evidence is about this adapter"]
-    assert str(next(iter(marks.cells))) == "pass, read why"
-    assert next(iter(whys.cells)) == "the words of reported"
+    first, rule, words = shown(decision)
+    assert first.startswith("pass  2 of 2 checks")
+    assert (rule, words) == ("read  reported", "      the words of reported")
 
 
 def test_a_check_that_failed_is_shown_as_failed_although_its_words_are_to_be_read():
     failed = check_outcome("reported", False, "why", warns=True)
-    _, marks, _ = rules_table(Decision.model_construct(rules=(failed,), refused=())).columns
-    assert [str(mark) for mark in marks.cells] == ["FAIL"]
+    assert shown(Decision.model_construct(rules=(failed,), refused=())) == [
+        "FAIL  reported",
+        "      why",
+    ]
+
+
+def test_a_line_a_rule_and_what_does_not_hold_comes_last():
+    """The sign between bound and threshold is what is true of the two numbers."""
+    rules = (
+        decided("fails", Conclusion.FAIL, 0.805),
+        decided("is open", Conclusion.INCONCLUSIVE, 0.84, needed=300),
+        decided("holds", Conclusion.PASS, 0.87),
+        decided("holds below", Conclusion.PASS, -0.02, figure=-0.1, threshold=0.1, against="base"),
+        decided("exceeds", Conclusion.FAIL, 0.2, figure=0.1, threshold=0.1, against="base"),
+    )
+    lines = shown(Decision.model_construct(rules=rules, refused=("it has ended",)))
+    words = [line.split() for line in lines if line[:4].strip()]
+    assert [line[0] for line in words] == ["pass", "pass", "FAIL", "open", "FAIL"]
+    ends = [line.split("  ")[-1].strip() for line in lines if line[:4].strip()]
+    assert ends == [
+        "87.0 ≥ 85.0 %",
+        "-2.0 ≤ +10.0 pts",
+        "80.5 < 85.0 %",
+        "84.0 < 85.0 %",
+        "+20.0 > +10.0 pts",
+    ]
+    assert lines[-1].endswith("an override is refused: it has ended")
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_the_rates_of_a_suite_that_training_held_are_marked():
@@ -78,12 +118,12 @@ def test_rules_about_a_suite_that_training_held_are_marked_and_explained():
         update={"metric": "harmful.refused", "threshold": 0.85}
     )
     decision = Decision.model_construct(rules=(about,), refused=())
-    assert rules_table(decision).caption is None
-    assert rules_table(decision, no_leaks(["harmful"])).caption is None
+    assert shown(decision)[0].split("  ")[1] == "safety"
+    assert shown(decision, no_leaks(["harmful"])) == shown(decision)
     leaks = (leak("harmful", "run", 3, dropped=5), leak("mine", "run", 3, dropped=5))
-    table = rules_table(decision, leaks)
-    assert list(table.columns[0].cells) == ["safety †"]
-    assert str(table.caption) == (
+    rule, *_, note = shown(decision, leaks, width=200)
+    assert rule.split("  ")[1] == "safety †"
+    assert note == (
         "† harmful: training as it came repeated 3 of 300 prompts; 5 training rows were dropped "
         "for it; none is repeated in what was trained on."
     )

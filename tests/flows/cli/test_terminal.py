@@ -64,3 +64,13 @@ def test_loggers_are_as_they_were_after_a_run():
     with show_progress(terminal()[0]):
         assert not logger.propagate
     assert (logger.level, logger.propagate, logger.handlers) == before
+
+
+@pytest.mark.parametrize("person", [True, False])
+def test_tables_have_frames_only_on_a_terminal(person: bool):
+    stream = io.StringIO()
+    table = Table("name", "value", title="all")
+    table.add_row("a", "1")
+    Terminal(file=stream, force_terminal=person, width=80, color_system=None).print(table)
+    drawn = {character for character in stream.getvalue() if "\u2500" <= character <= "\u257f"}
+    assert bool(drawn) is person and "value" in stream.getvalue()
