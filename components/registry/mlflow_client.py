@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -219,16 +220,27 @@ def with_clear_errors(kind: type[T]) -> type[T]:
     return kind
 
 
+def store_errors() -> tuple[type[Exception], ...]:
+    """Return what a registry raises where it, its database or its store of files fails."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    known = (MlflowException, SQLAlchemyError, ConnectionError, RequestException)
+    if "boto3" not in sys.modules:  # nothing has asked S3
+        return known
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (*known, Boto3Error, BotoCoreError, ClientError)
+
+
 def _clear_errors(call: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(call)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        from mlflow.exceptions import MlflowException
-        from requests.exceptions import RequestException
-        from sqlalchemy.exc import SQLAlchemyError
-
         try:
             return call(*args, **kwargs)
-        except (MlflowException, SQLAlchemyError, ConnectionError, RequestException) as error:
+        except store_errors() as error:
             # A server's "Permission denied" is not the disk's.
             refused = _status(error) in (401, 403)
             message = None if refused else disk_trouble(error)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from components.core.errors import RegistryError
 from components.core.paths import ADAPTER, Workspace
+from components.registry import mlflow_logged
 from components.registry.mlflow_client import (
     Run,
     address_of,
@@ -30,6 +31,7 @@ from components.registry.mlflow_client import (
     unless_there,
     with_clear_errors,
 )
+from components.registry.mlflow_logged import LoggedModel, Measured
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,22 +67,6 @@ class Version(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name} version {self.number}"
-
-
-class LoggedModel(NamedTuple):
-    """A finished logged model and the run it belongs to."""
-
-    id: str
-    run: str
-
-
-class Measured(NamedTuple):
-    """Figures with the data set they were measured on."""
-
-    figures: dict[str, float]
-    data: str  # the data set's name
-    digest: str
-    source: str
 
 
 @with_clear_errors
@@ -200,19 +186,15 @@ class Registry:
 
     # --- writing -----------------------------------------------------------------------------
 
+    def close_unfinished(self, experiment: str, profile: str) -> None:
+        """Close the runs and the logged models that killed registrations of a profile left open."""
+        about = {"profile": profile}
+        runs = [run for run in self.runs(experiment, about) if "adapter_digest" in run.tags]
+        mlflow_logged.close_unfinished(self._client, experiment, about, runs)
+
     def finished_model(self, experiment: str, tags: Mapping[str, str]) -> LoggedModel | None:
-        """Return the finished logged model with `tags`, if there is one, and close what killed
-        calls left open."""
-        query = " AND ".join(tag_filter(tags))
-        search = functools.partial(self._client.search_logged_models, [experiment], query)
-        found = all_pages(lambda page: search(page_token=page))
-        ready = [
-            LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == "READY"
-        ]
-        finished = {model.run for model in ready}
-        for run in (run for run in self.runs(experiment, tags) if run.open):
-            self._client.set_terminated(run.id, "FINISHED" if run.id in finished else "KILLED")
-        return ready[0] if ready else None
+        """Return the finished logged model with `tags`, if there is one."""
+        return mlflow_logged.finished_model(self._client, experiment, tags)
 
     def log_model(
         self,
@@ -224,43 +206,10 @@ class Registry:
         parameters: Mapping[str, str],
     ) -> LoggedModel:
         """Return a new logged model of `files`, with its figures, finished, and its run closed."""
-        from mlflow.entities import LoggedModelOutput
-
         run = self.begin_run(experiment, tags["adapter_digest"][:12], tags)
-        try:
-            model = self._client.create_logged_model(
-                experiment,
-                name="adapter",
-                source_run_id=run,
-                tags=dict(tags),
-                params=dict(parameters),
-                model_type="peft-adapter",
-            ).model_id
-            self._client.log_model_artifacts(model, str(files))
-            self._client.log_outputs(run, [LoggedModelOutput(model, 0)])
-            self._log_figures(run, model, measured, parameters)
-            self._client.finalize_logged_model(model, "READY")
-        except BaseException:
-            self._client.set_terminated(run, "FAILED")
-            raise
-        self._client.set_terminated(run, "FINISHED")
-        return LoggedModel(model, run)
-
-    def _log_figures(
-        self, run: str, model: str, measured: Measured, parameters: Mapping[str, str]
-    ) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-
-        digest = measured.digest[:36]  # as much as MLflow keeps
-        data = Dataset(measured.data, digest, "local", f'{{"uri": "{measured.source}"}}')
-        use = InputTag("mlflow.data.context", "evaluation")
-        again(lambda: self._client.log_inputs(run, datasets=[DatasetInput(data, [use])]))
-        now = milliseconds(None)
-        metrics = [
-            Metric(key, value, now, 0, model, measured.data, digest)
-            for key, value in measured.figures.items()
-        ]
-        self._client.log_batch(run, metrics, [Param(*one) for one in parameters.items()])
+        return mlflow_logged.log_model(
+            self._client, experiment, run, files, measured, tags=tags, parameters=parameters
+        )
 
     def create_version(
         self, name: str, logged: LoggedModel, tags: Mapping[str, str], description: str

@@ -59,6 +59,7 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
     release = gather_release(workspace)
     registry = Registry(workspace.root)
     looked = record_look(registry, name, experiment, release.look)
+    registry.close_unfinished(registry.experiment(experiment), release.profile)
     check_champion(registry, name, release.decision)
     check_plan(release.policy, looked)
     tags = release.tags()

@@ -1,0 +1,128 @@
+"""Logged models of MLflow, each with its run: made whole, or closed as failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from components.registry.mlflow_client import (
+    Run,
+    again,
+    all_pages,
+    milliseconds,
+    store_errors,
+    tag_filter,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import mlflow.entities
+    from mlflow import MlflowClient
+
+_READY, _FAILED, _PENDING = "READY", "FAILED", "PENDING"
+
+
+class LoggedModel(NamedTuple):
+    """A finished logged model and the run it belongs to."""
+
+    id: str
+    run: str
+
+
+class Measured(NamedTuple):
+    """Figures with the data set they were measured on."""
+
+    figures: dict[str, float]
+    data: str  # the data set's name
+    digest: str
+    source: str
+
+
+def finished_model(
+    client: MlflowClient, experiment: str, tags: Mapping[str, str]
+) -> LoggedModel | None:
+    """Return a finished logged model with `tags`; None where there is none."""
+    found = _search(client, experiment, tags)
+    ready = [LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == _READY]
+    return ready[0] if ready else None
+
+
+def close_unfinished(
+    client: MlflowClient, experiment: str, tags: Mapping[str, str], runs: Iterable[Run]
+) -> None:
+    """Close what killed calls left open: `runs`, and as failed the logged models with `tags` that
+    are pending. A call that still works closes both once more, with what came of it."""
+    found = _search(client, experiment, tags)
+    for model in found:
+        if model.status == _PENDING:
+            client.finalize_logged_model(model.model_id, _FAILED)
+    finished = {model.source_run_id for model in found if model.status == _READY}
+    for run in (run for run in runs if run.open):
+        client.set_terminated(run.id, "FINISHED" if run.id in finished else "KILLED")
+
+
+def _search(
+    client: MlflowClient, experiment: str, tags: Mapping[str, str]
+) -> list[mlflow.entities.LoggedModel]:
+    query = " AND ".join(tag_filter(tags))
+    return all_pages(lambda page: client.search_logged_models([experiment], query, page_token=page))
+
+
+def log_model(
+    client: MlflowClient,
+    experiment: str,
+    run: str,
+    files: Path,
+    measured: Measured,
+    *,
+    tags: Mapping[str, str],
+    parameters: Mapping[str, str],
+) -> LoggedModel:
+    """Return a new logged model of `files`, with its figures, finished, and close its `run`.
+
+    Where that fails both are closed as failed, unless the store does not answer any more.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    made = None
+    try:
+        made = client.create_logged_model(
+            experiment,
+            name="adapter",
+            source_run_id=run,
+            tags=dict(tags),
+            params=dict(parameters),
+            model_type="peft-adapter",
+        ).model_id
+        client.log_model_artifacts(made, str(files))
+        client.log_outputs(run, [LoggedModelOutput(made, 0)])
+        _log_figures(client, run, made, measured, parameters)
+        client.finalize_logged_model(made, _READY)
+    except BaseException:
+        with suppress(*store_errors()):  # what went wrong first is what is told
+            if made:
+                client.finalize_logged_model(made, _FAILED)
+            client.set_terminated(run, "FAILED")
+        raise
+    client.set_terminated(run, "FINISHED")
+    return LoggedModel(made, run)
+
+
+def _log_figures(
+    client: MlflowClient, run: str, model: str, measured: Measured, parameters: Mapping[str, str]
+) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+
+    digest = measured.digest[:36]  # as much as MLflow keeps
+    data = Dataset(measured.data, digest, "local", f'{{"uri": "{measured.source}"}}')
+    use = InputTag("mlflow.data.context", "evaluation")
+    again(lambda: client.log_inputs(run, datasets=[DatasetInput(data, [use])]))
+    now = milliseconds(None)
+    metrics = [
+        Metric(key, value, now, 0, model, measured.data, digest)
+        for key, value in measured.figures.items()
+    ]
+    client.log_batch(run, metrics, [Param(*one) for one in parameters.items()])
