@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -29,24 +30,32 @@ from flows.runner.registry import (
     describe_champion,
     measures_champion,
 )
+from flows.runner.remote import push_version, pushes
+
+if TYPE_CHECKING:
+    from components.registry.registration import Registered
 
 log = logging.getLogger(__name__)
 
 
 @flow(name="retrain", flow_run_name="retrain {profile}", persist_result=False)
-def retrain(profile: str) -> State[Outcome]:
-    """Bring `profile` up to date and register its adapter if the gate accepts it.
+def retrain(profile: str, push: bool = False) -> State[Outcome]:
+    """Bring `profile` up to date and register its adapter if the gate accepts it; with `push`, or
+    where the profile says so, push what the version rests on to DVC's remote.
 
     The state is called Accepted, Rejected or Inconclusive; all are completed runs. Raises what a
     stage or the registry raised, and `BusyError` where another run works in this repository.
     """
     workspace = open_workspace(profile)
     check_profile(workspace)
+    pushed = pushes(workspace, asked=push)
     with one_run(workspace.root, f"retrain {profile}"):
         _bring_up_to_date(workspace)
         decision = Decision.load(workspace.stage("gate"))
         _publish(workspace, decision)
         outcome = register_adapter(workspace)
+        if pushed and outcome.registered:
+            push_to_remote(workspace, outcome.registered)
     name = decision.outcome.capitalize()
     return Completed(name=name, message=summary(decision), data=outcome)
 
@@ -104,6 +113,13 @@ def register_adapter(workspace: Workspace) -> Outcome:
         how = "registered" if registered.new else "registered already"
         log_line("registry", f"{how}: {registered.name} version {registered.version}")
     return outcome
+
+
+@_registry_task
+def push_to_remote(workspace: Workspace, registered: Registered) -> None:
+    """Push what a registered version rests on to DVC's remote."""
+    log_line("push", "asking the remote what it lacks")
+    log_line("push", push_version(workspace, registered))
 
 
 def _publish(workspace: Workspace, decision: Decision) -> None:

@@ -33,4 +33,9 @@ class Registration(Section):
     experiment: Annotated[Text, Field(max_length=250)] = Field(
         "safereact", description="MLflow experiment"
     )
+    push: bool = Field(
+        False,
+        description="what a registered version rests on is pushed to DVC's remote with it, as "
+        "`safereact run --push` does",
+    )
     documentation: Documentation = Documentation()

@@ -58,6 +58,23 @@ def untracked(root: Path, paths: Iterable[str]) -> list[str]:
     return list(lost)
 
 
+def beside_commit(root: Path, paths: Iterable[str]) -> list[str]:
+    """Return the files at or below `paths` that a clone of the commit of the checkout at `root`
+    lacks or has otherwise; what git is told to ignore is left out."""
+    places = ("--", *paths)
+    changed = _git(root, "diff", "--relative", "--name-only", "-z", "HEAD", *places)
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", *places)
+    names = {*(changed or "").split("\0"), *(new or "").split("\0")}
+    return sorted(name for name in names if name and (root / name).is_file())
+
+
+def differing(root: Path, commit: str, paths: Iterable[str]) -> list[str] | None:
+    """Return the files at or below `paths` that differ between another commit and the one of the
+    checkout at `root`; None where git does not know that commit."""
+    found = _git(root, "diff", "--relative", "--name-only", "HEAD", commit, "--", *paths)
+    return None if found is None else found.splitlines()
+
+
 def _untracked(root: Path, place: PurePosixPath, known: Set[PurePosixPath]) -> list[str]:
     if place not in known:
         above = [folder for folder in place.parents[:-1] if folder not in known]

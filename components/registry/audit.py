@@ -27,6 +27,7 @@ from components.registry.mlflow_registry import (
     Version,
 )
 from components.registry.signatures import check_signed, known_keys, pinned_keys
+from components.registry.sources import NOT_PUSHED, PUSHED
 from components.registry.verification import CARD, POLICY, signed_history, verify_version
 from components.train.result import Adapter
 
@@ -102,7 +103,13 @@ def _adapter(audited: _Audited) -> str:
 
 def _rows(audited: _Audited) -> str:
     counted = audited.current is not None and recount_here(audited.decision, audited.current)
-    return "every figure counted again" if counted else "not here; figures not counted again"
+    if counted:
+        return "every figure counted again"
+    version = audited.version
+    pushed = version.tags.get(PUSHED, NOT_PUSHED)
+    brings = f"`safereact restore {version.name}@{version.number}` brings them"
+    where = "not pushed" if pushed == NOT_PUSHED else brings
+    return f"not here; figures not counted again; {where}"
 
 
 def _data(audited: _Audited) -> str:

@@ -118,6 +118,25 @@ def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> 
     return True
 
 
+def bring_released(registry: Registry, champion: Champion) -> None:
+    """Bring the adapter of the version that `champion` names into its folder, unless it lies there.
+
+    Raises `RegistryError` where the version is gone, cannot be relied on or has another adapter.
+    """
+    released = champion.released
+    if released is None or champion.adapter.is_dir():
+        return
+    version = registry.version(champion.name, released.version)
+    if version.adapter != released.digest:
+        raise RegistryError(
+            f"{version} was compared with as champion and has another adapter now: "
+            f"{version.adapter:.12}, not {released.digest:.12}"
+        )
+    with tempfile.TemporaryDirectory(prefix=".", dir=champion.folder) as scratch:
+        adapter = verify_version(registry, version, Path(scratch)).adapter
+        adapter.replace(champion.adapter)
+
+
 def _is_current(folder: Path, name: str, digest: str | None, own: str) -> bool:
     """Return whether what was fetched into `folder` before is what an evaluation needs, now that
     the champion's adapter has this digest."""

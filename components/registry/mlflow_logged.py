@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import mlflow.entities
     from mlflow import MlflowClient
 
-_READY, _FAILED, _PENDING = "READY", "FAILED", "PENDING"
-
 
 class LoggedModel(NamedTuple):
     """A finished logged model and the run it belongs to."""
@@ -46,7 +44,7 @@ def finished_model(
 ) -> LoggedModel | None:
     """Return a finished logged model with `tags`; None where there is none."""
     found = _search(client, experiment, tags)
-    ready = [LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == _READY]
+    ready = [LoggedModel(m.model_id, str(m.source_run_id)) for m in found if m.status == "READY"]
     return ready[0] if ready else None
 
 
@@ -57,9 +55,9 @@ def close_unfinished(
     are pending. A call that still works closes both once more, with what came of it."""
     found = _search(client, experiment, tags)
     for model in found:
-        if model.status == _PENDING:
-            client.finalize_logged_model(model.model_id, _FAILED)
-    finished = {model.source_run_id for model in found if model.status == _READY}
+        if model.status == "PENDING":
+            client.finalize_logged_model(model.model_id, "FAILED")
+    finished = {model.source_run_id for model in found if model.status == "READY"}
     for run in (run for run in runs if run.open):
         client.set_terminated(run.id, "FINISHED" if run.id in finished else "KILLED")
 
@@ -100,11 +98,11 @@ def log_model(
         client.log_model_artifacts(made, str(files))
         client.log_outputs(run, [LoggedModelOutput(made, 0)])
         _log_figures(client, run, made, measured, parameters)
-        client.finalize_logged_model(made, _READY)
+        client.finalize_logged_model(made, "READY")
     except BaseException:
         with suppress(*store_errors()):  # what went wrong first is what is told
             if made:
-                client.finalize_logged_model(made, _FAILED)
+                client.finalize_logged_model(made, "FAILED")
             client.set_terminated(run, "FAILED")
         raise
     client.set_terminated(run, "FINISHED")

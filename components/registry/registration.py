@@ -15,10 +15,11 @@ from components.core.paths import Workspace
 from components.core.storage import write_json
 from components.registry.bom import BOM, bill_of
 from components.registry.changes import chain_of
-from components.registry.current import check_champion
+from components.registry.current import Current, check_champion
 from components.registry.history import check_decided_on
 from components.registry.looks import Looked, check_plan, record_look
-from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Measured, Registry, Version
+from components.registry.mlflow_logged import Measured
+from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Registry, Version
 from components.registry.release import (
     Release,
     gather_release,
@@ -26,6 +27,7 @@ from components.registry.release import (
     summarise,
     write_card,
 )
+from components.registry.sources import NOT_PUSHED, PUSHED, keep_sources
 from components.registry.verification import (
     CARD,
     LOADED_BY,
@@ -152,7 +154,7 @@ def _new_version(
         if logged is None:
             parameters = release.parameters()
             logged = registry.log_model(home, files, measured, tags=tags, parameters=parameters)
-    return registry.create_version(name, logged, tags, summarise(release))
+    return registry.create_version(name, logged, tags | {PUSHED: NOT_PUSHED}, summarise(release))
 
 
 def _lay_out(
@@ -173,5 +175,6 @@ def _lay_out(
     write_json(evidence / BOM, bill_of(release, name=name))
     if release.report:
         shutil.copy(release.report, evidence)
+    keep_sources(Current.of(Workspace(root, release.profile)), evidence)
     (files / LOADER).write_text(LOADED_BY, encoding="utf-8")
     return evidence_tags(evidence)

@@ -36,7 +36,7 @@ from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import markdown_table, rules_lines, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
-from flows.cli.versions import pull, sign, verify
+from flows.cli.versions import pull, restore, sign, verify
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
@@ -47,12 +47,17 @@ app.command()(add)
 
 
 @app.command()
-def run(profile: Profile = "tiny") -> None:
+def run(
+    profile: Profile = "tiny",
+    push: Annotated[
+        bool, typer.Option("--push", help="Push what the version rests on to DVC's remote.")
+    ] = False,
+) -> None:
     """Bring a profile up to date and register its adapter if the gate accepts it."""
     workspace = open_workspace(profile)
     check_profile(workspace)
     with show_progress():
-        outcome = run_retrain(workspace)
+        outcome = run_retrain(workspace, push=push)
     decision, registered = outcome.decision, outcome.registered
     for line in rules_lines(decision, SuiteSet.load(workspace.stage("prepare")).leaks):
         console.print(line, highlight=False)
@@ -275,5 +280,5 @@ def tune(
     console.print(next_steps(workspace, written), highlight=False)
 
 
-for command in (pull, sign, verify, check, export, diff, label):
+for command in (pull, restore, sign, verify, check, export, diff, label):
     app.command()(command)

@@ -34,11 +34,12 @@ from flows.runner.lock import one_run
 from flows.runner.prefect_server import start_prefect_server
 from flows.runner.profiles import check_profile
 from flows.runner.registry import Outcome, bring_champion, conclude, record_decision
+from flows.runner.remote import push_version, pushes
 
 log = logging.getLogger(__name__)
 
 
-def run_retrain(workspace: Workspace) -> Outcome:
+def run_retrain(workspace: Workspace, *, push: bool) -> Outcome:
     """Bring a profile up to date and return the outcome; raises what the flow `retrain` raised.
 
     Where nothing is stale there is nothing for a flow to do, so no server is started for it.
@@ -48,21 +49,21 @@ def run_retrain(workspace: Workspace) -> Outcome:
     server, home = os.environ.get("PREFECT_API_URL"), Path(os.environ["PREFECT_HOME"])
     if server:
         check_prefect_server(server)
-    elif fresh := _outcome_if_fresh(workspace):
+    elif fresh := _outcome_if_fresh(workspace, push=push):
         return fresh
     stores = [] if server else [home]
     if "MLFLOW_TRACKING_URI" not in os.environ:
         stores.append(workspace.tracking_store)
     _check_room(stores)
     if server:
-        return _run_flow(workspace.profile, stores)
+        return _run_flow(workspace.profile, stores, push=push)
     keep_private(home)
     start_prefect_server()
     load_mlflow()  # while the server starts
     import httpx
 
     try:
-        return _run_flow(workspace.profile, stores)
+        return _run_flow(workspace.profile, stores, push=push)
     except httpx.TransportError as error:
         raise StageError(
             f"the embedded Prefect server does not run; its state lies in {home}, which may be "
@@ -70,7 +71,7 @@ def run_retrain(workspace: Workspace) -> Outcome:
         ) from error
 
 
-def _run_flow(profile: str, stores: list[Path]) -> Outcome:
+def _run_flow(profile: str, stores: list[Path], *, push: bool) -> Outcome:
     from flows.retrain import retrain
     from flows.runner.lost_runs import end_lost_runs, of_this_process
 
@@ -78,7 +79,7 @@ def _run_flow(profile: str, stores: list[Path]) -> Outcome:
         with of_this_process():
             if ended := end_lost_runs():
                 log.info("[%s] %s", "prefect", f"{ended} killed runs are set to Crashed")
-            outcome: Any = retrain(profile)
+            outcome: Any = retrain(profile, push)
     except SafeReActError:
         raise
     except Exception:
@@ -93,10 +94,11 @@ def _check_room(stores: list[Path]) -> None:
     check_writable(stores)
 
 
-def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
+def _outcome_if_fresh(workspace: Workspace, *, push: bool) -> Outcome | None:
     """Return the outcome of a profile whose stages are all up to date; None where one is not."""
     if not (workspace.stage("gate") / Decision.FILE).is_file():  # so DVC need not be asked
         return None
+    pushed = pushes(workspace, asked=push)
     with one_run(workspace.root, f"check {workspace.profile}"):
         bring_champion(workspace)
         with ThreadPoolExecutor(1) as pool:
@@ -106,7 +108,10 @@ def _outcome_if_fresh(workspace: Workspace) -> Outcome | None:
             return None
         for stage in STAGES:
             log.info("[%s] %s", stage, "up to date")
-        return conclude(workspace)
+        outcome = conclude(workspace)
+        if pushed and outcome.registered:
+            log.info("[%s] %s", "push", push_version(workspace, outcome.registered))
+        return outcome
 
 
 def read_seeds(text: str) -> list[int]:

@@ -40,6 +40,21 @@ def pull(
     console.print(f"{name} version {version} is in {folder}; {remedy}", highlight=False)
 
 
+def restore(source: Source) -> None:
+    """Bring into a fresh clone at a version's commit all that the version rests on: profile, policy
+    and results, verified, from the registry and from DVC's remote."""
+    root, (name, alias) = find_root(), named_version(source)
+    from components.registry.mlflow_registry import Registry
+    from flows.runner.remote import restore_version
+
+    version, workspace, stale = restore_version(Registry(root), name, alias)
+    state = f"stale: {', '.join(stale)}" if stale else "every stage is up to date"
+    now = f"safereact audit {name}@{version.number}"
+    console.print(f"{version} is restored; {state}; now: {now}", highlight=False)
+    if stale:
+        console.print(f"why: safereact status --profile {workspace.profile}", highlight=False)
+
+
 def sign(
     source: Source,
     key: Annotated[str, typer.Option(metavar="KEY", help="PEM file, or a KMS's address.")],

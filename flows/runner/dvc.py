@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -135,13 +135,15 @@ def in_turn(
 
 
 def call_dvc(
-    workspace: Workspace, *arguments: str, runs: Path | None = None
+    workspace: Workspace, *arguments: str, runs: Path | None = None, state: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Return what DVC answered to a command, whatever its exit code.
 
-    `runs` is where stages in a copy of the repository leave records and unfinished work.
+    `runs` is where stages in a copy of the repository leave records and unfinished work, `state`
+    where DVC notes the digests of files, if not where it always does.
     """
-    with _child(arguments, workspace.root, errors=subprocess.PIPE, runs=runs) as child:
+    more = {RUNS: runs, "DVC_SITE_CACHE_DIR": state}
+    with _child(arguments, workspace.root, errors=subprocess.PIPE, more=more) as child:
         output, errors = child.communicate()
     return subprocess.CompletedProcess(child.args, child.returncode, output, errors)
 
@@ -177,14 +179,14 @@ def _child(
     root: Path,
     *,
     errors: int = subprocess.STDOUT,
-    runs: Path | None = None,
+    more: Mapping[str, Path | None] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Yield a DVC process in its own group; nothing that it started is left afterwards."""
     read_end, write_end = os.pipe()
     child = subprocess.Popen(
         [sys.executable, "-I", str(_KILL_WITH_PARENT), sys.executable, "-m", "dvc", *arguments],
         cwd=root,
-        env=stage_environment() | ({RUNS: str(runs)} if runs else {}),
+        env=stage_environment() | {key: str(path) for key, path in (more or {}).items() if path},
         stdin=read_end,
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -68,7 +68,8 @@ def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, regis
     registry.fetch(version, tmp_path / "all")
     files = {p.name for p in (tmp_path / "all" / "evidence").iterdir()}
     results = {"decision.json", "metrics.json", "models.json", "policy.json", "suites.json"}
-    assert files == {*results, "train.json", "model_card.md", "report.html", "bom.cdx.json"}
+    beside = {"train.json", "model_card.md", "report.html", "bom.cdx.json", "sources"}
+    assert files == results | beside
 
 
 def test_registers_the_same_adapter_once(registered, registry):

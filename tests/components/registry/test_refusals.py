@@ -18,7 +18,8 @@ from components.registry.changes import (
 )
 from components.registry.delivery import fetch_champion, find_version, pull
 from components.registry.history import check_history
-from components.registry.mlflow_registry import CANDIDATE, CHAMPION, LoggedModel, Registry
+from components.registry.mlflow_logged import LoggedModel
+from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, reject, rollback, withdraw
 from components.registry.registration import register
 from components.registry.status import status

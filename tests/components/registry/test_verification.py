@@ -17,7 +17,8 @@ from components.evaluate.rows import read_judged
 from components.gate.result import Decision
 from components.judges.labels import Label, Part, add_label
 from components.registry.delivery import fetch_champion, pull
-from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Measured, Registry
+from components.registry.mlflow_logged import Measured
+from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, rollback
 from components.registry.registration import register
 from components.registry.status import status

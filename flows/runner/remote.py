@@ -1,0 +1,173 @@
+"""DVC's remote: what a registered version rests on goes there, and comes back from there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+from components.chain import STAGES
+from components.core.documents import read_yaml
+from components.core.errors import ConfigError, EvidenceError, RegistryError
+from components.core.paths import INPUTS_FOLDER, Workspace
+from components.core.run_record import untracked
+from components.core.untrusted_text import visible
+from components.profile import load_profile
+from flows.runner.dvc import call_dvc, stale_stages
+from flows.runner.lock import one_run
+
+if TYPE_CHECKING:
+    from components.registry.mlflow_registry import Registry, Version
+    from components.registry.registration import Registered
+
+_LINES = 3  # of what DVC said that an error repeats at most
+_SAID = ("ERROR: ", "WARNING: ")
+
+
+class Restored(NamedTuple):
+    """A version whose files are in the repository, its profile, and the stages that are stale."""
+
+    version: Version
+    workspace: Workspace
+    stale: list[str]
+
+
+def pushes(workspace: Workspace, *, asked: bool) -> bool:
+    """Return whether a registered version of the profile is to be pushed.
+
+    Raises `ConfigError`, before anything is spent, where DVC has no remote for it.
+    """
+    if not (asked or load_profile(workspace.profile_file).registration.push):
+        return False
+    if not call_dvc(workspace, "config", "core.remote").stdout.strip():
+        raise ConfigError(
+            "DVC has no default remote to push to; `dvc remote add --default NAME ADDRESS` names "
+            "one, a folder or s3://BUCKET/FOLDER"
+        )
+    return True
+
+
+def push_version(workspace: Workspace, registered: Registered) -> str:
+    """Push what a registered version rests on to DVC's remote, and note it with the version; return
+    in words what the remote has.
+
+    What the remote has already is not pushed again, so a push that failed goes on. Raises
+    `RegistryError` where DVC cannot push all of it; the version stays registered, and not pushed.
+    """
+    from components.registry.mlflow_registry import Registry
+    from components.registry.sources import IS_PUSHED, NOT_PUSHED, PUSHED
+
+    registry = Registry(workspace.root)
+    version = registry.version(registered.name, registered.version)
+    done = call_dvc(workspace, "push", *_targets(workspace))
+    if done.returncode != 0:
+        if version.tags.get(PUSHED) != NOT_PUSHED:
+            registry.set_version_tag(version, PUSHED, NOT_PUSHED)
+        raise RegistryError(
+            f"{version} is registered and not pushed: {_said(done)}. Mend the remote (`dvc remote "
+            "list` names it); the same command again pushes what is missing"
+        )
+    lacking = sorted(_nowhere(workspace))
+    state = IS_PUSHED if not lacking else f"{IS_PUSHED}, without {', '.join(lacking)}"
+    if version.tags.get(PUSHED) != state:
+        registry.set_version_tag(version, PUSHED, state)
+    hint = "; neither git nor DVC has these: `dvc add` or `git add` them" if lacking else ""
+    return f"pushed: {state}{hint}"
+
+
+def _targets(workspace: Workspace) -> list[str]:
+    """Return what DVC keeps of a profile: its stages, and what they read and `dvc add` took up."""
+    own = [f"{stage}@{workspace.profile}" for stage in STAGES]
+    added = (file for path in _read(workspace) if (file := _added(workspace.root, path)))
+    return [*own, *sorted(set(added))]
+
+
+def _read(workspace: Workspace) -> set[str]:
+    """Return what the stages of a profile read and none of them, nor the registry, brings."""
+    stages = read_yaml(workspace.lock)["stages"]
+    names = (f"{stage}@{workspace.profile}" for stage in STAGES)
+    entries = [stages[name] for name in names if name in stages]
+    written = [INPUTS_FOLDER, workspace.champion.relative_to(workspace.root).as_posix()]
+    written += [out["path"] for entry in entries for out in entry.get("outs") or ()]
+    read = {dep["path"] for entry in entries for dep in entry.get("deps") or ()}
+    return {path for path in read if not any(Path(path).is_relative_to(out) for out in written)}
+
+
+def _added(root: Path, path: str) -> str | None:
+    """Return the file by which `dvc add` keeps a path or a folder around it."""
+    files = (f"{place}.dvc" for place in (Path(path), *Path(path).parents[:-1]))
+    return next((file for file in files if (root / file).is_file()), None)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last lines in which DVC says what went wrong."""
+    lines = [visible(line).strip() for line in done.stderr.splitlines()]
+    errors = [line for line in lines if line.startswith(_SAID)] or [line for line in lines if line]
+    told = [line.removeprefix(_SAID[0]).removeprefix(_SAID[1]) for line in errors[-_LINES:]]
+    return "; ".join(told) or "DVC said nothing"
+
+
+def _nowhere(workspace: Workspace) -> Iterator[str]:
+    """Yield what stages of the profile read that neither git nor DVC keeps."""
+    root = workspace.root
+    for path in _read(workspace):
+        if (root / path).is_relative_to(root) and ".." not in Path(path).parts:
+            yield from untracked(root, [_added(root, path) or path])
+        else:
+            yield path
+
+
+def restore_version(registry: Registry, name: str, alias: str) -> Restored:
+    """Bring into the repository what a version rests on: from the registry what it keeps, and from
+    DVC's remote what its stages wrote; verify all of it by the digests that the version states.
+
+    What is there already stays, so that a restoration that was killed goes on. Raises
+    `EvidenceError` or `RegistryError` where the repository has something else in its place, the
+    remote lacks a file or has another one.
+    """
+    from components.registry.delivery import find_version
+    from components.registry.sources import check_restored, put_back
+    from components.registry.verification import verify_version
+
+    with one_run(registry.root, f"restore {name}@{alias}"), TemporaryDirectory() as scratch:
+        version = find_version(registry, name, alias)
+        verified = verify_version(registry, version, Path(scratch))
+        workspace = put_back(registry, version, Path(scratch))
+        _pull(workspace, version)
+        check_restored(workspace, verified)
+        return Restored(version, workspace, sorted(stale_stages(workspace)))
+
+
+def _pull(workspace: Workspace, version: Version) -> None:
+    """Let DVC bring what the stages of a version wrote, and compare every file with `dvc.lock`."""
+    done = call_dvc(workspace, "pull", *_targets(workspace))
+    if done.returncode != 0:
+        from components.registry.sources import PUSHED
+
+        raise RegistryError(
+            f"what {version} rests on did not come whole (tag {PUSHED} = "
+            f"{version.tags.get(PUSHED, 'none')}): {_said(done)}. Where the remote lacks a file, "
+            "`safereact run --push` in a repository that has it brings it there; what is here "
+            "stays, and the same command again goes on"
+        )
+    # In a state of its own DVC reads every file, in place of believing what it noted of it.
+    with TemporaryDirectory() as state:
+        found = call_dvc(workspace, "data", "status", "--granular", "--json", state=Path(state))
+    if found.returncode != 0:
+        raise RegistryError(f"dvc data status: {_said(found)}")
+    own = [workspace.stage(stage).relative_to(workspace.root) for stage in STAGES]
+    wrong = [
+        path
+        for paths in json.loads(found.stdout).get("uncommitted", {}).values()
+        for path in paths
+        if not path.endswith("/") and any(Path(path).is_relative_to(each) for each in own)
+    ]
+    if wrong:
+        raise EvidenceError(
+            f"{', '.join(sorted(wrong))}: not what {version} states; the copy in DVC's remote, or "
+            "in its cache here (`dvc cache dir`), was changed. Remove the file and both copies, "
+            "and push again from a repository that has it"
+        )
