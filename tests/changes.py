@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from components.registry.changes import Change
 
-LATER = ("adapter", "despite", "follows", "number")
+LATER = ("adapter", "despite", "follows", "user", "number")
 
 
 def encode_old(change: Change) -> str:

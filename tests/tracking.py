@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,30 +44,38 @@ class TrackingServer:
             "MLFLOW_TRACKING_PASSWORD": password,
         }
 
-    def add_user(self, user: str, password: str) -> None:
-        """Make a user who may read everything and change nothing that is not theirs."""
-        answer = httpx2.post(
-            f"{self.uri}/api/2.0/mlflow/users/create",
-            json={"username": user, "password": password},
-            auth=(USER, PASSWORD),
-        )
-        answer.raise_for_status()
+    def add_user(self, user: str, password: str, *, admin: bool = False) -> None:
+        """Make a user who may read everything and, but for an `admin`, change nothing that is not
+        theirs."""
+        changes: list[tuple[Callable[..., httpx2.Response], str, dict[str, object]]] = [
+            (httpx2.post, "create", {"username": user, "password": password}),
+            (httpx2.patch, "update-admin", {"username": user, "is_admin": admin}),
+        ]
+        for send, what, body in changes:
+            answer = send(
+                f"{self.uri}/api/2.0/mlflow/users/{what}", json=body, auth=(USER, PASSWORD)
+            )
+            answer.raise_for_status()
 
 
 @contextmanager
-def serve(folder: Path, *, backend: str | None = None) -> Iterator[TrackingServer]:
+def serve(
+    folder: Path, *, backend: str | None = None, users: bool = True
+) -> Iterator[TrackingServer]:
     """Yield a server that keeps all it holds below `folder`; it ends with the block.
 
-    `backend` is another database than the sqlite file there. The start takes 10 to 20 seconds.
+    `backend` is another database than the sqlite file there; without `users` anybody may do
+    anything. The start takes 10 to 20 seconds.
     """
-    users = folder / "users.ini"
-    users.write_text(_SETTINGS.format(folder=folder, user=USER, password=PASSWORD))
+    settings = folder / "users.ini"
+    settings.write_text(_SETTINGS.format(folder=folder, user=USER, password=PASSWORD))
     port = _free_port()
     words = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     words += ["--backend-store-uri", backend or f"sqlite:///{folder}/mlflow.db"]
-    words += ["--artifacts-destination", str(folder / "artifacts"), "--app-name", "basic-auth"]
+    words += ["--artifacts-destination", str(folder / "artifacts")]
+    words += ["--app-name", "basic-auth"] if users else []
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | {
-        "MLFLOW_AUTH_CONFIG_PATH": str(users),
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "for the tests",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

@@ -126,13 +126,15 @@ def add_override(
     who: str,
     why: str,
     until: date,
+    user: str = "",
     today: date | None = None,
 ) -> Override:
     """Write an override of a rule of `decision` into the file `path` and return it.
 
-    It takes the place of an earlier one of the same rule and adapter. Raises `ConfigError` for one
-    that would not count: an unknown rule, one that passed, a check of the evidence, no evidence, no
-    name or reason, a day that is past or more than a year away.
+    `user` is whose credentials MLflow accepted; empty: nobody verified `who`. It takes the place of
+    an earlier one of the same rule and adapter. Raises `ConfigError` for one that would not count:
+    an unknown rule, one that passed, a check of the evidence, no evidence, no name or reason, a day
+    that is past or more than a year away.
     """
     today = today or datetime.now(UTC).date()
     if not who.strip() or not why.strip():
@@ -154,6 +156,7 @@ def add_override(
         why=folded(why),
         signed=today,
         until=until,
+        user=user,
     )
     refused = _why_refused(override, decision)
     if not refused and any(o.rule == rule and o.passed for o in decision.rules):

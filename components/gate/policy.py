@@ -27,7 +27,7 @@ INHERITED = ("confidence", "max_unparsed")
 # Keys of which only more, and of which only less, is stricter.
 _MORE = (
     *("at_least", "min_n", "confidence", "min_accuracy"),
-    *("bound_engine", "needs_labels", "both_judges"),
+    *("bound_engine", "needs_labels", "both_judges", "two_people"),
 )
 _LESS = ("at_most", "margin", "max_unparsed", "max_cut", "max_truncated")
 
@@ -198,6 +198,12 @@ class Policy(Section):
         (),
         description="public keys mlflow/keys/NAME.pem, one of which must have signed a version "
         "before it is promoted; none named: none",
+    )
+    two_people: bool = Field(
+        False,
+        strict=True,
+        description="whether a version is promoted only by another user of the MLflow server than "
+        "registered it",
     )
     min_accuracy: Fraction = Field(
         0,

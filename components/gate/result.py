@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import AliasChoices, Field, model_validator
 
 from components.core import paths
+from components.core.identity import signatory
 from components.core.metric_names import Metric
 from components.core.result import RateFigure, Record, Result
 from components.core.section import Text
@@ -56,6 +57,7 @@ class Override(Record):
     why: Text
     signed: date  # the day, in UTC, of the signature
     until: date  # the last day, in UTC, on which the decision may be used
+    user: str = ""  # whose credentials MLflow accepted then; empty: nobody verified who it was
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -66,8 +68,13 @@ class Override(Record):
             )
         return self
 
+    @property
+    def signer(self) -> str:
+        """Who signed it, and whether somebody verified that."""
+        return signatory(self.who, self.user)
+
     def __str__(self) -> str:
-        return f"overridden by {self.who} until {self.until}: {self.why}"
+        return f"overridden by {self.signer} until {self.until}: {self.why}"
 
 
 class RuleOutcome(Record):

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from components.core.errors import EvidenceError, SafeReActError
 from components.core.paths import OVERRIDES, Workspace
-from components.core.untrusted_text import for_markdown
 from components.gate.overrides import check_overrides
 from components.gate.policy import Policy
 from components.gate.result import Decision
@@ -26,9 +25,10 @@ from components.registry.mlflow_registry import (
     Registry,
     Version,
 )
+from components.registry.people import check_card, registrant
 from components.registry.signatures import check_signed, known_keys, pinned_keys
 from components.registry.sources import NOT_PUSHED, PUSHED
-from components.registry.verification import CARD, POLICY, signed_history, verify_version
+from components.registry.verification import POLICY, signed_history, verify_version
 from components.train.result import Adapter
 
 
@@ -133,11 +133,14 @@ def _models(audited: _Audited) -> str:
 def _code(audited: _Audited) -> str:
     """Return the commit, which the model card has as well: the card is part of what is signed."""
     commit, changed = (audited.version.tags.get(f"git_{key}", "") for key in ("commit", "changed"))
-    card = (audited.folder / EVIDENCE / CARD).read_text(encoding="utf-8")
     for key, value in (("git_commit", commit), ("git_changed", changed)):
-        if f"| {for_markdown(key)} | {for_markdown(value)} |" not in card:
-            raise EvidenceError(f"tag {key} is {value!r}, and the model card says otherwise")
+        check_card(audited.folder, key, value)
     return f"commit {commit}{', with changes that are in no commit' if changed == 'true' else ''}"
+
+
+def _registered(audited: _Audited) -> str:
+    user = registrant(audited.version, audited.folder)
+    return f"by MLflow user {user}" if user else "by nobody whom a server verified"
 
 
 def _signature(audited: _Audited) -> str:
@@ -176,6 +179,7 @@ _LINKS: dict[str, Callable[[_Audited], str]] = {
     "data": _data,
     "models": _models,
     "code": _code,
+    "registered": _registered,
     "signature": _signature,
     "history": _history,
 }

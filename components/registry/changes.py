@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.core.errors import EvidenceError, RegistryError
+from components.core.identity import signatory
 from components.core.storage import digest_bytes, read_json, write_json
 from components.core.untrusted_text import folded, visible
 
@@ -37,12 +38,13 @@ class Change:
     event: str  # promoted, rolled back, rejected or withdrawn
     version: str
     previous: str | None
-    by: str
+    by: str  # as it was stated
     why: str
     when: str  # UTC, ISO 8601
     adapter: str = ""  # digest of the version's adapter; empty in earlier releases
     despite: str = ""  # number of the refusal that was known and did not count
     follows: str = ""  # digest of the change before; empty in earlier releases
+    user: str = ""  # whose credentials MLflow accepted; empty: nobody verified who it was
     number: int = 0  # its place, which its key says; 0 in the first releases
 
     @property
@@ -55,8 +57,13 @@ class Change:
         same = self.event == WITHDRAWN and adapter != "" and adapter == self.adapter
         return version == self.version or same
 
+    @property
+    def who(self) -> str:
+        """Who made it, and whether somebody verified that."""
+        return signatory(self.by, self.user)
+
     def __str__(self) -> str:
-        return f"{self.event} by {self.by}: {self.why!r}"
+        return f"{self.event} by {self.who}: {self.why!r}"
 
 
 class Chain(NamedTuple):
@@ -89,6 +96,7 @@ def new_change(
     *,
     by: str,
     why: str,
+    user: str = "",
     adapter: str = "",
     despite: str = "",
 ) -> Change:
@@ -106,7 +114,7 @@ def new_change(
                 f"{version} is not {event}: --{option} has {len(text)} characters; {most} are kept"
             )
     when = datetime.now(UTC).isoformat(timespec="microseconds")
-    return Change(event, version, previous, by, why, when, adapter=adapter, despite=despite)
+    return Change(event, version, previous, by, why, when, adapter, despite, user=visible(user))
 
 
 # --- the chain -------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ _SETTINGS = {
 }
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 _SQLITE = "sqlite:///"
+_CURRENT_USER = "/api/2.0/mlflow/users/current"
 _SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _LONGEST = 240  # characters of what the server said
 T = TypeVar("T")
@@ -206,6 +207,25 @@ def download(address: str, uri: str, folder: Path) -> None:
     download_artifacts(
         artifact_uri=uri, dst_path=str(folder), tracking_uri=address, registry_uri=address
     )
+
+
+def accepted_user(server: str) -> str:
+    """Return the user whose credentials the MLflow server accepts; empty where it knows no users,
+    and has no such address, and where a database takes its place."""
+    if not server.startswith(("http://", "https://")):
+        return ""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+    request: Any = http_request  # MLflow does not type it
+    credentials: Any = get_default_host_creds
+    answer = request(credentials(server), _CURRENT_USER, "GET")
+    if answer.status_code == 404:
+        return ""
+    try:
+        return str(verify_rest_response(answer, _CURRENT_USER).json()["user"]["username"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConnectionError(f"{_CURRENT_USER} names no user: {answer.text:.80}") from error
 
 
 # --- errors ----------------------------------------------------------------------------------

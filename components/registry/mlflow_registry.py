@@ -19,6 +19,7 @@ from components.core.paths import ADAPTER, Workspace
 from components.registry import mlflow_logged
 from components.registry.mlflow_client import (
     Run,
+    accepted_user,
     address_of,
     again,
     all_pages,
@@ -96,6 +97,10 @@ class Registry:
         location = None if self._server else (self._store / "artifacts").as_uri()
         unless_there(functools.partial(self._client.create_experiment, name, location))
         return self.experiment(name)
+
+    def user(self) -> str:
+        """Return the user whose credentials the server accepts; empty: it knows no users."""
+        return accepted_user(self._server or "")
 
     # --- reading -----------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ from components.registry.history import (
     read_settled_history,
 )
 from components.registry.mlflow_registry import CANDIDATE, Registry, Version
+from components.registry.people import check_two_people
 from components.registry.signatures import check_heads, pinned_keys
 from components.registry.verification import check_version_signed, heads_of, verify_version
 
@@ -51,8 +52,11 @@ def promote(
     by: str,
     why: str,
     despite: int | None = None,
+    stated: bool = False,
 ) -> Change:
     """Make a version (None: the candidate) champion; return the change in the history.
+
+    `stated`: who decides has said so elsewhere, and is not the user of this process.
 
     Promoting the champion again changes nothing and returns the change there is. A version that
     was rejected or withdrawn needs the number of that change, `despite`. Raises `RegistryError` for
@@ -68,8 +72,9 @@ def promote(
     found, last = registry.version(name, version), history.last
     is_champion = last is not None and version == last.version == history.due
     lifted = "" if is_champion else _lifted(history, found, despite)
-    _verify(registry, found, history, current=True)
-    change = _change(PROMOTED, found, history, by=by, why=why, despite=lifted)
+    user = "" if stated else registry.user()
+    change = _change(PROMOTED, found, history, by=by, why=why, user=user, despite=lifted)
+    _verify(registry, found, history, change)
     if last and is_champion and (last.event == PROMOTED or history.followed):
         return let_aliases_follow(registry, name, last)
     return append(registry, history, change)
@@ -88,12 +93,13 @@ def rollback(
     """
     history = _read(registry, name)
     target = _earlier(registry, history, despite)
-    _verify(registry, target, history, current=False)
+    _verify(registry, target, history)
     last = history.last
     if last and last.event == ROLLED_BACK and last.version == target.number == history.due:
         return let_aliases_follow(registry, name, last)  # it was cut off
     lifted = _lifted(history, target, despite)
-    change = _change(ROLLED_BACK, target, history, by=by, why=why, despite=lifted)
+    user = registry.user()
+    change = _change(ROLLED_BACK, target, history, by=by, why=why, user=user, despite=lifted)
     return append(registry, history, change)
 
 
@@ -121,7 +127,7 @@ def _turn_down(
 ) -> Change:
     history = _read(registry, name)
     version = registry.version(name, number_of(history.model, alias))
-    change = _change(event, version, history, by=by, why=why)
+    change = _change(event, version, history, by=by, why=why, user=registry.user())
     standing = refusal_of(history.changes, version.number, version.adapter)
     # Of a champion that stands all the same, as a promotion without a digest leaves it, it is new.
     stands = version.number == history.due
@@ -136,7 +142,14 @@ def _turn_down(
 
 
 def _change(
-    event: str, version: Version, history: History, *, by: str, why: str, despite: str = ""
+    event: str,
+    version: Version,
+    history: History,
+    *,
+    by: str,
+    why: str,
+    user: str,
+    despite: str = "",
 ) -> Change:
     return new_change(
         event,
@@ -144,6 +157,7 @@ def _change(
         history.champion,
         by=by,
         why=why,
+        user=user,
         adapter=version.adapter,
         despite=despite,
     )
@@ -193,17 +207,19 @@ def _earlier(registry: Registry, history: History, despite: int | None) -> Versi
     )
 
 
-def _verify(registry: Registry, version: Version, history: History, *, current: bool) -> None:
+def _verify(
+    registry: Registry, version: Version, history: History, promotion: Change | None = None
+) -> None:
     """Raise `RegistryError` unless the version can be relied on, has the adapter that people
-    decided on and, with `current`, is one of its profile's registered model, and `EvidenceError`
-    where an override has ended or was withdrawn or, with `current`, what the decision is about has
-    changed or, where the rows are here, the evidence does not follow from them or people said
-    otherwise of them than the decision has it."""
+    decided on and, for a `promotion`, is one of its profile's registered model, and `EvidenceError`
+    where an override has ended or was withdrawn or, for a `promotion`, what the decision is about
+    has changed, the policy asks for other people or, where the rows are here, the evidence does not
+    follow from them or people said otherwise of them than the decision has it."""
     check_decided_on(version, "", history.chain)
     with tempfile.TemporaryDirectory() as scratch:
         decision = verify_version(registry, version, Path(scratch)).decision
         check_overrides(decision, registry.root / names.OVERRIDES)
-        if not current:
+        if promotion is None:
             return
         if "profile" not in version.tags:
             raise RegistryError(
@@ -219,5 +235,7 @@ def _verify(registry: Registry, version: Version, history: History, *, current: 
         check_current(decision, found_here(decision, here))
         if signers := here.policy.signed_by:
             check_version_signed(version, Path(scratch), pinned_keys(registry.root, signers))
+        if here.policy.two_people:
+            check_two_people(registry, version, Path(scratch), promotion)
     check_champion(registry, version.name, decision)
     recount_here(decision, here)

@@ -58,8 +58,8 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
     the gate did not accept the adapter, its decision is stale, it compared with another champion
     than there is now, or the policy planned fewer looks; `RegistryError` where MLflow fails.
     """
-    release = gather_release(workspace)
     registry = Registry(workspace.root)
+    release = gather_release(workspace, registry.user())
     looked = record_look(registry, name, experiment, release.look)
     registry.close_unfinished(registry.experiment(experiment), release.profile)
     check_champion(registry, name, release.decision)

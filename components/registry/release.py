@@ -34,6 +34,7 @@ from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_
 from components.registry.current import Current, check_current, found_here, stale
 from components.registry.looks import Look, Looked, look_of
 from components.registry.mlflow_client import as_metrics
+from components.registry.people import NOBODY, REGISTERED_BY
 from components.registry.verification import check_adapter_files, contract_in
 from components.report.result import Report
 from components.train.result import Adapter
@@ -61,6 +62,7 @@ class Release:
     commit: str | None
     changed: bool  # what decides results differed from the commit
     untracked: tuple[str, ...]  # what of it git did not track
+    registered_by: str  # the user that MLflow accepted; empty: nobody verified who it was
 
     @property
     def results(self) -> tuple[Decision, Evidence, Adapter, Models, SuiteSet]:
@@ -79,11 +81,12 @@ class Release:
             "evidence_digest": self.decision.evidence,
             "decision_digest": Decision.digest_of(self.decision.folder),
             "policy_digest": self.decision.policy,
+            REGISTERED_BY: self.registered_by or NOBODY,
             "data_digest": self.decision.data,
             "prompt_template": self.decision.contract.template,
             "engine": self.evidence.engine,
             "lineage": self.models.lineage or "not described",
-            "overrides": "; ".join(f"{s.rule} ({s.who}, until {s.until})" for s in signed)
+            "overrides": "; ".join(f"{s.rule} ({s.signer}, until {s.until})" for s in signed)
             or "none",
             "attacks": ", ".join(self.decision.attacks) or UNTESTED,
             "champion": str(self.evidence.champion or "not measured"),
@@ -149,8 +152,8 @@ def reported_figures(decision: Decision, evidence: Evidence) -> dict[str, float]
     )
 
 
-def gather_release(workspace: Workspace) -> Release:
-    """Return the accepted adapter in `workspace`.
+def gather_release(workspace: Workspace, user: str = "") -> Release:
+    """Return the accepted adapter in `workspace`, which `user` registers.
 
     Raises `EvidenceError` where the gate did not accept it, the decision is about something else
     than what lies in the workspace now, or an override that it rests on has ended or was withdrawn.
@@ -181,6 +184,7 @@ def gather_release(workspace: Workspace) -> Release:
         commit=commit,
         changed=changed,
         untracked=tuple(untracked(workspace.root, names.DECIDING)),
+        registered_by=user,
     )
 
 

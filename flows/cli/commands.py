@@ -179,10 +179,13 @@ def override(
     workspace = open_workspace(profile)
     from components.gate.overrides import add_override
     from components.gate.result import Decision
+    from components.registry.mlflow_registry import Registry
 
     file, decision = workspace.overrides, Decision.load(workspace.stage("gate"))
-    signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date())
-    written = f"{file.relative_to(workspace.root)}: {rule!r} of adapter {signed.adapter:.12}"
+    user = Registry(workspace.root).user()
+    signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date(), user=user)
+    about = f"{rule!r} of adapter {signed.adapter:.12}, by {signed.signer}"
+    written = f"{file.relative_to(workspace.root)}: {about}"
     console.print(f"written: {written}; now: safereact run --profile {profile}", highlight=False)
 
 

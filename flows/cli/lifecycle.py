@@ -80,7 +80,7 @@ def withdraw(source: Source, by: By, why: Why) -> None:
 
 
 def _print_change(model: str, change: Change, state: str) -> None:
-    message = f"{model} version {change.version} is {state} ({change.by}: {change.why})"
+    message = f"{model} version {change.version} is {state} ({change.who}: {change.why})"
     console.print(for_terminal(message), highlight=False)
 
 
@@ -97,7 +97,7 @@ def history(name: Annotated[str, typer.Argument(help="Registered model.")]) -> N
         event = "rolled back to" if change.event == ROLLED_BACK else change.event
         despite = f" despite change {change.despite}" if change.despite else ""
         line = f"{change.number} {change.when[:16]} {event} version {change.version}{despite}"
-        console.print(for_terminal(f"{line}, {change.by}: {change.why}"), highlight=False)
+        console.print(for_terminal(f"{line}, {change.who}: {change.why}"), highlight=False)
     chain, heads = signed_history(registry, name)
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
     whole = f"whole: {chain.size}, head {chain.head:.12}"

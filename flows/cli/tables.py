@@ -167,7 +167,7 @@ def status_table(
         lines = [f"adapter {standing.adapter[:12]}"] if standing.version else []
         lines += _figures(standing.figures)
         if change := standing.change:
-            said = f"{change.event} by {change.by}: {change.why}"
+            said = f"{change.event} by {change.who}: {change.why}"
             lines.append(f"{change.when[:16]}: version {change.version} {said}")
         version = f"version {standing.version}" if standing.version else "none"
         table.add_section()

@@ -111,7 +111,10 @@ def test_a_worker_retrains_and_a_person_approves(server: Workspace):
     finally:
         worker.terminate()
     run = the_run("promote")
-    assert (run.state.name, run.state.message) == ("Promoted", "ann: looks good")
+    assert (run.state.name, run.state.message) == (
+        "Promoted",
+        "ann (stated, not verified): looks good",
+    )
     from components.registry.mlflow_registry import Registry
     from components.registry.status import status
 

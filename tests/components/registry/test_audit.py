@@ -22,7 +22,7 @@ NAME = NAMES["name"]
 ANN = {"by": "ann", "why": "better"}
 LINKS = [
     *(CHAMPION, "decision", "policy", "adapter", "rows", "data", "models", "code"),
-    *("signature", "history"),
+    *("registered", "signature", "history"),
 ]
 
 
@@ -40,7 +40,7 @@ def test_every_link_of_a_champion_holds(champion, registry):
     found = walk(registry)
     assert list(found) == LINKS
     assert found["rows"] == "every figure counted again"
-    assert "promoted by ann: 'better'" in found["history"]
+    assert "promoted by ann (stated, not verified): 'better'" in found["history"]
     assert "no signature covers" in found["history"]
 
 

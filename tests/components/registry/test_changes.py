@@ -131,7 +131,7 @@ def test_digests_are_those_that_the_page_describes():
         assert stored["follows"] == expected[-1]
         fields = ",".join(
             f"{json.dumps(k)}:{json.dumps(stored[k])}"
-            for k in ("adapter", "by", "despite", "event", "follows", "previous", "version")
+            for k in ("adapter", "by", "despite", "event", "follows", "previous", "user", "version")
         )
         fields += f',"when":{json.dumps(stored["when"])},"why":{json.dumps(stored["why"])}'
         whole = f'{{"change":{{{fields}}},"follows":"{expected[-1]}","key":"{name}"}}'
@@ -316,3 +316,21 @@ def test_a_refusal_stands_until_a_promotion_names_it():
     assert refusal_of(history[:4], "1", "a") is None, "the rejection before it is lifted, too"
     assert refusal_of(history[:4], "2", "b").number == 3
     assert refusal_of(history, "1", "a").number == 5
+
+
+def test_changes_of_a_release_that_asked_nobody_who_it_was_are_read_and_go_on():
+    """They are stored without `user`, and their digests are over what is stored."""
+    tags: dict[str, str] = {}
+    for user in ("", "", "ann"):
+        change = new_change(PROMOTED, str(len(tags) + 1), None, by="ann", why="why", user=user)
+        name, value = encode(chain_of(tags).extended(change))
+        stored = json.loads(value)
+        tags[name] = value if user else json.dumps({k: stored[k] for k in stored if k != "user"})
+    assert [change.user for change in chain_of(tags).changes] == ["", "", "ann"]
+    assert [("not verified" in change.who) for change in chain_of(tags).changes] == [1, 1, 0]
+    tags[key(3)] = tags[key(3)].replace('"user": "ann"', '"user": "eve"')
+    name, value = encode(chain_of(tags).extended(change))
+    tags[name] = value
+    tags[key(3)] = tags[key(3)].replace('"user": "eve"', '"user": "ann"')
+    with pytest.raises(RegistryError, match=f"{PREFIX}000004 was not written after"):
+        chain_of(tags)

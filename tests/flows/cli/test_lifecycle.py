@@ -38,7 +38,10 @@ def test_from_candidate_to_withdrawn(two: Workspace, tmp_path):
     ]
     done = invoke("withdraw", f"{NAME}@champion", *WHY)
     assert done.returncode == 0, done.stderr
-    assert "version 2 is withdrawn; champion: none (ann: it does harm)" in one_line(done.stdout)
+    assert (
+        "version 2 is withdrawn; champion: none (ann (stated, not verified): it does harm)"
+        in one_line(done.stdout)
+    )
     pulled = invoke("pull", f"{NAME}@champion", str(tmp_path / "out"))
     assert pulled.returncode == 1 and "no champion: version 2 was withdrawn" in pulled.stderr
     assert invoke("audit", NAME).returncode == 1
@@ -60,7 +63,10 @@ def test_from_candidate_to_withdrawn(two: Workspace, tmp_path):
 def test_a_rejected_candidate_is_not_asked_for_approval(two: Workspace, monkeypatch):
     done = invoke("reject", f"{NAME}@candidate", *WHY)
     assert done.returncode == 0, done.stderr
-    assert "version 2 is no candidate: rejected (ann: it does harm)" in one_line(done.stdout)
+    assert (
+        "version 2 is no candidate: rejected (ann (stated, not verified): it does harm)"
+        in one_line(done.stdout)
+    )
     assert invoke("reject", NAME, *WHY).returncode == 2
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
