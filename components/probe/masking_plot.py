@@ -34,7 +34,8 @@ def draw_masking(figure: Figure, masking: Masking) -> None:
         axes.set_title(title)
         axes.set_xlabel(label)
         _refused(axes, own, masking)
-    panels[1, 0].set_ylabel("refused, %")
+    for axes in (panels[0, 2], panels[1, 0]):
+        axes.set_ylabel("refused, %")
     legend(figure, panels[1, 0], columns=2)
 
 

@@ -80,7 +80,7 @@ def draw_plots(
         title = f"What of the base's safety is there (n = {probe.masking.asked.count} harmful)"
         draw(folder / "masking.svg", title, 520, partial(draw_masking, masking=probe.masking))
     title = "What each candidate teacher does on validation prompts"
-    draw(folder / "teachers.svg", title, 320, partial(_teachers, probe=probe))
+    draw(folder / "teachers.svg", title, 360, partial(_teachers, probe=probe))
 
 
 # --- layers ---------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def _masks(figure: Figure, sizes: Sequence[MatrixSize], totals: Sequence[MaskSiz
             shares[place] = 100 * size.removed / size.top
     edges = np.arange(len(PROJECTIONS) + 1) - 0.5, np.arange(layers + 1) + 0.5
     axes.set_facecolor("#EFEFEF")  # where not a weight is in the top share
-    mesh = axes.pcolormesh(*edges, shares, cmap="viridis", vmin=0)
+    mesh = axes.pcolormesh(*edges, shares, cmap="Blues", vmin=0, vmax=100)
     removed = ["–" if t.overlap is None else f"{100 * (1 - t.overlap):.0f} %" for t in totals]
     labels = [f"{t.projection}\n{share}" for t, share in zip(totals, removed, strict=True)]
     axes.set_xticks(range(len(PROJECTIONS)), labels)
@@ -294,6 +294,5 @@ def _teachers(figure: Figure, probe: Probe) -> None:
 
 def _name(teacher: TeacherFigures, chosen: str) -> str:
     verdict = "chosen" if teacher.teacher == chosen else "passes" if teacher.passed else "fails"
-    return (
-        f"{teacher.teacher}: {verdict}\nn = {teacher.harmful_n} harmful, {teacher.benign_n} benign"
-    )
+    name = teacher.teacher.replace("-", "-\n")
+    return f"{name}\n{verdict}\n{teacher.harmful_n} harmful\n{teacher.benign_n} benign"

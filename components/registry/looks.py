@@ -92,13 +92,16 @@ def record_look(registry: Registry, name: str, experiment: str, look: Look) -> L
         registry.end_run(made, figures={}, parameters={}, tags={})
     while True:
         runs = _runs(registry, name)
-        looks = _read(registry, runs)
-        place = next((i for i, one in enumerate(looks) if one.identity == look.identity), None)
-        if place is not None:
-            return _counted(looks[: place + 1])
+        if found := _found(_read(registry, runs), look):
+            return found
         taken = (key.removeprefix(PREFIX) for key in registry.claims(runs[0], PREFIX))
         number = 1 + max((int(one) for one in taken if one.isdecimal()), default=0)
         registry.claim(runs[0], f"{PREFIX}{number:06d}", json.dumps(asdict(look), sort_keys=True))
+
+
+def find_look(registry: Registry, name: str, look: Look) -> Looked | None:
+    """Return the number of a look in the record of `name`; None where it is not recorded."""
+    return _found(_read(registry, _runs(registry, name)), look)
 
 
 def check_plan(policy: Policy, looked: Looked) -> None:
@@ -142,8 +145,11 @@ def _decoded(value: str, where: str) -> Look:
     return look
 
 
-def _counted(looks: Sequence[Look]) -> Looked:
-    """Return the last look among those that count with it."""
-    *earlier, last = looks
+def _found(looks: Sequence[Look], look: Look) -> Looked | None:
+    """Return a look among those that count with it; None where it is none of `looks`."""
+    place = next((i for i, one in enumerate(looks) if one.identity == look.identity), None)
+    if place is None:
+        return None
+    *earlier, last = looks[: place + 1]
     before = [one for one in earlier if last.prompts == one.prompts or last.adapter == one.adapter]
     return Looked(len(before) + 1, tuple(before))

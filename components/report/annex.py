@@ -53,7 +53,7 @@ class Point(NamedTuple):
 
 
 def annex_page(found: Documented, costs: Costs) -> str:
-    """Return the page, which needs neither script nor network; `costs` are those of the stages that
+    """Return the page, which needs no network; `costs` are those of the stages that
     wrote what is here."""
     return page_template("annex.html").render(
         origin=found.origin,

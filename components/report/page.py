@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -17,6 +18,8 @@ from components.lm.references import ModelRef
 from components.prepare.result import leak_mark
 from components.report import wording
 
+FOLDER = Path(__file__).parent
+SCRIPT = "tables.js"
 # The drawing's colours stand for the page's, so that it follows light, dark and print.
 COLOURS = {"muted": "#020202", "rule": "#030303", "accent": "#040404", "warm": "#050505"}
 # The trainer writes these losses for every step; each has a line's colour and dash here.
@@ -27,7 +30,7 @@ def page_template(name: str = "report.html") -> Template:
     """Return a page's template: autoescaping, undefined names are errors, and every string that
     reaches the page has its invisible characters made visible."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_made_visible,
@@ -54,10 +57,24 @@ def page_template(name: str = "report.html") -> Template:
         place=_place,
         share=lambda value: wording.number(100 * value),
     )
+    script = (FOLDER / SCRIPT).read_text(encoding="utf-8")
     environment.globals.update(
-        Role=Role, Split=Split, Arm=Arm, Outcome=Outcome, describe_usage=wording.describe_usage
+        Role=Role,
+        Split=Split,
+        Arm=Arm,
+        Outcome=Outcome,
+        counted=wording.counted,
+        describe_usage=wording.describe_usage,
+        script=Markup(script),
+        script_digest=digest_of_script(script),
     )
     return environment.get_template(name)
+
+
+def digest_of_script(script: str) -> str:
+    """Return a script as a page's security policy names it: the only one that the page runs."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _made_visible(value: Any) -> Any:
@@ -82,16 +99,6 @@ def _commands(text: str) -> Markup:
 def _place(model: ModelRef) -> str:
     """Return where a checkpoint lies; of a path on this machine only the last part."""
     return PurePath(model.location).name if model.where == "local" else model.location
-
-
-def plots(folder: Path) -> list[tuple[str, str]]:
-    """Return name and data address of every SVG in `folder`.
-
-    A drawing within an image element runs no script and loads nothing, whatever it holds.
-    """
-    found = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.svg"))}
-    head = "data:image/svg+xml;base64,"
-    return [(name, head + base64.b64encode(svg).decode()) for name, svg in found.items()]
 
 
 def loss_curves(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
@@ -122,7 +129,10 @@ def loss_curves(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
     svg = document[document.index("<svg") :]
     for name, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{name})")
-    labelled = '<svg role="img" aria-label="Losses over the training steps" '
+    seen = "; ".join(
+        f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for name, points in series.items()
+    )
+    labelled = f'<svg role="img" aria-label="Losses over the training steps: {seen}" '
     return Markup(svg.replace("<svg ", labelled, 1))
 
 

@@ -20,7 +20,8 @@ from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_
 from components.probe.result import Probe
 from components.report import dvc_views, figures, wording
 from components.report.examples import choose_examples, refusal_openings
-from components.report.page import loss_curves, page_template, plots
+from components.report.page import loss_curves, page_template
+from components.report.pictures import pictures
 from components.report.result import Report
 from components.report.settings import ReportSettings as Section
 from components.report.studies import COMPARED, WITHSTOOD, Study
@@ -49,8 +50,8 @@ def report(
     seed: int,
     out: Path,
 ) -> Report:
-    """Return the report after writing `report.html`, which needs neither script nor network, and
-    what DVC shows of it.
+    """Return the report after writing `report.html`, which needs no network, and what DVC shows of
+    it.
 
     Raises `EvidenceError` where the decision is not about this evidence, or contradicts itself.
     """
@@ -93,7 +94,7 @@ def render(
         evidence=evidence,
         decision=decision,
         seed=seed,
-        plots=plots(probe.folder / PLOTS),
+        pictures=pictures(probe.folder / PLOTS, probe),
         masking=wording.masking(probe.masking) if probe.masking else None,
         curves=loss_curves(read_json_lines(curves)) if curves.is_file() else None,
         examples=choose_examples(

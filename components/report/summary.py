@@ -21,14 +21,16 @@ _SPACE = "\N{NO-BREAK SPACE}"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose page it is. The files of a stage carry no dates, so only a page that is written beside
-    the chain says when and by which code the evaluation ran."""
+    """Whose page it is. The files of a stage carry no dates and do not know the registry, so only a
+    page that is written beside the chain says when and by which code the evaluation ran, and which
+    look the decision is."""
 
     profile: str
     model: str  # the registered model's name
     policy: str  # its file's name
     evaluated: str | None = None  # the day, in UTC
     commit: str | None = None  # of the code that evaluated
+    looks: str | None = None  # which look, and what those before it found
 
 
 def rests_on(
@@ -58,7 +60,7 @@ def rests_on(
         *([("Judged again by", "; ".join(second))] if second else []),
         ("Attacks", f"asked under {attacks}" if attacks else UNTESTED),
         ("Prompts", prompts or "not counted"),
-        ("Looks", f"`safereact run --profile {origin.profile}` says how many there were"),
+        ("Looks", origin.looks or f"{beside}, and in a version’s tag looks"),
         ("Not shown", listed(_not_shown(decision, evidence, studies))),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from components.studies.withstand.result import Withstand
 from components.train.result import Adapter
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.study_tables import undoing_tables
+from flows.runner.registry import describe_look
 
 
 def decided(workspace: Workspace) -> bool:
@@ -42,7 +44,7 @@ def write_full_report(workspace: Workspace) -> Path:
     """
     from components.report.stage import render
 
-    profile, origin = load_profile(workspace.profile_file), origin_of(workspace)
+    profile = load_profile(workspace.profile_file)
     prompts = SuiteSet.load(workspace.stage("prepare"))
     models, adapter = (
         Models.load(workspace.stage("models")),
@@ -50,6 +52,8 @@ def write_full_report(workspace: Workspace) -> Path:
     )
     evidence = Evidence.load(workspace.stage("evaluate"))
     decision = Decision.load(workspace.stage("gate"))
+    looks = describe_look(workspace, decision, evidence)
+    origin = replace(origin_of(workspace), looks=looks)
     page = render(
         profile.report,
         prompts,

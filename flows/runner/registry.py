@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.core.errors import ConfigError, EvidenceError
+from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.core.paths import Workspace
 from components.evaluate.result import Champion, Evidence
 from components.gate.result import Decision
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from components.registry.looks import Looked
     from components.registry.mlflow_registry import Registry
     from components.registry.registration import Registered
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,25 @@ def record_decision(
     name, experiment = profile.registration.name, profile.registration.experiment
     look = look_of(profile, decision, evidence)
     return record_look(Registry(workspace.root), name, experiment, look)
+
+
+def describe_look(workspace: Workspace, decision: Decision, evidence: Evidence) -> str:
+    """Return in words which look a decision is, as the registry has it, where there is one."""
+    again = f"`safereact run --profile {workspace.profile}`"
+    unknown = f"not recorded yet; {again} counts them"
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not workspace.tracking_store.is_dir():
+        return unknown
+    from components.registry.looks import find_look, look_of
+    from components.registry.mlflow_registry import Registry
+
+    profile = load_profile(workspace.profile_file)
+    look = look_of(profile, decision, evidence)
+    try:
+        looked = find_look(Registry(workspace.root), profile.registration.name, look)
+    except RegistryError as error:
+        log.warning("the page does not say which look this is: %s", error)
+        return f"the registry could not be read; {again} counts them"
+    return looked.words if looked else unknown
 
 
 def measures_champion(workspace: Workspace) -> bool:

@@ -56,7 +56,7 @@ def where_in_short(found: PairDiagnosis) -> str:
 
 
 def render(found: PairDiagnosis, prompts: Sequence[Prompt], *, redact: bool = True) -> str:
-    """Return the page of a diagnosis, which needs neither script nor network.
+    """Return the page of a diagnosis, which needs no network.
 
     `prompts` are those that were asked, and `redact` hides completions to harmful ones.
     """
@@ -64,7 +64,7 @@ def render(found: PairDiagnosis, prompts: Sequence[Prompt], *, redact: bool = Tr
     names = [ref.location for ref in reversed(found.models.values())]
     return page_template("diagnosis.html").render(
         found=found,
-        title=" against ".join(names),
+        heading=" against ".join(names),
         head=wording.HEADS[found.finding],
         conclusion=wording.conclusion(found),
         unsaid=list(wording.unsaid(found)),

@@ -133,7 +133,7 @@ def make_point(by: str, scope: str | None, share: float | None, removed: int) ->
 def make_probe(folder: Path, *, reason: str, layers: int = 20) -> Probe:
     """Save a diagnosis of `layers` layers with two plots."""
     (folder / PLOTS).mkdir()
-    for name in ("layer_drift", "probe_auc"):
+    for name in ("auc", "drift"):
         (folder / PLOTS / f"{name}.svg").write_text(
             '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 120">'
             f'<script>alert("{name}")</script><path d="M10 110L290 10" stroke="#336" fill="none"/>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,16 @@ from components.core.paths import Workspace
 from components.core.storage import write_json
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
+from components.gate.result import Decision
+from components.profile import load_profile
 from components.report.stage import render
 from components.studies.compare.result import Comparison
 from components.studies.withstand.result import Withstand
 from components.train.result import Adapter
 from flows.cli.report import compared, decided, origin_of, withstood, write_full_report
+from flows.runner.registry import record_decision
 from tests.components.report.cases import ORIGIN, make_case
-from tests.components.report.test_stage import Page
+from tests.components.report.test_stage import Page, runs_its_own_script_alone
 from tests.flows.conftest import invoke
 from tests.profiles import plain_text
 from tests.releases import write_result
@@ -116,6 +120,20 @@ def test_day_and_code_are_those_of_the_run_that_wrote_the_evidence(workspace):
     assert (origin_of(workspace).profile, origin_of(workspace).policy) == ("demo", "default")
 
 
+def test_the_page_says_which_look_it_is_where_the_registry_knows(workspace):
+    def looks() -> str:
+        return dict(
+            re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", write_full_report(workspace).read_text())
+        )["Looks"]
+
+    assert "not recorded" in looks() and not workspace.tracking_store.exists()
+    profile = load_profile(workspace.profile_file)
+    decision = Decision.load(workspace.stage("gate"))
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    looked = record_decision(workspace, profile, decision, evidence)
+    assert looks() == looked.words == "look 1 at these test prompts or of this adapter"
+
+
 def test_the_technical_documentation_is_written_beside_it(workspace):
     cost = {"seconds": 12.3, "processor_seconds": 20, "peak_memory_mib": 900, "machine": "a box"}
     digest = Adapter.digest_of(workspace.stage("train"))
@@ -141,6 +159,6 @@ def test_the_technical_documentation_is_written_beside_it(workspace):
     assert "Not measured." in words and "Apache-2.0" in words
     figure = Evidence.load(workspace.stage("evaluate")).rates[Arm.RESTORED]["harmful.refused"]
     assert f"[{100 * figure.low:.1f}, {100 * figure.high:.1f}], n={figure.n}" in words
-    assert "script" not in page.tags and page.links == []
+    assert runs_its_own_script_alone(text) and page.links == []
     write_full_report(workspace)
     assert workspace.annex.read_text() == text
