@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -22,8 +23,8 @@ FOLDER = Path(__file__).parent
 SCRIPT = "tables.js"
 # The drawing's colours stand for the page's, so that it follows light, dark and print.
 COLOURS = {"muted": "#020202", "rule": "#030303", "accent": "#040404", "warm": "#050505"}
-# The trainer writes these losses for every step; each has a line's colour and dash here.
-LOSSES = {"alignment": ("accent", "-"), "retention": ("warm", "--")}
+# Colour and dash of a method's losses, in its order.
+LINES = (("accent", "-"), ("warm", "--"), ("muted", ":"))
 
 
 def page_template(name: str = "report.html") -> Template:
@@ -101,15 +102,15 @@ def _place(model: ModelRef) -> str:
     return PurePath(model.location).name if model.where == "local" else model.location
 
 
-def loss_curves(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Return the curves of both losses in `lines` over `step` as an SVG element that follows the
+def loss_curves(lines: Sequence[Mapping[str, Any]], losses: Iterable[str]) -> Markup | None:
+    """Return the curves of the `losses` in `lines` over `step` as an SVG element that follows the
     page's colours; None where there is no loss.
 
     The logarithmic axis is used only while every value is positive. Bytes depend on the values
-    alone: no date, a fixed salt for identifiers. It needs no escaping, made of numbers alone.
+    alone: no date, a fixed salt for identifiers. Names of losses are escaped.
     """
     every = {
-        name: [(line["step"], line[name]) for line in lines if name in line] for name in LOSSES
+        name: [(line["step"], line[name]) for line in lines if name in line] for name in losses
     }
     series = {name: points for name, points in every.items() if points}
     if not series:
@@ -132,14 +133,14 @@ def loss_curves(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
     seen = "; ".join(
         f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for name, points in series.items()
     )
-    labelled = f'<svg role="img" aria-label="Losses over the training steps: {seen}" '
+    labelled = f'<svg role="img" aria-label="Losses over the training steps: {escape(seen)}" '
     return Markup(svg.replace("<svg ", labelled, 1))
 
 
 def _draw(axes: Any, series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
     muted, rule = COLOURS["muted"], COLOURS["rule"]
-    for name, points in series.items():
-        colour, dash = COLOURS[LOSSES[name][0]], LOSSES[name][1]
+    for (name, points), (colour_name, dash) in zip(series.items(), cycle(LINES), strict=False):
+        colour = COLOURS[colour_name]
         steps, values = zip(*points, strict=True)
         marker = "o" if len(points) == 1 else ""
         axes.plot(steps, values, dash, color=colour, linewidth=1.4, marker=marker)

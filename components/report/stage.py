@@ -96,7 +96,7 @@ def render(
         seed=seed,
         pictures=pictures(probe.folder / PLOTS, probe),
         masking=wording.masking(probe.masking) if probe.masking else None,
-        curves=loss_curves(read_json_lines(curves)) if curves.is_file() else None,
+        curves=loss_curves(read_json_lines(curves), adapter.losses) if curves.is_file() else None,
         examples=choose_examples(
             prompts.every_test() if section.examples else [],
             rows,
