@@ -74,7 +74,8 @@ def test_a_statement_names_every_file_and_every_rule(brought):
     weights = brought / ADAPTER / "adapter_model.safetensors"
     assert subjects["adapter/adapter_model.safetensors"] == digest_file(weights)
     beside = {one["name"] for one in found["predicate"]["configuration"]}
-    files = {f"{EVIDENCE}/{path.name}" for path in (brought / EVIDENCE).iterdir()}
+    kept = (path for path in (brought / EVIDENCE).rglob("*") if path.is_file())
+    files = {path.relative_to(brought).as_posix() for path in kept}
     assert beside == {*files, f"history/{NAME}"}
     (history,) = (one for one in found["predicate"]["configuration"] if one["name"] not in files)
     assert history["digest"] == {"sha256": head}

@@ -65,7 +65,7 @@ def test_results_of_another_version_are_not_overwritten(registered, elsewhere, t
 def test_of_a_commit_that_has_it_all_only_profile_policy_and_lock_are_kept(workspace, tmp_path):
     root = workspace.root
     try:
-        for words in (["init", "-q"], ["add", "profiles", "mlflow"]):
+        for words in (["init", "-q"], ["add", "profiles", "mlflow", "data"]):
             subprocess.run(["git", "-C", root, *words], check=True)
         own = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
         subprocess.run(["git", "-C", root, *own, "commit", "-qm", "all"], check=True)
