@@ -16,7 +16,7 @@ from prefect.states import Completed, State
 from prefect.tasks import Task
 
 from components.chain import STAGES
-from components.core.errors import RegistryError
+from components.core.errors import RegistryError, StageError
 from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
 from flows.decision_page import decision_page, summary
@@ -29,6 +29,7 @@ from flows.runner.registry import (
     conclude,
     describe_champion,
     measures_champion,
+    record_failure,
 )
 from flows.runner.remote import push_version, pushes
 
@@ -50,7 +51,11 @@ def retrain(profile: str, push: bool = False) -> State[Outcome]:
     check_profile(workspace)
     pushed = pushes(workspace, asked=push)
     with one_run(workspace.root, f"retrain {profile}"):
-        _bring_up_to_date(workspace)
+        try:
+            _bring_up_to_date(workspace)
+        except StageError as error:
+            record_failure(workspace, error)
+            raise
         decision = Decision.load(workspace.stage("gate"))
         _publish(workspace, decision)
         outcome = register_adapter(workspace)

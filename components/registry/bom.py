@@ -19,6 +19,7 @@ from components.core.untrusted_text import for_terminal
 from components.lm.references import CheckpointRef, ModelRef
 from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.prepare.settings import LICENCES
+from components.registry.measured import parameters_of
 from components.registry.release import Release, reported_metrics
 
 BOM = "bom.cdx.json"
@@ -64,7 +65,10 @@ def _adapter(release: Release, name: str) -> dict[str, Any]:
                 "data": release.decision.data,
                 "prompt contract": release.decision.contract.digest,
                 "outcome": release.decision.words,
-                **{key: str(value) for key, value in release.parameters().items()},
+                **{
+                    key: str(value)
+                    for key, value in parameters_of(release.settings, release.adapter).items()
+                },
             }
         ),
     }

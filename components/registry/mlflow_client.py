@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import re
@@ -20,9 +21,11 @@ from components.core.errors import RegistryError
 from components.core.result import RateFigure
 from components.core.storage import keep_private
 from components.core.untrusted_text import for_terminal
+from components.registry.measured import Used
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Dataset
     from mlflow.store.entities import PagedList
 
 # A server that does not answer is reported within half a minute instead of many.
@@ -35,6 +38,8 @@ _SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+LARGEST_BATCH = 1000  # metrics that MLflow takes at once
+TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # how its pages are laid out
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 _SQLITE = "sqlite:///"
 _CURRENT_USER = "/api/2.0/mlflow/users/current"
@@ -75,8 +80,8 @@ def address_of(server: str | None, embedded: Path) -> str:
     other = os.environ.get("MLFLOW_REGISTRY_URI")
     if other and other != server:
         raise RegistryError(
-            f"MLFLOW_REGISTRY_URI ({_without_secrets(other)}) is not MLFLOW_TRACKING_URI "
-            f"({_without_secrets(server or 'not set')}); runs and versions are kept in one place: "
+            f"MLFLOW_REGISTRY_URI ({without_secrets(other)}) is not MLFLOW_TRACKING_URI "
+            f"({without_secrets(server or 'not set')}); runs and versions are kept in one place: "
             "unset MLFLOW_REGISTRY_URI"
         )
     if not server:
@@ -85,7 +90,7 @@ def address_of(server: str | None, embedded: Path) -> str:
     scheme, separator, _ = server.partition("://")
     if not separator or scheme.partition("+")[0] not in _SCHEMES:
         raise RegistryError(
-            f"MLFLOW_TRACKING_URI is {_without_secrets(server)!r}; allowed are addresses that "
+            f"MLFLOW_TRACKING_URI is {without_secrets(server)!r}; allowed are addresses that "
             f"start with {', '.join(f'{allowed}://' for allowed in _SCHEMES)}"
         )
     return server
@@ -194,6 +199,14 @@ def as_metrics(rates: Mapping[str, RateFigure]) -> dict[str, float]:
     return flat
 
 
+def data_set(used: Used) -> Dataset:
+    """Return a data set as MLflow keeps it: of a digest the first 36 characters."""
+    from mlflow.entities import Dataset
+
+    source, profile = json.dumps({"uri": used.source}), json.dumps({"num_rows": used.rows})
+    return Dataset(used.name, used.digest[:36], "local", source, None, profile)
+
+
 def milliseconds(when: datetime | None) -> int:
     """Return a moment, or this one, as MLflow counts: in milliseconds since 1970."""
     return int(1000 * (when.timestamp() if when else time.time()))
@@ -269,7 +282,7 @@ def _clear_errors(call: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Return `text` without the user and password of an address, and without those in the
     environment."""
     for secret in (os.environ.get(name) for name in _SECRETS):
@@ -300,7 +313,7 @@ def _message(error: Exception) -> str:
     else:
         why = f"failed: {reason}"
     keeps = "All evidence is kept: the same command again takes up from here"
-    return _without_secrets(f"MLflow ({uri}) {why}. {keeps}")
+    return without_secrets(f"MLflow ({uri}) {why}. {keeps}")
 
 
 def _status(error: Exception) -> int | None:

@@ -7,10 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from components.registry.measured import Measured
 from components.registry.mlflow_client import (
+    LARGEST_BATCH,
     Run,
     again,
     all_pages,
+    data_set,
     milliseconds,
     store_errors,
     tag_filter,
@@ -28,15 +31,6 @@ class LoggedModel(NamedTuple):
 
     id: str
     run: str
-
-
-class Measured(NamedTuple):
-    """Figures with the data set they were measured on."""
-
-    figures: dict[str, float]
-    data: str  # the data set's name
-    digest: str
-    source: str
 
 
 def finished_model(
@@ -77,7 +71,6 @@ def log_model(
     measured: Measured,
     *,
     tags: Mapping[str, str],
-    parameters: Mapping[str, str],
 ) -> LoggedModel:
     """Return a new logged model of `files`, with its figures, finished, and close its `run`.
 
@@ -92,12 +85,12 @@ def log_model(
             name="adapter",
             source_run_id=run,
             tags=dict(tags),
-            params=dict(parameters),
+            params=dict(measured.parameters),
             model_type="peft-adapter",
         ).model_id
         client.log_model_artifacts(made, str(files))
         client.log_outputs(run, [LoggedModelOutput(made, 0)])
-        _log_figures(client, run, made, measured, parameters)
+        log_measured(client, run, made, measured)
         client.finalize_logged_model(made, "READY")
     except BaseException:
         with suppress(*store_errors()):  # what went wrong first is what is told
@@ -109,18 +102,21 @@ def log_model(
     return LoggedModel(made, run)
 
 
-def _log_figures(
-    client: MlflowClient, run: str, model: str, measured: Measured, parameters: Mapping[str, str]
-) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+def log_measured(client: MlflowClient, run: str, model: str | None, measured: Measured) -> None:
+    """Write into a run what is measured; the key figures are about the logged model, if any."""
+    from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
-    digest = measured.digest[:36]  # as much as MLflow keeps
-    data = Dataset(measured.data, digest, "local", f'{{"uri": "{measured.source}"}}')
-    use = InputTag("mlflow.data.context", "evaluation")
-    again(lambda: client.log_inputs(run, datasets=[DatasetInput(data, [use])]))
-    now = milliseconds(None)
-    metrics = [
-        Metric(key, value, now, 0, model, measured.data, digest)
-        for key, value in measured.figures.items()
+    inputs = [
+        DatasetInput(data_set(used), [InputTag("mlflow.data.context", used.context)])
+        for used in measured.data
     ]
-    client.log_batch(run, metrics, [Param(*one) for one in parameters.items()])
+    again(lambda: client.log_inputs(run, datasets=inputs))
+    about = (model, inputs[-1].dataset.name, inputs[-1].dataset.digest) if inputs else ()
+    now = milliseconds(None)
+    metrics = [Metric(key, value, now, 0, *about) for key, value in measured.figures.items()]
+    metrics += [Metric(name, value, now, step) for name, step, value in measured.curves]
+    client.log_batch(run, params=[Param(*one) for one in measured.parameters.items()])
+    for start in range(0, len(metrics), LARGEST_BATCH):
+        client.log_batch(run, metrics[start : start + LARGEST_BATCH])
+    if measured.table:
+        client.log_table(run, measured.table, "evaluation.json")

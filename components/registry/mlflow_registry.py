@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from components.core.errors import RegistryError
 from components.core.paths import ADAPTER, Workspace
 from components.registry import mlflow_logged
+from components.registry.measured import Measured
 from components.registry.mlflow_client import (
+    TRAINING,
     Run,
     accepted_user,
     address_of,
@@ -32,7 +34,7 @@ from components.registry.mlflow_client import (
     unless_there,
     with_clear_errors,
 )
-from components.registry.mlflow_logged import LoggedModel, Measured
+from components.registry.mlflow_logged import LoggedModel
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,7 +97,8 @@ class Registry:
         if found is not None:
             return str(found.experiment_id)
         location = None if self._server else (self._store / "artifacts").as_uri()
-        unless_there(functools.partial(self._client.create_experiment, name, location))
+        create = functools.partial(self._client.create_experiment, name, location, TRAINING)
+        unless_there(create)
         return self.experiment(name)
 
     def user(self) -> str:
@@ -208,13 +211,16 @@ class Registry:
         measured: Measured,
         *,
         tags: Mapping[str, str],
-        parameters: Mapping[str, str],
     ) -> LoggedModel:
         """Return a new logged model of `files`, with its figures, finished, and its run closed."""
-        run = self.begin_run(experiment, tags["adapter_digest"][:12], tags)
-        return mlflow_logged.log_model(
-            self._client, experiment, run, files, measured, tags=tags, parameters=parameters
-        )
+        run = self.begin_run(experiment, measured.title, tags)
+        return mlflow_logged.log_model(self._client, experiment, run, files, measured, tags=tags)
+
+    def log_refused(self, experiment: str, measured: Measured, tags: Mapping[str, str]) -> None:
+        """Write the run of a decision that registers nothing, and close it."""
+        run = self.begin_run(experiment, measured.title, tags)
+        mlflow_logged.log_measured(self._client, run, None, measured)
+        self._client.set_terminated(run, "FINISHED")
 
     def create_version(
         self, name: str, logged: LoggedModel, tags: Mapping[str, str], description: str

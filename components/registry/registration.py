@@ -13,17 +13,20 @@ from components.core import paths as names
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.core.storage import write_json
+from components.evaluate.result import Evidence
+from components.gate.result import Decision
+from components.prepare.result import SuiteSet
+from components.profile import Profile
 from components.registry.bom import BOM, bill_of
 from components.registry.changes import chain_of
 from components.registry.current import Current, check_champion
 from components.registry.history import check_decided_on
 from components.registry.looks import Looked, check_plan, record_look
-from components.registry.mlflow_logged import Measured
+from components.registry.measured import measured_of, refusal_tags
 from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Registry, Version
 from components.registry.release import (
     Release,
     gather_release,
-    reported_figures,
     summarise,
     write_card,
 )
@@ -37,6 +40,7 @@ from components.registry.verification import (
     evidence_tags,
     verify_version,
 )
+from components.train.result import Adapter
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +77,22 @@ def register(workspace: Workspace, *, name: str, experiment: str) -> Registered:
         version = _first(registry, name, made, identity)
     _make_candidate(registry, registry.version(name, version))
     return Registered(name, version, new=made == version)
+
+
+def record_refusal(
+    workspace: Workspace, profile: Profile, decision: Decision, evidence: Evidence, looked: Looked
+) -> None:
+    """Write a run about a decision that registers nothing, once, beside those that do."""
+    registry = Registry(workspace.root)
+    home = registry.experiment(profile.registration.experiment)
+    tags = {"profile": profile.name, **refusal_tags(decision, looked.words)}
+    same = {key: tags[key] for key in ("profile", "evidence_digest", "decision_digest")}
+    if any(not run.open for run in registry.runs(home, same)):
+        return
+    prompts = SuiteSet.load(workspace.stage("prepare"))
+    adapter = Adapter.load(workspace.stage("train"))
+    found = measured_of(profile, prompts, adapter, evidence, decision, workspace.root)
+    registry.log_refused(home, found, tags)
 
 
 def _registered(registry: Registry, name: str, identity: Mapping[str, str]) -> str | None:
@@ -141,9 +161,6 @@ def _new_version(
     then that is what a version that cannot be relied on is made of."""
     log.info("registering adapter %s as %s", release.decision.adapter[:12], name)
     home = registry.experiment(experiment)
-    figures = reported_figures(release.decision, release.evidence)
-    source = (release.prompts.folder / names.PROMPTS).relative_to(registry.root).as_posix()
-    measured = Measured(figures, release.profile, release.decision.data, source)
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch)
         tags = release.tags() | {"looks": looked.words}
@@ -152,8 +169,7 @@ def _new_version(
         done = registry.finished_model(home, identity | {OF_ALL: tags[OF_ALL]})
         logged = None if anew else done
         if logged is None:
-            parameters = release.parameters()
-            logged = registry.log_model(home, files, measured, tags=tags, parameters=parameters)
+            logged = registry.log_model(home, files, release.measured(registry.root), tags=tags)
     return registry.create_version(name, logged, tags | {PUSHED: NOT_PUSHED}, summarise(release))
 
 

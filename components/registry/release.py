@@ -17,7 +17,7 @@ from components.core.metric_names import Metric, in_order, is_compared
 from components.core.paths import Workspace
 from components.core.result import RateFigure
 from components.core.run_record import git_commit, untracked, versions
-from components.core.storage import digest_file, read_json
+from components.core.storage import digest_file
 from components.core.untrusted_text import for_markdown, for_terminal
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
@@ -31,15 +31,16 @@ from components.gate.rules import interval
 from components.lm.references import CheckpointRef
 from components.models.result import Models
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
+from components.profile import Profile
 from components.registry.current import Current, check_current, found_here, stale
 from components.registry.looks import Look, Looked, look_of
+from components.registry.measured import HEADLINE, Measured, measured_of, parameters_of
 from components.registry.mlflow_client import as_metrics
 from components.registry.people import NOBODY, REGISTERED_BY
 from components.registry.verification import check_adapter_files, contract_in
 from components.report.result import Report
 from components.train.result import Adapter
 
-HEADLINE = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
 TEMPLATE = "mlflow/model_card.md.j2"
 _NAMED = 20  # untracked files that a tag names; it holds some thousand characters
 
@@ -48,7 +49,7 @@ _NAMED = 20  # untracked files that a tag names; it holds some thousand characte
 class Release:
     """An accepted adapter, its evidence and where both come from."""
 
-    profile: str
+    settings: Profile
     built_in: str  # folder of checkpoints that the stage `models` built, below the root
     prompts: SuiteSet
     models: Models
@@ -63,6 +64,11 @@ class Release:
     changed: bool  # what decides results differed from the commit
     untracked: tuple[str, ...]  # what of it git did not track
     registered_by: str  # the user that MLflow accepted; empty: nobody verified who it was
+
+    @property
+    def profile(self) -> str:
+        """The profile's name."""
+        return self.settings.name
 
     @property
     def results(self) -> tuple[Decision, Evidence, Adapter, Models, SuiteSet]:
@@ -110,22 +116,11 @@ class Release:
         """Return where a checkpoint lies: a path below the root, another path, or a hub id."""
         return f"{self.built_in}/{ref.location}" if ref.where == "stage" else ref.location
 
-    def parameters(self) -> dict[str, str]:
-        """Return how the adapter was trained as MLflow parameters."""
-        config = read_json(self.adapter.adapter / "adapter_config.json")
-        trained = self.adapter
-        return {
-            "method": trained.method,
-            "teacher": trained.teacher,
-            "target_layers": ",".join(str(layer) for layer in trained.target_layers),
-            "adapted_layers": str(trained.adapted_layers),
-            "adapter_parameters": str(trained.parameters),
-            "lora_r": str(config.get("r")),
-            "lora_alpha": str(config.get("lora_alpha")),
-            "steps": str(trained.steps),
-            "harmful_rows": str(trained.harmful_rows),
-            "retain_rows": str(trained.retain_rows),
-        }
+    def measured(self, root: Path) -> Measured:
+        """Return what its run holds."""
+        return measured_of(
+            self.settings, self.prompts, self.adapter, self.evidence, self.decision, root
+        )
 
 
 def reported_metrics(decision: Decision, evidence: Evidence) -> list[str]:
@@ -170,7 +165,7 @@ def gather_release(workspace: Workspace, user: str = "") -> Release:
     check_follows(decision, again, where=str(decision.folder / Decision.FILE))
     commit, changed = git_commit(workspace.root)
     return Release(
-        profile=workspace.profile,
+        settings=current.profile,
         built_in=workspace.stage("models").relative_to(workspace.root).as_posix(),
         prompts=inputs.prompts,
         models=inputs.models,
@@ -252,13 +247,47 @@ def write_card(release: Release, *, name: str, looked: Looked, root: Path) -> st
     }
     return environment.get_template(TEMPLATE).render(
         name=name,
+        metadata=hub_metadata(release, name),
         release=release,
         looked=looked.words,
-        parameters=release.parameters(),
+        parameters=parameters_of(release.settings, release.adapter),
         tags=release.tags(),
         metrics=metrics,
         footnotes=leak_footnotes(marked, metrics),
     )
+
+
+def hub_metadata(release: Release, name: str) -> str:
+    """Return what the Hugging Face Hub reads at the head of a card, as YAML.
+
+    The Hub takes its own models alone as `base_model`; the card names a checkpoint on disk.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    rates = release.evidence.rates.get(Arm.RESTORED, {})
+    model = release.models.post_trained
+    dataset = for_terminal(f"{release.profile} test prompts")
+    data = ModelCardData(
+        library_name="peft",
+        pipeline_tag="text-generation",
+        base_model=for_terminal(model.location) if model.where == "hub" else None,
+        tags=["safety", "lora", "safereact"],
+        model_name=for_terminal(name),
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=for_terminal(release.profile),
+                dataset_name=dataset,
+                dataset_revision=release.evidence.test_prompts,
+                metric_type=metric,
+                metric_value=rates[metric].rate,
+                metric_args={"low": rates[metric].low, "high": rates[metric].high},
+            )
+            for metric in reported_metrics(release.decision, release.evidence)
+            if metric in rates
+        ],
+    )
+    return str(data.to_yaml()).strip()
 
 
 def summarise(release: Release) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.core.paths import Workspace
+from components.core.untrusted_text import for_terminal
 from components.evaluate.result import Champion, Evidence
 from components.gate.result import Decision
 from components.inputs import keep_folder
@@ -34,17 +36,34 @@ class Outcome:
 
 
 def conclude(workspace: Workspace) -> Outcome:
-    """Record the gate's decision as a look, and register the adapter if it was accepted."""
-    from components.registry.registration import register
+    """Record the gate's decision as a look, and register the adapter if it was accepted; else leave
+    a run that says why not."""
+    from components.registry.registration import record_refusal, register
 
     profile = load_profile(workspace.profile_file)
     decision = Decision.load(workspace.stage("gate"))
     evidence = Evidence.load(workspace.stage("evaluate"))
     looked = record_decision(workspace, profile, decision, evidence)
     if not decision.accepted:
+        record_refusal(workspace, profile, decision, evidence, looked)
         return Outcome(decision, looked, None)
     name, experiment = profile.registration.name, profile.registration.experiment
     return Outcome(decision, looked, register(workspace, name=name, experiment=experiment))
+
+
+def record_failure(workspace: Workspace, error: Exception) -> None:
+    """Leave a run that says why nothing was decided, where the registry takes it."""
+    from components.registry.mlflow_registry import Registry
+
+    profile = load_profile(workspace.profile_file)
+    title = f"{profile.name} {datetime.now(UTC):%Y-%m-%d %H:%M} failed"
+    tags = {"profile": profile.name, "gate": "not reached", "failure": for_terminal(str(error))}
+    try:
+        registry = Registry(workspace.root)
+        run = registry.begin_run(registry.experiment(profile.registration.experiment), title, tags)
+        registry.end_run(run, figures={}, parameters={}, tags={}, failed=True)
+    except RegistryError as refused:
+        log.warning("MLflow has no run of this failure: %s", refused)
 
 
 def record_decision(

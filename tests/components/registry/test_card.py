@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from components.core.vocabulary import UNBOUND
 from components.prepare.result import LEAK_MARK, SourceCount
 from components.registry.looks import Look, Looked
+from components.registry.measured import parameters_of
 from components.registry.release import Release, summarise, write_card
 from tests.evidence import leak
 from tests.hostile import TOGETHER, steering
@@ -56,7 +57,8 @@ def test_what_strangers_say_stays_text_in_the_card(release):
     assert steering(card) == []
     front = YAML(typ="safe").load(card.split("---\n", 2)[1])
     assert front["tags"] == ["safety", "lora", "safereact"]
-    assert set(front) == {"library_name", "base_model", "tags"}
+    keys = {"library_name", "base_model", "tags", "pipeline_tag", "model-index"}
+    assert set(front) == keys
     summary = kinds(f"---\n---\n{summarise(hostile)}")
     assert set(summary) == {"paragraph_open", "inline"}
     assert steering("".join(hostile.tags().values())) == []
@@ -126,4 +128,4 @@ def test_card_and_parameters_name_the_method(release):
     other = replace(release, adapter=adapter)
     card = card_of(other, name="demo-safety")
     assert "by\nthe method sft and accepted by" in card and "SafeReAct" not in card
-    assert other.parameters()["method"] == "sft"
+    assert parameters_of(other.settings, adapter)["method"] == "sft"

@@ -64,7 +64,7 @@ def test_registers_an_accepted_adapter_with_lineage_and_figures(workspace, regis
     assert tags["base_model"] == "artifacts/demo/models/base"
     assert tags["post_trained_digest"].startswith("post-trained")
     assert {"git_commit", "policy_digest", "evidence_digest", "version_peft"} <= tags.keys()
-    assert figures_of(registry, version)["restored/harmful.refused.n"] == 100
+    assert figures_of(registry, version)["restored/harmful.refused"] == 0.95
     registry.fetch(version, tmp_path / "all")
     files = {p.name for p in (tmp_path / "all" / "evidence").iterdir()}
     results = {"decision.json", "metrics.json", "models.json", "policy.json", "suites.json"}

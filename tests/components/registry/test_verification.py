@@ -17,7 +17,7 @@ from components.evaluate.rows import read_judged
 from components.gate.result import Decision
 from components.judges.labels import Label, Part, add_label
 from components.registry.delivery import fetch_champion, pull
-from components.registry.mlflow_logged import Measured
+from components.registry.measured import Measured
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, rollback
 from components.registry.registration import register
@@ -47,10 +47,10 @@ def made_by_hand(registry: Registry, workspace, tags: dict[str, str]) -> str:
     save_file(
         {"w": np.random.default_rng(0).random((2, 2))}, files / "adapter/adapter_model.safetensors"
     )
-    measured = Measured(figures={}, data="demo", digest="d" * 32, source="nowhere")
+    measured = Measured("by hand", {}, {}, [], {}, [])
     home = registry.experiment("by hand")
     about = {"adapter_digest": digest_folder(files / "adapter")}
-    logged = registry.log_model(home, files, measured, tags=about, parameters={})
+    logged = registry.log_model(home, files, measured, tags=about)
     return registry.create_version(NAME, logged, tags | about, "by hand")
 
 

@@ -1,0 +1,148 @@
+"""What a run of MLflow holds of a decision, whatever it says: settings, curves, figures, data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from components.core.metric_names import in_order
+from components.core.paths import CURVES, PROMPTS
+from components.core.storage import read_json, read_json_lines
+from components.core.untrusted_text import for_terminal
+from components.core.vocabulary import Arm, Split
+from components.evaluate.result import Evidence
+from components.gate.result import Decision
+from components.prepare.result import SuiteSet
+from components.profile import Profile
+from components.train.result import Adapter
+
+HEADLINE = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
+Cell = str | float | None
+
+
+class Used(NamedTuple):
+    """A data set and what it was used for, as MLflow names it."""
+
+    name: str
+    digest: str
+    source: str
+    context: str  # training or evaluation
+    rows: int
+
+
+class Measured(NamedTuple):
+    """What a run holds beside its tags."""
+
+    title: str
+    parameters: dict[str, str]
+    figures: dict[str, float]  # those that people compare runs by; `table` has all
+    curves: Sequence[tuple[str, int, float]]  # name, optimiser step, value
+    table: dict[str, list[Cell]]  # column -> its values
+    data: Sequence[Used]  # what was evaluated on comes last
+
+
+def measured_of(
+    profile: Profile,
+    prompts: SuiteSet,
+    adapter: Adapter,
+    evidence: Evidence,
+    decision: Decision,
+    root: Path,
+) -> Measured:
+    """Return what a run that begins now holds of a decision on a profile's adapter."""
+    source = (prompts.folder / PROMPTS).relative_to(root).as_posix()
+    counts = {split: sum(prompts.counts.get(split, {}).values()) for split in Split}
+    title = f"{profile.name} {datetime.now(UTC):%Y-%m-%d %H:%M} {decision.outcome}"
+    return Measured(
+        title,
+        parameters_of(profile, adapter),
+        key_figures(decision, evidence),
+        list(_curves(adapter)),
+        rates_table(evidence),
+        [
+            Used(profile.name, decision.data, source, "training", counts[Split.TRAIN]),
+            Used(
+                f"{profile.name} test prompts",
+                evidence.test_prompts,
+                source,
+                "evaluation",
+                counts[Split.TEST],
+            ),
+        ],
+    )
+
+
+def parameters_of(profile: Profile, adapter: Adapter) -> dict[str, str]:
+    """Return how an adapter was trained, as MLflow parameters."""
+    config = read_json(adapter.adapter / "adapter_config.json")
+    return {
+        "method": adapter.method,
+        "teacher": adapter.teacher,
+        "lr": f"{profile.train.lr:g}",
+        "seed": str(profile.seed),
+        "forms": ",".join(profile.train.forms),
+        "target_layers": ",".join(str(layer) for layer in adapter.target_layers),
+        "adapted_layers": str(adapter.adapted_layers),
+        "adapter_parameters": str(adapter.parameters),
+        "lora_r": str(config.get("r")),
+        "lora_alpha": str(config.get("lora_alpha")),
+        "steps": str(adapter.steps),
+        "harmful_rows": str(adapter.harmful_rows),
+        "retain_rows": str(adapter.retain_rows),
+    }
+
+
+def key_figures(decision: Decision, evidence: Evidence) -> dict[str, float]:
+    """Return as `arm/metric` the headline's rates of every arm, and of the restored model those
+    that a rule is about."""
+    ruled = sorted({rule.metric for rule in decision.rules if rule.threshold is not None})
+    wanted = {arm: [*HEADLINE, *(ruled if arm == Arm.RESTORED else ())] for arm in evidence.rates}
+    return {
+        f"{arm}/{metric}": evidence.rates[arm][metric].rate
+        for arm, metrics in wanted.items()
+        for metric in metrics
+        if metric in evidence.rates[arm]
+    }
+
+
+def rates_table(evidence: Evidence) -> dict[str, list[Cell]]:
+    """Return every rate of the evidence, a row each, as columns."""
+    columns: dict[str, list[Cell]] = {
+        name: [] for name in ("arm", "metric", "rate", "low", "high", "count", "n", "independent")
+    }
+    for arm, rates in evidence.rates.items():
+        for metric in in_order(rates):
+            one = rates[metric]
+            values = (str(arm), metric, one.rate, one.low, one.high, one.count, one.n)
+            row: tuple[Cell, ...] = (*values, one.clusters or one.n)
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    return columns
+
+
+def _curves(adapter: Adapter) -> list[tuple[str, int, float]]:
+    file = adapter.folder / CURVES
+    lines = read_json_lines(file) if file.is_file() else []
+    return [
+        (f"loss/{name}", int(line["step"]), float(line[name]))
+        for line in lines
+        for name in adapter.losses
+        if name in line
+    ]
+
+
+def refusal_tags(decision: Decision, looks: str) -> dict[str, str]:
+    """Return what is said of a decision that registers nothing, as tags of its run."""
+    tags = {
+        "gate": str(decision.outcome),
+        "why": "; ".join(decision.reasons),
+        "looks": looks,
+        "adapter_digest": decision.adapter,
+        "evidence_digest": decision.evidence,
+        "decision_digest": Decision.digest_of(decision.folder),
+        "policy_digest": decision.policy,
+        "data_digest": decision.data,
+    }
+    return {key: for_terminal(value) for key, value in tags.items()}

@@ -1,0 +1,53 @@
+"""MLflow's pages on this repository's store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.core.errors import RegistryError
+from components.core.paths import REPORT, Workspace, find_root
+from flows.cli.terminal import console
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of MLflow on this machine.")] = (
+        5000
+    ),
+) -> None:
+    """Open MLflow on the registry's store, and say where Prefect's pages and the reports are."""
+    root = find_root()
+    from components.registry.mlflow_client import address_of, set_up, without_secrets
+
+    set_up()
+    workspace = Workspace(root, "")
+    address = address_of(os.environ.get("MLFLOW_TRACKING_URI"), workspace.tracking_store)
+    is_server = address.startswith("http")
+    place = address if is_server else f"http://127.0.0.1:{port}"
+    console.print(f"MLflow: {without_secrets(place)}", highlight=False)
+    home = workspace.prefect_home.relative_to(root)
+    prefect = os.environ.get("PREFECT_API_URL") or f"PREFECT_HOME=$PWD/{home} prefect server start"
+    console.print(f"Prefect: {without_secrets(prefect)}", highlight=False)
+    for page in sorted(root.glob(f"artifacts/*/report/{REPORT}")):
+        console.print(f"report: {page.relative_to(root)}", highlight=False)
+    if not is_server:
+        _serve(address, workspace.tracking_store, port)
+
+
+def _serve(address: str, store: Path, port: int) -> None:
+    """Serve a store until the command is interrupted; what MLflow writes stays within `store`."""
+    store.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address]
+    command += ["--default-artifact-root", (store / "artifacts").as_uri()]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    ended = subprocess.run(command, cwd=store, check=False)
+    if ended.returncode > 0:
+        raise RegistryError(
+            f"MLflow did not start or ended with exit code {ended.returncode}; is port {port} "
+            "taken? Choose another with --port"
+        )

@@ -1,0 +1,63 @@
+"""`safereact ui`: MLflow on the right store, and nothing written elsewhere."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.flows.conftest import invoke
+from tests.root import ROOT
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with nothing in it."""
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "profiles").mkdir()
+    monkeypatch.setenv("SAFEREACT_ROOT", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_server_is_named_without_its_password(repository: Path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@mlflow.example:5000")
+    done = invoke("ui")
+    assert done.returncode == 0
+    assert "http://mlflow.example:5000" in done.stdout and "secret" not in done.stdout
+    assert "prefect server start" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_embedded_store_is_served_and_nothing_is_written_beside_it(repository: Path):
+    before, port = {path.name for path in repository.iterdir()}, free_port()
+    command = [sys.executable, "-m", "flows.cli.main", "ui", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=repository)
+    try:
+        latest = time.monotonic() + 180
+        while time.monotonic() < latest and process.poll() is None:
+            with suppress(httpx2.HTTPError):
+                if httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                    break
+            time.sleep(1)
+        assert httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+    assert {path.name for path in repository.iterdir()} - before <= {"mlruns"}
+    assert {path.name for path in (repository / "mlruns").iterdir()} <= {"artifacts", "mlflow.db"}
