@@ -4,6 +4,7 @@ evaluation meets."""
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from components.core import paths as names
 from components.core.errors import EvidenceError, RegistryError, StageError
-from components.core.storage import atomic_folder, digest_folder
+from components.core.storage import atomic_folder, digest_folder, read_json
+from components.core.untrusted_text import for_terminal
 from components.evaluate.result import Champion, Released
 from components.registry.changes import chain_of, write_chain
 from components.registry.history import check_decided_on, check_history, number_of, read_history
-from components.registry.mlflow_registry import CHAMPION, SIGNATURES, Registry, Version
+from components.registry.mlflow_registry import CHAMPION, EVIDENCE, SIGNATURES, Registry, Version
 from components.registry.signatures import check_heads, signed_heads, write_envelope
 from components.registry.verification import (
+    ADAPTER_FILES,
+    CARD,
     check_version_signed,
     contract_in,
     heads_of,
@@ -26,6 +30,8 @@ from components.registry.verification import (
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer, SSlibKey
+
+README = "README.md"  # where PEFT and the hub look for a model card
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +62,11 @@ def pull(
     """Write the adapter that `alias` (or a version's number) names into `folder`, ready for PEFT;
     return the version's number.
 
-    With `whole` the folder gets `adapter/`, `evidence/`, `signatures/` and the history. The files
-    are fetched beside `folder`, verified and moved there in one step. Raises `RegistryError` for a
-    folder that is not empty, for a version that cannot be found or relied on, and `EvidenceError`
-    for one that none of the `keys` signed, or with another history than they signed.
+    Its README.md is the model card. With `whole` the folder gets `adapter/`, `evidence/`,
+    `signatures/` and the history. The files are fetched beside `folder`, verified and moved there
+    in one step. Raises `RegistryError` for a folder that is not empty, for a version that cannot be
+    found or relied on, and `EvidenceError` for one that none of the `keys` signed, or with another
+    history than they signed.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RegistryError(f"{folder} is not an empty folder; give another, or empty it")
@@ -76,9 +83,47 @@ def pull(
             check_heads(heads, name, chain_of(tags))
         if whole:
             write_chain(name, tags, place)
+        if not whole:
+            shutil.copy(place / EVIDENCE / CARD, adapter / README)
         # An empty folder is replaced by the rename itself.
         (place if whole else adapter).replace(folder)
     return version.number
+
+
+def publish(registry: Registry, name: str, alias: str, repo: str) -> str:
+    """Push the adapter that `alias` (or a version's number) names with its model card to a
+    repository of the hub, which is made, private, where it is missing; return the commit's address.
+
+    Nothing else goes along: no evidence, so no completion. Raises `RegistryError` as `pull`, and
+    where the hub does not take it.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / names.ADAPTER
+        number = pull(registry, name, alias, folder)
+        try:
+            api = HfApi()
+            api.create_repo(repo, private=True, exist_ok=True)
+            done = api.upload_folder(
+                repo_id=repo,
+                folder_path=folder,
+                allow_patterns=sorted({README, *ADAPTER_FILES}),
+                commit_message=f"{name} version {number}",
+            )
+        except (HTTPError, ValueError, OSError) as error:
+            told = for_terminal(str(error))
+            raise RegistryError(f"the hub did not take {name} version {number}: {told}") from error
+    return str(done)
+
+
+def missing_base(folder: Path) -> str | None:
+    """Return the path of the base that the adapter in `folder` names, where it is a path and
+    nothing is there: PEFT would look for it."""
+    named = str(read_json(folder / "adapter_config.json").get("base_model_name_or_path", ""))
+    is_path = named.startswith((".", "/"))
+    return named if is_path and not Path(named).is_dir() else None
 
 
 def sign(registry: Registry, name: str, alias: str, signer: Signer) -> Version:

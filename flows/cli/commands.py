@@ -37,7 +37,7 @@ from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import markdown_table, rules_lines, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.cli.ui import ui
-from flows.cli.versions import pull, restore, sign, verify
+from flows.cli.versions import publish, pull, restore, sign, verify
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
@@ -284,5 +284,5 @@ def tune(
     console.print(next_steps(workspace, written), highlight=False)
 
 
-for command in (ui, pull, restore, sign, verify, check, export, diff, label):
+for command in (ui, pull, publish, restore, sign, verify, check, export, diff, label):
     app.command()(command)

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from components.core.errors import ConfigError, EvidenceError, StageError
-from components.core.paths import find_root
+from components.core.paths import ADAPTER, find_root
 from components.core.storage import digest_file
 from components.core.untrusted_text import for_terminal
 from flows.cli.terminal import console
@@ -36,8 +36,28 @@ def pull(
     keys = {str(path): read_public_key(path) for path in key or ()}
     target = folder.absolute()
     version = delivery.pull(Registry(root), name, alias, target, whole=whole, keys=keys)
-    remedy = f"safereact verify {folder}" if whole else "load it with PeftModel"
+    auto = f"AutoPeftModelForCausalLM.from_pretrained({str(folder)!r}) loads it"
+    remedy = f"safereact verify {folder}" if whole else auto
     console.print(f"{name} version {version} is in {folder}; {remedy}", highlight=False)
+    if base := delivery.missing_base(target / ADAPTER if whole else target):
+        console.print(
+            f"its base {base} is not here: load that model from where it is, and the adapter with "
+            f"PeftModel.from_pretrained(model, {str(folder)!r})",
+            highlight=False,
+        )
+
+
+def publish(
+    source: Source,
+    to: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Repository of the hub.")],
+) -> None:
+    """Push a registered adapter with its model card to a hub (HF_ENDPOINT, HF_TOKEN)."""
+    root, (name, alias) = find_root(), named_version(source)
+    from components.registry import delivery
+    from components.registry.mlflow_registry import Registry
+
+    commit = delivery.publish(Registry(root), name, alias, to)
+    console.print(f"published: {commit}", highlight=False)
 
 
 def restore(source: Source) -> None:

@@ -554,6 +554,7 @@ def test_a_version_of_nobodys_profile_is_not_promoted(registered, registry):
 def test_pull_brings_the_same_adapter_back(registered, registry, tmp_path):
     folder = tmp_path / "new" / "adapter"
     assert pull(registry, "demo-safety", CANDIDATE, folder) == "1"
+    (folder / "README.md").unlink()  # the model card
     assert digest_folder(folder) == digest_folder(registered.stage("train") / "adapter")
     assert [p.name for p in folder.parent.iterdir()] == ["adapter"]
     with pytest.raises(RegistryError, match="not an empty folder"):
