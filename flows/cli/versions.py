@@ -36,15 +36,16 @@ def pull(
     keys = {str(path): read_public_key(path) for path in key or ()}
     target = folder.absolute()
     version = delivery.pull(Registry(root), name, alias, target, whole=whole, keys=keys)
-    auto = f"AutoPeftModelForCausalLM.from_pretrained({str(folder)!r}) loads it"
-    remedy = f"safereact verify {folder}" if whole else auto
-    console.print(f"{name} version {version} is in {folder}; {remedy}", highlight=False)
-    if base := delivery.missing_base(target / ADAPTER if whole else target):
-        console.print(
+    place = folder / ADAPTER if whole else folder
+    remedy = f"AutoPeftModelForCausalLM.from_pretrained({str(place)!r}) loads it"
+    if base := delivery.missing_base(place):
+        remedy = (
             f"its base {base} is not here: load that model from where it is, and the adapter with "
-            f"PeftModel.from_pretrained(model, {str(folder)!r})",
-            highlight=False,
+            f"PeftModel.from_pretrained(model, {str(place)!r})"
         )
+    console.print(f"{name} version {version} is in {folder}; {remedy}", highlight=False)
+    if whole:
+        console.print(f"verify it: safereact verify {folder}", highlight=False)
 
 
 def publish(
