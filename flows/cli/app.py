@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -37,6 +38,17 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands by group; a terminal gets frames instead."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            row = name, command.get_short_help_str(limit=1000)
+            groups.setdefault(command.rich_help_panel, []).append(row)
+        for group, rows in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(rows)
+
 
 def _fail(message: str, code: int) -> NoReturn:
     Terminal(stderr=True, soft_wrap=True).print(f"safereact: {message}", highlight=False)
@@ -50,7 +62,25 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,  # no frames in pipes and files
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        Terminal(soft_wrap=True).print(f"safereact {version('safereact-ops')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """Take what goes before a command."""
+
 
 Profile = Annotated[str, typer.Option(help="Name of a file in profiles/.")]
 Name = Annotated[str | None, typer.Argument(help="Registered model; else that of --profile.")]

@@ -13,7 +13,6 @@ from rich.table import Table
 from components.core.environment import settle_environment
 from components.core.errors import ConfigError, EvidenceError
 from components.core.fingerprints import Code
-from components.core.http import is_address
 from components.core.paths import Workspace, find_root, open_workspace
 from components.core.result import in_words
 from components.core.storage import digest_bytes, resumable_folder
@@ -55,6 +54,7 @@ def check(
     A merged checkpoint, the adapter on a model of four bits, a GGUF file or a server's model is
     compared with it prompt by prompt. Exit code 3 unless it is non-inferior in every figure.
     """
+    from components.core.http import is_address
     from components.studies.check.result import NF4, Verdict
 
     workspace = open_workspace(profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -42,12 +43,7 @@ from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
 
-app.command()(diagnose)
-app.command()(init)
-app.command()(add)
 
-
-@app.command()
 def run(
     profile: Profile = "tiny",
     push: Annotated[
@@ -77,7 +73,6 @@ def run(
     console.print(f"next: read the report; {promote}", highlight=False)
 
 
-@app.command()
 def status(profile: ProfileOrNone = None) -> None:
     """Show how the stages stand, the gate's last decision, and candidate and champion; exit with 1
     where a version that one of them names cannot be relied on."""
@@ -105,7 +100,6 @@ def status(profile: ProfileOrNone = None) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
 def doctor(profile: Profile = "tiny") -> None:
     """Say what this machine lacks to run a profile, with the remedies."""
     workspace = open_workspace(profile)
@@ -118,7 +112,6 @@ def doctor(profile: Profile = "tiny") -> None:
         raise typer.Exit(1)
 
 
-@app.command()
 def seeds(
     profile: Profile = "tiny",
     seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0,1,2",
@@ -133,7 +126,6 @@ def seeds(
         console.print(record_seed(workspace, seed, name), highlight=False, soft_wrap=True)
 
 
-@app.command()
 def profiles() -> None:
     """List the profiles."""
     from flows.cli.profiles import list_profiles
@@ -144,7 +136,6 @@ def profiles() -> None:
     console.print(table)
 
 
-@app.command()
 def suites(profile: ProfileOrNone = None) -> None:
     """List the suites of test prompts and which are here; those of a profile as it sets them."""
     root = find_root()
@@ -160,15 +151,6 @@ def suites(profile: ProfileOrNone = None) -> None:
             console.print(Text(listing.complaint), style="red")
 
 
-app.command()(promote)
-app.command()(rollback)
-app.command()(reject)
-app.command()(withdraw)
-app.command()(history)
-app.command()(audit)
-
-
-@app.command()
 def override(
     profile: Profile,
     rule: Annotated[str, typer.Option(help="Name of the policy's rule.")],
@@ -190,7 +172,6 @@ def override(
     console.print(f"written: {written}; now: safereact run --profile {profile}", highlight=False)
 
 
-@app.command()
 def champion(profile: Profile) -> None:
     """Bring the champion that a profile's adapter is compared with, or note that there is none."""
     workspace = open_workspace(profile)
@@ -200,7 +181,6 @@ def champion(profile: Profile) -> None:
     console.print(f"{describe_champion(workspace)}: {'brought' if changed else 'here already'}")
 
 
-@app.command()
 def compare(
     profile: Profile = "tiny",
     seeds: Annotated[str | None, typer.Option(help="Seeds, with commas between.")] = None,
@@ -231,7 +211,6 @@ def compare(
         print_full_report(workspace)
 
 
-@app.command()
 def withstand(profile: Profile = "tiny") -> None:
     """Attack the restored model, try to undo its safety, and print what is left."""
     workspace = open_workspace(profile)
@@ -245,7 +224,6 @@ def withstand(profile: Profile = "tiny") -> None:
     print_full_report(workspace)
 
 
-@app.command()
 def report(profile: Profile = "tiny") -> None:
     """Write the report once more, with what studies found of the present adapter, and its technical
     documentation."""
@@ -258,7 +236,6 @@ def report(profile: Profile = "tiny") -> None:
     console.print(f"technical documentation: {annex}", highlight=False)
 
 
-@app.command()
 def tune(
     profile: Profile = "tiny",
     trials: Annotated[int, typer.Option(min=1, help="Of the whole study.")] = 20,
@@ -284,5 +261,14 @@ def tune(
     console.print(next_steps(workspace, written), highlight=False)
 
 
-for command in (ui, pull, publish, restore, sign, verify, check, export, diff, label):
-    app.command()(command)
+# In the order in which people need them; the help lists them so.
+_GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Begin": (diagnose, init, add, profiles, suites, doctor),
+    "Run": (run, status, report, ui, seeds, tune),
+    "Decide": (promote, reject, rollback, withdraw, history, audit, override, label, champion),
+    "Hand on": (pull, publish, restore, sign, verify, check),
+    "Study and compare": (compare, withstand, export, diff),
+}
+for group, commands in _GROUPS.items():
+    for command in commands:
+        app.command(rich_help_panel=group)(command)
