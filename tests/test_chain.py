@@ -8,18 +8,23 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import stat
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
+from typer.testing import CliRunner
 
 from components.chain import STAGES
 from components.core.paths import INPUTS, PROMPTS, ROWS, Workspace
 from components.core.storage import digest_folder, read_json, read_rows
+from flows.cli.commands import app
 from tests.chain import dvc, make_repository, run, safereact
 from tests.flows.conftest import invoke
 from tests.root import ROOT
+from tests.terminal import COMMAND_LINE, Session
 
 pytestmark = pytest.mark.random_order(disabled=True)
 
@@ -234,6 +239,73 @@ def test_mlflow_loads_the_champion_and_it_answers_as_it_was_evaluated(
     adapter.write_bytes(adapter.read_bytes()[:-1] + b"x")
     with pytest.raises(EvidenceError):
         mlflow.pyfunc.load_model(str(forged))
+
+
+def test_a_line_is_answered_with_the_adapter_and_without_as_they_were_evaluated(
+    root, accepted, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SAFEREACT_ROOT", str(root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    invoke("promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
+    workspace = Workspace(root, "mini")
+    asked = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / PROMPTS)}
+    answers: dict[str, dict[str, str]] = {}
+    for row in read_rows(workspace.stage("evaluate") / ROWS):
+        if (row["form"], row["suite"]) == ("served", "harmful"):
+            answers.setdefault(row["prompt_id"], {})[row["arm"]] = row["answer"]
+    prompt, said = next(
+        (key, one) for key, one in answers.items() if one["restored"] != one["post-trained"]
+    )
+    words = ("chat", "mini-safety@champion", "--max-new-tokens", "8")
+    done = CliRunner().invoke(app, words, input=f"\n{asked[prompt]}\n{'one ' * 5000}\n")
+    assert done.exit_code == 0, done.stderr
+    shown = done.stdout
+    plain, restored = (shown.index(f"{arm}:") for arm in ("post-trained", "restored"))
+    assert said["post-trained"] in shown[plain:restored] and said["restored"] in shown[restored:]
+    assert "shorten it" in shown  # and the conversation goes on to its end
+    monkeypatch.setenv("SAFEREACT_BASE", str(workspace.stage("models") / "base"))
+    for command in ("chat", "serve"):
+        refused = invoke(command, "mini-safety@champion")
+        assert refused.returncode == 1 and "was evaluated on" in refused.stderr
+        assert "address" not in refused.stdout
+
+
+@pytest.mark.slow
+def test_a_champion_is_served_until_it_is_withdrawn(root, accepted, monkeypatch):
+    """By the server of transformers, which loads model and adapter and answers a client."""
+    monkeypatch.setenv("SAFEREACT_ROOT", str(root))
+    invoke("promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = f"from flows.cli import serve; serve.LOOK_SECONDS = 1; {COMMAND_LINE}"
+    words = ("serve", "mini-safety@champion", "--follow", "--port", str(port))
+    session = Session(*words, code=code, cwd=root, PYTHONPATH=str(root))
+    session.wait_for(lambda: "curl " in session.output)
+    workspace = Workspace(root, "mini")
+    texts = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / PROMPTS)}
+    prompt, said = next(
+        (texts[row["prompt_id"]], row["answer"])
+        for row in read_rows(workspace.stage("evaluate") / ROWS)
+        if (row["arm"], row["form"], row["suite"]) == ("restored", "served", "benign")
+        and "<" not in row["answer"]
+    )
+    asked = {
+        "model": "mini-safety",
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": 8,
+        "temperature": 0,
+    }
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    answer = httpx2.post(url, json=asked, timeout=60).json()
+    assert answer["choices"][0]["message"]["content"] == said
+    invoke("withdraw", "mini-safety@champion", "--by", "ann", "--why", "it does harm")
+    code, errors, _ = session.ended()
+    assert code == 1 and "was withdrawn" in errors
+    assert not session.left()
+    invoke(
+        "promote", "mini-safety", "--version", "1", "--despite", "2", "--by", "ann", "--why", "no"
+    )
 
 
 SUITE = """

@@ -25,6 +25,7 @@ from flows.cli.app import (
     app,
     registered_name,
 )
+from flows.cli.chat import chat
 from flows.cli.check import check
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.diagnose import diagnose
@@ -33,6 +34,7 @@ from flows.cli.init import add, init
 from flows.cli.label import label
 from flows.cli.lifecycle import audit, history, promote, reject, rollback, withdraw
 from flows.cli.runs import read_seeds, record_seed, run_retrain, run_seeds
+from flows.cli.serve import serve
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
 from flows.cli.tables import markdown_table, rules_lines, status_table, verdict
@@ -266,7 +268,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (diagnose, init, add, profiles, suites, doctor),
     "Run": (run, status, report, ui, seeds, tune),
     "Decide": (promote, reject, rollback, withdraw, history, audit, override, label, champion),
-    "Hand on": (pull, publish, restore, sign, verify, check),
+    "Use": (pull, serve, chat, publish, restore, sign, verify, check),
     "Study and compare": (compare, withstand, export, diff),
 }
 for group, commands in _GROUPS.items():

@@ -15,6 +15,9 @@ from components.core.untrusted_text import for_terminal
 from flows.cli.terminal import console
 
 Source = Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", help="Go over to another version where the alias moves.")
+]
 _Keys = Annotated[
     list[Path] | None,
     typer.Option("--key", metavar="FILE.pem", help="Public key, one of which must have signed it."),

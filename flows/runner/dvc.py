@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -28,13 +27,12 @@ from components.core.paths import INPUTS, RUNS, Workspace, parts_file
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
 from components.inputs import parts_changed
+from flows.runner.child import child_process
 from flows.runner.environment import stage_environment
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_champion, describe_champion
 
-_KILL_WITH_PARENT = Path(__file__).with_name("kill_with_parent.py")
-_GRACE_SECONDS = 1.5  # less than the supervisor's, which ends this process
 # What DVC says about itself; it goes to the log file only.
 _CHATTER = (
     "Running stage '",
@@ -173,41 +171,17 @@ def run_stage(stage: str, workspace: Workspace, report: Report, *, force: bool =
         raise _explain(stage, lines, log)
 
 
-@contextmanager
 def _child(
     arguments: Sequence[str],
     root: Path,
     *,
     errors: int = subprocess.STDOUT,
     more: Mapping[str, Path | None] | None = None,
-) -> Iterator[subprocess.Popen[str]]:
-    """Yield a DVC process in its own group; nothing that it started is left afterwards."""
-    read_end, write_end = os.pipe()
-    child = subprocess.Popen(
-        [sys.executable, "-I", str(_KILL_WITH_PARENT), sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        env=stage_environment() | {key: str(path) for key, path in (more or {}).items() if path},
-        stdin=read_end,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-        umask=0o077,  # DVC's cache, too, is its owner's alone
-    )
-    os.close(read_end)
-    with child:
-        try:
-            yield child
-        except BaseException:
-            if child.poll() is None:
-                # Interrupted, the stage removes its scratch files and DVC its lock.
-                os.killpg(child.pid, signal.SIGINT)
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(_GRACE_SECONDS)
-            raise
-        finally:
-            os.close(write_end)  # which ends whatever is left
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Yield a DVC process; nothing that it started is left afterwards."""
+    given = {key: str(path) for key, path in (more or {}).items() if path}
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return child_process(command, cwd=root, env=stage_environment() | given, errors=errors)
 
 
 def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
