@@ -308,6 +308,24 @@ def test_a_champion_is_served_until_it_is_withdrawn(root, accepted, monkeypatch)
     )
 
 
+@pytest.mark.slow
+def test_a_champion_is_measured_again_and_its_watches_are_kept(root, accepted):
+    safereact(root, "promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
+    done = safereact(root, "watch", "--profile", "mini")
+    assert done.returncode == 3, done.stdout + done.stderr  # of twelve prompts nobody can tell
+    assert "cannot tell" in done.stdout and "prompts would decide" in done.stdout
+    assert "two samples" not in done.stdout
+    again = safereact(root, "watch", "--profile", "mini")
+    looks = [line for each in (done, again) for line in each.stdout.splitlines() if "look " in line]
+    assert len(looks) == 2 and looks[0] == looks[1]  # the same rows are one look
+    shown = safereact(root, "status", "--profile", "mini")
+    assert "watch found cannot tell" in shown.stdout, shown.stderr
+    found = read_json(Workspace(root, "mini").checks.with_name("watch") / "watch.json")
+    assert all(line["paired"] and line["now"] == line["then"] for line in found["lines"])
+    broken = safereact(root, "watch", "--profile", "mini", SAFEREACT_BASE=str(root / "nowhere"))
+    assert broken.returncode == 1 and "nowhere" in broken.stderr
+
+
 SUITE = """
 description: Abstract requests.
 cite: nobody

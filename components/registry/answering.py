@@ -19,6 +19,7 @@ from components.core.section import Sampling
 from components.core.storage import CHECKPOINT_FILES, read_json
 from components.core.vocabulary import Completion
 from components.evaluate.result import Evidence
+from components.gate.result import Decision
 from components.lm.adapters import attach_adapter
 from components.lm.chat import opens_thought, prompt_contract, render_prompt, split_completion
 from components.lm.engines.protocol import Request, collect
@@ -49,6 +50,7 @@ class Usable(NamedTuple):
     model: Path
     models: Models  # its pair, as it was evaluated
     evidence: Evidence
+    decision: Decision
 
 
 def bring_version(registry: Registry, name: str, alias: str, folder: Path) -> Usable:
@@ -80,7 +82,7 @@ def _on_its_model(verified: Verified, folder: Path, number: str) -> Usable:
         )
     if prompt_contract(load_tokenizer(place)) != model.contract:
         raise ModelError(f"the chat template in {place} is not the one that was evaluated")
-    return Usable(number, verified.adapter, place, models, verified.evidence)
+    return Usable(number, verified.adapter, place, models, verified.evidence, verified.decision)
 
 
 def _model_folder(adapter: Path, model: ModelRef) -> Path:

@@ -12,6 +12,7 @@ from components.registry.history import check_decided_on
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Model, Registry
 from components.registry.release import reported_figures
 from components.registry.verification import signed_history, verify_version
+from components.registry.watches import Watched, watches_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class AliasStatus:
     figures: dict[str, float]  # "arm/metric", with .low, .high and .n
     change: Change | None
     problems: tuple[str, ...] = ()  # why it cannot be relied on
+    watched: Watched | None = None  # of a champion: what its last watch found
 
 
 def status(registry: Registry, name: str) -> list[AliasStatus]:
@@ -69,4 +71,6 @@ def _alias_status(
         except RegistryError as error:
             if str(error) not in problems:
                 problems.append(str(error))
-    return AliasStatus(alias, number, version.adapter, figures, change, tuple(problems))
+    watches = watches_of(registry, model.name, version.adapter) if alias == CHAMPION else []
+    last = watches[-1] if watches else None
+    return AliasStatus(alias, number, version.adapter, figures, change, tuple(problems), last)

@@ -41,6 +41,7 @@ from flows.cli.tables import markdown_table, rules_lines, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.cli.ui import ui
 from flows.cli.versions import publish, pull, restore, sign, verify
+from flows.cli.watch import notify, watch
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import bring_own_champion, champion_moved, describe_champion
@@ -268,7 +269,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (diagnose, init, add, profiles, suites, doctor),
     "Run": (run, status, report, ui, seeds, tune),
     "Decide": (promote, reject, rollback, withdraw, history, audit, override, label, champion),
-    "Use": (pull, serve, chat, publish, restore, sign, verify, check),
+    "Use": (pull, serve, chat, check, watch, notify, publish, restore, sign, verify),
     "Study and compare": (compare, withstand, export, diff),
 }
 for group, commands in _GROUPS.items():

@@ -169,6 +169,8 @@ def status_table(
         if change := standing.change:
             said = f"{change.event} by {change.who}: {change.why}"
             lines.append(f"{change.when[:16]}: version {change.version} {said}")
+        if watched := standing.watched:
+            lines.append(f"{watched.when[:16]}: watch found {watched.words}")
         version = f"version {standing.version}" if standing.version else "none"
         table.add_section()
         table.add_row(standing.alias, version, "\n".join(map(for_terminal, lines)))

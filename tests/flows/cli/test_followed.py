@@ -39,7 +39,9 @@ def followed(registry, tmp_path, monkeypatch) -> Followed:
         folder.mkdir()
         found = verify_version(registry, version, folder)
         models = Models.load(folder / EVIDENCE)
-        return answering.Usable(version.number, found.adapter, folder, models, found.evidence)
+        return answering.Usable(
+            version.number, found.adapter, folder, models, found.evidence, found.decision
+        )
 
     monkeypatch.setattr(answering, "bring_version", bring)
     (tmp_path / "versions").mkdir()

@@ -14,10 +14,12 @@ import httpx2
 import pytest
 
 from components.core.errors import ConfigError, StageError
+from components.gate.result import Decision
 from components.registry.answering import Usable
 from flows.runner.model_server import model_server
 from tests.evidence import make_models, partial_evidence
 
+DECISION = Decision.model_construct(rules=(), labelled=())
 # Stands for vLLM, which needs a GPU: it notes how it was called and lists what it was told.
 VLLM = """#!{python}
 import json, sys
@@ -62,7 +64,7 @@ def version(tmp_path: Path, monkeypatch) -> Usable:
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(json.dumps({"r": 12}))
     (tmp_path / "server").mkdir()
-    return Usable("3", adapter, tmp_path / "model", make_models(), partial_evidence())
+    return Usable("3", adapter, tmp_path / "model", make_models(), partial_evidence(), DECISION)
 
 
 def test_vllm_gets_the_model_and_the_adapter_and_ends_with_the_block(version, tmp_path, port):

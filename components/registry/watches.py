@@ -1,0 +1,97 @@
+"""The record of watches: what each re-measurement of a champion found, kept where the registry is.
+
+One run for each champion, whose metrics have a point a watch, so that MLflow draws their curve.
+What was found in words is a parameter of that run, which MLflow writes only once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from components.core.errors import RegistryError
+from components.core.result import RateFigure
+from components.registry.mlflow_client import as_metrics
+from components.registry.mlflow_curves import CurveRegistry
+from components.registry.mlflow_registry import Registry
+
+PREFIX = "watch."
+OWNER = "safereact.watch_of"  # the tag of a run that holds the watches of a registered model
+_ADAPTER = "adapter_digest"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One watch of a champion."""
+
+    version: str
+    adapter: str
+    found: str  # drift, no drift, cannot tell
+    below_policy: bool
+    words: str
+    when: str  # UTC, ISO 8601
+
+
+def watches_of(registry: Registry, name: str, adapter: str) -> list[Watched]:
+    """Return the watches of the champion of `name` with this adapter, oldest first.
+
+    Raises `RegistryError` for an entry that is damaged.
+    """
+    run = _run(registry, name, adapter)
+    return [] if run is None else _read(registry, run)
+
+
+def first_figures(registry: CurveRegistry, name: str, adapter: str) -> dict[str, RateFigure]:
+    """Return each figure as the first watch of this champion that measured it found it."""
+    run = _run(registry, name, adapter)
+    if run is None:
+        return {}
+    flat = registry.first_points(run)
+    found = {}
+    for metric, rate in flat.items():
+        if f"{metric}.n" in flat:
+            n = round(flat[f"{metric}.n"])
+            low, high = flat[f"{metric}.low"], flat[f"{metric}.high"]
+            found[metric] = RateFigure(rate=rate, low=low, high=high, count=round(rate * n), n=n)
+    return found
+
+
+def record_watch(
+    registry: CurveRegistry,
+    name: str,
+    experiment: str,
+    watched: Watched,
+    figures: Mapping[str, RateFigure],
+) -> int:
+    """Write a watch into the record, its figures behind those of the watches before it; return
+    which watch of this champion it is."""
+    run = _run(registry, name, watched.adapter)
+    if run is None:
+        tags = {OWNER: name, _ADAPTER: watched.adapter}
+        home = registry.experiment(experiment)
+        run = registry.begin_run(home, f"watch of {name} version {watched.version}", tags)
+        registry.end_run(run, figures={}, parameters={}, tags={})
+    value = json.dumps(asdict(watched), sort_keys=True)
+    taken = {int(key.removeprefix(PREFIX)) for key in registry.claims(run, PREFIX)}
+    number = max(taken, default=0) + 1
+    while not registry.claim(run, f"{PREFIX}{number:06d}", value):
+        number += 1
+    registry.add_points(run, as_metrics(figures), step=number)
+    return number
+
+
+def _run(registry: Registry, name: str, adapter: str) -> str | None:
+    """Return the oldest run with the watches of a champion; None where it was never watched."""
+    runs = registry.runs(None, {OWNER: name, _ADAPTER: adapter})
+    return runs[-1].id if runs else None
+
+
+def _read(registry: Registry, run: str) -> list[Watched]:
+    found = []
+    for key, value in sorted(registry.claims(run, PREFIX).items()):
+        try:
+            found.append(Watched(**json.loads(value)))
+        except (TypeError, ValueError) as error:
+            raise RegistryError(f"{key} of run {run} is damaged: {error}") from error
+    return found

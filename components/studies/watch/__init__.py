@@ -1,0 +1,1 @@
+"""A champion measured again, and compared with what it was promoted on."""

@@ -1,0 +1,187 @@
+"""A champion asked its profile's test prompts once more, and compared with its promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from components.core.errors import ModelError
+from components.core.paths import FINISHED, ROWS, VERDICTS
+from components.core.result import RateFigure
+from components.core.storage import digest_file
+from components.core.vocabulary import Arm, Role
+from components.evaluate.completions import open_checkpoint
+from components.evaluate.judging import Judges
+from components.evaluate.plan import EvaluationPlan, test_plan
+from components.evaluate.rates import Counts, counts_of, rates
+from components.evaluate.result import Evidence
+from components.evaluate.rows import Row, read_judged, write_judged
+from components.evaluate.settings import EvaluateSettings
+from components.gate.labels import Labels
+from components.gate.policy import Policy
+from components.gate.result import RuleOutcome
+from components.gate.rules import decide_rules
+from components.judges.verdicts import StoredVerdicts
+from components.lm.engines.finished import FinishedRequests
+from components.lm.engines.hosts import engine_identity
+from components.lm.weights import digest_checkpoint
+from components.models.result import Models
+from components.prepare.result import SuiteSet
+from components.registry.answering import Usable
+from components.studies.watch.comparing import Promoted, compared
+from components.studies.watch.production import read_production
+from components.studies.watch.result import Watch
+
+MARGIN = 0.05  # by which a figure may be worse than at the promotion
+
+
+def watch_champion(
+    champion: Usable,
+    section: EvaluateSettings,
+    prompts: SuiteSet,
+    policy: Policy,
+    *,
+    promoted_rows: Path | None,
+    first: Mapping[str, RateFigure],
+    production: Path | None,
+    notes: Iterable[str] = (),
+    seed: int,
+    out: Path,
+) -> Watch:
+    """Return whether the champion does as well as when it was promoted, after writing that and its
+    rows into `out`.
+
+    `promoted_rows` are those of the promotion, if they are here; `first` are the figures of the
+    first watch, which stand for what the promotion did not measure. Raises what `Judges.of` and
+    `read_production` raise before anything is asked.
+    """
+    evidence, plan = champion.evidence, test_plan(section, prompts, seed)
+    with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
+        rows, judges = _judged_rows(champion, section, plan, production, finished, verdicts)
+        write_judged(out / ROWS, rows)
+        counts = counts_of(rows)
+        found = rates(counts, section.confidence)
+        then = Promoted({**first, **evidence.rates[Arm.RESTORED]}, _counts(promoted_rows))
+        how = {"margin": MARGIN, "confidence": section.confidence}
+        now = _with_figures(evidence, found, plan.roles, judges, section.confidence)
+        return Watch(
+            version=champion.number,
+            adapter=evidence.adapter,
+            evidence=Evidence.digest_of(evidence.folder),
+            test_prompts=plan.digest,
+            data=prompts.digest,
+            policy=policy.digest,
+            judges=judges,
+            engine=engine_identity(),
+            rows=digest_file(out / ROWS),
+            rates=found,
+            lines=tuple(compared(counts, found, plan.roles, then, **how)),
+            rules=tuple(_rules(policy, champion, now)),
+            notes=(*notes, *_notes(evidence, plan.digest, judges, section)),
+            **how,
+        ).save(out)
+
+
+def _judged_rows(
+    champion: Usable,
+    section: EvaluateSettings,
+    plan: EvaluationPlan,
+    production: Path | None,
+    finished: FinishedRequests,
+    verdicts: StoredVerdicts,
+) -> tuple[list[Row], dict[str, str]]:
+    """Return the judged rows of what the champion writes and of what production has, and the
+    judges' names by suite."""
+    judges, arm = Judges.of(plan, section, verdicts), Arm.RESTORED
+    digest, asked, others = champion.models.post_trained.digest, None, None
+    with open_checkpoint(
+        champion.model, digest, batch=section.batch, finished=finished
+    ) as checkpoint:
+        if production:
+            asked = read_production(production, section, checkpoint.tokenizer)
+            others = Judges.of(asked[0], section, verdicts)
+        model = checkpoint.arm(arm, (champion.adapter, champion.evidence.adapter))
+        written = model.complete(plan)
+    rows, names = judges.judge({arm: written}, (), section.confidence)[0][arm], judges.names
+    if asked and others:
+        rows += others.judge({arm: asked[1]}, (), section.confidence)[0][arm]
+    return rows, names
+
+
+def _with_figures(
+    evidence: Evidence,
+    found: dict[str, RateFigure],
+    roles: dict[str, Role],
+    judges: dict[str, str],
+    confidence: float,
+) -> Evidence:
+    """Return the promotion's evidence with the figures of now, for the policy's rules to read."""
+    about = {"roles": roles, "judges": judges, "confidence": confidence}
+    return evidence.model_copy(update={"rates": {Arm.RESTORED: found}, **about})
+
+
+def _rules(policy: Policy, champion: Usable, now: Evidence) -> Iterator[RuleOutcome]:
+    """Yield the policy's rules on rates of the restored model alone, decided on those of now.
+
+    Labels of the promotion's completions correct them as long as the judges are the same. A rule
+    that people had overridden is theirs to decide.
+    """
+    overridden = {outcome.rule for outcome in champion.decision.rules if outcome.override}
+    own = [
+        rule.model_copy(update={"both_judges": False})  # the second judge is not asked
+        for rule in policy.rules
+        if rule.arm is Arm.RESTORED and rule.against is None and rule.name not in overridden
+    ]
+    same = champion.evidence.judges == now.judges
+    labels = Labels(champion.decision.labelled, now) if same else None
+    return decide_rules(own, now, labels)
+
+
+def _counts(rows: Path | None) -> Counts:
+    return counts_of(read_judged(rows)[Arm.RESTORED]) if rows else {}
+
+
+def _notes(
+    evidence: Evidence, test_prompts: str, judges: Mapping[str, str], section: EvaluateSettings
+) -> Iterator[str]:
+    """Yield in words what is another one than at the promotion."""
+    pairs = {
+        "test prompts": (evidence.test_prompts, test_prompts),
+        "sampling": (evidence.sampling, section.sampling),
+        "system prompt": (evidence.system, section.system),
+        "engine": (evidence.engine, engine_identity()),
+    }
+    pairs |= {
+        f"judge of {suite}": (evidence.judges.get(suite), name) for suite, name in judges.items()
+    }
+    for what, (then, now) in pairs.items():
+        if then != now:
+            yield f"another {what} than at the promotion"
+
+
+def changed_models(models: Models, folder: Path, *, ask_hub: bool) -> Iterator[str]:
+    """Yield in words which models of the pair are others now: a folder by its digest, and, where
+    the hub is to be asked, a model there that has another commit than was pinned.
+
+    `folder` is where the stage `models` builds its pair. That the champion's own model is the one
+    that was evaluated was found before.
+    """
+    base = models.base
+    place = folder / base.location if base.where == "stage" else Path(base.location)
+    if base.where != "hub" and digest_checkpoint(place) != base.digest:
+        yield f"the base in {base.location} is another one than was evaluated beside the champion"
+    for ref in (models.base, models.post_trained) if ask_hub else ():
+        if ref.where == "hub" and (latest := _commit(ref.location)) != ref.revision:
+            yield f"{ref.location} is {latest:.12} on the hub, and {ref.revision:.12} is pinned"
+
+
+def _commit(repository: str) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().model_info(repository).sha)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"the hub does not say which commit {repository!r} has ({type(error).__name__}); watch "
+            "without --upstream"
+        ) from error

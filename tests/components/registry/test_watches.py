@@ -1,0 +1,39 @@
+"""The record of watches in a real store: curves by date, and words that stay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from components.core.result import RateFigure
+from components.registry.mlflow_curves import CurveRegistry
+from components.registry.watches import Watched, first_figures, record_watch, watches_of
+
+NAME = "demo-safety"
+WATCHED = Watched("1", "a" * 64, "no drift", False, "no drift (7 figures)", "2026-01-01T00:00:00")
+
+
+def figures(count: int) -> dict[str, RateFigure]:
+    return {"harmful.refused": RateFigure.of(count, 100, 0.95)}
+
+
+def test_watches_of_a_champion_are_points_of_one_run(workspace):
+    registry = CurveRegistry(workspace.root)
+    assert watches_of(registry, NAME, "a" * 64) == []
+    assert first_figures(registry, NAME, "a" * 64) == {}
+    later = replace(WATCHED, found="drift", words="drift")
+    assert record_watch(registry, NAME, "safereact", WATCHED, figures(97)) == 1
+    more = figures(60) | {"production.refused": RateFigure.of(3, 40, 0.95)}
+    assert record_watch(registry, NAME, "safereact", later, more) == 2
+    other = replace(WATCHED, adapter="b" * 64, version="2")
+    assert record_watch(registry, NAME, "safereact", other, figures(50)) == 1
+    assert watches_of(registry, NAME, "a" * 64) == [WATCHED, later]
+    assert first_figures(registry, NAME, "a" * 64) == figures(97) | {
+        "production.refused": RateFigure.of(3, 40, 0.95)
+    }
+    assert first_figures(registry, NAME, "b" * 64) == figures(50)
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    (run,) = registry.runs(None, {"safereact.watch_of": NAME, "adapter_digest": "a" * 64})
+    points = client.get_metric_history(run.id, "harmful.refused")
+    assert [(point.step, point.value) for point in points] == [(1, 0.97), (2, 0.6)]
