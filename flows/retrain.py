@@ -21,7 +21,6 @@ from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
 from flows.decision_page import decision_page, summary
 from flows.runner.dvc import in_turn, reproduce
-from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
 from flows.runner.registry import (
     Outcome,
@@ -32,6 +31,7 @@ from flows.runner.registry import (
     record_failure,
 )
 from flows.runner.remote import push_version, pushes
+from flows.runner.turns import own_turn
 
 if TYPE_CHECKING:
     from components.registry.registration import Registered
@@ -45,12 +45,13 @@ def retrain(profile: str, push: bool = False) -> State[Outcome]:
     where the profile says so, push what the version rests on to DVC's remote.
 
     The state is called Accepted, Rejected or Inconclusive; all are completed runs. Raises what a
-    stage or the registry raised, and `BusyError` where another run works in this repository.
+    stage or the registry raised, and `BusyError` where another run works in this repository and
+    this one is not a deployment's, which waits.
     """
     workspace = open_workspace(profile)
     check_profile(workspace)
     pushed = pushes(workspace, asked=push)
-    with one_run(workspace.root, f"retrain {profile}"):
+    with own_turn(workspace):
         try:
             _bring_up_to_date(workspace)
         except StageError as error:

@@ -21,12 +21,11 @@ from components.registry.delivery import find_version
 from components.registry.mlflow_registry import (
     CHAMPION,
     EVIDENCE,
-    SIGNATURES,
     Registry,
     Version,
 )
 from components.registry.people import check_card, registrant
-from components.registry.signatures import check_signed, known_keys, pinned_keys
+from components.registry.signatures import check_signed, keys_beside, pinned_keys
 from components.registry.sources import NOT_PUSHED, PUSHED
 from components.registry.verification import POLICY, signed_history, verify_version
 from components.train.result import Adapter
@@ -149,11 +148,7 @@ def _signature(audited: _Audited) -> str:
     if policy.signed_by:
         signed = check_signed(folder, pinned_keys(root, policy.signed_by))
         return f"by {', '.join(signed)}, as its policy asks"
-    there = {
-        name: key
-        for name, key in known_keys(root).items()
-        if (folder / SIGNATURES / f"{key.keyid}.json").is_file()
-    }
+    there = keys_beside(folder, root)
     for name, key in there.items():
         check_signed(folder, {name: key})
     return f"by {', '.join(there)}" if there else "none by a key in mlflow/keys, and none asked for"

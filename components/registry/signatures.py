@@ -177,6 +177,15 @@ def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
     return signed
 
 
+def keys_beside(folder: Path, root: Path) -> dict[str, SSlibKey]:
+    """Return the public keys in the repository at `root`, by name, of which an envelope lies beside
+    a version in `folder`."""
+    known = known_keys(root).items()
+    return {
+        name: key for name, key in known if (folder / SIGNATURES / f"{key.keyid}.json").is_file()
+    }
+
+
 def signed_heads(folder: Path, keys: Mapping[str, SSlibKey]) -> list[SignedHead]:
     """Return the heads of histories that the `keys` signed in `folder`; what is no signature of
     theirs states none."""

@@ -28,6 +28,7 @@ from flows.cli.app import (
 from flows.cli.chat import chat
 from flows.cli.check import check
 from flows.cli.compare_tables import Found, comparison_tables
+from flows.cli.deployments import deploy
 from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export
 from flows.cli.init import add, init
@@ -267,7 +268,7 @@ def tune(
 # In the order in which people need them; the help lists them so.
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (diagnose, init, add, profiles, suites, doctor),
-    "Run": (run, status, report, ui, seeds, tune),
+    "Run": (run, status, report, ui, deploy, seeds, tune),
     "Decide": (promote, reject, rollback, withdraw, history, audit, override, label, champion),
     "Use": (pull, serve, chat, check, watch, notify, publish, restore, sign, verify),
     "Study and compare": (compare, withstand, export, diff),

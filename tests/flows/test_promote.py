@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from prefect.deployments import run_deployment
 
 from components.core.documents import read_yaml
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
-from tests.flows.conftest import ROOT
+from flows.deploy import SILENCE
+from tests.flows.conftest import ROOT, behave, wait_for_stage
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
@@ -33,14 +36,16 @@ def test_the_deployments_name_flows_that_exist_and_no_machine():
     for deployment in document["deployments"]:
         path, _, function = deployment["entrypoint"].partition(":")
         assert f"def {function}(" in (ROOT / path).read_text()
-    assert document["deployments"][0]["concurrency_limit"]["limit"] == 1
     directory = document["pull"][0]["prefect.deployments.steps.set_working_directory"]["directory"]
     assert directory == "{{ $SAFEREACT_ROOT }}"
 
 
 @pytest.fixture
-def server(project: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """A Prefect server on a free port, to which this repository is deployed."""
+def server(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workspace]:
+    """A Prefect server on a free port, to which this repository is deployed, and nothing else."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     shutil.copytree(ROOT / "flows", project.root / "flows")
     text = (ROOT / "prefect.yaml").read_text()
     text = text.replace("profile: tiny", "profile: demo").replace("tiny-safety", "demo-safety")
@@ -60,9 +65,10 @@ def server(project: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work
     )
     try:
         wait_for_server(f"{address}/health")
-        prefect(project, "work-pool", "create", "local", "--type", "process")
-        prefect(project, "--no-prompt", "deploy", "--all")
         with temporary_settings({PREFECT_API_URL: address}):
+            from flows.deploy import deploy
+
+            deploy(project.root)
             yield project
     finally:
         process.terminate()
@@ -106,7 +112,18 @@ def test_a_worker_retrains_and_a_person_approves(server: Workspace):
                 break
             time.sleep(0.5)
         assert run.state.is_paused(), run.state
-        approve(run)
+        asked = question(run)
+        for words in (
+            "**demo-safety** version 1",
+            "harmful.refused",
+            "no champion",
+            "none by a key",
+        ):
+            assert words in asked
+        for by in ("", " \t\n", "\u2003"):
+            answer(run, by=by)
+        assert the_run("promote").state.is_paused()
+        answer(run, by=" ann ")
         worker.wait(120)
     finally:
         worker.terminate()
@@ -135,8 +152,53 @@ def the_run(flow: str):
     return run
 
 
-def approve(run) -> None:
-    """Answer as a person does in Prefect's interface."""
-    from prefect.flow_runs import resume_flow_run
+def question(run) -> str:
+    """Return what the form says above its fields."""
+    from prefect.client.orchestration import get_client
 
-    resume_flow_run(run.id, run_input={"approve": True, "by": "ann", "why": "looks good"})
+    with get_client(sync_client=True) as client:
+        key = client.read_flow_run(run.id).state.state_details.run_input_keyset["description"]
+        return client.request("GET", f"/flow_runs/{run.id}/input/{key}").json()
+
+
+def answer(run, by: str) -> None:
+    """Answer as a person does in Prefect's interface, whose server may refuse it."""
+    from prefect.client.orchestration import get_client
+
+    said = {"approve": True, "by": by, "why": "looks good"}
+    with get_client(sync_client=True) as client:
+        answered = client.resume_flow_run(run.id, run_input=said)
+    refused = "by" in str(answered.details) if answered.status == "REJECT" else None
+    assert (answered.status, refused) == (("REJECT", True) if not by.strip() else ("ACCEPT", None))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_run_killed_with_its_worker_ends_and_the_next_one_has_its_turn(server: Workspace):
+    behave(server, "train", "sleep 600")
+    lost = run_deployment("retrain/weekly", timeout=0)
+    work = [PREFECT, "worker", "start", "--pool", "local"]
+    worker = subprocess.Popen(work, cwd="/", env=os.environ, start_new_session=True)
+    wait_for_stage(server, worker)
+    for process in [*psutil.Process(worker.pid).children(recursive=True), worker]:
+        process.kill()
+    worker.wait(30)
+    assert wait_until_ended(lost, seconds=240) == ("Crashed", "CRASHED")
+
+    behave(server, "train", "do")
+    next_one = run_deployment("retrain/weekly", timeout=0)
+    subprocess.run([*work, "--run-once"], cwd="/", env=os.environ, check=True, timeout=400)
+    assert wait_until_ended(next_one, seconds=5) == ("Accepted", "COMPLETED")
+    time.sleep(1.5 * SILENCE.total_seconds())  # its heartbeats have ended, and it has its own end
+    assert wait_until_ended(next_one, seconds=5) == ("Accepted", "COMPLETED")
+
+
+def wait_until_ended(run, seconds: float) -> tuple[str, str]:
+    from prefect.client.orchestration import get_client
+
+    until = time.monotonic() + seconds
+    with get_client(sync_client=True) as client:
+        while not (state := client.read_flow_run(run.id).state).is_final():
+            assert time.monotonic() < until, state
+            time.sleep(2)
+    return state.name, state.type.value

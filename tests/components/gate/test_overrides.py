@@ -77,10 +77,8 @@ def test_a_signed_rule_is_no_longer_in_the_way_and_keeps_its_word(decide, file, 
     (outcome,) = [o for o in after.rules if not o.passed]
     assert outcome.override == signed
     assert outcome.conclusion == next(o.conclusion for o in before.rules if o.rule == RULE)
-    assert (
-        str(signed)
-        == "overridden by ann (stated, not verified) until 2027-01-31: a nurse reads every answer"
-    )
+    who = "ann (stated, not verified)"
+    assert str(signed) == f"overridden by {who} until 2027-01-31: a nurse reads every answer"
 
 
 def test_other_rules_still_count(decide, file):

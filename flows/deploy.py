@@ -1,0 +1,112 @@
+"""The deployments of prefect.yaml on a Prefect server, and what ends a run whose process is gone.
+
+Worker and flow that are killed together leave nobody to say so, and the run stays `Running`. Each
+run sends heartbeats (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY` in prefect.yaml), and an automation of the
+server sets one that has fallen silent to `Crashed`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from prefect.automations import Automation
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+
+from components.core.documents import read_yaml
+from components.core.errors import StageError
+from components.gate.result import GateOutcome
+from flows.promote import DECLINED, PROMOTED, promote
+from flows.retrain import retrain
+
+AUTOMATION = "safereact: end runs whose process is gone"
+SILENCE = timedelta(seconds=90)  # three heartbeats
+_OWN_ENDS = (*(outcome.capitalize() for outcome in GateOutcome), PROMOTED, DECLINED)
+_ENDS = ("Completed", "Failed", "Crashed", "Cancelled", *_OWN_ENDS)
+_EVENT = "prefect.flow-run."
+
+
+def deploy(root: Path) -> None:
+    """Deploy all that prefect.yaml has, with its work pools and the automation; repeated, bring it
+    up to date. Raises `StageError` with Prefect's last lines where it refuses."""
+    document = read_yaml(root / "prefect.yaml")
+    for pool in sorted({one["work_pool"]["name"] for one in document["deployments"]}):
+        with get_client(sync_client=True) as client:
+            missing = _is_missing(client.read_work_pool, pool)
+        if missing:
+            _prefect(root, "work-pool", "create", pool, "--type", "process")
+    _prefect(root, "--no-prompt", "deploy", "--all")
+    _keep_automation()
+
+
+def _is_missing(read: Callable[[str], object], name: str) -> bool:
+    try:
+        read(name)
+    except ObjectNotFound:
+        return True
+    return False
+
+
+def _prefect(root: Path, *words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *words],
+        cwd=root,
+        env={**os.environ, "SAFEREACT_ROOT": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise StageError(f"prefect {' '.join(words)} failed:\n" + "\n".join(said[-5:]))
+
+
+def lost_run_automation() -> Automation:
+    """Return what sets a run of our flows to `Crashed` that has sent a heartbeat, and then neither
+    another one nor its end. States with names of ours have events of these names."""
+    return Automation(
+        name=AUTOMATION,
+        description="A run whose heartbeats stop without an end has no process any more.",
+        trigger=EventTrigger(
+            after={f"{_EVENT}heartbeat"},
+            expect={f"{_EVENT}{name}" for name in ("heartbeat", *_ENDS)},
+            match=ResourceSpecification({"prefect.resource.id": f"{_EVENT}*"}),
+            # Flows of others on the same server may end in states of other names.
+            match_related=ResourceSpecification(
+                {
+                    "prefect.resource.role": "flow",
+                    "prefect.resource.name": [retrain.name, promote.name],
+                }
+            ),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=SILENCE,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, message="its process is gone: no heartbeat came any more"
+            )
+        ],
+    )
+
+
+def _keep_automation() -> None:
+    """Create the automation, or bring the one there is up to date."""
+    wanted = lost_run_automation()
+    with get_client(sync_client=True) as client:
+        there = client.read_automations_by_name(AUTOMATION)
+    if there:
+        wanted.id = there[0].id
+        wanted.update()
+    else:
+        wanted.create()
