@@ -12,9 +12,10 @@ from components.core.untrusted_text import for_markdown
 from components.core.vocabulary import Arm
 from components.registry.changes import PROMOTED, new_change
 from components.registry.current import Current
+from components.registry.measured import HEADLINE
 from components.registry.mlflow_registry import CHAMPION, Registry, Version
 from components.registry.people import check_two_people, registrant
-from components.registry.release import HEADLINE, figure
+from components.registry.release import figure
 from components.registry.signatures import check_signed, keys_beside
 from components.registry.verification import Verified, verify_version
 
