@@ -3,6 +3,7 @@
 #   make install               sets up .venv alone
 #   make run  [PROFILE=tiny]   the whole chain; "Error 3" of make means: the gate said no
 #   make test                  the test suite;  make test-slow  servers, kills, whole chains
+#   make test-chaos [KILLS=25 SEED=…]   whole runs, killed at random moments and run again
 #   make lint                  ruff and mypy
 #   make site                  the documentation as a site in site/
 #   make bench                 a training step against a straightforward one, some minutes
@@ -19,10 +20,12 @@ TORCH ?= cpu
 
 BIN := .venv/bin
 TORCH_VERSION := 2.13.0
-NOT_SLOW := not slow and not gpu and not network
-SLOW := slow and not gpu and not network
+NOT_SLOW := not slow and not chaos and not gpu and not network
+SLOW := slow and not chaos and not gpu and not network
+KILLS ?= 25
+SEED ?=
 
-.PHONY: install run test test-slow lint site bench bench-generation clean
+.PHONY: install run test test-slow test-chaos lint site bench bench-generation clean
 
 install: .venv/.installed
 
@@ -34,6 +37,10 @@ test: .venv/.installed
 
 test-slow: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 3600 -m "$(SLOW)"
+
+test-chaos: .venv/.installed
+	$(BIN)/pytest -m chaos --timeout 3600 --log-cli-level INFO --kills $(KILLS) \
+		$(if $(SEED),--random-order-seed $(SEED)) tests/test_chaos.py
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -40,6 +40,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the number of runs that `make test-chaos` kills."""
+    parser.addoption("--kills", type=int, default=25, help="how many runs are killed (chaos)")
+
+
 # Where tests take long: first, so that no process is left alone with them in the end.
 LONG = ("tests/test_chain.py", "tests/flows", "tests/components/registry", "tests/components/train")
 

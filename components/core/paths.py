@@ -218,6 +218,12 @@ class Workspace:
         return self.root / ".dvc" / "tmp" / "safereact.lock"
 
     @property
+    def open_run(self) -> Path:
+        """File that is there while a run is open in the embedded Prefect server, and after one that
+        was killed."""
+        return self.run_lock.with_name("safereact.open-run")
+
+    @property
     def tracking_store(self) -> Path:
         return self.root / "mlruns"
 

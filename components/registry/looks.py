@@ -86,10 +86,13 @@ def record_look(registry: Registry, name: str, experiment: str, look: Look) -> L
     The model need not be there yet. Raises `RegistryError` where MLflow fails or an entry is
     damaged.
     """
-    if not _runs(registry, name):
+    records = registry.runs(None, {OWNER: name})
+    left_open = [run.id for run in records if run.open]  # by a call that was killed
+    if not records:
         home = registry.experiment(experiment)
-        made = registry.begin_run(home, f"looks of {name}", {OWNER: name})
-        registry.end_run(made, figures={}, parameters={}, tags={})
+        left_open = [registry.begin_run(home, f"looks of {name}", {OWNER: name})]
+    for run in left_open:
+        registry.end_run(run, figures={}, parameters={}, tags={})
     while True:
         runs = _runs(registry, name)
         if found := _found(_read(registry, runs), look):
@@ -102,6 +105,12 @@ def record_look(registry: Registry, name: str, experiment: str, look: Look) -> L
 def find_look(registry: Registry, name: str, look: Look) -> Looked | None:
     """Return the number of a look in the record of `name`; None where it is not recorded."""
     return _found(_read(registry, _runs(registry, name)), look)
+
+
+def looks_of(registry: Registry, name: str) -> list[Look]:
+    """Return the looks in the record of the registered model `name`, in the order in which they
+    were written; raises `RegistryError` where an entry is damaged."""
+    return _read(registry, _runs(registry, name))
 
 
 def check_plan(policy: Policy, looked: Looked) -> None:

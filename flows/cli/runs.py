@@ -12,12 +12,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from components.chain import STAGES
 from components.core.disk import check_temporary, check_writable
-from components.core.errors import ConfigError, SafeReActError, StageError
+from components.core.errors import BusyError, ConfigError, SafeReActError, StageError
 from components.core.paths import DECIDING, SUITES, Workspace
 from components.core.run_record import untracked
 from components.core.storage import keep_private
@@ -63,12 +64,28 @@ def run_retrain(workspace: Workspace, *, push: bool) -> Outcome:
     import httpx
 
     try:
-        return _run_flow(workspace.profile, stores, push=push)
+        with _open_run(workspace.open_run):
+            return _run_flow(workspace.profile, stores, push=push)
     except httpx.TransportError as error:
         raise StageError(
             f"the embedded Prefect server does not run; its state lies in {home}, which may be "
             "moved away: the next run begins a new one"
         ) from error
+
+
+@contextmanager
+def _open_run(mark: Path) -> Iterator[None]:
+    """Leave `mark` behind unless Prefect knows how the run ended."""
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    try:
+        yield
+    except BusyError:  # the mark is the other run's
+        raise
+    except SafeReActError:
+        mark.unlink(missing_ok=True)
+        raise
+    mark.unlink(missing_ok=True)
 
 
 def _run_flow(profile: str, stores: list[Path], *, push: bool) -> Outcome:
@@ -95,8 +112,10 @@ def _check_room(stores: list[Path]) -> None:
 
 
 def _outcome_if_fresh(workspace: Workspace, *, push: bool) -> Outcome | None:
-    """Return the outcome of a profile whose stages are all up to date; None where one is not."""
-    if not (workspace.stage("gate") / Decision.FILE).is_file():  # so DVC need not be asked
+    """Return the outcome of a profile whose stages are all up to date; None where one is not, and
+    where Prefect has to learn that an earlier run was killed."""
+    decided = (workspace.stage("gate") / Decision.FILE).is_file()  # else DVC need not be asked
+    if workspace.open_run.exists() or not decided:
         return None
     pushed = pushes(workspace, asked=push)
     with one_run(workspace.root, f"check {workspace.profile}"):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
+import shutil
 import socket
+import tempfile
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +23,7 @@ from components.core.storage import keep_private
 from flows.runner.supervisor import process_id
 
 _PAUSE = 5.0  # seconds between two looks at a lock that is waited for
+_SCRATCH = "safereact-"  # how a run's folder of temporary files begins
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +36,8 @@ def one_run(root: Path, what: str, *, waits: bool = False) -> Iterator[None]:
     to has no room or cannot be written.
 
     The system gives the lock back when its holder ends, however it ends, so there are no stale
-    locks; the file only tells who holds it.
+    locks; the file only tells who holds it, and where its temporary files lie: those of a run that
+    was killed are removed by the next.
     """
     workspace = Workspace(root, "")
     check_temporary()
@@ -46,10 +52,14 @@ def one_run(root: Path, what: str, *, waits: bool = False) -> Iterator[None]:
                 raise BusyError(busy)
             log.info("[lock] %s", busy)
             time.sleep(_PAUSE)
+        _remove_scratch(path)
+        scratch = Path(tempfile.gettempdir()) / f"{_SCRATCH}{uuid.uuid4().hex[:12]}"
         stream.truncate(0)
-        json.dump({"run": what, "pid": process_id(), "host": socket.gethostname()}, stream)
+        holder = {"run": what, "pid": process_id(), "host": socket.gethostname()}
+        json.dump({**holder, "scratch": str(scratch)}, stream)
         stream.flush()
-        yield
+        with _temporary_files(scratch):
+            yield
         stream.truncate(0)
 
 
@@ -60,6 +70,31 @@ def _is_held(stream: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextmanager
+def _temporary_files(folder: Path) -> Iterator[None]:
+    """Let this process, and those that it starts, put temporary files into `folder`, and remove it
+    at the end."""
+    before, inherited = tempfile.tempdir, os.environ.get("TMPDIR")
+    folder.mkdir(0o700)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        os.environ.pop("TMPDIR")
+        os.environ |= {"TMPDIR": inherited} if inherited else {}
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_scratch(lock: Path) -> None:
+    """Remove the temporary files of a run on this machine that did not come to its end."""
+    with suppress(OSError, ValueError, KeyError):
+        left = json.loads(lock.read_text(encoding="utf-8"))
+        folder = Path(left["scratch"])
+        if left["host"] == socket.gethostname() and folder.name.startswith(_SCRATCH):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _holder(path: Path) -> str:

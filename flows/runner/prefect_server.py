@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 _GRACE_SECONDS = 5
 _SETTINGS = {
@@ -22,11 +23,13 @@ _SETTINGS = {
 
 
 def start_prefect_server() -> None:
-    """Start a server that ends with this process; Prefect, imported after this, speaks to it."""
+    """Start a server that ends with this process, however this ends; Prefect, imported after this,
+    speaks to it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = listener.fileno()
         command = [sys.executable, "-P", __file__, str(number)]
-        server = subprocess.Popen(command, env={**os.environ, **_SETTINGS}, pass_fds=[number])
+        settings = {**os.environ, **_SETTINGS}
+        server = subprocess.Popen(command, env=settings, pass_fds=[number], stdin=subprocess.PIPE)
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
     # A cold server on a busy machine needs more than Prefect's minute.
     os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "120")
@@ -42,7 +45,15 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
+def _end_with_parent() -> None:
+    """Exit when standard input closes, which the parent holds open for as long as it lives."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def _serve(number: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
 

@@ -67,6 +67,23 @@ def test_the_first_looks_of_two_callers_at_once_are_read_together(registry: Regi
     assert record_look(registry, *RECORD, later(1, evidence="f")).number == 2
 
 
+def test_a_record_whose_beginning_was_killed_is_closed_by_the_next_look(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(*_args: object, **_kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "end_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            record_look(registry, *RECORD, FIRST)
+    (begun,) = registry.runs(None, {OWNER: RECORD[0]})
+    assert begun.open
+    assert record_look(registry, *RECORD, FIRST).number == 1
+    (record,) = registry.runs(None, {OWNER: RECORD[0]})
+    assert (record.id, record.open) == (begun.id, False)
+
+
 def test_looks_are_numbered_as_they_were_written_whatever_clocks_say(registry: Registry):
     known = [later(30), later(10, adapter="b", evidence="f"), later(20, adapter="c", evidence="g")]
     assert [record_look(registry, *RECORD, look).number for look in known] == [1, 2, 3]

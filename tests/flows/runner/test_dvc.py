@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -105,6 +106,36 @@ def test_one_run_at_a_time(tmp_path: Path):
         pass
     with one_run(tmp_path, "other"):
         pass
+
+
+# Holds the repository, leaves a temporary file of its own and one of a child's, and is killed.
+KILLED = """
+import os, subprocess, sys, tempfile
+from pathlib import Path
+from flows.runner.lock import one_run
+
+with one_run(Path(sys.argv[1]), "retrain demo"):
+    tempfile.mkstemp()
+    subprocess.run([sys.executable, "-c", "import tempfile; tempfile.mkdtemp()"], check=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_temporary_files_of_a_run_go_with_it_or_with_the_next(tmp_path: Path, monkeypatch):
+    scratch, root = tmp_path / "scratch", tmp_path / "repository"
+    for folder in (scratch, root):
+        folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(root)], check=False)
+    assert done.returncode == -9
+    (left,) = scratch.iterdir()
+    assert len(list(left.iterdir())) == 2
+    with one_run(root, "the next run"):
+        (own,) = scratch.iterdir()
+        assert own != left and Path(tempfile.mkdtemp()).parent == own
+    assert list(scratch.iterdir()) == []
+    assert (os.environ["TMPDIR"], tempfile.gettempdir()) == (str(scratch), str(scratch))
 
 
 def test_a_run_within_a_stage_is_refused(project: Workspace, monkeypatch):

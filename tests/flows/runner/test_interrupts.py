@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -193,6 +194,24 @@ def test_a_run_that_is_killed_outright_is_set_to_crashed_by_the_next(
     assert done.returncode == 1 and "in the next run" in done.stderr
     assert new_runs(prefect_home, before)[:2] == ["CRASHED", "CRASHED"]
     assert "RUNNING" not in new_states(prefect_home, before)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_while_it_registered_is_set_to_crashed_by_the_next(
+    finished: Workspace, prefect_home, start
+):
+    """No stage is left then, so that the next run would need no server."""
+    before = states(prefect_home)
+    shutil.rmtree(finished.stage("report"))
+    session = start("run", "--profile", PROFILE)
+    session.wait_for(lambda: "recording the decision" in session.output)
+    session.process.kill()
+    session.ended()
+    assert new_runs(prefect_home, before) == ["RUNNING"]
+    done = safereact("run", "--profile", PROFILE)
+    assert done.returncode == 0, done.stderr
+    assert new_runs(prefect_home, before) == ["CRASHED", "COMPLETED"]
+    assert not finished.open_run.exists()
 
 
 @pytest.mark.slow
