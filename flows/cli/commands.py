@@ -30,6 +30,7 @@ from flows.cli.check import check
 from flows.cli.compare_tables import Found, comparison_tables
 from flows.cli.deployments import deploy
 from flows.cli.diagnose import diagnose
+from flows.cli.fleet import print_fleet
 from flows.cli.harnesses import diff, export
 from flows.cli.init import add, init
 from flows.cli.label import label
@@ -77,10 +78,17 @@ def run(
     console.print(f"next: read the report; {promote}", highlight=False)
 
 
-def status(profile: ProfileOrNone = None) -> None:
+def status(
+    profile: ProfileOrNone = None,
+    every: Annotated[bool, typer.Option("--all", help="A line a profile, of all.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The lines of --all as JSON.")] = False,
+) -> None:
     """Show how the stages stand, the gate's last decision, and candidate and champion; exit with 1
     where a version that one of them names cannot be relied on."""
     root = find_root()
+    if every or json:
+        print_fleet(root, as_json=json)
+        return
     from components.registry.mlflow_registry import Registry
     from components.registry.status import status as standings_of
     from flows.cli.profiles import list_profiles

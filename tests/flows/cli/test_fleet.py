@@ -1,0 +1,77 @@
+"""`safereact status --all`: a line a profile, and what is wrong is a line and not an end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from components.core.paths import Workspace
+from components.registry.mlflow_registry import Registry
+from components.registry.promotion import promote
+from components.registry.registration import register
+from flows.cli.fleet import Standing, fleet_table
+from tests.flows.conftest import invoke
+from tests.releases import NAMES, finished_profile
+from tests.root import ROOT
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Three listed profiles: one with a champion, one that is not valid, one without a file."""
+    workspace = finished_profile(tmp_path)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text("profiles: {demo: {}, broken: {}, absent: {}}\n")
+    (tmp_path / "profiles" / "broken.yaml").write_text("seed: none of your business\n")
+    monkeypatch.setenv("SAFEREACT_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return workspace
+
+
+def test_what_is_wrong_with_one_profile_is_its_line(fleet: Workspace):
+    register(fleet, **NAMES)
+    promote(Registry(fleet.root), NAMES["name"], by="ann", why="evidence is good")
+    done = invoke("status", "--json")
+    assert done.returncode == 1
+    rows = {row.pop("profile"): row for row in json.loads(done.stdout)}
+    assert list(rows) == ["absent", "broken", "demo"]
+    demo = rows["demo"]
+    assert (demo["model"], demo["champion"], demo["decision"]) == (NAMES["name"], "1", "accepted")
+    assert demo["champion_since"] >= demo["decided"] and demo["problems"] == []
+    for name, word in (("absent", "unknown profile"), ("broken", "seed")):
+        (problem,) = rows[name]["problems"]
+        assert word in problem and rows[name]["champion"] is None
+
+    (fleet.root / "params.yaml").write_text("profiles: {demo: {}}\n")
+    assert invoke("status", "--all").returncode == 0
+
+
+def test_a_registry_that_does_not_answer_is_said_in_each_line(
+    fleet: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    done = invoke("status", "--json")
+    assert done.returncode == 1
+    rows = {row["profile"]: row for row in json.loads(done.stdout)}
+    assert rows["demo"]["problems"] and len(rows) == 3
+
+
+def test_the_table_has_ages_and_fits_a_terminal():
+    since, decided = "2026-01-01T00:00:00+00:00", "2026-02-27T00:00:00+00:00"
+    screen = StringIO()
+    rows = (
+        Standing("a-profile-of-some-length", "m", "12", since, "rejected", decided),
+        Standing("new", "m", None, None, "inconclusive", "2026-03-01T05:00:00+00:00"),
+        Standing("bad", problems=("the registry at somewhere does not answer; " * 3,)),
+    )
+    Console(width=80, file=screen).print(fleet_table(rows, datetime(2026, 3, 2, tzinfo=UTC)))
+    printed = screen.getvalue().splitlines()
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed]
+    assert ["a-profile-of-some-length", "version 12", "60 d", "rejected, 3 d ago"] in lines
+    assert ["new", "none", "", "inconclusive, 19 h ago"] in lines
+    assert max(map(len, printed)) <= 80
