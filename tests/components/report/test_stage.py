@@ -94,7 +94,12 @@ def test_the_result_is_loaded_again_and_names_the_pages_digest(good, tmp_path):
     result, _ = good.write(tmp_path)
     assert Report.load(tmp_path) == result
     assert result.digest == digest_file(tmp_path / "report.html")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "rates.json", "report.html", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "figures.json",
+        "rates.json",
+        "report.html",
+        "report.json",
+    ]
 
 
 def test_a_refused_adapter_starts_with_its_reasons(strange):
