@@ -27,10 +27,11 @@ from components.core.errors import StageError
 from components.gate.result import GateOutcome
 from flows.promote import DECLINED, PROMOTED, promote
 from flows.retrain import retrain
+from flows.watch import ENDS, watch
 
 AUTOMATION = "safereact: end runs whose process is gone"
 SILENCE = timedelta(seconds=90)  # three heartbeats
-_OWN_ENDS = (*(outcome.capitalize() for outcome in GateOutcome), PROMOTED, DECLINED)
+_OWN_ENDS = (*(outcome.capitalize() for outcome in GateOutcome), PROMOTED, DECLINED, *ENDS)
 _ENDS = ("Completed", "Failed", "Crashed", "Cancelled", *_OWN_ENDS)
 _EVENT = "prefect.flow-run."
 
@@ -84,7 +85,7 @@ def lost_run_automation() -> Automation:
             match_related=ResourceSpecification(
                 {
                     "prefect.resource.role": "flow",
-                    "prefect.resource.name": [retrain.name, promote.name],
+                    "prefect.resource.name": [retrain.name, promote.name, watch.name],
                 }
             ),
             for_each={"prefect.resource.id"},

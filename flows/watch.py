@@ -23,6 +23,10 @@ from flows.runner.notices import BELOW, FAILED, resource, topic
 from flows.runner.watching import watch_once
 
 
+# The names of a run's completed states.
+ENDS = ("NoDrift", "Drift", "CannotTell", "BelowPolicy")
+
+
 def _tell_failure(flow: Flow, flow_run: FlowRun, state: State) -> None:
     """A champion that cannot be measured is no quiet one."""
     profile = str(flow_run.parameters.get("profile"))

@@ -14,6 +14,7 @@ import pytest
 from components.core.documents import read_yaml
 from components.core.errors import BusyError
 from components.core.paths import Workspace
+from components.studies.watch.result import Drift
 from flows.runner.lock import one_run
 from tests.flows.conftest import ROOT, invoke
 
@@ -24,6 +25,7 @@ def test_every_end_of_a_run_is_expected_where_a_heartbeat_was():
 
     trigger = lost_run_automation().trigger
     own = {"Accepted", "Rejected", "Inconclusive", "Promoted", "Declined"}
+    own |= {"BelowPolicy", *(str(drift).title().replace(" ", "") for drift in Drift)}
     ends = {"Completed", "Failed", "Crashed", "Cancelled", *own, "heartbeat"}
     assert trigger.expect == {f"prefect.flow-run.{name}" for name in ends}
     assert not any(re.fullmatch("prefect.flow-run.(Paused|Running)", one) for one in trigger.expect)
