@@ -22,7 +22,6 @@ from components.studies.watch.result import Watch
 from flows.runner.notices import BELOW, FAILED, resource, topic
 from flows.runner.watching import watch_once
 
-
 # The names of a run's completed states.
 ENDS = ("NoDrift", "Drift", "CannotTell", "BelowPolicy")
 
