@@ -83,8 +83,7 @@ def test_dvc_shows_the_figures(root, accepted):
     (shown,) = json.loads(dvc(root, "metrics", "show", "--json").stdout)[""]["data"].values()
     assert shown["data"]["gate"] == "accepted"
     assert {"harmful.refused", "reasoning.correct"} <= shown["data"]["restored"].keys()
-    (file,) = json.loads(dvc(root, "plots", "show", "--json").stdout)
-    assert file.endswith("report/rates.json")
+    assert "report/rates.json" in dvc(root, "plots", "show", "--json").stdout
 
 
 def test_dvc_alone_runs_nothing_after_a_run(root, accepted):
@@ -187,6 +186,7 @@ def test_the_adapter_comes_back_ready_for_peft(root, accepted, tmp_path, monkeyp
     assert done.returncode == 0, done.stderr
     workspace = Workspace(root, "mini")
     trained = workspace.stage("train") / "adapter"
+    (tmp_path / "adapter" / "README.md").unlink()  # the model card
     assert digest_folder(tmp_path / "adapter") == digest_folder(trained)
     checkpoint = workspace.stage("models") / "post-trained"
     ids = torch.tensor([[5, 6, 7, 8]])

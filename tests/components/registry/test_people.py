@@ -184,6 +184,7 @@ def test_a_changed_tag_makes_nobody_else_the_trainer(trained, names):
     assert CHAMPION not in registry.model(name).aliases
 
 
+@pytest.mark.slow
 def test_registering_again_as_somebody_else_leaves_who_it_was(trained, names, become: Become):
     become("ann")
     assert not register(trained, **names).new

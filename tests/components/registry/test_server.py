@@ -59,6 +59,7 @@ def test_an_adapter_goes_through_its_whole_life(workspace, registry, names, tmp_
     assert (champion.version, candidate.version) == ("2", "2")
     assert champion.figures["restored/harmful.refused"] == 0.95
     assert pull(registry, name, CHAMPION, tmp_path / "pulled") == "2"
+    (tmp_path / "pulled" / "README.md").unlink()  # the model card
     assert digest_folder(tmp_path / "pulled") == champion.adapter
     assert rollback(registry, name, by="bob", why="complaints").version == "1"
     assert registry.model(name).aliases == {CHAMPION: "1", CANDIDATE: "2"}

@@ -98,7 +98,7 @@ def axe() -> str:
 
 @needs_browser
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize("opened", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_axe_finds_nothing(pages, tmp_path, dark, opened):
     source = axe()
     for number, page in enumerate(pages):

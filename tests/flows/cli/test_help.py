@@ -17,7 +17,7 @@ def test_every_command_is_listed_once_in_the_order_of_need():
     rows = [line[2:] for line in text.splitlines() if line.startswith("  ")]
     listed = [row.split()[0] for row in rows if row[0] != " "]
     assert [name for name in listed if name in names] == names
-    heads = [text.index(f"\n{head}:") for head in ("Begin", "Run", "Decide", "Hand on")]
+    heads = [text.index(f"\n{head}:") for head in ("Begin", "Run", "Decide", "Use")]
     assert heads == sorted(heads)
     assert not set("╭│╰─") & set(text)
 

@@ -149,7 +149,7 @@ def test_a_remote_that_lacks_or_changed_a_file_is_said(origin, registry_of, clon
     rows.unlink() if harm == "gone" else rows.write_bytes(b"other rows")
     try:
         kind, message = {
-            "gone": (RegistryError, rf"did not come whole \(tag {PUSHED} = yes\).*--push"),
+            "gone": (RegistryError, rf"did not come whole \(tag {PUSHED} = yes.*--push"),
             "changed": (EvidenceError, rf"evaluate/{ROWS}: not what {NAME} version 1 states"),
         }[harm]
         with pytest.raises(kind, match=message):
