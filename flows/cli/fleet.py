@@ -37,6 +37,8 @@ class Standing:
     champion_since: str | None = None
     decision: str | None = None
     decided: str | None = None
+    watch: str | None = None  # what the champion's last watch found
+    watched: str | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -70,6 +72,8 @@ def _registered(registry: Registry, standing: Standing) -> Standing:
         if one.alias == CHAMPION:
             since = one.change.when if one.version and one.change else None
             standing = replace(standing, champion=one.version, champion_since=since)
+            if watch := one.watched:
+                standing = replace(standing, watch=watch.words, watched=watch.when)
     for look in looks_of(registry, standing.model):  # the last is the latest
         if look.profile == standing.profile:
             standing = replace(standing, decision=look.outcome, decided=look.when)
@@ -77,13 +81,15 @@ def _registered(registry: Registry, standing: Standing) -> Standing:
 
 
 def fleet_table(rows: Iterable[Standing], now: datetime) -> Table:
-    """Return the profiles as a table with the ages at `now`."""
-    table = Table("profile", "champion", "for", "last decision, what is wrong")
+    """Return the profiles as a table with ages at `now`."""
+    table = Table("profile", "champion", "for", "last decision and watch, what is wrong")
     for row in rows:
         absent = "?" if row.problems else "none"
         champion = f"version {row.champion}" if row.champion else absent
         decision = f"{row.decision}, {_age(row.decided, now)} ago" if row.decision else absent
         cells = (row.profile, champion, _age(row.champion_since, now))
+        if row.watch:
+            decision += f"; watch: {row.watch}, {_age(row.watched, now)} ago"
         found = Text(for_terminal("\n".join((decision, *row.problems))))
         found.stylize("red", len(decision))
         table.add_row(*map(for_terminal, cells), found)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -93,7 +94,8 @@ def _remove_scratch(lock: Path) -> None:
     with suppress(OSError, ValueError, KeyError):
         left = json.loads(lock.read_text(encoding="utf-8"))
         folder = Path(left["scratch"])
-        if left["host"] == socket.gethostname() and folder.name.startswith(_SCRATCH):
+        ours = re.fullmatch(rf"{_SCRATCH}[0-9a-f]{{12}}", folder.name)
+        if ours and left["host"] == socket.gethostname():
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -66,6 +66,10 @@ def test_the_table_has_ages_and_fits_a_terminal():
     screen = StringIO()
     rows = (
         Standing("a-profile-of-some-length", "m", "12", since, "rejected", decided),
+        Standing(
+            *("watched", "m", "3", since, "accepted", decided),
+            *("drift", "2026-03-01T00:00:00+00:00"),
+        ),
         Standing("new", "m", None, None, "inconclusive", "2026-03-01T05:00:00+00:00"),
         Standing("bad", problems=("the registry at somewhere does not answer; " * 3,)),
     )
@@ -74,4 +78,5 @@ def test_the_table_has_ages_and_fits_a_terminal():
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed]
     assert ["a-profile-of-some-length", "version 12", "60 d", "rejected, 3 d ago"] in lines
     assert ["new", "none", "", "inconclusive, 19 h ago"] in lines
+    assert "watch: drift, 24 h ago" in " ".join(line[-1] for line in lines if line)
     assert max(map(len, printed)) <= 80
