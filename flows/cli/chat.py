@@ -15,8 +15,7 @@ from components.core.errors import ModelError
 from components.core.paths import find_root
 from components.core.vocabulary import Arm
 from flows.cli.followed import Followed
-from flows.cli.labelling import ask_line
-from flows.cli.terminal import console
+from flows.cli.terminal import ask_line, console
 from flows.cli.versions import Follow, Source, named_version
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import typer
 
 from components.core.paths import open_workspace
 from flows.cli.app import Profile
-from flows.cli.terminal import console
+from flows.cli.terminal import ask_line, console
 
 
 def label(
@@ -20,7 +20,7 @@ def label(
 ) -> None:
     """Say what completions do, not knowing whose they are; figures are corrected by it."""
     workspace = open_workspace(profile)
-    from flows.cli.labelling import Terminal, ask_line, label_completions
+    from flows.cli.labelling import Terminal, label_completions
 
     terminal = Terminal(lambda text: console.print(text, highlight=False), ask_line)
     label_completions(workspace, terminal, by=by, suite=suite, again=again, count=count)

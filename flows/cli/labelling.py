@@ -7,7 +7,6 @@ were labelled are a random sample whenever somebody stops.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -253,15 +252,6 @@ def _shortened(text: str) -> str:
         return text
     out = len(text) - HEAD - TAIL
     return f"{text[:HEAD]}\n[… {out} characters are left out here …]\n{text[-TAIL:]}"
-
-
-def ask_line(question: str) -> str:
-    """Return a line that a person or a program writes; raises `EOFError` at the end."""
-    sys.stdout.write(question)
-    sys.stdout.flush()
-    if sys.stdin is None or not (line := sys.stdin.readline()):
-        raise EOFError
-    return line
 
 
 def progress(workspace: Workspace, sample: Sample) -> Iterator[str]:

@@ -114,3 +114,12 @@ def show_progress(terminal: Console = console) -> Iterator[None]:
         logger.removeHandler(progress)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def ask_line(question: str) -> str:
+    """Return a line that a person or a program writes; raises `EOFError` at the end."""
+    sys.stdout.write(question)
+    sys.stdout.flush()
+    if sys.stdin is None or not (line := sys.stdin.readline()):
+        raise EOFError
+    return line

@@ -19,7 +19,8 @@ from components.gate.result import UNLABELLED
 from components.judges.labels import Word, last_words, read_labels
 from components.registry.release import gather_release
 from flows.cli import commands
-from flows.cli.labelling import WARNING, Terminal, ask_line, draw_sample, label_completions
+from flows.cli.labelling import WARNING, Terminal, draw_sample, label_completions
+from flows.cli.terminal import ask_line
 from tests.evaluations import write_evaluation
 from tests.evidence import REFUSES
 from tests.hostile import steering
