@@ -40,7 +40,6 @@ from components.core.storage import (
 from components.evaluate.result import Champion, Evidence
 from components.gate.result import Decision
 from components.inputs import keep_folder
-from components.lm.weights import digest_checkpoint
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.registry.current import Current
@@ -184,6 +183,8 @@ def _write_lock(sources: Path, workspace: Workspace) -> None:
 def check_restored(workspace: Workspace, verified: Verified) -> None:
     """Raise `EvidenceError` naming what lies in a workspace and is not what the version states:
     results, rows, adapter, and checkpoints that the chain built, each by its SHA-256."""
+    from components.lm.weights import digest_checkpoint  # loads transformers
+
     evaluated, stated = workspace.stage("evaluate"), verified.evidence.folder
     models, adapter = Models.load(workspace.stage("models")), workspace.stage("train") / ADAPTER
     found = {

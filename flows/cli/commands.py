@@ -62,7 +62,7 @@ def run(
         outcome = run_retrain(workspace, push=push)
     decision, registered = outcome.decision, outcome.registered
     for line in rules_lines(decision, SuiteSet.load(workspace.stage("prepare")).leaks):
-        console.print(line, highlight=False)
+        wide_console().print(line, highlight=False)
     report = workspace.stage("report") / "report.html"
     console.print(f"report: {report.relative_to(workspace.root)}", highlight=False)
     console.print(outcome.looked.words, highlight=False)
@@ -100,7 +100,7 @@ def status(
     for name in [profile] if profile else listed:
         workspace = open_workspace(name, root)
         standings = standings_of(registry, registered_name(workspace))
-        console.print(status_table(workspace, stage_states(workspace), standings))
+        wide_console().print(status_table(workspace, stage_states(workspace), standings))
         if moved := champion_moved(workspace, registry):
             console.print(f"{name}: {moved}", style="yellow", highlight=False)
         problems += [problem for standing in standings for problem in standing.problems]

@@ -18,7 +18,7 @@ from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcom
 from components.judges.result import Usage
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
 from components.report.studies import StudyTable
-from components.report.wording import describe_usage, side
+from components.report.wording import KEY_FIGURES, describe_usage, side
 
 if TYPE_CHECKING:
     from components.registry.status import AliasStatus
@@ -178,9 +178,12 @@ def status_table(
 
 
 def _figures(figures: dict[str, float]) -> Iterator[str]:
+    """Yield the restored model's key figures, and its refusals under each attack."""
     for key in sorted(figures):
         arm, _, metric = key.partition("/")
-        if arm == "restored" and f"{key}.n" in figures:
+        refused = metric.startswith("harmful.") and metric.endswith(".refused")
+        shown = arm == "restored" and (refused or metric in KEY_FIGURES)
+        if shown and f"{key}.n" in figures:
             low, high, n = (figures[f"{key}.{end}"] for end in ("low", "high", "n"))
             span = f"[{100 * low:.1f}, {100 * high:.1f}]"
             yield f"{metric} {100 * figures[key]:.1f} % {span}, n = {n:.0f}"

@@ -59,6 +59,7 @@ def test_accepted_registered_promoted_pulled(on_server: Workspace, tmp_path):
     assert all(word in printed for word in ("the gate accepted adapter", "champion", "ann"))
     folder = tmp_path / "pulled"
     assert invoke("pull", "demo-safety@champion", str(folder)).returncode == 0
+    (folder / "README.md").unlink()  # the model card
     assert digest_folder(folder) == digest_folder(project.stage("train") / "adapter")
 
 
@@ -78,6 +79,9 @@ def test_a_failed_stage_is_1_then_the_next_run_goes_on_and_a_rejection_is_3(on_s
     assert rejected.stdout.count("up to date") == 4
     assert "working on evaluate" in rejected.stdout and "working on train" not in rejected.stdout
     assert "FAIL" in rejected.stdout and "nothing was registered" in rejected.stdout
+    shown = " ".join(rejected.stdout.split())
+    reasons = [rule.why for rule in Decision.load(finished.stage("gate")).rules if not rule.passed]
+    assert reasons and all(" ".join(why.split()) in shown for why in reasons)
     assert "safereact diagnose --profile demo" in rejected.stdout
     assert "look 1 at these test prompts" in rejected.stdout
     assert Registry(finished.root).find_model("demo-safety") is None
