@@ -16,6 +16,7 @@ from rich.text import Text
 from components.core.errors import SafeReActError
 from components.core.paths import LISTED, Workspace, open_workspace, read_lists
 from components.core.untrusted_text import for_terminal
+from components.gate.result import GateOutcome
 from components.profile import load_profile
 from flows.cli.terminal import console
 
@@ -74,8 +75,9 @@ def _registered(registry: Registry, standing: Standing) -> Standing:
             standing = replace(standing, champion=one.version, champion_since=since)
             if watch := one.watched:
                 standing = replace(standing, watch=watch.words, watched=watch.when)
+    decisions = tuple(GateOutcome)  # a watch is a look as well, and decides nothing
     for look in looks_of(registry, standing.model):  # the last is the latest
-        if look.profile == standing.profile:
+        if look.profile == standing.profile and look.outcome in decisions:
             standing = replace(standing, decision=look.outcome, decided=look.when)
     return replace(standing, problems=tuple(each for one in found for each in one.problems))
 

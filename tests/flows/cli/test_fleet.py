@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from components.core.paths import Workspace
+from components.registry.looks import looks_of, record_look
 from components.registry.mlflow_registry import Registry
 from components.registry.promotion import promote
 from components.registry.registration import register
@@ -35,7 +37,11 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 def test_what_is_wrong_with_one_profile_is_its_line(fleet: Workspace):
     register(fleet, **NAMES)
-    promote(Registry(fleet.root), NAMES["name"], by="ann", why="evidence is good")
+    registry = Registry(fleet.root)
+    promote(registry, NAMES["name"], by="ann", why="evidence is good")
+    (look,) = looks_of(registry, NAMES["name"])
+    watched = replace(look, evidence="f" * 64, outcome="measured again: no drift")
+    record_look(registry, NAMES["name"], NAMES["experiment"], watched)  # decides nothing
     done = invoke("status", "--json")
     assert done.returncode == 1
     rows = {row.pop("profile"): row for row in json.loads(done.stdout)}
