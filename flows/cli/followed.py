@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from flows.cli.terminal import console
 
 if TYPE_CHECKING:
     from components.registry.answering import Usable
-    from components.registry.mlflow_registry import Registry
+    from components.registry.mlflow_registry import Model, Registry
 
 
 class Followed:
@@ -21,21 +23,25 @@ class Followed:
         """Bring it below `folder`. Raises as `bring_version` does."""
         self._registry, self._folder = registry, folder
         self.name, self._alias = name, alias
-        self._refused = ""  # the number of the version that could not be used, said once
+        self._told = ""  # why another version could not be used, said once
         self.version = self._bring()
 
     def _bring(self) -> Usable:
         from components.registry.answering import bring_version
 
-        folder = self._folder / str(sum(1 for _ in self._folder.iterdir()))
-        return bring_version(self._registry, self.name, self._alias, folder)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        try:
+            return bring_version(self._registry, self.name, self._alias, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def moved(self) -> bool:
         """Return whether the alias names another version now, which has been brought.
 
         A registry that does not answer, and a version that cannot be used, are said, and what is
-        there stays. Raises `RegistryError` where the alias is gone: what people took out of use is
-        not used any more.
+        there stays until the next look. Raises `RegistryError` where the alias is gone, and where
+        what is there was withdrawn: what people took out of use is not used any more.
         """
         from components.registry.history import number_of
 
@@ -45,13 +51,24 @@ class Followed:
             console.print(for_terminal(str(error)), style="yellow", highlight=False)
             return False
         number = number_of(model, self._alias)
-        if number in (self.version.number, self._refused):
+        if number == self.version.number:
             return False
         try:
             self.version = self._bring()
         except (RegistryError, ModelError) as error:
-            self._refused = number
+            self._check_in_use(model)
             stays = f"version {self.version.number} stays"
-            console.print(for_terminal(f"{error}; {stays}"), style="red", highlight=False)
+            if (told := for_terminal(f"{error}; {stays}")) != self._told:
+                console.print(told, style="red", highlight=False)
+            self._told = told
             return False
         return True
+
+    def _check_in_use(self, model: Model) -> None:
+        """Raise `RegistryError` where the version that is there was withdrawn."""
+        from components.registry.changes import WITHDRAWN, chain_of, refusal_of
+
+        changes, adapter = chain_of(model.tags).changes, self.version.evidence.adapter
+        refusal = refusal_of(changes, self.version.number, adapter)
+        if refusal and refusal.event == WITHDRAWN:
+            raise RegistryError(f"{self.name} version {self.version.number} was {refusal}")

@@ -36,7 +36,6 @@ def followed(registry, tmp_path, monkeypatch) -> Followed:
 
     def bring(registry, name, alias, folder):
         version = find_version(registry, name, alias)
-        folder.mkdir()
         found = verify_version(registry, version, folder)
         models = Models.load(folder / EVIDENCE)
         return answering.Usable(
@@ -71,6 +70,28 @@ def test_a_version_that_cannot_be_relied_on_is_said_once_and_not_used(followed, 
     assert [followed.moved(), followed.moved()] == [False, False]
     assert followed.version.number == "1"
     assert capsys.readouterr().out.count("version 1 stays") == 1
+
+
+def test_a_version_that_could_not_be_brought_once_is_brought_at_the_next_look(
+    followed, registry, monkeypatch, tmp_path
+):
+    def cut_off(*_):
+        raise RegistryError("MLflow does not answer")
+
+    promote(registry, NAME, "2", **SIGNED)
+    with monkeypatch.context() as patched:
+        patched.setattr(answering, "bring_version", cut_off)
+        assert not followed.moved()
+    assert len(list((tmp_path / "versions").iterdir())) == 1  # nothing half brought is left
+    assert followed.moved() and followed.version.number == "2"
+
+
+def test_a_withdrawn_version_does_not_stay_for_want_of_another(followed, registry):
+    withdraw(registry, NAME, CHAMPION, **SIGNED)
+    promote(registry, NAME, "2", **SIGNED)
+    registry.set_version_tag(registry.version(NAME, "2"), "evidence_digest", "0" * 64)
+    with pytest.raises(RegistryError, match="version 1 was withdrawn"):
+        followed.moved()
 
 
 def test_a_registry_that_is_away_is_waited_for(followed, registry, monkeypatch, capsys):
