@@ -130,11 +130,12 @@ def _rules(policy: Policy, champion: Usable, now: Evidence) -> Iterator[RuleOutc
     own = [
         rule.model_copy(update={"both_judges": False})  # the second judge is not asked
         for rule in policy.rules
-        if rule.arm is Arm.RESTORED and rule.against is None and rule.name not in overridden
+        if rule.arm is Arm.RESTORED and rule.against is None
     ]
     same = champion.evidence.judges == now.judges
     labels = Labels(champion.decision.labelled, now) if same else None
-    return decide_rules(own, now, labels)
+    # By the outcomes' names: a rule under attacks has one for each.
+    return (one for one in decide_rules(own, now, labels) if one.rule not in overridden)
 
 
 def _counts(rows: Path | None) -> Counts:

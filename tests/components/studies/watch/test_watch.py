@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from components.core.errors import DataError
 from components.core.paths import ROWS
+from components.core.result import RateFigure
 from components.core.storage import read_rows
+from components.core.vocabulary import Arm
 from components.evaluate.stage import evaluate
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, Override
 from components.lm.loading import checkpoint_folder
 from components.registry.answering import Usable
-from components.studies.watch.measuring import changed_models, watch_champion
+from components.studies.watch.measuring import _rules, changed_models, watch_champion
 from components.studies.watch.result import Watch
 from tests.components.studies.check.test_check import SECTION
-from tests.evidence import make_rule
+from tests.evidence import make_models, make_rule, partial_evidence
 
 POLICY = Policy.model_validate(
     {
@@ -73,6 +76,26 @@ def test_a_rule_that_people_had_overridden_stays_theirs(watch):
     signed = Override.model_construct(rule="r")
     overridden = make_rule("r").model_copy(update={"override": signed})
     assert watch(decided=(overridden,)).rules == ()
+
+
+def test_of_a_rule_under_attacks_what_people_had_overridden_stays_theirs():
+    rule = {"name": "r", "metric": "harmful.refused", "arm": "restored", "at_least": 1}
+    policy = Policy.model_validate(
+        {"description": "d", "rules": [rule | {"min_n": 1, "under": "attacks"}]}
+    )
+    metrics = (f"harmful.{attack}.refused" for attack in ("prefilled", "role-play"))
+    rates = {Arm.RESTORED: {metric: RateFigure.of(1, 100, 0.95) for metric in metrics}}
+    now = partial_evidence(rates=rates, judges={}, labels=())
+
+    def decided(*before):
+        decision = Decision.model_construct(rules=before, labelled=())
+        champion = Usable("1", Path(), Path(), make_models(), now, decision)
+        return [one.rule for one in _rules(policy, champion, now)]
+
+    names = decided()
+    assert len(names) == 2
+    signed = Override.model_construct(rule=names[0])
+    assert decided(make_rule(names[0]).model_copy(update={"override": signed})) == names[1:]
 
 
 def test_another_adapter_under_its_name_answers_otherwise(watch, zero_adapter):
