@@ -57,12 +57,14 @@ def watch(
     found = measure_champion(workspace, production, upstream)
     _publish(profile, found)
     words = f"{profile}, version {found.version}: {found.words}"
-    if found.below_policy and retrain and PREFECT_API_URL.value():
-        run_deployment(retrain, parameters={"profile": profile}, timeout=0)
-        words += f"; {retrain} was started"
-    get_run_logger().info("%s", words)
     event = topic(found)
-    emit_event(event, resource(profile), payload={"words": words})
+    try:
+        if found.below_policy and retrain and PREFECT_API_URL.value():
+            run_deployment(retrain, parameters={"profile": profile}, timeout=0)
+            words += f"; {retrain} was started"
+    finally:  # what was found is told although nothing could be started
+        emit_event(event, resource(profile), payload={"words": words})
+    get_run_logger().info("%s", words)
     name = "BelowPolicy" if event == BELOW else str(found.drift).title().replace(" ", "")
     return Completed(name=name, message=words, data=found)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from components.core.errors import RegistryError
 from components.core.paths import Workspace
 from components.gate.result import Conclusion
 from components.studies.watch.result import Watch
+from flows.runner.notices import BELOW
 from tests.evidence import make_rule
 from tests.flows.conftest import PROFILE, invoke
 
@@ -53,6 +55,24 @@ def messages() -> Iterator[tuple[str, list[str]]]:
 def test_messages_need_a_server(project: Workspace):
     done = invoke("notify", "slack-webhook/ops")
     assert done.returncode == 2 and "PREFECT_API_URL" in done.stderr
+
+
+def test_what_was_found_is_told_although_no_retraining_starts(project: Workspace, monkeypatch):
+    import flows.watch as module
+
+    told = []
+    monkeypatch.setattr(module, "measure_champion", lambda *_: found(Conclusion.FAIL))
+    monkeypatch.setattr(module, "_publish", lambda *_: None)
+    monkeypatch.setattr(module, "PREFECT_API_URL", SimpleNamespace(value=lambda: "a server"))
+    monkeypatch.setattr(module, "emit_event", lambda event, *_, **__: told.append(event))
+
+    def missing(*_, **__):
+        raise LookupError("no such deployment")
+
+    monkeypatch.setattr(module, "run_deployment", missing)
+    with pytest.raises(LookupError):
+        module.watch.fn(PROFILE)
+    assert told == [BELOW]
 
 
 @pytest.mark.slow
