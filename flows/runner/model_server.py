@@ -56,7 +56,10 @@ class ModelServer:
         while True:
             self.check_alive()
             try:
-                answer = httpx2.get(f"{self.address}/models", timeout=_ANSWER_SECONDS)
+                # No proxy of the environment knows this machine's own port.
+                answer = httpx2.get(
+                    f"{self.address}/models", timeout=_ANSWER_SECONDS, trust_env=False
+                )
                 listed = answer.json()["data"] if answer.status_code == 200 else []
             except (httpx2.HTTPError, ValueError, KeyError):
                 listed = []

@@ -67,7 +67,10 @@ def version(tmp_path: Path, monkeypatch) -> Usable:
     return Usable("3", adapter, tmp_path / "model", make_models(), partial_evidence(), DECISION)
 
 
-def test_vllm_gets_the_model_and_the_adapter_and_ends_with_the_block(version, tmp_path, port):
+def test_vllm_gets_the_model_and_the_adapter_and_ends_with_the_block(
+    version, tmp_path, port, monkeypatch
+):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nobody listens, and nobody is asked
     lines: list[str] = []
     place = tmp_path / "server"
     with model_server(
@@ -86,7 +89,7 @@ def test_vllm_gets_the_model_and_the_adapter_and_ends_with_the_block(version, tm
     assert options["--max-lora-rank"] == "16" and "--enable-lora" in words
     assert lines[0] == "loading ⟨U+001B⟩[31m"
     with pytest.raises(httpx2.ConnectError):
-        httpx2.get(server.address)
+        httpx2.get(server.address, trust_env=False)
 
 
 def test_a_server_that_ends_says_why(version, tmp_path, port):
