@@ -42,10 +42,12 @@ def ui(
 def _serve(address: str, store: Path, port: int) -> None:
     """Serve a store until the command is interrupted; what MLflow writes stays within `store`."""
     store.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address]
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--default-artifact-root", (store / "artifacts").as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    ended = subprocess.run(command, cwd=store, check=False)
+    # Others on this machine can read a command, and an address may hold a password.
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": address}
+    ended = subprocess.run(command, cwd=store, env=environment, check=False)
     if ended.returncode > 0:
         raise RegistryError(
             f"MLflow did not start or ended with exit code {ended.returncode}; is port {port} "

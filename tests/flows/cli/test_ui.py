@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from flows.cli.ui import ui
 from tests.flows.conftest import invoke
 from tests.root import ROOT
 
@@ -40,6 +41,20 @@ def test_a_server_is_named_without_its_password(repository: Path, monkeypatch):
     assert done.returncode == 0
     assert "http://mlflow.example:5000" in done.stdout and "secret" not in done.stdout
     assert "prefect server start" in done.stdout
+
+
+def test_no_command_shows_the_password_of_a_database(repository: Path, monkeypatch):
+    address, called = "postgresql://me:secret@db.example/mlflow", []
+
+    def run(command, **settings):
+        called.append((command, settings["env"]["MLFLOW_BACKEND_STORE_URI"]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setattr(subprocess, "run", run)
+    ui(5000)
+    ((command, given),) = called
+    assert given == address and "secret" not in " ".join(command)
 
 
 @pytest.mark.slow
