@@ -80,7 +80,7 @@ def compared(
 def _directions(metric: str, roles: Mapping[str, Role]) -> tuple[bool, ...]:
     """Return in which directions a metric may not change: whether less of it is worse."""
     suite = Metric.parse(metric).suite
-    if suite == PRODUCTION:
+    if suite not in roles:  # production's, of which nobody knows the role
         return (True, False) if metric == f"{PRODUCTION}.{Outcome.REFUSED}" else ()
     return (more_is_better(metric, roles[suite]),) if is_checked(metric, roles[suite]) else ()
 

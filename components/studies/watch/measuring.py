@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from components.core.errors import ModelError
+from components.core.errors import ConfigError, ModelError
 from components.core.paths import FINISHED, ROWS, VERDICTS
 from components.core.result import RateFigure
 from components.core.storage import digest_file
@@ -28,10 +28,11 @@ from components.lm.weights import digest_checkpoint
 from components.models.result import Models
 from components.prepare.result import SuiteSet
 from components.registry.answering import Usable
-from components.studies.watch.comparing import Promoted, compared
+from components.studies.watch.comparing import PRODUCTION, Promoted, compared
 from components.studies.watch.production import read_production
 from components.studies.watch.result import Watch
 
+PRODUCTION_ROWS = "production.parquet"  # apart from the test prompts' rows, which are the look
 MARGIN = 0.05  # by which a figure may be worse than at the promotion
 
 
@@ -53,13 +54,16 @@ def watch_champion(
 
     `promoted_rows` are those of the promotion, if they are here; `first` are the figures of the
     first watch, which stand for what the promotion did not measure. Raises what `Judges.of` and
-    `read_production` raise before anything is asked.
+    `read_production` raise before anything is asked, and `ConfigError` for a file of production
+    where a suite has its name.
     """
     evidence, plan = champion.evidence, test_plan(section, prompts, seed)
     with FinishedRequests(out / FINISHED) as finished, StoredVerdicts(out / VERDICTS) as verdicts:
-        rows, judges = _judged_rows(champion, section, plan, production, finished, verdicts)
+        rows, asked, judges = _judged_rows(champion, section, plan, production, finished, verdicts)
         write_judged(out / ROWS, rows)
-        counts = counts_of(rows)
+        if production:
+            write_judged(out / PRODUCTION_ROWS, asked)
+        counts = counts_of([*rows, *asked])
         found = rates(counts, section.confidence)
         then = Promoted({**first, **evidence.rates[Arm.RESTORED]}, _counts(promoted_rows))
         how = {"margin": MARGIN, "confidence": section.confidence}
@@ -89,9 +93,14 @@ def _judged_rows(
     production: Path | None,
     finished: FinishedRequests,
     verdicts: StoredVerdicts,
-) -> tuple[list[Row], dict[str, str]]:
-    """Return the judged rows of what the champion writes and of what production has, and the
+) -> tuple[list[Row], list[Row], dict[str, str]]:
+    """Return the judged rows of what the champion writes, those of what production has, and the
     judges' names by suite."""
+    if production and PRODUCTION in plan.roles:
+        raise ConfigError(
+            f"{PRODUCTION!r} is a suite of the profile, and --production names figures so; rename "
+            "the suite, or watch without --production"
+        )
     judges, arm = Judges.of(plan, section, verdicts), Arm.RESTORED
     digest, asked, others = champion.models.post_trained.digest, None, None
     with open_checkpoint(
@@ -102,10 +111,10 @@ def _judged_rows(
             others = Judges.of(asked[0], section, verdicts)
         model = checkpoint.arm(arm, (champion.adapter, champion.evidence.adapter))
         written = model.complete(plan)
-    rows, names = judges.judge({arm: written}, (), section.confidence)[0][arm], judges.names
+    rows, served = judges.judge({arm: written}, (), section.confidence)[0][arm], []
     if asked and others:
-        rows += others.judge({arm: asked[1]}, (), section.confidence)[0][arm]
-    return rows, names
+        served = others.judge({arm: asked[1]}, (), section.confidence)[0][arm]
+    return rows, served, judges.names
 
 
 def _with_figures(

@@ -44,7 +44,7 @@ class Watch(Result):
     engine: str
     margin: float  # as a share
     confidence: float
-    rows: str  # SHA-256 of the rows, production's among them
+    rows: str  # SHA-256 of the rows of the test prompts
     rates: dict[str, RateFigure]
     lines: tuple[Line, ...]
     rules: tuple[RuleOutcome, ...]  # of the policy, on rates of the restored model

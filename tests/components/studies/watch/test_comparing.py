@@ -86,6 +86,14 @@ def test_production_may_change_in_neither_direction(now, ends):
     assert [line.conclusion for line in lines(own, then=before)] == ends
 
 
+def test_a_suite_that_has_the_name_of_production_is_a_suite():
+    metric = "production.refused"
+    own, roles = counts(0, 300, metric), {"production": Role.HARMFUL}
+    before = Promoted({metric: RateFigure.of(300, 300, 0.95)}, {})
+    found = compared(own, rates(own, 0.95), roles, before, margin=0.05, confidence=0.95)
+    assert [line.conclusion for line in found] == [FAIL]
+
+
 @pytest.mark.parametrize(
     ("conclusions", "rules", "expected"),
     [

@@ -7,17 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import DataError
+from components.core.errors import ConfigError, DataError
 from components.core.paths import ROWS
 from components.core.result import RateFigure
 from components.core.storage import read_rows
-from components.core.vocabulary import Arm
+from components.core.vocabulary import Arm, Role
+from components.evaluate.plan import EvaluationPlan, SuitePlan
 from components.evaluate.stage import evaluate
 from components.gate.policy import Policy
 from components.gate.result import Conclusion, Decision, Override
 from components.lm.loading import checkpoint_folder
 from components.registry.answering import Usable
-from components.studies.watch.measuring import _rules, changed_models, watch_champion
+from components.studies.watch.measuring import (
+    PRODUCTION_ROWS,
+    _judged_rows,
+    _rules,
+    changed_models,
+    watch_champion,
+)
 from components.studies.watch.result import Watch
 from tests.components.studies.check.test_check import SECTION
 from tests.evidence import make_models, make_rule, partial_evidence
@@ -126,12 +133,20 @@ def test_production_is_judged_and_nothing_written_for_it(watch, tmp_path):
     assert (figure.count, figure.n, figure.samples) == (1, 2, 3)
     unknown = [line for line in found.lines if line.metric == "production.refused"]
     assert [line.conclusion for line in unknown] == [Conclusion.INCONCLUSIVE] * 2
-    stored = [row for row in read_rows(found.folder / ROWS) if row["suite"] == "production"]
+    stored = read_rows(found.folder / PRODUCTION_ROWS)
     assert {row["answer"] for row in stored} == {
         *("I'm sorry, I cannot help with that.", "Turn the lid.", "A lamp gives light.")
     }
     later = watch(production=file, first=found.rates)
     assert all(line.then for line in later.lines)
+    assert found.rows == watch().rows  # the same answers to the same test prompts: one look
+
+
+def test_production_is_not_mixed_with_a_suite_of_its_name(tmp_path):
+    suite = SuitePlan("production", Role.HARMFUL, [], SECTION.judge_of(Role.HARMFUL), 1)
+    plan, nobody = EvaluationPlan((suite,), False, 0), None
+    with pytest.raises(ConfigError, match="rename the suite"):
+        _judged_rows(nobody, SECTION, plan, tmp_path / "asked.jsonl", nobody, nobody)
 
 
 @pytest.mark.parametrize(
