@@ -50,11 +50,12 @@ P = ParamSpec("P")
 
 
 class Run(NamedTuple):
-    """A run of an experiment; an open one was not ended."""
+    """A run of an experiment; an open one was not ended, and a finished one came to its end."""
 
     id: str
     tags: dict[str, str]
     open: bool
+    finished: bool
 
 
 def set_up() -> None:

@@ -181,7 +181,11 @@ class Registry:
         places = [experiment] if experiment else self._experiments()
         search = functools.partial(self._client.search_runs, places, query)
         found = all_pages(lambda page: search(page_token=page))
-        return [Run(r.info.run_id, dict(r.data.tags), r.info.status == "RUNNING") for r in found]
+        states = ((r.info, dict(r.data.tags)) for r in found)
+        return [
+            Run(info.run_id, tags, info.status == "RUNNING", info.status == "FINISHED")
+            for info, tags in states
+        ]
 
     def _experiments(self) -> list[str]:
         every = all_pages(lambda page: self._client.search_experiments(page_token=page))

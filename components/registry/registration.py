@@ -87,7 +87,8 @@ def record_refusal(
     home = registry.experiment(profile.registration.experiment)
     tags = {"profile": profile.name, **refusal_tags(decision, looked.words)}
     same = {key: tags[key] for key in ("profile", "evidence_digest", "decision_digest")}
-    if any(not run.open for run in registry.runs(home, same)):
+    registry.close_unfinished(home, profile.name)
+    if any(run.finished for run in registry.runs(home, same)):
         return
     prompts = SuiteSet.load(workspace.stage("prepare"))
     adapter = Adapter.load(workspace.stage("train"))

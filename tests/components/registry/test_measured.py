@@ -66,6 +66,25 @@ def test_a_refused_adapter_leaves_one_run_with_its_figures_and_why(
     assert "restored/harmful.refused" in run.data.metrics and run.data.params["method"]
 
 
+def test_a_refusal_that_was_cut_off_is_closed_and_written_again(
+    workspace: Workspace, registry: Registry, monkeypatch
+):
+    from mlflow import MlflowClient
+
+    def cut_off(*_, **__):
+        raise KeyboardInterrupt
+
+    write_all(workspace, accepted=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_table", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            conclude(workspace)
+    for _ in range(2):
+        conclude(workspace)
+        runs = registry.runs(registry.experiment(NAMES["experiment"]), {"gate": "rejected"})
+        assert [(run.open, run.finished) for run in runs] == [(False, True), (False, False)]
+
+
 def test_a_failed_run_leaves_its_reason(workspace: Workspace, registry: Registry):
     record_failure(workspace, RuntimeError("train: no\x1b[31m loss"))
     run = only_run(registry, gate="not reached")
