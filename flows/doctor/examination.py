@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import ConfigError, SafeReActError
 from components.core.launcher import divides_model
-from components.core.paths import BASE, POST_TRAINED, SUITES, Workspace
+from components.core.metric_names import Metric
+from components.core.paths import BASE, POLICIES, POST_TRAINED, SUITES, Workspace
 from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import Form, Prompt, Role, Split
+from components.gate.policy_files import load_policy, policy_file
 from components.judges.calibration import read_cases
 from components.judges.opening import check_judge, open_judge
 from components.judges.settings import RULES, GuardSettings
@@ -131,6 +134,26 @@ def _prepared(profile: Profile, root: Path) -> Iterator[Finding]:
         yield missing("prompts", str(error), "see docs/own-model.md")
     else:
         yield from (ok("prompts", line) for line in table.account)
+        left = Counter(row.role for row in table.rows if row.split == Split.TEST)
+        yield from _too_few(profile, root, left)
+
+
+def _too_few(profile: Profile, root: Path, left: Mapping[str, int]) -> Iterator[Finding]:
+    """Yield each role of which fewer test prompts would be asked than a rule of the policy needs.
+
+    A policy that cannot be read is left to `check_profile_file`.
+    """
+    name = profile.gate.policy
+    try:
+        rules = load_policy(policy_file(name, root / POLICIES)).of_one_look.rules
+    except ConfigError:
+        return
+    for role in Role:
+        plain = [rule for rule in rules if not rule.under]
+        needed = max((r.min_n for r in plain if Metric.parse(r.metric).suite == role), default=0)
+        if (asked := min(left.get(role, 0), profile.evaluate.prompts.get(role, 0))) < needed:
+            lacking = f"{asked} {role} test prompts; policy {name} accepts nothing below {needed}"
+            yield warning("prompts", lacking, "see docs/own-model.md, How many prompts")
 
 
 def check_suites(examined: Examined) -> Iterator[Finding]:

@@ -274,6 +274,19 @@ def test_prompts_that_prepare_would_refuse_are_reported_before_a_run(
     assert "no column 'text'; there are: prompt" in reported
 
 
+def test_roles_with_fewer_test_prompts_than_a_rule_needs(whole: Workspace, profile: Profile):
+    left = {Role.HARMFUL: 100, Role.BENIGN: 99, Role.REASONING: 300}
+    evaluate = profile.evaluate.model_copy(update={"prompts": dict.fromkeys(Role, 100)})
+    asked = profile.model_copy(update={"evaluate": evaluate})
+    found = list(examination._too_few(asked, whole.root, left))
+    assert {each.state for each in found} == {State.WARNING}
+    lacking = {tuple(each.message.split()[:2]) for each in found}
+    assert lacking == {("99", "benign"), ("0", "borderline")}
+    evaluate = profile.evaluate.model_copy(update={"prompts": {Role.HARMFUL: 50}})
+    fewer = profile.model_copy(update={"evaluate": evaluate})
+    assert len(list(examination._too_few(fewer, whole.root, dict.fromkeys(Role, 300)))) == 4
+
+
 def test_a_launcher_that_is_not_installed(monkeypatch):
     assert list(machine.check_launcher()) == []
     monkeypatch.setenv("SAFEREACT_LAUNCHER", "no-such-program --nproc-per-node 2")
