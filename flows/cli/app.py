@@ -87,7 +87,10 @@ Name = Annotated[str | None, typer.Argument(help="Registered model; else that of
 ProfileOrNone = Annotated[str | None, typer.Option("--profile", help="A file in profiles/.")]
 By = Annotated[str, typer.Option(help="Who decides.")]
 Why = Annotated[str, typer.Option(help="Why, in a sentence.")]
-FileOption = Annotated[Path | None, typer.Option(dir_okay=False)]
+FileOption = Annotated[
+    Path | None,
+    typer.Option(dir_okay=False, help="Prompts: .jsonl, .csv or .parquet, a column `text`."),
+]
 Columns = Annotated[
     list[str] | None,
     typer.Option(

@@ -31,6 +31,7 @@ Where things run is said by the environment, and none of it makes a result stale
 | `SAFEREACT_LAUNCHER` | what starts training in several processes ([GPUs](gpu.md)) |
 | `SAFEREACT_ENGINE` | what writes the completions ([engines](engines.md)) |
 | `SAFEREACT_JUDGE_URL` | the server of a judge ([judges](judges.md)) |
+| `SAFEREACT_BASE` | the folder of a version's model ([serving](check.md#serving-a-champion)) |
 
 <!-- Written by `python -m tests.docs.commands_page` from flows/cli/; do not edit. -->
 """
