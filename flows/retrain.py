@@ -16,7 +16,7 @@ from prefect.states import Completed, State
 from prefect.tasks import Task
 
 from components.chain import STAGES
-from components.core.errors import RegistryError, StageError
+from components.core.errors import RegistryError, SafeReActError
 from components.core.paths import Workspace, open_workspace
 from components.gate.result import Decision
 from flows.decision_page import decision_page, summary
@@ -54,7 +54,7 @@ def retrain(profile: str, push: bool = False) -> State[Outcome]:
     with own_turn(workspace):
         try:
             _bring_up_to_date(workspace)
-        except StageError as error:
+        except SafeReActError as error:
             record_failure(workspace, error)
             raise
         decision = Decision.load(workspace.stage("gate"))

@@ -20,6 +20,7 @@ from components.core.paths import Workspace, open_workspace
 from components.core.untrusted_text import for_terminal
 from components.studies.watch.result import Watch
 from flows.runner.notices import BELOW, FAILED, resource, topic
+from flows.runner.turns import of_a_worker
 from flows.runner.watching import watch_once
 
 # The names of a run's completed states.
@@ -54,7 +55,7 @@ def watch(
     `watch_once` raised.
     """
     workspace = open_workspace(profile)
-    found = measure_champion(workspace, production, upstream)
+    found = measure_champion(workspace, production, upstream, waits=of_a_worker())
     _publish(profile, found)
     words = f"{profile}, version {found.version}: {found.words}"
     event = topic(found)
@@ -70,10 +71,12 @@ def watch(
 
 
 @task(name="measure", cache_policy=NO_CACHE, persist_result=False)
-def measure_champion(workspace: Workspace, production: str | None, upstream: bool) -> Watch:
+def measure_champion(
+    workspace: Workspace, production: str | None, upstream: bool, *, waits: bool
+) -> Watch:
     """Measure the champion and record what was found."""
     file = Path(production) if production else None
-    return watch_once(workspace, production=file, upstream=upstream)
+    return watch_once(workspace, production=file, upstream=upstream, waits=waits)
 
 
 def _publish(profile: str, found: Watch) -> None:

@@ -239,7 +239,7 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
         models[key] = _from_root(folder, workspace.root) if folder else checkpoint.name
         if checkpoint.revision:
             models[f"{key}_revision"] = checkpoint.revision
-    names = (Path(checkpoint.name).name for checkpoint in (pair.post_trained, pair.base))
+    names = (models[key] for key in ("post_trained", "base"))
     return _explained(
         {
             "description": ", post-trained from ".join(names) + ".",

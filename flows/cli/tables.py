@@ -82,7 +82,7 @@ def _decided(rule: RuleOutcome) -> str:
 
 def _mark(rule: RuleOutcome) -> tuple[str, str]:
     if rule.passed:
-        return ("read", "yellow") if rule.warns else ("pass", "green")
+        return ("note", "yellow") if rule.warns else ("pass", "green")
     if rule.override:
         return "over", "bold yellow"
     return (

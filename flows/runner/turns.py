@@ -23,6 +23,13 @@ from flows.runner.lost_runs import end_lost_runs, mark_worker_run
 LEASE = 60.0  # seconds, the shortest that Prefect knows
 
 
+def of_a_worker() -> bool:
+    """Return whether this is a run of a deployment, which a worker started."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    return run is not None and run.deployment_id is not None
+
+
 @contextmanager
 def own_turn(workspace: Workspace) -> Iterator[None]:
     """Hold the turn of a profile's retraining for the block.

@@ -30,16 +30,20 @@ log = logging.getLogger(__name__)
 _STAGES = ("prepare",)  # so that suites which are new or changed are asked
 
 
-def watch_once(workspace: Workspace, *, production: Path | None, upstream: bool) -> Watch:
+def watch_once(
+    workspace: Workspace, *, production: Path | None, upstream: bool, waits: bool = False
+) -> Watch:
     """Return what a watch of the profile's champion found, after recording it.
 
     `production` is a file of prompts and completions; with `upstream` the hub is asked for the
-    commits of the pair. Raises `RegistryError` where there is no champion, or the registry does not
-    answer, and `ModelError` where its model is another one than was evaluated.
+    commits of the pair. What works in the repository is waited for where it `waits`. Raises
+    `RegistryError` where there is no champion, or the registry does not answer, and `ModelError`
+    where its model is another one than was evaluated.
     """
     settle_environment()
     check_profile(workspace, _STAGES)
-    with one_run(workspace.root, f"watch {workspace.profile}"), chdir(workspace.root):
+    what = f"watch {workspace.profile}"
+    with one_run(workspace.root, what, waits=waits), chdir(workspace.root):
         bring_up_to_date(workspace, _STAGES)
         from components.registry.current import Current
         from components.registry.mlflow_curves import CurveRegistry

@@ -61,7 +61,7 @@ def test_what_was_found_is_told_although_no_retraining_starts(project: Workspace
     import flows.watch as module
 
     told = []
-    monkeypatch.setattr(module, "measure_champion", lambda *_: found(Conclusion.FAIL))
+    monkeypatch.setattr(module, "measure_champion", lambda *_, **__: found(Conclusion.FAIL))
     monkeypatch.setattr(module, "_publish", lambda *_: None)
     monkeypatch.setattr(module, "PREFECT_API_URL", SimpleNamespace(value=lambda: "a server"))
     monkeypatch.setattr(module, "emit_event", lambda event, *_, **__: told.append(event))

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from components.core.errors import ConfigError, ModelError
+from components.core.metric_names import Metric
 from components.core.paths import FINISHED, ROWS, VERDICTS
 from components.core.result import RateFigure
 from components.core.storage import digest_file
-from components.core.vocabulary import Arm, Role
+from components.core.vocabulary import Arm, Form, Role
 from components.evaluate.completions import open_checkpoint
 from components.evaluate.judging import Judges
 from components.evaluate.plan import EvaluationPlan, test_plan
@@ -82,8 +83,20 @@ def watch_champion(
             lines=tuple(compared(counts, found, plan.roles, then, **how)),
             rules=tuple(_rules(policy, champion, now)),
             notes=(*notes, *_notes(evidence, plan.digest, judges, section)),
+            unasked=unasked(evidence.rates[Arm.RESTORED], found),
             **how,
         ).save(out)
+
+
+def unasked(then: Iterable[str], now: Iterable[str]) -> tuple[str, ...]:
+    """Return the suites, and their forms, of which there were figures and are none."""
+    before, after = ({_asked(metric) for metric in metrics} for metrics in (then, now))
+    return tuple(sorted(before - after))
+
+
+def _asked(name: str) -> str:
+    metric = Metric.parse(name)
+    return metric.suite if metric.form == Form.SERVED else f"{metric.suite}.{metric.form}"
 
 
 def _judged_rows(

@@ -49,16 +49,18 @@ class Watch(Result):
     lines: tuple[Line, ...]
     rules: tuple[RuleOutcome, ...]  # of the policy, on rates of the restored model
     notes: tuple[str, ...]  # what is another one than at the promotion
+    unasked: tuple[str, ...] = ()  # suites and forms that the promotion asked, and this did not
 
     @property
     def drift(self) -> Drift:
         """Drift where a figure is worse by more than the margin; where one is not known to be no
-        worse, or a rule of the policy not known to hold, nobody can tell."""
+        worse, or was not measured again, or a rule of the policy is not known to hold, nobody can
+        tell."""
         found = {line.conclusion for line in self.lines}
         if Conclusion.FAIL in found:
             return Drift.FOUND
         unknown = any(not rule.passed and rule not in self._failed for rule in self.rules)
-        undecided = Conclusion.INCONCLUSIVE in found or unknown or not self.lines
+        undecided = Conclusion.INCONCLUSIVE in found or unknown or self.unasked or not self.lines
         return Drift.UNKNOWN if undecided else Drift.NONE
 
     @property
@@ -86,4 +88,5 @@ class Watch(Result):
         parts = [str(self.drift)]
         parts += [f"worse: {', '.join(worse)}"] if worse else []
         parts += [f"below the policy: {', '.join(failed)}"] if failed else []
+        parts += [f"not asked again: {', '.join(self.unasked)}"] if self.unasked else []
         return f"{'; '.join(parts)} ({len(self.lines)} figures, n >= {n})"

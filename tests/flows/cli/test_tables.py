@@ -71,7 +71,7 @@ def test_a_check_that_passed_is_shown_where_its_words_are_to_be_read():
     )
     first, rule, words = shown(decision)
     assert first.startswith("pass  2 of 2 checks")
-    assert (rule, words) == ("read  reported", "      the words of reported")
+    assert (rule, words) == ("note  reported", "      the words of reported")
 
 
 def test_a_check_that_failed_is_shown_as_failed_although_its_words_are_to_be_read():

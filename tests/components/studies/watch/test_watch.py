@@ -25,7 +25,7 @@ from components.studies.watch.measuring import (
     changed_models,
     watch_champion,
 )
-from components.studies.watch.result import Watch
+from components.studies.watch.result import Drift, Watch
 from tests.components.studies.check.test_check import SECTION
 from tests.evidence import make_models, make_rule, partial_evidence
 
@@ -165,3 +165,14 @@ def test_a_base_that_changed_is_told(random_models):
     other = random_models.base.model_copy(update={"digest": "0" * 64})
     changed = random_models.model_copy(update={"base": other})
     assert len(list(changed_models(changed, folder, ask_hub=False))) == 1
+
+
+def test_what_is_not_asked_again_leaves_the_question_open(watch):
+    """Silence about a form that the promotion measured is no sign that nothing has drifted."""
+    whole, part = watch(), watch(section=SECTION.model_copy(update={"forced_thought": False}))
+    assert whole.unasked == () and part.unasked
+    assert all(name.endswith(".forced_thought") for name in part.unasked)
+    passed = [line.model_copy(update={"conclusion": Conclusion.PASS}) for line in part.lines]
+    still = part.model_copy(update={"lines": tuple(passed), "rules": ()})
+    assert still.drift is Drift.UNKNOWN and "not asked again: " in still.words
+    assert still.model_copy(update={"unasked": ()}).drift is Drift.NONE
