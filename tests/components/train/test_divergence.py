@@ -50,12 +50,19 @@ def test_with_all_tokens_stored_it_is_the_divergence_of_torch(student, data):
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
+def rounding(logits: torch.Tensor, k: int) -> float:
+    """Return by how much single precision may move the logarithm of what k tokens leave, in nats,
+    summed over positions: the sum of k + 1 probabilities is off by 2^-24 of 1 for each."""
+    left = torch.softmax(logits.double(), -1).sort(-1, descending=True).values[:, k:].sum(-1)
+    return ((k + 1) * 2**-24 / left.clamp(min=FLOOR)).sum().item()
+
+
 @given(LOGITS, st.data(), st.integers(1, 5), st.booleans())
 def test_fewer_tokens_give_no_larger_divergence_and_never_a_negative_one(student, data, k, reverse):
     stored = data.draw(LOGITS.filter(lambda other: len(other) == len(student)))
     fewer = divergence(student, Likely.of(stored, k), reverse=reverse).item()
     whole = divergence(student, Likely.of(stored, 6), reverse=reverse).item()
-    slack = 1e-3 + 50 * FLOOR
+    slack = 1e-3 + 50 * FLOOR + rounding(student, k) + rounding(stored, k)
     assert -slack <= fewer <= whole + slack
     assert divergence(stored, Likely.of(stored, k), reverse=reverse).item() < slack
 
