@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from components.core.paths import REPORT, Workspace
 from components.core.untrusted_text import for_markdown
@@ -11,6 +11,7 @@ from components.evaluate.result import Evidence
 from components.gate.result import Decision, RuleOutcome
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.report.figures import rates_of
+from components.report.studies import StudyTable
 from components.report.wording import KEY_FIGURES
 
 _ARMS = (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED, Arm.BASELINE)
@@ -24,14 +25,15 @@ def decision_page(workspace: Workspace, decision: Decision) -> str:
     shown = [rule for rule in decision.rules if rule not in checks or not rule.passed]
     shown.sort(key=lambda rule: rule.passed)
     held = sum(rule.passed for rule in checks)
-    rules = ([_rule(rule, marked), _conclusion(rule), for_markdown(rule.why)] for rule in shown)
+    rules = [[_rule(rule, marked), _conclusion(rule), for_markdown(rule.why)] for rule in shown]
+    evidence = Evidence.load(workspace.stage("evaluate"))
     notes = leak_footnotes(marked, (rule.metric for rule in decision.rules))
     page = (workspace.stage("report") / REPORT).relative_to(workspace.root).as_posix()
     return "\n\n".join(
         (
             f"## {summary(decision)}",
-            _table(("", *_ARMS), _figures(Evidence.load(workspace.stage("evaluate")))),
-            _table(("rule", "", "what decided it"), rules),
+            StudyTable(("", *_ARMS), list(_figures(evidence))).markdown(),
+            StudyTable(("rule", "", "what decided it"), rules).markdown(),
             f"{held} of {len(checks)} checks hold that the evidence is about this adapter.",
             *map(for_markdown, notes),
             f"The report: `{page}`, where the run took place.",
@@ -63,8 +65,3 @@ def _rule(rule: RuleOutcome, marked: dict[str, str]) -> str:
 def _conclusion(rule: RuleOutcome) -> str:
     word = rule.conclusion.value if rule.passed else f"**{rule.conclusion.value}**"
     return f"{word}, overridden: {for_markdown(str(rule.override))}" if rule.override else word
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    first, *others = ("| " + " | ".join(cells) + " |" for cells in (heads, *rows))
-    return "\n".join([first, "|---" * (first.count(" | ") + 1) + "|", *others])

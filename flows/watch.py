@@ -18,13 +18,20 @@ from prefect.states import Completed, State
 
 from components.core.paths import Workspace, open_workspace
 from components.core.untrusted_text import for_terminal
-from components.studies.watch.result import Watch
+from components.studies.watch.result import Drift, Watch
 from flows.runner.notices import BELOW, FAILED, resource, topic
 from flows.runner.turns import of_a_worker
 from flows.runner.watching import watch_once
 
+_BELOW_POLICY = "BelowPolicy"
+
+
+def _state(drift: Drift) -> str:
+    return str(drift).title().replace(" ", "")
+
+
 # The names of a run's completed states.
-ENDS = ("NoDrift", "Drift", "CannotTell", "BelowPolicy")
+ENDS = (*map(_state, Drift), _BELOW_POLICY)
 
 
 def _tell_failure(flow: Flow, flow_run: FlowRun, state: State) -> None:
@@ -66,7 +73,7 @@ def watch(
     finally:  # what was found is told although nothing could be started
         emit_event(event, resource(profile), payload={"words": words})
     get_run_logger().info("%s", words)
-    name = "BelowPolicy" if event == BELOW else str(found.drift).title().replace(" ", "")
+    name = _BELOW_POLICY if event == BELOW else _state(found.drift)
     return Completed(name=name, message=words, data=found)
 
 

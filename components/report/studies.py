@@ -13,6 +13,12 @@ class StudyTable(NamedTuple):
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
 
+    def markdown(self) -> str:
+        """Return it in Markdown with its notes below it."""
+        first, *others = ("| " + " | ".join(cells) + " |" for cells in (self.heads, *self.rows))
+        below = (f"\n{note}" for note in self.notes)
+        return "\n".join([first, "|---" * len(self.heads) + "|", *others, *below])
+
 
 class Study(NamedTuple):
     """A study with its tables, or why there are none."""

@@ -32,14 +32,14 @@ from flows.cli.deployments import deploy
 from flows.cli.diagnose import diagnose
 from flows.cli.fleet import print_fleet
 from flows.cli.harnesses import diff, export
-from flows.cli.init import add, init
+from flows.cli.init import add, init, print_findings
 from flows.cli.label import label
 from flows.cli.lifecycle import audit, history, promote, reject, rollback, withdraw
 from flows.cli.runs import read_seeds, record_seed, run_retrain, run_seeds
 from flows.cli.serve import serve
 from flows.cli.study_runs import list_profile, print_full_report, run_listed
 from flows.cli.study_tables import front_table, seeds_table, withstand_tables
-from flows.cli.tables import markdown_table, rules_lines, status_table, verdict
+from flows.cli.tables import rules_lines, status_table, verdict
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.cli.ui import ui
 from flows.cli.versions import publish, pull, restore, sign, verify
@@ -61,8 +61,9 @@ def run(
     with show_progress():
         outcome = run_retrain(workspace, push=push)
     decision, registered = outcome.decision, outcome.registered
+    wide = wide_console()
     for line in rules_lines(decision, SuiteSet.load(workspace.stage("prepare")).leaks):
-        wide_console().print(line, highlight=False)
+        wide.print(line, highlight=False)
     report = workspace.stage("report") / "report.html"
     console.print(f"report: {report.relative_to(workspace.root)}", highlight=False)
     console.print(outcome.looked.words, highlight=False)
@@ -114,13 +115,7 @@ def status(
 
 def doctor(profile: Profile = "tiny") -> None:
     """Say what this machine lacks to run a profile, with the remedies."""
-    workspace = open_workspace(profile)
-    from flows.doctor.examination import examine
-    from flows.doctor.findings import State, findings_table
-
-    findings = list(examine(workspace))
-    wide_console().print(findings_table(findings))
-    if any(finding.state is State.MISSING for finding in findings):
+    if print_findings(open_workspace(profile)):
         raise typer.Exit(1)
 
 
@@ -207,7 +202,7 @@ def compare(
     workspace = open_workspace(profile)
     if seeds is None and not trials:
         run_listed(workspace, "compare", "compared")
-        tables = [markdown_table(table) for table in comparison_tables(Found.here(workspace))]
+        tables = [table.markdown() for table in comparison_tables(Found.here(workspace))]
         write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
     else:
         settle_environment()

@@ -20,7 +20,6 @@ from components.studies.baselines.settings import OWN_SECTIONS, split_name
 from components.studies.compare.pooling import pool
 from flows.cli.compare_tables import Found, measured_parts, read_from, seeds_tables
 from flows.cli.runs import run_seeds, seed_runs
-from flows.cli.tables import markdown_table
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
@@ -88,7 +87,7 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
     }
     rows = [load_outcomes(workspace, name) for name in experiments.values()]
     pooled = pool([each.comparison for each in found.values()], rows)
-    tables = [markdown_table(table) for table in seeds_tables(found, pooled)]
+    tables = [table.markdown() for table in seeds_tables(found, pooled)]
     if settings:
         given = ", ".join(f"{key.removeprefix('baselines.')} {v}" for key, v in settings.items())
         tables.append(f"Settings found by {trials} validation trials a method: {given}.")

@@ -101,13 +101,18 @@ def _print_written(workspace: Workspace, written: Iterable[Path]) -> None:
     console.print(f"written: {names}", highlight=False)
 
 
-def _print_lacking(workspace: Workspace) -> None:
-    """Print what the doctor finds, and the command that comes next."""
+def print_findings(workspace: Workspace) -> bool:
+    """Print what the doctor finds; return whether something is missing for a run."""
     from flows.doctor.examination import examine
     from flows.doctor.findings import State, findings_table
 
     findings = list(examine(workspace))
     wide_console().print(findings_table(findings))
-    lacks = any(finding.state is State.MISSING for finding in findings)
+    return any(finding.state is State.MISSING for finding in findings)
+
+
+def _print_lacking(workspace: Workspace) -> None:
+    """Print what the doctor finds, and the command that comes next."""
+    lacks = print_findings(workspace)
     command = f"{'doctor' if lacks else 'run'} --profile {workspace.profile}"
     console.print(f"now: {'mend what is missing; ' * lacks}safereact {command}", highlight=False)

@@ -24,7 +24,7 @@ from components.studies.tune.objectives import Rates, compliance, over_refusal, 
 from components.studies.tune.trials import Search, Trial
 from components.studies.withstand.result import SafetyRates, Undoing, Withstand
 from flows.cli.compare_tables import METRICS, load_from
-from flows.cli.tables import judges_lines, markdown_table, metric_cell, rate_cell
+from flows.cli.tables import judges_lines, metric_cell, rate_cell
 
 _BY_SEED = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
 _WITHSTOOD = ("refuses harmful", "complies with harmful", "benign answers are language")
@@ -53,7 +53,7 @@ def seeds_table(workspace: Workspace, experiments: Mapping[int, str]) -> str:
             rates = evidence.rates.get(arm, {})
             cells = [metric_cell(rates, metric, marked) for metric in heads]
             rows.append([str(seed), arm, *cells, outcome if arm is Arm.RESTORED else ""])
-    return markdown_table(StudyTable(["seed", "model", *heads.values(), "gate"], rows, notes))
+    return StudyTable(["seed", "model", *heads.values(), "gate"], rows, notes).markdown()
 
 
 # --- withstand -------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def withstand_tables(workspace: Workspace) -> list[str]:
     tables = undoing_tables(Withstand.load(workspace.stage("withstand")))
     return [
         attacks_table(evidence, leaks) or "The profile names no attacks (evaluate.attacks).",
-        *map(markdown_table, tables),
+        *(table.markdown() for table in tables),
     ]
 
 
@@ -106,7 +106,7 @@ def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
         cells.append([row.suite, row.form, row.outcome, *rates])
     notes = leak_footnotes(marked, (row.suite for row in rows))
     table = StudyTable(["suite", "form", "share", *arms], cells, notes)
-    return markdown_table(table) if rows else ""
+    return table.markdown() if rows else ""
 
 
 def halved(undoing: Undoing) -> str:

@@ -17,7 +17,6 @@ from components.evaluate.result import CutFigure
 from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
 from components.judges.result import Usage
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
-from components.report.studies import StudyTable
 from components.report.wording import KEY_FIGURES, describe_usage, side
 
 if TYPE_CHECKING:
@@ -132,13 +131,6 @@ def judges_lines(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[s
         n = sum(figure.n for figure in figures)
         lines.append(f"{count:,} of {n:,} completions were judged without their middle")
     return lines
-
-
-def markdown_table(table: StudyTable) -> str:
-    """Return a table in Markdown with its notes below it."""
-    first, *others = ("| " + " | ".join(cells) + " |" for cells in (table.heads, *table.rows))
-    below = (f"\n{note}" for note in table.notes)
-    return "\n".join([first, "|---" * len(table.heads) + "|", *others, *below])
 
 
 def last_decision(workspace: Workspace) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectAlreadyExists
@@ -25,9 +26,13 @@ LEASE = 60.0  # seconds, the shortest that Prefect knows
 
 def of_a_worker() -> bool:
     """Return whether this is a run of a deployment, which a worker started."""
+    return _worker_run() is not None
+
+
+def _worker_run() -> FlowRun | None:
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    return run is not None and run.deployment_id is not None
+    return run if run and run.deployment_id else None
 
 
 @contextmanager
@@ -36,10 +41,8 @@ def own_turn(workspace: Workspace) -> Iterator[None]:
 
     Raises `BusyError` where a run from a shell finds another one in its repository.
     """
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
-    what = f"retrain {workspace.profile}"
-    if run is None or run.deployment_id is None:
+    run, what = _worker_run(), f"retrain {workspace.profile}"
+    if run is None:
         with one_run(workspace.root, what):
             yield
         return

@@ -21,7 +21,6 @@ from components.studies.compare.result import Comparison, Pooled
 from flows.cli.compare_tables import Found, comparison_tables, seeds_tables
 from flows.cli.comparison import forecast
 from flows.cli.runs import run_seeds
-from flows.cli.tables import markdown_table
 from tests.evidence import leak, teacher_figures
 from tests.flows.cli.test_seeds import commit
 from tests.flows.conftest import behave, safereact
@@ -94,7 +93,7 @@ def write_comparison(workspace: Workspace) -> Comparison:
 
 
 def tables_of(workspace: Workspace) -> list[str]:
-    return [markdown_table(table) for table in comparison_tables(Found.here(workspace))]
+    return [table.markdown() for table in comparison_tables(Found.here(workspace))]
 
 
 def test_a_teacher_that_failed_its_check_is_marked_with_its_figures(tmp_path: Path):
@@ -204,7 +203,8 @@ def test_pooled_figures_stand_beside_the_ends_of_their_range_and_costs_are_means
     rates = {**comparison.rates, "sft": {"harmful.refused": RateFigure.of(75, 100, 0.95)}}
     whole = comparison.model_copy(update={"rates": rates})
     spreads = {"sft": {"harmful.refused": (0.6, 0.9)}}
-    table = markdown_table(*seeds_tables(found, Pooled(whole, spreads)))
+    (found_table,) = seeds_tables(found, Pooled(whole, spreads))
+    table = found_table.markdown()
     assert "Pooled over the seeds 4, 5" in table
     head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(table)]
     shown = dict(zip(head, next(row for row in rows if row[0] == "sft"), strict=True))
