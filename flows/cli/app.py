@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,8 +12,7 @@ from typer.core import TyperGroup
 from components.core.disk import disk_trouble
 from components.core.errors import ConfigError, SafeReActError
 from components.core.paths import Workspace, open_workspace
-from components.profile import load_profile
-from flows.cli.terminal import Terminal
+from flows.cli.terminal import Terminal, people_on_stderr
 
 REJECTED, INTERRUPTED, UNREAD = 3, 130, 141
 
@@ -67,6 +65,8 @@ app = typer.Typer(
 
 
 def _print_version(wanted: bool) -> None:
+    from importlib.metadata import version
+
     if wanted:
         Terminal(soft_wrap=True).print(f"safereact {version('safereact-ops')}", highlight=False)
         raise typer.Exit
@@ -100,6 +100,30 @@ Columns = Annotated[
 Checkpoint = Annotated[str | None, typer.Option(help="Folder, or hub OWNER/NAME@COMMIT.")]
 
 
+def _for_machines(context: typer.Context, wanted: bool) -> bool:
+    if wanted:
+        context.with_resource(people_on_stderr())
+    return wanted
+
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_for_machines, help="Print the figures as JSON, the rest on stderr."
+    ),
+]
+
+
+def print_json(figures: object) -> None:
+    """Print results, data classes or what JSON knows, in ASCII, so that no text steers a terminal;
+    a number that is none or infinite is null."""
+    import json
+
+    from pydantic_core import to_jsonable_python
+
+    typer.echo(json.dumps(to_jsonable_python(figures, inf_nan_mode="null"), indent=2))
+
+
 def model_name(name: str | None, profile: str | None) -> str:
     """Return the registered model's name, given outright or through its profile."""
     if (name is None) == (profile is None):
@@ -109,4 +133,6 @@ def model_name(name: str | None, profile: str | None) -> str:
 
 def registered_name(workspace: Workspace) -> str:
     """Return the registered model's name of a profile."""
+    from components.profile import load_profile
+
     return load_profile(workspace.profile_file).registration.name

@@ -10,22 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from components.core.environment import settle_environment
 from components.core.errors import ConfigError, EvidenceError
-from components.core.fingerprints import Code
 from components.core.paths import Workspace, find_root, open_workspace
-from components.core.result import in_words
-from components.core.storage import digest_bytes, resumable_folder
-from components.evaluate.result import Evidence
-from components.models.result import Models
-from components.prepare.result import SuiteSet
-from components.profile import load_profile
-from components.report.wording import interval, points_of
-from components.train.result import Adapter
-from flows.cli.app import REJECTED, Profile
+from flows.cli.app import REJECTED, Json, Profile, print_json
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.cli.versions import named_version
-from flows.runner.dvc import stale_stages
 
 if TYPE_CHECKING:
     from components.studies.check.result import ArtefactCheck
@@ -47,14 +36,16 @@ def check(
     record: Annotated[
         str | None, typer.Option(metavar="NAME@ALIAS", help="Version that is to name it.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Ask what is served what the evaluated adapter was asked; say whether it is non-inferior.
 
     A merged checkpoint, the adapter on a model of four bits, a GGUF file or a server's model is
     compared with it prompt by prompt. Exit code 3 unless it is non-inferior in every figure.
     """
+    from components.core.environment import settle_environment
     from components.core.http import is_address
+    from components.core.storage import digest_bytes
     from components.studies.check.result import NF4, Verdict
 
     workspace = open_workspace(profile)
@@ -64,7 +55,7 @@ def check(
     with show_progress(), chdir(workspace.root):
         found, folder = _checked(workspace, artefact, served_as, margin)
     if json:
-        typer.echo(found.model_dump_json(indent=2))
+        print_json(found)
     else:
         _print(found, folder.relative_to(workspace.root))
     if record is not None:
@@ -87,7 +78,15 @@ def _checked(
 
     Raises `EvidenceError` where a stage that the evaluation rests on is stale.
     """
+    from components.core.fingerprints import Code
+    from components.core.storage import digest_bytes, resumable_folder
+    from components.evaluate.result import Evidence
+    from components.models.result import Models
+    from components.prepare.result import SuiteSet
+    from components.profile import load_profile
     from components.studies.check.comparing import check_artefact
+    from components.train.result import Adapter
+    from flows.runner.dvc import stale_stages
 
     if stale := stale_stages(workspace, _STAGES):
         again = f"safereact run --profile {workspace.profile}"
@@ -119,6 +118,9 @@ def _checked(
 
 def _print(found: ArtefactCheck, folder: Path) -> None:
     """Print a line for every figure, and the verdict last."""
+    from components.core.result import in_words
+    from components.report.wording import interval, points_of
+
     head = f"{found.artefact} minus the evaluated adapter"
     table = Table("", head, "n", "", title=f"{100 * found.confidence:g} % intervals")
     for line in found.lines:

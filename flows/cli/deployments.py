@@ -7,12 +7,13 @@ import os
 from components.core.errors import ConfigError
 from components.core.paths import find_root
 from flows.cli.terminal import console
-from flows.runner.environment import check_prefect_server, embed_prefect
 
 
 def deploy() -> None:
     """Put the deployments of prefect.yaml on the Prefect server, with their work pool and what ends
     runs whose process is gone; repeated, bring them up to date."""
+    from flows.runner.environment import check_prefect_server, embed_prefect
+
     root, server = find_root(), os.environ.get("PREFECT_API_URL")
     if not server:
         raise ConfigError("PREFECT_API_URL is not set; deployments lie on a Prefect server")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from components.core.vocabulary import Role
-from flows.cli.app import Checkpoint, Columns, FileOption, ProfileOrNone
+from flows.cli.app import Checkpoint, Columns, FileOption, Json, ProfileOrNone, print_json
 
 
 def diagnose(
@@ -24,7 +24,7 @@ def diagnose(
     prompts: Annotated[int, typer.Option(min=1, help="Of each role, at most.")] = 100,
     tokens: Annotated[int | None, typer.Option(min=1, help="Of a completion, at most.")] = None,
     out: Annotated[Path | None, typer.Option(help="New or empty folder.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Say how much safety a post-trained model lost against its base, and where; trains nothing.
 
@@ -39,8 +39,6 @@ def diagnose(
     wanted = Wanted(base, post_trained, given, column or [], profile, attacks, prompts, tokens)
     found, folder = find_diagnosis(wanted, out)
     if json:
-        from json import dumps
-
-        typer.echo(dumps(found.model_dump(mode="json"), indent=2))
+        print_json(found)
     else:
         print_diagnosis(found, folder)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from rich.table import Table
 
-from components.core.errors import ConfigError
-from components.core.storage import write_json
 from components.core.untrusted_text import clip, for_terminal
 from components.studies.diff.differences import LogDiff, MetricDiff, Side, compare_logs
 from components.studies.diff.reading import read_log
@@ -17,14 +15,9 @@ _LONGEST = 40  # characters of a task's or metric's name in the table
 _MOST_NOTES = 20
 
 
-def compare_files(a: Path, b: Path, confidence: float, file: Path | None) -> LogDiff:
-    """Return the differences A - B of two logs, and write them to `file` where one is given."""
-    if file is not None and (file.is_dir() or file.resolve() in (a.resolve(), b.resolve())):
-        raise ConfigError(f"--json {file} is a folder or one of the logs; name another file")
-    found = compare_logs(read_log(a), read_log(b), confidence=confidence)
-    if file is not None:
-        write_json(file, found.model_dump(mode="json"))
-    return found
+def compare_files(a: Path, b: Path, confidence: float) -> LogDiff:
+    """Return the differences A - B of two logs."""
+    return compare_logs(read_log(a), read_log(b), confidence=confidence)
 
 
 def differences_table(found: LogDiff) -> Table:
@@ -85,4 +78,4 @@ def _few(notes: list[str], before: str = "") -> Iterator[str]:
     for note in notes[:_MOST_NOTES]:
         yield before + for_terminal(note)
     if len(notes) > _MOST_NOTES:
-        yield f"{before}{len(notes) - _MOST_NOTES} more such lines; --json FILE has them all"
+        yield f"{before}{len(notes) - _MOST_NOTES} more such lines; --json has them all"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from components.core.paths import LISTED, Workspace, open_workspace, read_lists
 from components.core.untrusted_text import for_terminal
 from components.gate.result import GateOutcome
 from components.profile import load_profile
+from flows.cli.app import print_json
 from flows.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def print_fleet(root: Path, *, as_json: bool) -> None:
     """Print all profiles' rows; exit with 1 where one has a problem."""
     rows = list(standings(root))
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        print_json(rows)
     else:
         console.print(fleet_table(rows, datetime.now(UTC)))
     if any(row.problems for row in rows):

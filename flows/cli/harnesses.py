@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from components.core.paths import open_workspace
-from flows.cli.app import Profile
+from flows.cli.app import Json, Profile, print_json
 from flows.cli.terminal import console, wide_console
 
 _Log = Annotated[Path, typer.Argument(help="File or folder of lm-eval or Inspect.")]
@@ -31,12 +31,15 @@ def diff(
     a: _Log,
     b: _Log,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of intervals.")] = 0.95,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all of it.")] = None,
+    json: Json = False,
 ) -> None:
     """Compare two logs of lm-eval or Inspect by prompt; needs no profile and no repository."""
     from flows.cli.diff import compare_files, differences_table, notes_of
 
-    found = compare_files(a, b, confidence, json)
+    found = compare_files(a, b, confidence)
+    if json:
+        print_json(found)
+        return
     wide_console().print(differences_table(found))
     for note in notes_of(found):
         console.print(note, highlight=False)

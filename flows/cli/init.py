@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 
 from components.core.paths import Workspace, find_root
-from components.core.storage import EVERYBODY, write_text
 from components.core.vocabulary import Role
-from flows.cli.app import Checkpoint, Columns, FileOption
+from flows.cli.app import Checkpoint, Columns, FileOption, print_json
 from flows.cli.terminal import console, wide_console
 
 Named = Annotated[str, typer.Argument(help="The profile's new name.")]
@@ -74,6 +73,8 @@ def _ask(question: str) -> str | None:
 def _ignore(root: Path, files: Iterable[Path]) -> list[Path]:
     """Have git ignore the prompt files below `root` that it neither tracks nor ignores; return
     what was written."""
+    from components.core.storage import EVERYBODY, write_text
+
     inside = [
         path.resolve().relative_to(root) for path in files if path.resolve().is_relative_to(root)
     ]
@@ -101,12 +102,14 @@ def _print_written(workspace: Workspace, written: Iterable[Path]) -> None:
     console.print(f"written: {names}", highlight=False)
 
 
-def print_findings(workspace: Workspace) -> bool:
+def print_findings(workspace: Workspace, *, as_json: bool = False) -> bool:
     """Print what the doctor finds; return whether something is missing for a run."""
     from flows.doctor.examination import examine
     from flows.doctor.findings import State, findings_table
 
     findings = list(examine(workspace))
+    if as_json:
+        print_json(findings)
     wide_console().print(findings_table(findings))
     return any(finding.state is State.MISSING for finding in findings)
 

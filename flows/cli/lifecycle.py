@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from components.core.paths import find_root
+from components.core.paths import find_root, open_workspace
 from components.core.untrusted_text import for_terminal
-from flows.cli.app import By, Name, ProfileOrNone, Why, model_name
+from flows.cli.app import By, Json, Name, Profile, ProfileOrNone, Why, model_name, print_json
 from flows.cli.terminal import console
 from flows.cli.versions import Source, named_version
 
@@ -84,7 +85,9 @@ def _print_change(model: str, change: Change, state: str) -> None:
     console.print(for_terminal(message), highlight=False)
 
 
-def history(name: Annotated[str, typer.Argument(help="Registered model.")]) -> None:
+def history(
+    name: Annotated[str, typer.Argument(help="Registered model.")], json: Json = False
+) -> None:
     """List who promoted, rolled back, rejected and withdrew which version; exit with 1 where the
     list is not whole or not the one that was signed."""
     root = find_root()
@@ -93,18 +96,23 @@ def history(name: Annotated[str, typer.Argument(help="Registered model.")]) -> N
     from components.registry.verification import signed_history
 
     registry = Registry(root)
-    for change in listed(registry.model(name).tags):
+    changes = listed(registry.model(name).tags)
+    for change in changes:
         event = "rolled back to" if change.event == ROLLED_BACK else change.event
         despite = f" despite change {change.despite}" if change.despite else ""
         line = f"{change.number} {change.when[:16]} {event} version {change.version}{despite}"
         console.print(for_terminal(f"{line}, {change.who}: {change.why}"), highlight=False)
     chain, heads = signed_history(registry, name)
+    if json:
+        print_json({"changes": changes, "head": chain.head, "signed": heads})
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
     whole = f"whole: {chain.size}, head {chain.head:.12}"
     console.print(for_terminal(f"{whole}; signed: {signed or 'not'}"), highlight=False)
 
 
-def audit(source: Annotated[str, typer.Argument(metavar="NAME[@ALIAS]")]) -> None:
+def audit(
+    source: Annotated[str, typer.Argument(metavar="NAME[@ALIAS]")], json: Json = False
+) -> None:
     """Go from the champion, or another version, through all that it rests on, a line each; exit
     with 1 at the first that does not hold."""
     root = find_root()
@@ -112,5 +120,42 @@ def audit(source: Annotated[str, typer.Argument(metavar="NAME[@ALIAS]")]) -> Non
     from components.registry.mlflow_registry import Registry
 
     name, _, alias = source.partition("@")
+    links = []
     for link in audit_version(Registry(root), name, alias or "champion"):
         console.print(for_terminal(f"{link.name}: {link.found}"), highlight=False)
+        links.append(link._asdict())
+    if json:
+        print_json(links)
+
+
+def override(
+    profile: Profile,
+    rule: Annotated[str, typer.Option(help="Name of the policy's rule.")],
+    by: By,
+    why: Why,
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day, in UTC.")],
+) -> None:
+    """Sign that the adapter may go on although one rule of the gate does not hold."""
+    workspace = open_workspace(profile)
+    from components.gate.overrides import add_override
+    from components.gate.result import Decision
+    from components.registry.mlflow_registry import Registry
+
+    file, decision = workspace.overrides, Decision.load(workspace.stage("gate"))
+    user = Registry(workspace.root).user()
+    signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date(), user=user)
+    about = f"{rule!r} of adapter {signed.adapter:.12}, by {signed.signer}"
+    written = f"{file.relative_to(workspace.root)}: {about}"
+    console.print(f"written: {written}; now: safereact run --profile {profile}", highlight=False)
+
+
+def champion(profile: Profile) -> None:
+    """Bring the champion that a profile's adapter is compared with, or note that there is none."""
+    from flows.runner.lock import one_run
+    from flows.runner.registry import bring_own_champion, describe_champion
+
+    workspace = open_workspace(profile)
+
+    with one_run(workspace.root, f"champion {profile}"):
+        changed = bring_own_champion(workspace)
+    console.print(f"{describe_champion(workspace)}: {'brought' if changed else 'here already'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.table import Table
 
@@ -54,6 +55,18 @@ def seeds_table(workspace: Workspace, experiments: Mapping[int, str]) -> str:
             cells = [metric_cell(rates, metric, marked) for metric in heads]
             rows.append([str(seed), arm, *cells, outcome if arm is Arm.RESTORED else ""])
     return StudyTable(["seed", "model", *heads.values(), "gate"], rows, notes).markdown()
+
+
+def seeds_figures(workspace: Workspace, experiments: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Return of every seed what its gate decided and every arm's figures."""
+    return [
+        {
+            "seed": seed,
+            "outcome": load_from(workspace, "gate", Decision, name).outcome,
+            "rates": load_from(workspace, "evaluate", Evidence, name).rates,
+        }
+        for seed, name in experiments.items()
+    ]
 
 
 # --- withstand -------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from components.chain import STAGES
 from components.core.untrusted_text import for_terminal, visible
 
 
@@ -57,7 +56,17 @@ console = Terminal(soft_wrap=not sys.stdout.isatty())
 
 def wide_console(width: int = 200) -> Terminal:
     """Return the terminal, or, in a log, one whose lines are long enough to be copied from."""
-    return console if console.is_terminal else Terminal(width=width)
+    return console if console.is_terminal else Terminal(width=width, stderr=console.stderr)
+
+
+@contextmanager
+def people_on_stderr() -> Iterator[None]:
+    """Send what people read to stderr within the block, so that stdout is one JSON document."""
+    console.stderr = True
+    try:
+        yield
+    finally:
+        console.stderr = False
 
 
 class Progress(logging.Handler):
@@ -91,6 +100,8 @@ class Progress(logging.Handler):
         return Text(self._line()[:width] + seconds, no_wrap=True)
 
     def _line(self) -> str:
+        from components.chain import STAGES
+
         known = self.stage in STAGES
         place = f"{STAGES.index(self.stage) + 1}/{len(STAGES)} " if known else ""
         return f"{place + self.stage:<16} {self.last}"

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from components.core.errors import ConfigError, EvidenceError, StageError
 from components.core.paths import ADAPTER, find_root
-from components.core.storage import digest_file
 from components.core.untrusted_text import for_terminal
 from flows.cli.terminal import console
 
@@ -105,6 +103,8 @@ def verify(
     ] = None,
 ) -> None:
     """Verify a version by its files alone; needs no registry and no repository."""
+    from pydantic import ValidationError
+
     from components.registry.signatures import check_signed, read_public_key
     from components.registry.verification import check_history_beside, verify_files
 
@@ -128,6 +128,8 @@ def verify(
 
 
 def _check_rows(rows: Path, stated: str) -> None:
+    from components.core.storage import digest_file
+
     if not rows.is_file():
         raise ConfigError(f"{rows} is no file; give the evaluation's rows.parquet")
     if (found := digest_file(rows)) != stated:

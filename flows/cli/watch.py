@@ -11,10 +11,8 @@ from rich.table import Table
 
 from components.core.errors import ConfigError
 from components.core.paths import find_root, open_workspace
-from flows.cli.app import REJECTED, Profile
-from flows.cli.tables import rate_cell
+from flows.cli.app import REJECTED, Json, Profile, print_json
 from flows.cli.terminal import console, show_progress, wide_console
-from flows.runner.environment import check_prefect_server, embed_prefect
 
 if TYPE_CHECKING:
     from components.studies.watch.result import Watch
@@ -31,6 +29,7 @@ def watch(
     upstream: Annotated[
         bool, typer.Option("--upstream", help="Ask the hub for the pair's commits.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Measure a profile's champion again: drift since its promotion, none, or too little to tell.
 
@@ -42,7 +41,10 @@ def watch(
     file = production.absolute() if production else None
     with show_progress():
         found = watch_once(workspace, production=file, upstream=upstream)
-    _print(found)
+    if json:
+        print_json(found)
+    else:
+        _print(found)
     if found.below_policy:
         again = f"below the policy: `safereact run --profile {profile}` trains and decides anew"
         console.print(again, style="red", highlight=False)
@@ -51,6 +53,8 @@ def watch(
 
 
 def _print(found: Watch) -> None:
+    from flows.cli.tables import rate_cell
+
     table = Table("", "now", "at the promotion", "", "")
     for line in found.lines:
         then = rate_cell(line.then) if line.then else "not measured"
@@ -71,6 +75,8 @@ def notify(
     ],
 ) -> None:
     """Let the Prefect server tell people by a notification block what watches find."""
+    from flows.runner.environment import check_prefect_server, embed_prefect
+
     root, server = find_root(), os.environ.get("PREFECT_API_URL")
     if not server:
         raise ConfigError("messages come from a Prefect server: set PREFECT_API_URL to its address")

@@ -16,7 +16,8 @@ HEAD = """\
 # Commands
 
 `.venv/bin/safereact COMMAND --help` says the same. All commands share
-their [exit codes](policy.md#exit-codes).
+their [exit codes](policy.md#exit-codes). With `--json` stdout is one JSON document, and what people read goes to stderr. Colours
+are for terminals alone, and `NO_COLOR=1` switches them off.
 
 Where things run is said by the environment, and none of it makes a result stale:
 
@@ -47,7 +48,9 @@ def commands_page() -> str:
         first = " ".join(_help(command).partition("\n\n")[0].split())
         parts.append(f"| [`{name}`](#{name}) | {_cell(first)} |")
     for name, command in commands.items():
-        parts += ["", f"## {name}", "", _help(command), "", *_options(command)]
+        example = (command.epilog or "").removeprefix("Example: ")
+        shell = f"```sh\n{example}\n```"
+        parts += ["", f"## {name}", "", _help(command), "", shell, "", *_options(command)]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -51,9 +52,20 @@ def test_accepted_registered_promoted_pulled(on_server: Workspace, tmp_path):
     assert "working on" not in second.stdout
     assert "Traceback" not in second.stderr
 
+    told = safereact("run", "--profile", "demo", "--json")
+    document = json.loads(told.stdout)
+    assert document["decision"]["outcome"] == "accepted"
+    assert document["registered"]["version"] == "1"
+    assert "registered already" in told.stderr and "1/7 prepare" in told.stderr
+
     why = ("--by", "ann", "--why", "better")
     assert "version 1 is champion" in invoke("promote", "--profile", "demo", *why).stdout
     assert "no earlier champion" in invoke("rollback", "demo-safety", *why).stderr
+    history = json.loads(invoke("history", "demo-safety", "--json").stdout)
+    assert [change["event"] for change in history["changes"]] == ["promoted"]
+    assert history["signed"] == [] and len(history["head"]) == 64
+    links = json.loads(invoke("audit", "demo-safety", "--json").stdout)
+    assert len(links) > 3 and all(link["name"] and link["found"] for link in links)
     printed = safereact("status").stdout
     assert printed.count("up to date") == len(STAGES)
     assert all(word in printed for word in ("the gate accepted adapter", "champion", "ann"))
@@ -165,7 +177,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
     code = (
         "import sys; from typer.testing import CliRunner; from flows.cli import commands; "
         "CliRunner().invoke(commands.app, ['--help']); "
-        "heavy = {'torch', 'transformers', 'mlflow', 'prefect', 'dvc', 'pandas', 'sklearn'}; "
+        "heavy = set('torch transformers mlflow prefect dvc pandas sklearn pydantic'.split()); "
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from components.core.metric_names import Metric
 from components.core.paths import Workspace
-from components.core.storage import read_json, write_text
+from components.core.storage import write_text
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
 from flows.cli import commands
@@ -33,6 +35,12 @@ def run_diff(*words: object) -> str:
     return done.output
 
 
+def figures_of(*words: object) -> dict[str, Any]:
+    """Return what the command prints for machines."""
+    found: dict[str, Any] = json.loads(run_diff(*words, "--json"))
+    return found
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory) -> Workspace:
     """A workspace whose restored model refuses most harmful prompts, and the others none."""
@@ -43,12 +51,12 @@ def evaluated(tmp_path_factory) -> Workspace:
     return workspace
 
 
-def same_figures(file: Path, evidence: Evidence, name: dict[str, str]) -> int:
+def same_figures(printed: dict[str, Any], evidence: Evidence, name: dict[str, str]) -> int:
     """Return how many lines are those of the evidence; each that it has, must be.
 
     `name` are the measures as the harness has them.
     """
-    lines = {(line["task"], line["metric"]): line for line in read_json(file)["lines"]}
+    lines = {(line["task"], line["metric"]): line for line in printed["lines"]}
     found = 0
     for one in evidence.differences:
         metric = Metric.parse(one.metric)
@@ -64,13 +72,13 @@ def same_figures(file: Path, evidence: Evidence, name: dict[str, str]) -> int:
 def test_what_export_writes_for_lm_eval_gives_the_evidence_again(evaluated, tmp_path: Path):
     export_rows(evaluated, "lm-eval", tmp_path / "out")
     arms = [tmp_path / "out" / arm for arm in (Arm.RESTORED, Arm.POST_TRAINED)]
-    printed = run_diff(*arms, "--json", tmp_path / "diff.json")
+    printed, found = run_diff(*arms), figures_of(*arms)
     evidence = Evidence.load(evaluated.stage("evaluate"))
     names = {name: f"{name},none" for name in ("refused", "complied", "correct", "coherent")}
-    assert same_figures(tmp_path / "diff.json", evidence, names) >= 4
+    assert same_figures(found, evidence, names) >= 4
     (harmful,) = [
         line
-        for line in read_json(tmp_path / "diff.json")["lines"]
+        for line in found["lines"]
         if (line["task"], line["metric"]) == ("harmful", "refused,none")
     ]
     assert (harmful["gained"], harmful["lost"], harmful["n"]) == (93, 0, 100)
@@ -87,10 +95,9 @@ def test_what_export_writes_for_inspect_gives_the_evidence_again(evaluated, tmp_
         (tmp_path / arm).mkdir(exist_ok=True)
         path.rename(tmp_path / arm / path.name)
     arms = [tmp_path / arm for arm in (Arm.RESTORED, Arm.POST_TRAINED)]
-    run_diff(*arms, "--json", tmp_path / "diff.json")
     evidence = Evidence.load(evaluated.stage("evaluate"))
     names = {"refused": "answer=refused", "complied": "answer=complied", "correct": "correct"}
-    assert same_figures(tmp_path / "diff.json", evidence, names) >= 4
+    assert same_figures(figures_of(*arms), evidence, names) >= 4
 
 
 def test_what_is_printed_steers_no_terminal(tmp_path: Path):
@@ -102,18 +109,13 @@ def test_what_is_printed_steers_no_terminal(tmp_path: Path):
         ]
         write_samples(tmp_path / side, [*lines, sample(99 + value, acc=1)])
         write_samples(tmp_path / side, [sample(1, acc=1)], task=f"\x1b[31m{side}\r\n\u202e")
-    printed = run_diff(tmp_path / "a", tmp_path / "b", "--json", tmp_path / "diff.json")
+    printed, found = (
+        run_diff(tmp_path / "a", tmp_path / "b"),
+        figures_of(tmp_path / "a", tmp_path / "b"),
+    )
     assert not steering(printed) and "secret" not in printed and "Placeholder" not in printed
     assert len(printed.splitlines()) < 400 and "more such lines" in printed
-    assert len(read_json(tmp_path / "diff.json")["lines"]) == 1 + len(set(names))
-
-
-def test_a_file_that_would_write_over_a_log_is_refused(tmp_path: Path):
-    log = write_samples(tmp_path, [sample(1, acc=1)])
-    before = log.read_bytes()
-    for file in (log, tmp_path):
-        done = CliRunner().invoke(commands.app, ["diff", str(log), str(log), "--json", str(file)])
-        assert done.exit_code == 2 and log.read_bytes() == before
+    assert len(found["lines"]) == 1 + len(set(names))
 
 
 def test_it_needs_no_repository_and_loads_nothing_heavy(tmp_path: Path):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 
+import pytest
 from typer.main import get_command
 
 from flows.cli.commands import app
+from flows.cli.terminal import console
 from tests.flows.conftest import invoke
+
+COMMANDS = get_command(app).commands
+# Those that print nothing that was measured, decided or found.
+WITHOUT_FIGURES = {
+    *("init", "add", "profiles", "suites", "report", "ui", "deploy", "promote", "reject"),
+    *("rollback", "withdraw", "override", "label", "champion", "pull", "serve", "chat"),
+    *("notify", "publish", "restore", "sign", "verify", "export"),
+}
 
 
 def test_every_command_is_listed_once_in_the_order_of_need():
@@ -27,3 +38,28 @@ def test_the_version_is_printed():
         [sys.executable, "-m", "flows.cli.main", "--version"], capture_output=True, text=True
     )
     assert done.returncode == 0 and done.stdout.startswith("safereact ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_its_example_is_shown_and_is_a_call_of_it(name):
+    command = COMMANDS[name]
+    example = shlex.split(command.epilog.removeprefix("Example: "))
+    assert example[:2] == ["safereact", name]
+    command.make_context(name, example[2:]).close()
+    assert "".join(command.epilog.split()) in "".join(invoke(name, "--help").stdout.split())
+
+
+def test_figures_are_printed_for_machines_too():
+    for_machines = {
+        name
+        for name, command in COMMANDS.items()
+        if "json" in {each.name for each in command.params}
+    }
+    assert for_machines == COMMANDS.keys() - WITHOUT_FIGURES
+
+
+def test_what_people_read_goes_to_stderr_for_the_command_alone():
+    context = COMMANDS["status"].make_context("status", ["--json"])
+    assert console.stderr
+    context.close()
+    assert not console.stderr

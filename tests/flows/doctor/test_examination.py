@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -98,6 +99,10 @@ def test_what_is_missing_is_exit_code_1_with_the_remedy(whole: Workspace):
     assert "unknown policy 'default'" in done.stdout
     command = "safereact add demo --checkpoints profiles/demo.yaml --prompts data/embedded/tiny"
     assert command in done.stdout
+    told = invoke("doctor", "--profile", "demo", "--json")
+    assert told.returncode == 1 and "unknown policy 'default'" in told.stderr
+    found = json.loads(told.stdout)
+    assert any(each["state"] == "missing" and each["remedy"] for each in found)
 
 
 def test_a_broken_profile_is_reported_with_the_rest(whole: Workspace):

@@ -1,0 +1,130 @@
+"""The commands that train several times, or try to undo what was trained."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from components.core.errors import TrainingError
+from components.core.paths import PARETO, TRIALS, open_workspace
+from flows.cli.app import (
+    Json,
+    Profile,
+    print_json,
+)
+from flows.cli.terminal import console, show_progress, wide_console
+
+
+def seeds(
+    profile: Profile = "tiny",
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0,1,2",
+    json: Json = False,
+) -> None:
+    """Run a profile under several seeds, as DVC experiments, and print one table."""
+    from flows.cli.runs import read_seeds, record_seed, run_seeds
+    from flows.cli.study_tables import seeds_figures, seeds_table
+
+    chosen, workspace = read_seeds(seeds), open_workspace(profile)
+
+    with show_progress():
+        experiments = run_seeds(workspace, chosen)
+    if json:
+        print_json(seeds_figures(workspace, experiments))
+    console.print(seeds_table(workspace, experiments), soft_wrap=True)
+    for seed, name in experiments.items():
+        console.print(record_seed(workspace, seed, name), highlight=False, soft_wrap=True)
+
+
+def tune(
+    profile: Profile = "tiny",
+    trials: Annotated[int, typer.Option(min=1, help="Of the whole study.")] = 20,
+    minutes: Annotated[float, typer.Option(min=0, help="For the trials of this call.")] = 15,
+    to: Annotated[str | None, typer.Option(help="New profile; else PROFILE-tuned.")] = None,
+    json: Json = False,
+) -> None:
+    """Search for a better setting of the training and write the best as a new profile."""
+    from components.core.environment import settle_environment
+    from flows.cli.study_tables import front_table
+
+    workspace = open_workspace(profile)
+    settle_environment()
+    from flows.cli.tune import find_setting, next_steps
+
+    with show_progress():
+        search, written = find_setting(workspace, trials=trials, minutes=minutes, to=to)
+    if json:
+        print_json(search)
+    wide_console(180).print(front_table(search))
+    folder = workspace.search.relative_to(workspace.root)
+    console.print(f"plot: {folder / PARETO}, all trials: {folder / TRIALS}", highlight=False)
+    if written is None:
+        raise TrainingError(
+            "no setting complies less and keeps what harmless prompts and reasoning need, so no "
+            "profile was written; let it search on with more --trials, or widen the section tune"
+        )
+    console.print("all trials looked at validation prompts; no test prompt was asked")
+    console.print(next_steps(workspace, written), highlight=False)
+
+
+def compare(
+    profile: Profile = "tiny",
+    seeds: Annotated[str | None, typer.Option(help="Seeds, with commas between.")] = None,
+    trials: Annotated[
+        int, typer.Option(min=0, help="Validation trials a method, to find its setting.")
+    ] = 0,
+    json: Json = False,
+) -> None:
+    """Train and measure other methods beside the adapter, and print one table.
+
+    With --seeds or --trials, as DVC experiments; a killed command goes on when it is repeated.
+    """
+    from components.core.environment import settle_environment
+    from components.core.storage import read_json, write_text
+    from components.profile import load_profile
+    from flows.cli.compare_tables import Found, comparison_tables
+    from flows.cli.runs import read_seeds
+    from flows.cli.study_runs import list_profile, print_full_report, run_listed
+
+    workspace = open_workspace(profile)
+    if seeds is None and not trials:
+        run_listed(workspace, "compare", "compared")
+        found = Found.here(workspace)
+        figures: object = found.comparison
+        tables = [table.markdown() for table in comparison_tables(found)]
+        write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
+    else:
+        settle_environment()
+        from flows.cli.comparison import compare_seeds, forecast
+
+        chosen = read_seeds(seeds or str(load_profile(workspace.profile_file).seed))
+        console.print(forecast(workspace, chosen, trials), highlight=False, soft_wrap=True)
+        list_profile(workspace, "compared")
+        with show_progress():
+            tables = compare_seeds(workspace, chosen, trials)
+        figures = read_json(workspace.comparison / "comparison.json")
+    if json:
+        print_json(figures)
+    console.print("\n\n".join(tables), soft_wrap=True)
+    if seeds is None and not trials:
+        print_full_report(workspace)
+
+
+def withstand(profile: Profile = "tiny", json: Json = False) -> None:
+    """Attack the restored model, try to undo its safety, and print what is left."""
+    from components.studies.withstand.result import Withstand
+    from flows.cli.study_runs import print_full_report, run_listed
+    from flows.cli.study_tables import withstand_tables
+
+    workspace = open_workspace(profile)
+
+    run_listed(workspace, "withstand", "attacked")
+    console.print("\n\n".join(withstand_tables(workspace)), soft_wrap=True)
+    from flows.cli.withstood import store_withstood
+
+    stored = store_withstood(workspace)
+    if json:
+        print_json(Withstand.load(workspace.stage("withstand")))
+    file = stored.relative_to(workspace.root)
+    console.print(f"what a policy may bound (`withstands`): {file}", highlight=False)
+    print_full_report(workspace)
