@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from components.core.errors import EvidenceError, StageError
-from components.core.storage import digest_file, read_json, write_json
+from components.core.storage import digest_file, missing, read_json, write_json
 
 # Processors differ in the last bits of a sum of floating-point numbers, and nobody reads those.
 _ROUNDING = 1e-12
@@ -60,7 +60,7 @@ class Result(Record):
         """Return the SHA-256 of the result's file in `folder`."""
         path = folder / cls.FILE
         if not path.is_file():
-            raise StageError(f"{path} is missing; run the stage that writes it")
+            raise missing(path)
         return digest_file(path)
 
 

@@ -161,12 +161,20 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def missing(path: Path) -> StageError:
+    """Return the error of a stage's file that is not there."""
+    return StageError(
+        f"{path} is missing: the stage that writes it has not run here; `safereact run` with its "
+        "--profile runs it"
+    )
+
+
 def read_json(path: Path) -> Any:
     """Return the JSON document in `path`; raises `StageError` naming a missing or broken file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise StageError(f"{path} is missing; run the stage that writes it") from error
+        raise missing(path) from error
     except (OSError, ValueError, RecursionError) as error:
         raise StageError(f"{path} cannot be read as JSON: {error}") from error
 

@@ -76,7 +76,8 @@ def _checked(
 ) -> tuple[ArtefactCheck, Path]:
     """Return the check and the folder that it lies in; a killed one goes on.
 
-    Raises `EvidenceError` where a stage that the evaluation rests on is stale.
+    Raises `ConfigError` where nothing can be so named, and `EvidenceError` where a stage
+    that the evaluation rests on is stale.
     """
     from components.core.fingerprints import Code
     from components.core.storage import digest_bytes, resumable_folder
@@ -84,10 +85,12 @@ def _checked(
     from components.models.result import Models
     from components.prepare.result import SuiteSet
     from components.profile import load_profile
+    from components.studies.check.artefact import check_name
     from components.studies.check.comparing import check_artefact
     from components.train.result import Adapter
     from flows.runner.dvc import stale_stages
 
+    check_name(named)
     if stale := stale_stages(workspace, _STAGES):
         again = f"safereact run --profile {workspace.profile}"
         raise EvidenceError(f"stale: {', '.join(stale)}; `{again}` evaluates again first")

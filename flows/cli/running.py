@@ -89,7 +89,7 @@ def status(
         problems += [problem for standing in standings for problem in standing.problems]
     if run := running_command(root):
         console.print(f"running: {run}", highlight=False)
-    for problem in problems:
+    for problem in dict.fromkeys(problems):
         console.print(problem, style="red", highlight=False)
     if problems:
         raise typer.Exit(1)

@@ -155,7 +155,12 @@ def status_table(
         table.add_row(state.stage, Text(state.state, style), for_terminal(state.why))
     table.add_section()
     table.add_row("decision", "", for_terminal(last_decision(workspace)))
+    shown = set()
     for standing in standings:
+        if standing.version and standing.version in shown:
+            table.add_row(standing.alias, f"version {standing.version}", "the same")
+            continue
+        shown.add(standing.version)
         lines = [f"adapter {standing.adapter[:12]}"] if standing.version else []
         lines += _figures(standing.figures)
         if change := standing.change:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from components.core.untrusted_text import for_terminal, visible
+
+_COUNTS = re.compile(r" \d+/\d+$")
 
 
 class Terminal(Console):
@@ -72,14 +75,18 @@ def people_on_stderr() -> Iterator[None]:
 class Progress(logging.Handler):
     """Shows the lines `[stage] text` that a run logs: which stage, how far, for how long.
 
-    One live line on a terminal; elsewhere every line is printed as it comes.
+    One live line on a terminal. Elsewhere lines are printed as they come, but for those that count,
+    `answers 32/64`, of which one comes where nothing else was printed for so many seconds.
     """
+
+    QUIET = 30
 
     def __init__(self, terminal: Console) -> None:
         """Show on `terminal`."""
         super().__init__(logging.INFO)
         self.console = terminal
         self.begin = self.stage_begin = time.monotonic()
+        self.printed = self.begin
         self.stage, self.last = "", "starting Prefect"
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -89,7 +96,13 @@ class Progress(logging.Handler):
         name, self.last = (for_terminal(str(part)) for part in record.args)
         if name != self.stage:
             self.stage, self.stage_begin = name, time.monotonic()
-        if not self.console.is_terminal or self.last.startswith(("done in", "up to date")):
+        now, counts = time.monotonic(), _COUNTS.search(self.last)
+        if self.console.is_terminal:
+            wanted = self.last.startswith(("done in", "up to date"))
+        else:
+            wanted = not counts or now - self.printed >= self.QUIET
+        if wanted:
+            self.printed = now
             self.console.print(self._line(), highlight=False)
 
     def __rich__(self) -> Text:

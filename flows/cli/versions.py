@@ -108,6 +108,10 @@ def verify(
     from components.registry.signatures import check_signed, read_public_key
     from components.registry.verification import check_history_beside, verify_files
 
+    if not folder.is_dir():
+        raise EvidenceError(
+            f"{folder} is no folder; `safereact pull NAME@ALIAS DIR --whole` brings a version"
+        )
     keys = {str(path): read_public_key(path) for path in key or ()}
     try:
         verified = verify_files(folder)

@@ -59,6 +59,7 @@ def open_artefact(
     Raises `ConfigError` for a name that is none of these, and `ModelError` for an artefact that
     cannot be loaded.
     """
+    check_name(named)
     post_trained = checkpoint_folder(models, models.post_trained)
     if is_address(named):
         with _server(named, served_as or "", post_trained) as found:
@@ -77,14 +78,19 @@ def open_artefact(
     elif path.suffix == ".gguf":
         digest, (whole, tokenizer) = digest_file(path) if path.is_file() else "", read_gguf(path)
         yield _in_memory("gguf", path.name, digest, whole, tokenizer, batch, finished)
-    elif path.is_dir():
+    else:
         check_complete(path)
         digest = digest_checkpoint(path)
         with open_checkpoint(path, digest, batch=batch, finished=finished) as checkpoint:
             contract = prompt_contract(checkpoint.tokenizer)
             name = path.resolve().name
             yield Artefact("checkpoint", name, digest, checkpoint.arm(ARTEFACT), contract)
-    else:
+
+
+def check_name(named: str) -> None:
+    """Raise `ConfigError` unless an artefact may be what is `named`."""
+    path = Path(named)
+    if not (is_address(named) or named == NF4 or path.suffix == ".gguf" or path.is_dir()):
         raise ConfigError(
             f"{named!r} is no folder with a checkpoint, no .gguf file, no http(s) address of a "
             f"server's API and not the word {NF4}; name one of these"

@@ -58,6 +58,21 @@ def test_lines_of_a_stage_stay_one_line_each(force: bool):
         assert max(map(len, lines)) < 1200
 
 
+def test_a_log_counts_only_where_nothing_else_is_said_for_long(monkeypatch):
+    stream, clock = io.StringIO(), [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    with show_progress(Terminal(file=stream, width=120)):
+        log = logging.getLogger("flows")
+        log.info("[%s] %s", "probe", "starts")
+        for done in range(1, 21):
+            clock[0] += 10
+            log.info("[%s] %s", "probe", f"answers, harmful {done}/20")
+        log.info("[%s] %s", "probe", "done in 200 s")
+    said = [line.split(maxsplit=2)[2] for line in stream.getvalue().splitlines()]
+    counted = [f"answers, harmful {done}/20" for done in (3, 6, 9, 12, 15, 18)]
+    assert said == ["starts", *counted, "done in 200 s"]
+
+
 def test_loggers_are_as_they_were_after_a_run():
     logger = logging.getLogger("flows")
     before = logger.level, logger.propagate, list(logger.handlers)
