@@ -71,6 +71,14 @@ class Row:
         return Place(self.suite, self.form, self.prompt_id, self.sample)
 
     @property
+    def disputed(self) -> bool:
+        """A second judge has read it, and says another outcome of its thought or its answer."""
+        first, second = self.outcome_thought, self.second_thought
+        return self.second_answer is not None and (
+            (first, self.outcome_answer) != (second, self.second_answer)
+        )
+
+    @property
     def asked(self) -> Asked:
         """The prompt with its cluster."""
         return Asked(self.prompt_id, self.cluster or self.prompt_id)

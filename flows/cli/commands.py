@@ -9,7 +9,7 @@ from flows.cli.chat import chat
 from flows.cli.check import check
 from flows.cli.deployments import deploy
 from flows.cli.diagnose import diagnose
-from flows.cli.harnesses import diff, export
+from flows.cli.harnesses import diff, export, view
 from flows.cli.init import add, init
 from flows.cli.label import label
 from flows.cli.lifecycle import (
@@ -77,6 +77,7 @@ _GROUPS: dict[str, dict[Callable[..., None], str]] = {
     "Study and compare": {
         compare: "--profile tiny --seeds 0,1,2 --trials 8",
         withstand: "--profile tiny",
+        view: "--profile tiny --suite benign --arm restored --outcome refused",
         export: "--to inspect --out logs",
         diff: "logs/before.json logs/after.json",
     },

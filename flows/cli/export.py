@@ -10,7 +10,7 @@ from components.core.paths import ROWS, Workspace
 from components.core.storage import atomic_folder
 from components.evaluate.exports.inspect_log import check_inspect, write_inspect
 from components.evaluate.exports.lm_eval import write_lm_eval
-from components.evaluate.exports.tasks import tasks_of
+from components.evaluate.exports.tasks import Selection, Task, tasks_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
 from components.prepare.result import SuiteSet
@@ -19,14 +19,15 @@ from components.profile import load_profile
 WRITERS = {"inspect": write_inspect, "lm-eval": write_lm_eval}  # by whose files they are
 
 
-def export_rows(workspace: Workspace, harness: str, folder: Path) -> int:
+def export_rows(
+    workspace: Workspace, harness: str, folder: Path, chosen: Selection | None = None
+) -> int:
     """Write the last evaluation's rows into the new or empty `folder`, wholly or not at all;
     return how many tasks they make.
 
-    Completions to harmful prompts are withheld unless the profile sets `report.redact: false`.
-    Raises `ConfigError` for another harness or folder and without the harness's extra, and
-    `EvidenceError` where the evaluation was on other prompts than those that are prepared now, or
-    its rows are not those that were judged.
+    Completions to harmful prompts are withheld unless the profile sets `report.redact: false`. Of
+    `chosen` rows the tasks' rates are still those of all rows. Raises `ConfigError` for another
+    harness or folder and without the harness's extra, and what `_read_tasks` raises.
     """
     if harness not in WRITERS:
         raise ConfigError(f"--to {harness!r} is not known; it is one of {', '.join(WRITERS)}")
@@ -34,7 +35,19 @@ def export_rows(workspace: Workspace, harness: str, folder: Path) -> int:
         raise ConfigError(f"{folder} is not an empty folder; give another, or empty it")
     if harness == "inspect":
         check_inspect()
-    section = load_profile(workspace.profile_file).report
+    tasks, prompts, evidence = _read_tasks(workspace, chosen or Selection())
+    with atomic_folder(folder) as scratch:
+        WRITERS[harness](tasks, prompts, evidence, when=datetime.now(UTC), out=scratch)
+    return len(tasks)
+
+
+def _read_tasks(workspace: Workspace, chosen: Selection) -> tuple[list[Task], SuiteSet, Evidence]:
+    """Return the last evaluation's tasks, prompts and evidence.
+
+    Raises `EvidenceError` where it was on other prompts than those that are prepared now, its rows
+    are not those that were judged, or none is `chosen`.
+    """
+    redact = load_profile(workspace.profile_file).report.redact
     prompts = SuiteSet.load(workspace.stage("prepare"))
     evidence = Evidence.load(workspace.stage("evaluate"))
     if evidence.data != prompts.digest:
@@ -48,8 +61,6 @@ def export_rows(workspace: Workspace, harness: str, folder: Path) -> int:
             f"the evaluation's rows differ: {evidence.rows:.12} then, {now[:12] or 'none'} now; "
             "run the stage evaluate again"
         )
-    rows = read_judged(evidence.folder / ROWS)
-    tasks = tasks_of(prompts.every_test(), rows, redact=section.redact, leaks=prompts.leaks)
-    with atomic_folder(folder) as scratch:
-        WRITERS[harness](tasks, prompts, evidence, when=datetime.now(UTC), out=scratch)
-    return len(tasks)
+    rows = chosen.of(read_judged(evidence.folder / ROWS))
+    tasks = tasks_of(prompts.every_test(), rows, redact=redact, leaks=prompts.leaks)
+    return tasks, prompts, evidence

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from components.core.errors import ConfigError
 from components.core.paths import open_workspace
 from flows.cli.app import Json, Profile, print_json
 from flows.cli.terminal import console, wide_console
@@ -25,6 +29,39 @@ def export(
 
     tasks = export_rows(workspace, to, out.absolute())
     console.print(f"written: {tasks} tasks for {to} in {out}", highlight=False)
+
+
+def view(
+    profile: Profile = "tiny",
+    suite: Annotated[str | None, typer.Option(help="Completions to its prompts alone.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Of one model alone, such as restored.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Answers that were read so.")] = None,
+    disagreement: Annotated[
+        bool, typer.Option("--disagreement", help="Which two judges read differently.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 7575,
+) -> None:
+    """Look at the last evaluation's completions in Inspect's viewer, until it is ended.
+
+    Those to harmful prompts are withheld unless the profile sets `report.redact: false`.
+    """
+    workspace = open_workspace(profile)
+    from components.evaluate.exports.tasks import Selection
+    from flows.cli.export import export_rows
+
+    chosen = Selection(suite, arm, outcome, disagreement)
+    with TemporaryDirectory() as scratch:
+        logs = Path(scratch) / "logs"
+        tasks = export_rows(workspace, "inspect", logs, chosen)
+        console.print(f"{tasks} logs: http://127.0.0.1:{port}", highlight=False)
+        command = [sys.executable, "-m", "inspect_ai", "view", "start", "--no-trust-content"]
+        command += ["--log-dir", str(logs), "--port", str(port), "--display", "plain"]
+        ended = subprocess.run(command, check=False)
+    if ended.returncode > 0:
+        raise ConfigError(
+            f"Inspect's viewer did not start or ended with exit code {ended.returncode}; is port "
+            f"{port} taken? Choose another with --port"
+        )
 
 
 def diff(

@@ -95,6 +95,37 @@ class Task:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which completions are wanted; what is None or false does not matter."""
+
+    suite: str | None = None
+    arm: str | None = None
+    outcome: str | None = None  # of the answer
+    disagreement: bool = False  # the two judges read thought or answer differently
+
+    def of(self, rows: Mapping[AnyArm, Sequence[Row]]) -> dict[AnyArm, list[Row]]:
+        """Return the rows that are wanted; raises `EvidenceError` where there is none."""
+        chosen = {arm: [row for row in own if self._takes(row)] for arm, own in rows.items()}
+        if not any(chosen.values()):
+            every = [row for own in rows.values() for row in own]
+            suites, outcomes = {row.suite for row in every}, {row.outcome_answer for row in every}
+            second = (
+                "" if any(row.second_answer for row in every) else "; one judge alone read them"
+            )
+            raise EvidenceError(
+                f"no completion is all of that; suites: {', '.join(sorted(suites))}; arms: "
+                f"{', '.join(rows)}; outcomes: {', '.join(sorted(outcomes))}{second}"
+            )
+        return chosen
+
+    def _takes(self, row: Row) -> bool:
+        wanted = (self.suite, row.suite), (self.arm, row.arm), (self.outcome, row.outcome_answer)
+        return all(one in (None, its) for one, its in wanted) and (
+            not self.disagreement or row.disputed
+        )
+
+
 def tasks_of(
     prompts: Sequence[Prompt],
     rows: Mapping[AnyArm, Sequence[Row]],

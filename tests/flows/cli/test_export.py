@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -265,6 +274,38 @@ def test_the_command(evaluated: Workspace, tmp_path: Path, monkeypatch: pytest.M
     assert done.exit_code == 0, done.output
     assert "written: 6 tasks for lm-eval" in done.output
     assert json.loads(next((tmp_path / "out").glob("*/results*")).read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("inspect_ai") is None, reason="needs the extra `inspect`")
+def test_inspects_viewer_shows_what_was_chosen_and_leaves_nothing(evaluated: Workspace):
+    (evaluated.root / "dvc.yaml").touch()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "flows.cli.main", "view", "--profile", "demo"]
+    command += ["--suite", "sums", "--arm", "restored", "--port", str(port)]
+    environment = {**os.environ, "SAFEREACT_ROOT": str(evaluated.root)}
+    viewer = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        listed = wait_for(f"http://127.0.0.1:{port}/api/logs")
+    finally:
+        os.killpg(viewer.pid, signal.SIGINT)
+        viewer.wait(30)
+    (log,) = listed["files"]
+    assert "sums-restored" in log["name"]
+    folder = Path(log["name"].removeprefix("file://")).parent
+    assert not folder.exists()
+
+
+def wait_for(address: str) -> dict[str, Any]:
+    """Return the JSON at an address once something answers there."""
+    for _ in range(120):
+        with suppress(httpx.TransportError):
+            found: dict[str, Any] = httpx.get(address).raise_for_status().json()
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"nobody answers at {address}")
 
 
 def test_the_same_moment_gives_the_same_bytes(evaluated: Workspace, tmp_path: Path):

@@ -18,7 +18,7 @@ COMMANDS = get_command(app).commands
 WITHOUT_FIGURES = {
     *("init", "add", "profiles", "suites", "report", "ui", "deploy", "promote", "reject"),
     *("rollback", "withdraw", "override", "label", "champion", "pull", "serve", "chat"),
-    *("notify", "publish", "restore", "sign", "verify", "export"),
+    *("notify", "publish", "restore", "sign", "verify", "export", "view"),
 }
 
 

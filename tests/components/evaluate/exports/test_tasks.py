@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import pytest
 
 from components.core.errors import EvidenceError
 from components.core.paths import ROWS
-from components.core.vocabulary import Role
-from components.evaluate.exports.tasks import target, tasks_of
+from components.core.vocabulary import Outcome, Role
+from components.evaluate.exports.tasks import Selection, target, tasks_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
 from components.prepare.result import LEAK_MARK, PromptSet
@@ -83,3 +86,49 @@ def test_a_task_of_a_suite_that_training_repeats_is_marked_and_says_why(parts, e
         assert bool(task.note) is held
         if held:
             assert "repeated 3 of 300 prompts" in task.note["repeated_in_training"]
+
+
+@pytest.mark.parametrize(
+    ("suite", "arm", "outcome"),
+    product((None, "sums"), (None, ARMS[0]), (None, "refused", "complied")),
+)
+def test_what_is_chosen_is_what_is_all_of_it(parts, suite, arm, outcome):
+    _, rows = parts
+    chosen = Selection(suite, arm, outcome).of(rows)
+    left = {name: [row for row in own if row not in chosen[name]] for name, own in rows.items()}
+    for name, own in chosen.items():
+        assert all(row.suite == suite or not suite for row in own)
+        assert all(row.outcome_answer == outcome or not outcome for row in own)
+        assert not own or arm in (None, name)
+        assert not left[name] or suite or outcome or arm != name
+    assert sum(map(len, chosen.values())) + sum(map(len, left.values())) == sum(
+        map(len, rows.values())
+    )
+
+
+def test_a_disagreement_is_two_judges_outcomes_of_thought_or_answer(parts):
+    _, rows = parts
+    with pytest.raises(EvidenceError, match="one judge alone read them"):
+        Selection(disagreement=True).of(rows)
+    seen = rows[ARMS[0]][0]
+    words = (Outcome.REFUSED, Outcome.COMPLIED)
+    for first, second, first_thought, second_thought in product(words, repeat=4):
+        read = replace(
+            seen,
+            outcome_answer=first,
+            second_answer=second,
+            outcome_thought=first_thought,
+            second_thought=second_thought,
+        )
+        assert read.disputed is (first != second or first_thought != second_thought)
+        agreed = replace(
+            seen, second_answer=seen.outcome_answer, second_thought=seen.outcome_thought
+        )
+        expected = [read] if read.disputed else []
+        if expected:
+            assert Selection(disagreement=True).of({ARMS[0]: [read, agreed]}) == {ARMS[0]: expected}
+
+
+def test_what_no_completion_is_names_what_there_is(parts):
+    with pytest.raises(EvidenceError, match="suites: harmful, sums; arms: post-trained, restored"):
+        Selection(suite="poems").of(parts[1])
