@@ -24,7 +24,7 @@ _SETTINGS = {
 
 def start_prefect_server() -> None:
     """Start a server that ends with this process, however this ends; Prefect, imported after this,
-    speaks to it."""
+    speaks to it. Where the server is killed, this process ends, too, with exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = listener.fileno()
         command = [sys.executable, "-P", __file__, str(number)]
@@ -33,10 +33,26 @@ def start_prefect_server() -> None:
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
     # A cold server on a busy machine needs more than Prefect's minute.
     os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "120")
-    atexit.register(_end, server)
+    ending = threading.Event()
+    threading.Thread(target=_end_with_server, args=(server, ending), daemon=True).start()
+    atexit.register(_end, server, ending)
 
 
-def _end(server: subprocess.Popen[bytes]) -> None:
+def _end_with_server(server: subprocess.Popen[bytes], ending: threading.Event) -> None:
+    """Exit when the server has been killed, which Prefect's client would not take for an end for
+    minutes; a server that fails by itself says why to whoever asks it."""
+    if server.wait() >= 0 or ending.is_set():
+        return
+    from flows.runner.kill_with_parent import end_descendants
+    from flows.runner.supervisor import print_killed
+
+    end_descendants()
+    print_killed("the embedded Prefect server", -server.returncode)
+    os._exit(1)
+
+
+def _end(server: subprocess.Popen[bytes], ending: threading.Event) -> None:
+    ending.set()
     server.terminate()
     try:
         server.wait(_GRACE_SECONDS)

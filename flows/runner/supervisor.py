@@ -134,9 +134,18 @@ class _Parent:
         if number not in ENDINGS and code >= 0:
             return code
         end_descendants()
-        hint = "; out of memory is the usual cause" if number == signal.SIGKILL else ""
-        _print_error(f"{ENDINGS.get(number, f'killed by signal {number}{hint}')}; {_RESUMABLE}")
+        if number in ENDINGS:
+            _print_error(f"{ENDINGS[number]}; {_RESUMABLE}")
+        else:
+            print_killed("", number)
         return 128 + number
+
+
+def print_killed(what: str, number: int) -> None:
+    """Say on stderr that `what`, or else the command, was killed by a signal."""
+    hint = "; out of memory is the usual cause" if number == signal.SIGKILL else ""
+    was = f"{what} was killed" if what else "killed"
+    _print_error(f"{was} by signal {number}{hint}; {_RESUMABLE}")
 
 
 def _print_error(text: str) -> None:

@@ -197,6 +197,24 @@ def test_a_run_that_is_killed_outright_is_set_to_crashed_by_the_next(
 
 
 @pytest.mark.slow
+def test_a_run_whose_embedded_server_is_killed_ends_at_once_and_is_set_to_crashed_by_the_next(
+    project: Workspace, prefect_home, start
+):
+    before = states(prefect_home)
+    behave(project, "prepare", "sleep")
+    session = start("run", "--profile", PROFILE)
+    session.wait_for(sleeps(project))
+    (server,) = (p for p in session.left() if "prefect_server.py" in " ".join(p.cmdline()))
+    server.kill()
+    code, errors, seconds = session.ended()
+    assert (code, errors.count("\n")) == (1, 1) and "server was killed" in errors
+    assert seconds < SECONDS and session.left() == []
+    behave(project, "prepare", "fail in the next run")
+    assert "in the next run" in safereact("run", "--profile", PROFILE).stderr
+    assert new_runs(prefect_home, before)[0] == "CRASHED"
+
+
+@pytest.mark.slow
 def test_a_run_that_was_killed_while_it_registered_is_set_to_crashed_by_the_next(
     finished: Workspace, prefect_home, start
 ):
