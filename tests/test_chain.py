@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from components.chain import STAGES
 from components.core.paths import INPUTS, PROMPTS, ROWS, Workspace
 from components.core.storage import digest_folder, read_json, read_rows
+from components.core.vocabulary import Arm
+from components.evaluate.result import Evidence
 from flows.cli.commands import app
 from tests.chain import dvc, make_repository, run, safereact
 from tests.flows.conftest import invoke
@@ -349,6 +351,19 @@ def test_the_python_examples_of_the_page_run(root, accepted, number, tmp_path, m
     )
     done = run(root, sys.executable, "-c", code)
     assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_the_notebook_shows_the_figures_of_a_finished_run(root, accepted):
+    cells = json.loads((ROOT / "docs" / "run.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    shown = "print(table.loc['harmful.refused', 'restored'], counted.loc['harmful', 'restored'])"
+    done = run(
+        root, sys.executable, "-c", f"{code.replace('tiny', 'mini')}\n{shown}", MPLBACKEND="Agg"
+    )
+    assert done.returncode == 0, done.stderr
+    evidence = Evidence.load(Workspace(root, "mini").stage("evaluate"))
+    stated = evidence.rates[Arm.RESTORED]["harmful.refused"].rate
+    assert list(map(float, done.stdout.split())) == pytest.approx([stated, stated])
 
 
 def write_suite(root: Path, *more: str) -> None:
