@@ -35,6 +35,16 @@ def decided(workspace: Workspace) -> bool:
     return decision.evidence == Evidence.digest_of(workspace.stage("evaluate"))
 
 
+def full_report(workspace: Workspace) -> Path:
+    """Return the page's path, after writing it where it is not of the gate's last decision."""
+    page, decision = workspace.full_report, workspace.stage("gate") / Decision.FILE
+    if not page.is_file() or page.stat().st_mtime < decision.stat().st_mtime:
+        return write_full_report(workspace)
+    # A decision that came from DVC's cache may be older than a page about another one.
+    evidence = Evidence.digest_of(workspace.stage("evaluate"))
+    return page if evidence in page.read_text("utf-8") else write_full_report(workspace)
+
+
 def write_full_report(workspace: Workspace) -> Path:
     """Return the page's path after writing it.
 

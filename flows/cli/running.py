@@ -28,6 +28,7 @@ def run(
 ) -> None:
     """Bring a profile up to date and register its adapter if the gate accepts it."""
     from components.prepare.result import SuiteSet
+    from flows.cli.report import full_report
     from flows.cli.runs import run_retrain
     from flows.cli.tables import rules_lines, verdict
     from flows.runner.profiles import check_profile
@@ -42,8 +43,8 @@ def run(
     wide = wide_console()
     for line in rules_lines(decision, SuiteSet.load(workspace.stage("prepare")).leaks):
         wide.print(line, highlight=False)
-    report = workspace.stage("report") / "report.html"
-    console.print(f"report: {report.relative_to(workspace.root)}", highlight=False)
+    page = full_report(workspace).relative_to(workspace.root)
+    console.print(f"report: {page}", highlight=False)
     console.print(outcome.looked.words, highlight=False)
     if registered is None:
         console.print(verdict(decision), style="bold")

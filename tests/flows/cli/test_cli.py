@@ -42,7 +42,7 @@ def test_accepted_registered_promoted_pulled(on_server: Workspace, tmp_path):
     assert first.stdout.count("working on") == 4, "a leak is no matter for what is trained"
     assert "registered: demo-safety version 1, alias candidate" in first.stdout
     assert "look 1 at these test prompts" in first.stdout
-    assert "report: artifacts/demo/report/report.html" in first.stdout
+    assert "report: artifacts/demo/studies/report.html" in first.stdout
 
     second = safereact("run", "--profile", "demo")
     assert second.returncode == 0, second.stderr

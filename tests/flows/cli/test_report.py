@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,14 @@ from components.report.stage import render
 from components.studies.compare.result import Comparison
 from components.studies.withstand.result import Withstand
 from components.train.result import Adapter
-from flows.cli.report import compared, decided, origin_of, withstood, write_full_report
+from flows.cli.report import (
+    compared,
+    decided,
+    full_report,
+    origin_of,
+    withstood,
+    write_full_report,
+)
 from flows.runner.registry import record_decision
 from tests.components.report.cases import ORIGIN, make_case
 from tests.components.report.test_stage import Page, runs_its_own_script_alone
@@ -50,6 +59,18 @@ def test_the_tables_of_both_studies_are_on_the_page(workspace):
     assert "restored: refusals are not halved within 25 steps" in words
     assert "runs it" not in words and "stale" not in words
     assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_the_page_is_written_again_for_another_decision_alone(workspace):
+    page, decision = full_report(workspace), workspace.stage("gate") / Decision.FILE
+    assert full_report(workspace) == page == workspace.full_report
+    page.write_text(f"mine {Evidence.digest_of(workspace.stage('evaluate'))}")
+    assert full_report(workspace).read_text().startswith("mine"), "it is of this decision"
+    os.utime(decision, (time.time() + 60,) * 2)
+    assert "<html" in full_report(workspace).read_text()
+    os.utime(decision, (0, 0))
+    page.write_text("of other evidence")
+    assert "<html" in full_report(workspace).read_text()
 
 
 def test_a_study_that_was_not_run_is_named_with_its_command(workspace):
