@@ -115,13 +115,15 @@ Json = Annotated[
 
 
 def print_json(figures: object) -> None:
-    """Print results, data classes or what JSON knows, in ASCII, so that no text steers a terminal;
-    a number that is none or infinite is null."""
+    """Print results, data classes or what JSON knows, in ASCII, so that no text steers a terminal.
+
+    Raises `ValueError` for a number that is none or infinite, which no result holds.
+    """
     import json
 
     from pydantic_core import to_jsonable_python
 
-    typer.echo(json.dumps(to_jsonable_python(figures, inf_nan_mode="null"), indent=2))
+    typer.echo(json.dumps(to_jsonable_python(figures), indent=2, allow_nan=False))
 
 
 def model_name(name: str | None, profile: str | None) -> str:

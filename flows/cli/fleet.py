@@ -107,9 +107,11 @@ def _age(since: str | None, now: datetime) -> str:
     return f"{hours // 24} d" if hours >= 48 else f"{hours} h"
 
 
-def print_fleet(root: Path, *, as_json: bool) -> None:
-    """Print all profiles' rows; exit with 1 where one has a problem."""
-    rows = list(standings(root))
+def print_fleet(root: Path, profile: str | None, *, as_json: bool) -> None:
+    """Print the row of one profile or, without one, of all; exit with 1 where one has a problem."""
+    if profile is not None:
+        open_workspace(profile, root)
+    rows = [row for row in standings(root) if profile in (None, row.profile)]
     if as_json:
         print_json(rows)
     else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -14,6 +17,8 @@ from components.core.errors import ConfigError
 from components.core.paths import open_workspace
 from flows.cli.app import Json, Profile, print_json
 from flows.cli.terminal import console, wide_console
+
+_VIEWER_SECONDS = 2  # for its end
 
 _Log = Annotated[Path, typer.Argument(help="File or folder of lm-eval or Inspect.")]
 
@@ -53,15 +58,33 @@ def view(
     with TemporaryDirectory() as scratch:
         logs = Path(scratch) / "logs"
         tasks = export_rows(workspace, "inspect", logs, chosen)
+        _check_free(port)
         console.print(f"{tasks} logs: http://127.0.0.1:{port}", highlight=False)
-        command = [sys.executable, "-m", "inspect_ai", "view", "start", "--no-trust-content"]
-        command += ["--log-dir", str(logs), "--port", str(port), "--display", "plain"]
-        ended = subprocess.run(command, check=False)
-    if ended.returncode > 0:
-        raise ConfigError(
-            f"Inspect's viewer did not start or ended with exit code {ended.returncode}; is port "
-            f"{port} taken? Choose another with --port"
-        )
+        if code := _show(logs, port):
+            raise ConfigError(f"Inspect's viewer ended with exit code {code}")
+
+
+def _check_free(port: int) -> None:
+    """Raise `ConfigError` for a port that is in use: Inspect would end the viewer that has it."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ConfigError(f"port {port} is in use; choose another with --port") from error
+
+
+def _show(logs: Path, port: int) -> int:
+    """Run the viewer until it is ended, and return its exit code."""
+    command = [sys.executable, "-m", "inspect_ai", "view", "start", "--no-trust-content"]
+    command += ["--log-dir", str(logs), "--port", str(port), "--display", "plain"]
+    viewer = subprocess.Popen(command)
+    try:
+        return viewer.wait()
+    finally:
+        # Ended in another way it would leave a note of its process, which the next viewer ends.
+        viewer.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            viewer.wait(_VIEWER_SECONDS)
+        viewer.kill()
 
 
 def diff(

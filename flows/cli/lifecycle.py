@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from components.core.errors import EvidenceError, SafeReActError
 from components.core.paths import find_root, open_workspace
 from components.core.untrusted_text import for_terminal
 from flows.cli.app import By, Json, Name, Profile, ProfileOrNone, Why, model_name, print_json
@@ -102,7 +103,12 @@ def history(
         despite = f" despite change {change.despite}" if change.despite else ""
         line = f"{change.number} {change.when[:16]} {event} version {change.version}{despite}"
         console.print(for_terminal(f"{line}, {change.who}: {change.why}"), highlight=False)
-    chain, heads = signed_history(registry, name)
+    try:
+        chain, heads = signed_history(registry, name)
+    except SafeReActError as error:
+        if json:
+            print_json({"changes": changes, "problem": str(error)})
+        raise
     if json:
         print_json({"changes": changes, "head": chain.head, "signed": heads})
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
@@ -121,11 +127,17 @@ def audit(
 
     name, _, alias = source.partition("@")
     links = []
-    for link in audit_version(Registry(root), name, alias or "champion"):
-        console.print(for_terminal(f"{link.name}: {link.found}"), highlight=False)
-        links.append(link._asdict())
-    if json:
-        print_json(links)
+    try:
+        for link in audit_version(Registry(root), name, alias or "champion"):
+            console.print(for_terminal(f"{link.name}: {link.found}"), highlight=False)
+            links.append({"name": link.name, "found": link.found, "holds": True})
+    except EvidenceError as error:
+        broken, _, why = str(error).partition(": ")
+        links.append({"name": broken, "found": why, "holds": False})
+        raise
+    finally:
+        if json:
+            print_json(links)
 
 
 def override(

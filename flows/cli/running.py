@@ -71,7 +71,7 @@ def status(
 
     root = find_root()
     if every or json:
-        print_fleet(root, as_json=json)
+        print_fleet(root, profile, as_json=json)
         return
     from components.registry.mlflow_registry import Registry
     from components.registry.status import status as standings_of

@@ -59,13 +59,15 @@ def run_retrain(workspace: Workspace, *, push: bool) -> Outcome:
     if server:
         return _run_flow(workspace.profile, stores, push=push)
     keep_private(home)
-    start_prefect_server()
+    server_unneeded = start_prefect_server()
     load_mlflow()  # while the server starts
     import httpx
 
     try:
         with _open_run(workspace.open_run):
-            return _run_flow(workspace.profile, stores, push=push)
+            outcome = _run_flow(workspace.profile, stores, push=push)
+            server_unneeded.set()
+            return outcome
     except httpx.TransportError as error:
         raise StageError(
             f"the embedded Prefect server does not run; its state lies in {home}, which may be "

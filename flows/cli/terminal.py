@@ -65,11 +65,13 @@ def wide_console(width: int = 200) -> Terminal:
 @contextmanager
 def people_on_stderr() -> Iterator[None]:
     """Send what people read to stderr within the block, so that stdout is one JSON document."""
-    console.stderr = True
+    state, before = vars(console), dict(vars(console))
+    # Whoever printed on the console already has it: it becomes one that was made for stderr.
+    state.update(vars(Terminal(stderr=True, soft_wrap=not sys.stderr.isatty())))
     try:
         yield
     finally:
-        console.stderr = False
+        state.update(before)
 
 
 class Progress(logging.Handler):

@@ -14,6 +14,7 @@ import sys
 import threading
 
 _GRACE_SECONDS = 5
+_SAME_MOMENT_SECONDS = 0.5
 _SETTINGS = {
     # What Prefect sets for a server of its own: no interface, few services.
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -22,9 +23,10 @@ _SETTINGS = {
 }
 
 
-def start_prefect_server() -> None:
+def start_prefect_server() -> threading.Event:
     """Start a server that ends with this process, however this ends; Prefect, imported after this,
-    speaks to it. Where the server is killed, this process ends, too, with exit code 1."""
+    speaks to it. Where the server is killed, this process ends, too, with exit code 1, unless the
+    event that is returned was set, since the server is needed no more."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = listener.fileno()
         command = [sys.executable, "-P", __file__, str(number)]
@@ -33,26 +35,28 @@ def start_prefect_server() -> None:
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
     # A cold server on a busy machine needs more than Prefect's minute.
     os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "120")
-    ending = threading.Event()
-    threading.Thread(target=_end_with_server, args=(server, ending), daemon=True).start()
-    atexit.register(_end, server, ending)
+    unneeded = threading.Event()
+    threading.Thread(target=_end_with_server, args=(server, unneeded), daemon=True).start()
+    atexit.register(_end, server, unneeded)
+    return unneeded
 
 
-def _end_with_server(server: subprocess.Popen[bytes], ending: threading.Event) -> None:
+def _end_with_server(server: subprocess.Popen[bytes], unneeded: threading.Event) -> None:
     """Exit when the server has been killed, which Prefect's client would not take for an end for
     minutes; a server that fails by itself says why to whoever asks it."""
-    if server.wait() >= 0 or ending.is_set():
-        return
     from flows.runner.kill_with_parent import end_descendants
-    from flows.runner.supervisor import print_killed
+    from flows.runner.supervisor import is_ending, print_killed
 
+    # What ends the group ends both, and comes to this process a little later or earlier.
+    if server.wait() >= 0 or unneeded.wait(_SAME_MOMENT_SECONDS) or is_ending():
+        return
     end_descendants()
     print_killed("the embedded Prefect server", -server.returncode)
     os._exit(1)
 
 
-def _end(server: subprocess.Popen[bytes], ending: threading.Event) -> None:
-    ending.set()
+def _end(server: subprocess.Popen[bytes], unneeded: threading.Event) -> None:
+    unneeded.set()
     server.terminate()
     try:
         server.wait(_GRACE_SECONDS)

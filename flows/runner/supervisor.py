@@ -46,6 +46,11 @@ def process_id() -> int:
     return _supervisor or os.getpid()
 
 
+def is_ending() -> bool:
+    """Return whether this process has been ended from outside, and unwinds."""
+    return bool(_ended_by)
+
+
 def supervised(work: Callable[[], object]) -> int:
     """Return the exit code of `work`, run in a child process, or 128 + n where signal n ended it.
 
@@ -131,9 +136,9 @@ class _Parent:
         if code in _RESULTS:
             return code
         number = self._cause or (-code if code < 0 else code - 128)
+        end_descendants()
         if number not in ENDINGS and code >= 0:
             return code
-        end_descendants()
         if number in ENDINGS:
             _print_error(f"{ENDINGS[number]}; {_RESUMABLE}")
         else:

@@ -65,7 +65,7 @@ def test_accepted_registered_promoted_pulled(on_server: Workspace, tmp_path):
     assert [change["event"] for change in history["changes"]] == ["promoted"]
     assert history["signed"] == [] and len(history["head"]) == 64
     links = json.loads(invoke("audit", "demo-safety", "--json").stdout)
-    assert len(links) > 3 and all(link["name"] and link["found"] for link in links)
+    assert len(links) > 3 and all(link["holds"] for link in links)
     printed = safereact("status").stdout
     assert printed.count("up to date") == len(STAGES)
     assert all(word in printed for word in ("the gate accepted adapter", "champion", "ann"))

@@ -278,17 +278,21 @@ def test_the_command(evaluated: Workspace, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("inspect_ai") is None, reason="needs the extra `inspect`")
-def test_inspects_viewer_shows_what_was_chosen_and_leaves_nothing(evaluated: Workspace):
+def test_inspects_viewer_shows_what_was_chosen_and_leaves_nothing(evaluated: Workspace, tmp_path):
     (evaluated.root / "dvc.yaml").touch()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "flows.cli.main", "view", "--profile", "demo"]
     command += ["--suite", "sums", "--arm", "restored", "--port", str(port)]
-    environment = {**os.environ, "SAFEREACT_ROOT": str(evaluated.root)}
+    own = {"SAFEREACT_ROOT": str(evaluated.root), "XDG_DATA_HOME": str(tmp_path)}
+    environment = {**os.environ, **own}
     viewer = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         listed = wait_for(f"http://127.0.0.1:{port}/api/logs")
+        assert (tmp_path / "inspect_ai" / "view" / "ports" / str(port)).exists()
+        second = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert second.returncode == 2 and f"port {port} is in use" in second.stderr
     finally:
         os.killpg(viewer.pid, signal.SIGINT)
         viewer.wait(30)
@@ -296,6 +300,7 @@ def test_inspects_viewer_shows_what_was_chosen_and_leaves_nothing(evaluated: Wor
     assert "sums-restored" in log["name"]
     folder = Path(log["name"].removeprefix("file://")).parent
     assert not folder.exists()
+    assert not (tmp_path / "inspect_ai" / "view" / "ports" / str(port)).exists()
 
 
 def wait_for(address: str) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.terminal import Terminal, show_progress
+from flows.cli.terminal import Terminal, console, people_on_stderr, show_progress
 from tests.hostile import HOSTILE, steering, without_styles
 
 SHORT = {name: text for name, text in HOSTILE.items() if name != "long"}
@@ -89,3 +90,22 @@ def test_tables_have_frames_only_on_a_terminal(person: bool):
     Terminal(file=stream, force_terminal=person, width=80, color_system=None).print(table)
     drawn = {character for character in stream.getvalue() if "\u2500" <= character <= "\u257f"}
     assert bool(drawn) is person and "value" in stream.getvalue()
+
+
+@pytest.mark.parametrize("piped", ["stdout", "stderr"])
+def test_what_goes_to_stderr_is_for_a_terminal_where_stderr_is_one(monkeypatch, piped: str):
+    streams = {name: io.StringIO() for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(stream, "isatty", lambda name=name: name != piped)
+        monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    before = dict(vars(console))
+    with people_on_stderr():
+        console.print("word " * 60, style="bold")
+    assert streams["stdout"].getvalue() == ""
+    said = streams["stderr"].getvalue()
+    assert ("\x1b[1m" in said) is (piped == "stdout")
+    assert (said.count("\n") > 1) is (piped == "stdout")
+    assert vars(console) == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -43,6 +45,37 @@ def test_a_process_whose_server_is_killed_ends_with_all_that_it_started_and_says
     assert errors.startswith("safereact: the embedded Prefect server was killed by signal 9")
     assert errors.count("\n") == 1
     wait_until_gone(stage)
+
+
+def test_what_ends_the_whole_group_is_an_end_from_outside(tmp_path):
+    code = """
+import os, sys, time
+from pathlib import Path
+from flows.runner.prefect_server import start_prefect_server
+from flows.runner.supervisor import supervised
+
+def work():
+    start_prefect_server()
+    Path("group").write_text(str(os.getpgid(0)))
+    try:
+        time.sleep(600)
+    finally:
+        time.sleep(1)
+        Path("unwound").touch()
+
+sys.exit(supervised(work))
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    group, latest = tmp_path / "group", time.monotonic() + SECONDS
+    while not (group.is_file() and group.read_text()):
+        assert time.monotonic() < latest
+        time.sleep(0.05)
+    os.killpg(int(group.read_text()), signal.SIGTERM)
+    _, errors = parent.communicate(timeout=SECONDS)
+    assert parent.returncode == 143 and errors.startswith("safereact: terminated; ")
+    assert (tmp_path / "unwound").exists()
 
 
 def wait_until_gone(process: psutil.Process) -> None:
