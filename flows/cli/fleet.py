@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from components.core.errors import SafeReActError
+from components.core.errors import ConfigError, SafeReActError
 from components.core.paths import LISTED, Workspace, open_workspace, read_lists
 from components.core.untrusted_text import for_terminal
 from components.gate.result import GateOutcome
@@ -109,9 +109,10 @@ def _age(since: str | None, now: datetime) -> str:
 
 def print_fleet(root: Path, profile: str | None, *, as_json: bool) -> None:
     """Print the row of one profile or, without one, of all; exit with 1 where one has a problem."""
-    if profile is not None:
-        open_workspace(profile, root)
     rows = [row for row in standings(root) if profile in (None, row.profile)]
+    if profile is not None and not rows:
+        open_workspace(profile, root)  # names the profiles where there is none of that name
+        raise ConfigError(f"params.yaml does not list {profile}; `safereact add {profile}` does")
     if as_json:
         print_json(rows)
     else:

@@ -53,8 +53,13 @@ def test_what_is_wrong_with_one_profile_is_its_line(fleet: Workspace):
         (problem,) = rows[name]["problems"]
         assert word in problem and rows[name]["champion"] is None
 
+    one = json.loads(invoke("status", "--profile", "demo", "--json").stdout)
+    assert [row["profile"] for row in one] == ["demo"]
     (fleet.root / "params.yaml").write_text("profiles: {demo: {}}\n")
     assert invoke("status", "--all").returncode == 0
+    for name, word in (("broken", "does not list broken"), ("nope", "unknown profile 'nope'")):
+        refused = invoke("status", "--profile", name, "--json")
+        assert refused.returncode == 2 and word in refused.stderr and refused.stdout == ""
 
 
 def test_a_registry_that_does_not_answer_is_said_in_each_line(
