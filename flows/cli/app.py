@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from components.core.disk import disk_trouble
 from components.core.errors import ConfigError, SafeReActError
-from components.core.paths import Workspace, open_workspace
+from components.core.paths import Workspace, find_root, open_workspace
 from flows.cli.terminal import Terminal, people_on_stderr
 
 REJECTED, INTERRUPTED, UNREAD = 3, 130, 141
@@ -58,7 +58,6 @@ app = typer.Typer(
     name="safereact",
     help="Keep post-trained language models safe: train, measure, register, promote.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich" if sys.stdout.isatty() else None,  # no frames in pipes and files
 )
@@ -82,9 +81,23 @@ def options(
     """Take what goes before a command."""
 
 
-Profile = Annotated[str, typer.Option(help="Name of a file in profiles/.")]
+def _profiles(incomplete: str) -> list[str]:
+    """Return the profiles whose names begin so, for a shell's completion."""
+    try:
+        files = (find_root() / "profiles").glob("*.yaml")
+    except ConfigError:  # no repository has none
+        return []
+    return sorted(path.stem for path in files if path.stem.startswith(incomplete))
+
+
+Profile = Annotated[
+    str, typer.Option(help="Name of a file in profiles/.", autocompletion=_profiles)
+]
 Name = Annotated[str | None, typer.Argument(help="Registered model; else that of --profile.")]
-ProfileOrNone = Annotated[str | None, typer.Option("--profile", help="A file in profiles/.")]
+ProfileOrNone = Annotated[
+    str | None,
+    typer.Option("--profile", help="A file in profiles/.", autocompletion=_profiles),
+]
 By = Annotated[str, typer.Option(help="Who decides.")]
 Why = Annotated[str, typer.Option(help="Why, in a sentence.")]
 FileOption = Annotated[

@@ -18,7 +18,8 @@ HEAD = """\
 `.venv/bin/safereact COMMAND --help` says the same. All commands share
 their [exit codes](policy.md#exit-codes). With `--json` stdout is one JSON document, and what people
 read goes to stderr; a command that fails before it has figures prints none. Colours are for
-terminals alone, and `NO_COLOR=1` switches them off.
+terminals alone, and `NO_COLOR=1` switches them off. `safereact --install-completion` lets the shell
+complete commands, options and profiles.
 
 Where things run is said by the environment, and none of it makes a result stale:
 

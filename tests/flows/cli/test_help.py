@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -12,6 +14,7 @@ from typer.main import get_command
 from flows.cli.commands import app
 from flows.cli.terminal import console
 from tests.flows.conftest import invoke
+from tests.root import ROOT
 
 COMMANDS = get_command(app).commands
 # Those that print nothing that was measured, decided or found.
@@ -63,3 +66,31 @@ def test_what_people_read_goes_to_stderr_for_the_command_alone():
     assert console.stderr
     context.close()
     assert not console.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("safereact pro", ["profiles", "promote"]),
+        ("safereact run --profile smo", ["smollm2"]),
+        ("safereact run --profile ../[", []),
+        ("elsewhere: safereact run --profile smo", []),
+    ],
+)
+def test_a_shell_completes_commands_and_profiles(words, found, tmp_path):
+    place, _, words = words.rpartition(": ")
+    asked = {
+        "_SAFEREACT_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    command = [str(Path(sys.executable).with_name("safereact"))]
+    environment = {name: text for name, text in os.environ.items() if name != "SAFEREACT_ROOT"}
+    done = subprocess.run(
+        command,
+        cwd=tmp_path if place else ROOT,
+        env=environment | asked,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout.split(), done.stderr) == (found, "")
