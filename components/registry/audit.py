@@ -38,6 +38,15 @@ class Link(NamedTuple):
     found: str
 
 
+class BrokenLink(EvidenceError):
+    """Something that a version rests on does not hold; `link` names it and says why."""
+
+    def __init__(self, link: Link) -> None:
+        """Say so in one line."""
+        super().__init__(f"{link.name}: {link.found}")
+        self.link = link
+
+
 class _Audited(NamedTuple):
     """A version whose files are what was registered, and what a repository has beside it."""
 
@@ -51,7 +60,7 @@ class _Audited(NamedTuple):
 def audit_version(registry: Registry, name: str, alias: str) -> Iterator[Link]:
     """Yield what the version that `alias` (or its number) names rests on, once each holds.
 
-    Raises `EvidenceError` naming the first link that does not.
+    Raises `BrokenLink` for the first that does not.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -76,7 +85,7 @@ def _names(link: str) -> Iterator[None]:
     try:
         yield
     except SafeReActError as error:
-        raise EvidenceError(f"{link}: {error}") from error
+        raise BrokenLink(Link(link, str(error))) from error
 
 
 def _current(registry: Registry, version: Version) -> Current | None:

@@ -130,7 +130,7 @@ Json = Annotated[
 def print_json(figures: object) -> None:
     """Print results, data classes or what JSON knows, in ASCII, so that no text steers a terminal.
 
-    Raises `ValueError` for a number that is none or infinite, which no result holds.
+    Raises `ValueError` for NaN and infinity, which no result holds.
     """
     import json
 

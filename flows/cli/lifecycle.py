@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from components.core.errors import EvidenceError, SafeReActError
+from components.core.errors import SafeReActError
 from components.core.paths import find_root, open_workspace
 from components.core.untrusted_text import for_terminal
 from flows.cli.app import By, Json, Name, Profile, ProfileOrNone, Why, model_name, print_json
@@ -122,7 +122,7 @@ def audit(
     """Go from the champion, or another version, through all that it rests on, a line each; exit
     with 1 at the first that does not hold."""
     root = find_root()
-    from components.registry.audit import audit_version
+    from components.registry.audit import BrokenLink, audit_version
     from components.registry.mlflow_registry import Registry
 
     name, _, alias = source.partition("@")
@@ -130,10 +130,9 @@ def audit(
     try:
         for link in audit_version(Registry(root), name, alias or "champion"):
             console.print(for_terminal(f"{link.name}: {link.found}"), highlight=False)
-            links.append({"name": link.name, "found": link.found, "holds": True})
-    except EvidenceError as error:
-        broken, _, why = str(error).partition(": ")
-        links.append({"name": broken, "found": why, "holds": False})
+            links.append({**link._asdict(), "holds": True})
+    except BrokenLink as error:
+        links.append({**error.link._asdict(), "holds": False})
         raise
     finally:
         if json:

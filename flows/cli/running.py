@@ -7,14 +7,7 @@ from typing import Annotated
 import typer
 
 from components.core.paths import find_root, open_workspace
-from flows.cli.app import (
-    REJECTED,
-    Json,
-    Profile,
-    ProfileOrNone,
-    print_json,
-    registered_name,
-)
+from flows.cli.app import REJECTED, Json, Profile, ProfileOrNone, print_json, registered_name
 from flows.cli.init import print_findings
 from flows.cli.terminal import console, show_progress, wide_console
 

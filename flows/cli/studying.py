@@ -8,11 +8,7 @@ import typer
 
 from components.core.errors import TrainingError
 from components.core.paths import PARETO, TRIALS, open_workspace
-from flows.cli.app import (
-    Json,
-    Profile,
-    print_json,
-)
+from flows.cli.app import Json, Profile, print_json
 from flows.cli.terminal import console, show_progress, wide_console
 
 

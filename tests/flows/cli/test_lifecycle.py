@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from components.core.errors import RegistryError
@@ -44,7 +46,10 @@ def test_from_candidate_to_withdrawn(two: Workspace, tmp_path):
     )
     pulled = invoke("pull", f"{NAME}@champion", str(tmp_path / "out"))
     assert pulled.returncode == 1 and "no champion: version 2 was withdrawn" in pulled.stderr
-    assert invoke("audit", NAME).returncode == 1
+    broken = invoke("audit", NAME, "--json")
+    (link,) = json.loads(broken.stdout)
+    assert broken.returncode == 1 and (link["name"], link["holds"]) == ("champion", False)
+    assert f"champion: {link['found']}" in one_line(broken.stderr)
     refused = invoke("promote", NAME, "--version", "2", *WHY)
     assert refused.returncode == 1 and "--despite 2" in refused.stderr
     again = invoke("promote", NAME, "--version", "2", "--despite", "2", *WHY)
