@@ -112,3 +112,7 @@ def test_a_broken_history_is_listed_and_1(two: Workspace):
     listed = invoke("history", NAME)
     assert listed.returncode == 1 and "promoted version 1, eve" in one_line(listed.stdout)
     assert f"{PREFIX}000002 was not written after" in listed.stderr
+    told = invoke("history", NAME, "--json")
+    document = json.loads(told.stdout)
+    assert told.returncode == 1 and document["problem"] in one_line(told.stderr)
+    assert [change["version"] for change in document["changes"]] == ["1", "2"]
