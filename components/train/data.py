@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from components.core.errors import TrainingError
 from components.core.storage import read_json, write_json
-from components.core.vocabulary import Role, Split
+from components.core.vocabulary import PLAIN_FORMS, Role, Split
 from components.lm.adapters import attach_adapter
 from components.lm.attacks import plain_form, render_form
 from components.lm.loading import checkpoint_folder, load_tokenizer
@@ -26,6 +26,7 @@ from components.train.rows import (
     Reading,
     Refusals,
     TrainingRow,
+    answers_once,
     cut_rows,
     keep_compliant,
     keep_refusals,
@@ -33,8 +34,9 @@ from components.train.rows import (
     read_prompts,
     refuses,
     sample_prompts,
+    shared_end,
 )
-from components.train.settings import TrainSettings
+from components.train.settings import Reads, TrainSettings
 from components.train.teacher import Reader, open_reader, open_teacher, refusals_waived
 
 if TYPE_CHECKING:
@@ -105,13 +107,21 @@ class TrainingData:
         """Return the post-trained model's own answers, to be held: by its states at layers 1 to
         `depth` and its likeliest next tokens; 0: by the tokens alone; None: by neither.
 
-        All positions count. The answers are asked for once, whatever is held. States are stored
-        where they take at most `MAX_REFERENCE_BYTES`.
+        All positions count that read the same as what was asked (`retain_reads`). The answers are
+        asked for once, whatever is held. States are stored where they take at most
+        `MAX_REFERENCE_BYTES`; `TrainingError` where they take more and cannot be computed in each
+        step, since the student reads other prompts than were asked.
         """
-        prompts, tokens = self._training_prompts[1], self.settings.retain_tokens
+        tokens, reading = self.settings.retain_tokens, self._read(self._training_prompts[1])
         if depth is None:
-            return self._own_answers("retained", prompts, tokens)
-        return self._ask_student("retained", prompts, tokens, range(1, depth + 1))
+            return self._own_answers("retained", reading, tokens, self.settings.retain_reads)
+        return self._ask_student(
+            "retained",
+            reading,
+            tokens,
+            range(1, depth + 1),
+            reads=self.settings.retain_reads,
+        )
 
     def sampled_rows(self, count: int, number: int, adapter: Path | None) -> TargetRows:
         """Return `count` harmful prompts at most, over all forms, with what the student with its
@@ -130,12 +140,8 @@ class TrainingData:
             rows = self._sample(drawn, number, adapter)
             counted = [len(row.completion) for row in rows]
             with open_teacher(self.models, self.probe) as teacher:
-                prompts = [
-                    ids
-                    for form, keys in drawn.items()
-                    for ids in self._read_by_teacher(teacher, form, keys).values()
-                ]
-                read = [replace(r, prompt=p) for r, p in zip(rows, prompts, strict=True)]
+                asked = self._asked(teacher, drawn, self.settings.teacher_reads)
+                read = _put_to(rows, asked)
                 self._store(teacher, read, counted, (), folder)
             TargetRows(rows, counted).save(folder)
 
@@ -170,8 +176,8 @@ class TrainingData:
 
         Raises `TrainingError` where there are too few such answers.
         """
-        prompts = self._training_prompts[0]
-        return self._ask_student("compliant", prompts, tokens, layers, compliant=True)
+        reading = self._read(self._training_prompts[0])
+        return self._ask_student("compliant", reading, tokens, layers, compliant=True)
 
     def early_stop(self) -> EarlyStop | None:
         """Return when a training may stop early; None where the settings do not say."""
@@ -180,12 +186,15 @@ class TrainingData:
             return None
         layers = range(1, max(self.probe.target_layers) + 1)
         harmful, retained = self._validation_prompts
+        reading = self._read(retained)
+        if self.settings.retain_reads == "plain":  # under attacks its states are to move
+            reading = {form: own for form, own in reading.items() if form in PLAIN_FORMS} or reading
         return EarlyStop(
             stop,
             self.settings.rules,
             self.tokenizer,
             self._read(harmful),
-            self._ask_student("validation", retained, stop.tokens, layers),
+            self._ask_student("validation", reading, stop.tokens, layers),
             layers,
         )
 
@@ -228,27 +237,27 @@ class TrainingData:
         forms, limit = self.settings.forms, self.settings.max_prompt_tokens
         return read_prompts(self.tokenizer, prompts, forms=forms, max_tokens=limit, seed=self.seed)
 
-    def _asked(self, form: str) -> str:
-        """Return the form in which the teacher is asked where the student reads `form`."""
-        plain = self.settings.teacher_reads == "plain"
-        return plain_form(self.tokenizer, form) if plain else form
+    def _asked(self, reader: Reader, forms: Mapping[str, Iterable[str]], reads: Reads) -> Reading:
+        """Return prompts, named by form and id, as `reader` is asked them where the student reads
+        them in that form: in the same, or bare."""
+        drawn = (*self._training_prompts, *self._validation_prompts)
+        texts = {p.id: p for prompts in drawn for p in prompts}
+        limit, reword = self.settings.max_prompt_tokens, reader.reword
 
-    def _read_by_teacher(
-        self, teacher: Reader, form: str, ids: Iterable[str]
-    ) -> dict[str, tuple[int, ...]]:
-        """Return training prompts, named by their `ids`, as the teacher is asked them where the
-        student reads `form`."""
-        texts = {p.id: p for prompts in self._training_prompts for p in prompts}
-        limit, reword, asked = self.settings.max_prompt_tokens, teacher.reword, self._asked(form)
-
-        def read(prompt: Prompt) -> tuple[int, ...]:
-            return tuple(
-                render_form(
-                    self.tokenizer, prompt, asked, seed=self.seed, limit=limit, reword=reword
-                )[0]
+        def read(form: str, key: str) -> tuple[int, ...]:
+            ids, _ = render_form(
+                self.tokenizer, texts[key], form, seed=self.seed, limit=limit, reword=reword
             )
+            return tuple(ids)
 
-        return {key: read(texts[key]) for key in ids}
+        return {
+            form: {key: read(self._form_asked(form, reads), key) for key in keys}
+            for form, keys in forms.items()
+        }
+
+    def _form_asked(self, form: str, reads: Reads) -> str:
+        """Return the form in which a model is asked where the student reads `form`."""
+        return plain_form(self.tokenizer, form) if reads == "plain" else form
 
     def _store(
         self,
@@ -273,19 +282,17 @@ class TrainingData:
         """
         settings, waived, found = self.settings, refusals_waived(self.probe), Refusals()
         tokens = max(settings.taught_tokens, self.probe.check_tokens)
-        answers: dict[tuple[int, ...], tuple[int, ...]] = {}
+        reads, reading = settings.teacher_reads, self._read(self._training_prompts[0])
         verdicts: list[bool] = []
         with open_teacher(self.models, self.probe) as teacher:
-            for form, prompts in self._read(self._training_prompts[0]).items():
-                asked = self._read_by_teacher(teacher, form, prompts)
-                fresh = {key: ids for key, ids in asked.items() if ids not in answers}
-                label = f"teacher answers, {form}"
-                written = own_completions(teacher, fresh, max_new_tokens=tokens, label=label)
-                answers |= {row.prompt: row.completion for row in written}
-                answered = [TrainingRow(key, ids, answers[ids]) for key, ids in asked.items()]
+            asked = self._asked(teacher, reading, reads)
+            answers = answers_once(teacher, asked, tokens=tokens, label="teacher answers")
+            for form, prompts in reading.items():
+                answered = [TrainingRow(key, ids, answers[ids]) for key, ids in asked[form].items()]
                 refused = [refuses(teacher, row, settings.rules) for row in answered]
                 refusals = keep_refusals(answered, refused, form=form, waived=waived)
-                found.add(refusals, prompts, settings, same_form=self._asked(form) == form)
+                same_form = self._form_asked(form, reads) == form
+                found.add(refusals, prompts, settings, same_form=same_form)
                 verdicts += refused
             layers = self.probe.target_layers
             log.info("storing the teacher's states at layers %s", list(layers))
@@ -295,47 +302,71 @@ class TrainingData:
         write_json(folder / _COUNTS, counts)
 
     def _own_answers(
-        self, name: str, prompts: list[Prompt], tokens: int, student: Reader | None = None
+        self,
+        name: str,
+        reading: Reading,
+        tokens: int,
+        reads: Reads = "form",
+        student: Reader | None = None,
     ) -> TargetRows:
-        """Return the post-trained model's own greedy answers in all forms."""
+        """Return the post-trained model's own greedy answers behind prompts as the student reads
+        them."""
 
         def make(folder: Path) -> None:
             reader = student or self.student()
-            rows = [
-                row
-                for form, ids in self._read(prompts).items()
-                for row in own_completions(
-                    reader, ids, max_new_tokens=tokens, label=f"own answers, {name}, {form}"
-                )
-            ]
-            TargetRows(rows, [len(row.inputs) for row in rows]).save(folder)
+            asked = self._asked(reader, reading, reads)
+            label = f"own answers, {name}"
+            answers = answers_once(reader, asked, tokens=tokens, label=label)
+            rows, counted = [], []
+            for form, prompts in reading.items():
+                for key, ids in prompts.items():
+                    row = TrainingRow(key, ids, answers[asked[form][key]])
+                    rows.append(row)
+                    counted.append(row.counted(shared_end(ids, asked[form][key], len(ids))))
+            TargetRows(rows, counted).save(folder)
 
         return TargetRows.load(made_once(self.scratch / name, make))
 
     def _ask_student(
         self,
         name: str,
-        prompts: list[Prompt],
+        reading: Reading,
         tokens: int,
         layers: Sequence[int],
         *,
+        reads: Reads = "form",
         compliant: bool = False,
     ) -> TargetRows:
         """Return the post-trained model's own answers with its states, if any, and next tokens."""
 
         def make(folder: Path) -> None:
             student = self.student()
-            rows = self._own_answers(name, prompts, tokens, student).rows
+            held = self._own_answers(name, reading, tokens, reads, student)
+            rows, counted = held.rows, held.counted
             if compliant:
                 rows = keep_compliant(student, rows, self.settings.rules)
-            counted = [row.counted(0) if compliant else len(row.inputs) for row in rows]
+                counted = [row.counted(0) for row in rows]
             config, itemsize = student.model.config, student.model.dtype.itemsize
             size = sum(counted) * len(layers) * config.hidden_size * itemsize
             if layers:
                 log.info("the states of %d rows, %s, take %.1f GiB", len(rows), name, size / 2**30)
             stored = layers if size <= MAX_REFERENCE_BYTES else ()
-            self._store(student, rows, counted, stored, folder)
+            if layers and not stored and reads == "plain":
+                raise TrainingError(
+                    f"the states of the retained rows take {size / 2**30:.1f} GiB, more than are "
+                    "stored, and with train.retain_reads: plain they cannot be computed in each "
+                    "step; lower train.retain_prompts or train.retain_tokens, take attacks out of "
+                    "train.forms, or hold next tokens (train.method: distil)"
+                )
+            read = rows if compliant else _put_to(rows, self._asked(student, reading, reads))
+            self._store(student, read, counted, stored, folder)
             TargetRows(rows, counted).save(folder)
 
         deepest = max(layers, default=0)
         return TargetRows.load(made_once(self.scratch / f"{name}-{deepest}", make))
+
+
+def _put_to(rows: Sequence[TrainingRow], asked: Reading) -> list[TrainingRow]:
+    """Return rows, which come form after form, with the prompts that were asked."""
+    prompts = [ids for own in asked.values() for ids in own.values()]
+    return [replace(row, prompt=ids) for row, ids in zip(rows, prompts, strict=True)]

@@ -135,6 +135,19 @@ def own_completions(
     ]
 
 
+def answers_once(
+    reader: Reader, asked: Reading, *, tokens: int, label: str
+) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Return what the reader's model writes greedily after prompts, each asked once; `asked` names
+    them by form and id."""
+    answers: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for form, prompts in asked.items():
+        fresh = {key: ids for key, ids in prompts.items() if ids not in answers}
+        written = own_completions(reader, fresh, max_new_tokens=tokens, label=f"{label}, {form}")
+        answers |= {row.prompt: row.completion for row in written}
+    return answers
+
+
 def refuses(reader: Reader, row: TrainingRow, rules: RulesSettings) -> bool:
     """Return whether the row's completion refuses, in its thought or in its answer."""
     completion = split_completion(
@@ -217,7 +230,7 @@ class Refusals:
         most = settings.prompt_tokens
         for compared in cut_rows(rows, settings.refusal_tokens):
             prompt = prompts[compared.prompt_id]
-            same = _shared_end(prompt, compared.prompt, most)
+            same = shared_end(prompt, compared.prompt, most)
             if same_form and same < most:
                 ends = prompt[-most:], compared.prompt[-most:]
                 raise TrainingError(
@@ -232,7 +245,8 @@ class Refusals:
         self.by_form.append(len(rows))
 
 
-def _shared_end(one: Sequence[int], other: Sequence[int], most: int) -> int:
+def shared_end(one: Sequence[int], other: Sequence[int], most: int) -> int:
+    """Return how many of the last tokens of two prompts are the same, at most `most`."""
     count = 0
     while count < min(most, len(one), len(other)) and one[-1 - count] == other[-1 - count]:
         count += 1

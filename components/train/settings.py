@@ -17,6 +17,7 @@ PROMPT_ONLY_TOKENS = 24
 # They compare the teacher's refusals token by token.
 BY_TOKENS = ("distil", "combined", "on-policy", "self-generated")
 OWN_METHODS = ("safereact", *BY_TOKENS, "circuit-breaker", "sft", "rank-one")
+Reads = Literal["form", "plain"]  # where the student reads an attack: the same, the bare prompt
 MethodName = Annotated[str, AfterValidator(partial(check_name, "methods", ours=OWN_METHODS))]
 
 
@@ -86,10 +87,16 @@ class TrainSettings(Section):
         description="how prompts are put in training: served, as the template puts them; "
         "forced_thought, with the thought opened by the prompt; attacks, by their names",
     )
-    teacher_reads: Literal["form", "plain"] = Field(
+    teacher_reads: Reads = Field(
         "form",
         description="what the teacher is asked where the student reads an attack: form, the same; "
         "plain, the bare prompt, so that its refusal is taught under attacks to which it yields",
+    )
+    retain_reads: Reads = Field(
+        "form",
+        description="what the post-trained model is asked where the student reads a retained "
+        "prompt under an attack: form, the same; plain, the bare prompt, so that what is harmless "
+        "is answered under attacks as it is without",
     )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
         24, description="tokens of the teacher's own refusal on harmful rows; 0: prompt only"

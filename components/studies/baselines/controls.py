@@ -84,13 +84,10 @@ class Answering(Control):
     def _answers(self, teacher: Reader) -> Iterator[list[TrainingRow]]:
         """Yield, form by form, what the teacher answers to benign prompts without refusing."""
         benign = [prompt for prompt in self._training_prompts[1] if prompt.role is Role.BENIGN]
-        for form, prompts in self._read(benign).items():
-            written = own_completions(
-                teacher,
-                self._read_by_teacher(teacher, form, prompts),
-                max_new_tokens=self.settings.taught_tokens,
-                label=f"teacher answers, benign, {form}",
-            )
+        asked = self._asked(teacher, self._read(benign), self.settings.teacher_reads)
+        for form, prompts in asked.items():
+            label, tokens = f"teacher answers, benign, {form}", self.settings.taught_tokens
+            written = own_completions(teacher, prompts, max_new_tokens=tokens, label=label)
             rules, least = self.settings.rules, self.settings.prompt_tokens
             kept = [
                 row

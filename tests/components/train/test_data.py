@@ -85,7 +85,7 @@ def test_large_references_are_not_stored(make_data, monkeypatch):
 def test_answers_are_asked_for_once_whatever_is_held_of_them(make_data, monkeypatch):
     data = make_data("held", check_tokens=1)
     states, tokens = data.retained_rows(2), data.retained_rows(0)
-    monkeypatch.setattr("components.train.data.own_completions", None)  # nobody asks again
+    monkeypatch.setattr("components.train.rows.own_completions", None)  # nobody asks again
     alone = data.retained_rows(None)
     assert states.rows == tokens.rows == alone.rows
     assert states.stored.states([0]) is not None and tokens.stored.states([0]) is None
@@ -100,7 +100,7 @@ def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(make_dat
         asked.append(len(prompts))
         return own_completions(reader, prompts, **options)
 
-    monkeypatch.setattr("components.train.data.own_completions", counting)
+    monkeypatch.setattr("components.train.rows.own_completions", counting)
     forms = (Form.SERVED, Form.PREFILLED, Form.ROLE_PLAY)
     data = make_data(forms=forms, teacher_reads="plain", check_tokens=1, waived=True)
     rows = data.teacher_data().rows
@@ -114,6 +114,39 @@ def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(make_dat
         assert likely[0].equal(likely[1]) and likely[0].equal(likely[2])
         # The states at the ends of prompts correspond where these are the same.
         assert [rows.counted[i] for i in (plain, behind, scene)] == [7, 5, 7]
+
+
+def test_retained_prompts_are_answered_under_attacks_as_they_are_without(make_data):
+    forms = (Form.SERVED, Form.PREFILLED, Form.ROLE_PLAY)
+    data = make_data("plain", forms=forms, retain_reads="plain", check_tokens=1)
+    tokens, states, alone = (data.retained_rows(depth) for depth in (0, 2, None))
+    assert tokens.rows == states.rows == alone.rows
+    count = len(tokens.rows) // 3
+    served, begun, scene = (range(n, n + count) for n in (0, count, 2 * count))
+    for plain, *attacked in zip(served, begun, scene, strict=True):
+        row, logprobs = tokens.rows[plain], tokens.stored.likely([plain]).logprobs
+        assert tokens.counted[plain] == len(row.inputs)
+        assert len(states.stored.states([plain])) == len(row.inputs)
+        for i in attacked:
+            assert tokens.rows[i].prompt != row.prompt
+            assert tokens.rows[i].completion == row.completion
+            assert tokens.stored.likely([i]).logprobs.equal(logprobs)
+            # Positions count where both read the same: the answer, and how the prompts end.
+            held = states.stored.states([i])
+            assert len(held) == tokens.counted[i] < len(row.inputs)
+            assert held.equal(states.stored.states([plain])[-len(held) :])
+    own = make_data("own", forms=forms, check_tokens=1).retained_rows(0)
+    assert [row.prompt for row in own.rows] == [row.prompt for row in tokens.rows]
+    assert any(own.rows[i].completion != tokens.rows[i].completion for i in (*begun, *scene))
+    assert own.counted == [len(row.inputs) for row in own.rows]
+
+
+def test_states_to_retain_that_are_too_large_cannot_be_of_bare_prompts(make_data, monkeypatch):
+    monkeypatch.setattr("components.train.data.MAX_REFERENCE_BYTES", 100)
+    data = make_data("large", retain_reads="plain", check_tokens=1)
+    with pytest.raises(TrainingError, match="retain_reads: plain"):
+        data.retained_rows(2)
+    assert data.retained_rows(0).stored.states([0]) is None  # next tokens are always stored
 
 
 @pytest.mark.parametrize("targets", [(), (0, 1), (2, 4)])
