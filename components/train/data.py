@@ -16,7 +16,6 @@ from components.core.errors import TrainingError
 from components.core.storage import read_json, write_json
 from components.core.vocabulary import PLAIN_FORMS, Role, Split
 from components.lm.adapters import attach_adapter
-from components.lm.attacks import plain_form, render_form
 from components.lm.loading import checkpoint_folder, load_tokenizer
 from components.train.batches import TargetRows, store_targets
 from components.train.early_stop import EarlyStop
@@ -27,10 +26,13 @@ from components.train.rows import (
     Refusals,
     TrainingRow,
     answers_once,
+    asked_prompts,
     cut_rows,
+    form_asked,
     keep_compliant,
     keep_refusals,
     own_completions,
+    put_to,
     read_prompts,
     refuses,
     sample_prompts,
@@ -115,13 +117,8 @@ class TrainingData:
         tokens, reading = self.settings.retain_tokens, self._read(self._training_prompts[1])
         if depth is None:
             return self._own_answers("retained", reading, tokens, self.settings.retain_reads)
-        return self._ask_student(
-            "retained",
-            reading,
-            tokens,
-            range(1, depth + 1),
-            reads=self.settings.retain_reads,
-        )
+        layers, reads = range(1, depth + 1), self.settings.retain_reads
+        return self._ask_student("retained", reading, tokens, layers, reads=reads)
 
     def sampled_rows(self, count: int, number: int, adapter: Path | None) -> TargetRows:
         """Return `count` harmful prompts at most, over all forms, with what the student with its
@@ -140,8 +137,7 @@ class TrainingData:
             rows = self._sample(drawn, number, adapter)
             counted = [len(row.completion) for row in rows]
             with open_teacher(self.models, self.probe) as teacher:
-                asked = self._asked(teacher, drawn, self.settings.teacher_reads)
-                read = _put_to(rows, asked)
+                read = put_to(rows, self._asked(teacher, drawn, self.settings.teacher_reads))
                 self._store(teacher, read, counted, (), folder)
             TargetRows(rows, counted).save(folder)
 
@@ -238,26 +234,11 @@ class TrainingData:
         return read_prompts(self.tokenizer, prompts, forms=forms, max_tokens=limit, seed=self.seed)
 
     def _asked(self, reader: Reader, forms: Mapping[str, Iterable[str]], reads: Reads) -> Reading:
-        """Return prompts, named by form and id, as `reader` is asked them where the student reads
-        them in that form: in the same, or bare."""
+        """Return prompts, named by form and id, as `reader` is asked them."""
         drawn = (*self._training_prompts, *self._validation_prompts)
-        texts = {p.id: p for prompts in drawn for p in prompts}
-        limit, reword = self.settings.max_prompt_tokens, reader.reword
-
-        def read(form: str, key: str) -> tuple[int, ...]:
-            ids, _ = render_form(
-                self.tokenizer, texts[key], form, seed=self.seed, limit=limit, reword=reword
-            )
-            return tuple(ids)
-
-        return {
-            form: {key: read(self._form_asked(form, reads), key) for key in keys}
-            for form, keys in forms.items()
-        }
-
-    def _form_asked(self, form: str, reads: Reads) -> str:
-        """Return the form in which a model is asked where the student reads `form`."""
-        return plain_form(self.tokenizer, form) if reads == "plain" else form
+        texts = {prompt.id: prompt for prompts in drawn for prompt in prompts}
+        limit = self.settings.max_prompt_tokens
+        return asked_prompts(reader, forms, texts, reads=reads, max_tokens=limit, seed=self.seed)
 
     def _store(
         self,
@@ -291,7 +272,7 @@ class TrainingData:
                 answered = [TrainingRow(key, ids, answers[ids]) for key, ids in asked[form].items()]
                 refused = [refuses(teacher, row, settings.rules) for row in answered]
                 refusals = keep_refusals(answered, refused, form=form, waived=waived)
-                same_form = self._form_asked(form, reads) == form
+                same_form = form_asked(teacher, form, reads) == form
                 found.add(refusals, prompts, settings, same_form=same_form)
                 verdicts += refused
             layers = self.probe.target_layers
@@ -358,15 +339,9 @@ class TrainingData:
                     "step; lower train.retain_prompts or train.retain_tokens, take attacks out of "
                     "train.forms, or hold next tokens (train.method: distil)"
                 )
-            read = rows if compliant else _put_to(rows, self._asked(student, reading, reads))
+            read = rows if compliant else put_to(rows, self._asked(student, reading, reads))
             self._store(student, read, counted, stored, folder)
             TargetRows(rows, counted).save(folder)
 
         deepest = max(layers, default=0)
         return TargetRows.load(made_once(self.scratch / f"{name}-{deepest}", make))
-
-
-def _put_to(rows: Sequence[TrainingRow], asked: Reading) -> list[TrainingRow]:
-    """Return rows, which come form after form, with the prompts that were asked."""
-    prompts = [ids for own in asked.values() for ids in own.values()]
-    return [replace(row, prompt=ids) for row, ids in zip(rows, prompts, strict=True)]

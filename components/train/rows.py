@@ -7,7 +7,7 @@ is never lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,10 +17,10 @@ from components.core.errors import TrainingError
 from components.core.vocabulary import Form, Outcome, Prompt, Role, Split
 from components.judges.rules.outcomes import outcome
 from components.judges.settings import RulesSettings
-from components.lm.attacks import render_form
+from components.lm.attacks import plain_form, render_form
 from components.lm.chat import opens_thought, split_completion
 from components.lm.generation import end_tokens, generate
-from components.train.settings import TrainSettings
+from components.train.settings import Reads, TrainSettings
 from components.train.teacher import Reader
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,41 @@ def own_completions(
         TrainingRow(prompt_id, prompt, tuple(completion))
         for (prompt_id, prompt), completion in zip(prompts.items(), written, strict=True)
     ]
+
+
+def form_asked(reader: Reader, form: str, reads: Reads) -> str:
+    """Return the form in which a model is asked where the student reads `form`."""
+    return plain_form(reader.tokenizer, form) if reads == "plain" else form
+
+
+def asked_prompts(
+    reader: Reader,
+    forms: Mapping[str, Iterable[str]],
+    texts: Mapping[str, Prompt],
+    *,
+    reads: Reads,
+    max_tokens: int,
+    seed: int,
+) -> Reading:
+    """Return prompts, named by their ids and the forms in which the student reads them, as `reader`
+    is asked them: in the same form, or bare."""
+
+    def ask(form: str, key: str) -> tuple[int, ...]:
+        ids, _ = render_form(
+            reader.tokenizer, texts[key], form, seed=seed, limit=max_tokens, reword=reader.reword
+        )
+        return tuple(ids)
+
+    return {
+        form: {key: ask(form_asked(reader, form, reads), key) for key in keys}
+        for form, keys in forms.items()
+    }
+
+
+def put_to(rows: Sequence[TrainingRow], asked: Reading) -> list[TrainingRow]:
+    """Return rows, which come form after form, with the prompts that were asked."""
+    prompts = [ids for own in asked.values() for ids in own.values()]
+    return [replace(row, prompt=ids) for row, ids in zip(rows, prompts, strict=True)]
 
 
 def answers_once(
