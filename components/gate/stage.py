@@ -55,9 +55,12 @@ def gate(
         recount_evidence(evidence, evaluate, prompts, models, seed=seed, root=Path())
     decision = make_decision(policy, read_overrides(Path(OVERRIDES)), inputs)
     for outcome in decision.rules:
-        log.info("%s  %s: %s", outcome.conclusion, outcome.rule, outcome.why)
+        level = logging.DEBUG if outcome.passed and not outcome.warns else logging.INFO
+        log.log(level, "%s  %s: %s", outcome.conclusion, outcome.rule, outcome.why)
         if outcome.override:
             log.info("%s: %s", outcome.rule, outcome.override)
+    held = sum(outcome.passed for outcome in decision.rules)
+    log.info("%d of %d rules and checks pass", held, len(decision.rules))
     for refusal in decision.refused:
         log.warning("%s", refusal)
     log.info("%s", decision.words)
