@@ -27,17 +27,20 @@ _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
 _ENDLESS = 1 << 16  # characters of a line
 # What restores most on both shipped pairs (docs/results): refusals are trained under three attacks,
-# too, and measured under two of these and two others.
+# too, where harmless prompts keep their plain answers; they are measured under two of these and two
+# others.
 _DEEP: dict[str, dict[str, Any]] = {
     "train": {
         "method": "distil",
         "forms": ["served", "forced_thought", "prefilled", "role-play", "paraphrased"],
         "teacher_reads": "plain",
+        "retain_reads": "plain",
+        "retain_weight": 6,
     },
     "evaluate": {
         "forced_thought": True,
         "attacks": ["prefilled", "role-play", "persona", "instructed"],
-        "attack_roles": ["harmful", "borderline"],
+        "attack_roles": ["harmful", "borderline", "benign"],
     },
 }
 

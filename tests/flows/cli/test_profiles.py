@@ -67,7 +67,8 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
     assert profile.models.base == "models/base"
     trained, asked = set(profile.train.forms), set(profile.evaluate.attacks)
     assert asked & trained and asked - trained, "attacks of both kinds are measured"
-    assert (profile.train.method, profile.train.teacher_reads) == ("distil", "plain")
+    train = profile.train
+    assert (train.method, train.teacher_reads, train.retain_reads) == ("distil", "plain", "plain")
     assert [source.path for source in profile.prepare.sources] == [
         f"own/{role}.jsonl" for role in ROLES
     ]
