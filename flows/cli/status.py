@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,6 +129,7 @@ def _read(
     from dvc.repo import Repo
 
     targets = [f"{stage}@{workspace.profile}" for stage in stages]
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars of progress, too
     for _ in range(_TRIES):
         try:
             # DVC reads and writes paths relative to where it is asked.
