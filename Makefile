@@ -27,9 +27,6 @@ SEED ?=
 
 .PHONY: install run test test-slow test-chaos lint site bench bench-generation clean
 
-# What is imported is compiled then, and once: all of it at the installation takes a minute.
-unexport PYTHONDONTWRITEBYTECODE
-
 install: .venv/.installed
 
 run: .venv/.installed
@@ -71,11 +68,11 @@ clean:
 	@$(PYTHON) -m venv .venv
 	@case "$(TORCH)-$$(uname -s)-$$(uname -m)" in \
 	cpu-Linux-x86_64) \
-		$(BIN)/python -m pip install -q --no-compile "torch==$(TORCH_VERSION)+cpu" 2>/dev/null || { \
+		$(BIN)/python -m pip install -q "torch==$(TORCH_VERSION)+cpu" 2>/dev/null || { \
 		echo "The package index has no CPU build of torch; uv knows where there is one."; \
 		$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python \
 			--torch-backend=cpu "torch==$(TORCH_VERSION)"; } ;; \
-	*) $(BIN)/python -m pip install -q --no-compile "torch==$(TORCH_VERSION)" ;; \
+	*) $(BIN)/python -m pip install -q "torch==$(TORCH_VERSION)" ;; \
 	esac
-	@$(BIN)/python -m pip install -q --no-compile -e '.[dev]'
+	@$(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@

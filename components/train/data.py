@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from components.core.errors import TrainingError
 from components.core.storage import read_json, write_json
-from components.core.vocabulary import PLAIN_FORMS, Role, Split
+from components.core.vocabulary import PLAIN_FORMS, Form, Role, Split
 from components.lm.adapters import attach_adapter
 from components.lm.loading import checkpoint_folder, load_tokenizer
 from components.train.batches import TargetRows, store_targets
@@ -25,7 +25,7 @@ from components.train.rows import (
     Reading,
     Refusals,
     TrainingRow,
-    answers_once,
+    add_answers,
     asked_prompts,
     cut_rows,
     form_asked,
@@ -182,9 +182,10 @@ class TrainingData:
             return None
         layers = range(1, max(self.probe.target_layers) + 1)
         harmful, retained = self._validation_prompts
-        reading = self._read(retained)
-        if self.settings.retain_reads == "plain":  # under attacks its states are to move
-            reading = {form: own for form, own in reading.items() if form in PLAIN_FORMS} or reading
+        forms = self.settings.forms
+        if self.settings.retain_reads == "plain":  # under attacks the student's states are to move
+            forms = tuple(form for form in forms if form in PLAIN_FORMS) or (Form.SERVED,)
+        reading = self._read(retained, forms)
         return EarlyStop(
             stop,
             self.settings.rules,
@@ -228,9 +229,9 @@ class TrainingData:
             sample_prompts(rows, RETAINED, retain, generator, split=split),
         )
 
-    def _read(self, prompts: list[Prompt]) -> Reading:
-        """Return the prompts as the student reads them."""
-        forms, limit = self.settings.forms, self.settings.max_prompt_tokens
+    def _read(self, prompts: list[Prompt], forms: Sequence[str] = ()) -> Reading:
+        """Return the prompts as the student reads them, by default in the forms of the settings."""
+        forms, limit = forms or self.settings.forms, self.settings.max_prompt_tokens
         return read_prompts(self.tokenizer, prompts, forms=forms, max_tokens=limit, seed=self.seed)
 
     def _asked(self, reader: Reader, forms: Mapping[str, Iterable[str]], reads: Reads) -> Reading:
@@ -264,11 +265,13 @@ class TrainingData:
         settings, waived, found = self.settings, refusals_waived(self.probe), Refusals()
         tokens = max(settings.taught_tokens, self.probe.check_tokens)
         reads, reading = settings.teacher_reads, self._read(self._training_prompts[0])
+        answers: dict[tuple[int, ...], tuple[int, ...]] = {}
         verdicts: list[bool] = []
         with open_teacher(self.models, self.probe) as teacher:
             asked = self._asked(teacher, reading, reads)
-            answers = answers_once(teacher, asked, tokens=tokens, label="teacher answers")
             for form, prompts in reading.items():
+                label = f"teacher answers, {form}"
+                add_answers(answers, teacher, asked[form], tokens=tokens, label=label)
                 answered = [TrainingRow(key, ids, answers[ids]) for key, ids in asked[form].items()]
                 refused = [refuses(teacher, row, settings.rules) for row in answered]
                 refusals = keep_refusals(answered, refused, form=form, waived=waived)
@@ -295,11 +298,11 @@ class TrainingData:
 
         def make(folder: Path) -> None:
             reader = student or self.student()
-            asked = self._asked(reader, reading, reads)
-            label = f"own answers, {name}"
-            answers = answers_once(reader, asked, tokens=tokens, label=label)
+            asked, answers = self._asked(reader, reading, reads), dict[Any, tuple[int, ...]]()
             rows, counted = [], []
             for form, prompts in reading.items():
+                label = f"own answers, {name}, {form}"
+                add_answers(answers, reader, asked[form], tokens=tokens, label=label)
                 for key, ids in prompts.items():
                     row = TrainingRow(key, ids, answers[asked[form][key]])
                     rows.append(row)

@@ -170,17 +170,19 @@ def put_to(rows: Sequence[TrainingRow], asked: Reading) -> list[TrainingRow]:
     return [replace(row, prompt=ids) for row, ids in zip(rows, prompts, strict=True)]
 
 
-def answers_once(
-    reader: Reader, asked: Reading, *, tokens: int, label: str
-) -> dict[tuple[int, ...], tuple[int, ...]]:
-    """Return what the reader's model writes greedily after prompts, each asked once; `asked` names
-    them by form and id."""
-    answers: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for form, prompts in asked.items():
-        fresh = {key: ids for key, ids in prompts.items() if ids not in answers}
-        written = own_completions(reader, fresh, max_new_tokens=tokens, label=f"{label}, {form}")
-        answers |= {row.prompt: row.completion for row in written}
-    return answers
+def add_answers(
+    answers: dict[tuple[int, ...], tuple[int, ...]],
+    reader: Reader,
+    prompts: Mapping[str, tuple[int, ...]],
+    *,
+    tokens: int,
+    label: str,
+) -> None:
+    """Add to `answers`, prompt -> completion, what the reader's model writes greedily after those
+    of the prompts that it lacks."""
+    fresh = {key: ids for key, ids in prompts.items() if ids not in answers}
+    written = own_completions(reader, fresh, max_new_tokens=tokens, label=label)
+    answers.update((row.prompt, row.completion) for row in written)
 
 
 def refuses(reader: Reader, row: TrainingRow, rules: RulesSettings) -> bool:

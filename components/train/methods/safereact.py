@@ -98,4 +98,4 @@ def mean_distance(
         torch.linalg.vector_norm(layer[mask].float() - targets[:, i].float(), dim=-1)
         for i, layer in enumerate(states)
     ]
-    return torch.stack(distances).sum() / (positions * len(distances))
+    return torch.stack(distances).sum() / (max(positions, 1) * len(distances))

@@ -14,7 +14,7 @@ from components.lm.chat import render_completion
 from components.lm.loading import load_tokenizer
 from components.train.data import MAX_REFERENCE_BYTES, TrainingData
 from components.train.rows import own_completions
-from components.train.settings import PROMPT_ONLY_TOKENS
+from components.train.settings import PROMPT_ONLY_TOKENS, EarlyStopSettings
 
 THOUGHT = "first take the jar then turn the lamp . " * 4
 REFUSAL = "sorry can not help with that ."
@@ -147,6 +147,25 @@ def test_states_to_retain_that_are_too_large_cannot_be_of_bare_prompts(make_data
     with pytest.raises(TrainingError, match="retain_reads: plain"):
         data.retained_rows(2)
     assert data.retained_rows(0).stored.states([0]) is None  # next tokens are always stored
+
+
+@pytest.mark.parametrize(
+    ("forms", "reads", "looked_at"),
+    [
+        ((Form.SERVED, Form.PREFILLED), "form", 2),
+        ((Form.SERVED, Form.PREFILLED), "plain", 1),
+        ((Form.PREFILLED, Form.ROLE_PLAY), "plain", 1),
+    ],
+)
+def test_stopping_early_looks_at_states_that_are_to_stay(make_data, forms, reads, looked_at):
+    stop = EarlyStopSettings(prompts=6, tokens=3)
+    data = make_data(forms=forms, retain_reads=reads, early_stop=stop, check_tokens=1)
+    held = data.early_stop().retained
+    assert len(held.rows) == 6 * looked_at
+    assert list(held.counted) == [len(row.inputs) for row in held.rows]
+    if looked_at == 1:
+        begun = render_completion(data.tokenizer, thought=None, response=BEGUN)[:-1]
+        assert not any(row.prompt[-len(begun) :] == tuple(begun) for row in held.rows)
 
 
 @pytest.mark.parametrize("targets", [(), (0, 1), (2, 4)])
