@@ -34,10 +34,11 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 gc.disable()  # until the tests begin: importing them leaves nothing to collect
-# A shell that starts the tests in the background lets them ignore Ctrl-C and Ctrl-\\, and so would
-# every process that they start and interrupt.
+# A shell that starts the tests in the background lets them ignore Ctrl-C and Ctrl-\\, `nohup` the
+# closing of the terminal, and so would every process that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
