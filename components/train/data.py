@@ -22,6 +22,7 @@ from components.train.early_stop import EarlyStop
 from components.train.processes import made_once, refuse_launcher_settings
 from components.train.rows import (
     RETAINED,
+    Answers,
     Reading,
     Refusals,
     TrainingRow,
@@ -265,8 +266,7 @@ class TrainingData:
         settings, waived, found = self.settings, refusals_waived(self.probe), Refusals()
         tokens = max(settings.taught_tokens, self.probe.check_tokens)
         reads, reading = settings.teacher_reads, self._read(self._training_prompts[0])
-        answers: dict[tuple[int, ...], tuple[int, ...]] = {}
-        verdicts: list[bool] = []
+        answers, verdicts = Answers(), list[bool]()
         with open_teacher(self.models, self.probe) as teacher:
             asked = self._asked(teacher, reading, reads)
             for form, prompts in reading.items():
@@ -298,7 +298,7 @@ class TrainingData:
 
         def make(folder: Path) -> None:
             reader = student or self.student()
-            asked, answers = self._asked(reader, reading, reads), dict[Any, tuple[int, ...]]()
+            asked, answers = self._asked(reader, reading, reads), Answers()
             rows, counted = [], []
             for form, prompts in reading.items():
                 label = f"own answers, {name}, {form}"

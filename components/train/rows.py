@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # Prompts in token ids, up to where the answer begins: form -> prompt id -> tokens.
 Reading = dict[str, dict[str, tuple[int, ...]]]
+Answers = dict[tuple[int, ...], tuple[int, ...]]  # prompt -> completion
 
 RETAINED = (Role.BENIGN, Role.BORDERLINE, Role.REASONING)
 MIN_REFUSALS = 8  # fewer are an anecdote, not a training set
@@ -171,15 +172,15 @@ def put_to(rows: Sequence[TrainingRow], asked: Reading) -> list[TrainingRow]:
 
 
 def add_answers(
-    answers: dict[tuple[int, ...], tuple[int, ...]],
+    answers: Answers,
     reader: Reader,
     prompts: Mapping[str, tuple[int, ...]],
     *,
     tokens: int,
     label: str,
 ) -> None:
-    """Add to `answers`, prompt -> completion, what the reader's model writes greedily after those
-    of the prompts that it lacks."""
+    """Add to `answers` what the reader's model writes greedily after those of the prompts that they
+    lack."""
     fresh = {key: ids for key, ids in prompts.items() if ids not in answers}
     written = own_completions(reader, fresh, max_new_tokens=tokens, label=label)
     answers.update((row.prompt, row.completion) for row in written)
