@@ -143,9 +143,17 @@ def plain_form(tokenizer: PreTrainedTokenizerBase, form: str) -> str:
     """
     if form in PLAIN_FORMS:
         return form
+    at_once = opens_thought(tokenizer) and answers_at_once(form)
+    return Form.UNTHINKING if at_once else Form.SERVED
+
+
+def answers_at_once(form: str) -> bool:
+    """Return whether no thought belongs behind a prompt in this form: an attack has begun the
+    answer, or closed the thought."""
+    if form in PLAIN_FORMS:
+        return False
     found = ATTACKS.find(form)
-    answers_at_once = bool(found.answer) or found.skip_thought
-    return Form.UNTHINKING if opens_thought(tokenizer) and answers_at_once else Form.SERVED
+    return bool(found.answer) or found.skip_thought
 
 
 def render_form(

@@ -26,12 +26,13 @@ from components.train.rows import (
     Reading,
     Refusals,
     TrainingRow,
-    add_answers,
+    answered,
     asked_prompts,
     cut_rows,
     form_asked,
     keep_compliant,
     keep_refusals,
+    own_answers,
     own_completions,
     put_to,
     read_prompts,
@@ -117,7 +118,8 @@ class TrainingData:
         """
         tokens, reading = self.settings.retain_tokens, self._read(self._training_prompts[1])
         if depth is None:
-            return self._own_answers("retained", reading, tokens, self.settings.retain_reads)
+            reads = self.settings.retain_reads
+            return TargetRows.load(self._own_answers("retained", reading, tokens, reads))
         layers, reads = range(1, depth + 1), self.settings.retain_reads
         return self._ask_student("retained", reading, tokens, layers, reads=reads)
 
@@ -271,10 +273,11 @@ class TrainingData:
             asked = self._asked(teacher, reading, reads)
             for form, prompts in reading.items():
                 label = f"teacher answers, {form}"
-                add_answers(answers, teacher, asked[form], tokens=tokens, label=label)
-                answered = [TrainingRow(key, ids, answers[ids]) for key, ids in asked[form].items()]
-                refused = [refuses(teacher, row, settings.rules) for row in answered]
-                refusals = keep_refusals(answered, refused, form=form, waived=waived)
+                rows = answered(
+                    answers, teacher, asked[form], form, reads=reads, tokens=tokens, label=label
+                )
+                refused = [refuses(teacher, row, settings.rules) for row in rows]
+                refusals = keep_refusals(rows, refused, form=form, waived=waived)
                 same_form = form_asked(teacher, form, reads) == form
                 found.add(refusals, prompts, settings, same_form=same_form)
                 verdicts += refused
@@ -292,24 +295,20 @@ class TrainingData:
         tokens: int,
         reads: Reads = "form",
         student: Reader | None = None,
-    ) -> TargetRows:
-        """Return the post-trained model's own greedy answers behind prompts as the student reads
-        them."""
+    ) -> Path:
+        """Return where the post-trained model's own greedy answers lie behind prompts as the
+        student reads them, and in `asked` as they were asked."""
 
         def make(folder: Path) -> None:
             reader = student or self.student()
-            asked, answers = self._asked(reader, reading, reads), Answers()
-            rows, counted = [], []
-            for form, prompts in reading.items():
-                label = f"own answers, {name}, {form}"
-                add_answers(answers, reader, asked[form], tokens=tokens, label=label)
-                for key, ids in prompts.items():
-                    row = TrainingRow(key, ids, answers[asked[form][key]])
-                    rows.append(row)
-                    counted.append(row.counted(shared_end(ids, asked[form][key], len(ids))))
-            TargetRows(rows, counted).save(folder)
+            asked = self._asked(reader, reading, reads)
+            pairs = own_answers(reader, reading, asked, reads=reads, tokens=tokens, label=name)
+            shared = [shared_end(own.prompt, row.prompt, len(own.prompt)) for row, own in pairs]
+            counted = [own.counted(n) for (_, own), n in zip(pairs, shared, strict=True)]
+            TargetRows([row for row, _ in pairs], counted).save(folder / "asked")
+            TargetRows([own for _, own in pairs], counted).save(folder)
 
-        return TargetRows.load(made_once(self.scratch / name, make))
+        return made_once(self.scratch / name, make)
 
     def _ask_student(
         self,
@@ -325,10 +324,11 @@ class TrainingData:
 
         def make(folder: Path) -> None:
             student = self.student()
-            held = self._own_answers(name, reading, tokens, reads, student)
+            answers = self._own_answers(name, reading, tokens, reads, student)
+            held, asked = TargetRows.load(answers), TargetRows.load(answers / "asked").rows
             rows, counted = held.rows, held.counted
             if compliant:
-                rows = keep_compliant(student, rows, self.settings.rules)
+                asked = rows = keep_compliant(student, rows, self.settings.rules)
                 counted = [row.counted(0) for row in rows]
             config, itemsize = student.model.config, student.model.dtype.itemsize
             size = sum(counted) * len(layers) * config.hidden_size * itemsize
@@ -342,8 +342,7 @@ class TrainingData:
                     "step; lower train.retain_prompts or train.retain_tokens, take attacks out of "
                     "train.forms, or hold next tokens (train.method: distil)"
                 )
-            read = rows if compliant else put_to(rows, self._asked(student, reading, reads))
-            self._store(student, read, counted, stored, folder)
+            self._store(student, asked, counted, stored, folder)
             TargetRows(rows, counted).save(folder)
 
         deepest = max(layers, default=0)

@@ -17,8 +17,8 @@ from components.core.errors import TrainingError
 from components.core.vocabulary import Form, Outcome, Prompt, Role, Split
 from components.judges.rules.outcomes import outcome
 from components.judges.settings import RulesSettings
-from components.lm.attacks import plain_form, render_form
-from components.lm.chat import opens_thought, split_completion
+from components.lm.attacks import answers_at_once, plain_form, render_form
+from components.lm.chat import completion_spans, opens_thought, split_completion
 from components.lm.generation import end_tokens, generate
 from components.train.settings import Reads, TrainSettings
 from components.train.teacher import Reader
@@ -151,18 +151,21 @@ def asked_prompts(
     seed: int,
 ) -> Reading:
     """Return prompts, named by their ids and the forms in which the student reads them, as `reader`
-    is asked them: in the same form, or bare."""
+    is asked them: in the same form, or bare.
+
+    Problems are always asked in the same form: nobody refuses them, and a thought taught where the
+    model has none costs skill.
+    """
 
     def ask(form: str, key: str) -> tuple[int, ...]:
+        prompt = texts[key]
+        own = form if prompt.role is Role.REASONING else form_asked(reader, form, reads)
         ids, _ = render_form(
-            reader.tokenizer, texts[key], form, seed=seed, limit=max_tokens, reword=reader.reword
+            reader.tokenizer, prompt, own, seed=seed, limit=max_tokens, reword=reader.reword
         )
         return tuple(ids)
 
-    return {
-        form: {key: ask(form_asked(reader, form, reads), key) for key in keys}
-        for form, keys in forms.items()
-    }
+    return {form: {key: ask(form, key) for key in keys} for form, keys in forms.items()}
 
 
 def put_to(rows: Sequence[TrainingRow], asked: Reading) -> list[TrainingRow]:
@@ -171,19 +174,64 @@ def put_to(rows: Sequence[TrainingRow], asked: Reading) -> list[TrainingRow]:
     return [replace(row, prompt=ids) for row, ids in zip(rows, prompts, strict=True)]
 
 
-def add_answers(
+def answered(
     answers: Answers,
     reader: Reader,
     prompts: Mapping[str, tuple[int, ...]],
+    form: str,
     *,
+    reads: Reads,
     tokens: int,
     label: str,
-) -> None:
-    """Add to `answers` what the reader's model writes greedily after those of the prompts that they
-    lack."""
+) -> list[TrainingRow]:
+    """Return what the reader's model writes greedily after the prompts, as asked for `form`.
+
+    `answers` are those that are known, and get the new ones. Where bare prompts are asked and
+    `form` answers at once, a thought that the model opens by itself goes to the prompt, since none
+    belongs there, and rows that have no answer behind it are left out.
+    """
     fresh = {key: ids for key, ids in prompts.items() if ids not in answers}
     written = own_completions(reader, fresh, max_new_tokens=tokens, label=label)
     answers.update((row.prompt, row.completion) for row in written)
+    rows = [TrainingRow(key, ids, answers[ids]) for key, ids in prompts.items()]
+    if reads == "form" or not answers_at_once(form):
+        return rows
+    rows = [answer for row in rows if (answer := behind_thought(reader, row)).completion]
+    if left := len(prompts) - len(rows):
+        log.info("left out %d answers that are thoughts alone, %s", left, label)
+    return rows
+
+
+def behind_thought(reader: Reader, row: TrainingRow) -> TrainingRow:
+    """Return the row whose prompt has the thought with which the completion begins, if any."""
+    ends = end_tokens(reader.model, reader.tokenizer)
+    thought, answer = completion_spans(reader.tokenizer, list(row.completion), ends=ends)
+    if not thought:
+        return row
+    begin = answer.start if answer else len(row.completion)
+    return replace(
+        row, prompt=row.prompt + row.completion[:begin], completion=row.completion[begin:]
+    )
+
+
+def own_answers(
+    reader: Reader, reading: Reading, asked: Reading, *, reads: Reads, tokens: int, label: str
+) -> list[tuple[TrainingRow, TrainingRow]]:
+    """Return what the student answers to prompts, each row as it was asked and as it is read."""
+    answers = Answers()
+    return [
+        (row, replace(row, prompt=prompts[row.prompt_id]))
+        for form, prompts in reading.items()
+        for row in answered(
+            answers,
+            reader,
+            asked[form],
+            form,
+            reads=reads,
+            tokens=tokens,
+            label=f"own answers, {label}, {form}",
+        )
+    ]
 
 
 def refuses(reader: Reader, row: TrainingRow, rules: RulesSettings) -> bool:

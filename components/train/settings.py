@@ -96,7 +96,7 @@ class TrainSettings(Section):
         "form",
         description="what the post-trained model is asked where the student reads a retained "
         "prompt under an attack: form, the same; plain, the bare prompt, so that what is harmless "
-        "is answered under attacks as it is without",
+        "is answered under attacks as it is without; problems are always asked in the same form",
     )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
         24, description="tokens of the teacher's own refusal on harmful rows; 0: prompt only"

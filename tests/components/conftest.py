@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from components.lm.generation import generate
 from components.models.result import Models
 from components.prepare.result import PromptSet
 from components.probe.result import Probe
@@ -95,3 +96,15 @@ def run_stage(
         return train(section, prompts, models, probe or make_probe(), seed=seed, out=out)
 
     return run
+
+
+@pytest.fixture
+def thoughtless(monkeypatch) -> None:
+    """The models write what they write, with other words in the place of a thought's marks."""
+
+    def write(model, tokenizer, prompts, **options):
+        marks = {tokenizer.convert_tokens_to_ids(mark) for mark in ("<think>", "</think>")}
+        written = generate(model, tokenizer, prompts, **options)
+        return [[9 if token in marks else token for token in row] for row in written]
+
+    monkeypatch.setattr("components.train.rows.generate", write)

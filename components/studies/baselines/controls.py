@@ -16,7 +16,14 @@ from components.core.vocabulary import Role
 from components.train.batches import TargetRows
 from components.train.data import TeacherData, TrainingData
 from components.train.processes import made_once
-from components.train.rows import MIN_REFUSALS, TrainingRow, cut_rows, own_completions, refuses
+from components.train.rows import (
+    MIN_REFUSALS,
+    Answers,
+    TrainingRow,
+    answered,
+    cut_rows,
+    refuses,
+)
 from components.train.teacher import Reader, open_teacher
 
 
@@ -86,8 +93,15 @@ class Answering(Control):
         benign = [prompt for prompt in self._training_prompts[1] if prompt.role is Role.BENIGN]
         asked = self._asked(teacher, self._read(benign), self.settings.teacher_reads)
         for form, prompts in asked.items():
-            label, tokens = f"teacher answers, benign, {form}", self.settings.taught_tokens
-            written = own_completions(teacher, prompts, max_new_tokens=tokens, label=label)
+            written = answered(
+                Answers(),
+                teacher,
+                prompts,
+                form,
+                reads=self.settings.teacher_reads,
+                tokens=self.settings.taught_tokens,
+                label=f"teacher answers, benign, {form}",
+            )
             rules, least = self.settings.rules, self.settings.prompt_tokens
             kept = [
                 row

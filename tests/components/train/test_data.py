@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from components.core.errors import TrainingError
-from components.core.vocabulary import Form
+from components.core.vocabulary import Form, Role
 from components.judges.settings import RulesSettings
 from components.lm.attacks import BEGUN
 from components.lm.chat import render_completion
@@ -18,6 +20,7 @@ from components.train.settings import PROMPT_ONLY_TOKENS, EarlyStopSettings
 
 THOUGHT = "first take the jar then turn the lamp . " * 4
 REFUSAL = "sorry can not help with that ."
+FORMS = (Form.SERVED, Form.PREFILLED, Form.ROLE_PLAY)
 
 
 @pytest.fixture
@@ -93,7 +96,9 @@ def test_answers_are_asked_for_once_whatever_is_held_of_them(make_data, monkeypa
     assert alone.stored is None
 
 
-def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(make_data, monkeypatch):
+def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(
+    make_data, thoughtless, monkeypatch
+):
     asked: list[int] = []
 
     def counting(reader, prompts, **options):
@@ -101,8 +106,7 @@ def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(make_dat
         return own_completions(reader, prompts, **options)
 
     monkeypatch.setattr("components.train.rows.own_completions", counting)
-    forms = (Form.SERVED, Form.PREFILLED, Form.ROLE_PLAY)
-    data = make_data(forms=forms, teacher_reads="plain", check_tokens=1, waived=True)
+    data = make_data(forms=FORMS, teacher_reads="plain", check_tokens=1, waived=True)
     rows = data.teacher_data().rows
     served, prefilled, role_play = (range(n, n + 12) for n in (0, 12, 24))
     assert asked == [12, 0, 0]  # once a prompt, whatever the student reads
@@ -116,26 +120,56 @@ def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(make_dat
         assert [rows.counted[i] for i in (plain, behind, scene)] == [7, 5, 7]
 
 
-def test_retained_prompts_are_answered_under_attacks_as_they_are_without(make_data):
-    forms = (Form.SERVED, Form.PREFILLED, Form.ROLE_PLAY)
-    data = make_data("plain", forms=forms, retain_reads="plain", check_tokens=1)
+def test_no_thought_is_taught_behind_a_begun_answer(make_data, written):
+    options = {
+        "forms": FORMS,
+        "refusal_tokens": 60,
+        "retain_tokens": 60,
+        "check_tokens": len(written),
+    }
+    data = make_data("plain", teacher_reads="plain", retain_reads="plain", **options)
+    refusal = tuple(render_completion(data.tokenizer, thought=None, response=REFUSAL))
+    taught, likely = data.teacher_data().rows, lambda i: taught.stored.likely([i]).logprobs
+    assert [row.completion for row in taught.rows[:12]] == [tuple(written)] * 12
+    assert [row.completion for row in taught.rows[12:24]] == [refusal] * 12
+    assert [row.completion for row in taught.rows[24:]] == [tuple(written)] * 12
+    for i in range(12):  # the teacher has thought, the student has not
+        assert likely(12 + i).equal(likely(i)[-len(refusal) :])
+    held = data.retained_rows(0).rows
+    count = len(held) // 3
+    assert {row.completion for row in held[count : 2 * count]} == {refusal}
+    # Of an answer that is a thought alone nothing is left to be held.
+    short = data.settings.model_copy(update={"retain_tokens": 20})
+    cut = replace(data, settings=short, scratch=data.scratch / "cut").retained_rows(0).rows
+    assert cut[:count] == [replace(row, completion=row.completion[:20]) for row in held[:count]]
+    assert [row.prompt for row in cut] == [
+        row.prompt for row in (*held[:count], *held[2 * count :])
+    ]
+
+
+def test_retained_prompts_are_answered_under_attacks_as_they_are_without(make_data, thoughtless):
+    data = make_data("plain", forms=FORMS, retain_reads="plain", check_tokens=1)
     tokens, states, alone = (data.retained_rows(depth) for depth in (0, 2, None))
     assert tokens.rows == states.rows == alone.rows
+    own = make_data("own", forms=FORMS, check_tokens=1).retained_rows(0)
     count = len(tokens.rows) // 3
     served, begun, scene = (range(n, n + count) for n in (0, count, 2 * count))
+    problems = {row.id for row in data.prompts.rows(role=Role.REASONING)}
     for plain, *attacked in zip(served, begun, scene, strict=True):
+        if tokens.rows[plain].prompt_id in problems:  # are held to what is done under the attack
+            assert [tokens.rows[i] for i in attacked] == [own.rows[i] for i in attacked]
+            continue
         row, logprobs = tokens.rows[plain], tokens.stored.likely([plain]).logprobs
         assert tokens.counted[plain] == len(row.inputs)
         assert len(states.stored.states([plain])) == len(row.inputs)
         for i in attacked:
             assert tokens.rows[i].prompt != row.prompt
             assert tokens.rows[i].completion == row.completion
-            assert tokens.stored.likely([i]).logprobs.equal(logprobs)
+            torch.testing.assert_close(tokens.stored.likely([i]).logprobs, logprobs)
             # Positions count where both read the same: the answer, and how the prompts end.
             held = states.stored.states([i])
             assert len(held) == tokens.counted[i] < len(row.inputs)
-            assert held.equal(states.stored.states([plain])[-len(held) :])
-    own = make_data("own", forms=forms, check_tokens=1).retained_rows(0)
+            torch.testing.assert_close(held, states.stored.states([plain])[-len(held) :])
     assert [row.prompt for row in own.rows] == [row.prompt for row in tokens.rows]
     assert any(own.rows[i].completion != tokens.rows[i].completion for i in (*begun, *scene))
     assert own.counted == [len(row.inputs) for row in own.rows]

@@ -87,7 +87,7 @@ def test_answers_to_benign_prompts_stand_in_the_place_of_refusals(
     assert opened(Answering).teacher_data().rows.rows == answering.rows.rows
 
 
-def test_answers_are_compared_where_the_refusals_were(opened):
+def test_answers_are_compared_where_the_refusals_were(opened, thoughtless):
     """Behind a begun answer student and teacher have no token of the prompt in common."""
     behind = {"forms": ("served", "prefilled"), "teacher_reads": "plain"}
     rows = opened(Answering, **behind).teacher_data().rows
