@@ -396,12 +396,14 @@ def add_suite(root: Path) -> None:
     edit_profile(root, "prepare:\n", "prepare:\n  suites: {mine: {}}\n")
 
 
+@pytest.mark.slow  # stages run again
 def test_a_suite_that_comes_later_makes_the_evaluation_stale_and_not_the_training(root, accepted):
     edit_profile(root, "policy: strict", "policy: default")
     add_suite(root)
     assert stale(root) == {"evaluate", "gate", "report"}
 
 
+@pytest.mark.slow  # stages run again
 def test_a_suite_that_repeats_a_training_row_makes_the_training_stale(root, accepted):
     rows = (root / "prompts/train.jsonl").read_text().splitlines()
     repeated = next(row["text"] for row in map(json.loads, rows) if row["role"] == "harmful")
@@ -412,6 +414,7 @@ def test_a_suite_that_repeats_a_training_row_makes_the_training_stale(root, acce
     assert (leak["before"]["count"], leak["after"]["count"]) == (1, 0) and leak["dropped"] >= 1
 
 
+@pytest.mark.slow  # stages run again
 def test_going_back_is_a_matter_of_the_cache_and_the_next_run_does_nothing_twice(root, accepted):
     edit_profile(root, "  suites: {mine: {}}\n", "")
     for file in (root / "data/suites").glob("mine.*"):

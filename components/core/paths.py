@@ -195,6 +195,11 @@ class Workspace:
         return self.root / "artifacts" / self.profile / "studies" / REPORT
 
     @property
+    def data_docs(self) -> Path:
+        """The Data Docs with the day, beside that report."""
+        return self.full_report.with_name(DATA_DOCS)
+
+    @property
     def annex(self) -> Path:
         """The technical documentation, beside that report."""
         return self.full_report.with_name(ANNEX)

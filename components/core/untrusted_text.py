@@ -85,6 +85,10 @@ def for_markdown(text: str) -> str:
     )
 
 
+PROMPT_CHARACTERS = 280  # of a prompt that a page shows
+HARMFUL_CHARACTERS = 120  # of a harmful one, where its completions are hidden
+
+
 def is_withheld(role: Role, *, redact: bool) -> bool:
     """Return whether completions to prompts of this role are hidden from people."""
     return redact and role is Role.HARMFUL

@@ -1,7 +1,11 @@
 """Great Expectations' Data Docs as plain pages that open offline and never change by themselves.
 
 Its own page template loads a dozen scripts and styles from elsewhere and prints the hour; ours
-(data_docs.html) has its sections and leaves that out. Prompts are not shown, only counts.
+(data_docs.html) has its sections and leaves that out. Of prompts the first that was set aside for
+each reason is shown, cut as harmful ones are in the report.
+
+The same inputs give the same bytes, so whose pages they are and of which day stands on copies that
+`safereact run` writes beside the chain, in place of `UNDATED`.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ from great_expectations.render.renderer import ValidationResultsPageRenderer
 from great_expectations.render.view import DefaultJinjaPageView
 
 from components.core.storage import write_text
-from components.core.untrusted_text import visible
+from components.core.untrusted_text import HARMFUL_CHARACTERS, clip, visible
 from components.core.vocabulary import Role, Split
-from components.prepare.result import PromptSet
+from components.prepare.result import UNDATED, PromptSet
 from components.prepare.validation import Quarantined
 
 INDEX = ("index.html", "Prepared prompts")
@@ -44,7 +48,7 @@ def write_data_docs(
     view = DefaultJinjaPageView(custom_views_directory=str(Path(__file__).parent))
     for (name, title), sections in pages.items():
         document = RenderedDocumentContent(sections=sections, page_title=title)
-        html = view.render(document, template="data_docs.html", pages=list(pages))
+        html = view.render(document, template="data_docs.html", pages=list(pages), undated=UNDATED)
         write_text(folder / name, visible(html))
 
 
@@ -54,6 +58,7 @@ def _index(
     outcomes: Mapping[tuple[str, str], ExpectationSuiteValidationResult],
 ) -> list[RenderedSectionContent]:
     reasons = Counter((row.source, row.reason) for row in quarantined)
+    first = {(row.source, row.reason): row for row in reversed(quarantined)}
     return [
         _table(
             "Sources",
@@ -75,8 +80,12 @@ def _index(
         ),
         _table(
             "Quarantine",
-            ["source", "reason", "rows"],
-            *([source, reason, rows] for (source, reason), rows in sorted(reasons.items())),
+            ["source", "reason", "rows", "such as row", "its text", "remedy"],
+            *(
+                [*key, rows, row.row, clip(row.text, HARMFUL_CHARACTERS), row.remedy]
+                for key, rows in sorted(reasons.items())
+                for row in (first[key],)
+            ),
         ),
         _table(
             "Validations",

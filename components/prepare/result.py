@@ -23,6 +23,11 @@ LEAK_MARK = "†"
 LeakMeasure = Literal["run", "copy", "share"]
 Together = Literal["near-copies", "topics"]
 
+# What the Data Docs of the chain say in place of whose they are and of which day.
+UNDATED = (
+    "The profile and the day stand on the pages that safereact run writes, in studies/data-docs."
+)
+
 
 class SourceCount(Record):
     """What became of one source's rows."""

@@ -70,8 +70,9 @@ def record_watch(
     if run is None:
         tags = {OWNER: name, _ADAPTER: watched.adapter}
         home = registry.experiment(experiment)
-        run = registry.begin_run(home, f"watch of {name} version {watched.version}", tags)
-        registry.end_run(run, figures={}, parameters={}, tags={})
+        new = registry.begin_run(home, f"watch of {name} version {watched.version}", tags)
+        registry.end_run(new, figures={}, parameters={}, tags={})
+        run = _run(registry, name, watched.adapter) or new  # another may have begun before
     value = json.dumps(asdict(watched), sort_keys=True)
     taken = {int(key.removeprefix(PREFIX)) for key in registry.claims(run, PREFIX)}
     number = max(taken, default=0) + 1

@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from components.core.errors import EvidenceError
-from components.core.untrusted_text import clip, is_withheld
+from components.core.untrusted_text import (
+    HARMFUL_CHARACTERS,
+    PROMPT_CHARACTERS,
+    clip,
+    is_withheld,
+)
 from components.core.vocabulary import Arm, Outcome, Prompt, Role
 
-PROMPT_CHARACTERS = 280
-HARMFUL_CHARACTERS = 120  # of a harmful prompt, where its completions are hidden
 COMPLETION_CHARACTERS = 600
 TOPIC_CHARACTERS = 80
 OPENINGS = 8  # openings of refusals that are listed

@@ -8,12 +8,12 @@ from typing import Any
 
 from components.chain import STAGES, TABLE
 from components.core.errors import StageError
-from components.core.paths import Workspace
+from components.core.paths import DATA_DOCS, Workspace
 from components.core.storage import read_json, write_text
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.models.result import Models
-from components.prepare.result import SuiteSet
+from components.prepare.result import UNDATED, SuiteSet
 from components.probe.result import Probe
 from components.profile import load_profile
 from components.report.annex import Documented, annex_page
@@ -77,12 +77,24 @@ def write_full_report(workspace: Workspace) -> Path:
         studies=(compared(workspace), withstood(workspace)),
     )
     write_text(workspace.full_report, page)
+    _write_data_docs(workspace)
     documented = Documented(
         origin, profile.registration.documentation, prompts, models, adapter, evidence, decision
     )
     costs = {name: record for name in STAGES if (record := _record(workspace, name))}
     write_text(workspace.annex, annex_page(documented, costs))
     return workspace.full_report
+
+
+def _write_data_docs(workspace: Workspace) -> None:
+    """Write the Data Docs of the prompts that lie here once more, with the profile and the day."""
+    record = _record(workspace, "prepare")
+    day = record.get("day", "a day that was not recorded: no run here prepared them")
+    about = f"Prompts of the profile {workspace.profile}, prepared on {day}"
+    about += f", by the code of commit {record['commit']}." if "commit" in record else "."
+    for page in sorted((workspace.stage("prepare") / DATA_DOCS).glob("*.html")):
+        text = page.read_text(encoding="utf-8").replace(UNDATED, about)
+        write_text(workspace.data_docs / page.name, text)
 
 
 def origin_of(workspace: Workspace) -> Origin:

@@ -149,28 +149,30 @@ def status_table(
 ) -> Table:
     """Return how the stages of a profile stand, the gate's last decision, and what champion and
     candidate are, with the restored model's figures."""
-    table = Table("", "state", "", title=for_terminal(workspace.profile))
+    # Of two columns the second holds a figure with its interval in a terminal of 80 columns.
+    table = Table("", "state", title=for_terminal(workspace.profile))
     for state in states:
-        style = STYLES.get(state.state, "yellow")
-        table.add_row(state.stage, Text(state.state, style), for_terminal(state.why))
+        shown_state = Text(state.state, STYLES.get(state.state, "yellow"))
+        why = f", {for_terminal(state.why)}" if state.why else ""
+        table.add_row(state.stage, shown_state.append(why, "default"))
     table.add_section()
-    table.add_row("decision", "", for_terminal(last_decision(workspace)))
+    table.add_row("decision", for_terminal(last_decision(workspace)))
     shown = set()
     for standing in standings:
         if standing.version and standing.version in shown:
-            table.add_row(standing.alias, f"version {standing.version}", "the same")
+            table.add_row(standing.alias, f"version {standing.version}, the same")
             continue
         shown.add(standing.version)
-        lines = [f"adapter {standing.adapter[:12]}"] if standing.version else []
+        adapter = f"version {standing.version}, adapter {standing.adapter[:12]}"
+        lines = [adapter if standing.version else "none"]
         lines += _figures(standing.figures)
         if change := standing.change:
             said = f"{change.event} by {change.who}: {change.why}"
             lines.append(f"{change.when[:16]}: version {change.version} {said}")
         if watched := standing.watched:
             lines.append(f"{watched.when[:16]}: watch found {watched.words}")
-        version = f"version {standing.version}" if standing.version else "none"
         table.add_section()
-        table.add_row(standing.alias, version, "\n".join(map(for_terminal, lines)))
+        table.add_row(standing.alias, "\n".join(map(for_terminal, lines)))
     return table
 
 
@@ -183,4 +185,4 @@ def _figures(figures: dict[str, float]) -> Iterator[str]:
         if shown and f"{key}.n" in figures:
             low, high, n = (figures[f"{key}.{end}"] for end in ("low", "high", "n"))
             span = f"[{100 * low:.1f}, {100 * high:.1f}]"
-            yield f"{metric} {100 * figures[key]:.1f} % {span}, n = {n:.0f}"
+            yield f"{metric} {100 * figures[key]:.1f} % {span}, n={n:.0f}"

@@ -69,6 +69,7 @@ def evaluate_by(
         )
 
 
+@pytest.mark.slow  # three evaluations, one of them in a process of its own
 def test_a_killed_evaluation_goes_on(
     tmp_path, random_prompts, random_models, random_adapter, caplog
 ):

@@ -15,10 +15,12 @@ import pytest
 from components.core.errors import ConfigError, DataError
 from components.core.storage import digest_folder, read_rows
 from components.core.vocabulary import Role, Split
+from components.prepare.data_docs import write_data_docs
 from components.prepare.recount import recount_prompts
 from components.prepare.result import PromptSet, SuiteSet, leak_notes
 from components.prepare.settings import PrepareSettings
 from components.prepare.stage import prepare
+from components.prepare.validation import Quarantined
 from tests.hostile import steering
 from tests.root import ROOT
 
@@ -119,18 +121,32 @@ def test_the_digest_is_that_of_canonical_json_lines(prepared: SuiteSet):
     assert prepared.digest_of_prompts == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def test_data_docs_stand_alone_and_show_no_prompt(prepared: SuiteSet):
+def test_data_docs_stand_alone_and_show_no_prompt_that_is_kept(prepared: SuiteSet):
     pages = {path.name: path.read_text() for path in (prepared.folder / "data-docs").iterdir()}
     assert set(pages) == {"index.html", "rows.html", "repetition.html", "prompts.html"}
     for page in pages.values():
-        assert SECRET not in page
         assert not any(word in page for word in ("http:", "https:", "<script", "<link", "src="))
         assert str(Path.home()) not in page
         assert steering(page) == []
     assert "&lt;b&gt;held" in pages["index.html"] and "<b>" not in pages["index.html"]
     assert "harmful in validation: at least 5 rows" in pages["prompts.html"]
+    shown = {name: page.count(SECRET) for name, page in pages.items() if SECRET in page}
+    assert shown == {"index.html": 1}  # of the row that repeats another
 
 
+def test_of_each_reason_the_first_row_is_shown_and_its_text_is_cut(prepared: SuiteSet, tmp_path):
+    rows = [(7, f"<i>{'do it. ' * 30}"), (9, "later"), (8, "other")]
+    found = [Quarantined("s", row, "too long" if row != 8 else "bad", t, "mend") for row, t in rows]
+    write_data_docs(tmp_path, prepared, found, {})
+    page = re.sub(r"\s+", " ", (tmp_path / "index.html").read_text())
+    cells = [re.sub("<[^>]+>", "", cell).strip() for cell in re.findall("<td.*?</td>", page)]
+    start = cells.index("too long")
+    cut = f"&lt;i&gt;{('do it. ' * 30)[:117].rstrip()} …"
+    assert cells[start - 1 : start + 5] == ["s", "too long", "2", "7", cut, "mend"]
+    assert "other" in cells and "later" not in cells
+
+
+@pytest.mark.slow  # a process of its own
 def test_another_process_with_other_hashes_writes_the_same_bytes(
     section: PrepareSettings, prepared: SuiteSet, tmp_path: Path
 ):

@@ -147,6 +147,7 @@ def test_plots_are_svg_without_a_date(diagnosis):
         assert "dc:date" not in plot.read_text()
 
 
+@pytest.mark.slow  # a second probe
 def test_the_same_inputs_give_the_same_bytes(diagnosis, random_prompts, random_models, tmp_path):
     probe(ProbeSettings(**SMALL, check=WAIVED), random_prompts, random_models, seed=0, out=tmp_path)
     assert digest_folder(tmp_path) == digest_folder(diagnosis.folder)
@@ -161,6 +162,7 @@ def test_no_passing_teacher_stops_the_stage(random_prompts, random_models, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow  # a second probe
 def test_a_model_that_opens_its_thought_is_calibrated_on_its_own_reminded_refusals(
     random_prompts, tmp_path
 ):
@@ -214,6 +216,7 @@ def test_a_pair_of_other_lineage_is_told_so(random_prompts, random_models, tmp_p
         probe(section, random_prompts, models, seed=0, out=tmp_path / "out")
 
 
+@pytest.mark.slow  # a second probe
 def test_the_teacher_in_context_reads_the_best_of_the_pool(random_prompts, random_models, tmp_path):
     """A pair whose base is withheld: nothing but the post-trained model and what is said to it."""
     pool = {"one": "please do not", "two": "sorry can not help", "three": "what is that"}
@@ -230,6 +233,7 @@ def test_the_teacher_in_context_reads_the_best_of_the_pool(random_prompts, rando
         assert teacher.reword("open a jar") == f"{found.contexts[0].text}\n\nopen a jar"
 
 
+@pytest.mark.slow  # a second probe
 def test_the_vector_is_tried_at_every_scale_and_taught_at_the_best(
     random_prompts, random_models, tmp_path
 ):
@@ -279,6 +283,7 @@ def test_masking_is_measured_where_the_base_refuses(random_prompts, random_model
     ET.parse(tmp_path / "plots" / "masking.svg")
 
 
+@pytest.mark.slow  # a second probe
 def test_masking_may_be_left_out(random_prompts, random_models, tmp_path):
     rules = {"refusal_patterns": ["."]}
     section = ProbeSettings(**SMALL, check=WAIVED, teachers=("base",), rules=rules, masking=None)

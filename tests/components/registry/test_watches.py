@@ -37,3 +37,17 @@ def test_watches_of_a_champion_are_points_of_one_run(workspace):
     (run,) = registry.runs(None, {"safereact.watch_of": NAME, "adapter_digest": "a" * 64})
     points = client.get_metric_history(run.id, "harmful.refused")
     assert [(point.step, point.value) for point in points] == [(1, 0.97), (2, 0.6)]
+
+
+def test_two_first_watches_at_the_same_time_are_kept_in_one_run(workspace, monkeypatch):
+    registry, rival = CurveRegistry(workspace.root), CurveRegistry(workspace.root)
+    other = replace(WATCHED, found="drift", words="drift")
+    begin = registry.begin_run
+
+    def overtaken(*given, **options):
+        assert record_watch(rival, NAME, "safereact", other, figures(60)) == 1
+        return begin(*given, **options)
+
+    monkeypatch.setattr(registry, "begin_run", overtaken)
+    assert record_watch(registry, NAME, "safereact", WATCHED, figures(97)) == 2
+    assert watches_of(rival, NAME, "a" * 64) == [other, WATCHED]

@@ -72,6 +72,7 @@ def test_only_what_changed_runs_again_and_the_gate_takes_no_part(finished: Works
     assert "written:" not in done.stdout
 
 
+@pytest.mark.slow  # two comparisons
 @pytest.mark.parametrize(
     ("profile", "what", "code", "reported"),
     [

@@ -15,6 +15,7 @@ from components.core.storage import write_json
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
+from components.prepare.result import UNDATED, PromptSet
 from components.profile import load_profile
 from components.report.stage import render
 from components.studies.compare.result import Comparison
@@ -59,6 +60,22 @@ def test_the_tables_of_both_studies_are_on_the_page(workspace):
     assert "restored: refusals are not halved within 25 steps" in words
     assert "runs it" not in words and "stale" not in words
     assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_the_data_docs_say_whose_they_are_and_of_which_day(workspace):
+    docs = workspace.stage("prepare") / "data-docs"
+    docs.mkdir()
+    (docs / "index.html").write_text(f"<p>{UNDATED}</p>")
+    write_full_report(workspace)
+    page = workspace.data_docs / "index.html"
+    assert "demo, prepared on a day that was not recorded" in page.read_text()
+    cost = {"seconds": 1.0, "processor_seconds": 1.0, "peak_memory_mib": 1, "machine": "m"}
+    record = {"result": PromptSet.digest_of(docs.parent), "day": "2026-01-02", "commit": "abc"}
+    record |= cost
+    write_json(workspace.run_record("prepare"), record)
+    write_full_report(workspace)
+    assert "demo, prepared on 2026-01-02, by the code of commit abc." in page.read_text()
+    assert UNDATED not in page.read_text()
 
 
 def test_the_page_is_written_again_for_another_decision_alone(workspace):

@@ -79,7 +79,7 @@ def test_it_is_reported_during_a_run(project: Workspace):
     assert done.returncode == 0, done.stderr
     rows = (re.split(r"  +", line.strip()) for line in done.stdout.splitlines())
     reported = {row[0]: row[1:] for row in rows}
-    assert reported["prepare"][0] == "running" and reported["prepare"][1].startswith("process ")
+    assert reported["prepare"][0].startswith("running, process ")
     assert reported["models"] == ["never run"]
     assert reported["decision"] == ["the gate has not decided yet"]
     assert max(map(len, done.stdout.splitlines())) <= 80

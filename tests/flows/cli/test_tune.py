@@ -188,6 +188,7 @@ def searched(store, request):
     return run
 
 
+@pytest.mark.slow  # two searches
 def test_a_search_ends_with_its_trials_or_its_minutes(searched, store, request):
     first = searched(trials=2, minutes=0)
     assert len(first.trials) == 1, "the first trial is taken in any case"

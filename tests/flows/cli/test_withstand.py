@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
 from components.core.vocabulary import Arm
@@ -47,6 +49,7 @@ def test_the_command_lists_the_profile_and_prints_what_is_left(finished: Workspa
     assert "7 of 280 completions were judged without their middle" in done.stdout
 
 
+@pytest.mark.slow  # a second attack
 def test_what_fails_is_reported(finished: Workspace):
     behave(finished, "undo", "fail there are no references")
     done = safereact("withstand", "--profile", "demo")

@@ -151,6 +151,7 @@ def test_a_profile_that_dvc_does_not_know_is_refused(project: Workspace):
         check_profile(other)
 
 
+@pytest.mark.slow  # DVC is asked three times
 def test_settings_are_stale_where_a_value_is_another_one(finished: Workspace):
     """A default that is written out is none, nor is a section that is left out; of what a profile
     extends the stages are stale whose section changes."""

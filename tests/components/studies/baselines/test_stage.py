@@ -27,6 +27,8 @@ from components.studies.baselines.stage import baselines, own_settings, trained_
 from components.train.data import TrainingData
 from tests.evidence import teacher_figures
 
+pytestmark = pytest.mark.slow  # a dozen trainings
+
 SECTION = BaselinesSettings(
     circuit_breaker=CircuitBreaker(layers=(1, 2), tokens=6, steps=3, lr=1e-2),
     rank_one=RankOne(steps=3, lr=1e-2),
