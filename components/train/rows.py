@@ -198,7 +198,8 @@ def answered(
         return rows
     rows = [answer for row in rows if (answer := behind_thought(reader, row)).completion]
     if left := len(prompts) - len(rows):
-        log.info("left out %d answers that are thoughts alone, %s", left, label)
+        level = logging.WARNING if left > len(rows) else logging.INFO
+        log.log(level, "left out %d answers that are thoughts alone, %s", left, label)
     return rows
 
 

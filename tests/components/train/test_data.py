@@ -120,7 +120,7 @@ def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(
         assert [rows.counted[i] for i in (plain, behind, scene)] == [7, 5, 7]
 
 
-def test_no_thought_is_taught_behind_a_begun_answer(make_data, written):
+def test_no_thought_is_taught_behind_a_begun_answer(make_data, written, caplog):
     options = {
         "forms": FORMS,
         "refusal_tokens": 60,
@@ -141,6 +141,7 @@ def test_no_thought_is_taught_behind_a_begun_answer(make_data, written):
     # Of an answer that is a thought alone nothing is left to be held.
     short = data.settings.model_copy(update={"retain_tokens": 20})
     cut = replace(data, settings=short, scratch=data.scratch / "cut").retained_rows(0).rows
+    assert "WARNING" in {one.levelname for one in caplog.records if "thoughts alone" in one.message}
     assert cut[:count] == [replace(row, completion=row.completion[:20]) for row in held[:count]]
     assert [row.prompt for row in cut] == [
         row.prompt for row in (*held[:count], *held[2 * count :])
