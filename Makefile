@@ -66,16 +66,17 @@ clean:
 	+ sys.version.split()[0] + "; 3.11 or later is needed")'
 	@echo "Setting up .venv; this takes minutes, once."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q uv
+	@$(BIN)/python -m pip config list | grep -q '[.]index-url=' \
+	|| $(BIN)/python -m pip install -q uv || echo "pip installs without uv."
 	@case "$(TORCH)-$$(uname -s)-$$(uname -m)" in \
 	cpu-Linux-x86_64) \
 		$(BIN)/python -m pip install -q "torch==$(TORCH_VERSION)+cpu" 2>/dev/null || { \
 		echo "The package index has no CPU build of torch; uv knows where there is one."; \
-		$(BIN)/uv pip install -q --python $(BIN)/python \
+		$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python \
 			--torch-backend=cpu "torch==$(TORCH_VERSION)"; } ;; \
 	*) $(BIN)/python -m pip install -q "torch==$(TORCH_VERSION)" ;; \
 	esac
-	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e '.[dev]' || { \
-	echo "uv did not install it; pip may know an index that uv was not told of."; \
-	$(BIN)/python -m pip install -q -e '.[dev]'; }
+	@test -x $(BIN)/uv \
+	&& $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e '.[dev]' \
+	|| $(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@

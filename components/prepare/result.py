@@ -25,7 +25,8 @@ Together = Literal["near-copies", "topics"]
 
 # What the Data Docs of the chain say in place of whose they are and of which day.
 UNDATED = (
-    "The profile and the day stand on the pages that safereact run writes, in studies/data-docs."
+    "The profile and the day stand on the pages that safereact run writes, in "
+    "artifacts/PROFILE/studies/data-docs."
 )
 
 

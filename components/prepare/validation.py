@@ -30,7 +30,7 @@ from components.prepare.sources import Candidate
 
 log = logging.getLogger(__name__)
 
-# Positions of all failing rows, and none of their values: prompts stay out of the Data Docs.
+# Positions of all failing rows, and none of their values: Data Docs show no prompt that is kept.
 _RESULT_FORMAT = {
     "result_format": "COMPLETE",
     "partial_unexpected_count": 0,

@@ -38,19 +38,18 @@ def watches_of(registry: Registry, name: str, adapter: str) -> list[Watched]:
 
     Raises `RegistryError` for an entry that is damaged.
     """
-    run = _run(registry, name, adapter)
-    return [] if run is None else _read(registry, run)
+    found = [one for run in _runs(registry, name, adapter) for one in _read(registry, run)]
+    return sorted(found, key=lambda one: one.when)
 
 
 def first_figures(registry: CurveRegistry, name: str, adapter: str) -> dict[str, RateFigure]:
     """Return each figure as the first watch of this champion that measured it found it."""
-    run = _run(registry, name, adapter)
-    if run is None:
-        return {}
-    flat = registry.first_points(run)
     found = {}
-    for metric, rate in flat.items():
-        if f"{metric}.n" in flat:
+    for run in _runs(registry, name, adapter):  # an older one's figures over a newer one's
+        flat = registry.first_points(run)
+        for metric, rate in flat.items():
+            if f"{metric}.n" not in flat:
+                continue
             n = round(flat[f"{metric}.n"])
             low, high = flat[f"{metric}.low"], flat[f"{metric}.high"]
             found[metric] = RateFigure(rate=rate, low=low, high=high, count=round(rate * n), n=n)
@@ -66,13 +65,14 @@ def record_watch(
 ) -> int:
     """Write a watch into the record, its figures behind those of the watches before it; return
     which watch of this champion it is."""
-    run = _run(registry, name, watched.adapter)
-    if run is None:
+    runs = _runs(registry, name, watched.adapter)
+    if not runs:
         tags = {OWNER: name, _ADAPTER: watched.adapter}
         home = registry.experiment(experiment)
         new = registry.begin_run(home, f"watch of {name} version {watched.version}", tags)
         registry.end_run(new, figures={}, parameters={}, tags={})
-        run = _run(registry, name, watched.adapter) or new  # another may have begun before
+        runs = _runs(registry, name, watched.adapter)  # another may have begun before
+    run = runs[-1]
     value = json.dumps(asdict(watched), sort_keys=True)
     taken = {int(key.removeprefix(PREFIX)) for key in registry.claims(run, PREFIX)}
     number = max(taken, default=0) + 1
@@ -82,10 +82,10 @@ def record_watch(
     return number
 
 
-def _run(registry: Registry, name: str, adapter: str) -> str | None:
-    """Return the oldest run with the watches of a champion; None where it was never watched."""
-    runs = registry.runs(None, {OWNER: name, _ADAPTER: adapter})
-    return runs[-1].id if runs else None
+def _runs(registry: Registry, name: str, adapter: str) -> list[str]:
+    """Return the runs with the watches of a champion, the oldest last: one, but where two first
+    watches began at the same time by clocks that differ."""
+    return [run.id for run in registry.runs(None, {OWNER: name, _ADAPTER: adapter})]
 
 
 def _read(registry: Registry, run: str) -> list[Watched]:

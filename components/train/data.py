@@ -17,24 +17,27 @@ from components.core.storage import read_json, write_json
 from components.core.vocabulary import PLAIN_FORMS, Form, Role, Split
 from components.lm.adapters import attach_adapter
 from components.lm.loading import checkpoint_folder, load_tokenizer
+from components.train.answers import (
+    Answers,
+    Asking,
+    answered,
+    asked_prompts,
+    form_asked,
+    own_answers,
+    own_completions,
+    put_to,
+)
 from components.train.batches import TargetRows, store_targets
 from components.train.early_stop import EarlyStop
 from components.train.processes import made_once, refuse_launcher_settings
 from components.train.rows import (
     RETAINED,
-    Answers,
     Reading,
     Refusals,
     TrainingRow,
-    answered,
-    asked_prompts,
     cut_rows,
-    form_asked,
     keep_compliant,
     keep_refusals,
-    own_answers,
-    own_completions,
-    put_to,
     read_prompts,
     refuses,
     sample_prompts,
@@ -224,6 +227,11 @@ class TrainingData:
         stop = self.settings.early_stop
         return self._draw(Split.VALIDATION, stop.prompts, stop.prompts) if stop else ([], [])
 
+    @property
+    def _texts(self) -> dict[str, Prompt]:
+        drawn = (*self._training_prompts, *self._validation_prompts)
+        return {prompt.id: prompt for prompts in drawn for prompt in prompts}
+
     def _draw(self, split: Split, harmful: int, retain: int) -> tuple[list[Prompt], list[Prompt]]:
         rows = self.prompts.rows(split=split)
         generator = np.random.default_rng(self.seed)
@@ -239,9 +247,7 @@ class TrainingData:
 
     def _asked(self, reader: Reader, forms: Mapping[str, Iterable[str]], reads: Reads) -> Reading:
         """Return prompts, named by form and id, as `reader` is asked them."""
-        drawn = (*self._training_prompts, *self._validation_prompts)
-        texts = {prompt.id: prompt for prompts in drawn for prompt in prompts}
-        limit = self.settings.max_prompt_tokens
+        limit, texts = self.settings.max_prompt_tokens, self._texts
         return asked_prompts(reader, forms, texts, reads=reads, max_tokens=limit, seed=self.seed)
 
     def _store(
@@ -268,33 +274,27 @@ class TrainingData:
         settings, waived, found = self.settings, refusals_waived(self.probe), Refusals()
         tokens = max(settings.taught_tokens, self.probe.check_tokens)
         reads, reading = settings.teacher_reads, self._read(self._training_prompts[0])
-        answers, verdicts = Answers(), list[bool]()
+        answers, count = Answers(), 0
         with open_teacher(self.models, self.probe) as teacher:
             asked = self._asked(teacher, reading, reads)
-            for form, prompts in reading.items():
-                label = f"teacher answers, {form}"
-                rows = answered(
-                    answers, teacher, asked[form], form, reads=reads, tokens=tokens, label=label
-                )
+            asking = Asking(teacher, reads, tokens, "teacher answers")
+            for form, read in reading.items():
+                rows = answered(asking, answers, asked[form], read, form)
                 refused = [refuses(teacher, row, settings.rules) for row in rows]
-                refusals = keep_refusals(rows, refused, form=form, waived=waived)
+                kept = keep_refusals(rows, refused, asked=len(read), form=form, waived=waived)
                 same_form = form_asked(teacher, form, reads) == form
-                found.add(refusals, prompts, settings, same_form=same_form)
-                verdicts += refused
+                found.add(kept, read, settings, same_form=same_form)
+                count += sum(refused)
             layers = self.probe.target_layers
             log.info("storing the teacher's states at layers %s", list(layers))
             self._store(teacher, found.by_teacher, found.counted, layers, folder)
         TargetRows(found.by_student, found.counted).save(folder)
-        counts = {"refused": sum(verdicts), "prompts": len(verdicts), "by_form": found.by_form}
+        prompts = sum(map(len, asked.values()))
+        counts = {"refused": count, "prompts": prompts, "by_form": found.by_form}
         write_json(folder / _COUNTS, counts)
 
     def _own_answers(
-        self,
-        name: str,
-        reading: Reading,
-        tokens: int,
-        reads: Reads = "form",
-        student: Reader | None = None,
+        self, name: str, reading: Reading, tokens: int, reads: Reads, student: Reader | None = None
     ) -> Path:
         """Return where the post-trained model's own greedy answers lie behind prompts as the
         student reads them, and in `asked` as they were asked."""
@@ -302,7 +302,8 @@ class TrainingData:
         def make(folder: Path) -> None:
             reader = student or self.student()
             asked = self._asked(reader, reading, reads)
-            pairs = own_answers(reader, reading, asked, reads=reads, tokens=tokens, label=name)
+            asking = Asking(reader, reads, tokens, f"own answers, {name}")
+            pairs = own_answers(asking, reading, asked, self._texts)
             shared = [shared_end(own.prompt, row.prompt, len(own.prompt)) for row, own in pairs]
             counted = [own.counted(n) for (_, own), n in zip(pairs, shared, strict=True)]
             TargetRows([row for row, _ in pairs], counted).save(folder / "asked")

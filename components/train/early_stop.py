@@ -14,9 +14,10 @@ from transformers import PreTrainedTokenizerBase
 
 from components.judges.settings import RulesSettings
 from components.lm.batches import by_tokens
+from components.train.answers import own_completions
 from components.train.batches import PASS_TOKENS, TargetRows
 from components.train.checkpoints import Progress
-from components.train.rows import Reading, own_completions, refuses
+from components.train.rows import Reading, refuses
 from components.train.settings import EarlyStopSettings
 from components.train.student import Student
 from components.train.teacher import Reader

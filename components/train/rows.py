@@ -7,7 +7,7 @@ is never lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,21 +17,19 @@ from components.core.errors import TrainingError
 from components.core.vocabulary import Form, Outcome, Prompt, Role, Split
 from components.judges.rules.outcomes import outcome
 from components.judges.settings import RulesSettings
-from components.lm.attacks import answers_at_once, plain_form, render_form
-from components.lm.chat import completion_spans, opens_thought, split_completion
-from components.lm.generation import end_tokens, generate
-from components.train.settings import Reads, TrainSettings
+from components.lm.attacks import render_form
+from components.lm.chat import opens_thought, split_completion
+from components.lm.generation import end_tokens
+from components.train.settings import TrainSettings
 from components.train.teacher import Reader
 
 log = logging.getLogger(__name__)
 
 # Prompts in token ids, up to where the answer begins: form -> prompt id -> tokens.
 Reading = dict[str, dict[str, tuple[int, ...]]]
-Answers = dict[tuple[int, ...], tuple[int, ...]]  # prompt -> completion
 
 RETAINED = (Role.BENIGN, Role.BORDERLINE, Role.REASONING)
 MIN_REFUSALS = 8  # fewer are an anecdote, not a training set
-GENERATION_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,131 +108,6 @@ def read_prompts(
     return reading
 
 
-def own_completions(
-    reader: Reader,
-    prompts: Mapping[str, tuple[int, ...]],
-    *,
-    max_new_tokens: int,
-    label: str,
-    temperature: float = 0.0,
-    seed: int = 0,
-) -> list[TrainingRow]:
-    """Return a row a prompt with what the reader's model writes after it, greedily by default."""
-    written = generate(
-        reader.model,
-        reader.tokenizer,
-        list(prompts.values()),
-        max_new_tokens=max_new_tokens,
-        batch=GENERATION_BATCH,
-        label=label,
-        temperature=temperature,
-        seed=seed,
-    )
-    return [
-        TrainingRow(prompt_id, prompt, tuple(completion))
-        for (prompt_id, prompt), completion in zip(prompts.items(), written, strict=True)
-    ]
-
-
-def form_asked(reader: Reader, form: str, reads: Reads) -> str:
-    """Return the form in which a model is asked where the student reads `form`."""
-    return plain_form(reader.tokenizer, form) if reads == "plain" else form
-
-
-def asked_prompts(
-    reader: Reader,
-    forms: Mapping[str, Iterable[str]],
-    texts: Mapping[str, Prompt],
-    *,
-    reads: Reads,
-    max_tokens: int,
-    seed: int,
-) -> Reading:
-    """Return prompts, named by their ids and the forms in which the student reads them, as `reader`
-    is asked them: in the same form, or bare.
-
-    Problems are always asked in the same form: nobody refuses them, and a thought taught where the
-    model has none costs skill.
-    """
-
-    def ask(form: str, key: str) -> tuple[int, ...]:
-        prompt = texts[key]
-        own = form if prompt.role is Role.REASONING else form_asked(reader, form, reads)
-        ids, _ = render_form(
-            reader.tokenizer, prompt, own, seed=seed, limit=max_tokens, reword=reader.reword
-        )
-        return tuple(ids)
-
-    return {form: {key: ask(form, key) for key in keys} for form, keys in forms.items()}
-
-
-def put_to(rows: Sequence[TrainingRow], asked: Reading) -> list[TrainingRow]:
-    """Return rows, which come form after form, with the prompts that were asked."""
-    prompts = [ids for own in asked.values() for ids in own.values()]
-    return [replace(row, prompt=ids) for row, ids in zip(rows, prompts, strict=True)]
-
-
-def answered(
-    answers: Answers,
-    reader: Reader,
-    prompts: Mapping[str, tuple[int, ...]],
-    form: str,
-    *,
-    reads: Reads,
-    tokens: int,
-    label: str,
-) -> list[TrainingRow]:
-    """Return what the reader's model writes greedily after the prompts, as asked for `form`.
-
-    `answers` are those that are known, and get the new ones. Where bare prompts are asked and
-    `form` answers at once, a thought that the model opens by itself goes to the prompt, since none
-    belongs there, and rows that have no answer behind it are left out.
-    """
-    fresh = {key: ids for key, ids in prompts.items() if ids not in answers}
-    written = own_completions(reader, fresh, max_new_tokens=tokens, label=label)
-    answers.update((row.prompt, row.completion) for row in written)
-    rows = [TrainingRow(key, ids, answers[ids]) for key, ids in prompts.items()]
-    if reads == "form" or not answers_at_once(form):
-        return rows
-    rows = [answer for row in rows if (answer := behind_thought(reader, row)).completion]
-    if left := len(prompts) - len(rows):
-        level = logging.WARNING if left > len(rows) else logging.INFO
-        log.log(level, "left out %d answers that are thoughts alone, %s", left, label)
-    return rows
-
-
-def behind_thought(reader: Reader, row: TrainingRow) -> TrainingRow:
-    """Return the row whose prompt has the thought with which the completion begins, if any."""
-    ends = end_tokens(reader.model, reader.tokenizer)
-    thought, answer = completion_spans(reader.tokenizer, list(row.completion), ends=ends)
-    if not thought:
-        return row
-    begin = answer.start if answer else len(row.completion)
-    return replace(
-        row, prompt=row.prompt + row.completion[:begin], completion=row.completion[begin:]
-    )
-
-
-def own_answers(
-    reader: Reader, reading: Reading, asked: Reading, *, reads: Reads, tokens: int, label: str
-) -> list[tuple[TrainingRow, TrainingRow]]:
-    """Return what the student answers to prompts, each row as it was asked and as it is read."""
-    answers = Answers()
-    return [
-        (row, replace(row, prompt=prompts[row.prompt_id]))
-        for form, prompts in reading.items()
-        for row in answered(
-            answers,
-            reader,
-            asked[form],
-            form,
-            reads=reads,
-            tokens=tokens,
-            label=f"own answers, {label}, {form}",
-        )
-    ]
-
-
 def refuses(reader: Reader, row: TrainingRow, rules: RulesSettings) -> bool:
     """Return whether the row's completion refuses, in its thought or in its answer."""
     completion = split_completion(
@@ -265,24 +138,26 @@ def keep_compliant(
 
 
 def keep_refusals(
-    rows: list[TrainingRow], refused: Sequence[bool], *, form: str, waived: bool
+    rows: list[TrainingRow], refused: Sequence[bool], *, asked: int, form: str, waived: bool
 ) -> list[TrainingRow]:
-    """Return the rows whose teacher refused, all of one form.
+    """Return the rows whose teacher refused, all of one form, in which `asked` prompts were put.
 
     A teacher that was let through its check without refusing anything (`waived`) and refuses
     nothing here keeps all rows, with a warning: so an untrained pair can walk the whole chain.
     Raises `TrainingError` where fewer than `MIN_REFUSALS` refusals remain otherwise.
     """
     count = sum(refused)
-    log.info("the teacher refuses %d of %d harmful prompts, %s", count, len(rows), form)
+    log.info("the teacher refuses %d of %d harmful prompts, %s", count, asked, form)
     if count == 0 and waived and len(rows) >= MIN_REFUSALS:
         log.warning("the teacher refuses nothing, as its waived check said; all rows are kept")
         return rows
     if count < MIN_REFUSALS:
+        left_out = asked - len(rows)
+        thoughts = f"{left_out} answers are thoughts alone: raise probe.check_tokens, "
         raise TrainingError(
-            f"the teacher refuses {count} of {len(rows)} harmful training prompts in the form "
-            f"{form}; at least {MIN_REFUSALS} refusals are needed: add harmful prompts, choose "
-            "another teacher or take the form out of train.forms"
+            f"the teacher refuses {count} of {asked} harmful training prompts in the form {form}; "
+            f"at least {MIN_REFUSALS} refusals are needed: {thoughts if left_out else ''}"
+            "add harmful prompts, choose another teacher or take the form out of train.forms"
         )
     return [row for row, refusal in zip(rows, refused, strict=True) if refusal]
 

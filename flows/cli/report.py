@@ -37,6 +37,7 @@ def decided(workspace: Workspace) -> bool:
 
 def full_report(workspace: Workspace) -> Path:
     """Return the page's path, after writing it where it is not of the gate's last decision."""
+    _write_data_docs(workspace)
     page, decision = workspace.full_report, workspace.stage("gate") / Decision.FILE
     if not page.is_file() or page.stat().st_mtime < decision.stat().st_mtime:
         return write_full_report(workspace)
@@ -77,7 +78,6 @@ def write_full_report(workspace: Workspace) -> Path:
         studies=(compared(workspace), withstood(workspace)),
     )
     write_text(workspace.full_report, page)
-    _write_data_docs(workspace)
     documented = Documented(
         origin, profile.registration.documentation, prompts, models, adapter, evidence, decision
     )
@@ -91,10 +91,14 @@ def _write_data_docs(workspace: Workspace) -> None:
     record = _record(workspace, "prepare")
     day = record.get("day", "a day that was not recorded: no run here prepared them")
     about = f"Prompts of the profile {workspace.profile}, prepared on {day}"
-    about += f", by the code of commit {record['commit']}." if "commit" in record else "."
-    for page in sorted((workspace.stage("prepare") / DATA_DOCS).glob("*.html")):
+    about += f", by the code of commit {record['commit']}." if record.get("commit") else "."
+    pages = {page.name: page for page in (workspace.stage("prepare") / DATA_DOCS).glob("*.html")}
+    for page in workspace.data_docs.glob("*.html"):
+        if page.name not in pages:
+            page.unlink()
+    for name, page in pages.items():
         text = page.read_text(encoding="utf-8").replace(UNDATED, about)
-        write_text(workspace.data_docs / page.name, text)
+        write_text(workspace.data_docs / name, text)
 
 
 def origin_of(workspace: Workspace) -> Origin:

@@ -107,4 +107,4 @@ def thoughtless(monkeypatch) -> None:
         written = generate(model, tokenizer, prompts, **options)
         return [[9 if token in marks else token for token in row] for row in written]
 
-    monkeypatch.setattr("components.train.rows.generate", write)
+    monkeypatch.setattr("components.train.answers.generate", write)

@@ -12,8 +12,6 @@ import pytest
 from components.core.documents import read_yaml
 from tests.root import ROOT
 
-pytestmark = pytest.mark.slow  # a Prefect server
-
 FILE = ROOT / "flows" / "kubernetes.json"
 TEMPLATE = json.loads(FILE.read_text())
 VARIABLES = read_yaml(ROOT / "prefect.yaml")["definitions"]["pool"]["job_variables"]

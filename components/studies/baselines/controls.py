@@ -13,17 +13,11 @@ import numpy as np
 
 from components.core.errors import TrainingError
 from components.core.vocabulary import Role
+from components.train.answers import Answers, Asking, answered
 from components.train.batches import TargetRows
 from components.train.data import TeacherData, TrainingData
 from components.train.processes import made_once
-from components.train.rows import (
-    MIN_REFUSALS,
-    Answers,
-    TrainingRow,
-    answered,
-    cut_rows,
-    refuses,
-)
+from components.train.rows import MIN_REFUSALS, TrainingRow, cut_rows, refuses
 from components.train.teacher import Reader, open_teacher
 
 
@@ -91,18 +85,16 @@ class Answering(Control):
     def _answers(self, teacher: Reader) -> Iterator[list[TrainingRow]]:
         """Yield, form by form, what the teacher answers to benign prompts without refusing."""
         benign = [prompt for prompt in self._training_prompts[1] if prompt.role is Role.BENIGN]
-        asked = self._asked(teacher, self._read(benign), self.settings.teacher_reads)
+        reading = self._read(benign)
+        asked = self._asked(teacher, reading, self.settings.teacher_reads)
+        settings = self.settings
+        asking = Asking(
+            teacher, settings.teacher_reads, settings.taught_tokens, "teacher answers, benign"
+        )
+        answers = Answers()
         for form, prompts in asked.items():
-            written = answered(
-                Answers(),
-                teacher,
-                prompts,
-                form,
-                reads=self.settings.teacher_reads,
-                tokens=self.settings.taught_tokens,
-                label=f"teacher answers, benign, {form}",
-            )
-            rules, least = self.settings.rules, self.settings.prompt_tokens
+            written = answered(asking, answers, prompts, reading[form], form)
+            rules, least = settings.rules, settings.prompt_tokens
             kept = [
                 row
                 for row in written
@@ -110,7 +102,7 @@ class Answering(Control):
             ]
             if len(kept) < MIN_REFUSALS:
                 raise TrainingError(
-                    f"the teacher answers {len(kept)} of {len(written)} benign training prompts in "
+                    f"the teacher answers {len(kept)} of {len(prompts)} benign training prompts in "
                     f"the form {form}; the control needs {MIN_REFUSALS}: add benign prompts"
                 )
             yield kept

@@ -11,8 +11,9 @@ from components.core.errors import TrainingError
 from components.core.vocabulary import Form, Prompt, Role, Split
 from components.lm.chat import opens_thought, render_completion
 from components.lm.loading import checkpoint_folder, load_tokenizer
+from components.train.answers import own_completions
 from components.train.batches import TargetRows
-from components.train.rows import TrainingRow, own_completions, read_prompts, sample_prompts
+from components.train.rows import TrainingRow, read_prompts, sample_prompts
 from components.train.teacher import open_reader
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from tests.components.evaluate.killing import kill_midway, start
 from tests.components.judges.server import Server, verdict
 
 SECTION = EvaluateSettings(
-    prompts=dict.fromkeys(Role, 12), max_new_tokens=dict.fromkeys(Role, 12), batch=2
+    prompts=dict.fromkeys(Role, 5), max_new_tokens=dict.fromkeys(Role, 12), batch=2
 )
 
 JUDGED = EvaluateSettings.model_validate(
@@ -69,7 +69,6 @@ def evaluate_by(
         )
 
 
-@pytest.mark.slow  # three evaluations, one of them in a process of its own
 def test_a_killed_evaluation_goes_on(
     tmp_path, random_prompts, random_models, random_adapter, caplog
 ):
@@ -78,7 +77,7 @@ def test_a_killed_evaluation_goes_on(
 
     store = tmp_path / ".killed.partial" / FINISHED
     before = kill_midway(store, 9, __name__, "run", tmp_path / "killed", *inputs)
-    assert 9 <= before < 4 * 4 * 12
+    assert 9 <= before < 4 * 4 * 5
 
     with caplog.at_level(logging.INFO):
         run(tmp_path / "killed", *inputs)

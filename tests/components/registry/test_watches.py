@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from components.core.result import RateFigure
 from components.registry.mlflow_curves import CurveRegistry
@@ -39,15 +42,16 @@ def test_watches_of_a_champion_are_points_of_one_run(workspace):
     assert [(point.step, point.value) for point in points] == [(1, 0.97), (2, 0.6)]
 
 
-def test_two_first_watches_at_the_same_time_are_kept_in_one_run(workspace, monkeypatch):
+@pytest.mark.parametrize("ahead", [0, 5], ids="{} s by their clocks".format)
+def test_two_first_watches_at_the_same_time_are_kept(workspace, monkeypatch, ahead):
     registry, rival = CurveRegistry(workspace.root), CurveRegistry(workspace.root)
-    other = replace(WATCHED, found="drift", words="drift")
+    other = replace(WATCHED, found="drift", words="drift", when="2025-12-31T23:59:59")
     begin = registry.begin_run
 
-    def overtaken(*given, **options):
+    def overtaken(*given):
         assert record_watch(rival, NAME, "safereact", other, figures(60)) == 1
-        return begin(*given, **options)
+        return begin(*given, begin=datetime.now(UTC) - timedelta(seconds=ahead) if ahead else None)
 
     monkeypatch.setattr(registry, "begin_run", overtaken)
-    assert record_watch(registry, NAME, "safereact", WATCHED, figures(97)) == 2
+    assert record_watch(registry, NAME, "safereact", WATCHED, figures(97)) == (1 if ahead else 2)
     assert watches_of(rival, NAME, "a" * 64) == [other, WATCHED]

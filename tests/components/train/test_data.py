@@ -13,10 +13,12 @@ from components.core.vocabulary import Form, Role
 from components.judges.settings import RulesSettings
 from components.lm.attacks import BEGUN
 from components.lm.chat import render_completion
-from components.lm.loading import load_tokenizer
+from components.lm.loading import load_model, load_tokenizer
+from components.train.answers import behind_thought, own_completions
 from components.train.data import MAX_REFERENCE_BYTES, TrainingData
-from components.train.rows import own_completions
+from components.train.rows import TrainingRow
 from components.train.settings import PROMPT_ONLY_TOKENS, EarlyStopSettings
+from components.train.teacher import Reader
 
 THOUGHT = "first take the jar then turn the lamp . " * 4
 REFUSAL = "sorry can not help with that ."
@@ -29,7 +31,7 @@ def written(random_models, monkeypatch) -> list[int]:
     tokenizer = load_tokenizer(random_models.folder / "base")
     ids = render_completion(tokenizer, thought=THOUGHT, response=REFUSAL)
     monkeypatch.setattr(
-        "components.train.rows.generate",
+        "components.train.answers.generate",
         lambda _model, _tokenizer, prompts, *, max_new_tokens, **_: [
             ids[:max_new_tokens] for _ in prompts
         ],
@@ -88,7 +90,7 @@ def test_large_references_are_not_stored(make_data, monkeypatch):
 def test_answers_are_asked_for_once_whatever_is_held_of_them(make_data, monkeypatch):
     data = make_data("held", check_tokens=1)
     states, tokens = data.retained_rows(2), data.retained_rows(0)
-    monkeypatch.setattr("components.train.rows.own_completions", None)  # nobody asks again
+    monkeypatch.setattr("components.train.answers.own_completions", None)  # nobody asks again
     alone = data.retained_rows(None)
     assert states.rows == tokens.rows == alone.rows
     assert states.stored.states([0]) is not None and tokens.stored.states([0]) is None
@@ -105,7 +107,7 @@ def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(
         asked.append(len(prompts))
         return own_completions(reader, prompts, **options)
 
-    monkeypatch.setattr("components.train.rows.own_completions", counting)
+    monkeypatch.setattr("components.train.answers.own_completions", counting)
     data = make_data(forms=FORMS, teacher_reads="plain", check_tokens=1, waived=True)
     rows = data.teacher_data().rows
     served, prefilled, role_play = (range(n, n + 12) for n in (0, 12, 24))
@@ -120,7 +122,7 @@ def test_a_teacher_that_reads_plain_prompts_teaches_its_answers_to_them(
         assert [rows.counted[i] for i in (plain, behind, scene)] == [7, 5, 7]
 
 
-def test_no_thought_is_taught_behind_a_begun_answer(make_data, written, caplog):
+def test_no_thought_is_taught_behind_a_begun_answer(make_data, written):
     options = {
         "forms": FORMS,
         "refusal_tokens": 60,
@@ -136,16 +138,35 @@ def test_no_thought_is_taught_behind_a_begun_answer(make_data, written, caplog):
     for i in range(12):  # the teacher has thought, the student has not
         assert likely(12 + i).equal(likely(i)[-len(refusal) :])
     held = data.retained_rows(0).rows
-    count = len(held) // 3
-    assert {row.completion for row in held[count : 2 * count]} == {refusal}
-    # Of an answer that is a thought alone nothing is left to be held.
+    begun = held[len(held) // 3 : 2 * len(held) // 3]
+    problems = {row.id for row in data.prompts.rows(role=Role.REASONING)}
+    assert {row.completion for row in begun if row.prompt_id not in problems} == {refusal}
+    assert {row.completion for row in begun if row.prompt_id in problems} == {tuple(written)}
     short = data.settings.model_copy(update={"retain_tokens": 20})
-    cut = replace(data, settings=short, scratch=data.scratch / "cut").retained_rows(0).rows
-    assert "WARNING" in {one.levelname for one in caplog.records if "thoughts alone" in one.message}
-    assert cut[:count] == [replace(row, completion=row.completion[:20]) for row in held[:count]]
-    assert [row.prompt for row in cut] == [
-        row.prompt for row in (*held[:count], *held[2 * count :])
-    ]
+    with pytest.raises(TrainingError, match=r"the benign, borderline prompts .* 20 tokens"):
+        replace(data, settings=short, scratch=data.scratch / "cut").retained_rows(0)
+
+
+def test_a_teacher_that_only_thinks_is_not_taken_for_one_that_was_not_asked(make_data, written):
+    data = make_data(forms=FORMS, teacher_reads="plain", refusal_tokens=9, check_tokens=9)
+    with pytest.raises(TrainingError, match=r"refuses 0 of 12 .* in the form served"):
+        data.teacher_data()
+    alone = replace(data, settings=data.settings.model_copy(update={"forms": (Form.PREFILLED,)}))
+    with pytest.raises(TrainingError, match=r"12 answers are thoughts alone: raise probe\.check"):
+        replace(alone, scratch=data.scratch / "alone").teacher_data()
+
+
+@pytest.mark.parametrize(
+    ("thought", "moved"), [("first take", True), ("", True), (None, False)], ids=str
+)
+def test_an_empty_thought_is_one_too(random_models, thought, moved):
+    folder = random_models.folder / "base"
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    ids = tuple(render_completion(tokenizer, thought=thought, response=REFUSAL))
+    bare = tuple(render_completion(tokenizer, thought=None, response=REFUSAL))
+    row = behind_thought(Reader(model, tokenizer), TrainingRow("p", (1, 2), ids))
+    assert row.completion == bare and row.prompt + row.completion == (1, 2, *ids)
+    assert (len(row.prompt) > 2) == moved
 
 
 def test_retained_prompts_are_answered_under_attacks_as_they_are_without(make_data, thoughtless):

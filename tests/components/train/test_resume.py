@@ -162,7 +162,6 @@ def case(random_models, random_prompts, make_probe, quick, tmp_path_factory) -> 
     return folder
 
 
-@pytest.mark.slow  # a process of its own, killed
 def test_a_killed_stage_goes_on_bit_for_bit(case, tmp_path, caplog):
     out = tmp_path / "killed"
     child = forks().Process(target=run_stage, args=(case, out))

@@ -9,12 +9,12 @@ from components.judges.settings import RulesSettings
 from components.lm.chat import render_completion, render_prompt, split_completion
 from components.lm.generation import end_tokens
 from components.lm.loading import load_model, load_tokenizer
+from components.train.answers import own_completions
 from components.train.rows import (
     RETAINED,
     Refusals,
     TrainingRow,
     keep_refusals,
-    own_completions,
     read_prompts,
     refuses,
     sample_prompts,
@@ -147,7 +147,9 @@ def test_every_form_is_read_once(reader, tmp_path):
 
 def test_only_refusals_are_kept():
     rows = [TrainingRow(str(i), (1,), (2,)) for i in range(12)]
-    kept = keep_refusals(rows, [i != 3 for i in range(12)], form=Form.SERVED, waived=False)
+    kept = keep_refusals(
+        rows, [i != 3 for i in range(12)], asked=12, form=Form.SERVED, waived=False
+    )
     assert [row.prompt_id for row in kept] == [str(i) for i in range(12) if i != 3]
 
 
@@ -157,12 +159,12 @@ def test_only_refusals_are_kept():
 def test_too_few_refusals_stop(refused, waived):
     rows = [TrainingRow(str(i), (1,), (2,)) for i in range(12)]
     with pytest.raises(TrainingError, match=f"refuses {sum(refused)} of 12 .* form forced_thought"):
-        keep_refusals(rows, refused, form=Form.FORCED_THOUGHT, waived=waived)
+        keep_refusals(rows, refused, asked=len(rows), form=Form.FORCED_THOUGHT, waived=waived)
 
 
 def test_a_waived_teacher_that_refuses_nothing_keeps_all_rows(caplog):
     rows = [TrainingRow(str(i), (1,), (2,)) for i in range(12)]
-    assert keep_refusals(rows, [False] * 12, form=Form.SERVED, waived=True) == rows
+    assert keep_refusals(rows, [False] * 12, asked=12, form=Form.SERVED, waived=True) == rows
     assert "refuses nothing" in caplog.text
 
 

@@ -66,16 +66,21 @@ def test_the_data_docs_say_whose_they_are_and_of_which_day(workspace):
     docs = workspace.stage("prepare") / "data-docs"
     docs.mkdir()
     (docs / "index.html").write_text(f"<p>{UNDATED}</p>")
-    write_full_report(workspace)
+    (docs / "gone.html").write_text("a suite")
+    full_report(workspace)
+    (docs / "gone.html").unlink()
     page = workspace.data_docs / "index.html"
     assert "demo, prepared on a day that was not recorded" in page.read_text()
     cost = {"seconds": 1.0, "processor_seconds": 1.0, "peak_memory_mib": 1, "machine": "m"}
     record = {"result": PromptSet.digest_of(docs.parent), "day": "2026-01-02", "commit": "abc"}
     record |= cost
     write_json(workspace.run_record("prepare"), record)
-    write_full_report(workspace)
+    full_report(workspace)  # the report itself is not written again
     assert "demo, prepared on 2026-01-02, by the code of commit abc." in page.read_text()
-    assert UNDATED not in page.read_text()
+    assert UNDATED not in page.read_text() and list(page.parent.iterdir()) == [page]
+    write_json(workspace.run_record("prepare"), record | {"commit": None})
+    full_report(workspace)
+    assert "demo, prepared on 2026-01-02." in page.read_text()
 
 
 def test_the_page_is_written_again_for_another_decision_alone(workspace):

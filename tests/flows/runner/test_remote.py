@@ -25,8 +25,6 @@ from tests.flows.conftest import PROFILE
 from tests.releases import NAMES
 from tests.root import ROOT
 
-pytestmark = pytest.mark.slow  # clones and remotes
-
 NAME = NAMES["name"]
 
 
@@ -185,6 +183,7 @@ def test_what_neither_git_nor_dvc_keeps_is_named(origin, remote, registry_of):
         git(origin.root, "add", "own")
 
 
+@pytest.mark.slow
 def test_the_whole_way_on_a_real_chain(tmp_path):
     """Run and push here, restore and audit in a clone, by the command line alone."""
     root, clone = make_repository(tmp_path / "one"), tmp_path / "two"

@@ -9,8 +9,8 @@ import torch
 from components.core.errors import TrainingError
 from components.core.vocabulary import Role, Split
 from components.studies.baselines.controls import Answering, Shuffled, derangement
+from components.train.answers import own_completions
 from components.train.data import TrainingData
-from components.train.rows import own_completions
 from components.train.teacher import open_teacher
 
 FORMS = ("served", "role-play")
