@@ -1,8 +1,8 @@
 """`python -m components STAGE --profile NAME` runs one stage; it is what DVC calls.
 
-Below `dvc repro` the profile is the one of the DVC stage `STAGE@NAME`: `dvc.yaml` puts no name from
-`params.yaml` into a command, since a shell would read it. `python -m components inputs` writes what
-all stages depend on.
+Below `dvc repro` the profile is the one of the DVC stage, `STAGE@NAME` or `STAGE-NAME`: `dvc.yaml`
+puts no name from `params.yaml` into a command, since a shell would read it. `python -m components
+inputs` writes what all stages depend on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from components.chain import TABLE
+from components.chain import TABLE, split_dvc_name
 from components.core.disk import disk_trouble
 from components.core.environment import settle_environment
 from components.core.errors import ConfigError, SafeReActError
@@ -81,8 +81,8 @@ def _run(stage: str, name: str, into: Path | None) -> None:
 
 def _profile_of_dvc(stage: str) -> str:
     """Return the profile of the DVC stage that runs this; raises `ConfigError` where none does."""
-    running, _, profile = os.environ.get(DVC_STAGE, "").partition("@")
-    if running != stage:
+    running, profile = split_dvc_name(os.environ.get(DVC_STAGE, ""))
+    if running != stage or not profile:
         raise ConfigError("give --profile NAME, a file in profiles/, or run it by `dvc repro`")
     return profile
 

@@ -4,6 +4,10 @@ The stage `evaluate` is the function `evaluate` in `components/evaluate/stage.py
 section `evaluate` of the profile and returns the `Evidence` of `components/evaluate/result.py`. A
 study lies in `components/studies/`. `python -m components.chain` writes `dvc.yaml` from the table.
 
+DVC makes a stage for every profile on a list, `models@tiny`. Such stages have equally many
+dependencies, and the files that profiles name differ in number: a stage that reads these is written
+for each profile, `prepare-tiny`.
+
 A stage function is `(settings, *upstream, seed, out) -> Result`. It reads its inputs, writes into
 the folder `out`, which is empty or holds what a killed run of the same left there, and touches
 nothing else. DVC, Prefect, a test and a notebook call it alike.
@@ -12,16 +16,16 @@ nothing else. DVC, Prefect, a test and a notebook call it alike.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from components.core.documents import read_yaml
 from components.core.paths import (
     BARS,
     CALIBRATION,
-    EMBEDDED,
     FIGURES,
     INPUTS,
     INPUTS_FOLDER,
@@ -31,7 +35,6 @@ from components.core.paths import (
     POLICIES,
     PROMPTS,
     REPORT,
-    SUITES,
     WITHSTOOD,
     Workspace,
     find_root,
@@ -53,6 +56,7 @@ class Stage:
     upstream: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()  # files and folders outside the profile that it reads
+    named: bool = False  # reads the files of prompts that profiles name
     file_only: tuple[str, ...] = ()  # upstream stages of which it reads the result's file alone
     suites: bool = False  # takes the prepared prompts with the named suites beside them
     champion: bool = False  # takes the champion last, where its section asks for it
@@ -88,15 +92,11 @@ class Stage:
 
 
 DATA_SEED = "data_seed"
+DVC_FILE = "dvc.yaml"
 TABLE = {
     stage.name: stage
     for stage in (
-        Stage(
-            "prepare",
-            "PromptSet",
-            inputs=(EMBEDDED, SUITES, "${item.prompts}"),
-            seed=DATA_SEED,
-        ),
+        Stage("prepare", "PromptSet", named=True, seed=DATA_SEED),
         Stage("models", "Models", ("prepare",), inputs=("${item.checkpoints}",)),
         Stage("probe", "Probe", ("prepare", "models")),
         Stage("train", "Adapter", ("prepare", "models", "probe"), trains=True),
@@ -180,6 +180,23 @@ def listed_stages(key: str) -> tuple[str, ...]:
 STAGES = listed_stages(LISTED)
 
 
+def dvc_name(stage: str, profile: str) -> str:
+    """Return what DVC calls a stage of a profile."""
+    return f"{stage}{_mark(stage)}{profile}"
+
+
+def split_dvc_name(name: str) -> tuple[str, str]:
+    """Return the stage and the profile that DVC calls by a name; no profile for `inputs`."""
+    for stage in TABLE:
+        if name.startswith(start := stage + _mark(stage)):
+            return stage, name.removeprefix(start)
+    return name, ""
+
+
+def _mark(stage: str) -> str:
+    return "-" if TABLE[stage].named else "@"
+
+
 def load_result(stage: str, folder: Path) -> Any:
     """Return the result of `stage` in `folder`."""
     return TABLE[stage].result_class.load(folder)
@@ -192,49 +209,66 @@ HEAD = """\
 # stage `inputs` runs first: it writes the fingerprint of each stage's code and the settings of each
 # profile with what it extends, so that a comment makes nothing else stale. No command holds a name
 # from params.yaml, since a shell would read it: DVC tells the stage whose it is. Stages that train
-# depend on the two files of prepared prompts that named suites do not change.
+# depend on the two files of prepared prompts that named suites do not change. The files that a
+# profile names stand at its stage `prepare`: `safereact init`, `add` and `run` keep them so.
 """
 
 
-def dvc_file() -> str:
-    """Return what `dvc.yaml` has to hold."""
+def declared_files(root: Path) -> dict[str, list[str]]:
+    """Return the files that `dvc.yaml` names at the stages that read such, by profile."""
+    found: dict[str, list[str]] = {}
+    for name, body in (read_yaml(root / DVC_FILE).get("stages") or {}).items():
+        stage, profile = split_dvc_name(name)
+        if profile and TABLE[stage].named:
+            behind = body["deps"].index(_fingerprint(stage)) + 1
+            found[profile] = body["deps"][behind:]
+    return found
+
+
+def dvc_file(files: Mapping[str, Sequence[str]]) -> str:
+    """Return what `dvc.yaml` has to hold where profiles name `files`."""
     from ruamel.yaml import YAML
 
     yaml, stream = YAML(), StringIO()
     yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 1 << 16  # no line is broken
     first = {
         "cmd": f"python -m components {INPUTS}",
         "params": list(LISTS),
         "deps": ["components", "profiles"],
         "outs": [INPUTS_FOLDER],
     }
-    stages = {INPUTS: first, **{stage.name: _dvc(stage) for stage in TABLE.values()}}
+    stages: dict[str, Any] = {INPUTS: first}
+    for stage in TABLE.values():
+        if stage.named:
+            bodies = {name: _body(stage, name, files[name]) for name in sorted(files)}
+            stages |= {dvc_name(stage.name, name): body for name, body in bodies.items()}
+        else:
+            stages[stage.name] = {"foreach": f"${{{stage.listed}}}", "do": _body(stage, "${key}")}
     yaml.dump({"stages": stages}, stream)
     return HEAD + stream.getvalue()
 
 
-_EACH = Workspace(Path(), "${key}")
-
-
-def _dvc(stage: Stage) -> dict[str, Any]:
-    sections = [stage.seed, stage.name, *stage.settings]
+def _body(stage: Stage, profile: str, files: Sequence[str] = ()) -> dict[str, Any]:
+    sections, own = [stage.seed, stage.name, *stage.settings], Workspace(Path(), profile)
     return {
-        "foreach": f"${{{stage.listed}}}",
-        "do": {
-            "cmd": f"python -m components {stage.name}",
-            "params": [{_EACH.settings.as_posix(): sections}],
-            "deps": [fingerprint_file(Path(), stage.name).as_posix(), *_inputs(stage)],
-            **_outputs(stage),
-        },
+        "cmd": f"python -m components {stage.name}",
+        "params": [{own.settings.as_posix(): sections}],
+        "deps": [_fingerprint(stage.name), *_inputs(stage, own), *files],
+        **_outputs(stage, own),
     }
+
+
+def _fingerprint(stage: str) -> str:
+    return fingerprint_file(Path(), stage).as_posix()
 
 
 # How DVC draws the bars: one a figure and experiment.
 _BARS = {"template": "bar_horizontal", "x": "rate", "y": "figure", "x_label": "per cent"}
 
 
-def _outputs(stage: Stage) -> dict[str, Any]:
-    folder = _folder(stage.name)
+def _outputs(stage: Stage, own: Workspace) -> dict[str, Any]:
+    folder = own.stage(stage.name).as_posix()
     if not stage.files:
         return {"outs": [folder]}
     shown = {FIGURES: "metrics", BARS: "plots"}
@@ -245,21 +279,17 @@ def _outputs(stage: Stage) -> dict[str, Any]:
     }
 
 
-def _inputs(stage: Stage) -> Iterator[str]:
+def _inputs(stage: Stage, own: Workspace) -> Iterator[str]:
     yield from stage.inputs
     if stage.champion:
-        yield _EACH.champion.as_posix()
+        yield own.champion.as_posix()
     for name in stage.upstream:
-        folder, file = _folder(name), TABLE[name].result_class.FILE
+        folder, file = own.stage(name).as_posix(), TABLE[name].result_class.FILE
         if name == "prepare" and not stage.suites:
             yield from (f"{folder}/{file}", f"{folder}/{PROMPTS}")
         else:
             yield f"{folder}/{file}" if name in stage.file_only else folder
 
 
-def _folder(stage: str) -> str:
-    return _EACH.stage(stage).as_posix()
-
-
 if __name__ == "__main__":
-    write_text(find_root() / "dvc.yaml", dvc_file(), mode=EVERYBODY)
+    write_text(find_root() / DVC_FILE, dvc_file(declared_files(find_root())), mode=EVERYBODY)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.core.paths import Workspace
+from components.declared_inputs import declare_files
 from components.inputs import keep_folder
 from tests.root import ROOT
 
@@ -76,12 +77,13 @@ def make_repository(root: Path) -> Path:
     (policies / "strict.yaml").write_text(f"extends: default\n{strict}")
     (policies / "default.yaml").write_text(LENIENT)
     (root / "params.yaml").write_text(
-        "profiles:\n  mini: {checkpoints: prompts, prompts: prompts}\ncompared: {}\nattacked: {}\n"
+        "profiles:\n  mini: {checkpoints: prompts}\ncompared: {}\nattacked: {}\n"
     )
     (root / "prompts").mkdir()
     for split, every in (("train", 6), ("test", 12)):
         lines = (ROOT / "data/embedded/tiny" / f"{split}.jsonl").read_text().splitlines(True)
         (root / "prompts" / f"{split}.jsonl").write_text("".join(lines[::every]))
+    declare_files(root)
     subprocess.run(["git", "init", "-q", root], check=True)
     return root
 

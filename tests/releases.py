@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from components.chain import STAGES
+from components.chain import STAGES, dvc_name
 from components.core import paths
 from components.core.paths import BARS, FIGURES, POLICIES, REPORT, Workspace
 from components.core.result import RateFigure
@@ -118,7 +118,7 @@ def write_all(workspace: Workspace, **changes: Any) -> Workspace:
         shutil.rmtree(workspace.stage(stage), ignore_errors=True)
         write_result(stage, workspace, **changes)
         md5 = digest_folder(workspace.stage(stage))[:32] + ".dir"
-        stages[f"{stage}@{workspace.profile}"] = {"outs": [{"path": stage, "md5": md5}]}
+        stages[dvc_name(stage, workspace.profile)] = {"outs": [{"path": stage, "md5": md5}]}
     write_text(workspace.lock, json.dumps({"schema": "2.0", "stages": stages}))
     return workspace
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from components.chain import STAGES, TABLE, dvc_file
+from components.chain import STAGES, TABLE, declared_files, dvc_file, split_dvc_name
 from components.core.documents import read_yaml
 from components.core.paths import (
     CHAMPIONS,
@@ -34,7 +34,7 @@ ORDER = ("core", "lm", "judges", "stage", "registry", "studies")
 # counted again, since whoever relies on a figure has it counted again.
 PUBLIC = {"result", "settings", "recount"}
 # Modules that stand above the stages: the profile and the table of all stages.
-JOINING = {"chain", "inputs", "profile", "stages"}
+JOINING = {"chain", "declared_inputs", "inputs", "profile", "stages"}
 MODULES = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
 DYNAMIC = {"importlib", "runpy", "pkgutil", "imp", "zipimport"}
 OPENS_NOTHING = ("importlib.metadata.", "importlib.util.")
@@ -128,13 +128,14 @@ def test_a_stage_has_one_name_everywhere():
 
 def test_dvc_yaml_is_written_from_the_table():
     written = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    assert written == dvc_file(), "run `python -m components.chain`"
+    assert written == dvc_file(declared_files(ROOT)), "run `python -m components.chain`"
     graph = read_yaml(ROOT / "dvc.yaml")["stages"]
     first = graph.pop(INPUTS)
     assert (first["outs"], first["deps"]) == ([INPUTS_FOLDER], ["components", "profiles"])
-    for name, stage in graph.items():
-        do = stage["do"]
-        folder = Workspace(Path(), "${key}").stage(name)
+    for called, stage in graph.items():
+        name, profile = split_dvc_name(called)
+        do, key = stage.get("do", stage), profile or "${key}"
+        folder = Workspace(Path(), key).stage(name)
         plots = [path for plot in do.get("plots", []) for path in plot]
         written = {Path(path) for path in (*do["outs"], *do.get("metrics", []), *plots)}
         assert written == ({folder / f for f in TABLE[name].files} or {folder})
@@ -143,7 +144,7 @@ def test_dvc_yaml_is_written_from_the_table():
         inputs = [dep for dep in do["deps"] if dep.startswith(("artifacts/${", "data/prepared/"))]
         upstream = {
             before
-            for before in graph
+            for before in TABLE
             for dep in inputs
             if f"{dep}/".startswith(f"{Workspace(Path(), '${key}').stage(before).as_posix()}/")
         }
@@ -155,8 +156,8 @@ def test_only_what_tests_depends_on_the_named_suites():
     graph = read_yaml(ROOT / "dvc.yaml")["stages"]
     folder = Workspace(Path(), "${key}").stage("prepare").as_posix()
     for name, stage in TABLE.items():
-        watched = {dep for dep in graph[name]["do"]["deps"] if dep.startswith(folder)}
         if "prepare" in stage.upstream:
+            watched = {dep for dep in graph[name]["do"]["deps"] if dep.startswith(folder)}
             alone = {f"{folder}/{MANIFEST}", f"{folder}/{PROMPTS}"}
             assert watched == ({folder} if stage.suites else alone), name
 
@@ -165,10 +166,9 @@ def test_of_the_code_a_stage_depends_on_its_fingerprint_alone():
     graph = read_yaml(ROOT / "dvc.yaml")["stages"]
     assert graph.pop(INPUTS)["deps"] == ["components", "profiles"]
     for name, stage in graph.items():
-        code = [
-            d for d in stage["do"]["deps"] if d.startswith((INPUTS_FOLDER, "components", "flows"))
-        ]
-        assert code == [fingerprint_file(Path(), name).as_posix()]
+        deps = stage.get("do", stage)["deps"]
+        code = [d for d in deps if d.startswith((INPUTS_FOLDER, "components", "flows"))]
+        assert code == [fingerprint_file(Path(), split_dvc_name(name)[0]).as_posix()]
 
 
 def test_no_command_holds_a_name_that_a_shell_would_read():

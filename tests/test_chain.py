@@ -17,10 +17,11 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from components.chain import STAGES
+from components.chain import STAGES, dvc_file, split_dvc_name
 from components.core.paths import INPUTS, PROMPTS, ROWS, Workspace
 from components.core.storage import digest_folder, read_json, read_rows
 from components.core.vocabulary import Arm
+from components.declared_inputs import declare_files
 from components.evaluate.result import Evidence
 from flows.cli.commands import app
 from tests.chain import dvc, make_repository, run, safereact
@@ -97,6 +98,25 @@ def test_dvc_alone_runs_nothing_after_a_run(root, accepted):
     assert done.stdout.count("didn't change, skipping") == len(STAGES) + 1
 
 
+def test_a_repository_of_before_is_refused_by_dvc_alone_and_loses_no_result(root, accepted):
+    """Its stage was `prepare@mini`, and its list named the folder of the prompts."""
+    for file, new, old in (
+        ("dvc.lock", "prepare-mini:", "prepare@mini:"),
+        ("params.yaml", "{checkpoints: prompts}", "{checkpoints: prompts, prompts: prompts}"),
+    ):
+        text = (root / file).read_text()
+        assert new in text
+        (root / file).write_text(text.replace(new, old))
+    (root / "dvc.yaml").write_text(dvc_file({}))
+    alone = dvc(root, "repro", "--force", "--single-item", "gate@mini")
+    assert alone.returncode != 0 and "`safereact add mini` writes them there" in alone.stderr
+    done = safereact(root, "run", "--profile", "mini")
+    assert done.returncode == 0, done.stdout + done.stderr
+    known = r"Stage '(\w+)[@-]mini' (?:didn't change|is cached)"  # the one that was forced is gone
+    assert re.findall(known, done.stdout + done.stderr) == list(STAGES)
+    assert outputs(root) == accepted
+
+
 # The stages that count figures: the gate counts them again.
 COUNTED = {"evaluate", "gate"}
 
@@ -105,7 +125,7 @@ def stale_by_code(root: Path) -> set[str]:
     """Return what DVC would run now that it knows the code."""
     done = dvc(root, "repro", INPUTS)
     assert done.returncode == 0, done.stdout + done.stderr
-    return {name.partition("@")[0] for name in json.loads(dvc(root, "status", "--json").stdout)}
+    return {split_dvc_name(name)[0] for name in json.loads(dvc(root, "status", "--json").stdout)}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +176,7 @@ def test_a_stage_does_not_run_other_code_than_dvc_knows(root, accepted):
 @pytest.mark.parametrize("name", ["x; touch pwned; $(touch pwned)", "../../flows"])
 def test_a_name_in_params_that_is_none_runs_nothing(root, accepted, name):
     text = (root / "params.yaml").read_text()
-    listed = json.dumps({name: {"checkpoints": "prompts", "prompts": "prompts"}})
+    listed = json.dumps({name: {"checkpoints": "prompts"}})
     (root / "params.yaml").write_text(text.replace("attacked: {}", f"attacked: {listed}"))
     try:
         done = dvc(root, "repro")
@@ -375,9 +395,9 @@ def write_suite(root: Path, *more: str) -> None:
 
 def stale(root: Path) -> set[str]:
     """Return the stages that DVC would run once the prompts are prepared anew."""
-    done = dvc(root, "repro", "prepare@mini")
+    done = dvc(root, "repro", "prepare-mini")
     assert done.returncode == 0, done.stdout + done.stderr
-    return {name.partition("@")[0] for name in json.loads(dvc(root, "status", "--json").stdout)}
+    return {split_dvc_name(name)[0] for name in json.loads(dvc(root, "status", "--json").stdout)}
 
 
 def edit_profile(root: Path, old: str, new: str) -> None:
@@ -400,6 +420,9 @@ def add_suite(root: Path) -> None:
 def test_a_suite_that_comes_later_makes_the_evaluation_stale_and_not_the_training(root, accepted):
     edit_profile(root, "policy: strict", "policy: default")
     add_suite(root)
+    refused = dvc(root, "repro", "prepare-mini")
+    assert refused.returncode != 0 and "`safereact add mini` writes them there" in refused.stderr
+    assert declare_files(root)
     assert stale(root) == {"evaluate", "gate", "report"}
 
 
@@ -419,6 +442,7 @@ def test_going_back_is_a_matter_of_the_cache_and_the_next_run_does_nothing_twice
     edit_profile(root, "  suites: {mine: {}}\n", "")
     for file in (root / "data/suites").glob("mine.*"):
         file.unlink()
+    assert declare_files(root)
     shutil.rmtree(root / "artifacts")
     shutil.rmtree(root / "data" / "prepared")
     done = dvc(root, "repro", "report@mini")

@@ -16,7 +16,7 @@ from random import Random
 
 import pytest
 
-from components.chain import STAGES
+from components.chain import STAGES, dvc_name
 from components.core.documents import read_yaml
 from components.core.paths import Workspace
 from components.core.storage import read_json
@@ -54,7 +54,7 @@ class Undisturbed:
         workspace = Workspace(root, PROFILE)
         lock = read_yaml(workspace.lock)
         for each in STAGES[STAGES.index(stage) :]:
-            command = lock["stages"].pop(f"{each}@{PROFILE}")["cmd"]
+            command = lock["stages"].pop(dvc_name(each, PROFILE))["cmd"]
             shutil.rmtree(workspace.stage(each))
             for entry in [*(root / ".dvc/cache/runs").glob("*/*/*")]:
                 if read_yaml(entry)["cmd"] == command:

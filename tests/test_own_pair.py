@@ -76,7 +76,7 @@ def test_bad_evidence_is_exit_code_3_with_its_reasons(tmp_path):
     refused = safereact(root, "run", "--profile", "my-model")
     assert refused.returncode == 2
     assert "safereact add my-model" in refused.stderr
-    added = safereact(root, "add", "my-model", "--checkpoints", "mine/models", "--prompts", "mine")
+    added = safereact(root, "add", "my-model", "--checkpoints", "mine/models")
     assert added.returncode == 0, added.stderr
 
     done = safereact(root, "run", "--profile", "my-model")

@@ -18,7 +18,7 @@ INPUTS = "inputs"
 RUNS = "SAFEREACT_RUNS"
 LISTED = "profiles"  # where params.yaml lists the pairs that this repository keeps safe
 
-# What DVC tells the command of a stage: `stage@profile`.
+# What DVC tells the command of a stage: its name in DVC.
 DVC_STAGE = "DVC_STAGE"
 
 # no profile can have that name
@@ -298,7 +298,7 @@ def read_lists(file: Path) -> dict[str, dict[str, dict[str, str]]]:
             paths = {} if entry is None else entry
             if not isinstance(paths, dict) or not all(isinstance(p, str) for p in paths.values()):
                 raise ConfigError(
-                    f"{file}: {key}.{name} has to be paths by name, such as `prompts: data/raw/x`, "
+                    f"{file}: {key}.{name} has to be paths by name, such as `checkpoints: models`, "
                     f"not {entry!r:.80}"
                 )
             lists[str(key)][name] = dict(paths)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.chain import split_dvc_name
 from components.core import paths as names
 from components.core.documents import read_yaml
 from components.core.errors import EvidenceError
@@ -205,7 +206,7 @@ def _output_hashes(workspace: Workspace) -> dict[str, str]:
         raise EvidenceError(f"{workspace.lock} is missing; run the stages through DVC first")
     hashes: dict[str, str] = {}
     for name, entry in (read_yaml(workspace.lock).get("stages") or {}).items():
-        stage, _, profile = name.partition("@")
+        stage, profile = split_dvc_name(name)
         if profile == workspace.profile and entry.get("outs"):
             hashes[stage] = " ".join(out["md5"] for out in entry["outs"])
     return hashes

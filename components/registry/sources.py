@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from components.chain import STAGES
+from components.chain import STAGES, dvc_name, split_dvc_name
 from components.core.documents import read_yaml
 from components.core.errors import EvidenceError, RegistryError
 from components.core.paths import (
@@ -37,6 +37,7 @@ from components.core.storage import (
     write_json,
     write_text,
 )
+from components.declared_inputs import declare_files
 from components.evaluate.result import Champion, Evidence
 from components.gate.result import Decision
 from components.inputs import keep_folder
@@ -82,7 +83,7 @@ def keep_sources(current: Current, evidence: Path) -> None:
 def _entries(lock: Path, profile: str) -> dict[str, Any]:
     """Return what a `dvc.lock` says of the stages of a profile."""
     stages = (read_yaml(lock).get("stages") or {}) if lock.is_file() else {}
-    return {name: stages[name] for s in STAGES if (name := f"{s}@{profile}") in stages}
+    return {name: stages[name] for s in STAGES if (name := dvc_name(s, profile)) in stages}
 
 
 def put_back(registry: Registry, version: Version, files: Path) -> Workspace:
@@ -112,6 +113,7 @@ def put_back(registry: Registry, version: Version, files: Path) -> Workspace:
             with atomic_path(target, mode=EVERYBODY) as scratch:
                 shutil.copyfile(source, scratch)
     _write_lock(sources, workspace)
+    declare_files(root)
     keep_folder(workspace.champion)
     if (sources / CHAMPIONS / profile / CHAMPION).is_file():
         bring_released(registry, Champion.load(workspace.champion))
@@ -163,7 +165,7 @@ def _other_results(sources: Path, workspace: Workspace) -> Iterator[str]:
     profile, lock = workspace.profile, workspace.lock
     here = _entries(lock, profile)
     for name, entry in _entries(sources / lock.name, profile).items():
-        folder = workspace.stage(name.partition("@")[0])
+        folder = workspace.stage(split_dvc_name(name)[0])
         if name in here and here[name] != entry:
             yield f"{lock.name} ({name})"
         elif name not in here and folder.exists():

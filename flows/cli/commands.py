@@ -36,7 +36,7 @@ _GROUPS: dict[str, dict[Callable[..., None], str]] = {
         "--benign benign.jsonl",
         init: "mine --base models/base --post-trained models/tuned --harmful harmful.jsonl "
         "--benign benign.jsonl --reasoning reasoning.jsonl",
-        add: "mine --checkpoints models --prompts data/mine",
+        add: "mine --checkpoints models",
         profiles: "",
         suites: "--profile tiny",
         doctor: "--profile tiny",

@@ -17,7 +17,6 @@ from flows.cli.terminal import console, wide_console
 
 Named = Annotated[str, typer.Argument(help="The profile's new name.")]
 CheckpointsFolder = Annotated[Path | None, typer.Option(help="Folder of both checkpoints.")]
-PromptsFolder = Annotated[Path | None, typer.Option(help="Folder of the prompt files.")]
 
 
 def init(
@@ -31,7 +30,6 @@ def init(
     column: Columns = None,
     licence: Annotated[str, typer.Option(help="SPDX id of the prompts.")] = "LicenseRef-own",
     checkpoints: CheckpointsFolder = None,
-    prompts: PromptsFolder = None,
 ) -> None:
     """Write a profile of your own model pair and prompts, and say what a run would lack.
 
@@ -49,18 +47,18 @@ def init(
         given[role] = Path(answer).expanduser() if answer else path
     files = {role: path for role, path in {**given, Role.BORDERLINE: borderline}.items() if path}
     pair = name_pair(base, post_trained, files, licence, column or [])
-    written = add_profile(workspace, pair, checkpoints=checkpoints, prompts=prompts)
+    written = add_profile(workspace, pair, checkpoints=checkpoints)
     written += _ignore(workspace.root, files.values())
     _print_written(workspace, written)
     _print_lacking(workspace)
 
 
-def add(name: Named, checkpoints: CheckpointsFolder = None, prompts: PromptsFolder = None) -> None:
+def add(name: Named, checkpoints: CheckpointsFolder = None) -> None:
     """List a profile that you wrote, so that DVC and the schedule look after it."""
     from flows.cli.profiles import add_profile
 
     workspace = Workspace(find_root(), name)
-    written = add_profile(workspace, None, checkpoints=checkpoints, prompts=prompts)
+    written = add_profile(workspace, None, checkpoints=checkpoints)
     _print_written(workspace, written)
     console.print(f"now: safereact doctor --profile {name}", highlight=False)
 

@@ -10,10 +10,12 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from components.chain import DVC_FILE
 from components.core.errors import ConfigError, DataError
 from components.core.paths import LISTED, PROFILE_NAME, Workspace, read_lists
 from components.core.storage import EVERYBODY, write_text
 from components.core.vocabulary import Role
+from components.declared_inputs import declare_files, dependency, named_files
 from components.inputs import keep_folder
 from components.prepare.settings import PromptField, Source, columns_of
 from components.profile import load_profile
@@ -152,6 +154,7 @@ def check_pair(workspace: Workspace, pair: Pair) -> None:
         if checkpoint.folder and (wrong := complaint(checkpoint.folder)):
             raise ConfigError(f"{workspace.profile} is not added: {wrong}")
     for source in _sources(workspace, pair):
+        dependency(source["path"], workspace.root)
         there = Source.model_validate({**source, "path": str(workspace.root / source["path"])})
         rows = read_source(there, 0)
         if there.role is Role.REASONING and not any(row.answer for row in rows):
@@ -174,14 +177,13 @@ def list_profiles(root: Path) -> list[Listing]:
     return listings
 
 
-def add_profile(
-    workspace: Workspace, pair: Pair | None, *, checkpoints: Path | None, prompts: Path | None
-) -> list[Path]:
-    """Write the profile of `pair` and list it in `params.yaml`; return the files written.
+def add_profile(workspace: Workspace, pair: Pair | None, *, checkpoints: Path | None) -> list[Path]:
+    """Write the profile of `pair`, list it in `params.yaml` and have `dvc.yaml` name its files of
+    prompts; return the files written.
 
-    Without a pair, the profile that is there is listed. `checkpoints` and `prompts` are the folders
-    whose changes make its results stale; by default the folder that holds both checkpoints, and
-    that of the prompt files. Raises `ConfigError` naming what is missing.
+    Without a pair, the profile that is there is listed. `checkpoints` is the folder whose changes
+    make its results stale; by default the one that holds both checkpoints, or that is listed
+    already. Raises `ConfigError` naming what is missing.
     """
     file, root = workspace.profile_file, workspace.root
     if pair is not None:
@@ -192,18 +194,18 @@ def add_profile(
     local = [c.folder for c in (pair.base, pair.post_trained) if c.folder] if pair else []
     # Of a pair on the hub nothing can change but the commits, which stand in the profile.
     on_hub = pair is not None and not local and checkpoints is None
-    watched = {
-        "checkpoints": file if on_hub else _watched("--checkpoints", checkpoints, local),
-        "prompts": _watched("--prompts", prompts, list(pair.prompts.values()) if pair else []),
-    }
-    entry = {key: _from_root(path, root) for key, path in watched.items()}
+    listed = None if checkpoints or pair else workspace.entry
+    if listed is None:
+        watched = file if on_hub else _watched(checkpoints, local)
+        listed = {"checkpoints": _from_root(watched, root)}
     if pair is not None:
         check_pair(workspace, pair)
         write_yaml(file, _document(workspace, pair))
-    load_profile(file)
+    named_files(load_profile(file), root)  # raises where DVC could not watch one
     keep_folder(workspace.champion)
-    _list(workspace, LISTED, entry)
-    return [*([file] if pair else []), workspace.parameters]
+    _list(workspace, LISTED, listed)
+    declared = [root / DVC_FILE] if declare_files(root) else []
+    return [*([file] if pair else []), workspace.parameters, *declared]
 
 
 def list_studied(workspace: Workspace, key: str) -> bool:
@@ -215,17 +217,17 @@ def list_studied(workspace: Workspace, key: str) -> bool:
     return new
 
 
-def _watched(option: str, given: Path | None, inside: list[Path]) -> Path:
+def _watched(given: Path | None, inside: list[Path]) -> Path:
     """Return the folder to watch: the one given, else the one that holds all of `inside`."""
     folders = {path.absolute().parent for path in inside}
     if given is None and len(folders) != 1:
-        raise ConfigError(f"give {option}, the folder whose changes make the results stale")
+        raise ConfigError("give --checkpoints, the folder whose changes make the results stale")
     folder = given.absolute() if given else folders.pop()
     for path in (*inside, folder):
         if not path.exists():
             raise ConfigError(f"{path} does not exist; give a file or folder that does")
         if path is not folder and not path.absolute().is_relative_to(folder):
-            raise ConfigError(f"{path} does not lie in {folder}, which {option} names")
+            raise ConfigError(f"{path} does not lie in {folder}, which --checkpoints names")
     return folder
 
 

@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.chain import STAGES
+from components.chain import STAGES, dvc_name
 from components.core.disk import check_temporary, check_writable
 from components.core.errors import BusyError, ConfigError, SafeReActError, StageError
 from components.core.paths import DECIDING, SUITES, Workspace
 from components.core.run_record import untracked
 from components.core.storage import keep_private
+from components.declared_inputs import declare_files, named_files
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.judges.settings import GuardSettings
@@ -164,6 +165,7 @@ def run_seeds(
             f"`git add {' '.join(unknown)}` first"
         )
     with one_run(workspace.root, f"seeds {workspace.profile}"):
+        declare_files(workspace.root)
         bring_champion(workspace)
         chosen = {seed: {**(settings or {}), "seed": seed} for seed in seeds}
         experiments: dict[int, str] = {}
@@ -201,7 +203,7 @@ def _experiment(
     for key, value in settings.items():
         options += ["--set-param", f"{profile}:++{key}={value}"]
     log.info("[seed %s] %s", settings["seed"], "starts")
-    target = f"{stage}@{workspace.profile}"
+    target = dvc_name(stage, workspace.profile)
     _dvc(workspace, "exp", "run", "--temp", "--name", name, *options, target, runs=runs)
     log.info("[seed %s] %s", settings["seed"], "done")
     return name
@@ -212,6 +214,7 @@ def inputs_of(workspace: Workspace) -> Iterator[str]:
     digest pins."""
     profile = load_profile(workspace.profile_file)
     yield from (*DECIDING, str(workspace.champion), *(workspace.entry or {}).values())
+    yield from named_files(profile, workspace.root)
     suites = used_suites(profile.prepare.suites, workspace.root / SUITES).values()
     yield from (suite.source.path for suite in suites if suite.source.path)
     for judge in profile.evaluate.judges.values():

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from components.chain import STAGES, TABLE
+from components.chain import STAGES, TABLE, declared_files, dvc_name, split_dvc_name
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError, StageError
 from components.core.fingerprints import Code
@@ -58,7 +58,7 @@ def stage_states(workspace: Workspace, stages: Sequence[str] = STAGES) -> list[S
     running, code = _running(workspace.root), Code(workspace.root)
     states: dict[str, StageState] = {}
     for stage in stages:
-        entry = recorded.get(f"{stage}@{workspace.profile}")
+        entry = recorded.get(dvc_name(stage, workspace.profile))
         changed = changes.get(stage, [])
         reasons = list(_reasons(workspace, stage, entry, changed, code)) if entry else []
         before = [states[each] for each in TABLE[stage].upstream if each in states]
@@ -128,17 +128,20 @@ def _read(
     from dvc.lock import make_lock
     from dvc.repo import Repo
 
-    targets = [f"{stage}@{workspace.profile}" for stage in stages]
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # its bars of progress, too
+    profile = workspace.profile
     for _ in range(_TRIES):
         try:
+            declared = declared_files(workspace.root)  # a stage that is not there yet never ran
+            known = (each for each in stages if profile in declared or not TABLE[each].named)
+            targets = [dvc_name(stage, profile) for stage in known]
             # DVC reads and writes paths relative to where it is asked.
             with TemporaryDirectory() as own, chdir(workspace.root), Repo() as repo:
                 repo.tmp_dir = own
                 repo.lock = make_lock(str(Path(own) / "lock"), tmp_dir=own)
                 status = repo.status(targets=targets)
             lock = read_yaml(workspace.lock) if workspace.lock.is_file() else {}
-            changes = {name.partition("@")[0]: each for name, each in status.items()}
+            changes = {split_dvc_name(name)[0]: each for name, each in status.items()}
             return lock.get("stages") or {}, changes
         except (DvcException, ConfigError, OSError) as error:  # a file is there in part, or gone
             last = error

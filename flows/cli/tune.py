@@ -206,11 +206,10 @@ def write_tuned(workspace: Workspace, target: Workspace, search: Search) -> None
 
 def next_steps(workspace: Workspace, name: str) -> str:
     """Return what was written, and the commands that list and run the profile `name`."""
-    watched = workspace.entry or {}
-    folders = " ".join(f"--{key} {watched[key]}" for key in ("checkpoints", "prompts"))
+    checkpoints = (workspace.entry or {})["checkpoints"]
     return (
         f"written: profiles/{name}.yaml; now:\n"
-        f"  safereact add {name} {folders}\n"
+        f"  safereact add {name} --checkpoints {checkpoints}\n"
         f"  safereact run --profile {name}"
     )
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.chain import dvc_name
 from components.core.errors import ConfigError, SafeReActError
 from components.core.launcher import divides_model
 from components.core.metric_names import Metric
@@ -117,7 +118,7 @@ def check_prompts(examined: Examined) -> Iterator[Finding]:
     yield ok("prompts", f"files of {len(sources)} sources")
     size = sum((root / path).stat().st_size for path in files)
     if not absent and size > _LARGEST:
-        remedy = f"`dvc repro prepare@{examined.profile.name}` tells"
+        remedy = f"`dvc repro {dvc_name('prepare', examined.profile.name)}` tells"
         yield warning("prompts", f"{size / 1e6:.0f} MB of prompts were not looked into", remedy)
     elif not absent:
         yield from _prepared(examined.profile, root)

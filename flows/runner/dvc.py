@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from components.chain import STAGES, listed_stages
+from components.chain import STAGES, dvc_name, listed_stages, split_dvc_name
 from components.core.disk import printed_disk_trouble
 from components.core.errors import (
     BusyError,
@@ -26,6 +26,7 @@ from components.core.errors import (
 from components.core.paths import INPUTS, RUNS, Workspace, parts_file
 from components.core.storage import OWNER
 from components.core.untrusted_text import visible
+from components.declared_inputs import declare_files
 from components.inputs import parts_changed
 from flows.runner.child import child_process
 from flows.runner.environment import stage_environment
@@ -61,9 +62,10 @@ def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[st
     """Return those of `stages` whose code, inputs, settings or outputs changed since DVC last ran
     them.
 
-    A stage that is not among them is up to date only as long as none before it runs. The
-    fingerprints of the code and the settings are brought up to date first.
+    A stage that is not among them is up to date only as long as none before it runs. The files that
+    `dvc.yaml` names, the fingerprints of the code and the settings are brought up to date first.
     """
+    declare_files(workspace.root)
     force = parts_changed(workspace.root)
     stale = _stale(workspace, stages) if parts_file(workspace.root).is_file() else {INPUTS}
     if INPUTS in stale or force:
@@ -73,11 +75,11 @@ def stale_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> set[st
 
 
 def _stale(workspace: Workspace, stages: Sequence[str]) -> set[str]:
-    targets = [INPUTS, *(f"{stage}@{workspace.profile}" for stage in stages)]
+    targets = [INPUTS, *(dvc_name(stage, workspace.profile) for stage in stages)]
     answer = call_dvc(workspace, "status", "--json", *targets)
     if answer.returncode != 0:
         raise _explain("dvc status", answer.stderr.splitlines(), workspace.log("status"))
-    return {name.partition("@")[0] for name in json.loads(answer.stdout)}
+    return {split_dvc_name(name)[0] for name in json.loads(answer.stdout)}
 
 
 def bring_up_to_date(workspace: Workspace, stages: Sequence[str]) -> None:
@@ -156,7 +158,7 @@ def run_stage(stage: str, workspace: Workspace, report: Report, *, force: bool =
     log = workspace.log(stage)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(OWNER)
-    target = stage if stage == INPUTS else f"{stage}@{workspace.profile}"
+    target = stage if stage == INPUTS else dvc_name(stage, workspace.profile)
     command = ["repro", "--single-item", *(["--force"] if force else []), target]
     lines: list[str] = []
     with log.open("w", encoding="utf-8") as file, _child(command, workspace.root) as child:

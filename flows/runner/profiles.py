@@ -8,7 +8,8 @@ from pathlib import Path
 
 from components.chain import STAGES
 from components.core.errors import ConfigError
-from components.core.paths import EMBEDDED, POLICIES, Workspace
+from components.core.paths import POLICIES, Workspace
+from components.declared_inputs import named_files
 from components.gate.policy_files import check_fits, policy_file
 from components.profile import Profile, load_profile
 from components.undeclared_inputs import unwatched
@@ -39,17 +40,17 @@ def profile_problems(
                 f"profile {workspace.profile!r} is not listed in {workspace.parameters.name}; "
                 f"`{_listing_command(profile, workspace)}` lists it"
             )
-        for key in ("checkpoints", "prompts") if listed is not None else ():
-            where = (listed or {}).get(key)
-            if not where or not (workspace.root / where).exists():
-                yield (
-                    f"{key} of profile {workspace.profile!r} in {workspace.parameters.name} is "
-                    f"{where!r}; give the file or folder that the profile's {key} lie in"
-                )
+        where = None if listed is None else listed.get("checkpoints")
+        if listed is not None and not (where and (workspace.root / where).exists()):
+            yield (
+                f"checkpoints of profile {workspace.profile!r} in {workspace.parameters.name} is "
+                f"{where!r}; give the file or folder that the profile's checkpoints lie in"
+            )
     except ConfigError as error:
         yield str(error)
         return
     try:
+        named_files(profile, workspace.root)  # raises for a suite that is not there
         yield from unwatched(profile, workspace)
     except ConfigError as error:
         yield str(error)
@@ -62,13 +63,10 @@ def profile_problems(
 
 
 def _listing_command(profile: Profile, workspace: Workspace) -> str:
-    """Return the command that lists the profile: DVC watches the folders of its checkpoints and of
-    its own prompts. A pinned hub pair depends on nothing but the profile's file."""
+    """Return the command that lists the profile: DVC watches the folder of its checkpoints. A
+    pinned hub pair depends on no more than the profile's file."""
     keys = {"base", "ancestor", "post_trained", "source"}
     names = filter(None, profile.models.model_dump(include=keys).values())
     local = [Path(name).parent for name in names if (workspace.root / name).parent.is_dir()]
-    prompts = [Path(source.path).parent for source in profile.prepare.sources if source.path]
-    own = [folder for folder in prompts if not folder.is_relative_to(EMBEDDED)]
     checkpoints = os.path.commonpath(local) if local else f"profiles/{workspace.profile}.yaml"
-    folder = os.path.commonpath(own or prompts or [Path("data")])
-    return f"safereact add {workspace.profile} --checkpoints {checkpoints} --prompts {folder}"
+    return f"safereact add {workspace.profile} --checkpoints {checkpoints}"

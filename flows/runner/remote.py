@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from components.chain import STAGES
+from components.chain import STAGES, dvc_name
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.core.paths import INPUTS_FOLDER, Workspace
@@ -80,7 +80,7 @@ def push_version(workspace: Workspace, registered: Registered) -> str:
 
 def _targets(workspace: Workspace) -> list[str]:
     """Return what DVC keeps of a profile: its stages, and what they read and `dvc add` took up."""
-    own = [f"{stage}@{workspace.profile}" for stage in STAGES]
+    own = [dvc_name(stage, workspace.profile) for stage in STAGES]
     added = (file for path in _read(workspace) if (file := _added(workspace.root, path)))
     return [*own, *sorted(set(added))]
 
@@ -88,7 +88,7 @@ def _targets(workspace: Workspace) -> list[str]:
 def _read(workspace: Workspace) -> set[str]:
     """Return what the stages of a profile read and none of them, nor the registry, brings."""
     stages = read_yaml(workspace.lock)["stages"]
-    names = (f"{stage}@{workspace.profile}" for stage in STAGES)
+    names = (dvc_name(stage, workspace.profile) for stage in STAGES)
     entries = [stages[name] for name in names if name in stages]
     written = [INPUTS_FOLDER, workspace.champion.relative_to(workspace.root).as_posix()]
     written += [out["path"] for entry in entries for out in entry.get("outs") or ()]

@@ -31,9 +31,11 @@ another file. Mappings are merged key by key, and lists whose entries have a `na
 does a mapping of another `kind`. DVC watches the merged settings: a change in a base makes exactly
 the stages stale whose settings change by it.
 
-What lies outside the profile (the folders of the checkpoints and of the prompt files) is named in
-`params.yaml`, which lists the profiles that DVC and the schedule look after; `safereact init`
-writes both files. Where things run is said by the environment ([commands](commands.md)), never by a
+What lies outside the profile is named where DVC sees it: the folder of the checkpoints in
+`params.yaml`, which lists the profiles that DVC and the schedule look after, and each file of
+prompts in `dvc.yaml`, at the profile's stage `prepare-NAME`. `safereact init` and `add` write both,
+and `safereact run` writes the second anew where a listed profile names other files; commit it with
+the profile. Where things run is said by the environment ([commands](commands.md)), never by a
 profile.
 
 `required` stands where there is no default, `sources[]` for an entry of the list `sources` and

@@ -17,8 +17,8 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from components.chain import TABLE
-from components.core.documents import read_yaml
+from components.chain import TABLE, declared_files, dvc_file, dvc_name, split_dvc_name
+from components.core.documents import parse_yaml
 from components.core.paths import Workspace
 from components.inputs import keep_folder
 from flows.cli.commands import app
@@ -36,7 +36,7 @@ import json, os, shutil, subprocess, sys, time
 from hashlib import sha256
 from pathlib import Path
 
-stage, _, profile = os.environ["DVC_STAGE"].partition("@")
+stage, _, profile = os.environ["DVC_STAGE"].replace("prepare-", "prepare@").partition("@")
 behaviour = Path(f"behaviour/{stage}").read_text().strip()
 word, _, rest = behaviour.partition(" ")
 print(f"working on {stage}", flush=True)
@@ -104,23 +104,24 @@ if stage == "prepare":
 def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository before anything ran but `inputs`."""
     root = tmp_path_factory.mktemp("repository")
-    graph = read_yaml(ROOT / "dvc.yaml")
+    tiny = declared_files(ROOT)["tiny"]
+    graph = parse_yaml(dvc_file({PROFILE: tiny}))
     (root / "behaviour").mkdir()
     for name, stage in graph["stages"].items():
-        (root / "behaviour" / name).write_text("do")
+        behaviour = root / "behaviour" / split_dvc_name(name)[0]
+        behaviour.write_text("do")
         body = stage.get("do", stage)
         inputs = [
             d for d in body["deps"] if d.startswith(("data/", "artifacts/", "profiles", "${"))
         ]
-        body |= {"deps": [f"behaviour/{name}", *inputs], "cmd": "python work.py"}
+        body |= {"deps": [f"behaviour/{behaviour.name}", *inputs], "cmd": "python work.py"}
     (root / "dvc.yaml").write_text(json.dumps(graph))
     (root / "work.py").write_text(WORK)
     (root / "components").symlink_to(ROOT / "components")  # the code that decides the results
     (root / "own").mkdir()
     (root / "own" / "prompts.jsonl").write_text("{}\n")
     (root / "params.yaml").write_text(
-        f"# kept\nprofiles:\n  {PROFILE}: {{checkpoints: own, prompts: own}}\n"
-        "compared: {}\nattacked: {}\n"
+        f"# kept\nprofiles:\n  {PROFILE}: {{checkpoints: own}}\ncompared: {{}}\nattacked: {{}}\n"
     )
     profile = plain_text().replace("tiny-safety", "demo-safety")
     (root / "profiles").mkdir()
@@ -155,7 +156,7 @@ def finished_project(empty_project: Path, tmp_path_factory: pytest.TempPathFacto
     parameters.write_text(parameters.read_text().replace("compared: {}\nattacked: {}\n", lists))
     for stage in TABLE:
         write_result(stage, Workspace(root, PROFILE))
-    _dvc(root, "commit", "-q", "--force", *(f"{stage}@{PROFILE}" for stage in TABLE))
+    _dvc(root, "commit", "-q", "--force", *(dvc_name(stage, PROFILE) for stage in TABLE))
     return root
 
 

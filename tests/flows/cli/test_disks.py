@@ -64,11 +64,11 @@ def test_a_read_only_tree_is_reported_of(own_home: Workspace, command):
 def test_a_profile_that_cannot_be_added_leaves_the_list_as_it_was(project: Workspace):
     before = project.parameters.read_text()
     project.root.joinpath("profiles", "mine.yaml").write_text(project.profile_file.read_text())
-    words = ("add", "mine", "--checkpoints", str(project.root / "own"), "--prompts")
+    words = ("add", "mine", "--checkpoints", str(project.root / "own"))
     with read_only(project.root):
-        is_reported(safereact(*words, str(project.root / "own")), "no permission to write")
+        is_reported(safereact(*words), "no permission to write")
     assert project.parameters.read_text() == before
-    done = safereact(*words, str(project.root / "own"))
+    done = safereact(*words)
     assert done.returncode == 0, done.stderr
 
 

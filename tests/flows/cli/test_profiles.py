@@ -40,7 +40,7 @@ def files(project: Workspace) -> dict[Role, Path]:
 def added(project: Workspace, **given):
     """Add the profile `mine`; return it."""
     workspace = Workspace(project.root, "mine")
-    add_profile(workspace, Pair(licence="MIT", **given), checkpoints=None, prompts=None)
+    add_profile(workspace, Pair(licence="MIT", **given), checkpoints=None)
     return load_profile(workspace.profile_file)
 
 
@@ -62,7 +62,7 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
     assert "safereact doctor --profile mine" in done.stdout.splitlines()[-1]
     assert project.parameters.read_text().startswith("# kept\n")
     entry = read_yaml(project.parameters)["profiles"]["mine"]
-    assert entry == {"checkpoints": "models", "prompts": "own"}
+    assert entry == {"checkpoints": "models"}
     profile = load_profile(Workspace(project.root, "mine").profile_file)
     assert profile.models.base == "models/base"
     trained, asked = set(profile.train.forms), set(profile.evaluate.attacks)
@@ -109,7 +109,7 @@ def test_a_pair_on_the_hub_is_added_with_its_commits(project, files):
     assert (models.base, models.base_revision) == ("owner/a", COMMIT)
     assert (models.post_trained, models.post_trained_revision) == ("owner/b", COMMIT)
     entry = read_yaml(project.parameters)["profiles"]["mine"]
-    assert entry == {"checkpoints": "profiles/mine.yaml", "prompts": "own"}
+    assert entry == {"checkpoints": "profiles/mine.yaml"}
 
 
 @pytest.mark.parametrize(

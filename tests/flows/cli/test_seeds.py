@@ -48,7 +48,7 @@ def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working
     assert git(project, "status", "--porcelain") == ""
     assert not (project.root / "artifacts" / "demo").exists()
     fourth, fifth = (stages_of(project, f"demo-seed-{seed}") for seed in (4, 5))
-    assert fourth["prepare@demo"] == fifth["prepare@demo"]
+    assert fourth["prepare-demo"] == fifth["prepare-demo"]
     assert fourth["train@demo"] != fifth["train@demo"]
 
 
@@ -91,7 +91,7 @@ def test_what_fails_is_reported(project: Workspace):
     commit(project)
     done = safereact("seeds", "--profile", "demo", "--seeds", "1")
     assert done.returncode == 1
-    assert "prepare@demo" in done.stderr and "Traceback" not in done.stderr
+    assert "prepare-demo" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_seeds_are_numbers(project: Workspace):

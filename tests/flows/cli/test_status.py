@@ -68,6 +68,17 @@ def test_code_that_changed_is_reported_without_a_run(project: Workspace):
     assert digest_folder(project.root / "artifacts" / ".inputs") == before
 
 
+def test_a_profile_whose_files_dvc_does_not_name_yet_is_reported(finished: Workspace):
+    text = finished.parameters.read_text()
+    finished.parameters.write_text(
+        text.replace("profiles:", "profiles:\n  new: {checkpoints: own}", 1)
+    )
+    shutil.copy(finished.profile_file, finished.profile_file.with_name("new.yaml"))
+    new = Workspace(finished.root, "new")
+    assert set(states(new).values()) == {(State.NEVER_RUN, "")}
+    assert states(finished)["prepare"] == (State.UP_TO_DATE, "")
+
+
 @pytest.mark.slow
 def test_it_is_reported_during_a_run(project: Workspace):
     parent, started = start_and_wait(project)

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from components.chain import declared_files
 from components.core.errors import ConfigError
 from components.core.paths import Workspace
 from components.core.storage import digest_folder
+from components.declared_inputs import declare_files, named_files
 from components.profile import load_profile
-from components.undeclared_inputs import unwatched
+from components.undeclared_inputs import refuse_unwatched, unwatched
 from flows.doctor.examination import Examined, check_profile_file
 from flows.doctor.findings import State
 from flows.runner.profiles import check_profile
 from tests.root import ROOT
 
+TINY = [f"data/embedded/tiny/{split}.jsonl" for split in ("test", "train")]
 GUARD = "{kind: wildguard, model: guards/mine"
 
 
@@ -42,10 +45,6 @@ def guard(project: Workspace) -> Path:
     ("section", "line"),
     [
         ("prepare", "suites: {}"),
-        ("prepare", "suites: {gsm8k: {}, advbench: {}}"),  # at a commit, and pinned by a digest
-        ("prepare", "suites: {gsm8k: {path: own/sums.jsonl}}"),
-        ("prepare", "suites: {gsm8k: {path: data/suites/../suites/sums.jsonl}}"),
-        ("prepare", "suites: {gsm8k: {path: far/sums.jsonl, sha256: '" + 64 * "0" + "'}}"),
         ("evaluate", "calibration: data/calibration/mine.jsonl"),
         ("evaluate", "judges: {mine: " + GUARD + ", revision: '" + 64 * "0" + "'}}"),
         ("evaluate", "judges: {mine: {kind: wildguard, model: allenai/wildguard}}"),
@@ -59,12 +58,6 @@ def test_what_is_watched_or_pinned_is_not_reported(project, guard, section, line
 @pytest.mark.parametrize(
     ("section", "line", "reported"),
     [
-        (
-            "prepare",
-            "suites: {gsm8k: {path: far/sums.jsonl}}",
-            "the suite 'gsm8k' reads far/sums.jsonl, which DVC does not watch; put it below own, "
-            "or write its digest as `sha256` beside its `path` (`sha256sum far/sums.jsonl`)",
-        ),
         (
             "evaluate",
             "calibration: own/cases.jsonl",
@@ -97,19 +90,38 @@ def test_a_stage_that_dvc_alone_starts_is_refused_too(project):
     assert not project.stage("prepare").exists()
 
 
-def test_a_source_elsewhere_or_behind_a_link_is_refused(project, tmp_path):
-    path = "data/embedded/tiny/train.jsonl"
-    assert written(project, "prepare", "overlap_ngram: 9") == []
-    text = project.profile_file.read_text()
-    far = tmp_path / "far"
-    far.mkdir()
-    (project.root / "own" / "link").symlink_to(far)
-    for other in ("elsewhere/train.jsonl", "own/link/train.jsonl"):
-        project.profile_file.write_text(text.replace(path, other, 1))
-        (reported,) = unwatched(load_profile(project.profile_file), project)
-        assert f"reads {other}, which DVC does not watch; put it below own, or name" in reported
-    project.profile_file.write_text(text.replace(path, "own/train.jsonl", 1))
-    assert list(unwatched(load_profile(project.profile_file), project)) == []
+PINNED = "sha256: '" + 64 * "0" + "'"
+
+
+@pytest.mark.parametrize(
+    ("suites", "named"),
+    [
+        ("{}", []),
+        ("{gsm8k: {}}", ["data/suites/gsm8k.yaml"]),  # at a commit
+        ("{advbench: {}}", ["data/suites/advbench.yaml"]),  # its file is pinned by a digest
+        ("{gsm8k: {path: far/../own/s.csv}}", ["data/suites/gsm8k.yaml", "own/s.csv"]),
+        ("{gsm8k: {path: own/s.csv, " + PINNED + "}}", ["data/suites/gsm8k.yaml"]),
+    ],
+)
+def test_dvc_knows_the_files_that_the_profile_names(project, suites, named):
+    """A stage that DVC alone starts is refused until `dvc.yaml` names them; the next run writes
+    them there."""
+    written(project, "prepare", f"suites: {suites}")
+    profile = load_profile(project.profile_file)
+    assert set(named_files(profile, project.root)) == {*TINY, *named}
+    if named:
+        with pytest.raises(ConfigError, match="`safereact add demo` writes them there"):
+            refuse_unwatched(profile, project)
+    assert declare_files(project.root) is bool(named)
+    assert declared_files(project.root) == {project.profile: sorted({*TINY, *named})}
+    refuse_unwatched(profile, project)
+
+
+def test_a_profile_that_is_not_valid_keeps_its_files_and_one_that_is_not_listed_has_none(project):
+    project.profile_file.write_text("surprise: 1\n")
+    assert not declare_files(project.root)
+    project.parameters.write_text("profiles: {}\n")
+    assert declare_files(project.root) and declared_files(project.root) == {}
 
 
 def test_a_guards_folder_is_refused_with_the_digest_to_write(project, guard):

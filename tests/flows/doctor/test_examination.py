@@ -97,7 +97,7 @@ def test_what_is_missing_is_exit_code_1_with_the_remedy(whole: Workspace):
     assert "data/embedded/tiny/train.jsonl is not there" in done.stdout
     assert "put it there, readable; see docs/models.md" in done.stdout
     assert "unknown policy 'default'" in done.stdout
-    command = "safereact add demo --checkpoints profiles/demo.yaml --prompts data/embedded/tiny"
+    command = "safereact add demo --checkpoints profiles/demo.yaml"
     assert command in done.stdout
     told = invoke("doctor", "--profile", "demo", "--json")
     assert told.returncode == 1 and "unknown policy 'default'" in told.stderr
@@ -120,9 +120,9 @@ def test_an_unknown_profile_is_a_mistake_in_usage(project: Workspace):
 
 
 def test_a_list_that_names_what_is_gone(whole: Workspace, profile: Profile):
-    whole.parameters.write_text("profiles:\n  demo: {checkpoints: own, prompts: gone}\n")
+    whole.parameters.write_text("profiles:\n  demo: {checkpoints: gone}\n")
     (reported,) = missing(examination.check_profile_file(Examined.of(profile, whole))).values()
-    assert reported == "prompts of profile 'demo' in params.yaml is 'gone'"
+    assert reported == "checkpoints of profile 'demo' in params.yaml is 'gone'"
     whole.parameters.write_text("[")
     (reported,) = missing(examination.check_profile_file(Examined.of(profile, whole))).values()
     assert "is not YAML" in reported
@@ -131,8 +131,8 @@ def test_a_list_that_names_what_is_gone(whole: Workspace, profile: Profile):
 @pytest.mark.parametrize(
     ("models", "watched"),
     [
-        ({}, "--checkpoints profiles/demo.yaml "),
-        ({"base": "own/pair/base", "post_trained": "own/pair/post"}, "--checkpoints own/pair "),
+        ({}, "--checkpoints profiles/demo.yaml`"),
+        ({"base": "own/pair/base", "post_trained": "own/pair/post"}, "--checkpoints own/pair`"),
     ],
 )
 def test_the_command_that_lists_a_profile(whole: Workspace, profile: Profile, models, watched):
@@ -140,7 +140,7 @@ def test_the_command_that_lists_a_profile(whole: Workspace, profile: Profile, mo
     (whole.root / "own" / "pair").mkdir()
     (finding,) = examination.check_profile_file(Examined.of(with_models(profile, **models), whole))
     assert finding.remedy.startswith("`safereact add demo ") and watched in finding.remedy
-    assert finding.remedy.endswith("--prompts data/embedded/tiny` lists it")
+    assert finding.remedy.endswith("` lists it")
 
 
 def test_hub_checkpoints_must_be_pinned(

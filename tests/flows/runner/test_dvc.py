@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def test_a_stage_runs_once_and_is_then_up_to_date(project: Workspace):
     lines: list[str] = []
     run_stage("prepare", project, lines.append)
     assert lines == ["working on prepare"]
-    assert "Running stage 'prepare@demo'" in project.log("prepare").read_text()
+    assert "Running stage 'prepare-demo'" in project.log("prepare").read_text()
     assert stale_stages(project) == set(STAGES) - {"prepare"}
     behave(project, "prepare", "do again")
     assert "prepare" in stale_stages(project)
@@ -168,8 +169,39 @@ def test_settings_are_stale_where_a_value_is_another_one(finished: Workspace):
     assert stale_stages(project) == set(STAGES)
 
 
+def test_a_profile_depends_on_the_files_that_it_names_and_on_nothing_beside_them(
+    finished: Workspace, tmp_path: Path
+):
+    """One lies behind a link, which DVC does not follow in folders."""
+    project, far = finished, tmp_path / "far"
+    far.mkdir()
+    (project.root / "linked").symlink_to(far)
+    data, named = project.root / "data" / "embedded" / "tiny", far / "own.jsonl"
+    shutil.copy(data / "train.jsonl", named)
+    text = project.profile_file.read_text()
+    old, new = "data/embedded/tiny/train.jsonl", "linked/own.jsonl"
+    project.profile_file.write_text(text.replace(old, new))
+    assert "prepare" in stale_stages(project)
+    run_stage("prepare", project, lambda line: None)
+    others = stale_stages(project)
+    assert "prepare" not in others
+    for beside in (data, far, project.root / "data" / "suites"):
+        (beside / "unrelated.yaml").write_text("x: 1\n")
+    (data / "train.jsonl").write_text("")  # the profile no longer names it
+    assert stale_stages(project) == others
+    kept = named.read_bytes()
+    named.write_bytes(kept + b"\n")
+    assert stale_stages(project) == {*others, "prepare"}
+    named.write_bytes(kept)
+    assert stale_stages(project) == others
+    named.unlink()
+    assert stale_stages(project) == {*others, "prepare"}
+    with pytest.raises(StageError, match=r"own\.jsonl"):
+        run_stage("prepare", project, lambda line: None)
+
+
 def test_a_folder_that_is_not_there_is_named(project: Workspace):
     text = project.parameters.read_text()
-    project.parameters.write_text(text.replace("prompts: own", "prompts: away"))
-    with pytest.raises(ConfigError, match=r"prompts of profile 'demo' in params\.yaml is 'away'"):
+    project.parameters.write_text(text.replace("checkpoints: own", "checkpoints: away"))
+    with pytest.raises(ConfigError, match=r"checkpoints of .* in params\.yaml is 'away'"):
         check_profile(project)

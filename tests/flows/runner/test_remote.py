@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from components.chain import dvc_name
 from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.core.paths import ROWS, Workspace
 from components.registry.audit import audit_version
@@ -103,7 +104,7 @@ def test_an_empty_clone_gets_all_that_a_version_rests_on(origin, registry_of, cl
     found = dict(audit_version(registry, NAME, CANDIDATE))
     assert found["rows"] == "every figure counted again"
     assert f"that of {PROFILE} now" in found["policy"]
-    stages = [f"{stage}@{PROFILE}" for stage in ("prepare", "train", "gate", "report")]
+    stages = [dvc_name(stage, PROFILE) for stage in ("prepare", "train", "gate", "report")]
     assert "up to date" in dvc(clone, "status", *stages).stdout
     (clone / "artifacts" / PROFILE / "evaluate" / ROWS).unlink()  # as a kill leaves it
     assert restore_version(registry, NAME, "1").stale == []

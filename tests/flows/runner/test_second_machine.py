@@ -33,10 +33,10 @@ def test_a_second_machine_skips_what_the_first_has_run(
         shutil.copy(project.root / ".dvc" / "config", second.root / ".dvc")
         if name == "with its record":
             shutil.copy(project.lock, second.lock)
-            dvc(second, "pull", f"prepare@{PROFILE}")
+            dvc(second, "pull", f"prepare-{PROFILE}")
             assert stale_stages(second, ["prepare"]) == set()
         else:
             dvc(second, "fetch", "--run-cache", "inputs")
-            printed = dvc(second, "repro", "--pull", "--single-item", f"prepare@{PROFILE}")
+            printed = dvc(second, "repro", "--pull", "--single-item", f"prepare-{PROFILE}")
             assert "cached" in printed and "working on prepare" not in printed
         assert digest_folder(second.stage("prepare")) == made
