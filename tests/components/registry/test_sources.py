@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from components.chain import DVC_FILE, dvc_file
 from components.core.documents import read_yaml
 from components.core.errors import EvidenceError, RegistryError
 from components.core.paths import ADAPTER, POLICIES, Workspace
@@ -24,10 +25,14 @@ from tests.releases import NAMES, write_all
 NAME = NAMES["name"]
 
 
+HERE = {DVC_FILE, "params.yaml"}
+
+
 @pytest.fixture
 def elsewhere(tmp_path) -> Path:
     """Another repository of the same code, with nothing in it."""
-    (tmp_path / "elsewhere").mkdir()
+    write_text(tmp_path / "elsewhere" / DVC_FILE, dvc_file({}))
+    write_text(tmp_path / "elsewhere" / "params.yaml", "profiles: {}\n")
     return tmp_path / "elsewhere"
 
 
@@ -59,7 +64,7 @@ def test_results_of_another_version_are_not_overwritten(registered, elsewhere, t
     write_text(elsewhere / "dvc.lock", "schema: '2.0'\nstages:\n  gate@demo: {cmd: x}\n")
     with pytest.raises(EvidenceError, match=r"dvc\.lock \(gate@demo\).*move these away"):
         put(registered, elsewhere, "1", tmp_path / "files")
-    assert [path.name for path in elsewhere.iterdir()] == ["dvc.lock"]
+    assert {path.name for path in elsewhere.iterdir()} == {"dvc.lock", *HERE}
 
 
 def test_of_a_commit_that_has_it_all_only_profile_policy_and_lock_are_kept(workspace, tmp_path):
@@ -103,7 +108,8 @@ def test_code_is_never_taken_from_a_registry(registered, elsewhere, tmp_path, pl
     registry.root = elsewhere
     with pytest.raises(EvidenceError, match="no place of settings"):
         put_back(registry, version, files)
-    assert list(elsewhere.iterdir()) == []
+    assert {path.name for path in elsewhere.iterdir()} == HERE
+    assert (elsewhere / DVC_FILE).read_text() == dvc_file({})
 
 
 def test_a_version_of_an_earlier_release_says_what_it_lacks(registered, elsewhere, tmp_path):

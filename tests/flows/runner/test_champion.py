@@ -108,7 +108,7 @@ def test_a_policy_that_compares_with_it_stops_a_profile_that_does_not_measure_it
 def test_a_new_profile_has_the_folder_that_dvc_watches(project: Workspace):
     other = Workspace(project.root, "other")
     other.profile_file.write_text(project.profile_file.read_text())
-    add_profile(other, None, checkpoints=project.root / "own", prompts=project.root / "own")
+    add_profile(other, None, checkpoints=project.root / "own")
     assert [path.name for path in other.champion.iterdir()] == [".gitkeep"]
 
 
