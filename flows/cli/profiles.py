@@ -29,8 +29,7 @@ _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
 _ENDLESS = 1 << 16  # characters of a line
 # What restores most on both shipped pairs (docs/results): refusals are trained under three attacks,
-# too, and measured under two of these and two others. That harmless prompts keep their plain
-# answers there rests on SmolLM2.
+# too, and harmless prompts keep their plain answers there; two of these and two others are measured.
 _DEEP: dict[str, dict[str, Any]] = {
     "train": {
         "method": "distil",
@@ -265,9 +264,9 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
 _REASONS = {
     "probe": "Every teacher that the pair can have is tried; the one that refuses best may teach.",
     "train": "Refusals are trained under three attacks, too, which restores most on both shipped "
-    "pairs.\nHarmless prompts keep their plain answers there: on SmolLM2 fewer are refused, on "
-    "tiny\nit cost 1 to 5 points of reasoning.\nRate and steps are left at defaults for several "
-    "billion parameters; small models take a higher lr.",
+    "pairs.\nHarmless prompts keep their plain answers there, so that fewer are refused under "
+    "attacks; a\nlarger retain_weight holds them more firmly.\nRate and steps are left at defaults "
+    "for several billion parameters; small models take a higher lr.",
     "evaluate": "Training has seen two of these attacks; the other two say how deep it goes.",
     "gate": "What an adapter must show: mlflow/policies/default.yaml. Write your own beside it.",
 }
