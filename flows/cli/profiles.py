@@ -29,7 +29,7 @@ _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
 _ENDLESS = 1 << 16  # characters of a line
 # What restores most on both shipped pairs (docs/results): refusals are trained under three attacks,
-# too, and harmless prompts keep their plain answers there; two of these and two others are measured.
+# too, and harmless prompts keep their plain answers there; two of these and two others are asked.
 _DEEP: dict[str, dict[str, Any]] = {
     "train": {
         "method": "distil",
