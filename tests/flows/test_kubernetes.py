@@ -31,6 +31,7 @@ def test_every_placeholder_has_a_variable_and_every_variable_is_used():
     assert used == set(TEMPLATE["variables"]["properties"])
 
 
+@pytest.mark.slow  # a Prefect server
 def test_prefect_takes_the_template_and_what_a_deployment_gives(server: str):
     """What has no default has to be given, and nothing else."""
     from prefect.client.orchestration import get_client

@@ -54,6 +54,7 @@ def test_more_texts_than_are_compared_at_once(monkeypatch: pytest.MonkeyPatch):
     assert partition(whole) == partition(slow_clusters(texts))
 
 
+@pytest.mark.slow  # many rows
 def test_many_problems_of_one_template_need_no_memory_of_all_their_pairs():
     texts = [f"add the numbers {i} and seven and then tell what they make" for i in range(1500)]
     tracemalloc.start()

@@ -26,6 +26,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "mlruns"
 
 
+@pytest.mark.slow  # processes of their own
 @pytest.mark.parametrize("patience", [0.2, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_kill_while_it_is_made_leaves_none(folder, patience):
     made = subprocess.Popen([sys.executable, "-c", MAKE, str(folder)], stdout=subprocess.PIPE)
@@ -39,6 +40,7 @@ def test_a_kill_while_it_is_made_leaves_none(folder, patience):
     assert [found.name for found in client.search_experiments()] == ["Default"]
 
 
+@pytest.mark.slow  # processes of their own
 def test_two_that_make_it_at_once_have_one(folder):
     command = [sys.executable, "-c", MAKE, str(folder)]
     both = [subprocess.Popen(command) for _ in range(2)]

@@ -25,6 +25,8 @@ from components.registry.verification import CARD
 from tests.releases import NAMES, name_model, write_all
 from tests.tracking import TrackingServer, serve
 
+pytestmark = pytest.mark.slow  # tracking servers
+
 _NUMBERS = itertools.count(1)
 PASSWORDS = {name: f"a-long-secret-of-{name}" for name in ("bob", "ann", "Bob ")}
 WORD = {"by": "Ann Example", "why": "better"}

@@ -16,6 +16,8 @@ from components.registry.verification import verify_version
 from flows.cli.followed import Followed
 from tests.releases import NAMES, write_all
 
+pytestmark = pytest.mark.slow  # servers that follow an alias
+
 NAME = NAMES["name"]
 SIGNED = {"by": "ann", "why": "evidence"}
 

@@ -165,6 +165,7 @@ def test_a_field_that_no_prompt_has_is_a_mistake_in_usage(project):
     assert done.returncode == 2
 
 
+@pytest.mark.slow  # a terminal
 def test_on_a_terminal_it_asks_for_what_is_not_given(project, files, pair, monkeypatch):
     (project.root / "models").symlink_to(pair[0].parent)
     benign = f"--benign={files[Role.BENIGN]}"

@@ -86,6 +86,7 @@ def test_what_git_does_not_track_goes_with_the_experiment(project: Workspace):
         assert dvc.api.read("profiles/demo.yaml", repo=str(project.root), rev=name)
 
 
+@pytest.mark.slow  # two chains
 def test_what_fails_is_reported(project: Workspace):
     behave(project, "prepare", "fail there are no prompts")
     commit(project)

@@ -110,6 +110,7 @@ def test_an_empty_clone_gets_all_that_a_version_rests_on(origin, registry_of, cl
     assert restore_version(registry, NAME, "1").stale == []
 
 
+@pytest.mark.slow  # clones and remotes
 def test_what_differs_is_named_and_stays(registry_of, clone):
     profile = clone / "profiles" / f"{PROFILE}.yaml"
     profile.parent.mkdir(exist_ok=True)
@@ -120,6 +121,7 @@ def test_what_differs_is_named_and_stays(registry_of, clone):
     assert profile.read_text() == "seed: 7\n" and not (clone / "dvc.lock").exists()
 
 
+@pytest.mark.slow  # clones and remotes
 def test_another_commit_is_told_which_one_to_check_out(origin, registry_of, clone):
     commit = git(origin.root, "rev-parse", "HEAD").strip()
     (clone / "params.yaml").write_text((clone / "params.yaml").read_text() + "# more\n")
@@ -130,6 +132,7 @@ def test_another_commit_is_told_which_one_to_check_out(origin, registry_of, clon
     assert not (clone / "dvc.lock").exists()
 
 
+@pytest.mark.slow  # clones and remotes
 def test_a_commit_that_is_not_here_has_to_be_fetched(origin, registry_of, clone):
     registry, commit = registry_of(clone), git(origin.root, "rev-parse", "HEAD").strip()
     version = registry.version(NAME, "1")
@@ -159,6 +162,7 @@ def test_a_remote_that_lacks_or_changed_a_file_is_said(origin, registry_of, clon
         rows.write_bytes(kept)
 
 
+@pytest.mark.slow  # clones and remotes
 def test_a_push_that_fails_leaves_a_version_that_says_so_and_goes_on(origin, remote, registry_of):
     registry = registry_of(origin.root)
     away = remote.rename(remote.with_name("away"))
@@ -173,6 +177,7 @@ def test_a_push_that_fails_leaves_a_version_that_says_so_and_goes_on(origin, rem
     assert state(registry) == "yes"
 
 
+@pytest.mark.slow  # clones and remotes
 def test_what_neither_git_nor_dvc_keeps_is_named(origin, remote, registry_of):
     registry = registry_of(origin.root)
     git(origin.root, "rm", "-rq", "--cached", "own")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from flows.runner.dvc import call_dvc, run_stage, stale_stages
@@ -17,6 +19,7 @@ def dvc(workspace: Workspace, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow  # two clones
 def test_a_second_machine_skips_what_the_first_has_run(
     project: Workspace, empty_project: Path, tmp_path: Path
 ):
