@@ -55,6 +55,8 @@ def rules_lines(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Iterato
 
 def _line(mark: str, style: str, name: str, decided: str = "") -> Text:
     text = Text(mark.ljust(_MARK), style)
+    if decided and len(name) > _RULE - 2:  # a long name has a line to itself
+        name = f"{name}\n{' ' * (_MARK + _RULE)}"
     return text.append(f"{name:<{_RULE}}{decided}".rstrip(), "default not bold")
 
 

@@ -106,6 +106,15 @@ def test_a_line_a_rule_and_what_does_not_hold_comes_last():
     assert all(len(line) <= 80 for line in lines)
 
 
+def test_a_name_that_reaches_the_figure_has_a_line_to_itself():
+    for length in range(40, 70):
+        rule = decided("n" * length, Conclusion.PASS, 0.87)
+        name, *rest = shown(Decision.model_construct(rules=(rule,), refused=()))
+        assert name.endswith("n") == (length > 52) == bool(rest)
+        end = rest[0] if rest else name
+        assert end[58:] == "  87.0 ≥ 85.0 %" and "n" * length in name
+
+
 def test_the_rates_of_a_suite_that_training_held_are_marked():
     rates = {"harmful.refused": rate(12, 100), "benign.refused": rate(12, 100)}
     marked = {"harmful": "what was found"}
