@@ -155,7 +155,8 @@ def status_table(
     table = Table("", "state", title=for_terminal(workspace.profile))
     for state in states:
         shown_state = Text(state.state, STYLES.get(state.state, "yellow"))
-        why = f", {for_terminal(state.why)}" if state.why else ""
+        joint = " " if state.state == "waits" else ", "
+        why = f"{joint}{for_terminal(state.why)}" if state.why else ""
         table.add_row(state.stage, shown_state.append(why, "default"))
     table.add_section()
     table.add_row("decision", for_terminal(last_decision(workspace)))
