@@ -40,13 +40,16 @@ def dependency(path: str, root: Path) -> str:
     place = Path(os.path.relpath(root / path, root))
     written = any(place.is_relative_to(folder) for folder in Workspace(Path(), "").private)
     mistaken = "${" in path or "://" in path or not path.isprintable()
-    own = place.name == DVC_FILE or place.suffix == ".dvc"
+    own = place.name == DVC_FILE or place.name.endswith(".dvc")
     if written or mistaken or own or (root / place).is_dir():
         raise ConfigError(
             f"DVC cannot watch {path!r:.200}; name a file of prompts outside of artifacts/ and "
             "data/prepared/, without `${`, `://` and characters that cannot be printed in its path"
         )
-    return os.path.normpath(path) if place.parts[0] == ".." else place.as_posix()
+    if place.parts[0] != "..":
+        return place.as_posix()
+    outside = os.path.normpath(path)  # which keeps two slashes, and DVC takes them for a host's
+    return outside[1:] if outside.startswith("//") else outside
 
 
 def declare_files(root: Path) -> bool:
