@@ -66,8 +66,6 @@ clean:
 	+ sys.version.split()[0] + "; 3.11 or later is needed")'
 	@echo "Setting up .venv; this takes minutes, once."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip config list | grep -q '[.]index-url=' \
-	|| $(BIN)/python -m pip install -q uv || echo "pip installs without uv."
 	@case "$(TORCH)-$$(uname -s)-$$(uname -m)" in \
 	cpu-Linux-x86_64) \
 		$(BIN)/python -m pip install -q "torch==$(TORCH_VERSION)+cpu" 2>/dev/null || { \
@@ -76,7 +74,8 @@ clean:
 			--torch-backend=cpu "torch==$(TORCH_VERSION)"; } ;; \
 	*) $(BIN)/python -m pip install -q "torch==$(TORCH_VERSION)" ;; \
 	esac
-	@test -x $(BIN)/uv \
+	@! $(BIN)/python -m pip config list | grep -q '[.]index-url=' \
+	&& $(BIN)/python -m pip install -q uv \
 	&& $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e '.[dev]' \
 	|| $(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@

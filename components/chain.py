@@ -22,7 +22,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from components.core.documents import read_yaml
+from components.core.documents import ENDLESS, read_yaml
 from components.core.paths import (
     BARS,
     CALIBRATION,
@@ -231,7 +231,7 @@ def dvc_file(files: Mapping[str, Sequence[str]]) -> str:
 
     yaml, stream = YAML(), StringIO()
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.width = 1 << 16  # no line is broken
+    yaml.width = ENDLESS
     first = {
         "cmd": f"python -m components {INPUTS}",
         "params": list(LISTS),

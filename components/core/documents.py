@@ -15,6 +15,7 @@ from components.core.errors import ConfigError
 LARGEST = 1 << 20  # characters
 DEEPEST = 50  # levels of lists and mappings
 MOST = 50_000  # values, those that aliases repeat included
+ENDLESS = 1 << 16  # characters of a line, so that a writer breaks none
 
 
 def parse_yaml(text: str) -> Any:

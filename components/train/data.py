@@ -119,12 +119,11 @@ class TrainingData:
         `MAX_REFERENCE_BYTES`; `TrainingError` where they take more and cannot be computed in each
         step, since the student reads other prompts than were asked.
         """
-        tokens, reading = self.settings.retain_tokens, self._read(self._training_prompts[1])
+        reading, settings = self._read(self._training_prompts[1]), self.settings
+        tokens, reads = settings.retain_tokens, settings.retain_reads
         if depth is None:
-            reads = self.settings.retain_reads
             return TargetRows.load(self._own_answers("retained", reading, tokens, reads))
-        layers, reads = range(1, depth + 1), self.settings.retain_reads
-        return self._ask_student("retained", reading, tokens, layers, reads=reads)
+        return self._ask_student("retained", reading, tokens, range(1, depth + 1), reads=reads)
 
     def sampled_rows(self, count: int, number: int, adapter: Path | None) -> TargetRows:
         """Return `count` harmful prompts at most, over all forms, with what the student with its

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from components.chain import DVC_FILE
+from components.core.documents import ENDLESS
 from components.core.errors import ConfigError, DataError
 from components.core.paths import LISTED, PROFILE_NAME, Workspace, read_lists
 from components.core.storage import EVERYBODY, write_text
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs prompts
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
-_ENDLESS = 1 << 16  # characters of a line
 # What restores most on both shipped pairs (docs/results): refusals are trained under three attacks,
 # too, and harmless prompts keep their plain answers there; two of these and two others are asked.
 _DEEP: dict[str, dict[str, Any]] = {
@@ -324,7 +324,7 @@ def _round_trip() -> YAML:
     from ruamel.yaml import YAML
 
     yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, _ENDLESS
+    yaml.preserve_quotes, yaml.width = True, ENDLESS
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
 

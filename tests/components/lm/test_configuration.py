@@ -398,7 +398,6 @@ def with_code(checkpoint, tmp_path):
     return folders, trace
 
 
-@pytest.mark.slow  # every entry point in a process of its own
 def test_no_code_of_a_checkpoint_runs_whatever_stdin_says(with_code, tmp_path):
     folders, trace = with_code
     done = run_with_yes(ENTRIES, folders, tmp_path)
