@@ -102,7 +102,13 @@ def make_profile(**sections: object) -> Profile:
     lora = Lora(r=4, alpha=4, dropout=0)
     quick = {
         "train": TrainSettings(
-            lora=lora, steps=2, batch=4, lr=1e-2, refusal_tokens=4, retain_tokens=4
+            method="safereact",
+            lora=lora,
+            steps=2,
+            batch=4,
+            lr=1e-2,
+            refusal_tokens=4,
+            retain_tokens=4,
         ),
         "evaluate": EvaluateSettings(max_new_tokens=dict.fromkeys(Role, 4), batch=16),
         "tune": TuneSettings(prompts=dict.fromkeys(Role, 6)),

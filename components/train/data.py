@@ -117,7 +117,7 @@ class TrainingData:
         All positions count that read the same as what was asked (`retain_reads`). The answers are
         asked for once, whatever is held. States are stored where they take at most
         `MAX_REFERENCE_BYTES`; `TrainingError` where they take more and cannot be computed in each
-        step, since the student reads other prompts than were asked.
+        step, since under an attack the student reads another prompt than was asked.
         """
         reading, settings = self._read(self._training_prompts[1]), self.settings
         tokens, reads = settings.retain_tokens, settings.retain_reads
@@ -335,7 +335,7 @@ class TrainingData:
             if layers:
                 log.info("the states of %d rows, %s, take %.1f GiB", len(rows), name, size / 2**30)
             stored = layers if size <= MAX_REFERENCE_BYTES else ()
-            if layers and not stored and reads == "plain":
+            if layers and not stored and asked != rows:
                 raise TrainingError(
                     f"the states of the retained rows take {size / 2**30:.1f} GiB, more than are "
                     "stored, and with train.retain_reads: plain they cannot be computed in each "

@@ -56,7 +56,7 @@ class FineTuning(Section):
 class TrainSettings(Section):
     """Settings of the stage `train`."""
 
-    method: MethodName = Field("safereact", description="training method, by its name")
+    method: MethodName = Field("distil", description="training method, by its name")
     lora: Lora = Lora()
     steps: Positive = Field(100, description="optimiser steps")
     batch: Positive = Field(16, description="sequences a step, of each kind")
@@ -88,15 +88,15 @@ class TrainSettings(Section):
         "forced_thought, with the thought opened by the prompt; attacks, by their names",
     )
     teacher_reads: Reads = Field(
-        "form",
-        description="what the teacher is asked where the student reads an attack: form, the same; "
-        "plain, the bare prompt, so that its refusal is taught under attacks to which it yields",
+        "plain",
+        description="what the teacher is asked where the student reads an attack: plain, the bare "
+        "prompt, so that its refusal is taught under attacks to which it yields; form, the same",
     )
     retain_reads: Reads = Field(
-        "form",
+        "plain",
         description="what the post-trained model is asked where the student reads a retained "
-        "prompt under an attack: form, the same; plain, the bare prompt, so that what is harmless "
-        "is answered under attacks as it is without; problems are always asked in the same form",
+        "prompt under an attack: plain, the bare prompt, so that what is harmless is answered "
+        "under attacks as it is without; form, the same; problems are always asked the same",
     )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
         24, description="tokens of the teacher's own refusal on harmful rows; 0: prompt only"
@@ -138,7 +138,7 @@ class TrainSettings(Section):
         if self.method in BY_TOKENS and self.refusal_tokens == 0:
             raise ValueError(
                 f"method {self.method} compares the teacher's refusals token by token, and "
-                "refusal_tokens is 0; raise it"
+                "refusal_tokens is 0; raise it, or set method: safereact"
             )
         return self
 

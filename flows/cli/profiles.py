@@ -34,8 +34,6 @@ _DEEP: dict[str, dict[str, Any]] = {
     "train": {
         "method": "distil",
         "forms": ["served", "forced_thought", "prefilled", "role-play", "paraphrased"],
-        "teacher_reads": "plain",
-        "retain_reads": "plain",
         "retain_weight": 6,
     },
     "evaluate": {
@@ -264,9 +262,9 @@ def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
 _REASONS = {
     "probe": "Every teacher that the pair can have is tried; the one that refuses best may teach.",
     "train": "Refusals are trained under three attacks, too, which restores most on both shipped "
-    "pairs.\nHarmless prompts keep their plain answers there, so that fewer are refused under "
-    "attacks; a\nlarger retain_weight holds them more firmly.\nRate and steps are left at defaults "
-    "for several billion parameters; small models take a higher lr.",
+    "pairs.\nHarmless prompts keep their plain answers there; a larger retain_weight holds them "
+    "more firmly.\nRate and steps are left at defaults for several billion parameters; small "
+    "models take a higher lr.",
     "evaluate": "Training has seen two of these attacks; the other two say how deep it goes.",
     "gate": "What an adapter must show: mlflow/policies/default.yaml. Write your own beside it.",
 }

@@ -46,6 +46,9 @@ def make_probe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Probe]
 def quick() -> TrainSettings:
     """Settings that train for seconds."""
     return TrainSettings(
+        method="safereact",
+        teacher_reads="form",
+        retain_reads="form",
         lora=Lora(r=4, alpha=4, dropout=0.05),
         steps=6,
         batch=4,

@@ -199,7 +199,9 @@ def test_retained_prompts_are_answered_under_attacks_as_they_are_without(make_da
 
 def test_states_to_retain_that_are_too_large_cannot_be_of_bare_prompts(make_data, monkeypatch):
     monkeypatch.setattr("components.train.data.MAX_REFERENCE_BYTES", 100)
-    data = make_data("large", retain_reads="plain", check_tokens=1)
+    plain = make_data("served", forms=("served",), retain_reads="plain", check_tokens=1)
+    assert plain.retained_rows(2).stored.states([1]) is None  # each step computes them
+    data = make_data("large", forms=FORMS, retain_reads="plain", check_tokens=1)
     with pytest.raises(TrainingError, match="retain_reads: plain"):
         data.retained_rows(2)
     assert data.retained_rows(0).stored.states([0]) is None  # next tokens are always stored

@@ -105,7 +105,7 @@ def test_wrapped_prompts_are_trained_on_and_held_like_plain_ones(data):
 def test_without_a_refusal_there_is_nothing_to_compare(name):
     with pytest.raises(ValidationError, match=f"method {name} compares.*refusal_tokens is 0"):
         TrainSettings(method=name, refusal_tokens=0)
-    assert TrainSettings(refusal_tokens=0).method == "safereact"
+    assert TrainSettings(method="safereact", refusal_tokens=0).refusal_tokens == 0
 
 
 def test_self_generated_refusals_are_those_of_the_model_itself_with_its_reminder(
