@@ -422,7 +422,7 @@ def save_evidence(
             )
             for arm in arms
         }
-        counted = count_figures(rows, plan.roles, confidence=section.confidence, seed=plan.seed)
+        counted = count_figures(rows, plan.roles, confidence=section.confidence)
         names = {suite: judge.name for suite, judge in others.items()}
         settings = plan.second.judge_settings(section)
         counted["second"] = second_judges(

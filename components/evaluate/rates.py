@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from components.evaluate.result import (
     LengthShift,
 )
 from components.evaluate.rows import Asked, Row
-from components.evaluate.statistics import paired_bootstrap, with_holm
+from components.evaluate.statistics import mean_interval, with_holm
 
 T = TypeVar("T")
 _LEFT_OPEN = (Outcome.REFUSED, Outcome.COMPLIED)
@@ -33,7 +32,7 @@ Counts = dict[str, dict[Asked, tuple[bool | None, ...]]]
 
 
 def count_figures(
-    rows: Mapping[AnyArm, Sequence[Row]], roles: Mapping[str, Role], *, confidence: float, seed: int
+    rows: Mapping[AnyArm, Sequence[Row]], roles: Mapping[str, Role], *, confidence: float
 ) -> dict[str, Any]:
     """Return every figure of the evidence that is counted from its rows, by the evidence's keys.
 
@@ -45,23 +44,32 @@ def count_figures(
         "cut": cut_figures(rows, roles),
         "rates": {arm: rates(counts[arm], confidence) for arm in Arm if arm in counts},
         "differences": with_holm(differences(counts, pairs, roles, confidence)),
-        "lengths": length_shifts(rows, Arm.POST_TRAINED, confidence=confidence, seed=seed),
+        "lengths": length_shifts(rows, Arm.POST_TRAINED, confidence),
     }
 
 
 def counts_of(rows: Iterable[Row]) -> Counts:
     """Return which completions count in which metric, from the rows of one arm."""
     counts: Counts = defaultdict(dict)
+    measured: dict[tuple[Any, ...], list[tuple[str, bool | None]]] = {}  # there are few kinds
     for row in rows:
-        for view, measure, holds in _measured(row):
-            prompts = counts[_name(row.suite, measure, row.form, view)]
-            prompts[row.asked] = (*prompts.get(row.asked, ()), holds)
+        if (kind := _kind(row)) not in measured:
+            measured[kind] = [
+                (str(Metric(row.suite, measure, row.form, view)), holds)
+                for view, measure, holds in _measured(row)
+            ]
+        asked = row.asked
+        for metric, holds in measured[kind]:
+            prompts = counts[metric]
+            prompts[asked] = (*prompts.get(asked, ()), holds)
     return dict(counts)
 
 
-@lru_cache(maxsize=1024)
-def _name(suite: str, measure: str, form: str, view: View) -> str:
-    return str(Metric(suite, measure, form, view))
+def _kind(row: Row) -> tuple[Any, ...]:
+    """Return all that `_measured` and a metric's name read of a row."""
+    said = (row.thought is None, row.unanswered, row.closed, row.finished)
+    judged = (row.outcome_thought, row.outcome_answer, row.correct, row.correct_strict)
+    return row.suite, row.form, *said, *judged
 
 
 def _measured(row: Row) -> Iterator[tuple[View, str, bool | None]]:
@@ -155,7 +163,7 @@ def cut_figure(rows: Iterable[Row], suite: str | None = None) -> CutFigure:
 
 
 def length_shifts(
-    rows: Mapping[AnyArm, Sequence[Row]], against: AnyArm, *, confidence: float, seed: int
+    rows: Mapping[AnyArm, Sequence[Row]], against: AnyArm, confidence: float
 ) -> tuple[LengthShift, ...]:
     """Return how much longer or shorter every other arm's completions are than one arm's, on the
     prompts that both were asked; a damaged model often tells by it."""
@@ -166,12 +174,11 @@ def length_shifts(
             pairs = paired(tokens, lengths[against].get((suite, form), {}))
             if not pairs:
                 continue
-            ours, theirs = zip(*pairs.values(), strict=True)
-            difference, low, high = paired_bootstrap(
-                ours, theirs, confidence=confidence, seed=seed, clusters=clusters_of(pairs)
-            )
+            gaps = [ours - theirs for ours, theirs in pairs.values()]
+            difference, low, high = mean_interval(gaps, confidence, clusters_of(pairs))
             shift = LengthShift(
-                arm=arm, against=against, suite=suite, form=form, mean=fmean(ours),
+                arm=arm, against=against, suite=suite, form=form,
+                mean=fmean(ours for ours, _ in pairs.values()),
                 difference=difference, low=low, high=high, n=len(pairs),
             )  # fmt: skip
             shifts.append(shift)

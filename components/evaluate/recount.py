@@ -74,7 +74,7 @@ def recount_evidence(
         changed = [pair for pair in zip(rows[arm], again, strict=True) if pair[0] != pair[1]]
         before, after = (_by_place(pair[i] for pair in changed) for i in (0, 1))
         _compare(folder, ROWS, {arm: before}, {arm: after})
-    counted = count_figures(rows, plan.roles, confidence=section.confidence, seed=seed)
+    counted = count_figures(rows, plan.roles, confidence=section.confidence)
     _compare(folder, METRICS, _figures(dict(evidence)), _figures(counted))
     second = _second_judges(evidence, plan, section, rules)
     found_second = second_judges(

@@ -137,7 +137,7 @@ class LengthShift(Record):
     form: str
     mean: float  # tokens of `arm`'s completions
     difference: float  # arm - against, mean over prompts
-    low: float  # ends of the paired bootstrap's interval
+    low: float  # ends of its interval
     high: float
     n: int
 

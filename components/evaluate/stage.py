@@ -83,7 +83,7 @@ def evaluate(
             second=second_judges(
                 rows, again.roles, others.names, again.judge_settings(section), section.confidence
             ),
-            **count_figures(rows, plan.roles, confidence=section.confidence, seed=seed),
+            **count_figures(rows, plan.roles, confidence=section.confidence),
         ).save(out)
 
 

@@ -24,7 +24,6 @@ Samples = Sequence[bool]  # whether each completion of one prompt counts; at lea
 # The cluster of each prompt, by any name; None: every prompt is one of its own.
 Clusters = Sequence[Hashable] | None
 Floats = NDArray[np.float64]
-RESAMPLES = 9999
 
 
 def rate_of(prompts: Sequence[Samples], confidence: float, clusters: Clusters = None) -> RateFigure:
@@ -230,41 +229,32 @@ def mcnemar_p(gained: int, lost: int) -> float:
     return min(2 * float(bdtr(min(gained, lost), gained + lost, 0.5)), 1.0)
 
 
-def paired_bootstrap(
-    ours: Sequence[float],
-    theirs: Sequence[float],
-    *,
-    confidence: float,
-    seed: int,
-    clusters: Clusters = None,
+def mean_interval(
+    gaps: Sequence[float], confidence: float, clusters: Clusters = None
 ) -> tuple[float, float, float]:
-    """Return the mean difference of a number, such as tokens, and both ends of its interval.
+    """Return the mean of a number, such as tokens more than another arm's, and both ends of its
+    interval.
 
-    `ours` and `theirs` hold one number a prompt, the mean over its completions, so the completions
-    of a prompt are drawn together, and so are the prompts of a cluster. The interval is the
-    bias-corrected and accelerated one (Efron 1987, JASA 82:171-185). For shares it is no good:
-    where no prompt differs it has no width.
+    `gaps` holds one number a prompt, the mean over its completions. It is Student's, with clusters
+    as the units: the mean is a ratio of their sums to their sizes, its variance the linearised one
+    (Cochran 1977, Sampling Techniques, chapter 9A, of an endless population). For shares it
+    is no good: where no prompt differs it has no width. One cluster alone tells nothing of the
+    others; its interval is from its smallest to its greatest number. Zero prompts raise
+    `EvidenceError`.
     """
-    from scipy.stats import bootstrap
+    from scipy.special import stdtrit  # much lighter than scipy.stats
 
-    gaps = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    if not len(gaps):
-        raise EvidenceError("a difference on zero prompts has no interval")
-    mean = float(gaps.mean())
-    if np.ptp(gaps) == 0:
-        return mean, mean, mean
-    places, _ = _places(clusters, len(gaps))
-    found = bootstrap(
-        (_sums(gaps, places), np.bincount(places)),
-        lambda sums, sizes, axis: sums.sum(axis=axis) / sizes.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-        confidence_level=confidence,
-        n_resamples=RESAMPLES,
-        batch=1000,
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return mean, float(found.low), float(found.high)
+    numbers = np.asarray(gaps, dtype=np.float64)
+    if not len(numbers):
+        raise EvidenceError("a mean over zero prompts has no interval")
+    mean = float(numbers.mean())
+    places, number = _places(clusters, len(numbers))
+    if number == 1:
+        return mean, float(numbers.min()), float(numbers.max())
+    residues = _sums(numbers - mean, places)
+    error = math.sqrt((residues**2).sum() * number / (number - 1)) / len(numbers)
+    reach = float(stdtrit(number - 1, (1 + confidence) / 2)) * error
+    return mean, mean - reach, mean + reach
 
 
 def with_holm(differences: Sequence[Difference]) -> tuple[Difference, ...]:

@@ -6,8 +6,6 @@ the units.
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
@@ -15,11 +13,9 @@ from statistics import fmean
 from components.core.errors import DataError
 from components.core.result import Record
 from components.evaluate.result import Difference
-from components.evaluate.statistics import compare_pairs, paired_bootstrap, rate_of, with_holm
+from components.evaluate.statistics import compare_pairs, mean_interval, rate_of, with_holm
 from components.studies.diff.logs import Log, shown
 from components.studies.diff.pairs import PairedMetric, listed, metrics_of, shared_prompts
-
-SEED = 0  # of the bootstrap, so the same logs give the same figures
 
 
 class Side(Record):
@@ -63,7 +59,6 @@ class LogDiff(Record):
     """Two logs compared by prompt."""
 
     confidence: float
-    seed: int
     a: Source
     b: Source
     lines: tuple[MetricDiff, ...]
@@ -105,7 +100,6 @@ def compare_logs(a: Log, b: Log, *, confidence: float) -> LogDiff:
         raise DataError(f"the logs share no metric that can be compared: {reasons}")
     return LogDiff(
         confidence=confidence,
-        seed=SEED,
         a=_source(a),
         b=_source(b),
         lines=_lines(metrics, confidence),
@@ -161,12 +155,12 @@ def _share_line(metric: PairedMetric, found: Difference, confidence: float) -> M
 
 def _number_line(metric: PairedMetric, confidence: float) -> MetricDiff:
     ours, theirs = ([fmean(values) for values in own] for own in zip(*metric.pairs, strict=True))
-    nothing = [0.0] * len(ours)
     sides, samples = [], [sum(map(len, own)) for own in zip(*metric.pairs, strict=True)]
     for own, count in zip((ours, theirs), samples, strict=True):
-        value, low, high = _bootstrap(own, nothing, confidence)
+        value, low, high = mean_interval(own, confidence)
         sides.append(Side(value=value, low=low, high=high, samples=count))
-    difference, low, high = _bootstrap(ours, theirs, confidence)
+    gaps = [one - other for one, other in zip(ours, theirs, strict=True)]
+    difference, low, high = mean_interval(gaps, confidence)
     return MetricDiff(
         task=metric.task,
         metric=metric.name,
@@ -177,21 +171,8 @@ def _number_line(metric: PairedMetric, confidence: float) -> MetricDiff:
         low=low,
         high=high,
         n=len(ours),
-        gained=sum(one > other for one, other in zip(ours, theirs, strict=True)),
-        lost=sum(one < other for one, other in zip(ours, theirs, strict=True)),
+        gained=sum(gap > 0 for gap in gaps),
+        lost=sum(gap < 0 for gap in gaps),
         p_value=None,
         p_holm=None,
     )
-
-
-def _bootstrap(
-    ours: Sequence[float], theirs: Sequence[float], confidence: float
-) -> tuple[float, float, float]:
-    """Return the mean difference and its interval; the widest that the prompts allow where they
-    are too few or too alike for the bootstrap."""
-    with warnings.catch_warnings(action="ignore"):  # of scipy, where it has no interval
-        mean, low, high = paired_bootstrap(ours, theirs, confidence=confidence, seed=SEED)
-    if math.isfinite(low) and math.isfinite(high):
-        return mean, low, high
-    gaps = [one - other for one, other in zip(ours, theirs, strict=True)]
-    return mean, min(gaps), max(gaps)

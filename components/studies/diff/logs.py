@@ -20,7 +20,7 @@ MOST_BYTES = 4 << 30  # of all files of a log together, unpacked
 MOST_VALUES = 5_000_000  # of all samples and metrics of a log together
 MOST_METRICS = 200  # of a sample
 LONGEST_NAME = 200  # characters of a prompt's id, a task's or a metric's name
-_LARGEST = 1e50  # the bootstrap's acceleration takes third powers
+_LARGEST = 1e50  # sums of squares stay finite
 
 
 @dataclass(slots=True)

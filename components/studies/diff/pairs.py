@@ -15,7 +15,6 @@ from components.studies.diff.logs import MOST_METRICS, Log, Scored, Value, shown
 MOST_LABELS = 10  # different texts that a scorer gives; more are no labels
 # A text with a blank in it may be part of a completion, which is not to be shown.
 _LABEL = re.compile(r"[^\s]{1,32}\Z")
-MOST_RESAMPLED = 20_000  # prompts; the bootstrap draws all of them a thousand times at once
 
 Pair = tuple[tuple[float, ...], tuple[float, ...]]  # the values of one prompt's samples in A and B
 _Both = tuple[list[Value], list[Value]]
@@ -33,11 +32,6 @@ class PairedMetric:
     def is_share(self) -> bool:
         """Whether every value is 0 or 1."""
         return all(value in (0, 1) for pair in self.pairs for side in pair for value in side)
-
-    @property
-    def fits(self) -> bool:
-        """Whether its interval can be worked out: a number's is the bootstrap's."""
-        return len(self.pairs) <= MOST_RESAMPLED or self.is_share
 
 
 def shared_prompts(
@@ -93,10 +87,8 @@ def metrics_of(
             notes.append(f"{what} is in no prompt of both logs")
         elif any(isinstance(value, str) for pair in both for side in pair for value in side):
             yield from _labels(task, name, both, notes)
-        elif (metric := PairedMetric(task, name, _paired(both, _plain))).fits:
-            yield metric
         else:
-            notes.append(f"{what} is left out: a number of more than {MOST_RESAMPLED} prompts")
+            yield PairedMetric(task, name, _paired(both, _plain))
 
 
 def _labels(

@@ -17,7 +17,7 @@ def rows(arm, *tokens, form=Form.SERVED):
 
 def shifts(**arms):
     found = {Arm(name.replace("_", "-")): own for name, own in arms.items()}
-    return length_shifts(found, Arm.POST_TRAINED, confidence=0.95, seed=0)
+    return length_shifts(found, Arm.POST_TRAINED, 0.95)
 
 
 def test_the_shift_is_the_mean_of_the_prompts_differences():

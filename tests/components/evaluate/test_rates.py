@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
+from itertools import product
+
 import pytest
 
 from components.core.metric_names import Metric
@@ -54,6 +58,28 @@ def test_forced_rows_are_measured_apart():
     counts = counts_of(rows)
     assert counts["harmful.refused"] == {("1", "1"): (True,)}
     assert counts["harmful.forced_thought.refused"] == {("1", "1"): (False,)}
+
+
+def test_rows_of_every_kind_count_together_as_each_alone():
+    """Whatever a metric reads of a row, rows before it must not decide it."""
+    kinds = product(
+        (None, R, C, N, U), (R, C, N, U), (False, True), (False, True), ("", "said"),
+        ((None, None), (True, False), (True, True), (False, False)),
+    )  # fmt: skip
+    rows = [
+        replace(
+            row(i, answer, thought, closed=closed, finished=finished),
+            answer=text,
+            correct=correct,
+            correct_strict=strict,
+        )
+        for i, (thought, answer, closed, finished, text, (correct, strict)) in enumerate(kinds)
+    ]
+    alone = defaultdict(dict)
+    for one in rows:
+        for metric, prompts in counts_of([one]).items():
+            alone[metric] |= prompts
+    assert counts_of(rows) == alone
 
 
 def test_the_samples_of_a_prompt_stay_together():

@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta
 from statsmodels.stats.contingency_tables import mcnemar
@@ -20,7 +21,7 @@ from components.evaluate.statistics import (
     compare_pairs,
     design_effect,
     mcnemar_p,
-    paired_bootstrap,
+    mean_interval,
     paired_design_effect,
     paired_interval,
     rate_of,
@@ -132,7 +133,7 @@ def test_zero_samples_raise():
     with pytest.raises(EvidenceError, match="without completions"):
         rate_of([(True,), ()], 0.95)
     with pytest.raises(EvidenceError, match="zero"):
-        paired_bootstrap([], [], confidence=0.95, seed=0)
+        mean_interval([], 0.95)
 
 
 def test_paired_interval_of_published_examples():
@@ -395,39 +396,49 @@ def test_the_level_is_held_however_alike_near_copies_are(sizes, alike):
         assert missed["naive"] / rounds > 0.3
 
 
-def test_lengths_of_near_copies_are_drawn_together():
-    draw = np.random.default_rng(4)
-    gaps = np.repeat(draw.normal(1, 2, 40), 5)
-    nothing = [0.0] * 200
-    apart = paired_bootstrap(list(gaps), nothing, confidence=0.95, seed=0)
+def test_lengths_of_near_copies_count_once():
+    gaps = np.random.default_rng(4).normal(1, 2, 40)
     names = [i // 5 for i in range(200)]
-    together = paired_bootstrap(list(gaps), nothing, confidence=0.95, seed=0, clusters=names)
-    once = paired_bootstrap(list(gaps[::5]), nothing[:40], confidence=0.95, seed=0)
-    assert together == pytest.approx(once)
+    apart = mean_interval(list(np.repeat(gaps, 5)), 0.95)
+    together = mean_interval(list(np.repeat(gaps, 5)), 0.95, names)
+    assert together == pytest.approx(mean_interval(list(gaps), 0.95))
     assert together[2] - together[1] > 2 * (apart[2] - apart[1])
 
 
-# --- bootstrap, Holm -------------------------------------------------------------------------
+# --- means, Holm -----------------------------------------------------------------------------
 
 
-def test_the_paired_bootstrap_is_near_a_slow_one():
-    """The percentile interval by plain index draws; BCa moves a skewed mean's ends a little."""
-    draw = np.random.default_rng(2)
-    theirs = draw.lognormal(4, 0.6, 80)
-    ours = theirs * 1.2 + draw.normal(0, 5, 80)
-    mean, low, high = paired_bootstrap(list(ours), list(theirs), confidence=0.95, seed=0)
-    assert mean == pytest.approx(ours.mean() - theirs.mean())
-    chance = random.Random(0)
-    means = sorted(sum((ours - theirs)[chance.choices(range(80), k=80)]) / 80 for _ in range(4000))
-    width = high - low
-    assert low == pytest.approx(means[100], abs=0.1 * width)
-    assert high == pytest.approx(means[3900], abs=0.1 * width)
-    again = paired_bootstrap(list(ours), list(theirs), confidence=0.95, seed=0)
-    assert again == (mean, low, high)
+def test_a_mean_has_students_interval():
+    gaps = np.random.default_rng(2).lognormal(1, 0.6, 30)
+    wanted = stats.ttest_1samp(gaps, 0).confidence_interval(0.9)
+    assert mean_interval(list(gaps), 0.9) == pytest.approx((gaps.mean(), *wanted))
 
 
-def test_equal_differences_have_no_width():
-    assert paired_bootstrap([5, 6], [3, 4], confidence=0.95, seed=0) == (2, 2, 2)
+def test_a_mean_of_unequal_clusters_by_hand():
+    """Clusters (1, 3), (2) and (6), mean 3: residues -2, -1 and 3, so the variance of the mean is
+    14 * 3/2 / 4**2, and Student's quantile with 2 degrees of freedom is 4.302653."""
+    reach = 4.302653 * math.sqrt(14 * 1.5) / 4
+    found = mean_interval([1, 3, 2, 6], 0.95, ["a", "a", "b", "c"])
+    assert found == pytest.approx((3, 3 - reach, 3 + reach))
+
+
+def test_a_mean_of_one_cluster_is_as_wide_as_its_numbers():
+    assert mean_interval([2, 2], 0.95) == (2, 2, 2)
+    assert mean_interval([1, 4, 7], 0.95, ["a"] * 3) == (4, 1, 7)
+    assert mean_interval([3], 0.95) == (3, 3, 3)
+
+
+def test_a_mean_of_skewed_lengths_keeps_its_level():
+    """Gaps of two log-normal lengths, some prompts in clusters of five: 1,000 draws."""
+    draw, missed, rounds = np.random.default_rng(5), 0, 1000
+    names = [i // 5 if i < 50 else i for i in range(100)]
+    for _ in range(rounds):
+        shared = draw.normal(0, 0.5, 100)[names]
+        ours, theirs = (draw.lognormal(4 + shared, 0.5) for _ in range(2))
+        _, low, high = mean_interval(list(ours - 1.1 * theirs), 0.95, names)
+        truth = (1 - 1.1) * math.exp(4 + (0.5**2 + 0.5**2) / 2)
+        missed += not low <= truth <= high
+    assert 0.03 <= missed / rounds <= 0.08
 
 
 def test_holm_by_hand():

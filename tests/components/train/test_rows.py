@@ -201,8 +201,6 @@ def test_positions_of_another_form_correspond_as_far_as_prompts_end_alike():
 
 def test_what_is_taught_may_be_more_than_what_is_compared():
     row = TrainingRow("a", (1, 2), tuple(range(40)))
-    found = refusals(
-        [row], {"a": (1, 2)}, method="safereact", prompt_tokens=2, refusal_tokens=0
-    )
+    found = refusals([row], {"a": (1, 2)}, method="safereact", prompt_tokens=2, refusal_tokens=0)
     assert [len(rows[0].completion) for rows in (found.by_teacher, found.by_student)] == [0, 24]
     assert found.counted == [2]
