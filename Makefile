@@ -8,6 +8,7 @@
 #   make site                  the documentation as a site in site/
 #   make bench                 a training step against a straightforward one, some minutes
 #   make bench-generation      completions against plain batches, under 4 minutes
+#   make bench-growth          seconds and memory by the number of rows and of trials (docs/scale.md)
 #
 #   PYTHON=…      the Python to set up with, 3.11 or later
 #   TORCH=cuda    the torch build that the package index offers, instead of the small one for CPUs
@@ -25,7 +26,7 @@ SLOW := slow and not chaos and not gpu and not network
 KILLS ?= 25
 SEED ?=
 
-.PHONY: install run test test-slow test-chaos lint site bench bench-generation clean
+.PHONY: install run test test-slow test-chaos lint site bench bench-generation bench-growth clean
 
 install: .venv/.installed
 
@@ -55,6 +56,9 @@ bench: .venv/.installed
 
 bench-generation: .venv/.installed
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.generation
+
+bench-growth: .venv/.installed
+	@$(BIN)/python -m benchmarks.growth
 
 clean:
 	rm -rf .venv
