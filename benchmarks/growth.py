@@ -117,6 +117,7 @@ def make_source(root: Path, size: int) -> None:
     import numpy as np
 
     from components.core.vocabulary import Role
+    from components.declared_inputs import declare_files
 
     draw = np.random.default_rng(0)
     beginnings = [_words(draw, 4) for _ in range(100)]
@@ -136,8 +137,9 @@ def make_source(root: Path, size: int) -> None:
     (root / "profiles" / f"{PROFILE}.yaml").write_text(json.dumps(profile), encoding="utf-8")
     shutil.copytree(ROOT / "mlflow" / "policies", root / "mlflow" / "policies")
     shutil.copy(ROOT / "dvc.yaml", root)
-    listed = {"profiles": {PROFILE: {"prompts": "source.jsonl", "checkpoints": "none"}}}
+    listed = {"profiles": {PROFILE: {"checkpoints": "none"}}}
     (root / "params.yaml").write_text(json.dumps(listed), encoding="utf-8")
+    declare_files(root)
 
 
 def _words(draw: np.random.Generator, count: int) -> str:

@@ -36,19 +36,20 @@ def run(
     wide = wide_console()
     for line in rules_lines(decision, SuiteSet.load(workspace.stage("prepare")).leaks):
         wide.print(line, highlight=False)
-    page = full_report(workspace).relative_to(workspace.root)
-    console.print(f"report: {page}", highlight=False)
     console.print(outcome.looked.words, highlight=False)
     if registered is None:
         console.print(verdict(decision), style="bold")
-        again = f"safereact diagnose --profile {profile}"
-        console.print(f"how much safety was lost, and where: {again}", highlight=False)
+        following = f"safereact diagnose --profile {profile} says what was lost, and where"
+    else:
+        how = "registered" if registered.new else "registered already"
+        version = f"{registered.name} version {registered.version}"
+        console.print(f"{decision.words}; {how}: {version}, alias candidate", style="bold")
+        following = f'read the report; safereact promote {registered.name} --by WHO --why "…"'
+    page = full_report(workspace)  # behind the verdict, which a full disk must not hide
+    console.print(f"report: {page.relative_to(workspace.root)}", highlight=False)
+    console.print(f"next: {following}", highlight=False)
+    if registered is None:
         raise typer.Exit(REJECTED)
-    how = "registered" if registered.new else "registered already"
-    version = f"{registered.name} version {registered.version}"
-    console.print(f"{decision.words}; {how}: {version}, alias candidate", style="bold")
-    promote = f'safereact promote {registered.name} --by WHO --why "…"'
-    console.print(f"next: read the report; {promote}", highlight=False)
 
 
 def status(

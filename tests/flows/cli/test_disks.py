@@ -48,6 +48,14 @@ def test_a_run_without_room_names_the_place(own_home: Workspace, place):
         is_reported(safereact("run", "--profile", PROFILE), "there is no room", place)
 
 
+@pytest.mark.slow
+def test_a_report_without_room_does_not_hide_what_was_registered(own_home: Workspace):
+    with full(own_home.full_report.parent):
+        done = safereact("run", "--profile", PROFILE)
+    assert done.returncode == 1 and "there is no room" in done.stderr, done.stderr
+    assert "registered: demo-safety version 1" in done.stdout
+
+
 @pytest.mark.parametrize("place", NO_PERMISSION)
 def test_a_run_without_permission_names_the_place(own_home: Workspace, place):
     with read_only(own_home.root / place):
