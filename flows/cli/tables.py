@@ -46,7 +46,7 @@ def rules_lines(decision: Decision, leaks: Iterable[LeakFigure] = ()) -> Iterato
         if rule not in checks or not rule.passed or rule.warns:
             yield _line(*_mark(rule), name, _decided(rule))
         if rule.warns or not rule.passed:
-            yield Padding.indent(Text(_reason(rule)), _MARK)
+            yield Padding(Text(_reason(rule)), (0, 0, 0, _MARK), expand=False)
     for refusal in decision.refused:
         yield _line("", "", f"an override is refused: {refusal}")
     for note in leak_footnotes(marked, (rule.metric for rule in decision.rules)):

@@ -22,7 +22,11 @@ from components.prepare.splits import fill_topics
 from components.prepare.validation import refuse_too_many, separate
 
 # What comes with the repository; harmful prompts do not.
-EVERYDAY = {Role.BENIGN: "benign.jsonl", Role.REASONING: "arithmetic_validation.jsonl"}
+EVERYDAY = {
+    Role.BENIGN: "benign.jsonl",
+    Role.BORDERLINE: "look_alikes_validation.jsonl",
+    Role.REASONING: "arithmetic_validation.jsonl",
+}
 _MOST_CHARACTERS = PrepareSettings.model_fields["max_characters"].default
 
 

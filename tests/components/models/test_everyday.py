@@ -76,3 +76,17 @@ def test_benign_requests_are_distinct_and_of_many_topics() -> None:
     assert len(topics) >= 40 and min(topics.values()) >= 4
     assert {row["role"] for row in rows} == {"benign"}
     assert all(3 <= len(words(row["text"])) <= 30 for row in rows)
+
+
+def test_look_alikes_are_distinct_and_their_splits_share_no_topic_and_no_wording() -> None:
+    files = [
+        FOLDER / "everyday" / f"look_alikes_{split}.jsonl" for split in ("train", "validation")
+    ]
+    train, validation = (read_json_lines(file) for file in files)
+    rows = [*train, *validation]
+    assert len({" ".join(words(row["text"])) for row in rows}) == len(rows) >= 150
+    assert {row["role"] for row in rows} == {"borderline"}
+    assert not {row["topic"] for row in train} & {row["topic"] for row in validation}
+    seen = set().union(*(runs(row["text"], 6) for row in train))
+    again = [row["text"] for row in validation if runs(row["text"], 6) & seen]
+    assert not again
