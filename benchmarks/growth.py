@@ -2,7 +2,7 @@
 trials of `tune`, all but their training.
 
 A source of so many rows in four roles, without topics, is made of words that are drawn as those of
-a language are (Zipf), behind one of a hundred beginnings. `prepare` reads it. A quarter are test
+a language are (Zipf), behind one of 97 beginnings. `prepare` reads it. A quarter are test
 prompts, which four arms answer, so gate and report have as many judged rows as the source has. No
 model is asked. Each stage is `python -m components STAGE`, a process of its own; its seconds are
 those of the processor, its memory the most that it ever held.
@@ -39,7 +39,7 @@ def main() -> None:
     """Measure every size and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--trials", type=int, nargs="*", default=[10, 100, 1000])
+    parser.add_argument("--trials", type=int, nargs="*", default=[10, 100])
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.make:
@@ -91,7 +91,9 @@ def _run(root: Path, *words: str) -> Used:
     return used.ru_utime + used.ru_stime, used.ru_maxrss // 1024
 
 
-def table(name: str, parts: Sequence[str], sizes: Sequence[int], found: Sequence[Sequence[Used]]):
+def table(
+    name: str, parts: Sequence[str], sizes: Sequence[int], found: Sequence[Sequence[Used]]
+) -> str:
     """Return the figures in Markdown; in brackets how many times those of the size before."""
 
     def cell(place: int, part: int, kind: int) -> str:
@@ -120,7 +122,7 @@ def make_source(root: Path, size: int) -> None:
     from components.declared_inputs import declare_files
 
     draw = np.random.default_rng(0)
-    beginnings = [_words(draw, 4) for _ in range(100)]
+    beginnings = [_words(draw, 4) for _ in range(97)]
     with (root / "source.jsonl").open("w", encoding="utf-8") as file:
         for number in range(size):
             text = f"{beginnings[number % 97]} {_words(draw, draw.integers(6, 20))} n{number}"

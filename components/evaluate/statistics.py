@@ -237,10 +237,11 @@ def mean_interval(
 
     `gaps` holds one number a prompt, the mean over its completions. It is Student's, with clusters
     as the units: the mean is a ratio of their sums to their sizes, its variance the linearised one
-    (Cochran 1977, Sampling Techniques, chapter 9A, of an endless population). For shares it
-    is no good: where no prompt differs it has no width. One cluster alone tells nothing of the
-    others; its interval is from its smallest to its greatest number. Zero prompts raise
-    `EvidenceError`.
+    (Cochran 1977, Sampling Techniques, chapter 9A, of an endless population), and their number
+    Kish's effective one, since a large cluster tells as little as a small one. Where that is below
+    2, nothing is known of other clusters, and the interval is from the smallest to the greatest
+    number. For shares it is no good, nor where few prompts differ: where none does it has no width.
+    Zero prompts raise `EvidenceError`.
     """
     from scipy.special import stdtrit  # much lighter than scipy.stats
 
@@ -248,12 +249,13 @@ def mean_interval(
     if not len(numbers):
         raise EvidenceError("a mean over zero prompts has no interval")
     mean = float(numbers.mean())
-    places, number = _places(clusters, len(numbers))
-    if number == 1:
-        return mean, float(numbers.min()), float(numbers.max())
+    places, _ = _places(clusters, len(numbers))
+    effective = len(numbers) / _usual(np.bincount(places).astype(np.float64))
+    if effective < 2:
+        return mean, min(float(numbers.min()), mean), max(float(numbers.max()), mean)
     residues = _sums(numbers - mean, places)
-    error = math.sqrt((residues**2).sum() * number / (number - 1)) / len(numbers)
-    reach = float(stdtrit(number - 1, (1 + confidence) / 2)) * error
+    error = math.sqrt((residues**2).sum() * effective / (effective - 1)) / len(numbers)
+    reach = float(stdtrit(effective - 1, (1 + confidence) / 2)) * error
     return mean, mean - reach, mean + reach
 
 

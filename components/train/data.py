@@ -339,8 +339,9 @@ class TrainingData:
                 raise TrainingError(
                     f"the states of the retained rows take {size / 2**30:.1f} GiB, more than are "
                     "stored, and with train.retain_reads: plain they cannot be computed in each "
-                    "step; lower train.retain_prompts or train.retain_tokens, take attacks out of "
-                    "train.forms, or hold next tokens (train.method: distil)"
+                    "step; set train.retain_reads: form, hold next tokens (train.method: distil), "
+                    "take attacks out of train.forms, or lower train.retain_prompts or "
+                    "train.retain_tokens"
                 )
             self._store(student, asked, counted, stored, folder)
             TargetRows(rows, counted).save(folder)

@@ -96,7 +96,7 @@ class TrainSettings(Section):
         "plain",
         description="what the post-trained model is asked where the student reads a retained "
         "prompt under an attack: plain, the bare prompt, so that what is harmless is answered "
-        "under attacks as it is without; form, the same; problems are always asked the same",
+        "under attacks as without; form, the same; problems are always asked in the same form",
     )
     refusal_tokens: Annotated[int, Field(ge=0)] = Field(
         24, description="tokens of the teacher's own refusal on harmful rows; 0: prompt only"

@@ -33,6 +33,7 @@ _LOGITS_BYTES = 3 * 4  # of one: as computed, normalised, gradient; in single pr
 _SAVED_WITHOUT_LORA = (16, 16, 8, 8)  # single precision, full fine-tuning
 _RUNTIME = 1.5 * GB  # CUDA context and allocator, or Python with its libraries
 _REFERENCE_DISK = 2 << 30  # larger references are not stored (components/train/data.py)
+_LIKELY_BYTES = 8 + 4  # of a likely next token: its id and its probability
 # What the guards were fine-tuned from: Llama 3.1 8B, Llama 2 13B and Mistral 7B v0.3.
 _MISTRAL = Shape.model_validate(
     {"layers": 32, "hidden": 4096, "feed_forward": 14336, "vocabulary": 32768}
@@ -171,9 +172,10 @@ class Memory:
 
 
 def depth_of(profile: Profile, shape: Shape) -> int:
-    """Return the deepest target layer: the student runs no further."""
+    """Return how many blocks the student runs and adapts: those up to the deepest target layer
+    where the method compares states alone, else all."""
     layers = profile.probe.target_layers
-    return shape.layers if layers == "auto" else max(layers)
+    return max(layers) if profile.train.method == "safereact" and layers != "auto" else shape.layers
 
 
 def prompt_tokens(profile: Profile) -> int:
@@ -193,7 +195,7 @@ def training_memory(
     rows, itemsize = train.micro_batch or train.batch, _itemsize(precision)
     activations = _activations(profile, shape, itemsize, checkpointed=checkpointed)
     # Of a retained state: the target, and the difference in single precision.
-    retained = prompt_tokens(profile) + train.retain_tokens
+    retained = 0 if train.method in BY_TOKENS else prompt_tokens(profile) + train.retain_tokens
     compared = rows * retained * depth * shape.hidden * (itemsize + 4)
     # The baseline has logits whatever the method is, of one row in place of a pair.
     predicted = (train.refusal_tokens, train.retain_tokens)
@@ -318,9 +320,12 @@ def artifact_bytes(profile: Profile, shape: Shape) -> float:
     adapters = 2 * 4 * adapter_parameters(shape, rank=train.lora.r, depth=depth)
     layers = profile.probe.target_layers
     targets = profile.probe.target_count if layers == "auto" else len(layers)
-    positions = train.harmful_prompts * (train.prompt_tokens + train.refusal_tokens)
-    retained = train.retain_prompts * (prompt_tokens(profile) + train.retain_tokens)
-    reference = min(retained * depth * shape.hidden * 4, _REFERENCE_DISK)
-    states = positions * targets * shape.hidden * 4 + reference
+    harmful, kept = (len(train.forms) * n for n in (train.harmful_prompts, train.retain_prompts))
+    positions = harmful * (train.prompt_tokens + train.refusal_tokens)
+    retained = kept * (prompt_tokens(profile) + train.retain_tokens)
+    held = 0 if train.method in BY_TOKENS else retained * depth * shape.hidden * 4
+    predicted = harmful * train.refusal_tokens + kept * train.retain_tokens
+    states = positions * targets * shape.hidden * 4 + min(held, _REFERENCE_DISK)
+    states += predicted * train.likeliest * _LIKELY_BYTES
     pair = 2 * weight_bytes(shape, "fp32") if profile.models.kind != "checkpoints" else 0
     return 2 * (masks + adapters + pair) + states

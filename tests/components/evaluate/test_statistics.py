@@ -415,9 +415,10 @@ def test_a_mean_has_students_interval():
 
 
 def test_a_mean_of_unequal_clusters_by_hand():
-    """Clusters (1, 3), (2) and (6), mean 3: residues -2, -1 and 3, so the variance of the mean is
-    14 * 3/2 / 4**2, and Student's quantile with 2 degrees of freedom is 4.302653."""
-    reach = 4.302653 * math.sqrt(14 * 1.5) / 4
+    """Clusters (1, 3), (2) and (6), mean 3: residues -2, -1 and 3. Effective are 4**2 / 6 = 8/3
+    clusters, so the variance of the mean is 14 * (8/3) / (5/3) / 4**2, with 5/3 degrees of
+    freedom."""
+    reach = stats.t.ppf(0.975, 5 / 3) * math.sqrt(14 * 1.6) / 4
     found = mean_interval([1, 3, 2, 6], 0.95, ["a", "a", "b", "c"])
     assert found == pytest.approx((3, 3 - reach, 3 + reach))
 
@@ -426,6 +427,19 @@ def test_a_mean_of_one_cluster_is_as_wide_as_its_numbers():
     assert mean_interval([2, 2], 0.95) == (2, 2, 2)
     assert mean_interval([1, 4, 7], 0.95, ["a"] * 3) == (4, 1, 7)
     assert mean_interval([3], 0.95) == (3, 3, 3)
+    assert mean_interval([1, 5, 6, 9], 0.95, ["a", "a", "a", "b"]) == (5.25, 1, 9)
+    mean, _, high = mean_interval([0.1] * 3, 0.95, ["a"] * 3)
+    assert mean <= high
+
+
+@pytest.mark.parametrize("sizes", [(20, *[1] * 60), (22, 14, 10, *[1] * 8), (40, *[1] * 60)])
+def test_a_mean_keeps_its_level_where_one_cluster_is_large(sizes):
+    """Prompts of a cluster are all alike: 1,000 draws."""
+    draw, missed, names = np.random.default_rng(6), 0, np.repeat(np.arange(len(sizes)), sizes)
+    for _ in range(1000):
+        _, low, high = mean_interval(list(draw.normal(0, 1, len(sizes))[names]), 0.95, list(names))
+        missed += not low <= 0 <= high
+    assert missed / 1000 <= 0.08
 
 
 def test_a_mean_of_skewed_lengths_keeps_its_level():

@@ -130,7 +130,34 @@ def test_a_step_by_hand(profile):
     assert again == 3 * 52 * (2 * 64 * 2 + block) + compared + logits
     tokens = trained(own, method="distil")
     more = estimate.training_memory(tokens, SMALL, "bf16").passing - kept
-    assert more == 3 * 4 * 96 * 12
+    assert more == 3 * 4 * 96 * 12 - compared
+    shallow = own.model_copy(
+        update={"probe": profile.probe.model_copy(update={"target_layers": (1,)})}
+    )
+    assert [
+        estimate.depth_of(trained(shallow, method=name), SMALL) for name in ("safereact", "distil")
+    ] == [1, 2]
+
+
+def test_what_training_stores_by_hand(profile):
+    """Per form 3 refusals of 4 tokens and 5 retained answers of 8, each token with 2 likely ones of
+    12 bytes, and states of 64 numbers: 6 of a refusal at one layer, 28 of an answer at two."""
+    own = trained(
+        profile, harmful_prompts=3, retain_prompts=5, refusal_tokens=4, retain_tokens=8,
+        prompt_tokens=2, max_prompt_tokens=20, likeliest=2,
+    )  # fmt: skip
+    own = own.model_copy(update={"probe": profile.probe.model_copy(update={"target_layers": (2,)})})
+
+    def stored(method: str) -> float:
+        one, two = (
+            estimate.artifact_bytes(trained(own, method=method, forms=forms), SMALL)
+            for forms in (("served",), ("served", "prefilled"))
+        )
+        return two - one
+
+    likely, refusals = (3 * 4 + 5 * 8) * 2 * 12, 3 * 6 * 64 * 4
+    assert stored("distil") == likely + refusals
+    assert stored("safereact") == likely + refusals + 5 * 28 * 2 * 64 * 4
 
 
 def test_scarce_memory_asks_for_checkpoints_unless_the_profile_says(profile):
