@@ -24,6 +24,9 @@ os.environ.update(
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DVC_NO_ANALYTICS": "1",
         "GX_ANALYTICS_ENABLED": "false",
+        # A local cluster asks for a token, and then its process would ask a later one for it, too.
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
     }
 )
 # Processes that tests start run one code again and again, which is compiled once.
@@ -163,3 +166,22 @@ def random_prompts(tmp_path_factory: pytest.TempPathFactory):
         digest_of_prompts="0" * 64, sources=(source,), counts=counts, expectations=1, overlap={}
     ).save(folder)
     return SuiteSet(**dict(own)).save(folder)
+
+
+@pytest.fixture(scope="module")
+def ray_address() -> Iterator[str]:
+    """The address of a Ray cluster of two cores, whose environment is that of before the tests."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    own = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 << 20}
+    cluster = Cluster(initialize_head=True, head_node_args=own)
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture
+def two_workers(ray_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let work be done in two workers of that cluster."""
+    monkeypatch.setenv("SAFEREACT_RAY_ADDRESS", ray_address)
+    monkeypatch.setenv("SAFEREACT_RAY_WORKERS", "2")

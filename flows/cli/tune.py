@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from components.chain import STAGES
-from components.core.errors import ConfigError, SafeReActError, TrainingError
+from components.core.errors import ConfigError, TrainingError
 from components.core.paths import PARETO, STUDY, Workspace
 from components.core.storage import OWNER
 from components.core.untrusted_text import Formatter
@@ -19,6 +19,13 @@ from components.profile import load_profile
 from components.registry.mlflow_registry import Registry
 from components.registry.search_runs import StudyRun, TrialRun, open_study
 from components.studies.tune.objectives import compliance, reasoning
+from components.studies.tune.places import (
+    Place,
+    Tried,
+    measure_references,
+    open_place,
+    run_trial,
+)
 from components.studies.tune.search import Study, draw_pareto
 from components.studies.tune.trials import Bench, Search, open_bench, open_runner
 from flows.cli.profiles import check_name, read_commented, write_yaml
@@ -69,19 +76,13 @@ def search_settings(
     """
     space, seed = bench.space, bench.profile.seed
     study = Study(folder / STUDY, bench.key, space, allowed=bench.allowed, seed=seed)
-    if not study.references:
-        _log("measuring the base and the post-trained model")
-        study.store_references(bench.references())
     run.add(_runs(study))
-    begin, done = time.monotonic(), 0
-    while len(study.trials) < trials:
-        taken = time.monotonic() - begin
-        if done and taken + taken / done > 60 * minutes:
-            _log(f"no time for another trial in {minutes:g} minutes; the same command goes on")
-            break
-        _take_trial(bench, study, folder / ".trial", trials)
-        run.add(_runs(study))
-        done += 1
+    if len(study.trials) < trials or not study.references:
+        with _emptied(folder / ".trial") as scratch, open_place(bench) as place:
+            if not study.references:
+                _log("measuring the base and the post-trained model")
+                study.store_references(measure_references(bench, place))
+            _take_trials(study, place, scratch, run, trials=trials, minutes=minutes)
     search = study.conclude(bench).save(folder)
     draw_pareto(search, folder / PARETO)
     run.close(
@@ -96,31 +97,51 @@ def search_settings(
     return search
 
 
-def _take_trial(bench: Bench, study: Study, scratch: Path, trials: int) -> None:
-    """Run one trial in the folder `scratch`, which is gone afterwards; a failure that a user can
-    mend is stored with its reason."""
-    start, proposal = time.monotonic(), study.propose()
-    setting, name = proposal.setting, f"trial {proposal.number}"
-    layers = " ".join(str(layer) for layer in setting.target_layers)
-    _log(
-        f"{name}, {proposal.number + 1} of {trials}: {setting.teacher}, layers {layers}, "
-        f"{', '.join(f'{name} {value:g}' for name, value in setting.own.items())}"
+def _take_trials(
+    study: Study, place: Place, scratch: Path, run: StudyRun, *, trials: int, minutes: float
+) -> None:
+    """Take trials, as many at once as `place` does, until there are enough or the time is up."""
+    begin, done = time.monotonic(), 0
+    while len(study.trials) < trials:
+        taken = time.monotonic() - begin
+        if done and taken + taken / done > 60 * minutes:
+            _log(f"no time for another trial in {minutes:g} minutes; the same command goes on")
+            break
+        proposals = study.propose(place.at_once)[: trials - len(study.trials)]
+        for proposal in proposals:
+            setting = proposal.setting
+            layers = " ".join(str(layer) for layer in setting.target_layers)
+            _log(
+                f"trial {proposal.number}, {proposal.number + 1} of {trials}: {setting.teacher}, "
+                f"layers {layers}, "
+                f"{', '.join(f'{name} {value:g}' for name, value in setting.own.items())}"
+            )
+        found = place.map(partial(run_trial, scratch), [one.setting for one in proposals])
+        for proposal, tried in zip(proposals, found, strict=True):
+            study.add(proposal, tried)
+            _log(f"trial {proposal.number}{_outcome(tried)}")
+            run.add(_runs(study))
+        done += 1
+
+
+def _outcome(tried: Tried) -> str:
+    if tried.failure is not None:
+        return f" failed: {tried.failure}"
+    return (
+        f": complies with {compliance(tried.rates).rate:.1%} of harmful prompts, "
+        f"{reasoning(tried.rates).rate:.1%} of reasoning correct, {tried.end - tried.begin:.0f} s"
     )
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed trial had left
+
+
+@contextmanager
+def _emptied(scratch: Path) -> Iterator[Path]:
+    """Yield the folder without what a killed search had left there; it is gone afterwards."""
+    shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        rates = bench.run(setting, scratch)
-    except SafeReActError as error:
-        study.add_failure(proposal, str(error))
-        _log(f"{name} failed: {error}")
-        return
+        yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    study.add(proposal, rates)
-    _log(
-        f"{name}: complies with {compliance(rates).rate:.1%} of harmful prompts, "
-        f"{reasoning(rates).rate:.1%} of reasoning correct, {time.monotonic() - start:.0f} s"
-    )
 
 
 def _runs(study: Study) -> list[TrialRun]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from components.core.environment import settle_environment
 from components.core.errors import ConfigError
 from components.core.vocabulary import UNBOUND
 from components.lm.adapters import attach_adapter
 from components.lm.engines.protocol import Engine, Host
-from components.lm.engines.ray_shards import ADDRESS, RayHost
+from components.lm.engines.ray_shards import RayHost
+from components.lm.engines.ray_workers import ADDRESS, Held
 from components.lm.engines.vllm_gpu import VllmHost
 from components.lm.generation import checkpoint_end_tokens, engine_of
 from components.lm.loading import (
@@ -82,11 +86,7 @@ def _host(folder: Path, batch: int) -> Any:
     tokenizer = load_tokenizer(folder)
     ends = checkpoint_end_tokens(folder, tokenizer)
     if name == "transformers":
-        named = {key: os.environ[key] for key in _FORWARDED if key in os.environ}
-        load = partial(
-            load_in_worker, folder, batch=batch, environment=named, expected=engine_identity()
-        )
-        return RayHost(load, ends)
+        return RayHost(in_worker(partial(InMemory, folder.absolute(), batch=batch)), ends)
     if name == "vllm":
         return VllmHost(folder, ends)
     from components.lm.engines.server import ServerHost
@@ -94,21 +94,36 @@ def _host(folder: Path, batch: int) -> Any:
     return ServerHost(tokenizer, ends)
 
 
+def in_worker(load: Callable[[], Held]) -> Callable[[], Held]:
+    """Return what calls `load` in a Ray worker as it would be called here: with as many threads, on
+    the same device and in the same precision."""
+    named = {key: os.environ[key] for key in _FORWARDED if key in os.environ}
+    return partial(
+        load_in_worker,
+        load,
+        threads=torch.get_num_threads(),
+        environment=named,
+        expected=engine_identity(),
+    )
+
+
 def load_in_worker(
-    folder: Path, *, batch: int, environment: Mapping[str, str], expected: str
-) -> InMemory:
-    """Return the checkpoint in a Ray worker's memory, under the `environment` of who asks.
+    load: Callable[[], Held], *, threads: int, environment: Mapping[str, str], expected: str
+) -> Held:
+    """Return what `load` returns in a Ray worker, which computes as the process that asks it.
 
     Raises `ConfigError` where the engine there is not the `expected` one, which evidence names.
     """
+    settle_environment()
+    torch.set_num_threads(threads)
     os.environ.update(environment)
     if (here := engine_identity()) != expected:
         raise ConfigError(
-            f"a Ray worker would write with {here}, and the process that asks it with {expected}; "
-            f"set {' and '.join(_FORWARDED)}, which the workers take over, to what all of them "
-            "have, or start from a machine like theirs"
+            f"a Ray worker would compute with {here}, and the process that asks it with "
+            f"{expected}; set {' and '.join(_FORWARDED)}, which the workers take over, to what all "
+            "of them have, or start from a machine like theirs"
         )
-    return InMemory(folder, batch=batch)
+    return load()
 
 
 class InMemory:

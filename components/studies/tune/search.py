@@ -1,4 +1,4 @@
-"""A search as an Optuna study in a file: trial by trial, and taken up where it was killed.
+"""A search as an Optuna study in a file: round by round, and taken up where it was killed.
 
 Two objectives: compliance with harmful prompts, which goes down, and reasoning, which stays up;
 constraints: how much more harmless prompts may be refused. The only file that knows Optuna.
@@ -28,6 +28,7 @@ from components.core.result import RateFigure
 from components.core.storage import atomic_path
 from components.core.vocabulary import Arm, Role
 from components.studies.tune.objectives import Rates, best_of, compliance, excess, reasoning
+from components.studies.tune.places import Tried
 from components.studies.tune.trials import Bench, Search, Setting, Space, Trial, held
 
 RANDOM_TRIALS = 5  # the shipped one among them, before the sampler goes by what it has seen
@@ -46,10 +47,10 @@ class Proposal:
 
 
 class Study:
-    """The trials of one search, by their order; those that a kill cut off do not count.
+    """The trials of one search that ended, by their order.
 
-    What Optuna's sampler draws depends on the seed and on the trials before, so a search that was
-    killed and taken up tries what an undisturbed one would have tried.
+    What Optuna's sampler draws depends on the seed and on the trials before the round alone, so a
+    search that was killed and taken up tries what an undisturbed one would have tried.
     """
 
     def __init__(
@@ -68,7 +69,6 @@ class Study:
             directions=_DIRECTIONS,
             load_if_exists=True,
         )
-        self._take_up()
 
     @property
     def references(self) -> dict[Arm, dict[str, RateFigure]]:
@@ -92,49 +92,59 @@ class Study:
                 failure=trial.user_attrs.get(_FAILURE),
                 shipped=_SHIPPED in trial.user_attrs,
             )
-            for number, trial in enumerate(self._ended())
+            for number, trial in enumerate(self._study.trials)
         )
 
     @property
     def front(self) -> tuple[int, ...]:
         """Numbers of the trials within the constraints that no other beats in both objectives."""
         best = {trial.number for trial in self._study.best_trials}
-        return tuple(number for number, t in enumerate(self._ended()) if t.number in best)
+        return tuple(number for number, t in enumerate(self._study.trials) if t.number in best)
 
     def times(self, number: int) -> tuple[datetime, datetime]:
         """Return when a trial began and when it ended."""
-        trial = self._ended()[number]
+        trial = self._study.trials[number]
         assert trial.datetime_start and trial.datetime_complete, "it has ended"
         return trial.datetime_start, trial.datetime_complete
 
-    def propose(self) -> Proposal:
-        """Return the next trial: the shipped setting, one that a kill cut off, or a new one."""
-        number, space = len(self._ended()), self.space
-        self._study.sampler = TPESampler(seed=self.seed + number, n_startup_trials=RANDOM_TRIALS)
-        layers = [_joined(layers) for layers in space.target_layers]
-        searched: dict[str, BaseDistribution] = {
-            "teacher": CategoricalDistribution(space.teachers),
-            "target_layers": CategoricalDistribution(layers),
-            "lr": FloatDistribution(*space.lr, log=True),
-            "steps": IntDistribution(*space.steps),
-        }
-        if space.held_by:
-            searched["retain_share"] = FloatDistribution(*space.retain_share)
-        trial = self._study.ask(searched)
-        return Proposal(number, self._setting(trial), trial)
+    def propose(self, at_once: int = 1) -> list[Proposal]:
+        """Return the trials that are left of the next round of `at_once`.
 
-    def add(self, proposal: Proposal, rates: Rates) -> None:
-        """Store the figures of a trial."""
-        proposal.trial.set_user_attr(_RATES, _plain(rates))
-        over = excess(rates, self.references[Arm.POST_TRAINED], self.allowed)
-        for metric, figure in over.items():
-            proposal.trial.set_constraint(metric, figure)
-        self._study.tell(proposal.trial, _objectives(rates))
+        The first trial of all is the shipped setting. Each knows the figures of the rounds before,
+        and keeps away from the settings of its round, of which nothing is known yet.
+        """
+        ended = self._study.trials
+        begin = len(ended) - len(ended) % at_once
+        drawn = optuna.create_study(directions=_DIRECTIONS)
+        drawn.add_trials(ended[:begin])
+        if not begin:
+            drawn.enqueue_trial(self._shipped(), user_attrs={_SHIPPED: True})
+        proposals = []
+        for number in range(begin, begin + at_once):
+            drawn.sampler = TPESampler(seed=self.seed + number, n_startup_trials=RANDOM_TRIALS)
+            trial = drawn.ask(self._searched())
+            proposals.append(Proposal(number, self._setting(trial), trial))
+        return proposals[len(ended) - begin :]
 
-    def add_failure(self, proposal: Proposal, reason: str) -> None:
-        """Store the reason why a trial has no figures."""
-        proposal.trial.set_user_attr(_FAILURE, reason)
-        self._study.tell(proposal.trial, state=TrialState.FAIL)
+    def add(self, proposal: Proposal, tried: Tried) -> None:
+        """Store what became of a trial: its figures, or the reason why it has none."""
+        drawn = proposal.trial
+        if tried.failure is None:
+            over = excess(tried.rates, self.references[Arm.POST_TRAINED], self.allowed)
+            found: dict[str, Any] = {"values": _objectives(tried.rates), "constraints": over}
+            stored: dict[str, Any] = {_RATES: _plain(tried.rates)}
+        else:
+            found = {"state": TrialState.FAIL}
+            stored = {_FAILURE: tried.failure}
+        trial = optuna.create_trial(
+            params=drawn.params,
+            distributions=drawn.distributions,
+            user_attrs={**drawn.user_attrs, **stored},
+            **found,
+        )
+        trial.datetime_start = datetime.fromtimestamp(tried.begin)
+        trial.datetime_complete = datetime.fromtimestamp(tried.end)
+        self._study.add_trial(trial)
 
     def conclude(self, bench: Bench) -> Search:
         """Return the trials so far, with the front and the best of them."""
@@ -153,28 +163,27 @@ class Study:
             best=best.number if best else None,
         )
 
-    def _take_up(self) -> None:
-        """Enqueue the trials that a kill cut off, and the shipped setting unless it is there."""
-        first, mark = self.space.shipped, {_SHIPPED: True}
-        shipped = {
+    def _searched(self) -> dict[str, BaseDistribution]:
+        """Return what is drawn of every trial."""
+        space = self.space
+        searched: dict[str, BaseDistribution] = {
+            "teacher": CategoricalDistribution(space.teachers),
+            "target_layers": CategoricalDistribution(list(map(_joined, space.target_layers))),
+            "lr": FloatDistribution(*space.lr, log=True),
+            "steps": IntDistribution(*space.steps),
+        }
+        if space.held_by:
+            searched["retain_share"] = FloatDistribution(*space.retain_share)
+        return searched
+
+    def _shipped(self) -> dict[str, Any]:
+        """Return the shipped setting as it is drawn."""
+        first = self.space.shipped
+        return {
             **first.model_dump(include={"teacher", "lr", "steps"}),
             "target_layers": _joined(first.target_layers),
             **({"retain_share": first.retain_share} if self.space.held_by else {}),
         }
-        for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)
-            if _FAILURE in trial.user_attrs:
-                continue  # it had failed by itself before the kill
-            if _SHIPPED in trial.user_attrs:
-                self._study.enqueue_trial(shipped, user_attrs=mark)
-            else:
-                self._study.enqueue_trial(trial.params)
-        if not any(_SHIPPED in trial.user_attrs for trial in self._study.trials):
-            self._study.enqueue_trial(shipped, user_attrs=mark)
-
-    def _ended(self) -> list[FrozenTrial]:
-        ended = self._study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))
-        return [t for t in ended if t.state is TrialState.COMPLETE or _FAILURE in t.user_attrs]
 
     def _setting(self, trial: optuna.Trial | FrozenTrial) -> Setting:
         """Return the setting of a trial; the shipped one as it is, not as it was rounded."""

@@ -174,6 +174,8 @@ class Bench:
     probe: Probe
     runner: Any  # asks every model the same; of components.studies.tune.measuring
     settings: Any  # the method's own, where a trial does not say otherwise
+    workspace: Workspace
+    inputs: str  # digest of the three results and of the code
     key: str  # digest of all that a trial's figures depend on
     # What the two models did, for benches that ask them the same.
     measured: dict[Arm, dict[str, RateFigure]] = field(default_factory=dict)
@@ -192,13 +194,6 @@ class Bench:
         bounds = self.profile.tune
         return {Role.BENIGN: bounds.max_benign_rise, Role.BORDERLINE: bounds.max_borderline_rise}
 
-    def references(self) -> dict[Arm, dict[str, RateFigure]]:
-        """Return the figures of the models that the adapter is to be compared with."""
-        for arm in REFERENCES:
-            if arm not in self.measured:
-                self.measured[arm] = self._measure(arm)
-        return dict(self.measured)
-
     def run(self, setting: Setting, scratch: Path) -> dict[str, RateFigure]:
         """Return the figures of the post-trained model with an adapter trained under `setting`.
 
@@ -215,9 +210,10 @@ class Bench:
         models, seed = self.models, self.profile.seed
         data = TrainingData(train, self.prompts, models, probe, seed, scratch / "data")
         train_adapter(open_method(train.method, data, own), data, scratch / ADAPTER)
-        return self._measure(Arm.RESTORED, adapter=scratch / ADAPTER)
+        return self.measure(Arm.RESTORED, scratch / ADAPTER)
 
-    def _measure(self, arm: Arm, adapter: Path | None = None) -> dict[str, RateFigure]:
+    def measure(self, arm: Arm, adapter: Path | None = None) -> dict[str, RateFigure]:
+        """Return the figures of one arm; `adapter` is put on its model."""
         from components.studies.tune.measuring import measure
 
         gc.collect()  # an earlier model may still be held by its trainer's circle of references
@@ -258,7 +254,8 @@ def open_bench(profile: Profile, workspace: Workspace, settings: Any = None) -> 
     runner = open_runner(profile, workspace)
     own = settings or METHODS.find(profile.train.method).settings_of(profile.train)
     sections = (profile.train, own, profile.evaluate, profile.tune)
-    code = Code().fingerprint(__name__)
+    code, results = Code().fingerprint(__name__), (prompts, models, probe)
     seeds = (profile.seed, profile.data_seed)
-    key = dependencies(sections, seeds, (prompts, models, probe), code=code)
-    return Bench(profile, prompts, models, probe, runner, own, key)
+    inputs = dependencies((), (), results, code=code)
+    key = dependencies(sections, seeds, results, code=code)
+    return Bench(profile, prompts, models, probe, runner, own, workspace, inputs, key)

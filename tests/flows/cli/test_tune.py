@@ -10,18 +10,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from components.core.errors import ConfigError, TrainingError
-from components.core.paths import Workspace
+from components.core.paths import STUDY, Workspace
 from components.core.vocabulary import Arm
 from components.profile import load_profile
 from components.registry.mlflow_registry import Registry
 from components.registry.search_runs import open_study
-from components.studies.tune.search import draw_pareto
+from components.studies.tune.places import InProcess, measure_references, run_trial
+from components.studies.tune.search import Study, draw_pareto
 from components.studies.tune.trials import Search, open_bench
 from flows.cli.study_tables import front_table
 from flows.cli.tune import _details, next_steps, search_settings, tuned_workspace, write_tuned
@@ -208,6 +210,58 @@ def test_a_search_whose_trials_all_fail_says_why(searched, store, request):
     assert all("max_prompt_tokens" in (trial.failure or "") for trial in search.trials)
     reported = {"tune random": "FINISHED", "trial 0": "FAILED", "trial 1": "FAILED"}
     assert _runs(store.root, request.node.name) == reported
+
+
+class TwoAtOnce(InProcess):
+    """The bench of this process, which is asked as two workers are."""
+
+    at_once = 2
+
+
+def search_in_workers(root: str) -> None:
+    """Search with four trials, and say what is logged: what the killed process below does."""
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO)
+    workspace, registry = Workspace(Path(root), "random"), Registry(Path(root))
+    bench = open_bench(make_profile(), workspace)
+    study = open_study(registry, registry.experiment("killed"), "random", bench.key)
+    search_settings(bench, workspace.search, study, trials=4, minutes=15)
+
+
+@pytest.mark.slow
+def test_a_search_killed_within_a_round_of_two_workers_tries_what_an_undisturbed_one_tries(
+    two_workers, random_models, random_prompts, tmp_path
+):
+    workspace = make_workspace(tmp_path, random_models, random_prompts)
+    code = "import sys; from tests.flows.cli.test_tune import search_in_workers as run;"
+    command = [sys.executable, "-uc", f"{code} run(sys.argv[1])", tmp_path]
+    own = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+    for shown in ("trial 1, 2 of 4", "trial 2: complies"):
+        with subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | own, stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if shown in line:
+                    child.kill()
+        assert child.returncode == -signal.SIGKILL
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | own, capture_output=True, text=True, check=True
+    )
+    assert "trial 2, 3 of 4" not in done.stdout
+    found = Search.load(workspace.search)
+    assert not (workspace.search / ".trial").exists()
+
+    bench = open_bench(make_profile(), workspace)
+    study = Study(tmp_path / STUDY, bench.key, bench.space, allowed=bench.allowed, seed=0)
+    place = TwoAtOnce(bench)
+    study.store_references(measure_references(bench, place))
+    while len(study.trials) < 4:
+        proposals = study.propose(place.at_once)
+        tried = place.map(partial(run_trial, tmp_path), [each.setting for each in proposals])
+        for proposal, each in zip(proposals, tried, strict=True):
+            study.add(proposal, each)
+    assert found.references == study.references
+    assert found.trials == study.trials
 
 
 def _runs(root: Path, experiment: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -11,7 +12,13 @@ import torch
 
 from components.core.errors import ConfigError
 from components.lm.adapters import attach_adapter
-from components.lm.engines.hosts import engine_identity, engine_name, load_in_worker, open_host
+from components.lm.engines.hosts import (
+    InMemory,
+    engine_identity,
+    engine_name,
+    load_in_worker,
+    open_host,
+)
 from components.lm.engines.protocol import Request, collect
 from components.lm.engines.vllm_gpu import VllmHost
 from components.lm.generation import checkpoint_end_tokens, end_tokens, engine_of
@@ -68,16 +75,19 @@ def test_what_a_server_writes_is_not_bound_to_weights(monkeypatch):
 def test_a_worker_takes_over_the_environment_and_computes_as_was_told(folder, monkeypatch):
     monkeypatch.setenv("SAFEREACT_DEVICE", "cpu")
     monkeypatch.setenv("SAFEREACT_PRECISION", "float32")
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: threads.append(number))
+    threads: list[int] = []
+    load = partial(InMemory, folder, batch=2)
     named = {"SAFEREACT_PRECISION": "bfloat16"}
     host = load_in_worker(
-        folder, batch=2, environment=named, expected="transformers, cpu, bfloat16"
+        load, threads=3, environment=named, expected="transformers, cpu, bfloat16"
     )
-    assert next(host._model.parameters()).dtype is torch.bfloat16
+    assert next(host._model.parameters()).dtype is torch.bfloat16 and threads == [3]
     host.close()
     with pytest.raises(
         ConfigError, match=r"with transformers, cpu, bfloat16.*cuda, auto; set SAFE"
     ):
-        load_in_worker(folder, batch=2, environment={}, expected="transformers, cuda, auto")
+        load_in_worker(load, threads=3, environment={}, expected="transformers, cuda, auto")
 
 
 def test_adapters_are_switched_on_one_checkpoint(folder, adapters):

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from components.core.vocabulary import Arm
-from components.studies.tune.search import Study
+from components.studies.tune.places import Tried
+from components.studies.tune.search import Proposal, Study
 from components.studies.tune.trials import Setting
 from tests.searches import ALLOWED, BEFORE, SHIPPED, SPACE, rates
+
+SEARCHED = {
+    "teacher": CategoricalDistribution(["base", "reminder"]),
+    "target_layers": CategoricalDistribution(["1 2 3 4", "2 4", "3 4"]),
+    "lr": FloatDistribution(6e-4, 1.5e-2, log=True),
+    "steps": IntDistribution(60, 240),
+    "retain_share": FloatDistribution(0.2, 0.5),
+}
 
 
 def figures(setting: Setting):
@@ -18,11 +30,19 @@ def figures(setting: Setting):
     return rates(complied, 100 - round(1000 * setting.lr), benign=9 if setting.lr > 0.01 else 0)
 
 
-class Search:
-    """A search in `file` whose process is killed, as it were, when it has asked for a trial."""
+def tried(proposal: Proposal) -> Tried:
+    """Return what became of a trial: the third one fails."""
+    number, setting = proposal.number, proposal.setting
+    if number == 2:
+        return Tried({}, "the loss of step 3 is not finite", number, number + 0.5)
+    return Tried(figures(setting), None, number, number + 0.5)
 
-    def __init__(self, file, key="one", seed=0):
-        self.file, self.key, self.seed = file, key, seed
+
+class Search:
+    """A search in `file` whose process is killed, as it were, before it has stored a trial."""
+
+    def __init__(self, file, key="one", seed=0, at_once=1):
+        self.file, self.key, self.seed, self.at_once = file, key, seed, at_once
 
     def open(self) -> Study:
         study = Study(self.file, self.key, SPACE, allowed=ALLOWED, seed=self.seed)
@@ -32,14 +52,11 @@ class Search:
 
     def run(self, trials: int, *, killed_in: int | None = None) -> Study:
         study = self.open()
-        while len(study.trials) < trials:
-            proposal = study.propose()
-            if proposal.number == killed_in:
-                return study
-            if proposal.number == 2:
-                study.add_failure(proposal, "the loss of step 3 is not finite")
-            else:
-                study.add(proposal, figures(proposal.setting))
+        while (left := trials - len(study.trials)) > 0:
+            for proposal in study.propose(self.at_once)[:left]:
+                if proposal.number == killed_in:
+                    return study
+                study.add(proposal, tried(proposal))
         return study
 
 
@@ -61,14 +78,59 @@ def test_the_shipped_setting_is_first_and_the_others_lie_within_the_bounds(undis
         assert 0.199 <= setting.retain_share <= 0.5 and setting.schedule >= 1
 
 
-def test_a_search_that_was_killed_tries_what_an_undisturbed_one_tries(undisturbed, tmp_path):
-    search = Search(tmp_path / "study.db")
-    for trial in (0, 0, 1, 6):
-        assert len(search.run(9, killed_in=trial).trials) == trial
-    resumed = search.run(9)
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_a_search_that_was_killed_tries_what_an_undisturbed_one_tries(tmp_path, at_once):
+    """In the first trial of a round or within one, before anything was stored of it or after."""
+    undisturbed = Search(tmp_path / "undisturbed.db", at_once=at_once).run(11)
+    search = Search(tmp_path / "study.db", at_once=at_once)
+    for trial in (0, 0, 1, 2, 6, 7, 10):
+        assert len(search.run(11, killed_in=trial).trials) == trial
+    resumed = search.run(11)
     assert resumed.trials == undisturbed.trials
     assert resumed.front == undisturbed.front
     assert resumed.references == {Arm.POST_TRAINED: BEFORE}
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_search_tries_what_optuna_itself_asks_for(tmp_path, at_once):
+    """Against asking and telling Optuna, round after round: a trial knows of those before its round
+    what they found, and of those in its round only that they run."""
+    plain = optuna.create_study(directions=["minimize", "maximize"])
+    shipped = {"teacher": "base", "target_layers": "1 2 3 4", "lr": 3e-3, "steps": 120}
+    plain.enqueue_trial({**shipped, "retain_share": 0.4})
+    for begin in range(0, 12, at_once):
+        asked = []
+        for number in range(begin, begin + at_once):
+            plain.sampler = optuna.samplers.TPESampler(seed=number, n_startup_trials=5)
+            asked.append(plain.ask(SEARCHED))
+        for number, trial in enumerate(asked, start=begin):
+            if number == 2:
+                plain.tell(trial, state=optuna.trial.TrialState.FAIL)
+                continue
+            lr = SHIPPED.lr if number == 0 else float(f"{trial.params['lr']:.3g}")
+            found = figures(SHIPPED.model_copy(update={"lr": lr}))
+            trial.set_constraint("benign.refused", found["benign.refused"].rate - 0.03)
+            complied = found["harmful.either.complied"].rate
+            plain.tell(trial, (complied, found["reasoning.correct"].rate))
+    study = Search(tmp_path / "study.db", at_once=at_once).run(12)
+    for expected, trial in zip(plain.trials, study.trials, strict=True):
+        assert trial.setting.teacher == expected.params["teacher"]
+        assert trial.setting.target_layers == tuple(
+            map(int, expected.params["target_layers"].split())
+        )
+        assert trial.setting.lr == pytest.approx(expected.params["lr"], rel=1e-2)
+        assert trial.setting.steps == expected.params["steps"]
+        assert trial.setting.retain_share == pytest.approx(
+            expected.params["retain_share"], abs=0.01
+        )
+
+
+def test_what_is_asked_for_later_is_what_would_have_been_tried_at_once(tmp_path):
+    """Within a round, too: its trials do not know of one another when they were asked."""
+    whole = Search(tmp_path / "whole.db", at_once=4).run(11)
+    search = Search(tmp_path / "study.db", at_once=4)
+    assert [len(search.run(trials).trials) for trials in (3, 6, 7, 11)] == [3, 6, 7, 11]
+    assert search.open().trials == whole.trials
 
 
 def test_what_is_asked_for_counts_all_trials_of_the_study(undisturbed, tmp_path):
@@ -88,8 +150,7 @@ def test_a_failed_trial_keeps_its_reason_and_its_place(undisturbed):
     failed = undisturbed.trials[2]
     assert failed.failure == "the loss of step 3 is not finite" and failed.rates == {}
     assert 2 not in undisturbed.front
-    begin, end = undisturbed.times(2)
-    assert begin <= end
+    assert undisturbed.times(2) == tuple(map(datetime.fromtimestamp, (2, 2.5)))
 
 
 def test_the_front_is_what_no_other_trial_within_the_constraints_beats(undisturbed):

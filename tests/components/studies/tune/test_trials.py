@@ -9,6 +9,7 @@ from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from components.core.vocabulary import Arm, Role
 from components.evaluate.settings import EvaluateSettings
+from components.studies.tune.places import InProcess, measure_references
 from components.studies.tune.settings import TuneSettings
 from components.studies.tune.trials import (
     REFERENCES,
@@ -196,7 +197,7 @@ def test_a_trial_may_begin_from_a_methods_own_settings(workspace, tmp_path):
 
 
 def test_the_references_are_the_two_models(bench):
-    references = bench.references()
+    references = measure_references(bench, InProcess(bench))
     assert tuple(references) == REFERENCES == (Arm.BASE, Arm.POST_TRAINED)
     assert references[Arm.BASE].keys() == references[Arm.POST_TRAINED].keys()
 
