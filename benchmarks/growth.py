@@ -168,14 +168,16 @@ def make_evaluation(root: Path, size: int) -> None:
 def make_trials(root: Path, size: int) -> None:
     """Propose trials and store made-up figures of each."""
     from components.core.vocabulary import Arm
+    from components.studies.tune.places import Tried
     from tests.searches import BEFORE, rates
 
     study = _open_study(root)
     study.store_references({Arm.BASE: rates(0, 15), Arm.POST_TRAINED: BEFORE})
-    for _ in range(size):
-        proposal = study.propose()
+    for number in range(size):
+        (proposal,) = study.propose()
         lr = proposal.setting.lr
-        study.add(proposal, rates(min(round(0.1 / lr), 100), round(100 - 1e3 * lr)))
+        found = rates(min(round(0.1 / lr), 100), round(100 - 1e3 * lr))
+        study.add(proposal, Tried(found, None, number, number + 1))
 
 
 def conclude_trials(root: Path, size: int) -> None:

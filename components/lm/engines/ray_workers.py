@@ -207,11 +207,12 @@ def _connected() -> Any:
             f"unset {ADDRESS}"
         ) from error
     address = os.environ[ADDRESS]
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.WARNING}
     own: dict[str, Any] = {}
     if address == "local":
         own = {"num_cpus": _worker_count(os.cpu_count() or 1), "object_store_memory": _STORE}
     try:
-        ray.init(address, include_dashboard=False, log_to_driver=False, **own)
+        ray.init(address, **quiet, **own)
     except ValueError as error:  # no address, or one that needs a package more
         raise ConfigError(f"{ADDRESS}={address}: {error}") from error
     except Exception as error:  # Ray raises Exception itself for a cluster that is slow to start

@@ -172,6 +172,20 @@ def test_a_number_of_workers_that_is_none_is_refused(cluster, folder, monkeypatc
         pass
 
 
+def test_a_cluster_that_does_not_start_in_time_is_one_message(cluster, folder, monkeypatch):
+    import ray
+
+    def slow(*_, **__):
+        raise Exception("The current node timed out during startup.")  # what Ray 2.60 raises
+
+    monkeypatch.setattr(ray, "init", slow)
+    with (
+        pytest.raises(InterruptionError, match=r"ADDRESS=local: .*timed out.*less busy"),
+        open_host(folder, batch=4),
+    ):
+        pass
+
+
 @pytest.mark.skipif(find_spec("grpc") is not None, reason="the package is installed")
 def test_an_address_that_needs_another_package_names_it(cluster, folder, monkeypatch):
     monkeypatch.setenv("SAFEREACT_RAY_ADDRESS", "ray://127.0.0.1:1")
