@@ -21,6 +21,7 @@ from tests.evidence import teacher_figures
 from tests.flows.conftest import invoke
 
 WHOLE = {DIAGNOSIS, DIAGNOSIS_PAGE, ROWS}
+ROLES = ("harmful", "benign", "reasoning", "borderline")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def own(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     for seed, name in enumerate(("base", "tuned")):
         write_checkpoint(folder / name, seed=seed)
-    for start, role in enumerate(("harmful", "benign", "reasoning")):
+    for start, role in enumerate(ROLES):
         rows = [
             {"text": f"{WORDS[start]} {WORDS[5 + i]} {WORDS[20 + i]} {i} ?", "answer": str(i)}
             for i in range(6)
@@ -48,7 +49,7 @@ def empty(tmp_path, monkeypatch) -> Path:
 
 
 def options(own: Path, *, base: bool = True) -> list[str]:
-    files = [f"--{role}={own / role}.jsonl" for role in ("harmful", "benign", "reasoning")]
+    files = [f"--{role}={own / role}.jsonl" for role in ROLES]
     pair = [f"--base={own / 'base'}"] if base else []
     return [*pair, f"--post-trained={own / 'tuned'}", *files, "--tokens=6", "--attacks=prefilled"]
 
@@ -60,7 +61,7 @@ def test_an_empty_folder_is_enough(own, empty):
     assert {path.name for path in empty.iterdir()} == {"diagnosis"}
     assert {path.name for path in (empty / "diagnosis").iterdir()} == WHOLE
     found = PairDiagnosis.load(empty / "diagnosis")
-    assert found.prompts == {"harmful": 6, "benign": 6, "reasoning": 6}
+    assert found.prompts == dict.fromkeys(ROLES, 6)
     assert found.same_lineage and found.models[Arm.BASE].location == "base"
     for path in (empty / "diagnosis").iterdir():
         assert path.stat().st_mode & 0o077 == 0  # completions are nobody else's to read
