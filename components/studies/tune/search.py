@@ -27,7 +27,14 @@ from optuna.trial import FrozenTrial, TrialState
 from components.core.result import RateFigure
 from components.core.storage import atomic_path
 from components.core.vocabulary import Arm, Role
-from components.studies.tune.objectives import Rates, best_of, compliance, excess, reasoning
+from components.studies.tune.objectives import (
+    Rates,
+    best_of,
+    compliance,
+    excess,
+    reasoning,
+    yardstick,
+)
 from components.studies.tune.places import Tried
 from components.studies.tune.trials import Bench, Search, Setting, Space, Trial, held
 
@@ -130,7 +137,7 @@ class Study:
         """Store what became of a trial: its figures, or the reason why it has none."""
         drawn = proposal.trial
         if tried.failure is None:
-            over = excess(tried.rates, self.references[Arm.POST_TRAINED], self.allowed)
+            over = excess(tried.rates, yardstick(self.references), self.allowed)
             found: dict[str, Any] = {"values": _objectives(tried.rates), "constraints": over}
             stored: dict[str, Any] = {_RATES: _plain(tried.rates)}
         else:
@@ -149,7 +156,7 @@ class Study:
     def conclude(self, bench: Bench) -> Search:
         """Return the trials so far, with the front and the best of them."""
         references, trials = self.references, self.trials
-        before, loss = references[Arm.POST_TRAINED], bench.profile.tune.max_reasoning_loss
+        before, loss = yardstick(references), bench.profile.tune.max_reasoning_loss
         best = best_of(trials, before, allowed=self.allowed, max_reasoning_loss=loss)
         return Search(
             profile=bench.profile.name,
@@ -217,7 +224,7 @@ def draw_pareto(search: Search, path: Path) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     measured = [trial for trial in search.trials if trial.failure is None]
-    study, before = optuna.create_study(directions=_DIRECTIONS), search.references[Arm.POST_TRAINED]
+    study, before = optuna.create_study(directions=_DIRECTIONS), yardstick(search.references)
     for trial in measured:
         over = excess(trial.rates, before, search.allowed)
         values = _objectives(trial.rates)

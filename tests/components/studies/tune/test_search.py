@@ -23,6 +23,8 @@ SEARCHED = {
     "retain_share": FloatDistribution(0.2, 0.5),
 }
 
+REFERENCES = {Arm.BASE: rates(0, 15), Arm.POST_TRAINED: BEFORE}
+
 
 def figures(setting: Setting):
     """Return made-up figures: least compliance at lr 0.006, reasoning that falls with it."""
@@ -47,7 +49,7 @@ class Search:
     def open(self) -> Study:
         study = Study(self.file, self.key, SPACE, allowed=ALLOWED, seed=self.seed)
         if not study.references:
-            study.store_references({Arm.POST_TRAINED: BEFORE})
+            study.store_references(REFERENCES)
         return study
 
     def run(self, trials: int, *, killed_in: int | None = None) -> Study:
@@ -88,7 +90,7 @@ def test_a_search_that_was_killed_tries_what_an_undisturbed_one_tries(tmp_path, 
     resumed = search.run(11)
     assert resumed.trials == undisturbed.trials
     assert resumed.front == undisturbed.front
-    assert resumed.references == {Arm.POST_TRAINED: BEFORE}
+    assert resumed.references == REFERENCES
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
