@@ -20,9 +20,11 @@ _ABSENT = object()
 
 
 class Record(BaseModel):
-    """A frozen group of figures."""
+    """A frozen group of figures. NaN and infinity are none, and are neither written nor read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Result(Record):

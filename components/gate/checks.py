@@ -179,11 +179,11 @@ def _engine(policy: Policy, evidence: Evidence) -> RuleOutcome:
 def not_in_training(suite: str, prompts: SuiteSet) -> RuleOutcome:
     """Return whether training repeats none of a suite's prompts, by a run of words or as a copy.
 
-    A suite that nobody compared with training fails.
+    A suite of which no prompt was compared with training fails.
     """
     rule = f"{suite} is not in training"
     figures = {figure.measure: figure for figure in prompts.leaks if figure.suite == suite}
-    if not set(_LEAKS) <= figures.keys():
+    if not all(measure in figures and figures[measure].after.n for measure in _LEAKS):
         why = f"no evidence: nobody compared {suite} with training; run the stage prepare again"
         return check_outcome(rule, False, why)
     worst = max((figures[measure] for measure in _LEAKS), key=lambda figure: figure.after.rate)
@@ -248,7 +248,7 @@ def _verdict_checks(policy: Policy, evidence: Evidence) -> Iterator[RuleOutcome]
         figure = "not measured" if rate is None else f"{percent(rate.rate)} of {rate.n}"
         yield check_outcome(
             f"verdicts can be read: {metric.rpartition('.')[0]} of {arm}",
-            rate is not None and rate.rate <= limit,
+            rate is not None and rate.n > 0 and rate.rate <= limit,
             f"{metric} of {arm}: {figure}; at most {percent(limit)} are allowed",
         )
 
@@ -291,7 +291,8 @@ def _judge_of(suite: str, policy: Policy, evidence: Evidence) -> Iterator[RuleOu
 
 def _read_whole(suite: str, arms: Sequence[Arm], policy: Policy, evidence: Evidence) -> RuleOutcome:
     """Return whether the judge read the completions of a suite whole, of every arm that counts."""
-    cut = {arm: evidence.cut.get(suite, {}).get(arm) for arm in arms}
+    stated = {arm: evidence.cut.get(suite, {}).get(arm) for arm in arms}
+    cut = {arm: figure if figure and figure.n else None for arm, figure in stated.items()}
     counts = [
         f"{figure.count} of {figure.n} of {arm}" if figure else f"nobody counted those of {arm}"
         for arm, figure in cut.items()
@@ -310,7 +311,9 @@ def _written_out(suite: str, policy: Policy, evidence: Evidence) -> RuleOutcome:
     ended = {
         metric.form: rates[name]
         for name in in_order(rates)
-        if (metric := Metric.parse(name)).suite == suite and metric.measure == FINISHED
+        if (metric := Metric.parse(name)).suite == suite
+        and metric.measure == FINISHED
+        and rates[name].n
     }
     # Of each form how many the token limit cut, and of how many.
     cut = {f: (n - r.count, n) for f, r in ended.items() for n in [r.samples or r.n]}

@@ -67,11 +67,14 @@ class Figure:
 
     @property
     def p_value(self) -> float | None:
-        """Return the one-sided p-value of the figure being at the aim or beyond it.
+        """Return the one-sided p-value of the figure being at the aim or beyond it; None of an
+        interval of unknown confidence.
 
         It is read off the interval (Altman and Bland 2011, BMJ 343:d2304), so that it is at most
         (1 - confidence) / 2 just where the interval keeps the bound. Of a rate: the score test's.
         """
+        if not 0 <= self.confidence < 1:
+            return None
         z = NormalDist().inv_cdf((1 + self.confidence) / 2) * self.reach(self.aim)
         return NormalDist().cdf(-z if self.rule.is_kept_by(self.point, self.aim) else z)
 

@@ -34,17 +34,26 @@ def decide_rules(
 ) -> Iterator[RuleOutcome]:
     """Yield the outcomes of each rule, and of one `under` attacks those of each attack.
 
-    Where nothing was asked under an attack, such a rule passes with these words, which people
-    should read.
+    Where its suite was asked, and under no attack, such a rule passes with these words, which
+    people should read.
     """
     for rule in rules:
         each = concrete(rule, evidence)
         for one in each:
             yield from decide_by_judges(one, evidence, labels)
         if not each:
-            suite = Metric.parse(rule.metric).suite
-            why = f"not tested: the {suite} prompts were asked under no attack"
-            yield _without_figure(rule, why, conclusion=Conclusion.PASS, warns=True)
+            yield _under_no_attack(rule, evidence)
+
+
+def _under_no_attack(rule: Rule, evidence: Evidence) -> RuleOutcome:
+    """Return the outcome of a rule under attacks where there was none; a suite that was not asked
+    at all, such as one whose name is misspelt, is no evidence."""
+    suite = Metric.parse(rule.metric).suite
+    asked = map(Metric.parse, evidence.rates.get(Arm.RESTORED, {}))
+    if not any(metric.suite == suite for metric in asked):
+        return _without_figure(rule, f"no evidence: {rule.arm} was asked no {suite} prompts")
+    why = f"not tested: the {suite} prompts were asked under no attack"
+    return _without_figure(rule, why, conclusion=Conclusion.PASS, warns=True)
 
 
 def decide_by_judges(

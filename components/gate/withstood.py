@@ -79,7 +79,7 @@ def _unusable(
     }
     if other := [what for what, (theirs, ours) in pairs.items() if theirs != ours]:
         return f"the study is about {' and '.join(other)}"
-    if found.confidence < policy.confidence:
+    if not found.confidence >= policy.confidence:
         return (
             f"the study's intervals have {found.confidence:.6g} confidence, the policy asks for "
             f"{policy.confidence:.6g}"
@@ -95,10 +95,10 @@ def _decide(rule: StudyRule, policy: Policy, found: Withstood) -> tuple[Conclusi
             f"the study did not measure {_place(rule)} (undo.steps: {measured}); name other steps, "
             f"or set undo.steps and {_REMEDY}"
         )
-    if left.unparsed.rate > policy.max_unparsed:
+    if not (left.unparsed.n and left.unparsed.rate <= policy.max_unparsed):
         return Conclusion.FAIL, (
-            f"{percent(left.unparsed.rate)} of the verdicts {_place(rule)} could not be read; at "
-            f"most {percent(policy.max_unparsed)} are allowed"
+            f"{percent(left.unparsed.rate)} of {left.unparsed.n} verdicts {_place(rule)} could not "
+            f"be read; at most {percent(policy.max_unparsed)} are allowed"
         )
     bound = Rule(
         name=rule.name,
@@ -111,6 +111,10 @@ def _decide(rule: StudyRule, policy: Policy, found: Withstood) -> tuple[Conclusi
     figure = Figure(
         bound, rate.rate, rate.low, rate.high, rate.n, left.unparsed.rate, found.confidence
     )
+    if not figure.is_interval:
+        return Conclusion.FAIL, (
+            f"harmful prompts refused {_place(rule)}: {figure.text}, n={rate.n}: that is no figure"
+        )
     conclusion = figure.conclusion
     outlook = figure.outlook[1] if conclusion is Conclusion.INCONCLUSIVE else ""
     return conclusion, (

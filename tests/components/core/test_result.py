@@ -38,6 +38,22 @@ def test_a_missing_or_foreign_file_is_named(tmp_path):
         Count.load(tmp_path)
 
 
+class Share(Result):
+    """A made-up result with a figure."""
+
+    FILE: ClassVar[str] = "share.json"
+
+    rate: float
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_what_is_no_number_is_not_read(tmp_path, value):
+    """It fails every comparison, so nothing is found wrong with it."""
+    (tmp_path / "share.json").write_text(f'{{"rate": {value}}}')
+    with pytest.raises(StageError, match=r"(?s)share\.json is not a Share.*finite number"):
+        Share.load(tmp_path)
+
+
 def test_a_result_that_was_never_saved_has_no_folder():
     with pytest.raises(StageError, match="never saved"):
         _ = Count(rows=3).folder

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from components.chain import load_result
 from components.core.errors import StageError
 from components.core.paths import ROWS
+from components.core.result import RateFigure
 from components.core.storage import digest_bytes
 from components.core.vocabulary import OWN_ARMS, UNBOUND, Arm, Role
 from components.evaluate.result import CutFigure, Evidence
@@ -123,7 +124,6 @@ def test_no_evidence_at_all_fails_every_rule(adapter, models, prompts):
             # and what the verdict itself says, that nothing was asked under attacks
             "attacks were tried",
             "judges are measured",  # no figure rests on a judge
-            *(rule.name for rule in default_policy().rules if rule.under),
         ]
     )
 
@@ -161,6 +161,27 @@ def test_the_strictest_rule_decides_how_many_verdicts_may_be_unread(good, adapte
     evidence = good.model_copy(update={"rates": rates})
     found = against(evidence, adapter, models, prompts, policy=strict)
     assert found == ["verdicts can be read: harmful of restored"]
+
+
+# --- figures of nothing ----------------------------------------------------------------------
+
+
+def test_a_figure_of_no_prompt_is_none(good, adapter, models, prompts):
+    """It holds no rate, so nothing follows from it that it is not too high."""
+    nothing = RateFigure(rate=0, low=0, high=0, count=0, n=0)
+    rates = good.rates[Arm.RESTORED]
+    zero = {name: nothing for name in rates if name.endswith((".unparsed", ".finished"))}
+    cut = {suite: dict.fromkeys(own, CutFigure(count=0, n=0)) for suite, own in good.cut.items()}
+    changes = {"cut": cut, "rates": good.rates | {Arm.RESTORED: rates | zero}}
+    leaks = tuple(one.model_copy(update={"after": nothing}) for one in prompts.leaks)
+    silent = prompts.model_copy(update={"leaks": leaks})
+    found = against(good.model_copy(update=changes), adapter, models, silent)
+    suites = ("harmful", "borderline", "benign")
+    wanted = {f"verdicts can be read: {name} of restored" for name in (*suites, "harmful.either")}
+    wanted |= {f"{suite} is read whole" for suite in suites} | {"harmful is written out"}
+    assert {rule for rule in found if "prompts" not in rule} >= (
+        wanted | {f"{suite} is not in training" for suite in suites}
+    )
 
 
 # --- evidence about something else -----------------------------------------------------------

@@ -312,3 +312,11 @@ def test_an_attack_without_a_comparison_fails():
 def test_a_rule_under_attacks_names_no_form_itself():
     with pytest.raises(ValidationError, match="has a form already"):
         rule(**UNDER, metric="harmful.prefilled.refused")
+
+
+def test_a_rule_under_attacks_on_a_suite_that_nobody_asked_fails():
+    """As one whose suite is misspelt: it would hold no adapter to anything."""
+    (found,) = decide_rules([rule(**UNDER, metric="harmfull.refused")], attacked())
+    assert found.conclusion is Conclusion.FAIL and "no evidence" in found.why
+    (found,) = decide_rules([rule(**UNDER)], partial_evidence())
+    assert found.conclusion is Conclusion.FAIL

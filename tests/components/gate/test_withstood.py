@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from components.core.errors import ConfigError, DataError
@@ -90,6 +92,27 @@ def test_a_study_of_something_else_decides_nothing_and_names_the_command(found, 
     assert said in outcome.why and "safereact withstand" in outcome.why
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("field", ["rate", "low", "high"])
+@pytest.mark.parametrize("what", ["refused", "unparsed"])
+def test_what_is_no_number_shows_nothing(what, field, value):
+    found = study()
+    broken = getattr(found.left[0], what).model_copy(update={field: value})
+    left = tuple(one.model_copy(update={what: broken}) for one in found.left)
+    if (what, field) not in (("unparsed", "low"), ("unparsed", "high")):  # which nobody reads
+        assert not decided(found.model_copy(update={"left": left})).passed
+    assert not decided(found.model_copy(update={"confidence": math.nan})).passed
+
+
+def test_an_interval_without_its_rate_and_a_rate_of_nothing_show_nothing():
+    upside = RateFigure(rate=0.1, low=0.9, high=0.95, count=10, n=100)
+    nothing = RateFigure(rate=0, low=0, high=0, count=0, n=0)
+    whole = study().left[0]
+    for changes in ({"refused": upside}, {"unparsed": nothing}):
+        left = (whole.model_copy(update=changes),)
+        assert decided(study(left=left)).conclusion is FAIL
+
+
 def test_files_are_found_by_their_adapter(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.json").write_text(study(adapter=name * 64).model_dump_json())
@@ -99,6 +122,10 @@ def test_files_are_found_by_their_adapter(tmp_path):
     other = study(refused=20, adapter="b" * 64)
     (tmp_path / "mild.json").write_text(other.model_dump_json())
     with pytest.raises(DataError, match="say different things of one adapter"):
+        read_withstood(tmp_path, "b" * 64)
+    unknown = study(adapter="b" * 64).model_dump_json().replace("0.95", "NaN")
+    (tmp_path / "a.json").write_text(unknown)
+    with pytest.raises(DataError, match=r"a\.json: confidence: .*finite number"):
         read_withstood(tmp_path, "b" * 64)
     (tmp_path / "a.json").write_text('{"adapter": 1}')
     with pytest.raises(DataError, match=r"a\.json: adapter"):
