@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -24,15 +24,14 @@ class Commands(TyperGroup):
         """Run the chosen command; of what ends it from outside the supervisor tells."""
         try:
             return super().invoke(ctx)
-        except SafeReActError as error:
-            _fail(str(error), error.exit_code)
         except BrokenPipeError:
             sys.exit(UNREAD)
         except Exception as error:
-            message = disk_trouble(error)
-            if message is None and not isinstance(error, OSError):
+            message = mendable(error)
+            if message is None:
                 raise
-            _fail(message or f"{type(error).__name__}: {error}", 1)
+            complain(message)
+            sys.exit(error.exit_code if isinstance(error, SafeReActError) else 1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
@@ -48,9 +47,17 @@ class Commands(TyperGroup):
                 formatter.write_dl(rows)
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def mendable(error: Exception) -> str | None:
+    """Return what people are told of an error that they can mend; None for any other."""
+    if isinstance(error, SafeReActError):
+        return str(error)
+    told = f"{type(error).__name__}: {error}" if isinstance(error, OSError) else None
+    return disk_trouble(error) or told
+
+
+def complain(message: str) -> None:
+    """Print what went wrong on stderr."""
     Terminal(stderr=True, soft_wrap=True).print(f"safereact: {message}", highlight=False)
-    sys.exit(code)
 
 
 app = typer.Typer(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -19,6 +23,7 @@ from flows.cli.app import Json, Profile, print_json
 from flows.cli.terminal import console, wide_console
 
 _VIEWER_SECONDS = 2  # for its end
+_FOLDER = "safereact-view-"  # how its folder of temporary files begins
 
 _Log = Annotated[Path, typer.Argument(help="File or folder of lm-eval or Inspect.")]
 
@@ -55,13 +60,44 @@ def view(
     from flows.cli.export import export_rows
 
     chosen = Selection(suite, arm, outcome, disagreement)
-    with TemporaryDirectory() as scratch:
-        logs = Path(scratch) / "logs"
+    with _own_folder() as scratch:
+        logs = scratch / "logs"
         tasks = export_rows(workspace, "inspect", logs, chosen)
         _check_free(port)
         console.print(f"{tasks} logs: http://127.0.0.1:{port}", highlight=False)
         if code := _show(logs, port):
             raise ConfigError(f"Inspect's viewer ended with exit code {code}")
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Yield an empty folder for temporary files; those of viewers that were killed are removed.
+
+    The system gives its lock back when its process ends, however it ends.
+    """
+    place = Path(tempfile.gettempdir())
+    for left in place.glob(f"{_FOLDER}*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    made = Path(tempfile.mkdtemp(prefix=f".{_FOLDER}"))
+    with _locked(made):
+        # Only once it is locked has it a name by which others find it.
+        folder = made.rename(place / made.name.removeprefix("."))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; raises `OSError` where another process does."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _check_free(port: int) -> None:

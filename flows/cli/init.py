@@ -48,7 +48,8 @@ def init(
     files = {role: path for role, path in {**given, Role.BORDERLINE: borderline}.items() if path}
     pair = name_pair(base, post_trained, files, licence, column or [])
     written = add_profile(workspace, pair, checkpoints=checkpoints)
-    written += _ignore(workspace.root, files.values())
+    folders = [c.folder for c in (pair.base, pair.post_trained) if c.folder]
+    written += _ignore(workspace.root, [*files.values(), *folders])
     _print_written(workspace, written)
     _print_lacking(workspace)
 
@@ -68,20 +69,20 @@ def _ask(question: str) -> str | None:
     return typer.prompt(question, err=True) if sys.stdin.isatty() else None
 
 
-def _ignore(root: Path, files: Iterable[Path]) -> list[Path]:
-    """Have git ignore the prompt files below `root` that it neither tracks nor ignores; return
-    what was written."""
+def _ignore(root: Path, paths: Iterable[Path]) -> list[Path]:
+    """Have git ignore the files of prompts and folders of checkpoints below `root` of which it
+    neither tracks nor ignores anything; return what was written."""
     from components.core.storage import EVERYBODY, write_text
 
-    inside = [
-        path.resolve().relative_to(root) for path in files if path.resolve().is_relative_to(root)
-    ]
+    home, whole = root.resolve(), [path.resolve() for path in paths]
+    inside = [path.relative_to(home) for path in whole if home in path.parents]
     new = [path for path in inside if not _known_to_git(root, path)]
     if not new:
         return []
     file = root / ".gitignore"
     before = file.read_text(encoding="utf-8") if file.is_file() else ""
-    lines = "".join(f"/{path.as_posix()}\n" for path in new)
+    named = (f"/{path.as_posix()}{'/' * (root / path).is_dir()}" for path in new)
+    lines = "".join(f"{one}\n" for one in dict.fromkeys(named))
     write_text(file, f"{before.rstrip()}\n{lines}".lstrip(), mode=EVERYBODY)
     return [file]
 

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from components.core.paths import find_root, open_workspace
-from flows.cli.app import REJECTED, Json, Profile, ProfileOrNone, print_json, registered_name
+from flows.cli.app import (
+    REJECTED,
+    Json,
+    Profile,
+    ProfileOrNone,
+    complain,
+    mendable,
+    print_json,
+    registered_name,
+)
 from flows.cli.init import print_findings
 from flows.cli.terminal import console, show_progress, wide_console
 
@@ -45,8 +54,16 @@ def run(
         version = f"{registered.name} version {registered.version}"
         console.print(f"{decision.words}; {how}: {version}, alias candidate", style="bold")
         following = f'read the report; safereact promote {registered.name} --by WHO --why "…"'
-    page = full_report(workspace)  # behind the verdict, which a full disk must not hide
-    console.print(f"report: {page.relative_to(workspace.root)}", highlight=False)
+    page = None
+    try:  # behind the verdict, which a full disk must not hide
+        page = full_report(workspace).relative_to(workspace.root)
+    except Exception as error:
+        # That nothing was registered stands, and is what the exit code says.
+        if registered is not None or (message := mendable(error)) is None:
+            raise
+        complain(f"the report was not written: {message}")
+    if page:
+        console.print(f"report: {page}", highlight=False)
     console.print(f"next: {following}", highlight=False)
     if registered is None:
         raise typer.Exit(REJECTED)

@@ -14,7 +14,7 @@ import pytest
 from components.core.paths import Workspace
 from tests.chain import make_repository
 from tests.disks import full, read_only
-from tests.flows.conftest import PROFILE, invoke, safereact
+from tests.flows.conftest import PROFILE, behave, invoke, safereact
 
 _late = partial(pytest.param, marks=pytest.mark.slow)
 # Where DVC or a stage writes, it is known only once some stages ran.
@@ -54,6 +54,15 @@ def test_a_report_without_room_does_not_hide_what_was_registered(own_home: Works
         done = safereact("run", "--profile", PROFILE)
     assert done.returncode == 1 and "there is no room" in done.stderr, done.stderr
     assert "registered: demo-safety version 1" in done.stdout
+
+
+def test_a_report_without_room_does_not_hide_that_the_gate_said_no(own_home: Workspace):
+    behave(own_home, "gate", "reject")
+    with full(own_home.full_report.parent):
+        done = safereact("run", "--profile", PROFILE)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "The gate said no: rejected" in done.stdout
+    assert "safereact: the report was not written: there is no room" in done.stderr
 
 
 @pytest.mark.parametrize("place", NO_PERMISSION)

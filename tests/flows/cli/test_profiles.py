@@ -186,18 +186,21 @@ def test_without_a_terminal_what_lacks_is_a_mistake_in_usage(project, files):
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_git_does_not_take_prompts_by_accident(project, files, pair, ignored):
+def test_git_does_not_take_prompts_or_checkpoints_by_accident(project, files, pair, ignored):
     git = ["git", "-C", str(project.root)]
     subprocess.run([*git, "init", "-q"], check=True)
-    (project.root / ".gitignore").write_text("/own/" if ignored else "/artifacts/")
+    shutil.copytree(pair[0].parent, project.root / "models")
+    (project.root / ".gitignore").write_text("/own/\n/models/" if ignored else "/artifacts/")
     subprocess.run([*git, "add", "-f", files[Role.BENIGN]], check=True)  # on purpose
     options = [f"--{role}={path}" for role, path in files.items()]
-    done = invoke("init", "mine", f"--base={pair[0]}", f"--post-trained={pair[1]}", *options)
+    models = [f"--base={project.root}/models/base", f"--post-trained={project.root}/models/tuned"]
+    done = invoke("init", "mine", *models, *options)
     assert done.returncode == 0, done.stderr
     status = subprocess.run(
         [*git, "status", "--porcelain", "-uall"], capture_output=True, text=True
     )
-    assert "harmful.jsonl" not in status.stdout and "A  own/benign.jsonl" in status.stdout
+    assert "harmful.jsonl" not in status.stdout and "models/" not in status.stdout
+    assert "A  own/benign.jsonl" in status.stdout
     lines = (project.root / ".gitignore").read_text().splitlines()
-    new = ["/own/harmful.jsonl", "/own/reasoning.jsonl"]
-    assert lines == (["/own/"] if ignored else ["/artifacts/", *new])
+    new = ["/own/harmful.jsonl", "/own/reasoning.jsonl", "/models/base/", "/models/tuned/"]
+    assert lines == (["/own/", "/models/"] if ignored else ["/artifacts/", *new])
