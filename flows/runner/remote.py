@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.chain import STAGES, dvc_name
 from components.core.documents import read_yaml
@@ -62,14 +62,15 @@ def push_version(workspace: Workspace, registered: Registered) -> str:
 
     registry = Registry(workspace.root)
     version = registry.version(registered.name, registered.version)
-    done = call_dvc(workspace, "push", *_targets(workspace))
-    if done.returncode != 0:
+    try:
+        _push(workspace)
+    except RegistryError as error:
         if version.tags.get(PUSHED) != NOT_PUSHED:
             registry.set_version_tag(version, PUSHED, NOT_PUSHED)
         raise RegistryError(
-            f"{version} is registered and not pushed: {_said(done)}. Mend the remote (`dvc remote "
-            "list` names it); the same command again pushes what is missing"
-        )
+            f"{version} is registered and not pushed: {error}; the same command again pushes what "
+            "is missing"
+        ) from error
     lacking = sorted(_nowhere(workspace))
     state = IS_PUSHED if not lacking else f"{IS_PUSHED}, without {', '.join(lacking)}"
     if version.tags.get(PUSHED) != state:
@@ -78,11 +79,74 @@ def push_version(workspace: Workspace, registered: Registered) -> str:
     return f"pushed: {state}{hint}"
 
 
+def _push(workspace: Workspace) -> None:
+    """Bring all that DVC keeps of a profile to its remote; raise `RegistryError` where it does not
+    come there whole.
+
+    DVC takes the files of a folder to be there where the list of them is, and what the cache here
+    lacks to be no failure. So the remote is asked for every file.
+    """
+    done = call_dvc(workspace, "push", *_targets(workspace))
+    if done.returncode != 0:
+        raise RegistryError(f"{_said(done)}. Mend the remote (`dvc remote list` names it)")
+    if lost := _not_in_remote(workspace):
+        _send(workspace, lost)
+        if lost := _not_in_remote(workspace):
+            raise RegistryError(
+                f"DVC's remote lacks {', '.join(lost[:_LINES])}{' and more' * (len(lost) > _LINES)}"
+                ", and so does its cache here (`dvc cache dir`): bring the file back from a backup "
+                "and `dvc commit` it, or let its stage run again (`dvc repro --force`)"
+            )
+
+
+def _not_in_remote(workspace: Workspace) -> list[str]:
+    found = _data_status(workspace, "--not-in-remote").get("not_in_remote", [])
+    return sorted(path for path in found if _is_kept(workspace, path))
+
+
+def _send(workspace: Workspace, paths: Sequence[str]) -> None:
+    """Copy files from DVC's cache, as far as it has them, to its remote."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(workspace.root)) as repo:
+            cache, remote, index = repo.cache.local, repo.cloud.get_remote_odb(), repo.index
+            for path in paths:
+                oid = index.data["repo"][Path(path).parts].hash_info.value
+                if cache.exists(oid):
+                    remote.add(cache.oid_to_path(oid), cache.fs, oid)
+    except (DvcException, OSError) as error:
+        raise RegistryError(
+            f"{visible(str(error))}. Mend the remote (`dvc remote list` names it)"
+        ) from error
+
+
+def _data_status(workspace: Workspace, *options: str, state: Path | None = None) -> dict[str, Any]:
+    """Return what DVC says of each file that it keeps."""
+    words = ("data", "status", "--granular", "--json", *options)
+    found = call_dvc(workspace, *words, state=state)
+    if found.returncode != 0:
+        raise RegistryError(f"dvc data status: {_said(found)}")
+    return dict(json.loads(found.stdout))
+
+
 def _targets(workspace: Workspace) -> list[str]:
     """Return what DVC keeps of a profile: its stages, and what they read and `dvc add` took up."""
     own = [dvc_name(stage, workspace.profile) for stage in STAGES]
+    return [*own, *_all_added(workspace)]
+
+
+def _all_added(workspace: Workspace) -> list[str]:
     added = (file for path in _read(workspace) if (file := _added(workspace.root, path)))
-    return [*own, *sorted(set(added))]
+    return sorted(set(added))
+
+
+def _is_kept(workspace: Workspace, path: str) -> bool:
+    """Return whether a path is within what DVC keeps of a profile."""
+    own = [workspace.stage(stage).relative_to(workspace.root) for stage in STAGES]
+    places = [*own, *(Path(file).with_suffix("") for file in _all_added(workspace))]
+    return any(Path(path).is_relative_to(place) for place in places)
 
 
 def _read(workspace: Workspace) -> set[str]:
@@ -142,7 +206,8 @@ def restore_version(registry: Registry, name: str, alias: str) -> Restored:
 
 
 def _pull(workspace: Workspace, version: Version) -> None:
-    """Let DVC bring what the stages of a version wrote, and compare every file with `dvc.lock`."""
+    """Let DVC bring what the stages of a version wrote, and what they read and `dvc add` took up,
+    and compare every file with what `dvc.lock` and git have of it."""
     done = call_dvc(workspace, "pull", *_targets(workspace))
     if done.returncode != 0:
         from components.registry.sources import PUSHED
@@ -155,15 +220,12 @@ def _pull(workspace: Workspace, version: Version) -> None:
         )
     # In a state of its own DVC reads every file, in place of believing what it noted of it.
     with TemporaryDirectory() as state:
-        found = call_dvc(workspace, "data", "status", "--granular", "--json", state=Path(state))
-    if found.returncode != 0:
-        raise RegistryError(f"dvc data status: {_said(found)}")
-    own = [workspace.stage(stage).relative_to(workspace.root) for stage in STAGES]
+        found = _data_status(workspace, state=Path(state))
     wrong = [
         path
-        for paths in json.loads(found.stdout).get("uncommitted", {}).values()
+        for paths in found.get("uncommitted", {}).values()
         for path in paths
-        if not path.endswith("/") and any(Path(path).is_relative_to(each) for each in own)
+        if not path.endswith("/") and _is_kept(workspace, path)
     ]
     if wrong:
         raise EvidenceError(

@@ -177,6 +177,36 @@ def test_a_push_that_fails_leaves_a_version_that_says_so_and_goes_on(origin, rem
     assert state(registry) == "yes"
 
 
+def cached(root: Path, digest: str) -> Path:
+    """Return a file's place in DVC's cache, or in its remote."""
+    (found,) = root.rglob(f"{digest[:2]}/{digest[2:]}")
+    return found
+
+
+@pytest.mark.parametrize("where", ["remote", "remote and cache"])
+def test_a_file_that_the_remote_lost_is_pushed_again_or_missed(origin, remote, registry_of, where):
+    """DVC takes it to be there as long as the list of its folder's files is."""
+    registry, registered = registry_of(origin.root), register(origin, **NAMES)
+    digest = md5((origin.stage("evaluate") / ROWS).read_bytes()).hexdigest()
+    places = [cached(remote, digest), cached(origin.root / ".dvc" / "cache", digest)]
+    lost = {place: place.read_bytes() for place in places[: 1 + ("cache" in where)]}
+    for place in lost:
+        place.chmod(0o600)
+        place.unlink()
+    try:
+        if "cache" in where:
+            with pytest.raises(RegistryError, match=rf"not pushed: DVC's remote lacks .*{ROWS}"):
+                push_version(origin, registered)
+            assert state(registry) == "no"
+        else:
+            assert push_version(origin, registered) == "pushed: yes"
+            assert places[0].read_bytes() == lost[places[0]]
+    finally:
+        for place, content in lost.items():
+            place.write_bytes(content)
+    assert push_version(origin, registered) == "pushed: yes" and state(registry) == "yes"
+
+
 @pytest.mark.slow  # clones and remotes
 def test_what_neither_git_nor_dvc_keeps_is_named(origin, remote, registry_of):
     registry = registry_of(origin.root)
