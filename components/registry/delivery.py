@@ -15,7 +15,7 @@ from components.core.errors import EvidenceError, RegistryError, StageError
 from components.core.storage import atomic_folder, digest_folder, read_json
 from components.core.untrusted_text import for_terminal
 from components.evaluate.result import Champion, Released
-from components.registry.changes import chain_of, write_chain
+from components.registry.changes import WITHDRAWN, chain_of, refusal_of, write_chain
 from components.registry.history import check_decided_on, check_history, number_of, read_history
 from components.registry.mlflow_registry import CHAMPION, EVIDENCE, SIGNATURES, Registry, Version
 from components.registry.signatures import check_heads, signed_heads, write_envelope
@@ -41,12 +41,15 @@ def find_version(registry: Registry, name: str, alias: str) -> Version:
 
     Raises `RegistryError` for an unknown name or alias, for an alias `champion` that is not where
     the history left it or whose version has another adapter than was promoted, and for a candidate
-    that somebody turned down.
+    that somebody turned down. Of a version that somebody turned down, and that is named by its
+    number, a log line says so.
     """
     model = registry.model(name)
     chain = check_history(model) if alias == CHAMPION else chain_of(model.tags)
     version = registry.version(name, number_of(model, alias))
     check_decided_on(version, alias, chain)
+    if refusal := refusal_of(chain.changes, version.number, version.adapter):
+        log.warning("%s", for_terminal(f"{version} was {refusal}"))
     return version
 
 
@@ -94,12 +97,17 @@ def publish(registry: Registry, name: str, alias: str, repo: str) -> str:
     """Push the adapter that `alias` (or a version's number) names with its model card to a
     repository of the hub, which is made, private, where it is missing; return the commit's address.
 
-    Nothing else goes along: no evidence, so no completion. Raises `RegistryError` as `pull`, and
-    where the hub does not take it.
+    Nothing else goes along: no evidence, so no completion. Raises `RegistryError` as `pull`, for a
+    version that was withdrawn, and where the hub does not take it.
     """
     from httpx2 import HTTPError
     from huggingface_hub import HfApi
 
+    model = registry.model(name)
+    version = registry.version(name, number_of(model, alias))
+    refusal = refusal_of(chain_of(model.tags).changes, version.number, version.adapter)
+    if refusal and refusal.event == WITHDRAWN:
+        raise RegistryError(f"{version} is not published: it was {refusal}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / names.ADAPTER
         number = pull(registry, name, alias, folder)

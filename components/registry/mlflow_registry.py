@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -126,7 +127,10 @@ class Registry:
 
     def version(self, name: str, number: str) -> Version:
         """Return one version; raises `RegistryError` where there is none of that number."""
-        found = found_or_none(lambda: self._client.get_model_version(name, number))
+        get = functools.partial(self._client.get_model_version, name, number)
+        # What is no number, or a greater one than a database holds, is asked of none.
+        known = re.fullmatch(r"[0-9]{1,9}", number)
+        found = found_or_none(get) if known else None
         if found is None:
             raise RegistryError(f"{name} has no version {number!r}")
         # `model_id` of a version is None on sqlite; its source names the logged model.

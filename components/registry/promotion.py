@@ -66,7 +66,8 @@ def promote(
     are here, an override has ended or was withdrawn, or the history is not the one that was signed.
     """
     history = _read(registry, name)
-    version = version or history.model.aliases.get(CANDIDATE)
+    if version is None:
+        version = history.model.aliases.get(CANDIDATE)
     if version is None:
         raise RegistryError(f"{name} has no candidate; `safereact run` registers one")
     found, last = registry.version(name, version), history.last

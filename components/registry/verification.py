@@ -195,7 +195,8 @@ def check_history_beside(folder: Path, keys: Mapping[str, SSlibKey], adapter: st
         raise RegistryError(f"adapter {adapter:.12} was {refusal}, as version {refusal.version}")
     if not model:
         return "no history lies beside it"
-    signed = f", and goes on from the {len(heads)} that was signed" if heads else ", and not signed"
+    unsigned = ", and not signed" if keys else ""  # without keys nobody looked
+    signed = f", and goes on from the {len(heads)} that was signed" if heads else unsigned
     return f"the history of {model} is whole: {chain.size}{signed}"
 
 

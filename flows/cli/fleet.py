@@ -107,9 +107,19 @@ def _age(since: str | None, now: datetime) -> str:
     return f"{hours // 24} d" if hours >= 48 else f"{hours} h"
 
 
+def nothing_listed() -> ConfigError:
+    """Return what is said in place of nothing, which would look as if all was well."""
+    return ConfigError(
+        "params.yaml lists no profile, so there is none to show; `safereact init` writes one, "
+        "`safereact add` lists one that is there"
+    )
+
+
 def print_fleet(root: Path, profile: str | None, *, as_json: bool) -> None:
     """Print the row of one profile or, without one, of all; exit with 1 where one has a problem."""
     rows = [row for row in standings(root) if profile in (None, row.profile)]
+    if profile is None and not rows:
+        raise nothing_listed()
     if profile is not None and not rows:
         open_workspace(profile, root)  # names the profiles where there is none of that name
         raise ConfigError(f"params.yaml does not list {profile}; `safereact add {profile}` does")

@@ -52,23 +52,33 @@ class Followed:
             return False
         number = number_of(model, self._alias)
         if number == self.version.number:
+            self._check_in_use(model)
             return False
         try:
             self.version = self._bring()
         except (RegistryError, ModelError) as error:
             self._check_in_use(model)
-            stays = f"version {self.version.number} stays"
-            if (told := for_terminal(f"{error}; {stays}")) != self._told:
-                console.print(told, style="red", highlight=False)
-            self._told = told
+            self._say(error)
             return False
         return True
 
     def _check_in_use(self, model: Model) -> None:
-        """Raise `RegistryError` where the version that is there was withdrawn."""
+        """Raise `RegistryError` where the version that is there was withdrawn; of a history that is
+        not whole nobody can tell, and it is said."""
         from components.registry.changes import WITHDRAWN, chain_of, refusal_of
 
-        changes, adapter = chain_of(model.tags).changes, self.version.evidence.adapter
-        refusal = refusal_of(changes, self.version.number, adapter)
+        try:
+            changes = chain_of(model.tags).changes
+        except RegistryError as error:
+            self._say(error)
+            return
+        refusal = refusal_of(changes, self.version.number, self.version.evidence.adapter)
         if refusal and refusal.event == WITHDRAWN:
             raise RegistryError(f"{self.name} version {self.version.number} was {refusal}")
+
+    def _say(self, error: Exception) -> None:
+        """Say, once, why the version that is there stays."""
+        told = for_terminal(f"{error}; version {self.version.number} stays")
+        if told != self._told:
+            console.print(told, style="red", highlight=False)
+        self._told = told

@@ -94,6 +94,7 @@ def history(
     root = find_root()
     from components.registry.changes import ROLLED_BACK, listed
     from components.registry.mlflow_registry import Registry
+    from components.registry.signatures import KEYS, known_keys
     from components.registry.verification import signed_history
 
     registry = Registry(root)
@@ -112,8 +113,9 @@ def history(
     if json:
         print_json({"changes": changes, "head": chain.head, "signed": heads})
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
+    unsigned = "not" if known_keys(root) else f"not looked for, no key lies in {KEYS}"
     whole = f"whole: {chain.size}, head {chain.head:.12}"
-    console.print(for_terminal(f"{whole}; signed: {signed or 'not'}"), highlight=False)
+    console.print(for_terminal(f"{whole}; signed: {signed or unsigned}"), highlight=False)
 
 
 def audit(
@@ -123,12 +125,12 @@ def audit(
     with 1 at the first that does not hold."""
     root = find_root()
     from components.registry.audit import BrokenLink, audit_version
-    from components.registry.mlflow_registry import Registry
+    from components.registry.mlflow_registry import CHAMPION, Registry
 
-    name, _, alias = source.partition("@")
+    name, alias = named_version(source if "@" in source else f"{source}@{CHAMPION}")
     links = []
     try:
-        for link in audit_version(Registry(root), name, alias or "champion"):
+        for link in audit_version(Registry(root), name, alias):
             console.print(for_terminal(f"{link.name}: {link.found}"), highlight=False)
             links.append({**link._asdict(), "holds": True})
     except BrokenLink as error:

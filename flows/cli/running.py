@@ -76,7 +76,7 @@ def status(
 ) -> None:
     """Show how the stages stand, the gate's last decision, and candidate and champion; exit with 1
     where a version that one of them names cannot be relied on."""
-    from flows.cli.fleet import print_fleet
+    from flows.cli.fleet import nothing_listed, print_fleet
     from flows.cli.tables import status_table
     from flows.runner.registry import champion_moved
 
@@ -92,7 +92,9 @@ def status(
     registry = Registry(root)
     problems: list[str] = []
     listed = [listing.name for listing in list_profiles(root) if listing.listed]
-    for name in [profile] if profile else listed:
+    if profile is None and not listed:
+        raise nothing_listed()
+    for name in listed if profile is None else [profile]:
         workspace = open_workspace(name, root)
         standings = standings_of(registry, registered_name(workspace))
         wide_console().print(status_table(workspace, stage_states(workspace), standings))

@@ -93,7 +93,8 @@ def compare(
         settle_environment()
         from flows.cli.comparison import compare_seeds, forecast
 
-        chosen = read_seeds(seeds or str(load_profile(workspace.profile_file).seed))
+        own = str(load_profile(workspace.profile_file).seed)
+        chosen = read_seeds(own if seeds is None else seeds)
         console.print(forecast(workspace, chosen, trials), highlight=False, soft_wrap=True)
         list_profile(workspace, "compared")
         with show_progress():

@@ -59,9 +59,11 @@ def one_run(root: Path, what: str, *, waits: bool = False) -> Iterator[None]:
         holder = {"run": what, "pid": process_id(), "host": socket.gethostname()}
         json.dump({**holder, "scratch": str(scratch)}, stream)
         stream.flush()
-        with _temporary_files(scratch):
-            yield
-        stream.truncate(0)
+        try:
+            with _temporary_files(scratch):
+                yield
+        finally:
+            stream.truncate(0)
 
 
 def _is_held(stream: IO[str]) -> bool:

@@ -16,7 +16,7 @@ from components.registry.changes import (
     chain_of,
     new_change,
 )
-from components.registry.delivery import fetch_champion, find_version, pull
+from components.registry.delivery import fetch_champion, find_version, publish, pull
 from components.registry.history import check_history
 from components.registry.mlflow_logged import LoggedModel
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
@@ -222,3 +222,24 @@ def test_who_registers_while_somebody_withdraws_gets_no_candidate(
         with pytest.raises(RegistryError, match="withdrawn by eve"):
             register(registered, **NAMES)
     assert aliases(registry) == {}
+
+
+def test_what_was_withdrawn_is_brought_with_a_word_and_not_published(
+    registered, registry, tmp_path, caplog
+):
+    pull(registry, NAME, "1", tmp_path / "before")
+    assert caplog.messages == []
+    withdraw(registry, NAME, "1", **EVE)
+    pull(registry, NAME, "1", tmp_path / "after")
+    (said,) = caplog.messages
+    assert said.startswith(f"{NAME} version 1 was withdrawn by ")
+    with pytest.raises(RegistryError, match=f"{NAME} version 1 is not published: it was withdrawn"):
+        publish(registry, NAME, "1", "team/demo")
+
+
+def test_an_empty_number_is_no_candidate(three_versions, registry):
+    """As a variable of a shell that was not set leaves it."""
+    for number in ("", " ", "9" * 30, "one"):
+        with pytest.raises(RegistryError, match="has no version"):
+            promote(registry, NAME, number, by="ann", why="reviewed")
+    assert registry.model(NAME).aliases.keys() == {"candidate"}

@@ -224,6 +224,16 @@ def test_another_history_beside_it_is_found_out(brought, ann, how, error, named)
         check(brought, ann)
 
 
+def test_that_nobody_signed_it_is_only_said_where_somebody_looked(brought, ann, tmp_path):
+    _, other = make_key(tmp_path, "ben")
+    said = [
+        check_history_beside(brought, {"key": read_public_key(key)} if key else {}, "")
+        for key in (ann[1], other, None)
+    ]
+    assert ["signed" in one for one in said] == [True, True, False]
+    assert "not signed" in said[1] and "not signed" not in said[0]
+
+
 def test_a_history_that_was_taken_away_is_missed(brought, ann):
     (brought / HISTORY).unlink()
     with pytest.raises(EvidenceError, match="0 changes of no model"):

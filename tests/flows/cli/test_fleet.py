@@ -62,6 +62,15 @@ def test_what_is_wrong_with_one_profile_is_its_line(fleet: Workspace):
         assert refused.returncode == 2 and word in refused.stderr and refused.stdout == ""
 
 
+@pytest.mark.parametrize("asked", [(), ("--all",), ("--json",)])
+def test_no_profile_at_all_does_not_look_as_if_all_was_well(fleet: Workspace, asked):
+    (fleet.root / "params.yaml").write_text("profiles: {}\n")
+    done = invoke("status", *asked)
+    assert done.returncode == 2 and "lists no profile" in done.stderr and not done.stdout
+    nameless = invoke("status", "--profile", "", *asked)  # a variable that was not set
+    assert nameless.returncode == 2 and "unknown profile ''" in nameless.stderr
+
+
 def test_a_registry_that_does_not_answer_is_said_in_each_line(
     fleet: Workspace, monkeypatch: pytest.MonkeyPatch
 ):

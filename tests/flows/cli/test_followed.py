@@ -33,8 +33,8 @@ def registry(project: Workspace) -> Registry:
 
 
 @pytest.fixture
-def followed(registry, tmp_path, monkeypatch) -> Followed:
-    """A version under `champion`; the model of the made-up versions is not there to be found."""
+def bringing(monkeypatch) -> None:
+    """The model of the made-up versions is not there to be found."""
 
     def bring(registry, name, alias, folder):
         version = find_version(registry, name, alias)
@@ -45,6 +45,11 @@ def followed(registry, tmp_path, monkeypatch) -> Followed:
         )
 
     monkeypatch.setattr(answering, "bring_version", bring)
+
+
+@pytest.fixture
+def followed(registry, bringing, tmp_path) -> Followed:
+    """A version under `champion`."""
     (tmp_path / "versions").mkdir()
     return Followed(registry, NAME, CHAMPION, tmp_path / "versions")
 
@@ -94,6 +99,22 @@ def test_a_withdrawn_version_does_not_stay_for_want_of_another(followed, registr
     registry.set_version_tag(registry.version(NAME, "2"), "evidence_digest", "0" * 64)
     with pytest.raises(RegistryError, match="version 1 was withdrawn"):
         followed.moved()
+
+
+def test_a_version_that_is_named_by_its_number_is_not_used_on_either(registry, bringing, tmp_path):
+    """Its number never moves, so nothing else would tell."""
+    (tmp_path / "numbered").mkdir()
+    numbered = Followed(registry, NAME, "2", tmp_path / "numbered")
+    assert not numbered.moved()
+    withdraw(registry, NAME, "2", **SIGNED)
+    with pytest.raises(RegistryError, match="version 2 was withdrawn"):
+        numbered.moved()
+
+
+def test_a_history_that_is_not_whole_is_said_once(followed, registry, capsys):
+    registry.set_tag(NAME, "ledger.000009", "{}")
+    assert [followed.moved(), followed.moved()] == [False, False]
+    assert capsys.readouterr().out.count("version 1 stays") == 1
 
 
 def test_a_registry_that_is_away_is_waited_for(followed, registry, monkeypatch, capsys):

@@ -38,6 +38,8 @@ def test_from_candidate_to_withdrawn(two: Workspace, tmp_path):
     assert [line.split(":")[0] for line in walked.stdout.splitlines() if ": " in line][:2] == [
         *("champion", "decision")
     ]
+    nameless = invoke("audit", f"{NAME}@")  # a variable that was not set
+    assert nameless.returncode == 2 and "NAME@ALIAS" in nameless.stderr
     done = invoke("withdraw", f"{NAME}@champion", *WHY)
     assert done.returncode == 0, done.stderr
     assert (

@@ -103,3 +103,6 @@ def test_the_run_that_holds_the_repository_is_reported(project: Workspace):
     with one_run(project.root, "tune demo"):
         assert running_command(project.root).startswith("tune demo, process ")
     assert running_command(project.root) == ""
+    with pytest.raises(ZeroDivisionError), one_run(project.root, "tune demo"):
+        raise ZeroDivisionError
+    assert running_command(project.root) == ""
