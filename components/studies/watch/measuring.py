@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from components.core.errors import ConfigError, ModelError
@@ -142,20 +143,24 @@ def _with_figures(
     return evidence.model_copy(update={"rates": {Arm.RESTORED: found}, **about})
 
 
-def _rules(policy: Policy, champion: Usable, now: Evidence) -> Iterator[RuleOutcome]:
+def _rules(
+    policy: Policy, champion: Usable, now: Evidence, today: date | None = None
+) -> Iterator[RuleOutcome]:
     """Yield the policy's rules on rates of the restored model alone, decided on those of now.
 
     Labels of the promotion's completions correct them as long as the judges are the same. A rule
-    that people had overridden is theirs to decide.
+    that people had overridden is theirs to decide until the override ends; `today` is that of UTC.
     """
-    overridden = {outcome.rule for outcome in champion.decision.rules if outcome.override}
+    today = today or datetime.now(UTC).date()
+    signed = [outcome.override for outcome in champion.decision.rules if outcome.override]
+    overridden = {override.rule for override in signed if override.until >= today}
     own = [
         rule.model_copy(update={"both_judges": False})  # the second judge is not asked
         for rule in policy.rules
         if rule.arm is Arm.RESTORED and rule.against is None
     ]
     same = champion.evidence.judges == now.judges
-    labels = Labels(champion.decision.labelled, now) if same else None
+    labels = Labels(champion.decision.labelled if same else (), now, needed=policy.needs_labels)
     # By the outcomes' names: a rule under attacks has one for each.
     return (one for one in decide_rules(own, now, labels) if one.rule not in overridden)
 
@@ -193,8 +198,11 @@ def changed_models(models: Models, folder: Path, *, ask_hub: bool) -> Iterator[s
     place = folder / base.location if base.where == "stage" else Path(base.location)
     if base.where != "hub" and digest_checkpoint(place) != base.digest:
         yield f"the base in {base.location} is another one than was evaluated beside the champion"
-    for ref in (models.base, models.post_trained) if ask_hub else ():
-        if ref.where == "hub" and (latest := _commit(ref.location)) != ref.revision:
+    on_hub = [ref for ref in (models.base, models.post_trained) if ref.where == "hub"]
+    if ask_hub and not on_hub:
+        yield "no model of the pair is on the hub, so it was not asked (--upstream)"
+    for ref in on_hub if ask_hub else ():
+        if (latest := _commit(ref.location)) != ref.revision:
             yield f"{ref.location} is {latest:.12} on the hub, and {ref.revision:.12} is pinned"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from components.studies.watch.result import Drift, Watch
 from tests.components.studies.check.test_check import SECTION
 from tests.evidence import make_models, make_rule, partial_evidence
 
+TODAY = date(2030, 1, 31)
 POLICY = Policy.model_validate(
     {
         "description": "d",
@@ -80,7 +82,7 @@ def test_a_champion_that_is_as_it_was_answers_the_same(watch, evidence):
 
 
 def test_a_rule_that_people_had_overridden_stays_theirs(watch):
-    signed = Override.model_construct(rule="r")
+    signed = Override.model_construct(rule="r", until=date.max)
     overridden = make_rule("r").model_copy(update={"override": signed})
     assert watch(decided=(overridden,)).rules == ()
 
@@ -97,12 +99,27 @@ def test_of_a_rule_under_attacks_what_people_had_overridden_stays_theirs():
     def decided(*before):
         decision = Decision.model_construct(rules=before, labelled=())
         champion = Usable("1", Path(), Path(), make_models(), now, decision)
-        return [one.rule for one in _rules(policy, champion, now)]
+        return [one.rule for one in _rules(policy, champion, now, TODAY)]
 
     names = decided()
     assert len(names) == 2
-    signed = Override.model_construct(rule=names[0])
-    assert decided(make_rule(names[0]).model_copy(update={"override": signed})) == names[1:]
+    for until, left in ((TODAY, names[1:]), (TODAY - timedelta(1), names)):
+        signed = Override.model_construct(rule=names[0], until=until)
+        overridden = make_rule(names[0]).model_copy(update={"override": signed})
+        assert decided(overridden) == left  # one that has ended is nobody's any more
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_policy_that_needs_labels_has_none_of_other_judges(needed):
+    rules = (POLICY.rules[0].model_copy(update={"at_least": 0.5}),)
+    policy = POLICY.model_copy(update={"needs_labels": needed, "rules": rules})
+    rates = {Arm.RESTORED: {"harmful.refused": RateFigure.of(90, 100, 0.95)}}
+    before = partial_evidence(rates=rates, judges={"harmful": "rules:1"})
+    now = before.model_copy(update={"judges": {"harmful": "rules:2"}})
+    decision = Decision.model_construct(rules=(), labelled=())
+    champion = Usable("1", Path(), Path(), make_models(), before, decision)
+    (found,) = _rules(policy, champion, now)
+    assert found.conclusion is (Conclusion.INCONCLUSIVE if needed else Conclusion.PASS)
 
 
 def test_another_adapter_under_its_name_answers_otherwise(watch, zero_adapter):
@@ -165,6 +182,8 @@ def test_a_base_that_changed_is_told(random_models):
     other = random_models.base.model_copy(update={"digest": "0" * 64})
     changed = random_models.model_copy(update={"base": other})
     assert len(list(changed_models(changed, folder, ask_hub=False))) == 1
+    (note,) = changed_models(random_models, folder, ask_hub=True)
+    assert "not asked" in note  # a pair of folders
 
 
 def test_what_is_not_asked_again_leaves_the_question_open(watch):
