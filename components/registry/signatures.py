@@ -102,6 +102,8 @@ def open_signer(key: str, public: Path | None) -> Signer:
             return Signer.from_priv_key_uri(key, read_public_key(public))
         except Exception as error:
             raise ConfigError(f"the key {scheme}: cannot be opened: {error}") from error
+    if public is not None:
+        raise ConfigError("--public is of a key in a KMS; the PEM file has its public half itself")
     path = Path(key)
     try:
         if path.stat().st_mode & 0o077:

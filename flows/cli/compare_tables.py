@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, Self, TypeVar
@@ -146,6 +146,7 @@ def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] 
         *(f"{arm}: left out, {why}" for arm, why in comparison.left_out.items()),
         *(f"{arm}: its teacher did not pass probe.check: {why}" for arm, why in failed.items()),
         *([_UNTIMED] if any(None in cost for cost in costs.values()) else []),
+        *_partly_timed(found),
         *leak_footnotes(marked, plain),
         *judges_lines(comparison.usage, cut),
     ]
@@ -240,6 +241,20 @@ def _mean_costs(found: Sequence[Found]) -> dict[str, Cost]:
         for arm, cost in _costs(each).items():
             every[arm].append(cost)
     return {arm: Cost(*map(_mean, zip(*costs, strict=True))) for arm, costs in every.items()}
+
+
+def _partly_timed(found: Sequence[Found]) -> Iterator[str]:
+    """Yield of which arms some seeds were measured here, and others not."""
+    timed = Counter(
+        arm for each in found for arm, cost in _costs(each).items() if cost.seconds is not None
+    )
+    trained = Counter(arm for each in found for arm in _costs(each))
+    for arm, count in timed.items():
+        if count < trained[arm]:
+            yield (
+                f"{arm}: seconds and memory are of {count} of {trained[arm]} seeds; the others "
+                "came from DVC's cache."
+            )
 
 
 def _mean(values: Iterable[float | None]) -> Any:

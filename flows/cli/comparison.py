@@ -7,12 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components.core.errors import TrainingError
 from components.core.paths import ROWS, Workspace
 from components.core.result import RateFigure
 from components.core.storage import digest_bytes, read_json, write_json, write_text
+from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import OWN_ARMS, AnyArm, Arm
 from components.evaluate.rows import Row, read_outcomes
 from components.profile import Profile, load_profile
@@ -79,7 +80,8 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
     trials a method. All of it goes on where a killed run of the same stopped. Raises what the
     search and `run_seeds` raise.
     """
-    settings = search_methods(workspace, trials) if trials else {}
+    searched = search_methods(workspace, trials) if trials else Searched({}, {})
+    settings = searched.settings
     experiments = run_seeds(workspace, seeds, STAGE, settings)
     found = {
         seed: Found.of(workspace, name, seed_runs(workspace, STAGE, seed))
@@ -88,9 +90,8 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
     rows = [load_outcomes(workspace, name) for name in experiments.values()]
     pooled = pool([each.comparison for each in found.values()], rows)
     tables = [table.markdown() for table in seeds_tables(found, pooled)]
-    if settings:
-        given = ", ".join(f"{key.removeprefix('baselines.')} {v}" for key, v in settings.items())
-        tables.append(f"Settings found by {trials} validation trials a method: {given}.")
+    if trials:
+        tables.append(searched.words(trials))
     document = {
         "seeds": {
             str(seed): each.comparison.model_dump(mode="json") for seed, each in found.items()
@@ -99,6 +100,7 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
         "differences": [each.model_dump(mode="json") for each in pooled.comparison.differences],
         "trials": trials,
         "settings": settings,
+        "kept": searched.kept,
     }
     write_json(workspace.comparison / "comparison.json", document)
     write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
@@ -118,10 +120,25 @@ def _plain(rates: Mapping[str, RateFigure]) -> dict[str, Any]:
 # --- a setting for each method -------------------------------------------------------------------
 
 
-def search_methods(workspace: Workspace, trials: int) -> dict[str, Any]:
-    """Return the best setting of each method as keys of the profile, after so many trials each.
+class Searched(NamedTuple):
+    """What a search found for each method."""
 
-    A method of which no trial is good enough, or none can be trained, keeps its own.
+    settings: dict[str, Any]  # the best settings, as keys of the profile
+    kept: dict[str, str]  # methods that keep their own, and why
+
+    def words(self, trials: int) -> str:
+        """Return it in a paragraph below the tables."""
+        found = self.settings.items()
+        given = ", ".join(f"{key.removeprefix('baselines.')} {value}" for key, value in found)
+        kept = "; ".join(f"{method}: {for_terminal(why)}" for method, why in self.kept.items())
+        text = f"Settings found by {trials} validation trials a method: {given or 'none'}."
+        return f"{text} Methods that keep their own: {kept}." if kept else text
+
+
+def search_methods(workspace: Workspace, trials: int) -> Searched:
+    """Return what was found for each method after so many trials each.
+
+    A method of which no trial is good enough, or none can be trained, keeps its own setting.
     """
     from components.registry.mlflow_registry import Registry
     from components.registry.search_runs import open_study
@@ -133,7 +150,7 @@ def search_methods(workspace: Workspace, trials: int) -> dict[str, Any]:
     check_profile(workspace, NEEDED)
     profile, registry = load_profile(workspace.profile_file), Registry(workspace.root)
     experiment = registry.experiment(profile.registration.experiment)
-    found: dict[str, Any] = {}
+    found, kept = dict[str, Any](), dict[str, str]()
     with one_run(workspace.root, f"compare {workspace.profile}"):
         bring_up_to_date(workspace, NEEDED)
         first: Bench | None = None
@@ -149,17 +166,19 @@ def search_methods(workspace: Workspace, trials: int) -> dict[str, Any]:
                     bench, workspace.search / method, run, trials=trials, minutes=math.inf
                 )
             except TrainingError as error:
+                kept[method] = str(error)
                 log.info("[%s] %s", "compare", f"{method}: {error}")
                 continue
             if search.best is None:
-                log.info("[%s] %s", "compare", f"{method}: no trial is good enough")
+                kept[method] = "no trial is good enough"
+                log.info("[%s] %s", "compare", f"{method}: {kept[method]}")
                 continue
             setting = search.trials[search.best].setting
             prefix = f"baselines.{OWN_SECTIONS.get(method, f'settings.{method}')}"
             found |= {f"{prefix}.{name}": value for name, value in setting.own.items()}
             if METHODS.find(method).by_states:
                 found[f"{prefix}.target_layers"] = list(setting.target_layers)
-    return found
+    return Searched(found, kept)
 
 
 def _alike(bench: Bench, first: Bench | None, profile: Profile, method: str) -> Bench:

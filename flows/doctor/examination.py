@@ -115,7 +115,8 @@ def check_prompts(examined: Examined) -> Iterator[Finding]:
     yield from absent
     if lost:
         return
-    yield ok("prompts", f"files of {len(sources)} sources")
+    if here := len(sources) - len(absent):
+        yield ok("prompts", f"files of {here} of {len(sources)} sources")
     size = sum((root / path).stat().st_size for path in files)
     if not absent and size > _LARGEST:
         remedy = f"`dvc repro {dvc_name('prepare', examined.profile.name)}` tells"

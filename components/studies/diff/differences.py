@@ -98,11 +98,18 @@ def compare_logs(a: Log, b: Log, *, confidence: float) -> LogDiff:
     if not metrics:
         reasons = "; ".join(notes[:5]) or "no sample has a value"
         raise DataError(f"the logs share no metric that can be compared: {reasons}")
+    lines = _lines(metrics, confidence)
+    notes += [
+        f"{shown(line.metric)} of task {shown(line.task)} is of one prompt: its interval has no "
+        "width and says nothing of others"
+        for line in lines
+        if line.n == 1 and not line.is_share
+    ]
     return LogDiff(
         confidence=confidence,
         a=_source(a),
         b=_source(b),
-        lines=_lines(metrics, confidence),
+        lines=lines,
         left_out=dict(left_out),
         notes=tuple(notes),
     )

@@ -231,6 +231,8 @@ def test_only_a_version_that_can_be_relied_on_is_signed(registered, ann):
 
 def test_a_key_that_is_none_is_named_with_the_remedy(ann, tmp_path):
     private, public = ann
+    with pytest.raises(ConfigError, match="--public is of a key in a KMS"):
+        open_signer(str(private), public)
     for key in (tmp_path / "missing", public, tmp_path):
         with pytest.raises(ConfigError, match=r"openssl genpkey|other users"):
             open_signer(str(key), None)

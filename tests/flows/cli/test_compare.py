@@ -19,7 +19,7 @@ from components.profile import load_profile
 from components.studies.baselines.result import Baseline, Baselines
 from components.studies.compare.result import Comparison, Pooled
 from flows.cli.compare_tables import Found, comparison_tables, seeds_tables
-from flows.cli.comparison import forecast
+from flows.cli.comparison import Searched, forecast
 from flows.cli.runs import run_seeds
 from tests.evidence import leak, teacher_figures
 from tests.flows.cli.test_seeds import commit
@@ -211,6 +211,17 @@ def test_pooled_figures_stand_beside_the_ends_of_their_range_and_costs_are_means
     shown = dict(zip(head, next(row for row in rows if row[0] == "sft"), strict=True))
     assert shown["refuses harmful"] == "75.0 % [65.7, 82.5], n=100, seeds 60.0 to 90.0"
     assert shown["seconds"] == "10" and shown["tokens"] == "1,234"
+    assert "sft: seconds and memory are of 1 of 2 seeds" in table
+    (again,) = seeds_tables({4: found[4], 5: found[4]}, Pooled(whole, spreads))
+    assert "sft: seconds" not in again.markdown()
+
+
+def test_a_method_whose_search_found_nothing_is_named():
+    nothing = Searched({}, {"sft": "all 3 trials failed", "distil": "no trial is good enough"})
+    said = nothing.words(3)
+    assert "by 3 validation trials a method: none." in said
+    assert "keep their own: sft: all 3 trials failed; distil: no trial is good enough." in said
+    assert "keep" not in Searched({"baselines.sft.lr": 0.1}, {}).words(3)
 
 
 def test_the_cost_is_told_from_what_the_last_runs_took(tmp_path: Path):

@@ -167,3 +167,10 @@ def test_no_shared_prompt_is_an_error():
     other.tasks["sums"] = {"7": other.tasks["sums"]["0"]}
     with pytest.raises(DataError, match="share no prompt of task sums"):
         compare_logs(log_of([1.0]), other, confidence=0.95)
+
+
+def test_a_number_of_one_prompt_is_said_to_say_nothing_of_others():
+    found = compare_logs(log_of([3.5]), log_of([1.5]), confidence=0.95)
+    assert "acc of task sums is of one prompt" in " ".join(found.notes)
+    for ours, theirs in (([3.5, 2.0], [1.5, 1.0]), ([1.0], [0.0])):  # a share has its width
+        assert not compare_logs(log_of(ours), log_of(theirs), confidence=0.95).notes
