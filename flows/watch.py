@@ -70,6 +70,8 @@ def watch(
         if found.below_policy and retrain and PREFECT_API_URL.value():
             run_deployment(retrain, parameters={"profile": profile}, timeout=0)
             words += f"; {retrain} was started"
+        elif found.below_policy and retrain:
+            words += f"; {retrain} was not started: PREFECT_API_URL is not set"
     finally:  # what was found is told although nothing could be started
         emit_event(event, resource(profile), payload={"words": words})
     get_run_logger().info("%s", words)

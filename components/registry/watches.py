@@ -43,16 +43,22 @@ def watches_of(registry: Registry, name: str, adapter: str) -> list[Watched]:
 
 
 def first_figures(registry: CurveRegistry, name: str, adapter: str) -> dict[str, RateFigure]:
-    """Return each figure as the first watch of this champion that measured it found it."""
+    """Return each figure as the first watch of this champion that measured it found it.
+
+    Raises `RegistryError` for one without its interval, or that is no number.
+    """
     found = {}
     for run in _runs(registry, name, adapter):  # an older one's figures over a newer one's
         flat = registry.first_points(run)
         for metric, rate in flat.items():
             if f"{metric}.n" not in flat:
                 continue
-            n = round(flat[f"{metric}.n"])
-            low, high = flat[f"{metric}.low"], flat[f"{metric}.high"]
-            found[metric] = RateFigure(rate=rate, low=low, high=high, count=round(rate * n), n=n)
+            try:
+                n = round(flat[f"{metric}.n"])
+                ends = {"low": flat[f"{metric}.low"], "high": flat[f"{metric}.high"]}
+                found[metric] = RateFigure(rate=rate, count=round(rate * n), n=n, **ends)
+            except (KeyError, ValueError) as error:
+                raise RegistryError(f"{metric} of run {run} is damaged: {error}") from error
     return found
 
 

@@ -74,6 +74,8 @@ def _ignore(root: Path, paths: Iterable[Path]) -> list[Path]:
     neither tracks nor ignores anything; return what was written."""
     from components.core.storage import EVERYBODY, write_text
 
+    if not any((place / ".git").exists() for place in (root, *root.parents)):
+        return []
     home, whole = root.resolve(), [path.resolve() for path in paths]
     inside = [path.relative_to(home) for path in whole if home in path.parents]
     new = [path for path in inside if not _known_to_git(root, path)]
@@ -88,12 +90,13 @@ def _ignore(root: Path, paths: Iterable[Path]) -> list[Path]:
 
 
 def _known_to_git(root: Path, path: Path) -> bool:
+    """Return whether git ignores a path or tracks something there; where it fails, nobody knows."""
     ignored, tracked = ("check-ignore", "--quiet"), ("ls-files", "--error-unmatch")
     asked = [
         subprocess.run(["git", "-C", root, *words, path], capture_output=True, check=False)
         for words in (ignored, tracked)
     ]
-    return any(done.returncode in (0, 128) for done in asked)  # 128: no repository of git
+    return any(done.returncode == 0 for done in asked)
 
 
 def _print_written(workspace: Workspace, written: Iterable[Path]) -> None:

@@ -209,5 +209,6 @@ def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
     if exited:
         last = next((line for line in reversed(lines[:end]) if line.strip()), "it said nothing")
         return StageError(f"{stage} failed: {last.strip()}; its whole output is in {log}")
-    answer = lines[end].removeprefix(_DVC_ERROR) if end < len(lines) else "DVC said nothing"
+    said = lines[end:] or [line for line in lines if line.strip()] or ["DVC said nothing"]
+    answer = said[-1 if said[0].startswith("Traceback") else 0].removeprefix(_DVC_ERROR)
     return StageError(f"{stage}: {answer}")

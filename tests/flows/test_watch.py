@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,6 +74,10 @@ def test_what_was_found_is_told_although_no_retraining_starts(project: Workspace
     with pytest.raises(LookupError):
         module.watch.fn(PROFILE)
     assert told == [BELOW]
+    monkeypatch.setattr(module, "PREFECT_API_URL", SimpleNamespace(value=lambda: None))
+    monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger(__name__))
+    state = module.watch.fn(PROFILE)
+    assert state.message.endswith("retrain/weekly was not started: PREFECT_API_URL is not set")
 
 
 @pytest.mark.slow

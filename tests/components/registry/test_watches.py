@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from components.core.errors import RegistryError
 from components.core.result import RateFigure
 from components.registry.mlflow_curves import CurveRegistry
 from components.registry.watches import Watched, first_figures, record_watch, watches_of
@@ -40,6 +41,15 @@ def test_watches_of_a_champion_are_points_of_one_run(workspace):
     (run,) = registry.runs(None, {"safereact.watch_of": NAME, "adapter_digest": "a" * 64})
     points = client.get_metric_history(run.id, "harmful.refused")
     assert [(point.step, point.value) for point in points] == [(1, 0.97), (2, 0.6)]
+
+
+def test_a_first_figure_without_its_interval_is_damaged(workspace):
+    registry = CurveRegistry(workspace.root)
+    record_watch(registry, NAME, "safereact", WATCHED, {})
+    (run,) = registry.runs(None, {"safereact.watch_of": NAME, "adapter_digest": "a" * 64})
+    registry.add_points(run.id, {"harmful.refused": 0.9, "harmful.refused.n": 100}, step=1)
+    with pytest.raises(RegistryError, match=r"harmful\.refused of run .* is damaged"):
+        first_figures(registry, NAME, "a" * 64)
 
 
 @pytest.mark.parametrize("ahead", [0, 5], ids="{} s by their clocks".format)

@@ -204,3 +204,13 @@ def test_git_does_not_take_prompts_or_checkpoints_by_accident(project, files, pa
     lines = (project.root / ".gitignore").read_text().splitlines()
     new = ["/own/harmful.jsonl", "/own/reasoning.jsonl", "/models/base/", "/models/tuned/"]
     assert lines == (["/own/", "/models/"] if ignored else ["/artifacts/", *new])
+
+
+def test_a_git_that_fails_is_no_word_that_it_knows_them(project, files, pair):
+    """As one that takes the repository for somebody else's, and is told otherwise later."""
+    (project.root / ".git" / "HEAD").write_text("")
+    options = [f"--{role}={path}" for role, path in files.items()]
+    done = invoke("init", "mine", f"--base={pair[0]}", f"--post-trained={pair[1]}", *options)
+    assert done.returncode == 0, done.stderr
+    lines = (project.root / ".gitignore").read_text().splitlines()
+    assert lines[-3:] == [f"/own/{role}.jsonl" for role in ROLES]

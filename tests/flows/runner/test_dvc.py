@@ -56,6 +56,12 @@ def test_a_failed_stage_says_why_in_one_message(project: Workspace, what, kind, 
     assert "Traceback" not in str(caught.value) and "reproduce" not in str(caught.value)
 
 
+def test_what_dvc_says_without_its_mark_is_told(project: Workspace):
+    project.lock.write_text("- no mapping\n")
+    with pytest.raises(StageError, match=r"dvc status: .*dvc\.lock' validation failed"):
+        stale_stages(project)
+
+
 def test_a_missing_input_is_named(project: Workspace):
     with pytest.raises(StageError, match=r"models.*data/prepared/demo"):
         run_stage("models", project, lambda line: None)
