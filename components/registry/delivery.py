@@ -199,8 +199,8 @@ def _is_current(folder: Path, name: str, digest: str | None, own: str) -> bool:
         return False
     if known.name != name:
         return False
-    if known.released is None:
-        return digest in (None, own)
+    if known.released is None:  # nothing is the same as nothing: a champion without a digest
+        return digest is None or digest == own != ""
     intact = digest_folder(known.adapter) == known.released.digest
     return intact and digest in (known.released.digest, own)
 

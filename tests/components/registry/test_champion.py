@@ -10,7 +10,7 @@ from components.core.errors import EvidenceError
 from components.core.paths import KEEP, POLICIES
 from components.core.storage import digest_folder
 from components.evaluate.result import Champion, Released
-from components.registry.delivery import fetch_champion
+from components.registry.delivery import _is_current, fetch_champion
 from components.registry.promotion import promote, rollback
 from components.registry.registration import register
 from components.train.result import Adapter
@@ -41,6 +41,16 @@ def own_of(workspace) -> str:
 def fetch(registry, workspace, own=None) -> bool:
     own = own_of(workspace) if own is None else own
     return fetch_champion(registry, NAME, workspace.champion, own=own)
+
+
+@pytest.mark.parametrize(
+    ("digest", "own", "current"),
+    [(None, "", True), (None, "a", True), ("a", "a", True), ("b", "a", False), ("", "", False)],
+)
+def test_no_champion_stays_none_until_there_is_another_adapter(tmp_path, digest, own, current):
+    """Before a training, `own` is empty, as is the digest of a version that was made by hand."""
+    Champion(name=NAME, released=None).save(tmp_path)
+    assert _is_current(tmp_path, NAME, digest, own) is current
 
 
 def test_no_champion_is_written_down(workspace, registry):
