@@ -49,7 +49,7 @@ class Commands(TyperGroup):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    Terminal(stderr=True, soft_wrap=True).print(f"safereact: {message}", highlight=False)
+    Terminal(stderr=True, soft_wrap=True).print(f"safereact: {message}")
     sys.exit(code)
 
 
@@ -67,7 +67,7 @@ def _print_version(wanted: bool) -> None:
     from importlib.metadata import version
 
     if wanted:
-        Terminal(soft_wrap=True).print(f"safereact {version('safereact-ops')}", highlight=False)
+        Terminal(soft_wrap=True).print(f"safereact {version('safereact-ops')}")
         raise typer.Exit
 
 

@@ -42,12 +42,12 @@ def chat(
     with tempfile.TemporaryDirectory() as scratch:
         followed = Followed(Registry(root), name, alias, Path(scratch))
         answering = Answering(followed.version)
-        console.print(f"{name} version {followed.version.number} ({alias})", highlight=False)
+        console.print(f"{name} version {followed.version.number} ({alias})")
         while (line := _next_line()) is not None:
             if follow and followed.moved():
                 answering.become(followed.version)
                 moved = f"{alias} moved: version {followed.version.number} answers"
-                console.print(moved, style="yellow", highlight=False)
+                console.print(moved, style="yellow")
             if line:
                 _answer(answering, line, max_new_tokens)
 
@@ -66,7 +66,7 @@ def _answer(answering: Answering, line: str, tokens: int) -> None:
             plain = answering.answer([line], tokens, answering.version.evidence.sampling)
         restored = answering.answer([line], tokens, answering.version.evidence.sampling)
     except ModelError as error:
-        console.print(str(error), style="yellow", highlight=False)
+        console.print(str(error), style="yellow")
         return
     found = {
         arm: _text(completions[0])
@@ -80,8 +80,8 @@ def _answer(answering: Answering, line: str, tokens: int) -> None:
         console.print(table)
         return
     for arm, text in found.items():
-        console.print(f"{arm}:", style="bold", highlight=False)
-        console.print(text, highlight=False)
+        console.print(f"{arm}:", style="bold")
+        console.print(text)
 
 
 def _text(completion: Completion) -> str:

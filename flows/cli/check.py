@@ -66,7 +66,7 @@ def check(
         named = found.digest or digest_bytes(found.artefact.encode())
         about = {"adapter": found.adapter, "artefact": named}
         version = record_check(Registry(find_root()), name, alias, **about, words=found.words)
-        console.print(f"recorded with {name} version {version}", highlight=False)
+        console.print(f"recorded with {name} version {version}")
     if found.verdict is not Verdict.NON_INFERIOR:
         raise typer.Exit(REJECTED)
 
@@ -144,5 +144,5 @@ def _print(found: ArtefactCheck, folder: Path) -> None:
     if found.digest is None:
         console.print("a server shows no weights: the verdict binds no files", style="yellow")
     else:
-        console.print(f"{found.kind} {found.digest[:12]}", highlight=False)
-    console.print(f"{found.verdict}: {folder}", style="bold", highlight=False)
+        console.print(f"{found.kind} {found.digest[:12]}")
+    console.print(f"{found.verdict}: {folder}", style="bold")

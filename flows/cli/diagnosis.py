@@ -223,14 +223,14 @@ def print_diagnosis(found: PairDiagnosis, folder: Path) -> None:
 
     wide_console().print(diagnosis_table(found))
     console.print(Text(f"{HEADS[found.finding]}. {conclusion(found)}", "bold"))
-    console.print(f"Where: {where_in_short(found)}", highlight=False)
+    console.print(f"Where: {where_in_short(found)}")
     for line in (*(f"{t.teacher}: {t.reason}" for t in found.teachers), *found.tried):
-        console.print(f"tried as teacher: {line}", highlight=False)
+        console.print(f"tried as teacher: {line}")
     for sentence in unsaid(found):
-        console.print(f"note: {sentence}", style="dim", highlight=False)
+        console.print(f"note: {sentence}", style="dim")
     page, here = folder / DIAGNOSIS_PAGE, Path.cwd()
     shown = page.relative_to(here) if page.is_relative_to(here) else page
-    console.print(f"page: {shown}", highlight=False)
+    console.print(f"page: {shown}")
 
 
 def diagnosis_table(found: PairDiagnosis) -> Table:

@@ -48,7 +48,7 @@ class Followed:
         try:
             model = self._registry.model(self.name)
         except RegistryError as error:
-            console.print(for_terminal(str(error)), style="yellow", highlight=False)
+            console.print(for_terminal(str(error)), style="yellow")
             return False
         number = number_of(model, self._alias)
         if number == self.version.number:
@@ -59,7 +59,7 @@ class Followed:
             self._check_in_use(model)
             stays = f"version {self.version.number} stays"
             if (told := for_terminal(f"{error}; {stays}")) != self._told:
-                console.print(told, style="red", highlight=False)
+                console.print(told, style="red")
             self._told = told
             return False
         return True

@@ -33,7 +33,7 @@ def export(
     from flows.cli.export import export_rows
 
     tasks = export_rows(workspace, to, out.absolute())
-    console.print(f"written: {tasks} tasks for {to} in {out}", highlight=False)
+    console.print(f"written: {tasks} tasks for {to} in {out}")
 
 
 def view(
@@ -59,7 +59,7 @@ def view(
         logs = Path(scratch) / "logs"
         tasks = export_rows(workspace, "inspect", logs, chosen)
         _check_free(port)
-        console.print(f"{tasks} logs: http://127.0.0.1:{port}", highlight=False)
+        console.print(f"{tasks} logs: http://127.0.0.1:{port}")
         if code := _show(logs, port):
             raise ConfigError(f"Inspect's viewer ended with exit code {code}")
 
@@ -102,4 +102,4 @@ def diff(
         return
     wide_console().print(differences_table(found))
     for note in notes_of(found):
-        console.print(note, highlight=False)
+        console.print(note)

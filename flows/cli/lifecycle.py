@@ -83,7 +83,7 @@ def withdraw(source: Source, by: By, why: Why) -> None:
 
 def _print_change(model: str, change: Change, state: str) -> None:
     message = f"{model} version {change.version} is {state} ({change.who}: {change.why})"
-    console.print(for_terminal(message), highlight=False)
+    console.print(for_terminal(message))
 
 
 def history(
@@ -102,7 +102,7 @@ def history(
         event = "rolled back to" if change.event == ROLLED_BACK else change.event
         despite = f" despite change {change.despite}" if change.despite else ""
         line = f"{change.number} {change.when[:16]} {event} version {change.version}{despite}"
-        console.print(for_terminal(f"{line}, {change.who}: {change.why}"), highlight=False)
+        console.print(for_terminal(f"{line}, {change.who}: {change.why}"))
     try:
         chain, heads = signed_history(registry, name)
     except SafeReActError as error:
@@ -113,7 +113,7 @@ def history(
         print_json({"changes": changes, "head": chain.head, "signed": heads})
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
     whole = f"whole: {chain.size}, head {chain.head:.12}"
-    console.print(for_terminal(f"{whole}; signed: {signed or 'not'}"), highlight=False)
+    console.print(for_terminal(f"{whole}; signed: {signed or 'not'}"))
 
 
 def audit(
@@ -129,7 +129,7 @@ def audit(
     links = []
     try:
         for link in audit_version(Registry(root), name, alias or "champion"):
-            console.print(for_terminal(f"{link.name}: {link.found}"), highlight=False)
+            console.print(for_terminal(f"{link.name}: {link.found}"))
             links.append({**link._asdict(), "holds": True})
     except BrokenLink as error:
         links.append({**error.link._asdict(), "holds": False})
@@ -157,7 +157,7 @@ def override(
     signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date(), user=user)
     about = f"{rule!r} of adapter {signed.adapter:.12}, by {signed.signer}"
     written = f"{file.relative_to(workspace.root)}: {about}"
-    console.print(f"written: {written}; now: safereact run --profile {profile}", highlight=False)
+    console.print(f"written: {written}; now: safereact run --profile {profile}")
 
 
 def champion(profile: Profile) -> None:

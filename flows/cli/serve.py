@@ -50,7 +50,7 @@ def serve(
                 _announce(server, version, alias)
                 _wait(server, followed if follow else None)
             moved = f"{alias} moved to version {followed.version.number}; starting it"
-            console.print(moved, highlight=False)
+            console.print(moved)
 
 
 def _wait(server: ModelServer, followed: Followed | None) -> None:
@@ -78,15 +78,14 @@ def _announce(server: ModelServer, version: Usable, alias: str) -> None:
         "temperature": version.evidence.sampling.temperature,
     }
     body = shlex.quote(json.dumps(asked))
-    console.print(f"address: {server.address}", highlight=False)
+    console.print(f"address: {server.address}")
     which = f"version {version.number} ({alias})"
-    console.print(f"model: {server.name}, {which}", style="bold", highlight=False)
+    console.print(f"model: {server.name}, {which}", style="bold")
     console.print(
         f"curl {server.address}/chat/completions -H 'Content-Type: application/json' -d {body}",
-        highlight=False,
         soft_wrap=True,
     )
 
 
 def _print(line: str) -> None:
-    console.print(line, style="dim", highlight=False)
+    console.print(line, style="dim")

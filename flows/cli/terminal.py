@@ -29,8 +29,8 @@ class Terminal(Console):
     """
 
     def __init__(self, **settings: Any) -> None:
-        """Take what rich's `Console` takes, but for markup and emoji codes."""
-        super().__init__(**settings, markup=False, emoji=False)
+        """Take what rich's `Console` takes, but for markup, emoji codes and highlighting."""
+        super().__init__(**settings, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Return a plain string, such as a table's cell, as visible text of its true width."""
@@ -105,7 +105,7 @@ class Progress(logging.Handler):
             wanted = not counts or now - self.printed >= self.QUIET
         if wanted:
             self.printed = now
-            self.console.print(self._line(), highlight=False)
+            self.console.print(self._line())
 
     def __rich__(self) -> Text:
         """Return the live line."""

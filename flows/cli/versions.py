@@ -44,9 +44,9 @@ def pull(
             f"its base {base} is not here: load that model from where it is, and the adapter with "
             f"PeftModel.from_pretrained(model, {str(place)!r})"
         )
-    console.print(f"{name} version {version} is in {folder}; {remedy}", highlight=False)
+    console.print(f"{name} version {version} is in {folder}; {remedy}")
     if whole:
-        console.print(f"verify it: safereact verify {folder}", highlight=False)
+        console.print(f"verify it: safereact verify {folder}")
 
 
 def publish(
@@ -59,7 +59,7 @@ def publish(
     from components.registry.mlflow_registry import Registry
 
     commit = delivery.publish(Registry(root), name, alias, to)
-    console.print(f"published: {commit}", highlight=False)
+    console.print(f"published: {commit}")
 
 
 def restore(source: Source) -> None:
@@ -72,9 +72,9 @@ def restore(source: Source) -> None:
     version, workspace, stale = restore_version(Registry(root), name, alias)
     state = f"stale: {', '.join(stale)}" if stale else "every stage is up to date"
     now = f"safereact audit {name}@{version.number}"
-    console.print(f"{version} is restored; {state}; now: {now}", highlight=False)
+    console.print(f"{version} is restored; {state}; now: {now}")
     if stale:
-        console.print(f"why: safereact status --profile {workspace.profile}", highlight=False)
+        console.print(f"why: safereact status --profile {workspace.profile}")
 
 
 def sign(
@@ -92,7 +92,7 @@ def sign(
 
     signer = open_signer(key, public)
     version = delivery.sign(Registry(root), name, alias, signer)
-    console.print(f"signed: {version} by key {signer.public_key.keyid:.12}", highlight=False)
+    console.print(f"signed: {version} by key {signer.public_key.keyid:.12}")
 
 
 def verify(
@@ -118,14 +118,14 @@ def verify(
     except (StageError, ValidationError) as error:
         raise EvidenceError(f"{folder} cannot be verified: {error}") from error
     decision = verified.decision
-    console.print(f"adapter {decision.adapter[:12]}: {decision.words}", highlight=False)
+    console.print(f"adapter {decision.adapter[:12]}: {decision.words}")
     labels = ", and by the labels that it states" if decision.labelled else ""
     console.print(f"the decision follows from the evidence and the policy beside it{labels}")
     if rows is not None:
         _check_rows(rows, verified.evidence.rows)
     if keys:
         signed = ", ".join(check_signed(folder, keys))
-        console.print(f"signed by {signed}, as it lies here", highlight=False)
+        console.print(f"signed by {signed}, as it lies here")
     else:
         console.print("no signature was looked at: give public keys with --key", style="yellow")
     console.print(for_terminal(check_history_beside(folder, keys, decision.adapter)))

@@ -47,7 +47,7 @@ def watch(
         _print(found)
     if found.below_policy:
         again = f"below the policy: `safereact run --profile {profile}` trains and decides anew"
-        console.print(again, style="red", highlight=False)
+        console.print(again, style="red")
     if not found.holds:
         raise typer.Exit(REJECTED)
 
@@ -65,8 +65,8 @@ def _print(found: Watch) -> None:
         table.add_row(rule.rule, "", "the policy", str(rule.conclusion), rule.why)
     wide_console().print(table)
     for note in found.notes:
-        console.print(note, style="yellow", highlight=False)
-    console.print(f"version {found.version}: {found.words}", style="bold", highlight=False)
+        console.print(note, style="yellow")
+    console.print(f"version {found.version}: {found.words}", style="bold")
 
 
 def notify(
@@ -85,4 +85,4 @@ def notify(
     from flows.runner.notices import AUTOMATION, provision
 
     how = "made" if provision(block) else "brought up to date"
-    console.print(f"automation {AUTOMATION!r} {how}: {block}", highlight=False)
+    console.print(f"automation {AUTOMATION!r} {how}: {block}")
