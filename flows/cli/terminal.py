@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -123,23 +123,28 @@ class Progress(logging.Handler):
 
 
 @contextmanager
-def show_progress(terminal: Console = console) -> Iterator[None]:
-    """Show what the run within the block logs."""
-    progress, logger = Progress(terminal), logging.getLogger("flows")
+def handled(name: str, handler: logging.Handler) -> Iterator[None]:
+    """Give what the logger `name` is told within the block to the handler, and to nobody else."""
+    logger = logging.getLogger(name)
     level, propagate = logger.level, logger.propagate
-    logger.addHandler(progress)
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        if terminal.is_terminal:
-            with Live(get_renderable=lambda: progress, console=terminal, transient=True):
-                yield
-        else:
-            yield
+        yield
     finally:
-        logger.removeHandler(progress)
+        logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+@contextmanager
+def show_progress(terminal: Console = console) -> Iterator[None]:
+    """Show what the run within the block logs."""
+    progress = Progress(terminal)
+    line = Live(get_renderable=lambda: progress, console=terminal, transient=True)
+    with handled("flows", progress), line if terminal.is_terminal else nullcontext():
+        yield
 
 
 def ask_line(question: str) -> str:
