@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -53,23 +52,16 @@ def view(
     workspace = open_workspace(profile)
     from components.evaluate.exports.tasks import Selection
     from flows.cli.export import export_rows
+    from flows.runner.model_server import check_free
 
     chosen = Selection(suite, arm, outcome, disagreement)
     with TemporaryDirectory() as scratch:
         logs = Path(scratch) / "logs"
         tasks = export_rows(workspace, "inspect", logs, chosen)
-        _check_free(port)
+        check_free("127.0.0.1", port)  # else Inspect would end the viewer that has it
         console.print(f"{tasks} logs: http://127.0.0.1:{port}")
         if code := _show(logs, port):
             raise ConfigError(f"Inspect's viewer ended with exit code {code}")
-
-
-def _check_free(port: int) -> None:
-    """Raise `ConfigError` for a port that is in use: Inspect would end the viewer that has it."""
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise ConfigError(f"port {port} is in use; choose another with --port") from error
 
 
 def _show(logs: Path, port: int) -> int:
