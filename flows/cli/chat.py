@@ -12,8 +12,8 @@ from rich.table import Table
 
 from components.core.environment import settle_environment
 from components.core.errors import ModelError
-from components.core.paths import find_root
 from components.core.vocabulary import Arm
+from flows.cli.app import open_registry
 from flows.cli.followed import Followed
 from flows.cli.terminal import ask_line, console
 from flows.cli.versions import Follow, Source, named_version
@@ -34,13 +34,12 @@ def chat(
 
     Each line is asked by itself, as in the evaluation. An end of input or Ctrl-C ends it.
     """
-    root, (name, alias) = find_root(), named_version(source)
+    registry, (name, alias) = open_registry(), named_version(source)
     settle_environment()
     from components.registry.answering import Answering
-    from components.registry.mlflow_registry import Registry
 
     with tempfile.TemporaryDirectory() as scratch:
-        followed = Followed(Registry(root), name, alias, Path(scratch))
+        followed = Followed(registry, name, alias, Path(scratch))
         answering = Answering(followed.version)
         console.print(f"{name} version {followed.version.number} ({alias})")
         while (line := _next_line()) is not None:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from components.core.errors import ConfigError, EvidenceError, StageError
-from components.core.paths import ADAPTER, find_root
+from components.core.paths import ADAPTER
 from components.core.untrusted_text import for_terminal
+from flows.cli.app import open_registry
 from flows.cli.terminal import console
 
 Source = Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")]
@@ -29,14 +30,12 @@ def pull(
     key: _Keys = None,
 ) -> None:
     """Bring a registered adapter back, verified, ready for PEFT."""
-    root, (name, alias) = find_root(), named_version(source)
+    registry, (name, alias) = open_registry(), named_version(source)
     from components.registry import delivery
-    from components.registry.mlflow_registry import Registry
     from components.registry.signatures import read_public_key
 
     keys = {str(path): read_public_key(path) for path in key or ()}
-    target = folder.absolute()
-    version = delivery.pull(Registry(root), name, alias, target, whole=whole, keys=keys)
+    version = delivery.pull(registry, name, alias, folder.absolute(), whole=whole, keys=keys)
     place = folder / ADAPTER if whole else folder
     remedy = f"AutoPeftModelForCausalLM.from_pretrained({str(place)!r}) loads it"
     if base := delivery.missing_base(place):
@@ -54,22 +53,19 @@ def publish(
     to: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Repository of the hub.")],
 ) -> None:
     """Push a registered adapter with its model card to a hub (HF_ENDPOINT, HF_TOKEN)."""
-    root, (name, alias) = find_root(), named_version(source)
+    registry, (name, alias) = open_registry(), named_version(source)
     from components.registry import delivery
-    from components.registry.mlflow_registry import Registry
 
-    commit = delivery.publish(Registry(root), name, alias, to)
-    console.print(f"published: {commit}")
+    console.print(f"published: {delivery.publish(registry, name, alias, to)}")
 
 
 def restore(source: Source) -> None:
     """Bring into a fresh clone at a version's commit all that the version rests on: profile, policy
     and results, verified, from the registry and from DVC's remote."""
-    root, (name, alias) = find_root(), named_version(source)
-    from components.registry.mlflow_registry import Registry
+    registry, (name, alias) = open_registry(), named_version(source)
     from flows.runner.remote import restore_version
 
-    version, workspace, stale = restore_version(Registry(root), name, alias)
+    version, workspace, stale = restore_version(registry, name, alias)
     state = f"stale: {', '.join(stale)}" if stale else "every stage is up to date"
     now = f"safereact audit {name}@{version.number}"
     console.print(f"{version} is restored; {state}; now: {now}")
@@ -85,13 +81,12 @@ def sign(
     ] = None,
 ) -> None:
     """Vouch for a registered version: sign a statement about its files and its decision."""
-    root, (name, alias) = find_root(), named_version(source)
+    registry, (name, alias) = open_registry(), named_version(source)
     from components.registry import delivery
-    from components.registry.mlflow_registry import Registry
     from components.registry.signatures import open_signer
 
     signer = open_signer(key, public)
-    version = delivery.sign(Registry(root), name, alias, signer)
+    version = delivery.sign(registry, name, alias, signer)
     console.print(f"signed: {version} by key {signer.public_key.keyid:.12}")
 
 
