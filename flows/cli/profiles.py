@@ -18,14 +18,14 @@ from components.core.storage import EVERYBODY, write_text
 from components.core.vocabulary import Role
 from components.declared_inputs import declare_files, dependency, named_files
 from components.inputs import keep_folder
+from components.models.settings import COMMIT, HUB_ID
 from components.prepare.settings import PromptField, Source, columns_of
 from components.profile import load_profile
-from flows.doctor.checkpoints import HUB_ID, Wanted, complaint
+from flows.doctor.checkpoints import Wanted, complaint
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs prompts
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
 _NEW = Path(__file__).with_name("new_profile.yaml")  # with the reason of each choice
