@@ -86,9 +86,11 @@ def diff(
     json: Json = False,
 ) -> None:
     """Compare two logs of lm-eval or Inspect by prompt; needs no profile and no repository."""
-    from flows.cli.diff import compare_files, differences_table, notes_of
+    from components.studies.diff.differences import compare_logs
+    from components.studies.diff.reading import read_log
+    from flows.cli.diff import differences_table, notes_of
 
-    found = compare_files(a, b, confidence)
+    found = compare_logs(read_log(a), read_log(b), confidence=confidence)
     if json:
         print_json(found)
         return
