@@ -34,6 +34,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from benchmarks.common import Shape, random_llama, read_arguments, write_figures
+from components.core.run_record import peak_memory
 from components.train.adapters import BaseName, add_lora
 from components.train.batches import Batch, Plan, TargetRows, store_targets
 from components.train.divergence import Likely, divergence
@@ -263,14 +264,6 @@ def reaches(ratios: dict[str, float]) -> bool:
     return ratios["speed"] >= BARS["speed"] and at_most
 
 
-def _peak_mib() -> int:
-    """Return the most memory that this process ever held: VmHWM, libraries included."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) // 1024
-    raise OSError("this system does not tell a process's peak memory in /proc/self/status")
-
-
 def run_side(side: str, method: str, case: Case) -> dict[str, Any]:
     """Return what a side measures, with its peak memory."""
     logging.disable(logging.WARNING)
@@ -279,7 +272,7 @@ def run_side(side: str, method: str, case: Case) -> dict[str, Any]:
             measured = straightforward(case, method=method)
         else:
             measured = ours(case, Path(scratch), method=method, micro_batch=OURS[side])
-    return {**measured, "peak_mib": _peak_mib()}
+    return {**measured, "peak_mib": peak_memory()}
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from components.core.errors import StageError
 from components.gate.result import GateOutcome
 from flows.promote import DECLINED, PROMOTED, promote
 from flows.retrain import retrain
+from flows.runner.notices import keep
 from flows.watch import ENDS, watch
 
 AUTOMATION = "safereact: end runs whose process is gone"
@@ -42,19 +42,12 @@ def deploy(root: Path) -> None:
     document = read_yaml(root / "prefect.yaml")
     for pool in sorted({one["work_pool"]["name"] for one in document["deployments"]}):
         with get_client(sync_client=True) as client:
-            missing = _is_missing(client.read_work_pool, pool)
-        if missing:
-            _prefect(root, "work-pool", "create", pool, "--type", "process")
+            try:
+                client.read_work_pool(pool)
+            except ObjectNotFound:
+                _prefect(root, "work-pool", "create", pool, "--type", "process")
     _prefect(root, "--no-prompt", "deploy", "--all")
-    _keep_automation()
-
-
-def _is_missing(read: Callable[[str], object], name: str) -> bool:
-    try:
-        read(name)
-    except ObjectNotFound:
-        return True
-    return False
+    keep(lost_run_automation())
 
 
 def _prefect(root: Path, *words: str) -> None:
@@ -99,15 +92,3 @@ def lost_run_automation() -> Automation:
             )
         ],
     )
-
-
-def _keep_automation() -> None:
-    """Create the automation, or bring the one there is up to date."""
-    wanted = lost_run_automation()
-    with get_client(sync_client=True) as client:
-        there = client.read_automations_by_name(AUTOMATION)
-    if there:
-        wanted.id = there[0].id
-        wanted.update()
-    else:
-        wanted.create()

@@ -20,7 +20,7 @@ from components.core.paths import Workspace, open_workspace
 from components.core.untrusted_text import for_terminal
 from components.studies.watch.result import Drift, Watch
 from flows.runner.notices import BELOW, FAILED, resource, topic
-from flows.runner.turns import of_a_worker
+from flows.runner.turns import worker_run
 from flows.runner.watching import watch_once
 
 _BELOW_POLICY = "BelowPolicy"
@@ -62,7 +62,7 @@ def watch(
     `watch_once` raised.
     """
     workspace = open_workspace(profile)
-    found = measure_champion(workspace, production, upstream, waits=of_a_worker())
+    found = measure_champion(workspace, production, upstream, waits=worker_run() is not None)
     _publish(profile, found)
     words = f"{profile}, version {found.version}: {found.words}"
     event = topic(found)

@@ -252,12 +252,9 @@ def teacher_figures(
     """Return the check of one candidate teacher, whose answers are all language."""
     return TeacherFigures(
         teacher=kind,
-        harmful_refused=refused,
-        harmful_n=n,
-        benign_refused=0.0,
-        benign_n=n,
-        coherent=1.0,
-        coherent_n=2 * n,
+        harmful_refused=rate(round(refused * n), n),
+        benign_refused=rate(0, n),
+        coherent=rate(2 * n, 2 * n),
         shortfall=0.0 if passed else 0.1,
         passed=passed,
         reason=reason,

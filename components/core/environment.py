@@ -6,17 +6,21 @@ import ctypes
 import os
 import warnings
 
+# No telemetry, and no more threads than are asked for.
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 # One thread keeps the order of sums, so a stage gives the same bytes again, and beats two on small
 # models; threads that wait by sleeping cost nothing, while on a busy machine spinning ones take up
 # to 30 times as long. (On one that is idle they are quicker: several threads with
 # OMP_WAIT_POLICY=ACTIVE write completions in two thirds of the time.)
 _DEFAULTS = {
+    **QUIET,
     "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "TOKENIZERS_PARALLELISM": "false",
-    "DO_NOT_TRACK": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }

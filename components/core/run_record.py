@@ -137,7 +137,7 @@ def run_record(path: Path) -> Iterator[dict[str, str | None]]:
         **about,
         "seconds": round(time.perf_counter() - start, 2),
         "processor_seconds": round(_processor_seconds() - processor, 2),
-        "peak_memory_mib": max(costs.peak, _peak_memory()),
+        "peak_memory_mib": max(costs.peak, peak_memory()),
         "parts": costs.parts,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": versions(),
@@ -173,7 +173,7 @@ def part(name: str) -> Iterator[None]:
     """
     costs = _costs.get() or _Costs()
     outer = _costs.set(costs)
-    costs.peak = max(costs.peak, _peak_memory())
+    costs.peak = max(costs.peak, peak_memory())
     _forget_peak()
     costs.start, costs.seconds_before, costs.peak_before = time.perf_counter(), 0.0, 0
     try:
@@ -193,7 +193,7 @@ def spent() -> tuple[float, int]:
     if costs is None or costs.start is None:
         return 0.0, 0
     seconds = costs.seconds_before + time.perf_counter() - costs.start
-    return round(seconds, 2), max(costs.peak_before, _peak_memory())
+    return round(seconds, 2), max(costs.peak_before, peak_memory())
 
 
 def spent_before(seconds: float, peak: int) -> None:
@@ -221,7 +221,7 @@ def _forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Return the peak resident memory of this process in MiB.
 
     The kernel's own line is taken where there is one: `getrusage` begins with the memory of the

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 CHECKPOINT_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 # Permissions: completions are nobody else's to read; what git tracks is for everybody.
 OWNER, EVERYBODY = 0o600, 0o644
-_CHUNK = 1 << 20
 # In the scratch of a resumable folder: what it belongs to, the results on their way, the old ones.
 _KEY, _WHOLE, _OLD = ".key", ".whole", ".old"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -245,11 +244,8 @@ def digest_bytes(content: bytes) -> str:
 
 def digest_file(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest_folder(

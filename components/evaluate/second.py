@@ -12,7 +12,6 @@ from components.core.metric_names import Metric
 from components.core.result import RateFigure
 from components.core.vocabulary import AnyArm, Arm, Outcome, Role, View
 from components.evaluate.rates import (
-    Counts,
     clusters_of,
     counts_of,
     cut_figures,
@@ -42,7 +41,10 @@ def second_judges(
     if not roles:
         return None
     again = {arm: [one for row in own if (one := row.by_second_judge)] for arm, own in rows.items()}
-    counts = {arm: _of_verdicts(counts_of(own)) for arm, own in again.items()}
+    counts = {
+        arm: {name: kept for name, kept in counts_of(own).items() if Metric.parse(name).unparsed}
+        for arm, own in again.items()
+    }
     pairs = (*COMPARISONS, WITH_CHAMPION) if Arm.CHAMPION in counts else COMPARISONS
     arms = [arm for arm in Arm if arm in rows]
     return SecondJudges(
@@ -53,10 +55,6 @@ def second_judges(
         differences=with_holm(differences(counts, pairs, roles, confidence)),
         agreements=tuple(one for arm in arms for one in agreements(arm, rows[arm], confidence)),
     )
-
-
-def _of_verdicts(counts: Counts) -> Counts:
-    return {name: found for name, found in counts.items() if Metric.parse(name).unparsed}
 
 
 def agreements(arm: AnyArm, rows: Iterable[Row], confidence: float) -> Iterator[Agreement]:

@@ -3,7 +3,6 @@ used."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,14 +33,13 @@ from components.lm.weights import (
     stored_weights,
     weight_files,
 )
+from components.models.settings import COMMIT, HUB_ID
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _UNREADABLE = "{path} cannot be read as a GGUF checkpoint"
 _SMOLLM = "smollm"  # the one pre-tokenizer in use here that transformers takes for GPT-2's
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def locate(name: str, revision: str | None, *, key: str) -> Path:
@@ -63,9 +61,9 @@ def locate(name: str, revision: str | None, *, key: str) -> Path:
                 "can be the `source` of `kind: post-train`"
             )
         return path
-    if not _HUB_ID.fullmatch(name) or (revision is None and path.parent.is_dir()):
+    if not HUB_ID.fullmatch(name) or (revision is None and path.parent.is_dir()):
         raise ModelError(f"models.{key}: the folder {name!r} does not exist")
-    if revision is None or not _COMMIT.fullmatch(revision):
+    if revision is None or not COMMIT.fullmatch(revision):
         raise ConfigError(
             f"models.{key}: there is no folder {name!r}, and a hub checkpoint needs "
             f"models.{key}_revision, a commit of 40 hex digits (received {revision!r})"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from components.core.section import Fraction, Positive, Rate, Section, Text
 
+HUB_ID, COMMIT = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+"), re.compile(r"[0-9a-f]{40}")
 _KEEP = "keep the model before its alignment, for the teacher `vector`"
 
 

@@ -161,9 +161,7 @@ class PairModel(Loaded):
         for scale in self.plan.settings.vector_scales:
             with moved(self.model, self.plan.vector(scale)):
                 did = self.outcomes("vector", f"with {scale:g} of the vector")
-            checked = figures(
-                "vector", did[Role.HARMFUL], did[Role.BENIGN], check=self.plan.settings.check
-            )
+            checked = figures("vector", did, check=self.plan.settings.check)
             found.append((ranking(checked), VectorFigures(scale=scale, **measure(did))))
         found.sort(key=lambda pair: pair[0], reverse=True)  # stable: of equals the first
         return tuple(own for _, own in found)
@@ -180,4 +178,4 @@ class PairModel(Loaded):
     def figures(self, name: str, answers: Answers) -> TeacherFigures:
         """Return the figures of a teacher that gave these answers."""
         did = outcomes(answers, self.plan.judge)
-        return figures(name, did[Role.HARMFUL], did[Role.BENIGN], check=self.plan.settings.check)
+        return figures(name, did, check=self.plan.settings.check)

@@ -279,7 +279,7 @@ def _teachers(figure: Figure, probe: Probe) -> None:
     axes, teachers, width = figure.add_subplot(), probe.teachers, 0.26
     for offset, (measure, (_, label, colour)) in enumerate(MEASURES.items(), start=-1):
         places = [k + offset * width for k in range(len(teachers))]
-        shares = [100 * getattr(teacher, measure) for teacher in teachers]
+        shares = [100 * getattr(teacher, measure).rate for teacher in teachers]
         bars = axes.bar(places, shares, width * 0.92, color=colour, label=label)
         axes.bar_label(bars, fmt="{:.0f}", fontsize=8, padding=2)
     axes.set_xticks(range(len(teachers)), [_name(t, probe.teacher) for t in teachers])
@@ -295,4 +295,5 @@ def _teachers(figure: Figure, probe: Probe) -> None:
 def _name(teacher: TeacherFigures, chosen: str) -> str:
     verdict = "chosen" if teacher.teacher == chosen else "passes" if teacher.passed else "fails"
     name = teacher.teacher.replace("-", "-\n")
-    return f"{name}\n{verdict}\n{teacher.harmful_n} harmful\n{teacher.benign_n} benign"
+    harmful, benign = teacher.harmful_refused.n, teacher.benign_refused.n
+    return f"{name}\n{verdict}\n{harmful} harmful\n{benign} benign"

@@ -64,14 +64,22 @@ class MaskSize(Record):
         return self.shared / self.top if self.top else None
 
 
-RATES = ("harmful_refused", "benign_refused", "coherent")  # what a check measures
+class Checked(Record):
+    """What a model does on validation prompts."""
+
+    harmful_refused: RateFigure
+    benign_refused: RateFigure
+    coherent: RateFigure  # over both roles
+
+
+RATES = tuple(Checked.model_fields)
 
 PrunedBy = Literal[
     "nothing", "set-difference", "set-difference, reminded", "uniform", "magnitude-matched"
 ]
 
 
-class PruningPoint(Record):
+class PruningPoint(Checked):
     """What the post-trained model does on validation prompts without some of its weights.
 
     `nothing` is the whole model; `set-difference, reminded` has the safety reminder before each
@@ -85,22 +93,13 @@ class PruningPoint(Record):
     kept: float | None  # of the safety score, that is not
     removed: int
     weights: int
-    harmful_refused: RateFigure
-    benign_refused: RateFigure
-    coherent: RateFigure  # over both roles
     chosen: bool = False  # these are the masks of `pruned`, or, reminded, of `pruned-reminder`
 
 
-class TeacherFigures(Record):
+class TeacherFigures(Checked):
     """What one candidate teacher does on validation prompts."""
 
     teacher: str
-    harmful_refused: float
-    harmful_n: int
-    benign_refused: float
-    benign_n: int
-    coherent: float
-    coherent_n: int
     shortfall: float  # what it lacks to pass, summed over the three rates; 0: it passes
     passed: bool
     reason: str
@@ -122,13 +121,10 @@ class ContextFigures(Record):
         return flipped - disturbed
 
 
-class VectorFigures(Record):
+class VectorFigures(Checked):
     """What the post-trained model does on validation prompts with the vector added."""
 
     scale: float
-    harmful_refused: RateFigure
-    benign_refused: RateFigure
-    coherent: RateFigure  # over both roles
 
 
 class MeanFigure(Record):

@@ -11,7 +11,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from components.core.errors import ConfigError
-from components.core.vocabulary import Role
 from components.lm.masks import PackedMask, projections, pruned
 from components.probe.answers import Outcomes, measure
 from components.probe.controls import matched_masks, uniform_masks
@@ -76,7 +75,7 @@ def sweep_masks(
             with pruned(model, found.masks):
                 did = attempt(f"{label}, {PRUNED[name]}")
             points.append(point(by=PRUNED[name], **measure(did)))
-            own = figures(name, did[Role.HARMFUL], did[Role.BENIGN], check=check)
+            own = figures(name, did, check=check)
             if name not in best or ranking(own) > ranking(best[name][0]):
                 best[name] = own, found, len(points) - 1
         if pruning.controls:

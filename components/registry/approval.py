@@ -16,7 +16,7 @@ from components.registry.measured import HEADLINE
 from components.registry.mlflow_registry import CHAMPION, Registry, Version
 from components.registry.people import check_two_people, registrant
 from components.registry.release import figure
-from components.registry.signatures import check_signed, keys_beside
+from components.registry.signatures import signed_beside
 from components.registry.verification import Verified, verify_version
 
 _COMPARED = (
@@ -41,7 +41,7 @@ def describe_candidate(registry: Registry, version: Version) -> str:
             f"Make **{for_markdown(version.name)}** version {version.number} champion?",
             f"The gate: {for_markdown(verified.decision.words)}.",
             f"Registered by: {for_markdown(f'MLflow user {who}' if who else 'not verified')}.",
-            f"Signature: {for_markdown(_signatures(registry, folder))}.",
+            f"Signature: {for_markdown(signed_beside(folder, registry.root))}.",
         ]
     champion = registry.version_at(version.name, CHAMPION)
     return "\n\n".join([*facts, *_beside(registry, version, verified, champion)])
@@ -54,14 +54,6 @@ def _check_form_suffices(registry: Registry, version: Version, folder: Path) -> 
             someone = {"by": "who answers the form", "why": "nobody was asked yet"}
             change = new_change(PROMOTED, version.number, None, **someone)
             check_two_people(registry, version, folder, change)
-
-
-def _signatures(registry: Registry, folder: Path) -> str:
-    """Return in words who signed a version; raises `EvidenceError` for a signature that is none."""
-    there = keys_beside(folder, registry.root)
-    return (
-        f"by {', '.join(check_signed(folder, there))}" if there else "none by a key in mlflow/keys"
-    )
 
 
 def _beside(

@@ -25,7 +25,7 @@ from components.registry.mlflow_registry import (
     Version,
 )
 from components.registry.people import check_card, registrant
-from components.registry.signatures import check_signed, keys_beside, pinned_keys
+from components.registry.signatures import check_signed, pinned_keys, signed_beside
 from components.registry.sources import NOT_PUSHED, PUSHED
 from components.registry.verification import POLICY, signed_history, verify_version
 from components.train.result import Adapter
@@ -157,10 +157,7 @@ def _signature(audited: _Audited) -> str:
     if policy.signed_by:
         signed = check_signed(folder, pinned_keys(root, policy.signed_by))
         return f"by {', '.join(signed)}, as its policy asks"
-    there = keys_beside(folder, root)
-    for name, key in there.items():
-        check_signed(folder, {name: key})
-    return f"by {', '.join(there)}" if there else "none by a key in mlflow/keys, and none asked for"
+    return f"{signed_beside(folder, root)}; its policy asks for none"
 
 
 def _history(audited: _Audited) -> str:

@@ -109,17 +109,14 @@ def key_figures(decision: Decision, evidence: Evidence) -> dict[str, float]:
 
 def rates_table(evidence: Evidence) -> dict[str, list[Cell]]:
     """Return every rate of the evidence, a row each, as columns."""
-    columns: dict[str, list[Cell]] = {
-        name: [] for name in ("arm", "metric", "rate", "low", "high", "count", "n", "independent")
-    }
-    for arm, rates in evidence.rates.items():
-        for metric in in_order(rates):
-            one = rates[metric]
-            values = (str(arm), metric, one.rate, one.low, one.high, one.count, one.n)
-            row: tuple[Cell, ...] = (*values, one.clusters or one.n)
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
-    return columns
+    heads = ("arm", "metric", "rate", "low", "high", "count", "n", "independent")
+    rows: list[tuple[Cell, ...]] = [
+        (str(arm), metric, r.rate, r.low, r.high, r.count, r.n, r.clusters or r.n)
+        for arm, rates in evidence.rates.items()
+        for metric in in_order(rates)
+        for r in (rates[metric],)
+    ]
+    return {head: [row[place] for row in rows] for place, head in enumerate(heads)}
 
 
 def _curves(adapter: Adapter) -> list[tuple[str, int, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,8 +20,6 @@ from components.registry.mlflow_client import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import mlflow.entities
     from mlflow import MlflowClient
 
@@ -116,7 +114,12 @@ def log_measured(client: MlflowClient, run: str, model: str | None, measured: Me
     metrics = [Metric(key, value, now, 0, *about) for key, value in measured.figures.items()]
     metrics += [Metric(name, value, now, step) for name, step, value in measured.curves]
     client.log_batch(run, params=[Param(*one) for one in measured.parameters.items()])
-    for start in range(0, len(metrics), LARGEST_BATCH):
-        client.log_batch(run, metrics[start : start + LARGEST_BATCH])
+    log_metrics(client, run, metrics)
     if measured.table:
         client.log_table(run, measured.table, "evaluation.json")
+
+
+def log_metrics(client: MlflowClient, run: str, metrics: Sequence[mlflow.entities.Metric]) -> None:
+    """Write metrics into a run, as many at once as MLflow takes."""
+    for start in range(0, len(metrics), LARGEST_BATCH):
+        client.log_batch(run, metrics[start : start + LARGEST_BATCH])

@@ -200,6 +200,13 @@ class Registry:
         found = self._client.get_run(run).data.params
         return {key: value for key, value in found.items() if key.startswith(prefix)}
 
+    def first_points(self, run: str) -> dict[str, float]:
+        """Return the first value of every metric of a run."""
+        return {
+            key: min(self._client.get_metric_history(run, key), key=lambda one: one.step).value
+            for key in self._client.get_run(run).data.metrics
+        }
+
     # --- writing -----------------------------------------------------------------------------
 
     def close_unfinished(self, experiment: str, profile: str) -> None:
@@ -300,6 +307,15 @@ class Registry:
         for file in files:
             self._client.log_artifact(run, str(file))
         self._client.set_terminated(run, "FAILED" if failed else "FINISHED", stop)
+
+    def add_points(self, run: str, figures: Mapping[str, float], *, step: int) -> None:
+        """Add a point to each metric of a run, open or not, at this moment and `step`; MLflow draws
+        their curve."""
+        from mlflow.entities import Metric
+
+        now = milliseconds(None)
+        points = [Metric(key, value, now, step) for key, value in figures.items()]
+        mlflow_logged.log_metrics(self._client, run, points)
 
     def claim(self, run: str, key: str, value: str) -> bool:
         """Write a parameter of a run unless it has a value; return whether it now has this one.

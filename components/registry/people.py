@@ -25,21 +25,16 @@ def registrant(version: Version, folder: Path) -> str:
     Raises `EvidenceError` where the tag is not what the model card says.
     """
     user = version.tags.get(REGISTERED_BY, "")
-    # A card of an earlier release has no such line, and one of today has always one.
-    if user or f"| {for_markdown(REGISTERED_BY)} |" in _card(folder):
-        check_card(folder, REGISTERED_BY, user)
+    check_card(folder, REGISTERED_BY, user)
     return "" if user == NOBODY else user
 
 
 def check_card(folder: Path, key: str, value: str) -> None:
     """Raise `EvidenceError` unless the model card of a version in `folder` has a tag as well: the
     card is part of what is signed, and tags are not."""
-    if f"| {for_markdown(key)} | {for_markdown(value)} |" not in _card(folder):
+    card = (folder / EVIDENCE / CARD).read_text(encoding="utf-8")
+    if f"| {for_markdown(key)} | {for_markdown(value)} |" not in card:
         raise EvidenceError(f"tag {key} is {value!r}, and the model card says otherwise")
-
-
-def _card(folder: Path) -> str:
-    return (folder / EVIDENCE / CARD).read_text(encoding="utf-8")
 
 
 def check_two_people(registry: Registry, version: Version, folder: Path, change: Change) -> None:

@@ -179,13 +179,14 @@ def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
     return signed
 
 
-def keys_beside(folder: Path, root: Path) -> dict[str, SSlibKey]:
-    """Return the public keys in the repository at `root`, by name, of which an envelope lies beside
-    a version in `folder`."""
-    known = known_keys(root).items()
-    return {
-        name: key for name, key in known if (folder / SIGNATURES / f"{key.keyid}.json").is_file()
-    }
+def signed_beside(folder: Path, root: Path) -> str:
+    """Return in words by which keys of the repository at `root` the version in `folder` is signed;
+    raises `EvidenceError` for an envelope of one of them that is no signature of it."""
+    signed = []
+    for name, key in known_keys(root).items():
+        if (folder / SIGNATURES / f"{key.keyid}.json").is_file():
+            signed += check_signed(folder, {name: key})
+    return f"by {', '.join(signed)}" if signed else "none by a key in mlflow/keys"
 
 
 def signed_heads(folder: Path, keys: Mapping[str, SSlibKey]) -> list[SignedHead]:

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from components.core.errors import RegistryError
 from components.core.result import RateFigure
 from components.registry.mlflow_client import as_metrics
-from components.registry.mlflow_curves import CurveRegistry
 from components.registry.mlflow_registry import Registry
 
 PREFIX = "watch."
@@ -42,7 +41,7 @@ def watches_of(registry: Registry, name: str, adapter: str) -> list[Watched]:
     return sorted(found, key=lambda one: one.when)
 
 
-def first_figures(registry: CurveRegistry, name: str, adapter: str) -> dict[str, RateFigure]:
+def first_figures(registry: Registry, name: str, adapter: str) -> dict[str, RateFigure]:
     """Return each figure as the first watch of this champion that measured it found it.
 
     Raises `RegistryError` for one without its interval, or that is no number.
@@ -63,7 +62,7 @@ def first_figures(registry: CurveRegistry, name: str, adapter: str) -> dict[str,
 
 
 def record_watch(
-    registry: CurveRegistry,
+    registry: Registry,
     name: str,
     experiment: str,
     watched: Watched,

@@ -73,9 +73,9 @@ def _masking(probe: Probe) -> str:
 
 def _teachers(probe: Probe) -> str:
     each = [
-        f"{one.teacher} refuses {percent(one.harmful_refused)} of harmful and "
-        f"{percent(one.benign_refused)} of benign prompts and is coherent in "
-        f"{percent(one.coherent)}"
+        f"{one.teacher} refuses {percent(one.harmful_refused.rate)} of harmful and "
+        f"{percent(one.benign_refused.rate)} of benign prompts and is coherent in "
+        f"{percent(one.coherent.rate)}"
         for one in probe.teachers
     ]
     return f"Bars for each candidate teacher: {'; '.join(each)}. Chosen: {probe.teacher}."

@@ -86,7 +86,7 @@ def refusals_waived(probe: Probe) -> bool:
     """
     for figures in probe.teachers:
         if figures.teacher == probe.teacher:
-            return figures.passed and figures.harmful_refused == 0
+            return figures.passed and figures.harmful_refused.count == 0
     raise TrainingError(
         f"the probe has no check of its teacher {probe.teacher!r}; put it among probe.teachers"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -13,6 +13,9 @@ from components.core.disk import disk_trouble
 from components.core.errors import ConfigError, SafeReActError
 from components.core.paths import Workspace, find_root, open_workspace
 from flows.cli.terminal import Terminal, people_on_stderr
+
+if TYPE_CHECKING:
+    from components.registry.mlflow_registry import Registry
 
 REJECTED, INTERRUPTED, UNREAD = 3, 130, 141
 
@@ -57,7 +60,7 @@ def mendable(error: Exception) -> str | None:
 
 def complain(message: str) -> None:
     """Print what went wrong on stderr."""
-    Terminal(stderr=True, soft_wrap=True).print(f"safereact: {message}", highlight=False)
+    Terminal(stderr=True, soft_wrap=True).print(f"safereact: {message}")
 
 
 app = typer.Typer(
@@ -74,7 +77,7 @@ def _print_version(wanted: bool) -> None:
     from importlib.metadata import version
 
     if wanted:
-        Terminal(soft_wrap=True).print(f"safereact {version('safereact-ops')}", highlight=False)
+        Terminal(soft_wrap=True).print(f"safereact {version('safereact-ops')}")
         raise typer.Exit
 
 
@@ -144,6 +147,14 @@ def print_json(figures: object) -> None:
     from pydantic_core import to_jsonable_python
 
     typer.echo(json.dumps(to_jsonable_python(figures), indent=2, allow_nan=False))
+
+
+def open_registry() -> Registry:
+    """Return the registry of the repository that this is in."""
+    root = find_root()  # before the libraries are loaded
+    from components.registry.mlflow_registry import Registry
+
+    return Registry(root)
 
 
 def model_name(name: str | None, profile: str | None) -> str:

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from components.core.environment import settle_environment
 from components.core.errors import ModelError
-from components.core.paths import find_root
 from components.core.vocabulary import Arm
+from flows.cli.app import open_registry
 from flows.cli.followed import Followed
 from flows.cli.terminal import ask_line, console
 from flows.cli.versions import Follow, Source, named_version
@@ -34,20 +34,19 @@ def chat(
 
     Each line is asked by itself, as in the evaluation. An end of input or Ctrl-C ends it.
     """
-    root, (name, alias) = find_root(), named_version(source)
+    registry, (name, alias) = open_registry(), named_version(source)
     settle_environment()
     from components.registry.answering import Answering
-    from components.registry.mlflow_registry import Registry
 
     with tempfile.TemporaryDirectory() as scratch:
-        followed = Followed(Registry(root), name, alias, Path(scratch))
+        followed = Followed(registry, name, alias, Path(scratch))
         answering = Answering(followed.version)
-        console.print(f"{name} version {followed.version.number} ({alias})", highlight=False)
+        console.print(f"{name} version {followed.version.number} ({alias})")
         while (line := _next_line()) is not None:
             if follow and followed.moved():
                 answering.become(followed.version)
                 moved = f"{alias} moved: version {followed.version.number} answers"
-                console.print(moved, style="yellow", highlight=False)
+                console.print(moved, style="yellow")
             if line:
                 _answer(answering, line, max_new_tokens)
 
@@ -66,7 +65,7 @@ def _answer(answering: Answering, line: str, tokens: int) -> None:
             plain = answering.answer([line], tokens, answering.version.evidence.sampling)
         restored = answering.answer([line], tokens, answering.version.evidence.sampling)
     except ModelError as error:
-        console.print(str(error), style="yellow", highlight=False)
+        console.print(str(error), style="yellow")
         return
     found = {
         arm: _text(completions[0])
@@ -80,8 +79,8 @@ def _answer(answering: Answering, line: str, tokens: int) -> None:
         console.print(table)
         return
     for arm, text in found.items():
-        console.print(f"{arm}:", style="bold", highlight=False)
-        console.print(text, highlight=False)
+        console.print(f"{arm}:", style="bold")
+        console.print(text)
 
 
 def _text(completion: Completion) -> str:

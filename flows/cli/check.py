@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from components.core.errors import ConfigError, EvidenceError
-from components.core.paths import Workspace, find_root, open_workspace
-from flows.cli.app import REJECTED, Json, Profile, print_json
+from components.core.paths import Workspace, open_workspace
+from flows.cli.app import REJECTED, Json, Profile, open_registry, print_json
 from flows.cli.terminal import console, show_progress, wide_console
 from flows.cli.versions import named_version
 
@@ -60,13 +60,12 @@ def check(
         _print(found, folder.relative_to(workspace.root))
     if record is not None:
         from components.registry.checks import record_check
-        from components.registry.mlflow_registry import Registry
 
         name, alias = named_version(record)
         named = found.digest or digest_bytes(found.artefact.encode())
         about = {"adapter": found.adapter, "artefact": named}
-        version = record_check(Registry(find_root()), name, alias, **about, words=found.words)
-        console.print(f"recorded with {name} version {version}", highlight=False)
+        version = record_check(open_registry(), name, alias, **about, words=found.words)
+        console.print(f"recorded with {name} version {version}")
     if found.verdict is not Verdict.NON_INFERIOR:
         raise typer.Exit(REJECTED)
 
@@ -144,5 +143,5 @@ def _print(found: ArtefactCheck, folder: Path) -> None:
     if found.digest is None:
         console.print("a server shows no weights: the verdict binds no files", style="yellow")
     else:
-        console.print(f"{found.kind} {found.digest[:12]}", highlight=False)
-    console.print(f"{found.verdict}: {folder}", style="bold", highlight=False)
+        console.print(f"{found.kind} {found.digest[:12]}")
+    console.print(f"{found.verdict}: {folder}", style="bold")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flows.cli.app import app
 from flows.cli.chat import chat
 from flows.cli.check import check
-from flows.cli.deployments import deploy
+from flows.cli.deployments import deploy, notify
 from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export, view
 from flows.cli.init import add, init
@@ -27,7 +27,7 @@ from flows.cli.serve import serve
 from flows.cli.studying import compare, seeds, tune, withstand
 from flows.cli.ui import ui
 from flows.cli.versions import publish, pull, restore, sign, verify
-from flows.cli.watch import notify, watch
+from flows.cli.watch import watch
 
 # In the order in which people need them, with an example each; the help lists them so.
 _GROUPS: dict[str, dict[Callable[..., None], str]] = {

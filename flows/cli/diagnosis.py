@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import chdir, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from components.report.wording import interval, points_of
 from components.studies.diagnose.result import PairDiagnosis
 from flows.cli.profiles import name_checkpoint, read_columns
 from flows.cli.tables import rate_cell
-from flows.cli.terminal import Terminal, console, show_progress, wide_console
+from flows.cli.terminal import Terminal, console, handled, show_progress, wide_console
 from flows.runner.dvc import bring_up_to_date, stale_stages
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
@@ -113,7 +113,7 @@ def find_diagnosis(wanted: Wanted, out: Path | None) -> tuple[PairDiagnosis, Pat
     progress = Terminal(stderr=True, soft_wrap=not sys.stderr.isatty())
     # A profile's paths count from the repository's root.
     place = chdir(workspace.root) if workspace else nullcontext()
-    with show_progress(progress), _relayed(), place:
+    with show_progress(progress), handled("components", _Relay()), place:
         from components.studies.diagnose.diagnosis import diagnose_pair
         from components.studies.diagnose.page import render
 
@@ -201,21 +201,6 @@ class _Relay(logging.Handler):
         log.info("[%s] %s", "diagnose", record.getMessage())
 
 
-@contextmanager
-def _relayed() -> Iterator[None]:
-    logger, relay = logging.getLogger("components"), _Relay()
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(relay)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(relay)
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
 def print_diagnosis(found: PairDiagnosis, folder: Path) -> None:
     """Print the short table, what it means, what it does not say, and where the page lies."""
     from components.studies.diagnose.page import where_in_short
@@ -223,14 +208,14 @@ def print_diagnosis(found: PairDiagnosis, folder: Path) -> None:
 
     wide_console().print(diagnosis_table(found))
     console.print(Text(f"{HEADS[found.finding]}. {conclusion(found)}", "bold"))
-    console.print(f"Where: {where_in_short(found)}", highlight=False)
+    console.print(f"Where: {where_in_short(found)}")
     for line in (*(f"{t.teacher}: {t.reason}" for t in found.teachers), *found.tried):
-        console.print(f"tried as teacher: {line}", highlight=False)
+        console.print(f"tried as teacher: {line}")
     for sentence in unsaid(found):
-        console.print(f"note: {sentence}", style="dim", highlight=False)
+        console.print(f"note: {sentence}", style="dim")
     page, here = folder / DIAGNOSIS_PAGE, Path.cwd()
     shown = page.relative_to(here) if page.is_relative_to(here) else page
-    console.print(f"page: {shown}", highlight=False)
+    console.print(f"page: {shown}")
 
 
 def diagnosis_table(found: PairDiagnosis) -> Table:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from rich.table import Table
 
 from components.core.untrusted_text import clip, for_terminal
-from components.studies.diff.differences import LogDiff, MetricDiff, Side, compare_logs
-from components.studies.diff.reading import read_log
+from components.studies.diff.differences import LogDiff, MetricDiff, Side
 
 _LONGEST = 40  # characters of a task's or metric's name in the table
 _MOST_NOTES = 20
-
-
-def compare_files(a: Path, b: Path, confidence: float) -> LogDiff:
-    """Return the differences A - B of two logs."""
-    return compare_logs(read_log(a), read_log(b), confidence=confidence)
 
 
 def differences_table(found: LogDiff) -> Table:

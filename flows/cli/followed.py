@@ -48,7 +48,7 @@ class Followed:
         try:
             model = self._registry.model(self.name)
         except RegistryError as error:
-            console.print(for_terminal(str(error)), style="yellow", highlight=False)
+            console.print(for_terminal(str(error)), style="yellow")
             return False
         number = number_of(model, self._alias)
         if number == self.version.number:
@@ -80,5 +80,5 @@ class Followed:
         """Say, once, why the version that is there stays."""
         told = for_terminal(f"{error}; version {self.version.number} stays")
         if told != self._told:
-            console.print(told, style="red", highlight=False)
+            console.print(told, style="red")
         self._told = told

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -38,7 +37,7 @@ def export(
     from flows.cli.export import export_rows
 
     tasks = export_rows(workspace, to, out.absolute())
-    console.print(f"written: {tasks} tasks for {to} in {out}", highlight=False)
+    console.print(f"written: {tasks} tasks for {to} in {out}")
 
 
 def view(
@@ -58,13 +57,14 @@ def view(
     workspace = open_workspace(profile)
     from components.evaluate.exports.tasks import Selection
     from flows.cli.export import export_rows
+    from flows.runner.model_server import check_free
 
     chosen = Selection(suite, arm, outcome, disagreement)
     with _own_folder() as scratch:
         logs = scratch / "logs"
         tasks = export_rows(workspace, "inspect", logs, chosen)
-        _check_free(port)
-        console.print(f"{tasks} logs: http://127.0.0.1:{port}", highlight=False)
+        check_free("127.0.0.1", port)  # else Inspect would end the viewer that has it
+        console.print(f"{tasks} logs: http://127.0.0.1:{port}")
         if code := _show(logs, port):
             raise ConfigError(f"Inspect's viewer ended with exit code {code}")
 
@@ -100,14 +100,6 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _check_free(port: int) -> None:
-    """Raise `ConfigError` for a port that is in use: Inspect would end the viewer that has it."""
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise ConfigError(f"port {port} is in use; choose another with --port") from error
-
-
 def _show(logs: Path, port: int) -> int:
     """Run the viewer until it is ended, and return its exit code."""
     command = [sys.executable, "-m", "inspect_ai", "view", "start", "--no-trust-content"]
@@ -130,12 +122,14 @@ def diff(
     json: Json = False,
 ) -> None:
     """Compare two logs of lm-eval or Inspect by prompt; needs no profile and no repository."""
-    from flows.cli.diff import compare_files, differences_table, notes_of
+    from components.studies.diff.differences import compare_logs
+    from components.studies.diff.reading import read_log
+    from flows.cli.diff import differences_table, notes_of
 
-    found = compare_files(a, b, confidence)
+    found = compare_logs(read_log(a), read_log(b), confidence=confidence)
     if json:
         print_json(found)
         return
     wide_console().print(differences_table(found))
     for note in notes_of(found):
-        console.print(note, highlight=False)
+        console.print(note)

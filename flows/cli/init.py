@@ -61,7 +61,7 @@ def add(name: Named, checkpoints: CheckpointsFolder = None) -> None:
     workspace = Workspace(find_root(), name)
     written = add_profile(workspace, None, checkpoints=checkpoints)
     _print_written(workspace, written)
-    console.print(f"now: safereact doctor --profile {name}", highlight=False)
+    console.print(f"now: safereact doctor --profile {name}")
 
 
 def _ask(question: str) -> str | None:
@@ -101,7 +101,7 @@ def _known_to_git(root: Path, path: Path) -> bool:
 
 def _print_written(workspace: Workspace, written: Iterable[Path]) -> None:
     names = ", ".join(path.relative_to(workspace.root).as_posix() for path in written)
-    console.print(f"written: {names}", highlight=False)
+    console.print(f"written: {names}")
 
 
 def print_findings(workspace: Workspace, *, as_json: bool = False) -> bool:
@@ -120,4 +120,4 @@ def _print_lacking(workspace: Workspace) -> None:
     """Print what the doctor finds, and the command that comes next."""
     lacks = print_findings(workspace)
     command = f"{'doctor' if lacks else 'run'} --profile {workspace.profile}"
-    console.print(f"now: {'mend what is missing; ' * lacks}safereact {command}", highlight=False)
+    console.print(f"now: {'mend what is missing; ' * lacks}safereact {command}")

@@ -22,5 +22,5 @@ def label(
     workspace = open_workspace(profile)
     from flows.cli.labelling import Terminal, label_completions
 
-    terminal = Terminal(lambda text: console.print(text, highlight=False), ask_line)
+    terminal = Terminal(console.print, ask_line)
     label_completions(workspace, terminal, by=by, suite=suite, again=again, count=count)

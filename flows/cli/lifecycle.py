@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.core.errors import SafeReActError
-from components.core.paths import find_root, open_workspace
+from components.core.paths import open_workspace
 from components.core.untrusted_text import for_terminal
-from flows.cli.app import By, Json, Name, Profile, ProfileOrNone, Why, model_name, print_json
+from flows.cli.app import (
+    By,
+    Json,
+    Name,
+    Profile,
+    ProfileOrNone,
+    Why,
+    model_name,
+    open_registry,
+    print_json,
+)
 from flows.cli.terminal import console
 from flows.cli.versions import Source, named_version
 
@@ -34,11 +44,9 @@ def promote(
     despite: _Despite = None,
 ) -> None:
     """Make a registered version champion."""
-    root, model = find_root(), model_name(name, profile)
+    registry, model = open_registry(), model_name(name, profile)
     from components.registry import promotion
-    from components.registry.mlflow_registry import Registry
 
-    registry = Registry(root)
     change = promotion.promote(registry, model, version, by=by, why=why, despite=despite)
     _print_change(model, change, "champion")
 
@@ -51,31 +59,28 @@ def rollback(
     despite: _Despite = None,
 ) -> None:
     """Give `champion` back to the version that had it before."""
-    root, model = find_root(), model_name(name, profile)
+    registry, model = open_registry(), model_name(name, profile)
     from components.registry import promotion
-    from components.registry.mlflow_registry import Registry
 
-    change = promotion.rollback(Registry(root), model, by=by, why=why, despite=despite)
+    change = promotion.rollback(registry, model, by=by, why=why, despite=despite)
     _print_change(model, change, "champion again")
 
 
 def reject(source: Source, by: By, why: Why) -> None:
     """Turn down a candidate: the version is no candidate any more."""
-    root, (model, alias) = find_root(), named_version(source)
+    registry, (model, alias) = open_registry(), named_version(source)
     from components.registry import promotion
-    from components.registry.mlflow_registry import Registry
 
-    change = promotion.reject(Registry(root), model, alias, by=by, why=why)
+    change = promotion.reject(registry, model, alias, by=by, why=why)
     _print_change(model, change, f"no candidate: {change.event}")
 
 
 def withdraw(source: Source, by: By, why: Why) -> None:
     """Withdraw a version for what it does: it is neither candidate nor champion any more."""
-    root, (model, alias) = find_root(), named_version(source)
+    registry, (model, alias) = open_registry(), named_version(source)
     from components.registry import promotion
-    from components.registry.mlflow_registry import CHAMPION, Registry
+    from components.registry.mlflow_registry import CHAMPION
 
-    registry = Registry(root)
     change = promotion.withdraw(registry, model, alias, by=by, why=why)
     champion = registry.model(model).aliases.get(CHAMPION)
     _print_change(model, change, f"withdrawn; champion: {champion or 'none'}")
@@ -83,7 +88,7 @@ def withdraw(source: Source, by: By, why: Why) -> None:
 
 def _print_change(model: str, change: Change, state: str) -> None:
     message = f"{model} version {change.version} is {state} ({change.who}: {change.why})"
-    console.print(for_terminal(message), highlight=False)
+    console.print(for_terminal(message))
 
 
 def history(
@@ -91,19 +96,17 @@ def history(
 ) -> None:
     """List who promoted, rolled back, rejected and withdrew which version; exit with 1 where the
     list is not whole or not the one that was signed."""
-    root = find_root()
+    registry = open_registry()
     from components.registry.changes import ROLLED_BACK, listed
-    from components.registry.mlflow_registry import Registry
     from components.registry.signatures import KEYS, known_keys
     from components.registry.verification import signed_history
 
-    registry = Registry(root)
     changes = listed(registry.model(name).tags)
     for change in changes:
         event = "rolled back to" if change.event == ROLLED_BACK else change.event
         despite = f" despite change {change.despite}" if change.despite else ""
         line = f"{change.number} {change.when[:16]} {event} version {change.version}{despite}"
-        console.print(for_terminal(f"{line}, {change.who}: {change.why}"), highlight=False)
+        console.print(for_terminal(f"{line}, {change.who}: {change.why}"))
     try:
         chain, heads = signed_history(registry, name)
     except SafeReActError as error:
@@ -113,9 +116,9 @@ def history(
     if json:
         print_json({"changes": changes, "head": chain.head, "signed": heads})
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
-    unsigned = "not" if known_keys(root) else f"not looked for, no key lies in {KEYS}"
+    unsigned = "not" if known_keys(registry.root) else f"not looked for, no key lies in {KEYS}"
     whole = f"whole: {chain.size}, head {chain.head:.12}"
-    console.print(for_terminal(f"{whole}; signed: {signed or unsigned}"), highlight=False)
+    console.print(for_terminal(f"{whole}; signed: {signed or unsigned}"))
 
 
 def audit(
@@ -123,15 +126,15 @@ def audit(
 ) -> None:
     """Go from the champion, or another version, through all that it rests on, a line each; exit
     with 1 at the first that does not hold."""
-    root = find_root()
+    registry = open_registry()
     from components.registry.audit import BrokenLink, audit_version
-    from components.registry.mlflow_registry import CHAMPION, Registry
+    from components.registry.mlflow_registry import CHAMPION
 
     name, alias = named_version(source if "@" in source else f"{source}@{CHAMPION}")
     links = []
     try:
-        for link in audit_version(Registry(root), name, alias):
-            console.print(for_terminal(f"{link.name}: {link.found}"), highlight=False)
+        for link in audit_version(registry, name, alias):
+            console.print(for_terminal(f"{link.name}: {link.found}"))
             links.append({**link._asdict(), "holds": True})
     except BrokenLink as error:
         links.append({**error.link._asdict(), "holds": False})
@@ -159,7 +162,7 @@ def override(
     signed = add_override(file, decision, rule=rule, who=by, why=why, until=until.date(), user=user)
     about = f"{rule!r} of adapter {signed.adapter:.12}, by {signed.signer}"
     written = f"{file.relative_to(workspace.root)}: {about}"
-    console.print(f"written: {written}; now: safereact run --profile {profile}", highlight=False)
+    console.print(f"written: {written}; now: safereact run --profile {profile}")
 
 
 def champion(profile: Profile) -> None:

@@ -18,30 +18,17 @@ from components.core.storage import EVERYBODY, write_text
 from components.core.vocabulary import Role
 from components.declared_inputs import declare_files, dependency, named_files
 from components.inputs import keep_folder
+from components.models.settings import COMMIT, HUB_ID
 from components.prepare.settings import PromptField, Source, columns_of
 from components.profile import load_profile
-from flows.doctor.checkpoints import HUB_ID, Wanted, complaint
+from flows.doctor.checkpoints import Wanted, complaint
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs prompts
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
-# What restores most on both shipped pairs (docs/results): refusals are trained under three attacks,
-# too, and harmless prompts keep their plain answers there; two of these and two others are asked.
-_DEEP: dict[str, dict[str, Any]] = {
-    "train": {
-        "method": "distil",
-        "forms": ["served", "forced_thought", "prefilled", "role-play", "paraphrased"],
-        "retain_weight": 6,
-    },
-    "evaluate": {
-        "forced_thought": True,
-        "attacks": ["prefilled", "role-play", "persona", "instructed"],
-        "attack_roles": ["harmful", "borderline", "benign"],
-    },
-}
+_NEW = Path(__file__).with_name("new_profile.yaml")  # with the reason of each choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,70 +221,34 @@ def _from_root(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _document(workspace: Workspace, pair: Pair) -> dict[str, Any]:
-    models: dict[str, str] = {"kind": "checkpoints"}
+def _document(workspace: Workspace, pair: Pair) -> Any:
+    """Return the profile of a new pair."""
+    document = read_commented(_NEW)
+    models = document["models"]
     for key, checkpoint in (("base", pair.base), ("post_trained", pair.post_trained)):
         folder = checkpoint.folder
         models[key] = _from_root(folder, workspace.root) if folder else checkpoint.name
         if checkpoint.revision:
             models[f"{key}_revision"] = checkpoint.revision
-    names = (models[key] for key in ("post_trained", "base"))
-    return _explained(
-        {
-            "description": ", post-trained from ".join(names) + ".",
-            "seed": 0,
-            "prepare": {"sources": _sources(workspace, pair)},
-            "models": models,
-            "probe": {},
-            "train": _DEEP["train"],
-            "evaluate": _evaluate(workspace, pair.post_trained),
-            "gate": {"policy": "default"},
-            "report": {},
-            "registration": {"name": f"{workspace.profile}-safety"},
-        }
-    )
+    document["description"] = f"{models['post_trained']}, post-trained from {models['base']}."
+    document["prepare"]["sources"] = _sources(workspace, pair)
+    document["registration"]["name"] = f"{workspace.profile}-safety"
+    _add_sampling(document["evaluate"], pair.post_trained, workspace.root)
+    return document
 
 
-# What a new profile says of its choices.
-_REASONS = {
-    "probe": "Every teacher that the pair can have is tried; the one that refuses best may teach.",
-    "train": "Refusals are trained under three attacks, too, which restores most on both shipped "
-    "pairs.\nHarmless prompts keep their plain answers there; a larger retain_weight holds them "
-    "more firmly.\nRate and steps are left at defaults for several billion parameters; small "
-    "models take a higher lr.",
-    "evaluate": "Training has seen two of these attacks; the other two say how deep it goes.",
-    "gate": "What an adapter must show: mlflow/policies/default.yaml. Write your own beside it.",
-}
-
-
-def _explained(document: dict[str, Any]) -> Any:
-    """Return the document with the reason of each choice as a comment before it."""
-    from ruamel.yaml.comments import CommentedMap
-
-    explained = CommentedMap(document)
-    for key, reason in _REASONS.items():
-        explained.yaml_set_comment_before_after_key(key, before=reason)
-    return explained
-
-
-def _evaluate(workspace: Workspace, post_trained: Named) -> Any:
-    """Return the section `evaluate`, with the sampling of the post-trained checkpoint where that is
-    here and says one."""
-    from ruamel.yaml.comments import CommentedMap
-
-    section = CommentedMap(_DEEP["evaluate"])
-    named = ("models.post_trained", post_trained.name, post_trained.revision, "", workspace.root)
-    folder = Wanted(*named).place()
-    if folder is None:
-        return section
+def _add_sampling(section: Any, post_trained: Named, root: Path) -> None:
+    """Have the evaluation sample as the post-trained checkpoint says, where it is here and does."""
+    wanted = Wanted("models.post_trained", post_trained.name, post_trained.revision, "", root)
+    if (folder := wanted.place()) is None:
+        return
     from components.lm.configuration import checkpoint_sampling
 
     sampling = checkpoint_sampling(folder)
-    section |= sampling.model_dump(exclude_defaults=True) if sampling else {}
-    if "temperature" in section:
+    if own := sampling.model_dump(exclude_defaults=True) if sampling else {}:
+        section |= own
         comment = "As the checkpoint's own generation_config.json samples."
         section.yaml_set_comment_before_after_key("temperature", before=comment, indent=2)
-    return section
 
 
 def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:

@@ -44,8 +44,8 @@ def run(
         print_json({"decision": decision, "registered": registered, "look": outcome.looked.words})
     wide = wide_console()
     for line in rules_lines(decision, SuiteSet.load(workspace.stage("prepare")).leaks):
-        wide.print(line, highlight=False)
-    console.print(outcome.looked.words, highlight=False)
+        wide.print(line)
+    console.print(outcome.looked.words)
     if registered is None:
         console.print(verdict(decision), style="bold")
         following = f"safereact diagnose --profile {profile} says what was lost, and where"
@@ -63,8 +63,8 @@ def run(
             raise
         complain(f"the report was not written: {message}")
     if page:
-        console.print(f"report: {page}", highlight=False)
-    console.print(f"next: {following}", highlight=False)
+        console.print(f"report: {page}")
+    console.print(f"next: {following}")
     if registered is None:
         raise typer.Exit(REJECTED)
 
@@ -99,12 +99,12 @@ def status(
         standings = standings_of(registry, registered_name(workspace))
         wide_console().print(status_table(workspace, stage_states(workspace), standings))
         if moved := champion_moved(workspace, registry):
-            console.print(f"{name}: {moved}", style="yellow", highlight=False)
+            console.print(f"{name}: {moved}", style="yellow")
         problems += [problem for standing in standings for problem in standing.problems]
     if run := running_command(root):
-        console.print(f"running: {run}", highlight=False)
+        console.print(f"running: {run}")
     for problem in dict.fromkeys(problems):
-        console.print(problem, style="red", highlight=False)
+        console.print(problem, style="red")
     if problems:
         raise typer.Exit(1)
 
@@ -116,9 +116,9 @@ def report(profile: Profile = "tiny") -> None:
     from flows.cli.report import write_full_report
 
     page = write_full_report(workspace).relative_to(workspace.root)
-    console.print(f"report with studies: {page}", highlight=False)
+    console.print(f"report with studies: {page}")
     annex = workspace.annex.relative_to(workspace.root)
-    console.print(f"technical documentation: {annex}", highlight=False)
+    console.print(f"technical documentation: {annex}")
 
 
 def doctor(profile: Profile = "tiny", json: Json = False) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from components.core.paths import find_root
+from flows.cli.app import open_registry
 from flows.cli.followed import Followed
 from flows.cli.terminal import console
 from flows.cli.versions import Follow, Source, named_version
@@ -34,15 +34,14 @@ def serve(
 
     By vLLM where that is installed, else by transformers. Nobody is asked who they are.
     """
-    root, (name, alias) = find_root(), named_version(source)
-    from components.registry.mlflow_registry import Registry
+    registry, (name, alias) = open_registry(), named_version(source)
     from flows.runner.model_server import model_server
 
     with tempfile.TemporaryDirectory() as scratch:
         versions, place = Path(scratch, "versions"), Path(scratch, "server")
         for folder in (versions, place):
             folder.mkdir()
-        followed = Followed(Registry(root), name, alias, versions)
+        followed = Followed(registry, name, alias, versions)
         while True:
             version = followed.version
             with model_server(version, name, place, host=host, port=port, log=_print) as server:
@@ -50,7 +49,7 @@ def serve(
                 _announce(server, version, alias)
                 _wait(server, followed if follow else None)
             moved = f"{alias} moved to version {followed.version.number}; starting it"
-            console.print(moved, highlight=False)
+            console.print(moved)
 
 
 def _wait(server: ModelServer, followed: Followed | None) -> None:
@@ -78,15 +77,14 @@ def _announce(server: ModelServer, version: Usable, alias: str) -> None:
         "temperature": version.evidence.sampling.temperature,
     }
     body = shlex.quote(json.dumps(asked))
-    console.print(f"address: {server.address}", highlight=False)
+    console.print(f"address: {server.address}")
     which = f"version {version.number} ({alias})"
-    console.print(f"model: {server.name}, {which}", style="bold", highlight=False)
+    console.print(f"model: {server.name}, {which}", style="bold")
     console.print(
         f"curl {server.address}/chat/completions -H 'Content-Type: application/json' -d {body}",
-        highlight=False,
         soft_wrap=True,
     )
 
 
 def _print(line: str) -> None:
-    console.print(line, style="dim", highlight=False)
+    console.print(line, style="dim")

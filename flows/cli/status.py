@@ -24,6 +24,7 @@ from components.core.errors import ConfigError, StageError
 from components.core.fingerprints import Code
 from components.core.paths import Workspace, fingerprint_file
 from components.inputs import code_of, settings_of
+from flows.runner.lock import said_in
 
 _GONE, _CHANGED = "its files are not here", "its files were changed"
 _TRIES, _PAUSE_SECONDS = 10, 0.2
@@ -79,12 +80,9 @@ def stage_states(workspace: Workspace, stages: Sequence[str] = STAGES) -> list[S
 
 def running_command(root: Path) -> str:
     """Return which run works in the repository, in words; empty where none does on this machine."""
-    try:
-        holder = json.loads(Workspace(root, "").run_lock.read_text(encoding="utf-8"))
-        if holder["host"] == socket.gethostname() and psutil.pid_exists(holder["pid"]):
-            return f"{holder['run']}, process {holder['pid']}"
-    except (OSError, ValueError, KeyError):
-        pass  # no run, or one that has just begun or ended
+    holder = said_in(Workspace(root, "").run_lock)
+    if holder and holder["host"] == socket.gethostname() and psutil.pid_exists(holder["pid"]):
+        return f"{holder['run']}, process {holder['pid']}"
     return ""
 
 

@@ -29,7 +29,7 @@ def print_full_report(workspace: Workspace) -> None:
 
     if decided(workspace):
         page = write_full_report(workspace).relative_to(workspace.root)
-        console.print(f"\nreport with studies: {page}", highlight=False)
+        console.print(f"\nreport with studies: {page}")
     else:
         again = f"safereact run --profile {workspace.profile}"
         console.print(f"\nno report: the gate has not decided on this evidence ({again})")

@@ -29,7 +29,7 @@ def seeds(
         print_json(seeds_figures(workspace, experiments))
     console.print(seeds_table(workspace, experiments), soft_wrap=True)
     for seed, name in experiments.items():
-        console.print(record_seed(workspace, seed, name), highlight=False, soft_wrap=True)
+        console.print(record_seed(workspace, seed, name), soft_wrap=True)
 
 
 def tune(
@@ -53,14 +53,14 @@ def tune(
         print_json(search)
     wide_console(180).print(front_table(search))
     folder = workspace.search.relative_to(workspace.root)
-    console.print(f"plot: {folder / PARETO}, all trials: {folder / TRIALS}", highlight=False)
+    console.print(f"plot: {folder / PARETO}, all trials: {folder / TRIALS}")
     if written is None:
         raise TrainingError(
             "no setting complies less and keeps what harmless prompts and reasoning need, so no "
             "profile was written; let it search on with more --trials, or widen the section tune"
         )
     console.print("all trials looked at validation prompts; no test prompt was asked")
-    console.print(next_steps(workspace, written), highlight=False)
+    console.print(next_steps(workspace, written))
 
 
 def compare(
@@ -95,7 +95,7 @@ def compare(
 
         own = str(load_profile(workspace.profile_file).seed)
         chosen = read_seeds(own if seeds is None else seeds)
-        console.print(forecast(workspace, chosen, trials), highlight=False, soft_wrap=True)
+        console.print(forecast(workspace, chosen, trials), soft_wrap=True)
         list_profile(workspace, "compared")
         with show_progress():
             tables = compare_seeds(workspace, chosen, trials)
@@ -123,5 +123,5 @@ def withstand(profile: Profile = "tiny", json: Json = False) -> None:
     if json:
         print_json(Withstand.load(workspace.stage("withstand")))
     file = stored.relative_to(workspace.root)
-    console.print(f"what a policy may bound (`withstands`): {file}", highlight=False)
+    console.print(f"what a policy may bound (`withstands`): {file}")
     print_full_report(workspace)

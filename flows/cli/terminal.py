@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -29,8 +29,8 @@ class Terminal(Console):
     """
 
     def __init__(self, **settings: Any) -> None:
-        """Take what rich's `Console` takes, but for markup and emoji codes."""
-        super().__init__(**settings, markup=False, emoji=False)
+        """Take what rich's `Console` takes, but for markup, emoji codes and highlighting."""
+        super().__init__(**settings, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Return a plain string, such as a table's cell, as visible text of its true width."""
@@ -105,7 +105,7 @@ class Progress(logging.Handler):
             wanted = not counts or now - self.printed >= self.QUIET
         if wanted:
             self.printed = now
-            self.console.print(self._line(), highlight=False)
+            self.console.print(self._line())
 
     def __rich__(self) -> Text:
         """Return the live line."""
@@ -123,23 +123,28 @@ class Progress(logging.Handler):
 
 
 @contextmanager
-def show_progress(terminal: Console = console) -> Iterator[None]:
-    """Show what the run within the block logs."""
-    progress, logger = Progress(terminal), logging.getLogger("flows")
+def handled(name: str, handler: logging.Handler) -> Iterator[None]:
+    """Give what the logger `name` is told within the block to the handler, and to nobody else."""
+    logger = logging.getLogger(name)
     level, propagate = logger.level, logger.propagate
-    logger.addHandler(progress)
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        if terminal.is_terminal:
-            with Live(get_renderable=lambda: progress, console=terminal, transient=True):
-                yield
-        else:
-            yield
+        yield
     finally:
-        logger.removeHandler(progress)
+        logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+@contextmanager
+def show_progress(terminal: Console = console) -> Iterator[None]:
+    """Show what the run within the block logs."""
+    progress = Progress(terminal)
+    line = Live(get_renderable=lambda: progress, console=terminal, transient=True)
+    with handled("flows", progress), line if terminal.is_terminal else nullcontext():
+        yield
 
 
 def ask_line(question: str) -> str:

@@ -29,12 +29,12 @@ def ui(
     address = address_of(os.environ.get("MLFLOW_TRACKING_URI"), workspace.tracking_store)
     is_server = address.startswith("http")
     place = address if is_server else f"http://127.0.0.1:{port}"
-    console.print(f"MLflow: {without_secrets(place)}", highlight=False)
+    console.print(f"MLflow: {without_secrets(place)}")
     home = workspace.prefect_home.relative_to(root)
     prefect = os.environ.get("PREFECT_API_URL") or f"PREFECT_HOME=$PWD/{home} prefect server start"
-    console.print(f"Prefect: {without_secrets(prefect)}", highlight=False)
+    console.print(f"Prefect: {without_secrets(prefect)}")
     for page in sorted(root.glob(f"artifacts/*/report/{REPORT}")):
-        console.print(f"report: {page.relative_to(root)}", highlight=False)
+        console.print(f"report: {page.relative_to(root)}")
     if not is_server:
         _serve(address, workspace.tracking_store, port)
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from components.core.errors import ConfigError, EvidenceError, StageError
-from components.core.paths import ADAPTER, find_root
+from components.core.paths import ADAPTER
 from components.core.untrusted_text import for_terminal
+from flows.cli.app import open_registry
 from flows.cli.terminal import console
 
 Source = Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Alias or version.")]
@@ -29,14 +30,12 @@ def pull(
     key: _Keys = None,
 ) -> None:
     """Bring a registered adapter back, verified, ready for PEFT."""
-    root, (name, alias) = find_root(), named_version(source)
+    registry, (name, alias) = open_registry(), named_version(source)
     from components.registry import delivery
-    from components.registry.mlflow_registry import Registry
     from components.registry.signatures import read_public_key
 
     keys = {str(path): read_public_key(path) for path in key or ()}
-    target = folder.absolute()
-    version = delivery.pull(Registry(root), name, alias, target, whole=whole, keys=keys)
+    version = delivery.pull(registry, name, alias, folder.absolute(), whole=whole, keys=keys)
     place = folder / ADAPTER if whole else folder
     remedy = f"AutoPeftModelForCausalLM.from_pretrained({str(place)!r}) loads it"
     if base := delivery.missing_base(place):
@@ -44,9 +43,9 @@ def pull(
             f"its base {base} is not here: load that model from where it is, and the adapter with "
             f"PeftModel.from_pretrained(model, {str(place)!r})"
         )
-    console.print(f"{name} version {version} is in {folder}; {remedy}", highlight=False)
+    console.print(f"{name} version {version} is in {folder}; {remedy}")
     if whole:
-        console.print(f"verify it: safereact verify {folder}", highlight=False)
+        console.print(f"verify it: safereact verify {folder}")
 
 
 def publish(
@@ -54,27 +53,24 @@ def publish(
     to: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Repository of the hub.")],
 ) -> None:
     """Push a registered adapter with its model card to a hub (HF_ENDPOINT, HF_TOKEN)."""
-    root, (name, alias) = find_root(), named_version(source)
+    registry, (name, alias) = open_registry(), named_version(source)
     from components.registry import delivery
-    from components.registry.mlflow_registry import Registry
 
-    commit = delivery.publish(Registry(root), name, alias, to)
-    console.print(f"published: {commit}", highlight=False)
+    console.print(f"published: {delivery.publish(registry, name, alias, to)}")
 
 
 def restore(source: Source) -> None:
     """Bring into a fresh clone at a version's commit all that the version rests on: profile, policy
     and results, verified, from the registry and from DVC's remote."""
-    root, (name, alias) = find_root(), named_version(source)
-    from components.registry.mlflow_registry import Registry
+    registry, (name, alias) = open_registry(), named_version(source)
     from flows.runner.remote import restore_version
 
-    version, workspace, stale = restore_version(Registry(root), name, alias)
+    version, workspace, stale = restore_version(registry, name, alias)
     state = f"stale: {', '.join(stale)}" if stale else "every stage is up to date"
     now = f"safereact audit {name}@{version.number}"
-    console.print(f"{version} is restored; {state}; now: {now}", highlight=False)
+    console.print(f"{version} is restored; {state}; now: {now}")
     if stale:
-        console.print(f"why: safereact status --profile {workspace.profile}", highlight=False)
+        console.print(f"why: safereact status --profile {workspace.profile}")
 
 
 def sign(
@@ -85,14 +81,13 @@ def sign(
     ] = None,
 ) -> None:
     """Vouch for a registered version: sign a statement about its files and its decision."""
-    root, (name, alias) = find_root(), named_version(source)
+    registry, (name, alias) = open_registry(), named_version(source)
     from components.registry import delivery
-    from components.registry.mlflow_registry import Registry
     from components.registry.signatures import open_signer
 
     signer = open_signer(key, public)
-    version = delivery.sign(Registry(root), name, alias, signer)
-    console.print(f"signed: {version} by key {signer.public_key.keyid:.12}", highlight=False)
+    version = delivery.sign(registry, name, alias, signer)
+    console.print(f"signed: {version} by key {signer.public_key.keyid:.12}")
 
 
 def verify(
@@ -118,14 +113,14 @@ def verify(
     except (StageError, ValidationError) as error:
         raise EvidenceError(f"{folder} cannot be verified: {error}") from error
     decision = verified.decision
-    console.print(f"adapter {decision.adapter[:12]}: {decision.words}", highlight=False)
+    console.print(f"adapter {decision.adapter[:12]}: {decision.words}")
     labels = ", and by the labels that it states" if decision.labelled else ""
     console.print(f"the decision follows from the evidence and the policy beside it{labels}")
     if rows is not None:
         _check_rows(rows, verified.evidence.rows)
     if keys:
         signed = ", ".join(check_signed(folder, keys))
-        console.print(f"signed by {signed}, as it lies here", highlight=False)
+        console.print(f"signed by {signed}, as it lies here")
     else:
         console.print("no signature was looked at: give public keys with --key", style="yellow")
     console.print(for_terminal(check_history_beside(folder, keys, decision.adapter)))

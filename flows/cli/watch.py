@@ -1,16 +1,14 @@
-"""`safereact watch` and `notify`: a champion measured again, and who is told."""
+"""`safereact watch`: a champion measured again."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from components.core.errors import ConfigError
-from components.core.paths import find_root, open_workspace
+from components.core.paths import open_workspace
 from flows.cli.app import REJECTED, Json, Profile, print_json
 from flows.cli.terminal import console, show_progress, wide_console
 
@@ -47,7 +45,7 @@ def watch(
         _print(found)
     if found.below_policy:
         again = f"below the policy: `safereact run --profile {profile}` trains and decides anew"
-        console.print(again, style="red", highlight=False)
+        console.print(again, style="red")
     if not found.holds:
         raise typer.Exit(REJECTED)
 
@@ -65,24 +63,5 @@ def _print(found: Watch) -> None:
         table.add_row(rule.rule, "", "the policy", str(rule.conclusion), rule.why)
     wide_console().print(table)
     for note in found.notes:
-        console.print(note, style="yellow", highlight=False)
-    console.print(f"version {found.version}: {found.words}", style="bold", highlight=False)
-
-
-def notify(
-    block: Annotated[
-        str, typer.Argument(metavar="TYPE/NAME", help="Notification block, as slack-webhook/ops.")
-    ],
-) -> None:
-    """Let the Prefect server tell people by a notification block what watches find."""
-    from flows.runner.environment import check_prefect_server, embed_prefect
-
-    root, server = find_root(), os.environ.get("PREFECT_API_URL")
-    if not server:
-        raise ConfigError("messages come from a Prefect server: set PREFECT_API_URL to its address")
-    embed_prefect(root)
-    check_prefect_server(server)
-    from flows.runner.notices import AUTOMATION, provision
-
-    how = "made" if provision(block) else "brought up to date"
-    console.print(f"automation {AUTOMATION!r} {how}: {block}", highlight=False)
+        console.print(note, style="yellow")
+    console.print(f"version {found.version}: {found.words}", style="bold")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from components.core.errors import ModelError, StageError
 from components.core.paths import SUITES
 from components.judges.settings import GuardSettings
-from components.models.settings import Checkpoints, PostTrain, Shape, TinyModels
+from components.models.settings import HUB_ID, Checkpoints, PostTrain, Shape, TinyModels
 from components.prepare.hub import fetch_command, find_snapshot
 from components.prepare.suites import Suite
 from components.profile import Profile
@@ -20,7 +19,6 @@ from flows.doctor.findings import Finding, missing, warning
 
 # Owners whose models the hub gives only to people who accepted their licence.
 _GATED = ("meta-llama",)
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TINY_VOCABULARY = 300  # words of the embedded world, about
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import mul
 from typing import Literal
 
 from components.core.vocabulary import Form, Role
@@ -134,12 +135,6 @@ def weight_bytes(shape: Shape, precision: Precision) -> float:
     return blocks * _BYTES[precision] + rest * max(_BYTES[precision], 2)
 
 
-def saved_bytes(shape: Shape, rates: Sequence[int]) -> float:
-    """Return what one token leaves in one block for the backward pass, in bytes; `rates` are those
-    of a unit of each width."""
-    return sum(rate * width for rate, width in zip(rates, _widths(shape), strict=True))
-
-
 def _cache_bytes(batches: Sequence[tuple[int, int]], shape: Shape, precision: Precision) -> float:
     """Return the bytes of the fullest key-value cache of batches, each of so many tokens a row and
     so many rows, as far as the engine fills it."""
@@ -183,85 +178,6 @@ def prompt_tokens(profile: Profile) -> int:
     return min(PROMPT_TOKENS, profile.train.max_prompt_tokens)
 
 
-def training_memory(
-    profile: Profile, shape: Shape, precision: Precision, *, checkpointed: bool = False
-) -> Memory:
-    """Return the memory of one training step: the student, its adapter, both sides' activations,
-    what is compared with the targets, and logits.
-
-    `checkpointed`: blocks compute their activations again instead of keeping them.
-    """
-    train, depth = profile.train, depth_of(profile, shape)
-    rows, itemsize = train.micro_batch or train.batch, _itemsize(precision)
-    activations = _activations(profile, shape, itemsize, checkpointed=checkpointed)
-    # Of a retained state: the target, and the difference in single precision.
-    retained = 0 if train.method in BY_TOKENS else prompt_tokens(profile) + train.retain_tokens
-    compared = rows * retained * depth * shape.hidden * (itemsize + 4)
-    # The baseline has logits whatever the method is, of one row in place of a pair.
-    predicted = (train.refusal_tokens, train.retain_tokens)
-    logits = rows * (sum if train.method in BY_TOKENS else max)(predicted) * shape.vocabulary
-    return Memory(
-        weight_bytes(shape, precision),
-        adapter_parameters(shape, rank=train.lora.r, depth=depth) * _ADAPTER_BYTES,
-        activations + compared + logits * _LOGITS_BYTES,
-    )
-
-
-def _activations(profile: Profile, shape: Shape, itemsize: int, *, checkpointed: bool) -> float:
-    """Return the bytes of activations of a forward pass, in pairs of sequences: a prompt with its
-    completion, on both sides."""
-    train = profile.train
-    pair = 2 * prompt_tokens(profile) + train.refusal_tokens + train.retain_tokens
-    return activation_bytes(
-        _widths(shape),
-        itemsize,
-        tokens=(train.micro_batch or train.batch) * pair,
-        blocks=depth_of(profile, shape),
-        checkpointed=checkpointed,
-    )
-
-
-def _itemsize(precision: Precision) -> int:
-    return 4 if precision == "fp32" else 2
-
-
-def checkpoints_activations(
-    profile: Profile, shape: Shape, precision: Precision, device: float
-) -> bool:
-    """Return whether training computes activations again on a device of so many bytes, as the
-    profile says or, where it does not, as the trainer decides (components/train/trainer.py)."""
-    if profile.train.checkpoint_activations is not None:
-        return profile.train.checkpoint_activations
-    memory = training_memory(profile, shape, precision)
-    free = device - _RUNTIME - memory.weights - memory.adapter
-    activations = _activations(profile, shape, _itemsize(precision), checkpointed=False)
-    return asks_for_checkpoints(activations, free)
-
-
-def generation_memory(
-    profile: Profile, loads: Sequence[Workload], shape: Shape, precision: Precision
-) -> Memory:
-    """Return the memory of the fullest batch of the evaluation: weights and key-value cache, with
-    every completion at its limit."""
-    full = [(one.longest, min(profile.evaluate.batch, one.completions)) for one in loads]
-    return Memory(weight_bytes(shape, precision), 0, _cache_bytes(full, shape, precision))
-
-
-def judging_memory(
-    profile: Profile, loads: Sequence[Workload], precision: Precision
-) -> Memory | None:
-    """Return the memory of the guard that needs most, which is loaded when no model is; None where
-    no suite has a guard."""
-    needs = []
-    for one in loads:
-        judge = profile.evaluate.judges.get(one.judge)
-        if isinstance(judge, GuardSettings):
-            shape, length = GUARDS[judge.kind], case_tokens(judge, one)
-            cache = _cache_bytes([(length, judge.batch)], shape, precision)
-            needs.append(Memory(weight_bytes(shape, precision), 0, cache))
-    return max(needs, key=lambda memory: memory.total, default=None)
-
-
 def case_tokens(judge: GuardSettings, load: Workload, *, share: float = 1.0) -> int:
     """Return the tokens that a guard reads about a case: its own prompt, the request, and a text of
     so large a share of the longest completion, cut as the profile says."""
@@ -269,63 +185,128 @@ def case_tokens(judge: GuardSettings, load: Workload, *, share: float = 1.0) -> 
     return round(_GUARD_PROMPT_TOKENS + PROMPT_TOKENS + text)
 
 
-def building_memory(profile: Profile, shape: Shape) -> Memory | None:
-    """Return the memory of full fine-tuning where the profile makes its pair; None where not.
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a profile needs where its model is of this shape and loaded in this precision."""
 
-    In single precision.
-    """
-    models = profile.models
-    if not isinstance(models, PostTrain):
-        return None
-    phases = [phase for phase in (models.align, models.post_train) if phase]
-    tokens = max(phase.micro_batch * phase.max_tokens for phase in phases)
-    saved = shape.layers * saved_bytes(shape, _SAVED_WITHOUT_LORA)
-    saved += _LOGITS_BYTES * shape.vocabulary
-    weights = weight_bytes(shape, "fp32")
-    return Memory(weights, 3 * weights, tokens * saved)
+    profile: Profile
+    shape: Shape
+    precision: Precision = "bf16"
 
+    @property
+    def student(self) -> Precision:
+        """The precision of the student in training, the only model that is ever quantised."""
+        return "nf4" if self.profile.train.load_in_4bit else self.precision
 
-def student_precision(profile: Profile, precision: Precision) -> Precision:
-    """Return the precision of the student in training, the only model that is ever quantised."""
-    return "nf4" if profile.train.load_in_4bit else precision
+    def needs(self, loads: Sequence[Workload], *, checkpointed: bool = False) -> dict[str, Memory]:
+        """Return the memory of what needs most: training, with its activations `checkpointed` or
+        not, generation and, if any, judging by a guard and building the pair."""
+        needs = {
+            "training": self.training(checkpointed=checkpointed),
+            "generation": self.generation(loads),
+            "judging": self.judging(loads),
+            "building": self.building(),
+        }
+        return {name: memory for name, memory in needs.items() if memory}
 
+    def training(self, *, checkpointed: bool = False) -> Memory:
+        """Return the memory of one training step: the student, its adapter, both sides'
+        activations, what is compared with the targets, and logits.
 
-def memory_needs(
-    profile: Profile,
-    loads: Sequence[Workload],
-    shape: Shape,
-    precision: Precision,
-    *,
-    checkpointed: bool = False,
-) -> dict[str, Memory]:
-    """Return the memory of what needs most: training, with its activations `checkpointed` or not,
-    generation and, if any, judging by a guard and building the pair."""
-    student = student_precision(profile, precision)
-    needs = {
-        "training": training_memory(profile, shape, student, checkpointed=checkpointed),
-        "generation": generation_memory(profile, loads, shape, precision),
-        "judging": judging_memory(profile, loads, precision),
-        "building": building_memory(profile, shape),
-    }
-    return {name: memory for name, memory in needs.items() if memory}
+        `checkpointed`: blocks compute their activations again instead of keeping them.
+        """
+        train, shape, depth = self.profile.train, self.shape, depth_of(self.profile, self.shape)
+        rows = train.micro_batch or train.batch
+        # Of a retained state: the target, and the difference in single precision.
+        retained = prompt_tokens(self.profile) + train.retain_tokens
+        compared = rows * retained * depth * shape.hidden * (self._itemsize + 4)
+        # The baseline has logits whatever the method is, of one row in place of a pair.
+        predicted = (train.refusal_tokens, train.retain_tokens)
+        by_tokens = train.method in BY_TOKENS
+        logits = rows * (sum if by_tokens else max)(predicted) * shape.vocabulary
+        activations = self._activations(checkpointed=checkpointed)
+        return Memory(
+            weight_bytes(shape, self.student),
+            adapter_parameters(shape, rank=train.lora.r, depth=depth) * _ADAPTER_BYTES,
+            activations + (0 if by_tokens else compared) + logits * _LOGITS_BYTES,
+        )
 
+    def _activations(self, *, checkpointed: bool) -> float:
+        """Return the bytes of activations of a forward pass, in pairs of sequences: a prompt with
+        its completion, on both sides."""
+        train = self.profile.train
+        pair = 2 * prompt_tokens(self.profile) + train.refusal_tokens + train.retain_tokens
+        return activation_bytes(
+            _widths(self.shape),
+            self._itemsize,
+            tokens=(train.micro_batch or train.batch) * pair,
+            blocks=depth_of(self.profile, self.shape),
+            checkpointed=checkpointed,
+        )
 
-def artifact_bytes(profile: Profile, shape: Shape) -> float:
-    """Return what the stages write: masks (a bit a weight), two adapters, stored states.
+    @property
+    def _itemsize(self) -> int:
+        return 4 if self.student == "fp32" else 2
 
-    Twice, since DVC keeps a copy in its cache; built pairs count as two checkpoints in fp32.
-    """
-    train, depth = profile.train, depth_of(profile, shape)
-    masks = shape.layers * block_parameters(shape) / 8
-    adapters = 2 * 4 * adapter_parameters(shape, rank=train.lora.r, depth=depth)
-    layers = profile.probe.target_layers
-    targets = profile.probe.target_count if layers == "auto" else len(layers)
-    harmful, kept = (len(train.forms) * n for n in (train.harmful_prompts, train.retain_prompts))
-    positions = harmful * (train.prompt_tokens + train.refusal_tokens)
-    retained = kept * (prompt_tokens(profile) + train.retain_tokens)
-    held = 0 if train.method in BY_TOKENS else retained * depth * shape.hidden * 4
-    predicted = harmful * train.refusal_tokens + kept * train.retain_tokens
-    states = positions * targets * shape.hidden * 4 + min(held, _REFERENCE_DISK)
-    states += predicted * train.likeliest * _LIKELY_BYTES
-    pair = 2 * weight_bytes(shape, "fp32") if profile.models.kind != "checkpoints" else 0
-    return 2 * (masks + adapters + pair) + states
+    def checkpoints(self, device: float) -> bool:
+        """Return whether training computes activations again on a device of so many bytes, as the
+        profile says or, where it does not, as the trainer decides (components/train/trainer.py)."""
+        if self.profile.train.checkpoint_activations is not None:
+            return self.profile.train.checkpoint_activations
+        memory = self.training()
+        free = device - _RUNTIME - memory.weights - memory.adapter
+        return asks_for_checkpoints(self._activations(checkpointed=False), free)
+
+    def generation(self, loads: Sequence[Workload]) -> Memory:
+        """Return the memory of the fullest batch of the evaluation: weights and key-value cache,
+        with every completion at its limit."""
+        batch = self.profile.evaluate.batch
+        full = [(one.longest, min(batch, one.completions)) for one in loads]
+        cache = _cache_bytes(full, self.shape, self.precision)
+        return Memory(weight_bytes(self.shape, self.precision), 0, cache)
+
+    def judging(self, loads: Sequence[Workload]) -> Memory | None:
+        """Return the memory of the guard that needs most, which is loaded when no model is; None
+        where no suite has a guard."""
+        needs = []
+        for one in loads:
+            judge = self.profile.evaluate.judges.get(one.judge)
+            if isinstance(judge, GuardSettings):
+                shape, length = GUARDS[judge.kind], case_tokens(judge, one)
+                cache = _cache_bytes([(length, judge.batch)], shape, self.precision)
+                needs.append(Memory(weight_bytes(shape, self.precision), 0, cache))
+        return max(needs, key=lambda memory: memory.total, default=None)
+
+    def building(self) -> Memory | None:
+        """Return the memory of full fine-tuning, in single precision, where the profile makes its
+        pair; None where not."""
+        models, shape = self.profile.models, self.shape
+        if not isinstance(models, PostTrain):
+            return None
+        phases = [phase for phase in (models.align, models.post_train) if phase]
+        tokens = max(phase.micro_batch * phase.max_tokens for phase in phases)
+        block = sum(map(mul, _SAVED_WITHOUT_LORA, _widths(shape)))
+        saved = shape.layers * block + _LOGITS_BYTES * shape.vocabulary
+        weights = weight_bytes(shape, "fp32")
+        return Memory(weights, 3 * weights, tokens * saved)
+
+    def disk(self) -> float:
+        """Return the bytes that the stages write: masks (a bit a weight), two adapters, states.
+
+        Twice, since DVC keeps a copy in its cache; built pairs count as two checkpoints in fp32.
+        """
+        profile, shape, train = self.profile, self.shape, self.profile.train
+        depth, layers = depth_of(profile, shape), profile.probe.target_layers
+        masks = shape.layers * block_parameters(shape) / 8
+        adapters = 2 * 4 * adapter_parameters(shape, rank=train.lora.r, depth=depth)
+        targets = profile.probe.target_count if layers == "auto" else len(layers)
+        drawn = (train.harmful_prompts, train.retain_prompts)
+        harmful, kept = (len(train.forms) * count for count in drawn)
+        positions = harmful * (train.prompt_tokens + train.refusal_tokens)
+        retained = kept * (prompt_tokens(profile) + train.retain_tokens)
+        held = 0 if train.method in BY_TOKENS else retained * depth * shape.hidden * 4
+        predicted = harmful * train.refusal_tokens + kept * train.retain_tokens
+        states = positions * targets * shape.hidden * 4 + min(held, _REFERENCE_DISK)
+        states += predicted * train.likeliest * _LIKELY_BYTES
+        pair = 2 * weight_bytes(shape, "fp32") if profile.models.kind != "checkpoints" else 0
+        return 2 * (masks + adapters + pair) + states

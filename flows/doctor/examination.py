@@ -6,7 +6,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir
+from contextlib import chdir, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -231,41 +231,34 @@ def check_checkpoints(examined: Examined) -> Iterator[Finding]:
 
 
 def check_rendered(examined: Examined) -> Iterator[Finding]:
-    """Yield what is suspicious about the templates of the checkpoints that are here, and a prompt
-    of the last checkpoint in each form of the profile.
+    """Yield what is suspicious about the templates of the checkpoints that are here, which of them
+    cannot put the profile's system prompt, and a prompt of the last one in each form.
 
     A pair that the stage `models` builds is examined once it is built. A checkpoint that cannot be
     used is left to `check_checkpoints`.
     """
     from components.lm.loading import load_tokenizer
-    from components.lm.template_checks import check_template
+    from components.lm.template_checks import check_system, check_template
 
+    system = examined.profile.evaluate.system
     folders = {one.subject: one.place() for one in examined.wanted if not one.weights_only}
     if "models.post_trained" not in folders:
         built = examined.workspace.stage("models")
         folders |= {f"models, {name}": built / name for name in (BASE, POST_TRAINED)}
     tokenizer = None
     for subject, folder in folders.items():
-        try:
+        tokenizer = None
+        with suppress(SafeReActError):
             tokenizer = load_tokenizer(folder) if folder and folder.is_dir() else None
-        except SafeReActError:
-            tokenizer = None
         if tokenizer:
             yield from (warning(subject, for_terminal(line)) for line in check_template(tokenizer))
-            yield from _system(subject, tokenizer, examined.profile.evaluate.system)
+        try:
+            if tokenizer and system:
+                check_system(tokenizer, system)
+        except SafeReActError as error:
+            yield missing(subject, for_terminal(str(error)), "leave evaluate.system out")
     if tokenizer:
         yield from _examples(tokenizer, examined)
-
-
-def _system(subject: str, tokenizer: PreTrainedTokenizerBase, system: str) -> Iterator[Finding]:
-    """Yield what keeps a template from putting the system prompt of the profile, if it has one."""
-    from components.lm.template_checks import check_system
-
-    try:
-        if system:
-            check_system(tokenizer, system)
-    except SafeReActError as error:
-        yield missing(subject, for_terminal(str(error)), "leave evaluate.system out")
 
 
 def _examples(tokenizer: PreTrainedTokenizerBase, examined: Examined) -> Iterator[Finding]:

@@ -20,17 +20,7 @@ from components.core.paths import DECIDING, Workspace
 from components.core.run_record import git_commit, untracked
 from components.models.settings import Shape
 from components.profile import Profile
-from flows.doctor.estimate import (
-    GB,
-    Precision,
-    Workload,
-    artifact_bytes,
-    checkpoints_activations,
-    memory_needs,
-    parameters,
-    student_precision,
-    training_memory,
-)
+from flows.doctor.estimate import GB, Estimate, Workload, parameters
 from flows.doctor.findings import Finding, missing, ok, refused, warning
 from flows.runner.environment import check_prefect_server
 
@@ -207,15 +197,13 @@ def check_memory(
     Only weights that cannot fit rule a run out. So many devices as `sharing` divide the model in
     training, where each loads it whole first; in all else none does.
     """
-    precision: Precision = "bf16" if device.accelerator else "fp32"
-    student = student_precision(profile, precision)
-    checkpointed = checkpoints_activations(profile, shape, student, device.memory)
-    needs = memory_needs(profile, loads, shape, precision, checkpointed=checkpointed)
-    for name, memory in needs.items():
+    estimate = Estimate(profile, shape, "bf16" if device.accelerator else "fp32")
+    checkpointed = estimate.checkpoints(device.memory)
+    for name, memory in estimate.needs(loads, checkpointed=checkpointed).items():
         need = memory.on_each_of(sharing if name == "training" else 1)
         sizes = f"about {need / GB:.1f} GB (estimate) of {device.memory / GB:.1f} GB"
         if name == "training" and checkpointed:
-            kept = training_memory(profile, shape, student).on_each_of(sharing)
+            kept = estimate.training().on_each_of(sharing)
             sizes += f", with activations computed again; all kept: {kept / GB:.1f} GB"
         less, smaller = _REMEDIES[name]
         if need <= device.memory:
@@ -233,7 +221,7 @@ def check_disk(
     """Yield whether results and the `absent` checkpoints, each of so many bytes, find room."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    needs = [("disk", root, artifact_bytes(profile, shape), "results")]
+    needs = [("disk", root, Estimate(profile, shape).disk(), "results")]
     if absent:
         needs.append(("hub cache", Path(HF_HUB_CACHE), sum(absent), f"{len(absent)} checkpoints"))
     for subject, folder, need, what in needs:

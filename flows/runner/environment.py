@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from components.core.environment import QUIET
 from components.core.errors import StageError
 from components.core.paths import RUNS, Workspace
 from components.core.run_record import OF_GIT
@@ -27,16 +28,11 @@ _PLACES = (
 
 _SECONDS = 10  # in which a server must answer
 _QUIET = {
-    "DO_NOT_TRACK": "1",
+    **QUIET,
     "DVC_NO_ANALYTICS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GX_ANALYTICS_ENABLED": "false",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-    # Threads that wait by sleeping: on busy cores spinning ones take up to 30 times as long.
-    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 

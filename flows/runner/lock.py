@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from components.core.disk import check_temporary, check_writable
 from components.core.errors import BusyError
@@ -93,17 +93,24 @@ def _temporary_files(folder: Path) -> Iterator[None]:
 
 def _remove_scratch(lock: Path) -> None:
     """Remove the temporary files of a run on this machine that did not come to its end."""
-    with suppress(OSError, ValueError, KeyError):
-        left = json.loads(lock.read_text(encoding="utf-8"))
-        folder = Path(left["scratch"])
-        ours = re.fullmatch(rf"{_SCRATCH}[0-9a-f]{{12}}", folder.name)
-        if ours and left["host"] == socket.gethostname():
-            shutil.rmtree(folder, ignore_errors=True)
+    left = said_in(lock)
+    folder = Path(left.get("scratch", ""))
+    ours = re.fullmatch(rf"{_SCRATCH}[0-9a-f]{{12}}", folder.name)
+    if ours and left["host"] == socket.gethostname():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _holder(path: Path) -> str:
-    try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        return f"{holder['run']}, process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, KeyError):
+def _holder(lock: Path) -> str:
+    holder = said_in(lock)
+    if not holder:
         return "it has just begun"
+    return f"{holder['run']}, process {holder['pid']} on {holder['host']}"
+
+
+def said_in(lock: Path) -> dict[str, Any]:
+    """Return what the run that holds a repository says of itself, or one that was killed said;
+    empty: none does, or one that has just begun or ended."""
+    with suppress(OSError, ValueError):
+        said: dict[str, Any] = json.loads(lock.read_text(encoding="utf-8"))
+        return said
+    return {}

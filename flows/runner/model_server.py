@@ -83,7 +83,7 @@ def model_server(
 
     `log` gets what it prints. Raises `ConfigError` where something else listens on the port.
     """
-    _check_free(host, port)
+    check_free(host, port)
     here = "127.0.0.1" if host == "0.0.0.0" else host
     where = ["--host", host, "--port", str(port)]
     command = _command(version, name, scratch) + where
@@ -114,7 +114,8 @@ def _command(version: Usable, name: str, scratch: Path) -> list[str]:
     return [program, "serve", name, "--device", place, "--dtype", precision]
 
 
-def _check_free(host: str, port: int) -> None:
+def check_free(host: str, port: int) -> None:
+    """Raise `ConfigError` where nothing can listen on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

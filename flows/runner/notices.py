@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.core.errors import ConfigError
 from components.studies.watch.result import Drift
 
 if TYPE_CHECKING:
+    from prefect.automations import Automation
     from prefect.blocks.abstract import NotificationBlock
 
     from components.studies.watch.result import Watch
@@ -61,12 +62,17 @@ def provision(block: str) -> bool:
             )
         ],
     )
+    return keep(wanted)
+
+
+def keep(wanted: Automation) -> bool:
+    """Create an automation on the Prefect server, or bring the one of its name there up to date;
+    return whether it is new."""
     try:
-        there = Automation.read(name=AUTOMATION)
+        there: Any = type(wanted).read(name=wanted.name)  # a coroutine within an event loop alone
     except ValueError:
         wanted.create()
         return True
-    assert isinstance(there, Automation)  # outside an event loop
     wanted.id = there.id
     wanted.update()
     return False

@@ -24,12 +24,8 @@ from flows.runner.lost_runs import end_lost_runs, mark_worker_run
 LEASE = 60.0  # seconds, the shortest that Prefect knows
 
 
-def of_a_worker() -> bool:
-    """Return whether this is a run of a deployment, which a worker started."""
-    return _worker_run() is not None
-
-
-def _worker_run() -> FlowRun | None:
+def worker_run() -> FlowRun | None:
+    """Return the run of a deployment that this is, which a worker started; None: from a shell."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     return run if run and run.deployment_id else None
@@ -41,7 +37,7 @@ def own_turn(workspace: Workspace) -> Iterator[None]:
 
     Raises `BusyError` where a run from a shell finds another one in its repository.
     """
-    run, what = _worker_run(), f"retrain {workspace.profile}"
+    run, what = worker_run(), f"retrain {workspace.profile}"
     if run is None:
         with one_run(workspace.root, what):
             yield

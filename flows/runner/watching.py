@@ -23,7 +23,7 @@ from flows.runner.profiles import check_profile
 if TYPE_CHECKING:
     from components.profile import Profile
     from components.registry.current import Current
-    from components.registry.mlflow_curves import CurveRegistry
+    from components.registry.mlflow_registry import Registry
     from components.studies.watch.result import Watch
 
 log = logging.getLogger(__name__)
@@ -46,9 +46,9 @@ def watch_once(
     with one_run(workspace.root, what, waits=waits), chdir(workspace.root):
         bring_up_to_date(workspace, _STAGES)
         from components.registry.current import Current
-        from components.registry.mlflow_curves import CurveRegistry
+        from components.registry.mlflow_registry import Registry
 
-        registry, current = CurveRegistry(workspace.root), Current.of(workspace)
+        registry, current = Registry(workspace.root), Current.of(workspace)
         found = _measured(workspace, current, registry, production, upstream=upstream)
         _record(registry, current.profile, found)
     return found
@@ -57,7 +57,7 @@ def watch_once(
 def _measured(
     workspace: Workspace,
     current: Current,
-    registry: CurveRegistry,
+    registry: Registry,
     production: Path | None,
     *,
     upstream: bool,
@@ -95,7 +95,7 @@ def _rows_of(evidence: Evidence, workspace: Workspace) -> Path | None:
     return rows if rows.is_file() and digest_file(rows) == evidence.rows else None
 
 
-def _record(registry: CurveRegistry, profile: Profile, found: Watch) -> None:
+def _record(registry: Registry, profile: Profile, found: Watch) -> None:
     """Record a watch as a look, which is the same one as long as the same rows come out, and in
     the run of the champion's watches."""
     from components.registry.looks import Look, record_look

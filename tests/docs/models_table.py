@@ -11,12 +11,9 @@ from components.prepare.suites import used_suites
 from components.profile import Profile, load_profile
 from flows.doctor.estimate import (
     GB,
+    Estimate,
     Workload,
-    checkpoints_activations,
-    generation_memory,
-    judging_memory,
     parameters,
-    training_memory,
     workloads,
 )
 from tests.components.lm.architectures import REFUSED, SUPPORTED
@@ -113,14 +110,14 @@ def memory() -> Iterator[str]:
     )
     yield "|---|---|---|---|---|---|---|---|"
     for profile, _, shape in described():
-        whole = training_memory(profile, shape, "bf16")
+        whole = Estimate(profile, shape).training()
         sizes = [
             whole.total,
-            training_memory(profile, shape, "bf16", checkpointed=True).total,
-            training_memory(profile, shape, "nf4").total,
+            Estimate(profile, shape).training(checkpointed=True).total,
+            Estimate(profile, shape, "nf4").training().total,
             whole.on_each_of(4),
-            generation_memory(profile, loads(profile), shape, "bf16").total,
-            judging_memory(profile, loads(profile), "bf16").total,
+            Estimate(profile, shape).generation(loads(profile)).total,
+            Estimate(profile, shape).judging(loads(profile)).total,
         ]
         cells = [f"`{profile.name}`", f"{parameters(shape) / 1e9:.2f} billion"]
         cells += [f"{size / GB:.0f} GB" for size in sizes]
@@ -133,16 +130,16 @@ def time() -> Iterator[str]:
     for profile, _, shape in described():
         cells = [f"`{profile.name}`"]
         for gpu in GPUS:
-            again = checkpoints_activations(profile, shape, "bf16", gpu.memory)
+            again = Estimate(profile, shape).checkpoints(gpu.memory)
             fits = [
                 memory.total <= gpu.memory
                 for memory in (
-                    training_memory(profile, shape, "bf16", checkpointed=again),
-                    generation_memory(profile, loads(profile), shape, "bf16"),
-                    judging_memory(profile, loads(profile), "bf16"),
+                    Estimate(profile, shape).training(checkpointed=again),
+                    Estimate(profile, shape).generation(loads(profile)),
+                    Estimate(profile, shape).judging(loads(profile)),
                 )
             ]
-            four = training_memory(profile, shape, "nf4").total <= gpu.memory
+            four = Estimate(profile, shape, "nf4").training().total <= gpu.memory
             seconds = [
                 training_seconds(profile, shape, gpu, checkpointed=again),
                 evaluation_seconds(profile, loads(profile), shape, gpu),

@@ -9,10 +9,8 @@ from components.models.settings import Shape
 from components.profile import load_profile
 from flows.doctor.estimate import (
     GB,
-    artifact_bytes,
-    generation_memory,
+    Estimate,
     parameters,
-    training_memory,
     weight_bytes,
 )
 from tests.docs.models_table import loads
@@ -48,15 +46,15 @@ def sizes() -> Iterator[str]:
     )
     yield "|---" * 9 + "|"
     for name, shape in SHAPES.items():
-        again = training_memory(profile, shape, "bf16", checkpointed=True)
+        again = Estimate(profile, shape).training(checkpointed=True)
         needs = (
-            training_memory(profile, shape, "bf16").total,
+            Estimate(profile, shape).training().total,
             again.total,
             again.on_each_of(8),
-            training_memory(profile, shape, "nf4", checkpointed=True).total,
-            generation_memory(profile, loads(profile), shape, "bf16").total,
+            Estimate(profile, shape, "nf4").training(checkpointed=True).total,
+            Estimate(profile, shape).generation(loads(profile)).total,
             2 * weight_bytes(shape, "bf16"),
-            artifact_bytes(profile, shape),
+            Estimate(profile, shape).disk(),
         )
         cells = [name, f"{parameters(shape) / 1e9:.1f} billion"]
         yield "| " + " | ".join([*cells, *(f"{need / GB:.0f} GB" for need in needs)]) + " |"

@@ -56,7 +56,8 @@ def test_the_result_is_complete(diagnosis):
     assert diagnosis.folded_by == "topic"
     every = ["base", "pruned", "reminder", "pruned-reminder"]
     assert [f.teacher for f in diagnosis.teachers] == every
-    assert all((f.harmful_n, f.benign_n, f.coherent_n) == (4, 4, 8) for f in diagnosis.teachers)
+    for f in diagnosis.teachers:
+        assert (f.harmful_refused.n, f.benign_refused.n, f.coherent.n) == (4, 4, 8)
     assert diagnosis.prompts == {Role.HARMFUL: 8, Role.BENIGN: 8, Role.REASONING: 8}
     assert diagnosis.calibration["own reasoning"] == 4
     assert sum(diagnosis.calibration.values()) == 8

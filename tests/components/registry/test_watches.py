@@ -9,7 +9,7 @@ import pytest
 
 from components.core.errors import RegistryError
 from components.core.result import RateFigure
-from components.registry.mlflow_curves import CurveRegistry
+from components.registry.mlflow_registry import Registry
 from components.registry.watches import Watched, first_figures, record_watch, watches_of
 
 NAME = "demo-safety"
@@ -21,7 +21,7 @@ def figures(count: int) -> dict[str, RateFigure]:
 
 
 def test_watches_of_a_champion_are_points_of_one_run(workspace):
-    registry = CurveRegistry(workspace.root)
+    registry = Registry(workspace.root)
     assert watches_of(registry, NAME, "a" * 64) == []
     assert first_figures(registry, NAME, "a" * 64) == {}
     later = replace(WATCHED, found="drift", words="drift")
@@ -44,7 +44,7 @@ def test_watches_of_a_champion_are_points_of_one_run(workspace):
 
 
 def test_a_first_figure_without_its_interval_is_damaged(workspace):
-    registry = CurveRegistry(workspace.root)
+    registry = Registry(workspace.root)
     record_watch(registry, NAME, "safereact", WATCHED, {})
     (run,) = registry.runs(None, {"safereact.watch_of": NAME, "adapter_digest": "a" * 64})
     registry.add_points(run.id, {"harmful.refused": 0.9, "harmful.refused.n": 100}, step=1)
@@ -54,7 +54,7 @@ def test_a_first_figure_without_its_interval_is_damaged(workspace):
 
 @pytest.mark.parametrize("ahead", [0, 5], ids="{} s by their clocks".format)
 def test_two_first_watches_at_the_same_time_are_kept(workspace, monkeypatch, ahead):
-    registry, rival = CurveRegistry(workspace.root), CurveRegistry(workspace.root)
+    registry, rival = Registry(workspace.root), Registry(workspace.root)
     other = replace(WATCHED, found="drift", words="drift", when="2025-12-31T23:59:59")
     begin = registry.begin_run
 

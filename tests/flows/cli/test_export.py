@@ -294,7 +294,7 @@ def test_inspects_viewer_shows_what_was_chosen_and_leaves_nothing(evaluated: Wor
         listed = wait_for(f"http://127.0.0.1:{port}/api/logs")
         assert (tmp_path / "inspect_ai" / "view" / "ports" / str(port)).exists()
         second = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert second.returncode == 2 and f"port {port} is in use" in second.stderr
+        assert second.returncode == 2 and f"listen on 127.0.0.1:{port}" in second.stderr
     finally:
         os.killpg(viewer.pid, signal.SIGINT)
         viewer.wait(30)

@@ -65,6 +65,8 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
     assert entry == {"checkpoints": "models"}
     profile = load_profile(Workspace(project.root, "mine").profile_file)
     assert profile.models.base == "models/base"
+    assert profile.description == "models/tuned, post-trained from models/base."
+    assert profile.registration.name == "mine-safety"
     trained, asked = set(profile.train.forms), set(profile.evaluate.attacks)
     assert asked & trained and asked - trained, "attacks of both kinds are measured"
     train = profile.train

@@ -14,7 +14,7 @@ from components.models.settings import Shape
 from components.profile import Profile, load_profile
 from flows.doctor import estimate
 from flows.doctor.checkpoints import read_shape, shape_from_config
-from flows.doctor.estimate import Memory, Workload
+from flows.doctor.estimate import Estimate, Memory, Workload
 from tests.root import ROOT
 
 PROFILES = ROOT / "profiles"
@@ -111,8 +111,8 @@ def test_seven_billion_parameters_are_trained_within_20_gb(profile):
     assert profile.train.micro_batch == 1 and estimate.weight_bytes(shape, "bf16") > 15e9
     for method in ("safereact", "distil"):
         own = trained(profile, method=method)
-        kept = estimate.training_memory(own, shape, "bf16")
-        again = estimate.training_memory(own, shape, "bf16", checkpointed=True)
+        kept = Estimate(own, shape).training()
+        again = Estimate(own, shape).training(checkpointed=True)
         assert again.total < 20e9 < 30e9 < kept.total < 33e9
         assert again.weights == kept.weights and again.adapter == kept.adapter
 
@@ -124,12 +124,12 @@ def test_a_step_by_hand(profile):
     block = 48 * 64 + 14 * 160 + 12 * 64 + 4 * 32
     compared = 3 * 28 * 2 * 64 * (2 + 4)
     logits = 3 * 8 * 96 * 12
-    kept = estimate.training_memory(own, SMALL, "bf16").passing
+    kept = Estimate(own, SMALL).training().passing
     assert kept == 3 * 52 * 2 * block + compared + logits
-    again = estimate.training_memory(own, SMALL, "bf16", checkpointed=True).passing
+    again = Estimate(own, SMALL).training(checkpointed=True).passing
     assert again == 3 * 52 * (2 * 64 * 2 + block) + compared + logits
     tokens = trained(own, method="distil")
-    more = estimate.training_memory(tokens, SMALL, "bf16").passing - kept
+    more = Estimate(tokens, SMALL).training().passing - kept
     assert more == 3 * 4 * 96 * 12 - compared
     shallow = own.model_copy(
         update={"probe": profile.probe.model_copy(update={"target_layers": (1,)})}
@@ -150,7 +150,7 @@ def test_what_training_stores_by_hand(profile):
 
     def stored(method: str) -> float:
         one, two = (
-            estimate.artifact_bytes(trained(own, method=method, forms=forms), SMALL)
+            Estimate(trained(own, method=method, forms=forms), SMALL).disk()
             for forms in (("served",), ("served", "prefilled"))
         )
         return two - one
@@ -164,7 +164,7 @@ def test_scarce_memory_asks_for_checkpoints_unless_the_profile_says(profile):
     shape = profile.models.shape
 
     def asks(device: float, **changes) -> bool:
-        return estimate.checkpoints_activations(trained(profile, **changes), shape, "bf16", device)
+        return Estimate(trained(profile, **changes), shape).checkpoints(device)
 
     assert [asks(size * 1e9) for size in (16, 24, 80)] == [True, True, False]
     assert asks(80e9, checkpoint_activations=True)
@@ -201,10 +201,10 @@ def test_smaller_passes_and_four_bits_need_less(profile):
     whole = profile.model_copy(
         update={"train": profile.train.model_copy(update={"micro_batch": None})}
     )
-    one = estimate.training_memory(profile, shape, "bf16")
-    assert estimate.training_memory(whole, shape, "bf16").passing == 16 * one.passing
-    assert estimate.training_memory(profile, shape, "nf4").weights < 0.4 * one.weights
-    needs = estimate.memory_needs(profile, [LOAD], shape, "bf16")
+    one = Estimate(profile, shape).training()
+    assert Estimate(whole, shape).training().passing == 16 * one.passing
+    assert Estimate(profile, shape, "nf4").training().weights < 0.4 * one.weights
+    needs = Estimate(profile, shape).needs([LOAD])
     assert needs.keys() == {"training", "generation"}
 
 
@@ -234,7 +234,7 @@ def test_the_cache_grows_with_the_batch_until_the_engine_is_full(profile):
     def cached(*loads: Workload, batch: int) -> float:
         evaluate = profile.evaluate.model_copy(update={"batch": batch})
         other = profile.model_copy(update={"evaluate": evaluate})
-        return estimate.generation_memory(other, loads, SMALL, "bf16").passing / token
+        return Estimate(other, SMALL).generation(loads).passing / token
 
     assert cached(LOAD, batch=8) == 8 * 1000
     # No more rows than there are completions, and no more positions than the engine holds.
@@ -249,8 +249,8 @@ def test_the_cache_grows_with_the_batch_until_the_engine_is_full(profile):
 
 def test_the_greatest_guard_in_use_needs_its_memory(profile):
     by_guard = replace(LOAD, judge="guard")
-    assert estimate.judging_memory(judged_by(profile, guard=GUARD), [LOAD], "bf16") is None
-    found = estimate.judging_memory(judged_by(profile, guard=GUARD), [LOAD, by_guard], "bf16")
+    assert Estimate(judged_by(profile, guard=GUARD), SMALL).judging([LOAD]) is None
+    found = Estimate(judged_by(profile, guard=GUARD), SMALL).judging([LOAD, by_guard])
     shape = estimate.GUARDS["wildguard"]
     assert found.weights == 2 * estimate.parameters(shape)
     # 400 tokens of its own, a request of 100 and a text of 900, four at once.
@@ -258,10 +258,10 @@ def test_the_greatest_guard_in_use_needs_its_memory(profile):
     assert found.passing == 4 * 1400 * token
     great = GUARD.model_copy(update={"kind": "harmbench"})
     loads = [by_guard, replace(LOAD, judge="great")]
-    both = estimate.judging_memory(judged_by(profile, guard=GUARD, great=great), loads, "bf16")
+    both = Estimate(judged_by(profile, guard=GUARD, great=great), SMALL).judging(loads)
     assert both.weights == 2 * estimate.parameters(estimate.GUARDS["harmbench"]) > found.weights
     rubric = RubricSettings(model="a-model")
-    assert estimate.judging_memory(judged_by(profile, guard=rubric), [by_guard], "bf16") is None
+    assert Estimate(judged_by(profile, guard=rubric), SMALL).judging([by_guard]) is None
 
 
 def test_a_guard_reads_no_more_than_the_profile_lets_it():

@@ -21,7 +21,7 @@ from components.prepare.settings import Source
 from components.profile import Profile, load_profile
 from flows.doctor import examination, machine
 from flows.doctor.checkpoints import find_shape, wanted_checkpoints
-from flows.doctor.estimate import memory_needs, workloads
+from flows.doctor.estimate import Estimate, workloads
 from flows.doctor.examination import Examined, check_checkpoints, check_prompts
 from flows.doctor.findings import Finding, State
 from flows.doctor.machine import Device
@@ -318,7 +318,7 @@ def test_devices_that_divide_the_model_need_less_each(profile: Profile):
     kept = profile.train.model_copy(update={"checkpoint_activations": False})
     other = with_models(profile).model_copy(update={"train": kept})
     loads = workloads(other, {})
-    need = memory_needs(other, loads, SHAPE, "bf16")["training"]
+    need = Estimate(other, SHAPE).needs(loads)["training"]
 
     def training(memory: float, sharing: int) -> State:
         device = Device("GPU", 2, round(memory), True, True)
@@ -334,7 +334,7 @@ def test_devices_that_divide_the_model_need_less_each(profile: Profile):
 def test_activations_that_are_computed_again_are_told(profile: Profile):
     other = with_models(profile)
     kept, again = (
-        memory_needs(other, [], SHAPE, "bf16", checkpointed=on)["training"].total / 1e9
+        Estimate(other, SHAPE).needs([], checkpointed=on)["training"].total / 1e9
         for on in (False, True)
     )
     for memory in (kept, 4 * kept):
@@ -364,7 +364,7 @@ def test_only_a_launcher_that_divides_the_model_lowers_the_need(
     monkeypatch.setenv("SAFEREACT_LAUNCHER", launcher)
     monkeypatch.setattr(machine, "find_device", lambda: Device("GPU", 8, 10**12, True, True))
     findings = list(examination.examine(whole))
-    need = memory_needs(profile, [], SHAPE, "bf16")["training"]
+    need = Estimate(profile, SHAPE).needs([])["training"]
     (training,) = (f.message for f in findings if f.subject == "memory, training")
     assert training.startswith(f"about {need.on_each_of(devices) / 1e9:.1f} GB")
     assert ("gone.yaml" in launcher) is ("gone.yaml" in missing(findings).get("launcher", ""))
