@@ -22,7 +22,13 @@ from components.core.patterns import read_patterns
 from components.core.storage import digest_bytes, digest_file
 from components.core.typography import plain, plain_pattern
 from components.core.vocabulary import Outcome
-from components.judges.rules.languages import ENGLISH, NO_PROSE, language_of, languages
+from components.judges.rules.languages import (
+    ENGLISH,
+    NO_PROSE,
+    is_short_no,
+    language_of,
+    languages,
+)
 from components.judges.rules.sentences import Sentence, sentences
 from components.lm import coherence
 from components.lm.coherence import is_coherent
@@ -82,7 +88,7 @@ def _by_reading(text: str) -> Outcome:
     if language is None:
         return Outcome.NEITHER
     possible = others.values() if language == NO_PROSE else [others[language]]
-    doubtful = any(other.doubts.search(stated) for other in possible)
+    doubtful = is_short_no(own) or any(other.doubts.search(stated) for other in possible)
     return Outcome.NEITHER if doubtful else Outcome.COMPLIED
 
 
