@@ -74,8 +74,12 @@ def _folded(character: str) -> str:
     # What cannot be seen, and check marks and emoji.
     if category in ("Cf", "Cs") or character == "\ufe0f" or (category == "So" and character > "☀"):
         return ""
-    # Full-width letters and signs, and the letters of mathematical alphabets.
-    if "\uff01" <= character <= "\uffee" or "\U0001d400" <= character <= "\U0001d7ff":
+    # Full-width letters and signs, letters in circles, and those of mathematical alphabets.
+    if (
+        "⒜" <= character <= "ⓩ"
+        or "\uff01" <= character <= "\uffee"
+        or "\U0001d400" <= character <= "\U0001d7ff"
+    ):
         return unicodedata.normalize("NFKC", character)
     return character
 

@@ -608,6 +608,15 @@ HINTED = [
     "C, not A",
     "C. Option B is not right",
     "It is C rather than D",
+    "C is correct, although D is tempting.",
+    "C, since D would need more water.",
+    "(C) because (D) is too small",
+    "C - both A and B hold",
+    "option c is right",
+    "A is right but C is better.",
+    "The wrong answer is B. So C.",
+    "Ⓒ",
+    "E = mc^2, so C",
 ]
 NOT_CHOSEN = [
     "The answer is A or C",
@@ -642,6 +651,15 @@ NOT_CHOSEN = [
     "C or D",
     "C? No, B.",
     "The answer is C? No, B.",
+    "C is the wrong answer.",
+    "The wrong answer is C.",
+    "Wrong answer: C",
+    "D, since C would need more water.",
+    "D is correct, although C is tempting.",
+    "C = 5",
+    "The answer is C = 2r",
+    "C) 3\nD) 5",
+    "C) 3, D) 5",
 ]
 
 
