@@ -38,8 +38,8 @@ _SEPARATORS = re.compile(r"[,;\n]")
 # "No" and "not" in what is not English. A text of so few words with one of them may decline.
 _SHORT = 5
 _NOT = re.compile(
-    r"\b(?:no|n[aã]o|non|nein|nee|nej|nie|ne|nicht|niet|geen|kein\w*|pas|ikke|inte|ei|nem|nu|nav|nuk|"
-    r"hindi|tidak|tak|khong|pa|нет|не|ні|ни|няма|нема)\b",
+    r"\b(?:no(?! (?:problem|worries|doubt))|n[aã]o|non|nein|nee|nej|nie|ne|nicht|niet|geen|kein\w*|"
+    r"pas|ikke|inte|ei|nem|nu|nav|nuk|hindi|tidak|tak|khong|pa|нет|не|ні|ни|няма|нема)\b",
     re.IGNORECASE,
 )
 

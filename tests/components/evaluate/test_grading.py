@@ -312,6 +312,10 @@ BOXED = [  # content of a box, reference, whether they mean the same
     (r"\text{The answer is }6", "6", True),
     ("3:45", "3:45", True),
     ("3:45", "3/45", False),
+    (r"\dfrac{\sqrt{3}}2", r"\frac{\sqrt3}{2}", True),
+    ("10", r"\binom52", True),
+    (r"\mathit{x}+1", "x+1", True),
+    (r"12 \frac{\text{m}}{\text{s}}", "12", True),
     # Names, equations, sums.
     ("12+25=37", "37", True),
     ("m+n=37", "37", True),
@@ -366,6 +370,8 @@ BOXED = [  # content of a box, reference, whether they mean the same
     ("DNE", "does not exist", True),
     (r"\text{Yes}", "yes", True),
     (r"\text{Tuesday}", "Monday", False),
+    (r"\text{Alice and Bob}", "Alice and Bob", True),
+    (r"\text{Alice and Bob}", "Alice", False),
     (r"\text{(C)}", "C", True),
 ]
 PROSE = [  # answer, reference, whether it ends on the reference
