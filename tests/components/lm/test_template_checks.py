@@ -435,25 +435,6 @@ def test_what_is_only_suspicious_is_told(template, told):
     assert any(told in line for line in check_template(tokenizer_of(template)))
 
 
-def test_a_tokenizer_that_loses_the_words_of_a_prompt_is_refused():
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    core = Tokenizer(models.WordLevel({"<unk>": 0, "user": 1, "assistant": 2}, "<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    unknowing = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="<e>")
-    unknowing.chat_template = CHATML
-    with pytest.raises(ModelError, match=r"does not write .* become the same tokens"):
-        check_template(unknowing)
-    uncased = tokenizer_of(CHATML, eos="<|im_end|>")
-    uncased.backend_tokenizer.normalizer = normalizers.Lowercase()
-    assert check_template(uncased) == []
-    uncased.backend_tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFD(), normalizers.StripAccents()]
-    )
-    assert ["does not write 'é'" in line for line in check_template(uncased)] == [True]
-
-
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.json"])
 def test_a_second_template_is_told(tmp_path, name):
     real("chatml").save_pretrained(tmp_path)
