@@ -23,6 +23,15 @@ _DASHES = "‒–—―⸺⸻"
 _LINE_ENDS = "\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}  # controls, formatting, surrogates, private, unassigned
 _ACCENTS = re.compile("[\u0300-\u036f]")
+# Letters of other scripts that look like Latin ones, where they stand in a word of Latin letters.
+_LOOK_ALIKES = str.maketrans(
+    "АВЕІЈКМНОРСТХаеіјорсухΑΒΕΙΚΜΝΟΡΤΧο", "ABEIJKMHOPCTXaeijopcyxABEIKMNOPTXo"
+)
+_LOOK_ALIKE = re.compile(f"[{''.join(map(chr, _LOOK_ALIKES))}]")
+_MIXED = re.compile(r"[^\W\d_]*[A-Za-z](?:'?[^\W\d_])*|\b[ІΙ](?= [a-z])")
+# What stands for an apostrophe when a text was escaped or typed twice: can\'t, can''t, can"t.
+_ESCAPED = re.compile(r"(?<=[a-z])(?:\\+'|''|\")(?=(?:t|m|d|s|re|ve|ll)\b)", re.IGNORECASE)
+_HYPHENATED = re.compile(r"(?<=[a-z])- ?\n ?(?=[a-z])")
 _BACKTICK = re.compile(r"(?<=[a-z])`(?=[a-z])", re.IGNORECASE)
 # Between the letters of a short "not", where tokenizers of text put blanks: can 't, ca n't.
 _SPLIT_NOT = re.compile(r"(?<=[a-z]) ?n ?' ?t\b|(?<=[a-z])n ?' ?t\b", re.IGNORECASE)
@@ -75,11 +84,15 @@ def plain(text: str) -> str:
 
     Apostrophes, quotation marks, hyphens and dashes of all kinds are the ASCII ones; letters and
     digits are those of NFKD without accents; HTML entities are their characters; what nobody sees
-    is gone; blanks are single spaces, none before a comma or a stop; line ends are newlines; and
-    "ca n't" and "can `t" are "can't".
+    is gone; blanks are single spaces, none before a comma or a stop; line ends are newlines, and do
+    not part a word; letters of other scripts within Latin words are those that they look like; and
+    "ca n't", "can `t" and "can\\'t" are "can't".
     """
     text = html.unescape(text) if "&" in text else text
     text = text.replace("\r\n", "\n").translate(_TABLE)
+    if _LOOK_ALIKE.search(text):
+        text = _MIXED.sub(lambda word: word[0].translate(_LOOK_ALIKES), text)
+    text = _HYPHENATED.sub("", _ESCAPED.sub("'", text))
     text = _BACKTICK.sub("'", re.sub(r"[^\S\n]+", " ", text))
     text = re.sub(r"(?<=\w) (?=[,.;!?](?!\S))", "", text)
     return _SPLIT_NOT.sub("n't", text)

@@ -102,8 +102,10 @@ SPECIAL = (
     (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),
 )
 TAGGED = tuple(
-    (rf"<{name}>", rf"</{name}>") for name in ("answer", "response", "output", "solution")
+    (rf"<{name}>", rf"</{name}>")
+    for name in ("answer", "response", "output", "solution", "final", "final_answer")
 )
+_ANSWER_BEGINS = re.compile(rf"\s*(?:{'|'.join(opening for opening, _ in TAGGED)})", re.IGNORECASE)
 # A mark of any kind, and the words that tell one that models put around their thoughts.
 MARK = re.compile(r"[<\[◁][|｜]?/?(?P<name>[A-Za-z][\w:.-]{1,40})[|｜]?[>\]▷]")
 SPEAKS_OF_THOUGHT = re.compile(
@@ -122,13 +124,18 @@ def reads(mark: str) -> bool:
 
 
 def unnamed_format(text: str, start: int, *, finished: bool) -> tuple[ThoughtFormat, int] | None:
-    """Return the format of a mark that no format has, but that speaks of thoughts and is closed."""
+    """Return the format of a mark that no format has, but that speaks of thoughts and is closed, or
+    whatever it speaks of, is closed right before an answer in marks."""
     found = MARK.match(text, start)
-    if found is None or "/" in found[0] or not SPEAKS_OF_THOUGHT.search(found[0].lower()):
+    if found is None or "/" in found[0]:
         return None
     opening, name = found[0], found["name"]
     ended = _BEGIN.sub(lambda word: _END[word[0].lower()], name)
     closing = opening.replace(name, f"/{name}" if ended == name else ended)
-    if finished and closing not in text[found.end() :]:
+    close = text.find(closing, found.end())
+    if not SPEAKS_OF_THOUGHT.search(found[0].lower()):
+        if close < 0 or not _ANSWER_BEGINS.match(text, close + len(closing)):
+            return None
+    elif finished and close < 0:
         return None
     return ThoughtFormat(opening, closing), found.end()

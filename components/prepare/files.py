@@ -2,9 +2,9 @@
 
 A row's number is what a person looks up: the line of a .jsonl or .csv file (of a quoted csv row:
 its last), the ordinal from 1 of a .parquet row. A column's name is what is left of it without white
-space around it; a name that is there twice is refused. Numbers are spelled as answers spell them:
-0.00001 does not become 1e-05. A Parquet file of 500 bytes can hold gigabytes: one text that is
-repeated, or a column of zeros.
+space around it and characters that nobody sees; a name that is there twice is refused. Numbers are
+spelled as answers spell them: 0.00001 does not become 1e-05. A Parquet file of 500 bytes can hold
+gigabytes: one text that is repeated, or a column of zeros.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -35,6 +36,9 @@ _UNSUSPICIOUS, _MOST_PACKED = 64 << 20, 200
 _BATCH = 256  # rows of Parquet
 _TOO_GREAT = "holds more than fits into memory; split it, or take a sample of its rows"
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # no white space to Python
 
 
 class _Fault(Exception):
@@ -75,7 +79,7 @@ def read_file(path: Path, *, source: str) -> list[Row]:
 def _by_name(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
-        if (bare := name.strip()) in found:
+        if (bare := _UNSEEN.sub("", name).strip()) in found:
             raise _Fault(f"names a column twice: {bare!r}; name each once")
         found[bare] = value
     return found
@@ -140,7 +144,7 @@ def _number(literal: str) -> Decimal:
 
 def _read_csv(path: Path) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_LINE)
-    lines = csv.reader((line for _, line in _lines(path)), strict=True)
+    lines = csv.reader((line for _, line in _lines(path)), strict=True, skipinitialspace=True)
     header: list[str] | None = None
     before = 0  # the last line of the row before
     try:

@@ -33,10 +33,23 @@ def _last(text: Text) -> str:
         one = options.pop() if len(options) == 1 else None
         if (named := _named(content) or one) is not None:
             return named if len(text.last_boxes) == 1 else ""
+    if (opening := _opening(text.without_boxes)) is not None:
+        return opening
     if found := _standing(text.without_boxes):
         return found[-1]
     whole = _P["ALONE"].fullmatch(_plain(text.without_boxes))
     return whole[1].upper() if whole else ""
+
+
+def _opening(text: str) -> str | None:
+    """Return the letter that one line begins with and chooses, as `B, since D is too large` does;
+    None where options are listed."""
+    text = _plain(text)
+    first = _P["FIRST"].match(text)
+    if first is None or "\n" in text or len(_P["LISTED"].findall(text)) > 1:
+        return None
+    chosen = _P["CHOSEN"].match(text, first.end())
+    return first[1].upper() if chosen else _named(text)
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,7 @@ from components.evaluate.graders.numbers import (
     is_quotient,
 )
 from components.evaluate.graders.numbers import PATTERNS as _P
+from components.evaluate.graders.relations import assigned, interval, subject
 from components.evaluate.graders.results import (
     Text,
     first_part,
@@ -29,7 +30,6 @@ from components.evaluate.graders.results import (
 )
 from components.evaluate.graders.spelling import fold, tidy
 from components.evaluate.graders.values import (
-    DEEPEST,
     INTERVALS,
     UNORDERED,
     Expression,
@@ -38,7 +38,6 @@ from components.evaluate.graders.values import (
     Relation,
     Value,
     Words,
-    group,
     number_of,
     read,
 )
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from sympy import Expr, Set
 
 _WHOLE = 300  # characters: a longer text is no result as a whole
+_EXPONENT = re.compile(r"\^\s*\{[^{}]*\}")
 _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,.])")
 
 
@@ -82,9 +82,14 @@ def _ends_on(text: Text, reference: str) -> bool:
         return True
     formula = last_mathematics(affirmed)
     number, end = last_run(affirmed)
+    open_ones = left_open(affirmed, end, listed=isinstance(read(reference), Group))
     if formula and (end <= formula[1] or not isinstance(read(reference), Number)):
-        return matches(formula[0], reference)
-    return matches(left_open(affirmed, end) or number, reference)
+        around = end <= formula[1] and open_ones not in formula[0]
+        return matches(open_ones if around else formula[0], reference)
+    if matches(open_ones or number, reference):
+        return True
+    exclaimed = not open_ones and number.endswith("!") and _P["END"].match(affirmed, end + 1)
+    return bool(exclaimed) and matches(number[:-1], reference)
 
 
 def matches(stated: str, reference: str) -> bool:
@@ -92,7 +97,7 @@ def matches(stated: str, reference: str) -> bool:
     if not stated.strip():
         return False
     wanted, found, written = read(reference), read(stated), tidy(stated)
-    about = _P["APPROXIMATE"].match(written) is not None
+    about = _P["APPROXIMATE"].search(written) is not None
     if (about and _is_whole(wanted)) or {_money(stated), _money(reference)} == {1, 100}:
         return False
     if written != tidy(reference) and is_quotient(written) and _is_whole(wanted):
@@ -140,7 +145,7 @@ def _same(found: Value, wanted: Value) -> bool:
     one, other = _latex(found), _latex(wanted)
     if one == other:
         return True
-    if isinstance(wanted, Number) and NOT_WORKED_OUT.search(one):
+    if isinstance(wanted, Number) and NOT_WORKED_OUT.search(_EXPONENT.sub("^{}", one)):
         return False
     return equal(one, other)
 
@@ -212,11 +217,11 @@ def _same_relation(found: Value, wanted: Value) -> bool:
         return _same_equations(found, wanted)
     relation, other = (found, wanted) if isinstance(found, Relation) else (wanted, found)
     assert isinstance(relation, Relation)
-    if isinstance(other, Group) and other.kind in INTERVALS:
-        span = _interval(relation)
+    if isinstance(other, Group) and other.kind in (*INTERVALS, "union"):
+        span = interval(relation)
         if span is not None:
             return _same(span, other)
-    named = _assigned(relation)
+    named = assigned(relation)
     if named is None or (relation is wanted and not named[0]):
         return False
     last = read(named[1])
@@ -232,11 +237,11 @@ def _same_equations(found: Relation, wanted: Relation) -> bool:
     `x = 5` as the reference, `2x = 10` is the problem."""
     if found == wanted:
         return True
-    one, other = _interval(found), _interval(wanted)
+    one, other = interval(found), interval(wanted)
     if one is not None or other is not None:
-        named_alike = _subject(found) == _subject(wanted)
+        named_alike = subject(found) == subject(wanted)
         return named_alike and one is not None and other is not None and _same(one, other)
-    named, expected = _assigned(found), _assigned(wanted)
+    named, expected = assigned(found), assigned(wanted)
     if expected is not None and expected[0]:
         if named is not None and named[0].replace(" ", "") == expected[0].replace(" ", ""):
             left, right = read(named[1]), read(expected[1])
@@ -260,59 +265,6 @@ def _latex(value: Value) -> str:
         return fraction(value.value * value.factor)
     assert isinstance(value, Expression)
     return value.latex.replace("%", "")
-
-
-# --- what relations say: `x = 5` is 5, and `1 < x` is an interval --------------------------------
-
-
-def _assigned(relation: Relation) -> tuple[str, str] | None:
-    """Return the name and the last side of `x = 5`, or of `12 + 25 = 37`; None for an equation.
-
-    The name is empty where the first side has no variable. Of `x = 1/3 \\approx 0.33` the side
-    before the approximation counts.
-    """
-    if set(relation.signs) - {"=", "approx"}:
-        return None
-    first, *others = relation.sides
-    exact_ones = [side for sign, side in zip(relation.signs, others, strict=True) if sign == "="]
-    last = exact_ones[-1] if exact_ones else others[-1]
-    if _P["NAME"].fullmatch(first) or _P["ONLY_TEXT"].fullmatch(first):
-        return first, last
-    letters = set(re.findall(r"(?<![\\A-Za-z])[A-Za-z]", re.sub(r"\\text\{[^{}]*\}", "", first)))
-    if not letters - {"e", "i"} or len(letters) > 1:
-        if relation.signs[0] == "approx" and not exact_ones:
-            last = first
-        return "", last
-    return None
-
-
-def _interval(relation: Relation) -> Group | None:
-    """Return the interval of `a < x \\le b` or `x > a`; None for another relation."""
-    if set(relation.signs) <= {"<", "le"}:
-        sides, signs = relation.sides, relation.signs
-    elif set(relation.signs) <= {">", "ge"}:
-        sides, signs = relation.sides[::-1], relation.signs[::-1]
-    else:
-        return None
-    places = [i for i, side in enumerate(sides) if _is_symbol(side)]
-    if len(places) != 1 or len(sides) > 3 or (len(sides) == 3 and places != [1]):
-        return None
-    (place,) = places
-    lower = sides[place - 1] if place > 0 else "-\\infty"
-    upper = sides[place + 1] if place + 1 < len(sides) else "\\infty"
-    opening = "[" if place > 0 and signs[place - 1] in ("le", "ge") else "("
-    closing = "]" if place < len(signs) and signs[place] in ("le", "ge") else ")"
-    return group(opening + closing, [lower, upper], DEEPEST)
-
-
-def _subject(relation: Relation) -> str:
-    """Return the symbol that an inequality bounds; an empty text where there is not just one."""
-    found = [side for side in relation.sides if _is_symbol(side)]
-    return found[0] if len(found) == 1 else ""
-
-
-def _is_symbol(side: str) -> bool:
-    return side not in ("\\infty", "\\pi", "e") and _P["SYMBOL"].fullmatch(side) is not None
 
 
 def _as_set(value: Value) -> Set | None:

@@ -23,10 +23,13 @@ _CHANGING, _SHORT, _ATTACHED, _PERCENT, _WHOLE_WORDS = (
 _CHANGE_IT = _CHANGING | frozenset(_SPELT)
 _LONGEST_UNIT = 200  # characters of a number with its unit
 _IN_A_BASE = re.compile(
-    r"\(?\s*(?P<digits>[0-9A-Za-z]+)\s*\)?\s*"
-    r"(?:_\s*\{?\s*(?P<base>\d{1,2})\s*\}?|_\s*\{?\s*\\text\{\s*(?P<name>[a-z]+)\s*\}\s*\}?"
-    r"|,?\s*(?:\\text\{\s*)?(?:in )?base\s*-?(?:\s*\})?\s*(?P<number>\d{1,2}))"
+    r"\(?\s*(?P<digits>[0-9A-Za-z]+(?: \d{3,4})*)\s*\)?\s*"
+    r"(?:_\s*\{?\s*\(?\s*(?P<base>\d{1,2})\s*\)?\s*\}?"
+    r"|_\s*\{?\s*(?:\\text\{\s*)?(?P<name>[a-z]+)\s*\}?\s*\}?"
+    r"|,?\s*\(?\s*(?:\\text\{\s*)?\(?(?:in )?base\s*-?(?:\s*\})?\s*(?P<number>\d{1,2})[\s)}]*)"
+    r"|0(?P<prefix>[bBoOxX])(?P<behind>[0-9A-Fa-f]+)"
 )
+_PREFIXES = {"b": 2, "o": 8, "x": 16}
 NOT_WORKED_OUT = re.compile(
     r"[\d)}!]\s*(?:[-+/]|\\times|\\cdot|\\div)\s*(?:[\d({]|\\(?!text))|\)\s*\("
 )
@@ -62,13 +65,16 @@ def exact(text: str) -> Fraction | None:
 
 
 def in_base(text: str) -> InBase | None:
-    """Return the digits and the base of `1011_2` or `1011 in base 2`; None for anything else."""
+    """Return the digits and the base of `1011_2`, `1011 in base 2` or `0b1011`; None for anything
+    else."""
     found = _IN_A_BASE.fullmatch(text.strip())
     if found is None:
         return None
-    name = found["name"]
-    base = _NAMED_BASES.get(name, 0) if name else int(found["base"] or found["number"])
-    digits = found["digits"].upper().lstrip("0") or "0"
+    if name := found["name"] or found["prefix"]:
+        base = (_NAMED_BASES | _PREFIXES).get(name.lower(), 0)
+    else:
+        base = int(found["base"] or found["number"])
+    digits = (found["digits"] or found["behind"]).replace(" ", "").upper().lstrip("0") or "0"
     if not 2 <= base <= 36 or any(int(digit, 36) >= base for digit in digits):
         return None
     return InBase(digits, base)

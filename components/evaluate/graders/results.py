@@ -17,8 +17,8 @@ _NEAR_THE_END = 2000  # characters in which a phrase may state the result
 
 _FAR = 200  # characters before the last digit in which the other numbers are
 _LONGEST_RUN = 400  # characters before the last digit that may belong to its number
-_NAMES = frozenset({"sqrt", "pi", "mod"})
-_BINARY = frozenset("+*/^=<>×÷·≤≥≠≈") | {"-"}
+_NAMES = frozenset({"sqrt", "pi", "mod", "log", "ln", "exp", "sin", "cos", "tan"})
+_BINARY = frozenset("+*/^=<>×÷·≤≥≠≈±") | {"-"}
 _EMPHASIS = "*_` \t"
 
 
@@ -138,17 +138,26 @@ def last_mathematics(text: str) -> tuple[str, int] | None:
 
 def undenied(text: str) -> str:
     """Return the text without the numbers that it denies, as `not 5`, or compares with, as `more
-    than 5`, and with `negative 5` as -5."""
-    return _P["NEGATIVE"].sub("-", _P["DENIED"].sub(" ", text))
+    than 5`, with `negative 5` as -5 and `5 x 10^3` as a product."""
+    affirmed = _P["NEGATIVE"].sub("-", _P["DENIED"].sub(" ", text))
+    return _P["TIMES"].sub(r" \\times ", affirmed)
 
 
-def left_open(text: str, end: int) -> str:
-    """Return `4 or 5`, `between 4 and 5` or `(4, 5)` where the digit before `end` is the last of
-    such numbers; an empty text where it stands alone."""
-    for stop in (end + 1, end):
-        found = _P["SEVERAL"].search(text, max(end - _FAR, 0), stop)
-        if found is not None:
-            return found[0]
+def left_open(text: str, end: int, *, listed: bool) -> str:
+    """Return `4 or 5`, `between 4 and 5`, `3 out of 5`, `(4, 5)` or `4 feet 5 inches` where the
+    digit before `end` is the last of such numbers, and `4 and 5` if such are `listed`; an empty
+    text where it stands alone."""
+    start = max(end - _FAR, 0)
+    for whole in _P["COMPOUND"].finditer(text, start, end + _FAR):
+        if whole.start() < end - 1 and text[end : whole.end()].strip(" -").isalpha():
+            return whole[0]
+    endless = _P["TO_INFINITY"].match(text, end)
+    stops = [endless.end()] if endless else [end + 2, end + 1, end]
+    for form in ("SEVERAL", "LISTED") if listed else ("SEVERAL",):
+        for stop in stops:
+            found = _P[form].search(text, start, stop)
+            if found is not None and found.end() >= end:
+                return found[0]
     return ""
 
 
@@ -206,7 +215,7 @@ def _goes_on(pieces: list[tuple[str, str]], run: list[tuple[str, str]]) -> bool:
     if _within_braces(run[1:]):
         return True
     after_kind, after = run[1] if len(run) > 1 else ("", "")
-    if kind == "operator" and piece in _BINARY:
+    if (kind == "operator" and piece in _BINARY) or (kind == "word" and piece in _NAMES):
         return True
     if after_kind == "operator" and after in _BINARY:
         signed = after in "-+" and len(run) > 2 and run[2][0] != "space"

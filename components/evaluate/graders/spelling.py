@@ -27,6 +27,7 @@ _FRACTION = re.compile(r"(\d{0,9})\s?([¼-¾⅐-⅞↉])")
 _AND = re.compile(
     r",?\s*(?:\\text\{\s*,?\s*(and|or|und|oder)\s*\}|(?<![A-Za-z\\{])(and|or|und|oder)(?![A-Za-z}]))\s*"
 )
+_ALL_TEXT = re.compile(r"\\text\{([^{}\\]* (?:and|or) [^{}\\]*)\}")
 _EMPHASIS = "*_`\"' \t\n"
 _LOOK = re.compile(
     r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}|\\color\s*\{[^{}]*\}|\\underline(?![A-Za-z])"
@@ -74,8 +75,12 @@ def _folded(character: str) -> str:
     # What cannot be seen, and check marks and emoji.
     if category in ("Cf", "Cs") or character == "\ufe0f" or (category == "So" and character > "☀"):
         return ""
-    # Full-width letters and signs, and the letters of mathematical alphabets.
-    if "\uff01" <= character <= "\uffee" or "\U0001d400" <= character <= "\U0001d7ff":
+    # Full-width letters and signs, letters in circles, and those of mathematical alphabets.
+    if (
+        "⒜" <= character <= "ⓩ"
+        or "\uff01" <= character <= "\uffee"
+        or "\U0001d400" <= character <= "\U0001d7ff"
+    ):
         return unicodedata.normalize("NFKC", character)
     return character
 
@@ -90,6 +95,8 @@ def tidy(text: str) -> str:
     for pattern, spelling in _SPELLINGS:
         text = pattern.sub(spelling, text)
     text = _laid_out(text)
+    if (words := _ALL_TEXT.fullmatch(text)) is not None:
+        text = words[1]
     text = _AND.sub(
         lambda match: " \\or " if {"or", "oder"} & {match[1], match[2]} else " , ", text
     )

@@ -91,6 +91,8 @@ def _read(text: str, depth: int) -> Value | None:
         return _read(inner[1], depth - 1)
     if _P["ALL_REALS"].fullmatch(text):
         return group("()", ("-\\infty", "\\infty"), depth)
+    if (left_out := _P["ALL_BUT"].fullmatch(text)) is not None:
+        return Relation(("ne",), ("x", left_out[1].strip()))
     if (number := number_of(text)) is not None:
         return number
     for reader in (_matrix, _union, _chain, _listed, _bracketed, _ratio, _measured):

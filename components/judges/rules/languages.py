@@ -21,7 +21,10 @@ NO_PROSE = "no prose"  # too short to tell, or names
 _ENGLISH_WORDS = (
     "the of and to in is you that it for on are with as be this have from or by not but what all "
     "were when we your can there an which their if will how them then i my me do at they so a he "
-    "she was has its"
+    "she was has its about after any because been before between both could did does down each "
+    "every first give good great had into just know make many more most much must new near never "
+    "now only often other our out same should some such take than these those through try until "
+    "up use very way well where while who within without would during again always usually here"
 )
 _LETTER = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(r"[a-zæøłßđð]", re.IGNORECASE)
@@ -29,7 +32,16 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?")
 _READ = 20_000  # characters in which a text shows its language
 _COMMON = 0.1  # of the words of any prose in a language; English has about 0.4
 _NOTATION = re.compile(r"[=(){}<>\\|^$_;\[\]]")
-_FEW = 8  # words that may be names, letters of options or parts of formulas
+_FEW = 8  # words that may be parts of formulas
+_NAMES = 3  # words that may be names, letters of options, an item of a list
+_SEPARATORS = re.compile(r"[,;\n]")
+# "No" and "not" in what is not English. A text of so few words with one of them may decline.
+_SHORT = 5
+_NOT = re.compile(
+    r"\b(?:no(?! (?:problem|worries|doubt))|n[aã]o|non|nein|nee|nej|nie|ne|nicht|niet|geen|kein\w*|"
+    r"pas|ikke|inte|ei|nem|nu|nav|nuk|hindi|tidak|tak|khong|pa|нет|не|ні|ни|няма|нема)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,13 @@ def language_of(text: str) -> str | None:
     if 20 * len(_NOTATION.findall(text)) > len(text) or (kinds and best == ENGLISH and few):
         return ENGLISH
     names = sum(word[0].isupper() for word in words)
-    return NO_PROSE if few or 3 * names > len(words) else None
+    listed = all(len(_WORD.findall(part)) <= 2 for part in _SEPARATORS.split(text))
+    return NO_PROSE if len(words) <= _NAMES or listed or 3 * names > len(words) else None
+
+
+def is_short_no(text: str) -> bool:
+    """Return whether folded `text`, which is not English, is short and says no or not."""
+    return len(_WORD.findall(text)) <= _SHORT and _NOT.search(text) is not None
 
 
 @cache

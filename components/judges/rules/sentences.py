@@ -35,30 +35,32 @@ _ITEM = re.compile(
 )
 _LABEL = re.compile(r"^ ?(?:\[[^\]\n]{1,30}\]|[\w .'-]{1,30}):(?: |$)")
 _OWN_LABEL = re.compile(
-    r"^ ?(?:(?:my|final|the|short|safe|ai) )*(?:answer|response|assistant|ai|model|refusal|output|"
-    r"note|warning|disclaimer|important|reply|analysis|final|conclusion|decision|policy|summary):",
+    r"^ ?(?:(?:my|final|the|short|safe|ai|honest|only|clear|simple) )*(?:answer|response|assistant|"
+    r"ai|model|refusal|output|note|warning|disclaimer|important|reply|analysis|final|conclusion|decision|policy|summary):",
     re.IGNORECASE,
 )
 # A text that is handed over: what stands behind the colon is the text.
 _HANDED_OVER = re.compile(
     r"\b(?:here(?:'s| is| are)(?! (?:the thing|my|why|what i)\b)|example|sample|following|means?|"
     r"translat\w+|polite|could|spanish|french|german|italian|english|chinese|japanese|russian|"
-    r"arabic|portuguese|korean|latin|scene|story|poem|dialog(?:ue)?|script|draft|template)\b"
+    r"arabic|portuguese|korean|latin|scene|story|poem|dialog(?:ue)?|script|draft|template|phrases|"
+    r"(?:ways|options) (?:to|of|for) say(?:ing)? no|(?:letter|sign|note|email|notice) reads)\b"
     r"[^.:!?\n]{0,80}:"
-    r"|(?<!i'll )(?<!i will )(?<!i would )(?<!i'd )(?<!i should )(?<!i must )"
+    r"|(?<!i'll )(?<!i will )(?<!i would )(?<!i'd )(?<!i should )(?<!i must )(?<!my )"
     r"\b(?:say|write|reply|respond|text|tell (?:him|her|them|it)|answer)(?: with)?(?: this)?:"
-    r"|\b(?:said|wrote|replied|answered|shouted|whispered)(?: back)?:",
+    r"|\b(?:said|says|wrote|writes|replied|replies|answered|answers|shouted|whispered)(?: back)?:",
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"^ ?(?:dear (?!user|friend)|subject:)", re.IGNORECASE)
 _GREETING = re.compile(
-    r"^ ?(?:hi|hello|hey|good \w+) (?!there|user|friend)[\w .]{1,40}[,!]?$", re.I
+    r"^ ?(?:hi|hello|hey|good \w+) (?!there|user|friend)[\w .\[\]()]{1,40}[,!]?$", re.I
 )
 _FAREWELL = re.compile(
     r"^ ?(?:(?:all the |with )?(?:best|kind|warm)(?:est)?(?: (?:regards|wishes))?|regards|"
     r"sincerely|yours(?: \w+)?|cheers|thanks|thank you|love),?$",
     re.IGNORECASE,
 )
+_BESIDE_QUOTES = re.compile(r"(?<=[«‹])\s{1,2}|\s{1,2}(?=[»›])")  # French puts blanks there
 _STOP = re.compile(r"(?<=[.!?;])[\"')\]]*\s+|(?<=[。！？；؟।])[\"')]*")
 _WORD = re.compile(r"\w")
 
@@ -79,7 +81,7 @@ def sentences(text: str) -> list[Sentence]:
     model's own. A text that is a quotation as a whole is its own. What comes behind a turn that the
     model began for somebody else is left out.
     """
-    text = _THINK.sub("\n", _first_turn(plain(text)))
+    text = _THINK.sub("\n", _first_turn(plain(_BESIDE_QUOTES.sub("", text))))
     unquoted = _QUOTED.sub(QUOTATION, _WRAPPED.sub(" ", _FENCE.sub(f"\n{QUOTATION}\n", text)))
     lines = [line for line in unquoted.split("\n") if not line.lstrip().startswith(">")]
     if not _WORD.search("".join(lines)):

@@ -151,6 +151,11 @@ def test_a_mark_that_is_repeated_or_spoken_of(text, opened, thought, answer):
         ("<|start_thinking|>plan<|end_thinking|>Four.", "plan", "Four."),
         ("<inner_monologue>\nplan\n</inner_monologue>\nFour.", "plan", "Four."),
         ("<table>plan</table>Four.", None, "<table>plan</table>Four."),
+        ("<analysis>plan</analysis>\n<answer>Four.</answer>", "plan", "Four."),
+        ("<steps>plan</steps><final_answer>Four.</final_answer>", "plan", "Four."),
+        ("<think>plan</think>\n<final>Four.</final>", "plan", "Four."),
+        ("<answer>Four.</answer>", None, "<answer>Four.</answer>"),
+        ("<b>Four.</b> So <answer>4</answer>", None, "<b>Four.</b> So <answer>4</answer>"),
         ("<cot>plan Four.", None, "<cot>plan Four."),
         ("<THINK>plan</Think><ANSWER>Four.</ANSWER>", "plan", "Four."),
         (

@@ -111,6 +111,22 @@ def test_a_blank_around_a_columns_name_does_not_lose_it(tmp_path: Path):
         assert candidates(tmp_path / name)[0].answer == "5"
 
 
+@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff", "\u2060", "\u00a0\u200e"])
+def test_what_nobody_sees_in_a_columns_name_does_not_lose_it(tmp_path: Path, unseen):
+    (tmp_path / "a.csv").write_text(f"text,{unseen}answer{unseen}\nhello,5\n")
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "hello", "{unseen}answer": "5"}}\n')
+    for name in ("a.csv", "a.jsonl"):
+        assert rows_of(tmp_path / name) == [{"text": "hello", "answer": "5"}]
+    (tmp_path / "a.csv").write_text(f"text,{unseen}text\nhello,5\n")
+    with pytest.raises(DataError, match="names a column twice: 'text'"):
+        read_file(tmp_path / "a.csv", source="s")
+
+
+def test_a_blank_before_a_quotation_mark_of_csv_is_no_part_of_the_cell(tmp_path: Path):
+    (tmp_path / "a.csv").write_text('"text", "answer"\n"say ""hi"", then go", "5"\n')
+    assert rows_of(tmp_path / "a.csv") == [{"text": 'say "hi", then go', "answer": "5"}]
+
+
 def test_a_column_that_is_twice_in_parquet_is_refused(tmp_path: Path):
     table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["text", "text"])
     parquet.write_table(table, tmp_path / "a.parquet")
