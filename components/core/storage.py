@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from components.core.errors import StageError
+from components.core.errors import ConfigError, StageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -246,6 +246,22 @@ def digest_file(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def records_in(folder: Path, ending: str) -> list[Path]:
+    """Return the files in `folder` that end so, by name; none where it is not there.
+
+    Raises `ConfigError` for one of another name, which nobody would miss: hidden files, pages
+    (`.md`) and DVC's pointers alone may lie beside.
+    """
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [path for path in found if not path.name.startswith(".") and path.is_file()]
+    for path in found:
+        if path.suffix not in (ending, ".md", ".dvc"):
+            raise ConfigError(
+                f"{path} is not read, since files there end in {ending}: rename it, or move it away"
+            )
+    return [path for path in found if path.suffix == ending]
 
 
 def digest_folder(

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError, EvidenceError
 from components.core.section import Section, explain
-from components.core.storage import EVERYBODY, atomic_path
+from components.core.storage import EVERYBODY, atomic_path, records_in
 from components.core.untrusted_text import folded
 from components.gate.result import LONGEST, Decision, Override
 
@@ -32,11 +32,12 @@ class Overrides(Section):
 
 
 def read_overrides(folder: Path) -> list[Override]:
-    """Return the records of every file in `folder`; raises `ConfigError` for one that is not valid.
+    """Return the records of every file in `folder`; raises `ConfigError` for one that is not valid,
+    or has another ending.
 
     A folder that is not there holds none.
     """
-    return [record for path in sorted(folder.glob("*.yaml")) for record in _read(path)]
+    return [record for path in records_in(folder, ".yaml") for record in _read(path)]
 
 
 def _read(path: Path) -> tuple[Override, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components.core.errors import DataError
-from components.core.storage import read_json
+from components.core.storage import read_json, records_in
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.gate.figures import Figure, percent
@@ -31,7 +31,7 @@ def read_withstood(folder: Path, adapter: str) -> Withstood | None:
     this adapter, as studies of two profiles do.
     """
     about: dict[Path, Withstood] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in records_in(folder, ".json"):
         try:
             found = Withstood.model_validate(read_json(path))
         except ValidationError as error:

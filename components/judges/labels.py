@@ -20,7 +20,13 @@ from pydantic import ValidationError
 from components.core.errors import DataError, StageError
 from components.core.result import Record
 from components.core.section import Sha256, Text
-from components.core.storage import EVERYBODY, digest_bytes, read_json_lines, replace_surrogates
+from components.core.storage import (
+    EVERYBODY,
+    digest_bytes,
+    read_json_lines,
+    records_in,
+    replace_surrogates,
+)
 from components.core.vocabulary import Outcome, View
 
 
@@ -77,7 +83,7 @@ def read_labels(path: Path) -> list[Label]:
     `DataError` naming the row that is no label.
     """
     if path.is_dir():
-        return [label for file in sorted(path.glob("*.jsonl")) for label in _standing(file)]
+        return [label for file in records_in(path, ".jsonl") for label in _standing(file)]
     if not path.is_file():
         return []
     try:

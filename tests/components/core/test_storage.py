@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from components.core import storage
-from components.core.errors import InterruptionError, StageError
+from components.core.errors import ConfigError, InterruptionError, StageError
 from components.core.journal import Journal
 from tests.hostile import HOSTILE
 
@@ -277,6 +277,18 @@ def test_digest_of_a_folder_sees_names_and_contents_and_no_hidden_files(tmp_path
     (two / "b.txt").unlink()
     (two / "sub" / "a.json").rename(two / "a.json")
     assert storage.digest_folder(one) != storage.digest_folder(two)
+
+
+def test_a_record_under_another_ending_is_named_and_not_passed_over(tmp_path):
+    assert storage.records_in(tmp_path / "missing", ".yaml") == []
+    for name in ("b.yaml", "a.yaml", "README.md", "a.yaml.dvc", ".gitkeep"):
+        (tmp_path / name).touch()
+    assert [path.name for path in storage.records_in(tmp_path, ".yaml")] == ["a.yaml", "b.yaml"]
+    for name in ("c.yml", "c.YAML", "c"):
+        (tmp_path / name).touch()
+        with pytest.raises(ConfigError, match=rf"{name} is not read.* end in \.yaml"):
+            storage.records_in(tmp_path, ".yaml")
+        (tmp_path / name).unlink()
 
 
 def test_digests_are_sha256(tmp_path):
