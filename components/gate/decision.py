@@ -34,7 +34,8 @@ def make_decision(
 ) -> Decision:
     """Return what follows from the evidence, under a policy and with overrides.
 
-    `policy_digest` is that of a policy which an earlier release wrote, else the policy's own.
+    `policy_digest` is that of the file that a version keeps, which may lack settings that came
+    later; else the policy's own.
     """
     adapter, evidence = inputs.adapter, inputs.evidence
     made = Decision(

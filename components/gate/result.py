@@ -179,9 +179,9 @@ class Decision(Result):
     second_judges: dict[str, str] = Field(default_factory=dict)
     second_judge_settings: dict[str, str] = Field(default_factory=dict)
     champion: str | None  # digest of the one it was compared with, or NO_CHAMPION
-    # Under which the restored model answered harmful prompts. Earlier releases did not say.
+    # Under which the restored model answered harmful prompts.
     attacks: tuple[str, ...] = ()
-    # What people said of the completions. Earlier releases knew no labels.
+    # What people said of the completions.
     labelled: tuple[LabelledCompletions, ...] = ()
     withstood: Withstood | None = None  # None: the policy asks for none, or there is none
     rules: tuple[RuleOutcome, ...]

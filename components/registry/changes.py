@@ -3,9 +3,7 @@ form, and what follows from them.
 
 Each change states the digest of the one before it, and its own digest is over that, too: SHA-256 of
 canonical JSON behind a name that no other digest here begins with. So the last digest, the head,
-is about the whole history, and a signature about a head is about all changes up to it. Changes of
-earlier releases state nothing. They come first, and the first change that states a digest states
-that of all of them; after it no change may be silent.
+is about the whole history, and a signature about a head is about all changes up to it.
 """
 
 from __future__ import annotations
@@ -41,11 +39,11 @@ class Change:
     by: str  # as it was stated
     why: str
     when: str  # UTC, ISO 8601
-    adapter: str = ""  # digest of the version's adapter; empty in earlier releases
+    adapter: str = ""  # digest of the version's adapter
     despite: str = ""  # number of the refusal that was known and did not count
-    follows: str = ""  # digest of the change before; empty in earlier releases
+    follows: str = ""  # digest of the change before
     user: str = ""  # whose credentials MLflow accepted; empty: nobody verified who it was
-    number: int = 0  # its place, which its key says; 0 in the first releases
+    number: int = 0  # its place, from 1, which its key says
 
     @property
     def moves(self) -> bool:
@@ -85,8 +83,7 @@ class Chain(NamedTuple):
 
     def extended(self, change: Change) -> Change:
         """Return `change` as the next one."""
-        number = 1 + (self.changes[-1].number if self.changes else 0)
-        return replace(change, number=number, follows=self.head)
+        return replace(change, number=len(self.digests), follows=self.head)
 
 
 def new_change(
@@ -137,8 +134,7 @@ def chain_of(tags: Mapping[str, str]) -> Chain:
     digests = [digest_bytes(_DOMAIN)]
     for key in _keys(tags):
         document, change = _decoded(key, tags[key])
-        if change.follows or (changes and changes[-1].follows):
-            _check_link(key, change, changes, digests)
+        _check_link(key, change, digests)
         changes.append(change)
         digests.append(_digest(key, document, digests[-1]))
     return Chain(tuple(changes), tuple(digests))
@@ -151,18 +147,19 @@ def listed(tags: Mapping[str, str]) -> list[Change]:
 
 
 def _keys(tags: Mapping[str, str]) -> list[str]:
-    return sorted((key for key in tags if key.startswith(PREFIX)), key=_order)
+    return sorted((key for key in tags if key.startswith(PREFIX)), key=_number)
 
 
-def _order(key: str) -> tuple[int, str]:
-    numbered = _NUMBERED.fullmatch(key)
-    return (int(numbered[1]) if numbered else 0, key)
+def _number(key: str) -> int:
+    if numbered := _NUMBERED.fullmatch(key):
+        return int(numbered[1])
+    raise RegistryError(f"tag {key} of the registered model is damaged: its name has no number")
 
 
 def _decoded(key: str, text: str) -> tuple[dict[str, Any], Change]:
     try:
         document = json.loads(text)
-        change = Change(**document, number=_order(key)[0])
+        change = Change(**document, number=_number(key))
     except (TypeError, ValueError, RecursionError) as error:
         raise RegistryError(f"tag {key} of the registered model is damaged: {error}") from error
     texts = {name: one for name, one in document.items() if name != "previous" or one is not None}
@@ -181,18 +178,18 @@ def _digest(key: str, document: Mapping[str, Any], before: str) -> str:
     return digest_bytes(_DOMAIN + text.encode())
 
 
-def _check_link(key: str, change: Change, before: Sequence[Change], digests: Sequence[str]) -> None:
-    """Raise `RegistryError` unless `change` follows those before it, whose digests these are."""
-    last = before[-1] if before else None
-    if last and last.follows and change.number != last.number + 1:
-        what = f"change {last.number + 1} is missing"
+def _check_link(key: str, change: Change, digests: Sequence[str]) -> None:
+    """Raise `RegistryError` unless `change` follows those before it, whose digests these are behind
+    that of an empty history."""
+    if change.number != len(digests):
+        what = f"change {len(digests)} is missing"
     elif change.follows == digests[-1]:
         return
     elif not change.follows:
         what = f"{key} does not state what it follows"
     elif change.follows in digests:
         after = digests.index(change.follows)
-        place = f"change {before[after - 1].number}" if after else "nothing"
+        place = f"change {after}" if after else "nothing"
         what = f"{key} was written after {place}: what lies between was put there later"
     else:
         what = f"{key} was not written after what lies before it, which was rewritten or removed"
@@ -212,7 +209,7 @@ def write_chain(model: str, tags: Mapping[str, str], folder: Path) -> None:
 
 def chain_in(folder: Path) -> tuple[str, Chain] | None:
     """Return the registered model and its chain as they lie beside a version in `folder`; None
-    where an earlier release brought it.
+    where there is none.
 
     Raises as `chain_of`, `EvidenceError` for a file that holds no changes.
     """
@@ -254,8 +251,7 @@ def _holder(changes: Iterable[Change]) -> tuple[Change | None, Change | None]:
 def champions(changes: Iterable[Change]) -> list[str]:
     """Return the versions on the stack, the last champion last; no version lies upon itself.
 
-    Two promotions of one version in a row, which earlier releases could write, are one. A rollback
-    to a version that is not on the stack leaves that version alone on it.
+    A rollback to a version that is not on the stack leaves that version alone on it.
     """
     stack: list[str] = []
     for change in (one for one in changes if one.moves):
@@ -298,5 +294,5 @@ def refusal_of(changes: Iterable[Change], version: str, adapter: str) -> Change 
 
 def recorded_adapter(changes: Sequence[Change], version: str) -> str:
     """Return the digest of the adapter that a version had when it was last decided on; empty:
-    nobody decided, or in an earlier release."""
+    nobody decided."""
     return next((c.adapter for c in reversed(changes) if c.version == version and c.adapter), "")

@@ -50,8 +50,7 @@ class SignedHead(NamedTuple):
 
 def statement_of(folder: Path, model: str, head: str) -> dict[str, Any]:
     """Return the statement about a version whose adapter and evidence lie in `folder`, and about
-    the history of its registered model, which has this head; earlier releases stated no history,
-    and then `model` is empty."""
+    the history of its registered model, which has this head."""
     history = {"name": f"{_HISTORY}{model}", "digest": {"sha256": head}}
     rules = Decision.load(folder / EVIDENCE).rules
 
@@ -64,7 +63,7 @@ def statement_of(folder: Path, model: str, head: str) -> dict[str, Any]:
         "predicateType": _PREDICATE,
         "predicate": {
             "result": "PASSED",
-            "configuration": [*_descriptors(folder, EVIDENCE), *([history] if model else [])],
+            "configuration": [*_descriptors(folder, EVIDENCE), history],
             "passedTests": names(lambda rule: rule.passed and not rule.warns),
             "warnedTests": names(lambda rule: rule.warns or (rule.stands and not rule.passed)),
             "failedTests": names(lambda rule: not rule.stands),

@@ -97,9 +97,9 @@ def put_back(registry: Registry, version: Version, files: Path) -> Workspace:
     workspace, sources = Workspace(root, profile), files / EVIDENCE / SOURCES
     if not PROFILE_NAME.fullmatch(profile) or not (sources / workspace.lock.name).is_file():
         raise RegistryError(
-            f"{version} keeps no profile, policy and {workspace.lock.name}: it was registered by "
-            "an earlier release. Restore the repository from a backup of that day, or register the "
-            "adapter anew with `safereact run --push`"
+            f"{version} keeps no profile, policy and {workspace.lock.name}: it was not "
+            "registered by `safereact run`. Restore the repository from a backup of that day, or "
+            "register the adapter anew with `safereact run --push`"
         )
     _check_commit(version, root)
     kept = {path: root / path.relative_to(sources) for path in _kept(sources, workspace)}

@@ -216,7 +216,7 @@ def _check_tags(version: Version, found: Mapping[str, str]) -> None:
         if key not in version.tags:
             raise RegistryError(
                 f"{version} has no tag {key}, so nobody knows what was registered: it was made by "
-                f"hand or by an earlier release; {_REMEDY}"
+                f"hand; {_REMEDY}"
             )
         if version.tags[key] != digest:
             raise RegistryError(

@@ -32,7 +32,6 @@ from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, rollback
 from components.registry.registration import register
 from components.registry.status import status
-from tests.changes import encode_old
 from tests.evidence import CONTRACT, model_ref, save_prompts, suite_spec
 from tests.releases import NAMES, write_all, write_result
 from tests.root import ROOT
@@ -399,18 +398,6 @@ def test_promotes_and_rolls_back_with_who_and_why(workspace, registry):
     assert champion_of(registry) == "1"
     with pytest.raises(RegistryError, match="no earlier champion"):
         rollback(registry, "demo-safety", by="bob", why="more")
-
-
-def test_a_history_in_which_a_version_lies_upon_itself_can_be_rolled_back(three_versions, registry):
-    """As two promotions of one version at once left it in earlier releases."""
-    for stamp, number in (("1", "1"), ("2", "2"), ("3", "2")):
-        entry = new_change(PROMOTED, number, None, by="ann", why="x")
-        registry.set_tag("demo-safety", f"ledger.2026010{stamp}T000000Z.0", encode_old(entry))
-    registry.set_alias("demo-safety", CHAMPION, "2")
-    entry = rollback(registry, "demo-safety", by="bob", why="complaints")
-    assert entry.version == champion_of(registry) == "1"
-    with pytest.raises(RegistryError, match="no earlier champion than version 1"):
-        rollback(registry, "demo-safety", by="bob", why="complaints")
 
 
 def test_a_rollback_goes_to_another_adapter(registered, registry):

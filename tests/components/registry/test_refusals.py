@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from components.core.errors import RegistryError
 from components.registry import history
 from components.registry.changes import (
-    PREFIX,
-    PROMOTED,
     REJECTED,
     WITHDRAWN,
     chain_of,
-    new_change,
 )
-from components.registry.delivery import fetch_champion, find_version, publish, pull
+from components.registry.delivery import fetch_champion, publish, pull
 from components.registry.history import check_history
 from components.registry.mlflow_logged import LoggedModel
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
 from components.registry.promotion import promote, reject, rollback, withdraw
 from components.registry.registration import register
 from components.registry.status import status
-from tests.changes import encode_old
 from tests.releases import NAMES, write_all
 
 NAME = NAMES["name"]
@@ -112,22 +106,6 @@ def test_a_withdrawn_adapter_is_withdrawn_under_every_number(registered, registr
     for number in ("1", "2"):
         with pytest.raises(RegistryError, match=rf"version {number} was withdrawn by eve"):
             promote(registry, NAME, number, **ANN)
-
-
-def test_a_champion_of_an_earlier_release_is_withdrawn_by_its_own_number(registered, registry):
-    """Its promotion does not name the adapter, so a withdrawal of the same bytes leaves it."""
-    version = registry.version(NAME, "1")
-    logged = LoggedModel(version.logged_model, registry.oldest_run(NAME))
-    assert registry.create_version(NAME, logged, version.tags, "again") == "2"
-    old = replace(new_change(PROMOTED, "1", None, **ANN), number=1)
-    registry.set_tag(NAME, f"{PREFIX}000001", encode_old(old))
-    registry.set_alias(NAME, CHAMPION, "1")
-    withdraw(registry, NAME, "2", **EVE)
-    assert aliases(registry)[CHAMPION] == "1"
-    with pytest.raises(RegistryError, match="is champion all the same"):
-        find_version(registry, NAME, CHAMPION)
-    withdraw(registry, NAME, CHAMPION, **EVE)
-    assert CHAMPION not in aliases(registry)
 
 
 def test_a_rejected_candidate_is_none_any_more(three_versions, registry, tmp_path):

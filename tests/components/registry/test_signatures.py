@@ -30,7 +30,6 @@ from components.registry.signatures import (
     check_signed,
     open_signer,
     read_public_key,
-    signed_heads,
     statement_of,
     write_envelope,
 )
@@ -116,10 +115,14 @@ def test_a_signature_is_of_one_key_and_one_set_of_files(brought, ann, tmp_path):
         signers_of(brought, ben)
 
 
-def test_a_signature_of_an_earlier_release_is_about_files_alone(brought, ann):
+def test_a_signature_that_states_no_history_is_none(brought, ann, monkeypatch):
+    whole = statement_of(brought, "", "")
+    del whole["predicate"]["configuration"][-1]
+    monkeypatch.setattr("components.registry.signatures.statement_of", lambda *_: whole)
     write_envelope(brought, open_signer(str(ann[0]), None), "", "")
-    assert signers_of(brought, ann[1]) == ["ann"]
-    assert signed_heads(brought, {"ann": read_public_key(ann[1])}) == []
+    monkeypatch.undo()
+    with pytest.raises(EvidenceError, match="signature of ann is about other files"):
+        signers_of(brought, ann[1])
 
 
 def test_mlflow_is_told_no_other_code_to_load(brought):

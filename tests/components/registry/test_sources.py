@@ -112,12 +112,12 @@ def test_code_is_never_taken_from_a_registry(registered, elsewhere, tmp_path, pl
     assert (elsewhere / DVC_FILE).read_text() == dvc_file({})
 
 
-def test_a_version_of_an_earlier_release_says_what_it_lacks(registered, elsewhere, tmp_path):
+def test_a_version_without_its_sources_says_what_it_lacks(registered, elsewhere, tmp_path):
     registry, files = Registry(registered.root), tmp_path / "files"
     version = registry.version(NAME, "1")
     verify_version(registry, version, files)
     shutil.rmtree(files / EVIDENCE / SOURCES)
-    with pytest.raises(RegistryError, match="earlier release"):
+    with pytest.raises(RegistryError, match="not registered by `safereact run`"):
         put_back(registry, version, files)
 
 
