@@ -26,9 +26,16 @@ _ELSEWHERE = ("megatron_config", "corda_config", "eva_config", "lora_ga_config")
 def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Return `model` with the adapter in `folder`, in evaluation mode.
 
-    Raises `ModelError` where the folder holds no safetensors adapter, its settings are not those of
-    a plain LoRA, or its weights are not exactly those that this model's adapter has.
+    The adapter is computed in the precision of the model, as inference servers do; PEFT's own
+    default computes it in float32, which takes a bfloat16 model's matrices 1.8 to 2.7 times as long
+    on a CPU with bfloat16 products. Raises `ModelError` where the folder holds no safetensors
+    adapter, its settings are not those of a plain LoRA, or its weights are not exactly those that
+    this model's adapter has.
     """
+    return _attached(model, folder, autocast_adapter_dtype=False)
+
+
+def _attached(model: PreTrainedModel, folder: Path, *, autocast_adapter_dtype: bool) -> PeftModel:
     from peft import PeftModel, get_peft_model_state_dict
 
     if not (folder / ADAPTER_WEIGHTS).is_file():
@@ -41,7 +48,9 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
         raise ModelError(f"{path} sets {', '.join(named)}, which is not followed; remove it")
     stored, what = dict(header(folder / ADAPTER_WEIGHTS)), f"the adapter in {folder}"
     with refusing(f"{what} does not fit this model"):
-        adapted = PeftModel.from_pretrained(model, str(folder))
+        adapted = PeftModel.from_pretrained(
+            model, str(folder), autocast_adapter_dtype=autocast_adapter_dtype
+        )
         used = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     both = [(name, stored[name].shape, used[name].shape) for name in stored.keys() & used.keys()]
     report = {
@@ -57,7 +66,9 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
 def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """Return `model` with the adapter in `folder` added to its weights, which change in place.
 
-    It is an ordinary checkpoint then. Raises `ModelError` as `attach_adapter` does.
+    It is an ordinary checkpoint then. The adapter's matrices are multiplied in float32 and the sum
+    is rounded once. Raises `ModelError` as `attach_adapter` does.
     """
-    merged: Any = attach_adapter(model, folder).merge_and_unload()
+    adapted: Any = _attached(model, folder, autocast_adapter_dtype=True)
+    merged = adapted.merge_and_unload()
     return merged.eval()

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.core.errors import ModelError
-from components.lm.adapters import attach_adapter
+from components.lm.adapters import attach_adapter, merge_adapter
 from components.lm.loading import default_device, describe_checkpoint, load_model, load_tokenizer
 from tests.checkpoints import WORDS, write_checkpoint
 
@@ -143,6 +143,27 @@ def test_a_whole_adapter_is_put_on(checkpoint, adapter):
     ids = torch.tensor([[5, 6, 7]])
     plain, adapted = load_model(checkpoint), attach_adapter(load_model(checkpoint), adapter)
     torch.testing.assert_close(adapted(ids).logits, plain(ids).logits)
+
+
+def test_an_adapter_takes_the_precision_of_its_model(checkpoint, adapter, monkeypatch):
+    monkeypatch.setenv("SAFEREACT_PRECISION", "bfloat16")
+    adapted = attach_adapter(load_model(checkpoint), adapter)
+    assert {weight.dtype for weight in adapted.parameters()} == {torch.bfloat16}
+
+
+def test_a_merged_adapter_is_rounded_once(checkpoint, adapter, monkeypatch):
+    monkeypatch.setenv("SAFEREACT_PRECISION", "bfloat16")
+    path = adapter / "adapter_model.safetensors"
+    generator = torch.Generator().manual_seed(0)
+    stored = {k: torch.randn(v.shape, generator=generator) for k, v in load_file(path).items()}
+    save_file(stored, path, {"format": "pt"})
+    scale = json.loads((adapter / "adapter_config.json").read_text())["lora_alpha"] / 2
+    plain = load_model(checkpoint).state_dict()
+    merged = merge_adapter(load_model(checkpoint), adapter).state_dict()
+    for name in ("model.layers.0.self_attn.q_proj", "model.layers.2.mlp.up_proj"):
+        a, b = (stored[f"base_model.model.{name}.lora_{side}.weight"] for side in "AB")
+        expected = plain[f"{name}.weight"].float() + scale * (b @ a)
+        torch.testing.assert_close(merged[f"{name}.weight"], expected.to(torch.bfloat16))
 
 
 def test_two_embeddings_where_the_settings_know_one_are_refused(checkpoint):
