@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import warnings
 
@@ -26,11 +25,6 @@ _DEFAULTS = {
 }
 
 
-# Parameters of glibc's mallopt, from malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 1 << 30
-
-
 def settle_environment() -> None:
     """Set the defaults of a process that computes; what the environment says already stays."""
     for name, value in _DEFAULTS.items():
@@ -39,16 +33,3 @@ def settle_environment() -> None:
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     # transformers 5.24 renames the argument to one that 5.23 does not know.
     warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library use the memory of large tensors again, where it is glibc.
-
-    By itself it gives them back to the kernel, which clears their pages anew each time: a seventh
-    of the time in which SmolLM2-135M is trained in full.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None and not any(name.startswith("MALLOC_") for name in os.environ):
-        mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
-        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)

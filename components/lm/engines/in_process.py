@@ -193,7 +193,7 @@ class RunningBatch:
         lengths = torch.tensor([[len(row.ids)] for row in self.rows])
         mask = (torch.arange(width) >= width - lengths).long()
         last = torch.tensor([row.ids[-1:] for row in self.rows])
-        logits = self._forward(last, mask, lengths - 1, self._cache)
+        logits = self._forward(last, mask, lengths - 1, self._cache)[:, -1]
         live = self.live
         rows = [self.rows[place] for place in live]
         tokens = self._next(logits if len(rows) == len(logits) else logits[live], rows)
@@ -207,20 +207,33 @@ class RunningBatch:
         if ids.shape[1] == 0:  # prompts of one token, which the next step reads
             ids = mask = torch.zeros(len(prompts), 1, dtype=torch.long)
         cache = Cache(layer_class_to_replicate=RoomyLayer)
-        self._forward(ids, mask, positions_of(mask), cache)
+        # Nothing is predicted here. The head on the last of several positions would be costly, too:
+        # of a frozen weight and such a view, torch makes a copy of the weight for every row.
+        nowhere = torch.empty(0, dtype=torch.long, device=self._device)
+        self._forward(ids, mask, positions_of(mask), cache, at=nowhere)
         return cache
 
-    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Cache | None) -> Tensor:
-        """Return the logits (batch, token) behind the last position; `cache` grows by `ids`."""
+    def _forward(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        positions: Tensor,
+        cache: Cache | None,
+        *,
+        at: int | Tensor = 1,
+    ) -> Tensor:
+        """Return the logits (batch, position, token) of the last `at` positions or of those that
+        it lists; `cache` grows by `ids`."""
         output = self._model(
             input_ids=ids.to(self._device),
             attention_mask=mask.to(self._device),
             position_ids=positions.to(self._device),
             past_key_values=cache,
             use_cache=cache is not None,
-            logits_to_keep=1,
+            logits_to_keep=at,
         )
-        return output.logits[:, -1]
+        logits: Tensor = output.logits
+        return logits
 
     def _next(self, logits: Tensor, rows: Sequence[RunningSample]) -> list[int]:
         sampling = Sampling(
@@ -234,7 +247,7 @@ class RunningBatch:
         for place in doubtful.nonzero().flatten().tolist():
             ids = torch.tensor([rows[place].ids])
             mask = torch.ones_like(ids)
-            alone = self._forward(ids, mask, positions_of(mask), None)
+            alone = self._forward(ids, mask, positions_of(mask), None)[:, -1]
             chosen[place] = choose(alone, sampling[place : place + 1], 0.0)[0].item()
             self.doubts += 1
         return chosen

@@ -146,6 +146,17 @@ def test_a_prompt_of_several_samples_is_read_once():
     assert [ids for ids, _ in read][:2] == [(1, 3), (6, 1)]
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_head_reads_one_position_a_row_and_no_view_of_several(frozen):
+    # Of a frozen weight and a view, torch copies the weight for every row.
+    model, read = random_model("llama").requires_grad_(not frozen), []
+    head = model.get_output_embeddings()
+    head.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    written(model, requests(14), rows=5)
+    assert {tuple(part.shape[1:-1]) for part in read} == {(0,), (1,)}
+    assert all(part.is_contiguous() for part in read)
+
+
 def test_a_doubtful_token_is_decided_by_the_row_alone():
     """With a tolerance at which everything is doubtful, every token is computed alone."""
     model, asked = random_model(), requests(5, limit=6)
