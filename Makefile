@@ -83,3 +83,4 @@ clean:
 	&& $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e '.[dev]' \
 	|| $(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@
+	@echo "Set up. Messages name commands as after: source $(BIN)/activate"

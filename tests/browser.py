@@ -19,6 +19,24 @@ POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 
+needs_printing = pytest.mark.skipif(
+    not CHROMIUM or not shutil.which("pdftotext"), reason="no Chromium, or no pdftotext of poppler"
+)
+
+
+def printed(page: str, folder: Path) -> list[str]:
+    """Return the text of each sheet of a page that is printed, as it stands there."""
+    inner, sheets = folder / "inner.html", folder / "sheets.pdf"
+    inner.write_text(page, encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+    command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=60000"]
+    command += [f"--print-to-pdf={sheets}", inner.as_uri()]
+    subprocess.run(command, capture_output=True, timeout=180, check=True)
+    read = ["pdftotext", "-layout", str(sheets), "-"]
+    done = subprocess.run(read, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.split("\f")
+
+
 def run_in_page(page: str, script: str, folder: Path, *, dark: bool = False) -> Any:
     """Return what the promise that the JavaScript expression `script` makes gives within a page.
 

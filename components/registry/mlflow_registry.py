@@ -113,8 +113,13 @@ class Registry:
         model = self.find_model(name)
         if model is None:
             found = self._client.search_registered_models(max_results=_NAMED)
-            known = ", ".join(model.name for model in found) or "none"
-            raise RegistryError(f"no registered model is named {name!r}; there are: {known}")
+            known = ", ".join(model.name for model in found)
+            raise RegistryError(
+                f"no registered model is named {name!r}; "
+                + (f"there are: {known}" if known else "nothing is registered here yet")
+                + ". `safereact run` registers what its gate accepts, and nothing else; `safereact "
+                "status` says what the gate decided"
+            )
         return model
 
     def find_model(self, name: str) -> Model | None:

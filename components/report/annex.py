@@ -82,7 +82,8 @@ def _general(found: Documented) -> Iterator[Point]:
     ])  # fmt: skip
     yield Point("1(b)", "Acceptable use", [("Policy", _said(people.use_policy, "use_policy"))])
     yield Point("1(c)", "Release and distribution", [
-        ("Registered model", f"{found.origin.model}, in MLflow, which dates its versions"),
+        ("Registered model", f"{found.origin.model}, in MLflow, which dates its versions"
+         if found.decision.accepted else _unregistered(found)),
         ("Distribution", _said(people.distribution, "distribution")),
     ])  # fmt: skip
     yield Point("1(d)", "Architecture and parameters", [
@@ -111,7 +112,8 @@ def _detailed(found: Documented, costs: Costs) -> Iterator[Point]:
     versions = costs.get("train", {}).get("versions", {})
     yield Point("2(a)", "What it takes to use it", [
         ("Format", "A PEFT adapter in safetensors, loaded on top of the modified model."),
-        ("Bring it", f"`safereact pull {found.origin.model}@champion DIR`"),
+        ("Bring it", f"`safereact pull {found.origin.model}@champion DIR`"
+         if found.decision.accepted else _unregistered(found)),
         ("Libraries it was trained with",
          ", ".join(f"{name} {number}" for name, number in versions.items()) or NOT_RECORDED),
     ])  # fmt: skip
@@ -130,6 +132,12 @@ def _detailed(found: Documented, costs: Costs) -> Iterator[Point]:
     yield Point("2(e)", "Energy", [
         ("Consumption", "Not measured. Point 2(d) has what it may be estimated from."),
     ])  # fmt: skip
+
+
+def _unregistered(found: Documented) -> str:
+    return (
+        f"None: the gate's outcome is {found.decision.outcome}, so this adapter is not registered."
+    )
 
 
 def _model(ref: ModelRef) -> str:

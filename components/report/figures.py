@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import NamedTuple
 
 from components.core.metric_names import Metric, in_order, is_compared
@@ -11,7 +12,7 @@ from components.core.vocabulary import PLAIN_FORMS, AnyArm, Arm, Form, Outcome, 
 from components.evaluate.result import Agreement, CutFigure, Difference, Evidence
 from components.gate.result import Decision, RuleOutcome
 from components.judges.result import Calibration
-from components.report.wording import KEY_FIGURES, form_name
+from components.report.wording import KEY_FIGURES, form_name, side
 
 
 class Panel(NamedTuple):
@@ -60,17 +61,34 @@ def rates_of(evidence: Evidence, metric: str) -> dict[Arm, RateFigure]:
 
 
 def panels(evidence: Evidence, decision: Decision) -> list[Panel]:
-    """Return the key figures in the page's order; one that nobody measured has no rates.
+    """Return the key figures in the page's order, then those that rules which do not hold are
+    about; a key figure that nobody measured has no rates.
 
     Figures under a forced thought are there only where they were measured.
     """
     found = []
-    for metric, (title, aim) in KEY_FIGURES.items():
+    for metric, (title, aim) in (KEY_FIGURES | _deciding(decision)).items():
         rates = rates_of(evidence, metric)
-        if rates or Metric.parse(metric).form == Form.SERVED:
+        key = metric in KEY_FIGURES
+        if rates or (key and Metric.parse(metric).form == Form.SERVED):
             about = (metric, Arm.RESTORED, None)
             rules = [r for r in decision.rules if (r.metric, r.arm, r.against) == about]
             found.append(Panel(metric, title, aim, rates, rules))
+    return found
+
+
+def _deciding(decision: Decision) -> dict[str, tuple[str, int]]:
+    """Return title and aim of the other figures that rules which do not hold are about, by
+    metric."""
+    found = {}
+    for rule in decision.rules:
+        decides = rule.threshold is not None and not rule.stands
+        if decides and rule.metric not in KEY_FIGURES and (wanted := side(rule)):
+            metric = Metric.parse(rule.metric)
+            served = str(replace(metric, form=Form.SERVED))
+            title = KEY_FIGURES[served][0] if served in KEY_FIGURES else served
+            aim = 1 if wanted == "≥" else -1
+            found[rule.metric] = (f"{title}{form_name(metric.form)}", aim)
     return found
 
 

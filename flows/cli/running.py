@@ -48,7 +48,7 @@ def run(
     console.print(outcome.looked.words)
     if registered is None:
         console.print(verdict(decision), style="bold")
-        following = f"safereact diagnose --profile {profile} says what was lost, and where"
+        following = '"When the gate says no" in docs/method.md, with the first box of the report'
     else:
         how = "registered" if registered.new else "registered already"
         version = f"{registered.name} version {registered.version}"

@@ -176,6 +176,9 @@ def status_table(
             lines.append(f"{watched.when[:16]}: watch found {watched.words}")
         table.add_section()
         table.add_row(standing.alias, "\n".join(map(for_terminal, lines)))
+    if not shown:
+        table.add_section()
+        table.add_row("champion", "none, and no candidate")
     return table
 
 

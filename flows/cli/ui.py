@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,15 +29,35 @@ def ui(
     workspace = Workspace(root, "")
     address = address_of(os.environ.get("MLFLOW_TRACKING_URI"), workspace.tracking_store)
     is_server = address.startswith("http")
+    if not is_server:
+        _check_port(port)  # else the address that is named here is another's
     place = address if is_server else f"http://127.0.0.1:{port}"
     console.print(f"MLflow: {without_secrets(place)}")
     home = workspace.prefect_home.relative_to(root)
-    prefect = os.environ.get("PREFECT_API_URL") or f"PREFECT_HOME=$PWD/{home} prefect server start"
+    command = Path(sys.executable).with_name("prefect")
+    called = command.relative_to(root) if command.is_relative_to(root) else command.name
+    start = f"PREFECT_HOME=$PWD/{home} {called} server start"
+    prefect = os.environ.get("PREFECT_API_URL") or start
     console.print(f"Prefect: {without_secrets(prefect)}")
     for page in sorted(root.glob(f"artifacts/*/report/{REPORT}")):
-        console.print(f"report: {page.relative_to(root)}")
+        whole = page.parent.with_name("studies") / REPORT  # with the day, and what studies found
+        console.print(f"report: {(whole if whole.is_file() else page).relative_to(root)}")
     if not is_server:
         _serve(address, workspace.tracking_store, port)
+
+
+def _check_port(port: int) -> None:
+    """Raise `RegistryError` where something else listens on a port; MLflow would say so in a line
+    of its log, and end as if nothing was wrong."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as MLflow's server does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise RegistryError(
+                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}; choose another with "
+                "--port"
+            ) from error
 
 
 def _serve(address: str, store: Path, port: int) -> None:
@@ -50,6 +71,6 @@ def _serve(address: str, store: Path, port: int) -> None:
     ended = subprocess.run(command, cwd=store, env=environment, check=False)
     if ended.returncode > 0:
         raise RegistryError(
-            f"MLflow did not start or ended with exit code {ended.returncode}; is port {port} "
-            "taken? Choose another with --port"
+            f"MLflow did not start or ended with exit code {ended.returncode}; its lines above say "
+            "why"
         )

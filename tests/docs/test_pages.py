@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 from typer.main import get_command
@@ -47,6 +48,17 @@ def test_commands_that_pages_name_exist():
     for page in PAGES:
         named = set(re.findall(r"`(?:\.venv/bin/)?safereact ([a-z]+)", page.read_text("utf-8")))
         assert named <= known, (page.name, named - known)
+
+
+def test_git_leaves_out_what_the_quick_start_writes():
+    # Its step 4 adds everything to git.
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    folders = re.findall(r"safereact pull \S+ (\w+)", page)
+    folders += ["dvc_plots"] if "dvc plots" in page else []
+    assert len(folders) == 2
+    for folder in folders:
+        command = ["git", "check-ignore", "-q", f"{folder}/adapter_config.json"]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0, folder
 
 
 def test_the_example_of_a_policy_is_a_policy(tmp_path):

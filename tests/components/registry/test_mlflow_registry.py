@@ -380,9 +380,12 @@ def test_refuses_pickled_weights(workspace):
 
 
 def test_promotes_and_rolls_back_with_who_and_why(workspace, registry):
-    with pytest.raises(RegistryError, match="no registered model is named 'demo-safety'"):
+    nothing = r"no registered model is named 'demo-safety'; nothing is .*`safereact status` says"
+    with pytest.raises(RegistryError, match=nothing):
         promote(registry, "demo-safety", by="ann", why="first")
     register(workspace, **NAMES)
+    with pytest.raises(RegistryError, match="named 'another'; there are: demo-safety"):
+        promote(registry, "another", by="ann", why="first")
     write_all(workspace, weight=2)
     register(workspace, **NAMES)
     assert promote(registry, "demo-safety", "1", by="ann", why="first").previous is None

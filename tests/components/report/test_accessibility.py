@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.report.page import FOLDER
-from tests.browser import needs_browser, run_in_page
+from tests.browser import needs_browser, needs_printing, printed, run_in_page
 from tests.components.report.test_stage import Page
 
 PAPERS = ("paper", "wash")
@@ -159,3 +159,14 @@ def test_nothing_is_wider_than_a_phone(pages, tmp_path):
         })"""
         width, folded, opened = run_in_page(page, script, folder)
         assert width <= 390 and folded < opened / 2
+
+
+@needs_printing
+def test_a_table_that_goes_on_overleaf_has_its_heads_there(pages, tmp_path):
+    rows = re.compile(r'(<tr><th scope="row"><code>harmful\.<wbr>.*?</tr>)', re.DOTALL)
+    page = rows.sub(lambda row: row[0] * 40, pages[0], count=1)
+    sheets = [sheet for sheet in printed(page, tmp_path) if sheet.count("harmful.refused") > 10]
+    assert len(sheets) > 1
+    for sheet in sheets:
+        heads = [line for line in sheet.splitlines() if "Post-trained" in line]
+        assert any("Metric" in line and "Restored" in line for line in heads), sheet[:600]

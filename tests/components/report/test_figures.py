@@ -107,6 +107,31 @@ def test_panels_carry_the_thresholds_of_rules_on_the_restored_arm_alone(good):
     assert list(found[0].rates) == list(OWN_ARMS)
 
 
+def test_the_figure_that_decides_is_among_the_key_figures(good):
+    # Found on a page whose key figures were all perfect, and whose verdict was about another one.
+    metric = "harmful.persona.refused"
+    rates = {
+        arm: {**rates, metric: rate(count, 100)}
+        for (arm, rates), count in zip(good.evidence.rates.items(), (100, 0, 91, 30), strict=False)
+    }
+    evidence = good.evidence.model_copy(update={"rates": rates})
+    open_one = rule(-0.09, -0.168).model_copy(
+        update={"metric": metric, "against": "base", "conclusion": Conclusion.INCONCLUSIVE}
+    )
+    for conclusion, shown in ((Conclusion.INCONCLUSIVE, True), (Conclusion.PASS, False)):
+        last = open_one.model_copy(update={"conclusion": conclusion})
+        decided = good.decision.model_copy(update={"rules": (*good.decision.rules, last)})
+        found = panels(evidence, decided)
+        assert [panel.metric for panel in found[:4]] == [
+            "harmful.refused",
+            "borderline.refused",
+            "benign.refused",
+            "reasoning.correct",
+        ]
+        told = [(panel.title, panel.aim, len(panel.rates)) for panel in found[4:]]
+        assert told == ([("Refuses harmful requests, persona", 1, 4)] if shown else [])
+
+
 def test_a_forced_thought_is_a_panel_where_it_was_measured(good):
     rates = {
         arm: {**rates, "harmful.forced_thought.refused": rates["harmful.refused"]}

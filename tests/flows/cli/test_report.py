@@ -14,7 +14,7 @@ from components.core.paths import Workspace
 from components.core.storage import write_json
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
-from components.gate.result import Decision
+from components.gate.result import Decision, GateOutcome
 from components.prepare.result import UNDATED, PromptSet
 from components.profile import load_profile
 from components.report.stage import render
@@ -205,3 +205,16 @@ def test_the_technical_documentation_is_written_beside_it(workspace):
     assert runs_its_own_script_alone(text) and page.links == []
     write_full_report(workspace)
     assert workspace.annex.read_text() == text
+
+
+def test_the_documentation_of_what_was_not_accepted_names_no_registered_model(workspace):
+    write_full_report(workspace)
+    bring = "safereact pull"
+    assert bring in Page(workspace.annex.read_text()).text
+    decision = Decision.load(workspace.stage("gate"))
+    no = {"outcome": GateOutcome.INCONCLUSIVE, "reasons": ("too few prompts",)}
+    decision.model_copy(update=no).save(workspace.stage("gate"))
+    write_full_report(workspace)
+    words = Page(workspace.annex.read_text()).text
+    assert bring not in words and "in MLflow, which dates" not in words
+    assert words.count("inconclusive, so this adapter is not registered") == 2

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from io import StringIO
 
+from components.core.paths import Workspace
 from components.core.result import RateFigure
 from components.evaluate.bounds import rate_within
 from components.gate.checks import check_outcome
 from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
-from flows.cli.tables import metric_cell, rate_cell, rules_lines, verdict
+from flows.cli.tables import metric_cell, rate_cell, rules_lines, status_table, verdict
 from flows.cli.terminal import Terminal
 from tests.evidence import leak, no_leaks
 from tests.root import ROOT
@@ -21,6 +22,12 @@ def rate(count: int, n: int, **more) -> RateFigure:
 
 def check(rule: str, *, warns: bool) -> RuleOutcome:
     return check_outcome(rule, True, f"the words of {rule}", warns=warns)
+
+
+def test_status_says_that_there_is_no_champion(tmp_path):
+    target = StringIO()
+    Terminal(file=target, width=80).print(status_table(Workspace(tmp_path, "demo"), [], []))
+    assert re.search(r"champion +none, and no candidate", target.getvalue())
 
 
 def test_a_cell_tells_verdicts_that_could_not_be_read_only_where_there_are_some():

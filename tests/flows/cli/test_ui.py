@@ -52,9 +52,34 @@ def test_no_command_shows_the_password_of_a_database(repository: Path, monkeypat
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setattr(subprocess, "run", run)
-    ui(5000)
+    ui(free_port())
     ((command, given),) = called
     assert given == address and "secret" not in " ".join(command)
+
+
+def test_a_port_that_is_taken_is_an_error_before_anything_is_named(repository: Path):
+    # MLflow's server says so in its log and ends with 0, and another's page is at the address.
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = invoke("ui", "--port", port)
+    assert done.returncode == 1 and f"port {port}" in done.stderr and "--port" in done.stderr
+    assert "http://" not in done.stdout
+
+
+def test_the_pages_named_are_those_that_a_run_names(repository: Path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
+    for profile, folders in (("one", ("report", "studies")), ("other", ("report",))):
+        for folder in folders:
+            page = repository / "artifacts" / profile / folder / "report.html"
+            page.parent.mkdir(parents=True)
+            page.touch()
+    named = [line for line in invoke("ui").stdout.splitlines() if line.startswith("report: ")]
+    assert named == [
+        "report: artifacts/one/studies/report.html",
+        "report: artifacts/other/report/report.html",
+    ]
 
 
 @pytest.mark.slow
