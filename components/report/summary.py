@@ -16,8 +16,6 @@ from components.models.result import Models
 from components.report.studies import WITHSTOOD, Study
 from components.report.wording import ARM_NAMES, counted, interval, listed, percent
 
-_SPACE = "\N{NO-BREAK SPACE}"
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -71,7 +69,7 @@ def _judges(evidence: Evidence, names: Iterable[str]) -> Iterator[str]:
     for judge in dict.fromkeys(names):
         found = tried.get(judge)
         yield f"{short_digest(judge)}, " + (
-            f"right in {percent(found.rate)} ({interval(found.low, found.high)}{_SPACE}%) of "
+            f"right in {percent(found.rate)} {interval(found.low, found.high)} of "
             f"{found.n} labelled cases"
             if found
             else "not tried on labelled cases"
