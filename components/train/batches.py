@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from components.core.progress import Progress
 from components.core.storage import read_json, write_json
 from components.lm.batches import by_tokens, pad_right
 from components.lm.states import states_and_logits
@@ -80,6 +81,7 @@ def store_targets(
     Without `layers`, no states are stored.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    progress = Progress("targets of rows", len(rows))
     for number, chosen in enumerate(by_tokens([row.inputs for row in rows], PASS_TOKENS)):
         batch = TargetRows(rows, counted).batch(chosen, step=chosen).to(model.device)
         states, logits = states_and_logits(model, batch.ids, layers, at=batch.predicting)
@@ -94,6 +96,7 @@ def store_targets(
             found |= _named(likely.tokens, lengths, chosen, _TOKENS)
             found |= _named(likely.logprobs, lengths, chosen, _LOGPROBS)
         save_file(found, folder / f"{number:05d}.safetensors")
+        progress.add(len(chosen))
     return StoredTargets(folder)
 
 

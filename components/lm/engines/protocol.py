@@ -7,16 +7,14 @@ is asked is the same everywhere.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from components.core.errors import ConfigError
+from components.core.progress import Progress
 from components.core.storage import digest_bytes
-
-log = logging.getLogger(__name__)
 
 # Positions that the engine in memory caches at most, rows times width, padding included, where no
 # GPU tells what it has free: 4 to 17 GB with models of 7 to 32 billion parameters.
@@ -105,10 +103,7 @@ def collect(engine: Engine, requests: Sequence[Request], *, label: str) -> list[
 
 def with_progress(engine: Engine, requests: Sequence[Request], *, label: str) -> Groups:
     """Yield what the engine yields; every tenth of the requests is logged."""
-    finished = logged = 0
+    progress = Progress(label, len(requests))
     for group in engine.write(requests):
         yield group
-        finished += len(group)
-        if (tenths := 10 * finished // len(requests)) > logged:
-            log.info("%s %d/%d", label, finished, len(requests))
-            logged = tenths
+        progress.add(len(group))
