@@ -24,13 +24,7 @@ from components.lm.adapters import attach_adapter
 from components.lm.chat import opens_thought, prompt_contract, render_prompt, split_completion
 from components.lm.engines.protocol import Request, collect
 from components.lm.generation import engine_of
-from components.lm.loading import (
-    context_length,
-    fetch,
-    free_memory,
-    load_model,
-    load_tokenizer,
-)
+from components.lm.loading import context_length, fetch, free_memory, load_model, load_tokenizer
 from components.lm.references import ModelRef
 from components.lm.weights import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, digest_checkpoint
 from components.models.result import Models

@@ -18,12 +18,7 @@ from components.prepare.result import SuiteSet
 from components.registry.changes import refusal_of
 from components.registry.current import Current, recount_here
 from components.registry.delivery import find_version
-from components.registry.mlflow_registry import (
-    CHAMPION,
-    EVIDENCE,
-    Registry,
-    Version,
-)
+from components.registry.mlflow_registry import CHAMPION, EVIDENCE, Registry, Version
 from components.registry.people import check_card, registrant
 from components.registry.signatures import check_signed, pinned_keys, signed_beside
 from components.registry.sources import NOT_PUSHED, PUSHED

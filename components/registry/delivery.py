@@ -1,5 +1,5 @@
-"""Handing a registered version on: finding it, bringing it, signing it, and the champion that an
-evaluation meets."""
+"""Handing a registered version on: finding, bringing and signing it, noting what a check found of
+what is made from it, and the champion that an evaluation meets."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer, SSlibKey
 
 README = "README.md"  # where PEFT and the hub look for a model card
+_CHECK = "check."  # before an artefact's digest: the tag that says what a check found of it
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +147,25 @@ def sign(registry: Registry, name: str, alias: str, signer: Signer) -> Version:
         envelope = write_envelope(folder, signer, name, chain.head)
         registry.add_file(version, envelope, SIGNATURES)
     return version
+
+
+def record_check(
+    registry: Registry, name: str, alias: str, *, adapter: str, artefact: str, words: str
+) -> str:
+    """Tag the version of `name` that carries `alias`, or has that number, with what a check found
+    of an artefact, and return its number.
+
+    `artefact` is the digest of its files. Raises `RegistryError` for a version that is not there,
+    and `EvidenceError` where the check was of another adapter than the version's.
+    """
+    version = find_version(registry, name, alias)
+    if version.adapter != adapter:
+        raise EvidenceError(
+            f"{version} holds the adapter {version.adapter:.12}, and {adapter:.12} was checked; "
+            "name the version of the adapter that is in the workspace"
+        )
+    registry.set_version_tag(version, f"{_CHECK}{artefact}", words)
+    return version.number
 
 
 def fetch_champion(registry: Registry, name: str, folder: Path, *, own: str) -> bool:

@@ -8,37 +8,26 @@ registered and promoted is decided in `registration` and `promotion`.
 from __future__ import annotations
 
 import functools
-import os
 import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from components.core.errors import RegistryError
-from components.core.paths import ADAPTER, Workspace
-from components.registry import mlflow_logged
-from components.registry.measured import Measured
+from components.core.paths import ADAPTER
 from components.registry.mlflow_client import (
-    TRAINING,
-    Run,
     accepted_user,
-    address_of,
     again,
     all_pages,
-    client_of,
     download,
     found_or_none,
-    milliseconds,
-    set_up,
     tag_filter,
     unless_there,
     with_clear_errors,
 )
-from components.registry.mlflow_logged import LoggedModel
+from components.registry.mlflow_runs import LoggedModel, Runs
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -74,33 +63,8 @@ class Version(NamedTuple):
 
 
 @with_clear_errors
-class Registry:
-    """The runs, logged models and registered models of one server or embedded store."""
-
-    def __init__(self, root: Path) -> None:
-        """Choose the server of `MLFLOW_TRACKING_URI`, else the embedded store below `root`."""
-        set_up()
-        self.root = root
-        self._store = Workspace(root, "").tracking_store
-        self._server = os.environ.get("MLFLOW_TRACKING_URI")
-
-    @functools.cached_property
-    def _address(self) -> str:
-        return address_of(self._server, self._store)
-
-    @property
-    def _client(self) -> MlflowClient:
-        return client_of(self._address)
-
-    def experiment(self, name: str) -> str:
-        """Return the id of the experiment `name`, which is created where it is missing."""
-        found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        location = None if self._server else (self._store / "artifacts").as_uri()
-        create = functools.partial(self._client.create_experiment, name, location, TRAINING)
-        unless_there(create)
-        return self.experiment(name)
+class Registry(Runs):
+    """The registered models of one server or embedded store, beside its runs."""
 
     def user(self) -> str:
         """Return the user whose credentials the server accepts; empty: it knows no users."""
@@ -184,63 +148,7 @@ class Registry:
         if found_or_none(lambda: look(SIGNATURES)):
             download(self._address, f"models:/{version.name}/{version.number}/{SIGNATURES}", folder)
 
-    def runs(self, experiment: str | None, tags: Mapping[str, str]) -> list[Run]:
-        """Return the runs of an experiment, None of all, that carry `tags`, the newest first."""
-        query = " AND ".join(tag_filter(tags))
-        places = [experiment] if experiment else self._experiments()
-        search = functools.partial(self._client.search_runs, places, query)
-        found = all_pages(lambda page: search(page_token=page))
-        states = ((r.info, dict(r.data.tags)) for r in found)
-        return [
-            Run(info.run_id, tags, info.status == "RUNNING", info.status == "FINISHED")
-            for info, tags in states
-        ]
-
-    def _experiments(self) -> list[str]:
-        every = all_pages(lambda page: self._client.search_experiments(page_token=page))
-        return [one.experiment_id for one in every]
-
-    def claims(self, run: str, prefix: str) -> dict[str, str]:
-        """Return the parameters of a run whose keys start with `prefix`."""
-        found = self._client.get_run(run).data.params
-        return {key: value for key, value in found.items() if key.startswith(prefix)}
-
-    def first_points(self, run: str) -> dict[str, float]:
-        """Return the first value of every metric of a run."""
-        return {
-            key: min(self._client.get_metric_history(run, key), key=lambda one: one.step).value
-            for key in self._client.get_run(run).data.metrics
-        }
-
     # --- writing -----------------------------------------------------------------------------
-
-    def close_unfinished(self, experiment: str, profile: str) -> None:
-        """Close the runs and the logged models that killed registrations of a profile left open."""
-        about = {"profile": profile}
-        runs = [run for run in self.runs(experiment, about) if "adapter_digest" in run.tags]
-        mlflow_logged.close_unfinished(self._client, experiment, about, runs)
-
-    def finished_model(self, experiment: str, tags: Mapping[str, str]) -> LoggedModel | None:
-        """Return the finished logged model with `tags`, if there is one."""
-        return mlflow_logged.finished_model(self._client, experiment, tags)
-
-    def log_model(
-        self,
-        experiment: str,
-        files: Path,
-        measured: Measured,
-        *,
-        tags: Mapping[str, str],
-    ) -> LoggedModel:
-        """Return a new logged model of `files`, with its figures, finished, and its run closed."""
-        run = self.begin_run(experiment, measured.title, tags)
-        return mlflow_logged.log_model(self._client, experiment, run, files, measured, tags=tags)
-
-    def log_refused(self, experiment: str, measured: Measured, tags: Mapping[str, str]) -> None:
-        """Write the run of a decision that registers nothing, and close it."""
-        run = self.begin_run(experiment, measured.title, tags)
-        mlflow_logged.log_measured(self._client, run, None, measured)
-        self._client.set_terminated(run, "FINISHED")
 
     def create_version(
         self, name: str, logged: LoggedModel, tags: Mapping[str, str], description: str
@@ -280,59 +188,3 @@ class Registry:
     def set_version_tag(self, version: Version, key: str, value: str) -> None:
         """Set a tag of a version."""
         again(lambda: self._client.set_model_version_tag(version.name, version.number, key, value))
-
-    def begin_run(
-        self, experiment: str, title: str, tags: Mapping[str, str], begin: datetime | None = None
-    ) -> str:
-        """Return the id of a new run, which began now or at `begin`."""
-        start = milliseconds(begin)
-        return str(self._client.create_run(experiment, start, dict(tags), title).info.run_id)
-
-    def end_run(
-        self,
-        run: str,
-        *,
-        figures: Mapping[str, float],
-        parameters: Mapping[str, str],
-        tags: Mapping[str, str],
-        files: Sequence[Path] = (),
-        failed: bool = False,
-        end: datetime | None = None,
-    ) -> None:
-        """Write into a run what came of it, and close it, now or at `end`."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        stop = milliseconds(end)
-        self._client.log_batch(
-            run,
-            metrics=[Metric(key, value, stop, 0) for key, value in figures.items()],
-            params=[Param(key, value) for key, value in parameters.items()],
-            tags=[RunTag(key, value) for key, value in tags.items()],
-        )
-        for file in files:
-            self._client.log_artifact(run, str(file))
-        self._client.set_terminated(run, "FAILED" if failed else "FINISHED", stop)
-
-    def add_points(self, run: str, figures: Mapping[str, float], *, step: int) -> None:
-        """Add a point to each metric of a run, open or not, at this moment and `step`; MLflow draws
-        their curve."""
-        from mlflow.entities import Metric
-
-        now = milliseconds(None)
-        points = [Metric(key, value, now, step) for key, value in figures.items()]
-        mlflow_logged.log_metrics(self._client, run, points)
-
-    def claim(self, run: str, key: str, value: str) -> bool:
-        """Write a parameter of a run unless it has a value; return whether it now has this one.
-
-        MLflow never changes a parameter, and its database allows one a key: of several callers at
-        once, on whatever machines, one succeeds.
-        """
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.log_param(run, key, value)
-        except MlflowException:
-            if key not in self.claims(run, key):
-                raise
-        return self.claims(run, key).get(key) == value

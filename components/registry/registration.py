@@ -24,12 +24,7 @@ from components.registry.history import check_decided_on
 from components.registry.looks import Looked, check_plan, record_look
 from components.registry.measured import measured_of, refusal_tags
 from components.registry.mlflow_registry import CANDIDATE, EVIDENCE, Registry, Version
-from components.registry.release import (
-    Release,
-    gather_release,
-    summarise,
-    write_card,
-)
+from components.registry.release import Release, gather_release, summarise, write_card
 from components.registry.sources import NOT_PUSHED, PUSHED, keep_sources
 from components.registry.verification import (
     CARD,

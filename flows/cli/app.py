@@ -84,8 +84,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
     """Take what goes before a command."""
@@ -105,8 +104,7 @@ Profile = Annotated[
 ]
 Name = Annotated[str | None, typer.Argument(help="Registered model; else that of --profile.")]
 ProfileOrNone = Annotated[
-    str | None,
-    typer.Option("--profile", help="A file in profiles/.", autocompletion=_profiles),
+    str | None, typer.Option("--profile", help="A file in profiles/.", autocompletion=_profiles)
 ]
 By = Annotated[str, typer.Option(help="Who decides.")]
 Why = Annotated[str, typer.Option(help="Why, in a sentence.")]

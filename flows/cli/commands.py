@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flows.cli.answering import chat, serve
 from flows.cli.app import app
-from flows.cli.chat import chat
-from flows.cli.check import check
-from flows.cli.deployments import deploy, notify
-from flows.cli.diagnose import diagnose
 from flows.cli.harnesses import diff, export, view
-from flows.cli.init import add, init
-from flows.cli.label import label
 from flows.cli.lifecycle import (
     audit,
     champion,
     history,
+    label,
     override,
     promote,
     reject,
     rollback,
     withdraw,
 )
+from flows.cli.measuring import check, watch
+from flows.cli.own_pair import add, diagnose, init
 from flows.cli.running import doctor, profiles, report, run, status, suites
-from flows.cli.serve import serve
+from flows.cli.servers import deploy, notify, ui
 from flows.cli.studying import compare, seeds, tune, withstand
-from flows.cli.ui import ui
 from flows.cli.versions import publish, pull, restore, sign, verify
-from flows.cli.watch import watch
 
 # In the order in which people need them, with an example each; the help lists them so.
 _GROUPS: dict[str, dict[Callable[..., None], str]] = {

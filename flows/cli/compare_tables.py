@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -55,6 +55,13 @@ class Cost(NamedTuple):
     seconds: float | None
     tokens: float
     memory: float | None
+
+    @classmethod
+    def mean(cls, costs: Sequence[Self]) -> Self:
+        """Return the mean of those that were measured."""
+        known = ([one for one in each if one is not None] for each in zip(*costs, strict=True))
+        means: list[Any] = [fmean(each) if each else None for each in known]
+        return cls(*means)
 
     def cells(self) -> list[str]:
         """Return it as cells of a table."""
@@ -132,12 +139,12 @@ def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] 
     comparison, spreads = pooled
     marked = leak_notes([leak for each in found for leak in each.prompts.leaks])
     failed = {arm: why for each in found for arm, why in _failed(each).items()}
-    costs, heads = _mean_costs(found), columns(comparison)
+    costs, heads = _costs(found), columns(comparison)
     rows = []
     for arm in comparison.arms:
         rates, spread = comparison.rates[arm], spreads.get(arm, {})
         cells = [_cell(rates, metrics, marked, spread) for metrics in heads.values()]
-        cost = costs[arm].cells() if arm in costs else [""] * len(_COSTS)
+        cost = Cost.mean(costs[arm]).cells() if arm in costs else [""] * len(_COSTS)
         rows.append([_name(arm, comparison, failed), *cells, *cost])
     cut = (figure for arms in comparison.cut.values() for figure in arms.values())
     plain = {metrics[0]: head for head, metrics in heads.items() if len(metrics) == 1}
@@ -145,8 +152,8 @@ def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] 
         *notes,
         *(f"{arm}: left out, {why}" for arm, why in comparison.left_out.items()),
         *(f"{arm}: its teacher did not pass probe.check: {why}" for arm, why in failed.items()),
-        *([_UNTIMED] if any(None in cost for cost in costs.values()) else []),
-        *_partly_timed(found),
+        *([_UNTIMED] if any(None in Cost.mean(every) for every in costs.values()) else []),
+        *_partly_timed(costs),
         *leak_footnotes(marked, plain),
         *judges_lines(comparison.usage, cut),
     ]
@@ -234,45 +241,31 @@ def _name(arm: str, comparison: Comparison, failed: Mapping[str, str]) -> str:
     return f"{arm} (teacher failed its check)" if arm in failed else arm
 
 
-def _mean_costs(found: Sequence[Found]) -> dict[str, Cost]:
-    """Return what every training took, by arm: the mean of those that were measured."""
-    every: dict[str, list[Cost]] = defaultdict(list)
-    for each in found:
-        for arm, cost in _costs(each).items():
-            every[arm].append(cost)
-    return {arm: Cost(*map(_mean, zip(*costs, strict=True))) for arm, costs in every.items()}
-
-
-def _partly_timed(found: Sequence[Found]) -> Iterator[str]:
+def _partly_timed(costs: Mapping[str, Sequence[Cost]]) -> Iterator[str]:
     """Yield of which arms some seeds were measured here, and others not."""
-    timed = Counter(
-        arm for each in found for arm, cost in _costs(each).items() if cost.seconds is not None
-    )
-    trained = Counter(arm for each in found for arm in _costs(each))
-    for arm, count in timed.items():
-        if count < trained[arm]:
+    for arm, every in costs.items():
+        timed = sum(cost.seconds is not None for cost in every)
+        if 0 < timed < len(every):
             yield (
-                f"{arm}: seconds and memory are of {count} of {trained[arm]} seeds; the others "
+                f"{arm}: seconds and memory are of {timed} of {len(every)} seeds; the others "
                 "came from DVC's cache."
             )
 
 
-def _mean(values: Iterable[float | None]) -> Any:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _costs(found: Found) -> dict[str, Cost]:
-    adapter = found.adapter
-    trained = {
-        Arm.RESTORED.value: (adapter.steps, adapter.tokens),
-        Arm.BASELINE.value: (adapter.baseline_steps, adapter.baseline_tokens),
-    }
-    trained |= {line.arm: (line.steps, line.tokens) for line in found.baselines.arms if line.digest}
-    costs = {}
-    for arm, (steps, tokens) in trained.items():
-        part = found.parts.get(arm, {})
-        costs[arm] = Cost(steps, part.get("seconds"), tokens, part.get("peak_memory_mib"))
+def _costs(found: Iterable[Found]) -> dict[str, list[Cost]]:
+    """Return what each training of every arm took."""
+    costs: dict[str, list[Cost]] = defaultdict(list)
+    for each in found:
+        adapter, lines = each.adapter, [line for line in each.baselines.arms if line.digest]
+        trained = {
+            Arm.RESTORED.value: (adapter.steps, adapter.tokens),
+            Arm.BASELINE.value: (adapter.baseline_steps, adapter.baseline_tokens),
+            **{line.arm: (line.steps, line.tokens) for line in lines},
+        }
+        for arm, (steps, tokens) in trained.items():
+            part = each.parts.get(arm, {})
+            cost = Cost(steps, part.get("seconds"), tokens, part.get("peak_memory_mib"))
+            costs[arm].append(cost)
     return costs
 
 

@@ -21,7 +21,7 @@ from flows.cli.app import (
     open_registry,
     print_json,
 )
-from flows.cli.terminal import console
+from flows.cli.terminal import ask_line, console
 from flows.cli.versions import Source, named_version
 
 if TYPE_CHECKING:
@@ -52,11 +52,7 @@ def promote(
 
 
 def rollback(
-    by: By,
-    why: Why,
-    name: Name = None,
-    profile: ProfileOrNone = None,
-    despite: _Despite = None,
+    by: By, why: Why, name: Name = None, profile: ProfileOrNone = None, despite: _Despite = None
 ) -> None:
     """Give `champion` back to the version that had it before."""
     registry, model = open_registry(), model_name(name, profile)
@@ -163,6 +159,21 @@ def override(
     about = f"{rule!r} of adapter {signed.adapter:.12}, by {signed.signer}"
     written = f"{file.relative_to(workspace.root)}: {about}"
     console.print(f"written: {written}; now: safereact run --profile {profile}")
+
+
+def label(
+    profile: Profile,
+    by: Annotated[str, typer.Option(help="Who labels.")],
+    suite: Annotated[str | None, typer.Option(help="One suite alone.")] = None,
+    again: Annotated[bool, typer.Option(help="Texts that others labelled.")] = False,
+    count: Annotated[int, typer.Option(min=1, help="Texts of this call at most.")] = 100_000,
+) -> None:
+    """Say what completions do, not knowing whose they are; figures are corrected by it."""
+    workspace = open_workspace(profile)
+    from flows.cli.labelling import Terminal, label_completions
+
+    terminal = Terminal(console.print, ask_line)
+    label_completions(workspace, terminal, by=by, suite=suite, again=again, count=count)
 
 
 def champion(profile: Profile) -> None:

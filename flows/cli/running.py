@@ -17,7 +17,7 @@ from flows.cli.app import (
     print_json,
     registered_name,
 )
-from flows.cli.init import print_findings
+from flows.cli.own_pair import print_findings
 from flows.cli.terminal import console, show_progress, wide_console
 
 

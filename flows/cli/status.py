@@ -8,7 +8,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,15 +50,15 @@ class StageState:
     why: str = ""
 
 
-def stage_states(workspace: Workspace, stages: Sequence[str] = STAGES) -> list[StageState]:
-    """Return how each of `stages` stands, in their order.
+def stage_states(workspace: Workspace) -> list[StageState]:
+    """Return how each stage stands, in their order.
 
     Raises `StageError` where DVC's record cannot be read.
     """
-    recorded, changes = _read(workspace, stages)
+    recorded, changes = _read(workspace)
     running, code = _running(workspace.root), Code(workspace.root)
     states: dict[str, StageState] = {}
-    for stage in stages:
+    for stage in STAGES:
         entry = recorded.get(dvc_name(stage, workspace.profile))
         changed = changes.get(stage, [])
         reasons = list(_reasons(workspace, stage, entry, changed, code)) if entry else []
@@ -113,9 +113,7 @@ def _reasons(
             yield _GONE if how == "deleted" else _CHANGED
 
 
-def _read(
-    workspace: Workspace, stages: Sequence[str]
-) -> tuple[Mapping[str, Any], dict[str, list[Any]]]:
+def _read(workspace: Workspace) -> tuple[Mapping[str, Any], dict[str, list[Any]]]:
     """Return DVC's record of what ran, and by stage what changed since, as `dvc status --json`
     says it.
 
@@ -131,7 +129,7 @@ def _read(
     for _ in range(_TRIES):
         try:
             declared = declared_files(workspace.root)  # a stage that is not there yet never ran
-            known = (each for each in stages if profile in declared or not TABLE[each].named)
+            known = (each for each in STAGES if profile in declared or not TABLE[each].named)
             targets = [dvc_name(stage, profile) for stage in known]
             # DVC reads and writes paths relative to where it is asked.
             with TemporaryDirectory() as own, chdir(workspace.root), Repo() as repo:

@@ -12,13 +12,7 @@ from components.core.result import RateFigure
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
-from components.prepare.result import (
-    LeakFigure,
-    SuiteSet,
-    leak_footnotes,
-    leak_mark,
-    leak_notes,
-)
+from components.prepare.result import LeakFigure, SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.report.figures import attack_rows
 from components.report.studies import StudyTable
 from components.studies.tune.objectives import Rates, compliance, over_refusal, reasoning, refusal

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from components.core.errors import TrainingError
-from components.core.paths import PARETO, TRIALS, open_workspace
+from components.core.paths import PARETO, TRIALS, Workspace, open_workspace
 from flows.cli.app import Json, Profile, print_json
 from flows.cli.terminal import console, show_progress, wide_console
 
@@ -80,11 +80,10 @@ def compare(
     from components.profile import load_profile
     from flows.cli.compare_tables import Found, comparison_tables
     from flows.cli.runs import read_seeds
-    from flows.cli.study_runs import list_profile, print_full_report, run_listed
 
     workspace = open_workspace(profile)
     if seeds is None and not trials:
-        run_listed(workspace, "compare", "compared")
+        _run_listed(workspace, "compare", "compared")
         found = Found.here(workspace)
         figures: object = found.comparison
         tables = [table.markdown() for table in comparison_tables(found)]
@@ -96,7 +95,7 @@ def compare(
         own = str(load_profile(workspace.profile_file).seed)
         chosen = read_seeds(own if seeds is None else seeds)
         console.print(forecast(workspace, chosen, trials), soft_wrap=True)
-        list_profile(workspace, "compared")
+        _list_profile(workspace, "compared")
         with show_progress():
             tables = compare_seeds(workspace, chosen, trials)
         figures = read_json(workspace.comparison / "comparison.json")
@@ -104,18 +103,17 @@ def compare(
         print_json(figures)
     console.print("\n\n".join(tables), soft_wrap=True)
     if seeds is None and not trials:
-        print_full_report(workspace)
+        _print_full_report(workspace)
 
 
 def withstand(profile: Profile = "tiny", json: Json = False) -> None:
     """Attack the restored model, try to undo its safety, and print what is left."""
     from components.studies.withstand.result import Withstand
-    from flows.cli.study_runs import print_full_report, run_listed
     from flows.cli.study_tables import withstand_tables
 
     workspace = open_workspace(profile)
 
-    run_listed(workspace, "withstand", "attacked")
+    _run_listed(workspace, "withstand", "attacked")
     console.print("\n\n".join(withstand_tables(workspace)), soft_wrap=True)
     from flows.cli.withstood import store_withstood
 
@@ -124,4 +122,34 @@ def withstand(profile: Profile = "tiny", json: Json = False) -> None:
         print_json(Withstand.load(workspace.stage("withstand")))
     file = stored.relative_to(workspace.root)
     console.print(f"what a policy may bound (`withstands`): {file}")
-    print_full_report(workspace)
+    _print_full_report(workspace)
+
+
+def _run_listed(workspace: Workspace, command: str, key: str) -> None:
+    """List the profile under `key` in `params.yaml` and bring the study's stages up to date."""
+    _list_profile(workspace, key)
+    from flows.runner.dvc import run_study
+
+    with show_progress():
+        run_study(workspace, command, key)
+
+
+def _list_profile(workspace: Workspace, key: str) -> None:
+    """List the profile under `key` in `params.yaml`, and say so where it was not."""
+    from flows.cli.profiles import list_studied
+
+    if list_studied(workspace, key):
+        written = f"{workspace.parameters.name}, which lists {workspace.profile} as {key}"
+        console.print(f"written: {written}")
+
+
+def _print_full_report(workspace: Workspace) -> None:
+    """Write the report with what studies found, once the gate has decided on the same evidence."""
+    from flows.cli.report import decided, write_full_report
+
+    if decided(workspace):
+        page = write_full_report(workspace).relative_to(workspace.root)
+        console.print(f"\nreport with studies: {page}")
+    else:
+        again = f"safereact run --profile {workspace.profile}"
+        console.print(f"\nno report: the gate has not decided on this evidence ({again})")

@@ -19,16 +19,11 @@ from components.profile import load_profile
 from components.registry.mlflow_registry import Registry
 from components.registry.search_runs import StudyRun, TrialRun, open_study
 from components.studies.tune.objectives import compliance, reasoning
-from components.studies.tune.places import (
-    Place,
-    Tried,
-    measure_references,
-    open_place,
-    run_trial,
-)
+from components.studies.tune.places import Place, Tried, measure_references, open_place, run_trial
 from components.studies.tune.search import Study, draw_pareto
 from components.studies.tune.trials import Bench, Search, open_bench, open_runner
 from flows.cli.profiles import check_name, read_commented, write_yaml
+from flows.cli.terminal import handled
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
 from flows.runner.profiles import check_profile
@@ -167,17 +162,12 @@ def _details(path: Path) -> Iterator[None]:
     path.touch(OWNER)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(Formatter("%(message)s"))
-    loggers = [logging.getLogger(name) for name in ("components", "py.warnings")]
     logging.captureWarnings(True)
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
     try:
-        yield
+        with handled("components", handler), handled("py.warnings", handler):
+            yield
     finally:
         logging.captureWarnings(False)
-        for logger in loggers:
-            logger.removeHandler(handler)
         handler.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from components.core.errors import ModelError, StageError
 from components.core.paths import SUITES
 from components.judges.settings import GuardSettings
-from components.models.settings import HUB_ID, Checkpoints, PostTrain, Shape, TinyModels
+from components.models.settings import HUB_ID, Checkpoints, Shape, TinyModels
 from components.prepare.hub import fetch_command, find_snapshot
 from components.prepare.suites import Suite
 from components.profile import Profile
@@ -60,12 +61,13 @@ class Wanted:
 
         if not self.on_hub:
             return self.path if self.path.exists() else None
-        if self.dataset or not self.revision:
-            return find_snapshot(self.name, self.revision) if self.revision else None
-        try:
-            return Path(snapshot_download(self.name, revision=self.revision, local_files_only=True))
-        except (OSError, ValueError):
+        if not self.revision:
             return None
+        if self.dataset:
+            return find_snapshot(self.name, self.revision)
+        with suppress(OSError, ValueError):
+            return Path(snapshot_download(self.name, revision=self.revision, local_files_only=True))
+        return None
 
     def absent(self) -> Finding:
         """Return what to do about it where it is not here."""
@@ -90,17 +92,11 @@ class Wanted:
 def wanted_checkpoints(profile: Profile, root: Path) -> list[Wanted]:
     """Return the checkpoints that a profile starts from, the one that is trained last; none where
     it builds them."""
-    models = profile.models
-    keys = {
-        Checkpoints: ("base", "ancestor", "post_trained"),
-        PostTrain: ("source",),
-        TinyModels: (),
-    }
-    found = []
-    for key in keys[type(models)]:
-        if name := getattr(models, key):
+    found, named = [], profile.models.model_dump()
+    for key in ("base", "ancestor", "post_trained", "source"):
+        if name := named.get(key):
             pin = f"{key}_revision"
-            place = (f"models.{key}", name, getattr(models, pin), f"models.{pin}", root)
+            place = (f"models.{key}", name, named[pin], f"models.{pin}", root)
             found.append(Wanted(*place, weights_only=key == "ancestor"))
     return found
 
@@ -113,11 +109,10 @@ def wanted_guard(name: str, guard: GuardSettings, root: Path) -> Wanted:
 
 def wanted_suite(suite: Suite, root: Path) -> Wanted | None:
     """Return the hub data set of a suite; None where its prompts are a file."""
-    name, origin = f"suite {suite.name}", suite.source
-    pin = f"source.revision of {SUITES}/{suite.name}.yaml"
-    if origin.hub is None:
+    if (hub := suite.source.hub) is None:
         return None
-    return Wanted(name, origin.hub, origin.revision, pin, root, True, terms=suite.gated)
+    name, pin = f"suite {suite.name}", f"source.revision of {SUITES}/{suite.name}.yaml"
+    return Wanted(name, hub, suite.source.revision, pin, root, dataset=True, terms=suite.gated)
 
 
 def complaint(place: Path, *, weights_only: bool = False) -> str | None:
@@ -157,14 +152,12 @@ def read_shape(place: Path) -> Shape | None:
 
     from components.lm.configuration import CONFIG, read_document, refusing
 
-    try:
-        with refusing(str(place)):
-            gguf = place.is_file()
-            return shape_from_config(
-                load_gguf_checkpoint(place)["config"] if gguf else read_document(place / CONFIG)
-            )
-    except ModelError:
-        return None
+    with suppress(ModelError), refusing(str(place)):
+        gguf = place.is_file()
+        return shape_from_config(
+            load_gguf_checkpoint(place)["config"] if gguf else read_document(place / CONFIG)
+        )
+    return None
 
 
 def shape_from_config(document: dict[str, Any]) -> Shape:

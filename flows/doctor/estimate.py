@@ -135,14 +135,6 @@ def weight_bytes(shape: Shape, precision: Precision) -> float:
     return blocks * _BYTES[precision] + rest * max(_BYTES[precision], 2)
 
 
-def _cache_bytes(batches: Sequence[tuple[int, int]], shape: Shape, precision: Precision) -> float:
-    """Return the bytes of the fullest key-value cache of batches, each of so many tokens a row and
-    so many rows, as far as the engine fills it."""
-    token = 2 * shape.layers * _widths(shape)[3] * max(_BYTES[precision], 2)
-    positions = [max(longest, min(longest * rows, CACHED_TOKENS)) for longest, rows in batches]
-    return max(positions, default=0) * token
-
-
 # --- what a profile needs --------------------------------------------------------------------
 
 
@@ -262,20 +254,25 @@ class Estimate:
         with every completion at its limit."""
         batch = self.profile.evaluate.batch
         full = [(one.longest, min(batch, one.completions)) for one in loads]
-        cache = _cache_bytes(full, self.shape, self.precision)
-        return Memory(weight_bytes(self.shape, self.precision), 0, cache)
+        return self._writing(self.shape, full)
 
     def judging(self, loads: Sequence[Workload]) -> Memory | None:
         """Return the memory of the guard that needs most, which is loaded when no model is; None
         where no suite has a guard."""
-        needs = []
-        for one in loads:
-            judge = self.profile.evaluate.judges.get(one.judge)
-            if isinstance(judge, GuardSettings):
-                shape, length = GUARDS[judge.kind], case_tokens(judge, one)
-                cache = _cache_bytes([(length, judge.batch)], shape, self.precision)
-                needs.append(Memory(weight_bytes(shape, self.precision), 0, cache))
+        asked = ((self.profile.evaluate.judges.get(one.judge), one) for one in loads)
+        needs = [
+            self._writing(GUARDS[judge.kind], [(case_tokens(judge, one), judge.batch)])
+            for judge, one in asked
+            if isinstance(judge, GuardSettings)
+        ]
         return max(needs, key=lambda memory: memory.total, default=None)
+
+    def _writing(self, shape: Shape, batches: Sequence[tuple[int, int]]) -> Memory:
+        """Return the memory of a model and the fullest key-value cache of its batches, each of so
+        many tokens a row and so many rows, as far as the engine fills it."""
+        token = 2 * shape.layers * _widths(shape)[3] * max(_BYTES[self.precision], 2)
+        positions = [max(longest, min(longest * rows, CACHED_TOKENS)) for longest, rows in batches]
+        return Memory(weight_bytes(shape, self.precision), 0, max(positions, default=0) * token)
 
     def building(self) -> Memory | None:
         """Return the memory of full fine-tuning, in single precision, where the profile makes its

@@ -13,8 +13,8 @@ from components.registry.changes import (
 )
 from components.registry.delivery import fetch_champion, publish, pull
 from components.registry.history import check_history
-from components.registry.mlflow_logged import LoggedModel
 from components.registry.mlflow_registry import CANDIDATE, CHAMPION, Registry
+from components.registry.mlflow_runs import LoggedModel
 from components.registry.promotion import promote, reject, rollback, withdraw
 from components.registry.registration import register
 from components.registry.status import status

@@ -22,8 +22,8 @@ from components.core.paths import ADAPTER
 from components.core.storage import digest_file
 from components.registry.changes import chain_of
 from components.registry.delivery import pull, sign
-from components.registry.mlflow_logged import LoggedModel
 from components.registry.mlflow_registry import EVIDENCE, SIGNATURES, Registry
+from components.registry.mlflow_runs import LoggedModel
 from components.registry.promotion import promote
 from components.registry.registration import register
 from components.registry.signatures import (

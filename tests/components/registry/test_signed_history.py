@@ -11,8 +11,8 @@ import pytest
 from components.core.errors import EvidenceError, RegistryError
 from components.registry.changes import HISTORY, PREFIX, PROMOTED, chain_in, chain_of, encode
 from components.registry.delivery import fetch_champion, pull, sign
-from components.registry.mlflow_logged import LoggedModel
 from components.registry.mlflow_registry import CHAMPION, Registry
+from components.registry.mlflow_runs import LoggedModel
 from components.registry.promotion import promote, rollback, withdraw
 from components.registry.signatures import open_signer, read_public_key
 from components.registry.status import status

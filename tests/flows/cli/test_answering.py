@@ -13,7 +13,7 @@ from components.registry.mlflow_registry import CHAMPION, EVIDENCE, Registry
 from components.registry.promotion import promote, rollback, withdraw
 from components.registry.registration import register
 from components.registry.verification import verify_version
-from flows.cli.followed import Followed
+from flows.cli.answering import Followed
 from tests.releases import NAMES, write_all
 
 pytestmark = pytest.mark.slow  # servers that follow an alias

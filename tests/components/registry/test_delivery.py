@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.core.errors import EvidenceError, RegistryError
-from components.registry.checks import record_check
+from components.registry.delivery import record_check
 from components.registry.mlflow_registry import Registry
 from tests.releases import NAMES
 

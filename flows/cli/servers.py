@@ -1,4 +1,5 @@
-"""MLflow's pages on this repository's store."""
+"""The commands about servers: MLflow's pages on this repository's store, and a Prefect server's
+deployments and messages."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from components.core.errors import RegistryError
+from components.core.errors import ConfigError, RegistryError
 from components.core.paths import REPORT, Workspace, find_root
 from flows.cli.terminal import console
 
@@ -74,3 +75,40 @@ def _serve(address: str, store: Path, port: int) -> None:
             f"MLflow did not start or ended with exit code {ended.returncode}; its lines above say "
             "why"
         )
+
+
+def deploy() -> None:
+    """Put the deployments of prefect.yaml on the Prefect server, with their work pool and what ends
+    runs whose process is gone; repeated, bring them up to date."""
+    root = _reach_server()
+    from flows.deploy import deploy as put_on_server
+
+    put_on_server(root)
+    console.print("deployed; now, where the GPU is: prefect worker start --pool local")
+
+
+def notify(
+    block: Annotated[
+        str, typer.Argument(metavar="TYPE/NAME", help="Notification block, as slack-webhook/ops.")
+    ],
+) -> None:
+    """Let the Prefect server tell people by a notification block what watches find."""
+    _reach_server()
+    from flows.runner.notices import AUTOMATION, provision
+
+    how = "made" if provision(block) else "brought up to date"
+    console.print(f"automation {AUTOMATION!r} {how}: {block}")
+
+
+def _reach_server() -> Path:
+    """Return the repository's root, once the Prefect server answers that PREFECT_API_URL names."""
+    from flows.runner.environment import check_prefect_server, embed_prefect
+
+    root, server = find_root(), os.environ.get("PREFECT_API_URL")
+    if not server:
+        raise ConfigError(
+            "PREFECT_API_URL is not set; deployments and messages are a Prefect server's"
+        )
+    embed_prefect(root)
+    check_prefect_server(server)
+    return root

@@ -1,4 +1,4 @@
-"""`safereact check`: what is served against the adapter that was evaluated."""
+"""The commands that measure again: what is served in the adapter's place, and the champion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flows.cli.versions import named_version
 
 if TYPE_CHECKING:
     from components.studies.check.result import ArtefactCheck
-
+    from components.studies.watch.result import Watch
 
 _STAGES = ("prepare", "models", "train", "evaluate")
 
@@ -57,9 +57,9 @@ def check(
     if json:
         print_json(found)
     else:
-        _print(found, folder.relative_to(workspace.root))
+        _print_check(found, folder.relative_to(workspace.root))
     if record is not None:
-        from components.registry.checks import record_check
+        from components.registry.delivery import record_check
 
         name, alias = named_version(record)
         named = found.digest or digest_bytes(found.artefact.encode())
@@ -118,7 +118,7 @@ def _checked(
     return found, folder
 
 
-def _print(found: ArtefactCheck, folder: Path) -> None:
+def _print_check(found: ArtefactCheck, folder: Path) -> None:
     """Print a line for every figure, and the verdict last."""
     from components.core.result import in_words
     from components.report.wording import interval, points_of
@@ -145,3 +145,54 @@ def _print(found: ArtefactCheck, folder: Path) -> None:
     else:
         console.print(f"{found.kind} {found.digest[:12]}")
     console.print(f"{found.verdict}: {folder}", style="bold")
+
+
+def watch(
+    profile: Profile = "tiny",
+    production: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, exists=True, help="JSONL of prompts and completions people got."
+        ),
+    ] = None,
+    upstream: Annotated[
+        bool, typer.Option("--upstream", help="Ask the hub for the pair's commits.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Measure a profile's champion again: drift since its promotion, none, or too little to tell.
+
+    Exit code 3 unless it is known to do as well as then, and to keep the policy.
+    """
+    workspace = open_workspace(profile)
+    from flows.runner.watching import watch_once
+
+    file = production.absolute() if production else None
+    with show_progress():
+        found = watch_once(workspace, production=file, upstream=upstream)
+    if json:
+        print_json(found)
+    else:
+        _print_watch(found)
+    if found.below_policy:
+        again = f"below the policy: `safereact run --profile {profile}` trains and decides anew"
+        console.print(again, style="red")
+    if not found.holds:
+        raise typer.Exit(REJECTED)
+
+
+def _print_watch(found: Watch) -> None:
+    from flows.cli.tables import rate_cell
+
+    table = Table("", "now", "at the promotion", "", "")
+    for line in found.lines:
+        then = rate_cell(line.then) if line.then else "not measured"
+        how = "paired" if line.paired else "two samples"
+        words = f"{line.why} ({how})" if line.then else line.why
+        table.add_row(line.metric, rate_cell(line.now), then, str(line.conclusion), words)
+    for rule in found.rules:
+        table.add_row(rule.rule, "", "the policy", str(rule.conclusion), rule.why)
+    wide_console().print(table)
+    for note in found.notes:
+        console.print(note, style="yellow")
+    console.print(f"version {found.version}: {found.words}", style="bold")

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from flows.cli.ui import ui
+from flows.cli.servers import ui
 from tests.flows.conftest import invoke
 from tests.root import ROOT
 
