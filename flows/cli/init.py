@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from components.core.errors import InterruptionError
 from components.core.paths import Workspace, find_root
 from components.core.vocabulary import Role
 from flows.cli.app import Checkpoint, Columns, FileOption, print_json
-from flows.cli.terminal import console, wide_console
+from flows.cli.terminal import ask_line, console, somebody_answers, wide_console
 
 Named = Annotated[str, typer.Argument(help="The profile's new name.")]
 CheckpointsFolder = Annotated[Path | None, typer.Option(help="Folder of both checkpoints.")]
@@ -66,7 +67,17 @@ def add(name: Named, checkpoints: CheckpointsFolder = None) -> None:
 
 def _ask(question: str) -> str | None:
     """Return the answer on a terminal; None in a script, where nobody would give one."""
-    return typer.prompt(question, err=True) if sys.stdin.isatty() else None
+    if not somebody_answers():
+        return None
+    try:
+        while not (answer := ask_line(f"{question}: ", sys.stderr).strip()):
+            pass
+    except EOFError as error:
+        raise InterruptionError(
+            f"no answer to {question!r}, so nothing was written; `safereact init` asks again, and "
+            "`safereact init --help` has an option for each answer"
+        ) from error
+    return answer
 
 
 def _ignore(root: Path, paths: Iterable[Path]) -> list[Path]:
