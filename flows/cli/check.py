@@ -55,7 +55,7 @@ def check(
     with show_progress(), chdir(workspace.root):
         found, folder = _checked(workspace, artefact, served_as, margin)
     if json:
-        print_json(found)
+        print_json({**found.model_dump(), "verdict": found.verdict})
     else:
         _print(found, folder.relative_to(workspace.root))
     if record is not None:

@@ -132,7 +132,7 @@ def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] 
     comparison, spreads = pooled
     marked = leak_notes([leak for each in found for leak in each.prompts.leaks])
     failed = {arm: why for each in found for arm, why in _failed(each).items()}
-    costs, heads = _mean_costs(found), columns(comparison)
+    costs, heads = mean_costs(found), columns(comparison)
     rows = []
     for arm in comparison.arms:
         rates, spread = comparison.rates[arm], spreads.get(arm, {})
@@ -234,7 +234,7 @@ def _name(arm: str, comparison: Comparison, failed: Mapping[str, str]) -> str:
     return f"{arm} (teacher failed its check)" if arm in failed else arm
 
 
-def _mean_costs(found: Sequence[Found]) -> dict[str, Cost]:
+def mean_costs(found: Sequence[Found]) -> dict[str, Cost]:
     """Return what every training took, by arm: the mean of those that were measured."""
     every: dict[str, list[Cost]] = defaultdict(list)
     for each in found:

@@ -39,6 +39,6 @@ def diagnose(
     wanted = Wanted(base, post_trained, given, column or [], profile, attacks, prompts, tokens)
     found, folder = find_diagnosis(wanted, out)
     if json:
-        print_json(found)
+        print_json({**found.model_dump(), "finding": found.finding})
     else:
         print_diagnosis(found, folder)

@@ -40,7 +40,8 @@ def watch(
     with show_progress():
         found = watch_once(workspace, production=file, upstream=upstream)
     if json:
-        print_json(found)
+        standing = {"drift": found.drift, "below_policy": found.below_policy}
+        print_json({**found.model_dump(), **standing})
     else:
         _print(found)
     if found.below_policy:
