@@ -83,7 +83,7 @@ def _ask(question: str) -> str | None:
 def _ignore(root: Path, paths: Iterable[Path]) -> list[Path]:
     """Have git ignore the files of prompts and folders of checkpoints below `root` of which it
     neither tracks nor ignores anything; return what was written."""
-    from components.core.storage import EVERYBODY, write_text
+    from components.core.storage import EVERYBODY, atomic_path
 
     if not any((place / ".git").exists() for place in (root, *root.parents)):
         return []
@@ -93,10 +93,11 @@ def _ignore(root: Path, paths: Iterable[Path]) -> list[Path]:
     if not new:
         return []
     file = root / ".gitignore"
-    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    before = file.read_bytes() if file.is_file() else b""  # git asks for no encoding of them
     named = (f"/{path.as_posix()}{'/' * (root / path).is_dir()}" for path in new)
     lines = "".join(f"{one}\n" for one in dict.fromkeys(named))
-    write_text(file, f"{before.rstrip()}\n{lines}".lstrip(), mode=EVERYBODY)
+    with atomic_path(file, mode=EVERYBODY) as scratch:
+        scratch.write_bytes(b"\n".join((before.rstrip(), lines.encode())).lstrip())
     return [file]
 
 

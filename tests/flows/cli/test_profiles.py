@@ -226,6 +226,16 @@ def test_git_does_not_take_prompts_or_checkpoints_by_accident(project, files, pa
     assert lines == (["/own/", "/models/"] if ignored else ["/artifacts/", *new])
 
 
+def test_a_gitignore_in_another_encoding_keeps_its_bytes(project, files, pair):
+    before = b"# caf\xe9\n/artifacts/\n"
+    (project.root / ".gitignore").write_bytes(before)
+    options = [f"--{role}={path}" for role, path in files.items()]
+    done = invoke("init", "mine", f"--base={pair[0]}", f"--post-trained={pair[1]}", *options)
+    assert done.returncode == 0, done.stderr
+    after = (project.root / ".gitignore").read_bytes()
+    assert after.startswith(before) and b"\n/own/harmful.jsonl\n" in after
+
+
 def test_a_git_that_fails_is_no_word_that_it_knows_them(project, files, pair):
     """As one that takes the repository for somebody else's, and is told otherwise later."""
     (project.root / ".git" / "HEAD").write_text("")
