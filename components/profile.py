@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from components.core.documents import read_yaml
+from components.core.documents import read_yaml, received
 from components.core.errors import ConfigError
 from components.core.paths import PROFILE_NAME
 from components.core.registration import Registration
@@ -125,8 +125,8 @@ def _extended(file: Path, name: object, folder: Path) -> Path | None:
         return None
     if not isinstance(name, str) or not _BASE_NAME.fullmatch(name):
         raise ConfigError(
-            f"{file}: `{_EXTENDS}` is {name!r:.80}; give the name of a profile, or bases/NAME for "
-            f"a file in {folder / 'bases'}"
+            f"{file}: `{_EXTENDS}` is {received(name)}; give the name of a profile, or bases/NAME "
+            f"for a file in {folder / 'bases'}"
         )
     base = folder / f"{name}.yaml"
     if not base.is_file():

@@ -22,7 +22,7 @@ def parse_yaml(text: str) -> Any:
     """Return what the YAML document `text` holds.
 
     Raises `ConfigError` saying what is wrong, where it is no YAML, holds a value that Python cannot
-    hold, or is beyond the bounds above.
+    hold, half a character (a lone surrogate), or is beyond the bounds above.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -42,8 +42,15 @@ def parse_yaml(text: str) -> Any:
 
 def _within_bounds(get_event: Callable[[], Any]) -> Callable[[], Any]:
     """Return `get_event`, which raises `ConfigError` where the document becomes deeper than
-    `DEEPEST` or larger than `MOST`: values are built only when the last event is there."""
-    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+    `DEEPEST` or larger than `MOST`, or a text of it has no encoding: values are built only when the
+    last event is there."""
+    from ruamel.yaml.events import (
+        AliasEvent,
+        CollectionEndEvent,
+        CollectionStartEvent,
+        NodeEvent,
+        ScalarEvent,
+    )
 
     sizes = [0]  # values so far within each of the open collections
     anchors: list[str | None] = []
@@ -65,6 +72,8 @@ def _within_bounds(get_event: Callable[[], Any]) -> Callable[[], Any]:
             sizes[-1] += known.get(event.anchor, 1)
         elif isinstance(event, NodeEvent):
             sizes[-1] += 1
+        if isinstance(event, ScalarEvent):
+            _check_text(event.value)
         if len(sizes) > DEEPEST + 1:
             raise ConfigError(f"it is nested more than {DEEPEST} levels deep")
         if sizes[-1] > MOST:
@@ -72,6 +81,13 @@ def _within_bounds(get_event: Callable[[], Any]) -> Callable[[], Any]:
         return event
 
     return next_event
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{text!a:.80} holds half a character, {text[error.start]!a}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

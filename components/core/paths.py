@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.documents import read_yaml
+from components.core.documents import read_yaml, received
 from components.core.errors import ConfigError
 
 PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -287,19 +287,20 @@ def read_lists(file: Path) -> dict[str, dict[str, dict[str, str]]]:
     lists: dict[str, dict[str, dict[str, str]]] = {}
     for key, entries in {LISTED: {}, **read_yaml(file)}.items():
         if not isinstance(entries or {}, dict):
-            raise ConfigError(f"{file}: {key} has to be a mapping of profiles, not {entries!r:.80}")
+            found = received(entries)
+            raise ConfigError(f"{file}: {key} has to be a mapping of profiles, not {found}")
         lists[str(key)] = {}
         for name, entry in (entries or {}).items():
             if not isinstance(name, str) or not PROFILE_NAME.fullmatch(name):
                 raise ConfigError(
-                    f"{file}: {key} lists {name!r:.80}, which is no name of a profile; use small "
-                    "letters, digits, '.', '_' and '-', and begin with a letter or digit"
+                    f"{file}: {key} lists {received(name)}, which is no name of a profile; use "
+                    "small letters, digits, '.', '_' and '-', and begin with a letter or digit"
                 )
             paths = {} if entry is None else entry
             if not isinstance(paths, dict) or not all(isinstance(p, str) for p in paths.values()):
                 raise ConfigError(
                     f"{file}: {key}.{name} has to be paths by name, such as `checkpoints: models`, "
-                    f"not {entry!r:.80}"
+                    f"not {received(entry)}"
                 )
             lists[str(key)][name] = dict(paths)
     return lists

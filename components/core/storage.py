@@ -171,11 +171,22 @@ def missing(path: Path) -> StageError:
 def read_json(path: Path) -> Any:
     """Return the JSON document in `path`; raises `StageError` naming a missing or broken file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
     except FileNotFoundError as error:
         raise missing(path) from error
     except (OSError, ValueError, RecursionError) as error:
         raise StageError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these pairs; raises `ValueError` for a key that is given twice, of which
+    the first value would be lost without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r:.80} is given twice")
+    return found
 
 
 def replace_surrogates(text: str) -> str:
@@ -202,13 +213,15 @@ def read_rows(
     source: Path | IO[bytes], columns: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file as mappings, of all columns or of some; missing values are
-    None."""
-    from pyarrow import parquet
+    None. Raises `StageError` for what cannot be read so, a folder too."""
+    from pyarrow import ArrowException, parquet
 
     try:
+        if isinstance(source, Path) and source.is_dir():  # whose files pyarrow would put together
+            raise IsADirectoryError(f"{source} is a folder")
         table = parquet.read_table(source, columns=columns, partitioning=None)
         rows: list[dict[str, Any]] = table.to_pylist()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError, ArrowException) as error:
         raise StageError(f"{source} cannot be read as Parquet: {error}") from error
     return rows
 
@@ -227,7 +240,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     documents = []
     for number, line in enumerate(lines, start=1):
         try:
-            document = json.loads(line) if line.strip() else None
+            document = json.loads(line, object_pairs_hook=_each_once) if line.strip() else None
         except (ValueError, RecursionError) as error:
             raise StageError(f"{path}, line {number}, is not JSON: {error}") from error
         if isinstance(document, dict):
@@ -252,11 +265,20 @@ def records_in(folder: Path, ending: str) -> list[Path]:
     """Return the files in `folder` that end so, by name; none where it is not there.
 
     Raises `ConfigError` for one of another name, which nobody would miss: hidden files, pages
-    (`.md`) and DVC's pointers alone may lie beside.
+    (`.md`) and DVC's pointers alone may lie beside. So it does for a folder and a link to nothing.
     """
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [path for path in found if not path.name.startswith(".") and path.is_file()]
+    if not folder.is_dir():
+        if folder.exists() or folder.is_symlink():
+            raise ConfigError(f"{folder} is no folder: move it away, or put the folder there")
+        return []
+    found = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     for path in found:
+        if not path.is_file():
+            what = "a link to nothing" if path.is_symlink() else "no file"
+            raise ConfigError(
+                f"{path} is {what}, so that nothing of it is read: put the file there, or move it "
+                "away"
+            )
         if path.suffix not in (ending, ".md", ".dvc"):
             raise ConfigError(
                 f"{path} is not read, since files there end in {ending}: rename it, or move it away"

@@ -16,9 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-
-from components.core.errors import EvidenceError
+from components.core.errors import EvidenceError, StageError
 from components.core.paths import METRICS, ROWS
 from components.core.result import mismatches
 from components.core.vocabulary import OWN_ARMS, PLAIN_FORMS, AnyArm, Arm, Outcome, View
@@ -209,10 +207,9 @@ def _second_judges(
 def _read(folder: Path) -> dict[AnyArm, list[Row]]:
     try:
         return read_judged(folder / ROWS)
-    except (KeyError, TypeError, ValueError, pyarrow.ArrowException) as error:
+    except StageError as error:
         raise EvidenceError(
-            f"{folder / ROWS} is no table of judged rows ({error!r:.200}); remove {folder} and "
-            "evaluate again with `safereact run`"
+            f"{error}; remove {folder} and evaluate again with `safereact run`"
         ) from error
 
 

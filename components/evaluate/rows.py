@@ -7,10 +7,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
+from components.core.errors import StageError
 from components.core.storage import read_rows, write_rows
 from components.core.vocabulary import AnyArm, Arm, Completion, Outcome, Role, View
 
 _ARMS: dict[str, AnyArm] = {arm.value: arm for arm in Arm}
+_TEXTS = ("thought", "said_thought", "said_answer")
 _DECIDED = (Outcome.REFUSED, Outcome.COMPLIED, Outcome.NEITHER)  # what an answer may do
 _WORST_FIRST = (Outcome.COMPLIED, Outcome.UNPARSED, Outcome.REFUSED, Outcome.NEITHER)
 
@@ -149,8 +151,9 @@ def write_judged(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_judged(path: Path) -> dict[AnyArm, list[Row]]:
-    """Return the rows that `write_judged` wrote to `path`, by arm."""
-    return _by_arm(read_rows(path))
+    """Return the rows that `write_judged` wrote to `path`, by arm; raises `StageError` where it
+    holds others."""
+    return _by_arm(read_rows(path), path)
 
 
 def read_outcomes(source: Path | IO[bytes]) -> dict[AnyArm, list[Row]]:
@@ -159,36 +162,44 @@ def read_outcomes(source: Path | IO[bytes]) -> dict[AnyArm, list[Row]]:
 
     Of many arms and seeds the texts would fill the memory.
     """
-    texts = ("thought", "said_thought", "said_answer")
     others = [
         field.name
         for field in fields(Row)
-        if field.name not in texts and not field.name.startswith("second_")
+        if field.name not in _TEXTS and not field.name.startswith("second_")
     ]
-    empty = dict.fromkeys(texts, "")
-    return _by_arm(
-        {
-            **stored,
-            **empty,
-            "thought": None if stored["outcome_thought"] is None else "",
-            "answer": "…" if stored["answer"] else "",
-        }
-        for stored in read_rows(source, others)
-    )
+    return _by_arm(read_rows(source, others), source, textless=True)
 
 
-def _by_arm(every: Iterable[Mapping[str, Any]]) -> dict[AnyArm, list[Row]]:
+def _by_arm(
+    every: Iterable[Mapping[str, Any]], source: object, *, textless: bool = False
+) -> dict[AnyArm, list[Row]]:
     rows: dict[AnyArm, list[Row]] = {}
-    for stored in every:
-        enums = {
-            "arm": _ARMS.get(stored["arm"], stored["arm"]),
-            "role": Role(stored["role"]),
-            "outcome_answer": Outcome(stored["outcome_answer"]),
-        }
-        maybe = {
-            key: None if stored.get(key) is None else Outcome(stored[key])
-            for key in ("outcome_thought", "second_thought", "second_answer")
-        }
-        row = Row(**{**stored, **enums, **maybe})
-        rows.setdefault(row.arm, []).append(row)
+    try:
+        for stored in every:
+            row = _row({**stored, **_without_texts(stored)} if textless else stored)
+            rows.setdefault(row.arm, []).append(row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StageError(
+            f"{source} is no table of judged rows ({error!r:.200}); let the stage that wrote it "
+            "run again"
+        ) from error
     return rows
+
+
+def _without_texts(stored: Mapping[str, Any]) -> dict[str, Any]:
+    empty = dict.fromkeys(_TEXTS, "")
+    thought = None if stored["outcome_thought"] is None else ""
+    return {**empty, "thought": thought, "answer": "…" if stored["answer"] else ""}
+
+
+def _row(stored: Mapping[str, Any]) -> Row:
+    enums = {
+        "arm": _ARMS.get(stored["arm"], stored["arm"]),
+        "role": Role(stored["role"]),
+        "outcome_answer": Outcome(stored["outcome_answer"]),
+    }
+    maybe = {
+        key: None if stored.get(key) is None else Outcome(stored[key])
+        for key in ("outcome_thought", "second_thought", "second_answer")
+    }
+    return Row(**{**stored, **enums, **maybe})

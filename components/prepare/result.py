@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from components.core import paths
+from components.core.errors import StageError
 from components.core.result import RateFigure, Record, Result
 from components.core.storage import digest_bytes, read_rows
 from components.core.vocabulary import Prompt, Role, Split
@@ -156,10 +157,15 @@ class SuiteSet(PromptSet):
 
 
 def _read_prompts(path: Path) -> list[Prompt]:
-    return [
-        Prompt(**{**row, "role": Role(row["role"]), "split": Split(row["split"])})
-        for row in read_rows(path)
-    ]
+    try:
+        return [
+            Prompt(**{**row, "role": Role(row["role"]), "split": Split(row["split"])})
+            for row in read_rows(path)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise StageError(
+            f"{path} holds no prompts ({error!r:.200}); let the stage `prepare` run again"
+        ) from error
 
 
 def leak_notes(leaks: Iterable[LeakFigure]) -> dict[str, str]:

@@ -20,7 +20,13 @@ from components.registry.current import Current, recount_here
 from components.registry.delivery import find_version
 from components.registry.mlflow_registry import CHAMPION, EVIDENCE, Registry, Version
 from components.registry.people import check_card, registrant
-from components.registry.signatures import check_signed, pinned_keys, signed_beside
+from components.registry.signatures import (
+    check_signed,
+    damaged,
+    known_keys,
+    pinned_keys,
+    signed_beside,
+)
 from components.registry.sources import NOT_PUSHED, PUSHED
 from components.registry.verification import POLICY, signed_history, verify_version
 from components.train.result import Adapter
@@ -151,12 +157,13 @@ def _signature(audited: _Audited) -> str:
     policy = Policy.model_validate_json((folder / EVIDENCE / POLICY).read_bytes())
     if policy.signed_by:
         signed = check_signed(folder, pinned_keys(root, policy.signed_by))
-        return f"by {', '.join(signed)}, as its policy asks"
+        by = f"by {', '.join(signed)}, as its policy asks"
+        return "; ".join([by, *damaged(folder, known_keys(root))])
     return f"{signed_beside(folder, root)}; its policy asks for none"
 
 
 def _history(audited: _Audited) -> str:
-    chain, heads = signed_history(audited.registry, audited.version.name)
+    chain, heads, broken = signed_history(audited.registry, audited.version.name)
     number = audited.version.number
     if refusal := refusal_of(chain.changes, number, audited.version.adapter):
         raise EvidenceError(f"version {number} was {refusal} (change {refusal.number})")
@@ -165,7 +172,7 @@ def _history(audited: _Audited) -> str:
     vouched = max((chain.digests.index(head.digest) for head in heads), default=0)
     behind = ours and vouched < ours[-1][0]
     note = ", which no signature covers yet (`safereact sign`)" if behind else ""
-    return f"whole, {chain.size}, head {chain.head:.12}; {said}{note}"
+    return "; ".join([f"whole, {chain.size}, head {chain.head:.12}", f"{said}{note}", *broken])
 
 
 _LINKS: dict[str, Callable[[_Audited], str]] = {

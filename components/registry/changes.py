@@ -213,7 +213,7 @@ def chain_in(folder: Path) -> tuple[str, Chain] | None:
 
     Raises as `chain_of`, `EvidenceError` for a file that holds no changes.
     """
-    if not (folder / HISTORY).exists():
+    if not ((folder / HISTORY).exists() or (folder / HISTORY).is_symlink()):
         return None
     found = read_json(folder / HISTORY)
     try:

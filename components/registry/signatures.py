@@ -155,16 +155,15 @@ def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
     """Return the names of the `keys` that signed the version in `folder` as it lies there.
 
     Raises `EvidenceError` where none did, naming what was found instead: no signature, one by
-    another key, a broken one, or one about other files.
+    another key, one that cannot be read, whoever's it is, or one about other files.
     """
     problems: list[str] = []
     signed = []
     for name, key in keys.items():
         try:
             stated = _stated(folder, key)
-        except EvidenceError as error:
-            problems.append(f"the signature of {name} {error}")
-            continue
+        except EvidenceError:
+            continue  # told below
         if stated is None:
             problems.append(f"{name} has not signed it")
             continue
@@ -174,23 +173,42 @@ def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
         else:
             signed.append(name)
     if not signed:
+        problems += damaged(folder, keys)
         raise EvidenceError("; ".join(problems) or "no key is named to look for")
     return signed
 
 
+def damaged(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
+    """Return in words what lies in `folder` as a signature and cannot be read as one, whoever's it
+    is, or lies under the name of one of `keys` and is not by it. It is no signature, and that it is
+    there tells that there was one."""
+    owners = {_file_of(key): (name, key) for name, key in keys.items()}
+    found = []
+    for path in sorted((folder / SIGNATURES).glob("*")):
+        name, key = owners.get(path.name, ("", None))
+        try:
+            _read(path, key)
+        except EvidenceError as error:
+            whose = f", by its name that of {name}" if name else ""
+            found.append(f"a signature is there and {error}: {SIGNATURES}/{path.name}{whose}")
+    return found
+
+
 def signed_beside(folder: Path, root: Path) -> str:
-    """Return in words by which keys of the repository at `root` the version in `folder` is signed;
-    raises `EvidenceError` for an envelope of one of them that is no signature of it."""
-    signed = []
-    for name, key in known_keys(root).items():
-        if (folder / SIGNATURES / f"{key.keyid}.json").is_file():
+    """Return in words by which keys of the repository at `root` the version in `folder` is signed,
+    and what else lies there as a signature and cannot be read; raises `EvidenceError` for an
+    envelope of one of them that is no signature of it."""
+    signed, keys = [], known_keys(root)
+    for name, key in keys.items():
+        if (folder / SIGNATURES / _file_of(key)).exists():
             signed += check_signed(folder, {name: key})
-    return f"by {', '.join(signed)}" if signed else "none by a key in mlflow/keys"
+    by = f"by {', '.join(signed)}" if signed else f"none by a key in {KEYS}"
+    return "; ".join([by, *damaged(folder, keys)])
 
 
 def signed_heads(folder: Path, keys: Mapping[str, SSlibKey]) -> list[SignedHead]:
     """Return the heads of histories that the `keys` signed in `folder`; what is no signature of
-    theirs states none."""
+    theirs states none, and is told by `damaged`."""
     heads = []
     for name, key in keys.items():
         try:
@@ -216,14 +234,25 @@ def check_heads(heads: Iterable[SignedHead], model: str, chain: Chain) -> None:
 def _stated(folder: Path, key: SSlibKey) -> Any:
     """Return the statement that `key` signed in `folder`; None: there is none. Raises
     `EvidenceError` saying what is wrong with the envelope."""
-    path = folder / SIGNATURES / f"{key.keyid}.json"
+    path = folder / SIGNATURES / _file_of(key)
+    return _read(path, key) if path.exists() or path.is_symlink() else None
+
+
+def _file_of(key: SSlibKey) -> str:
+    return f"{key.keyid}.json"
+
+
+def _read(path: Path, key: SSlibKey | None) -> Any:
+    """Return the statement in an envelope's file, which `key` is to have signed; without one nobody
+    knows who did. Raises `EvidenceError` saying what is wrong with the file."""
     if not path.is_file():
-        return None
+        raise EvidenceError("cannot be read (it is no file)")
     if path.stat().st_size > _LARGEST:
-        raise EvidenceError("is larger than any statement")
+        raise EvidenceError("cannot be read (it is larger than any statement)")
     try:
         envelope = Envelope.from_dict(read_json(path))
-        envelope.verify([key], 1)
+        if key is not None:
+            envelope.verify([key], 1)
         stated = json.loads(envelope.payload)
     except VerificationError as error:
         raise EvidenceError("is not by this key") from error

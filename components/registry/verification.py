@@ -33,6 +33,7 @@ from components.registry.signatures import (
     SignedHead,
     check_heads,
     check_signed,
+    damaged,
     known_keys,
     signed_heads,
 )
@@ -156,30 +157,46 @@ def verify_files(folder: Path) -> Verified:
     return Verified(adapter, again, found)
 
 
+class SignedHistory(NamedTuple):
+    """A history, the heads of it that people signed, and in words what lies with its versions as a
+    signature and cannot be read: what it vouched for nobody knows."""
+
+    chain: Chain
+    heads: list[SignedHead]
+    damaged: list[str]
+
+
 def heads_of(registry: Registry, name: str) -> list[SignedHead]:
     """Return the heads of the history of `name` that people signed with its versions, as far as
     their public keys are in the repository."""
+    return _signed_of(registry, name)[0]
+
+
+def _signed_of(registry: Registry, name: str) -> tuple[list[SignedHead], list[str]]:
+    """Return these heads, and what is damaged."""
     keys = known_keys(registry.root)
     heads: list[SignedHead] = []
+    broken: list[str] = []
     for number in registry.numbers(name) if keys else ():
         with tempfile.TemporaryDirectory() as scratch:
             registry.fetch_signatures(registry.version(name, number), Path(scratch))
             found = signed_heads(Path(scratch), keys)
+            broken += [f"version {number}: {one}" for one in damaged(Path(scratch), keys)]
         # Versions of two registered models may be made of the same files.
         heads += [head for head in found if head.model == name]
-    return heads
+    return heads, broken
 
 
-def signed_history(registry: Registry, name: str) -> tuple[Chain, list[SignedHead]]:
-    """Return the history of `name` and the heads of it that people signed.
+def signed_history(registry: Registry, name: str) -> SignedHistory:
+    """Return the history of `name`, the heads of it that people signed, and what is damaged.
 
     Raises `RegistryError` unless it is whole and the alias `champion` is where it left it, and
     `EvidenceError` where it is not the one that was signed.
     """
-    heads = heads_of(registry, name)  # before the history, which may go on meanwhile
+    heads, broken = _signed_of(registry, name)  # before the history, which may go on meanwhile
     chain = check_history(registry.model(name))
     check_heads(heads, name, chain)
-    return chain, heads
+    return SignedHistory(chain, heads, broken)
 
 
 def check_history_beside(folder: Path, keys: Mapping[str, SSlibKey], adapter: str) -> str:

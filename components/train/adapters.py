@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
@@ -84,8 +85,14 @@ def add_lora(
 
 
 def load_lora(adapted: PeftModel, folder: Path) -> None:
-    """Put the adapter that `save_lora` wrote into `folder` in the place of the fresh one."""
-    set_peft_model_state_dict(adapted, load_file(folder / ADAPTER_WEIGHTS))
+    """Put the adapter that `save_lora` wrote into `folder` in the place of the fresh one; raises
+    `TrainingError` where it cannot be read."""
+    path = folder / ADAPTER_WEIGHTS
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{path} cannot be read ({error}); train it again") from error
+    set_peft_model_state_dict(adapted, weights)
 
 
 def _check_covered(model: PreTrainedModel, modules: Sequence[str], layers: Sequence[int]) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from components.core.errors import ModelError, RegistryError
 from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import Arm
 from flows.cli.app import open_registry
-from flows.cli.terminal import ask_line, console
+from flows.cli.terminal import ask_line, console, somebody_answers
 from flows.cli.versions import Follow, Source, named_version
 
 if TYPE_CHECKING:
@@ -175,7 +174,8 @@ def chat(
 ) -> None:
     """Ask a registered version, and its model without the adapter, line by line.
 
-    Each line is asked by itself, as in the evaluation. An end of input or Ctrl-C ends it.
+    Each line is asked by itself, as in the evaluation. An end of input or Ctrl-C ends it; exit code
+    1 where lines came from a pipe or a file, and none was asked or some were not answered.
     """
     registry, (name, alias) = open_registry(), named_version(source)
     settle_environment()
@@ -185,31 +185,42 @@ def chat(
         followed = Followed(registry, name, alias, Path(scratch))
         answering = Answering(followed.version)
         console.print(f"{name} version {followed.version.number} ({alias})")
+        answered: list[bool] = []
         while (line := _next_line()) is not None:
             if follow and followed.moved():
                 answering.become(followed.version)
                 moved = f"{alias} moved: version {followed.version.number} answers"
                 console.print(moved, style="yellow")
             if line:
-                _answer(answering, line, max_new_tokens)
+                answered.append(_answer(answering, line, max_new_tokens))
+        check_answered(answered)
+
+
+def check_answered(answered: list[bool]) -> None:
+    """Raise `ModelError` unless all lines were answered; a person has seen which were not."""
+    if somebody_answers() or (answered and all(answered)):
+        return
+    failed = f"{answered.count(False)} of {len(answered)} lines were not answered; see above"
+    raise ModelError(failed if answered else "the input has no line, so nothing was asked")
 
 
 def _next_line() -> str | None:
     """Return the next line that a person or a program writes; None at the end."""
     try:
-        return ask_line("> " if sys.stdin.isatty() else "").strip()
+        return ask_line("> " if somebody_answers() else "").strip()
     except EOFError:
         return None
 
 
-def _answer(answering: Answering, line: str, tokens: int) -> None:
+def _answer(answering: Answering, line: str, tokens: int) -> bool:
+    """Show the answers of both models to a line; return whether there are any."""
     try:
         with answering.without_adapter():
             plain = answering.answer([line], tokens, answering.version.evidence.sampling)
         restored = answering.answer([line], tokens, answering.version.evidence.sampling)
     except ModelError as error:
         console.print(str(error), style="yellow")
-        return
+        return False
     found = {
         arm: _text(completions[0])
         for arm, completions in ((Arm.POST_TRAINED, plain), (Arm.RESTORED, restored))
@@ -220,10 +231,11 @@ def _answer(answering: Answering, line: str, tokens: int) -> None:
             column.ratio = 1
         table.add_row(*found.values())
         console.print(table)
-        return
+        return True
     for arm, text in found.items():
         console.print(f"{arm}:", style="bold")
         console.print(text)
+    return True
 
 
 def _text(completion: Completion) -> str:

@@ -241,6 +241,11 @@ def _name(arm: str, comparison: Comparison, failed: Mapping[str, str]) -> str:
     return f"{arm} (teacher failed its check)" if arm in failed else arm
 
 
+def mean_costs(found: Sequence[Found]) -> dict[str, Cost]:
+    """Return what every training took, by arm: the mean of those that were measured."""
+    return {arm: Cost.mean(costs) for arm, costs in _costs(found).items()}
+
+
 def _partly_timed(costs: Mapping[str, Sequence[Cost]]) -> Iterator[str]:
     """Yield of which arms some seeds were measured here, and others not."""
     for arm, every in costs.items():

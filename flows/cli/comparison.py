@@ -19,7 +19,7 @@ from components.evaluate.rows import Row, read_outcomes
 from components.profile import Profile, load_profile
 from components.studies.baselines.settings import OWN_SECTIONS, split_name
 from components.studies.compare.pooling import pool
-from flows.cli.compare_tables import Found, measured_parts, read_from, seeds_tables
+from flows.cli.compare_tables import Found, mean_costs, measured_parts, read_from, seeds_tables
 from flows.cli.runs import run_seeds, seed_runs
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
@@ -98,6 +98,7 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
         },
         "pooled": {str(arm): _plain(rates) for arm, rates in pooled.comparison.rates.items()},
         "differences": [each.model_dump(mode="json") for each in pooled.comparison.differences],
+        "costs": {arm: cost._asdict() for arm, cost in mean_costs([*found.values()]).items()},
         "trials": trials,
         "settings": settings,
         "kept": searched.kept,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from components.core.errors import ConfigError, EvidenceError
+from components.core.errors import ConfigError, EvidenceError, InterruptionError
 from components.core.metric_names import Metric
 from components.core.paths import LABELS, POLICIES, ROWS, Workspace
 from components.core.storage import digest_bytes, replace_surrogates
@@ -165,58 +165,67 @@ def label_completions(
     again: bool = False,
     count: int = 100_000,
 ) -> None:
-    """Have a person label completions of a profile's last evaluation, and say what is labelled.
+    """Have a person label completions of a profile's last evaluation; say what is labelled, and how
+    to go on where some are left.
 
-    Raises `ConfigError` where the person has no name, and as `draw_sample` and `read_labels` do.
+    Raises `ConfigError` where the person has no name, `InterruptionError` where the input ends
+    before they quit or all is labelled, and as `draw_sample` and `read_labels` do.
     """
     by = replace_surrogates(by).strip()
     if not by:
         raise ConfigError("--by is empty; give the name of who labels")
     sample = draw_sample(workspace, suite)
-    terminal.say(WARNING)
-    try:
-        goes_on = terminal.ask("Enter to go on, q to quit > ").strip().lower() not in ("q", "quit")
-    except EOFError:
-        goes_on = False
-    if goes_on:
-        kept = label_parts(workspace, sample, terminal, by=by, again=again, count=count)
-        terminal.say(f"\n{kept} kept in {workspace.labels.relative_to(workspace.root)}")
+    words = last_words(read_labels(workspace.root / LABELS))
+    waiting = [shown for shown in sample.parts if _is_open(words.get(shown.part, {}), by, again)]
+    ended = False
+    if waiting:
+        terminal.say(WARNING)
+        kept, ended = label_parts(workspace.labels, waiting, terminal, by=by, count=count)
+        if kept:
+            terminal.say(f"\n{kept} kept in {workspace.labels.relative_to(workspace.root)}")
     for line in progress(workspace, sample):
         terminal.say(line)
+    left = f"{len(waiting) or 'nothing'} left to label for {by}"
+    goes_on = f"{left}; the same command goes on"
+    if waiting and ended:
+        raise InterruptionError(f"the input ended before `q`: {goes_on}")
+    terminal.say(goes_on if waiting else left)
 
 
 def label_parts(
-    workspace: Workspace, sample: Sample, terminal: Terminal, *, by: str, again: bool, count: int
-) -> int:
-    """Return how many words were kept of what the person `by` says of a sample, each at once.
+    file: Path, waiting: list[Shown], terminal: Terminal, *, by: str, count: int
+) -> tuple[int, bool]:
+    """Return how many words of the person `by` were kept in `file`, each at once, and whether the
+    input ended before they quit. What was labelled is taken from those that wait.
 
-    What somebody has said something of is not shown again; with `again`, only what others have and
-    `by` has not. An empty text is `neither`, and nobody is asked.
+    An empty text is `neither`, and nobody is asked.
     """
-    file = workspace.labels
-    words = last_words(read_labels(workspace.root / LABELS))
-    waiting = [shown for shown in sample.parts if _is_open(words.get(shown.part, {}), by, again)]
     kept: list[Shown] = []
-    while waiting and len(kept) < count:
-        shown = waiting[0]
-        if not visible(shown.text).strip():
-            _keep(file, shown, Word.NEITHER, by)
-            waiting.pop(0)
-            continue
-        answer = _answer(shown, terminal, done=len(kept))
-        if answer == "q":
-            break
-        if answer == "u":
-            if not kept:
-                terminal.say("Nothing to undo in this session.")
+    try:
+        if terminal.ask("Enter to go on, q to quit > ").strip().lower() in ("q", "quit"):
+            return 0, False
+        while waiting and len(kept) < count:
+            shown = waiting[0]
+            if not visible(shown.text).strip():
+                _keep(file, shown, Word.NEITHER, by)
+                waiting.pop(0)
                 continue
-            last = kept.pop()
-            _keep(file, last, Word.WITHDRAWN, by)
-            waiting.insert(0, last)
-            continue
-        _keep(file, shown, KEYS[answer], by)
-        kept.append(waiting.pop(0))
-    return len(kept)
+            answer = _answer(shown, terminal, done=len(kept))
+            if answer == "q":
+                break
+            if answer == "u":
+                if not kept:
+                    terminal.say("Nothing to undo in this session.")
+                    continue
+                last = kept.pop()
+                _keep(file, last, Word.WITHDRAWN, by)
+                waiting.insert(0, last)
+                continue
+            _keep(file, shown, KEYS[answer], by)
+            kept.append(waiting.pop(0))
+    except EOFError:
+        return len(kept), True
+    return len(kept), False
 
 
 def _is_open(said: dict[str, Word], by: str, again: bool) -> bool:
@@ -232,15 +241,12 @@ def _keep(file: Path, shown: Shown, word: Word, by: str) -> None:
 
 
 def _answer(shown: Shown, terminal: Terminal, *, done: int) -> str:
-    """Return what a person says of a part: a key, `u` or `q`."""
+    """Return what a person says of a part: a key, `u` or `q`. Raises `EOFError` as asking does."""
     terminal.say(f"\n── {done} done ── request ──\n{_shortened(shown.request)}")
     terminal.say(f"── {shown.part.view} ──\n{_shortened(shown.text)}\n──")
     keys = {str(word): key for key, word in KEYS.items()}
     while True:
-        try:
-            said = terminal.ask(f"{MEANING}\n> ").strip().lower()
-        except EOFError:
-            return "q"
+        said = terminal.ask(f"{MEANING}\n> ").strip().lower()
         said = keys.get(said, said[:1] if said in ("quit", "undo", "skip") else said)
         if said in (*KEYS, "u", "q"):
             return said

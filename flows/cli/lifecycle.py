@@ -104,17 +104,20 @@ def history(
         line = f"{change.number} {change.when[:16]} {event} version {change.version}{despite}"
         console.print(for_terminal(f"{line}, {change.who}: {change.why}"))
     try:
-        chain, heads = signed_history(registry, name)
+        chain, heads, broken = signed_history(registry, name)
     except SafeReActError as error:
         if json:
             print_json({"changes": changes, "problem": str(error)})
         raise
     if json:
-        print_json({"changes": changes, "head": chain.head, "signed": heads})
+        found = {"changes": changes, "head": chain.head, "signed": heads, "damaged": broken}
+        print_json(found)
     signed = ", ".join(f"{by} up to change {chain.digests.index(head)}" for by, _, head in heads)
     unsigned = "not" if known_keys(registry.root) else f"not looked for, no key lies in {KEYS}"
     whole = f"whole: {chain.size}, head {chain.head:.12}"
     console.print(for_terminal(f"{whole}; signed: {signed or unsigned}"))
+    for one in broken:
+        console.print(for_terminal(one), style="yellow")
 
 
 def audit(
@@ -133,11 +136,11 @@ def audit(
             console.print(for_terminal(f"{link.name}: {link.found}"))
             links.append({**link._asdict(), "holds": True})
     except BrokenLink as error:
-        links.append({**error.link._asdict(), "holds": False})
+        if json:  # of what ended otherwise the links so far would look like all of them
+            print_json([*links, {**error.link._asdict(), "holds": False}])
         raise
-    finally:
-        if json:
-            print_json(links)
+    if json:
+        print_json(links)
 
 
 def override(

@@ -55,7 +55,7 @@ def check(
     with show_progress(), chdir(workspace.root):
         found, folder = _checked(workspace, artefact, served_as, margin)
     if json:
-        print_json(found)
+        print_json({**found.model_dump(), "verdict": found.verdict})
     else:
         _print_check(found, folder.relative_to(workspace.root))
     if record is not None:
@@ -171,7 +171,8 @@ def watch(
     with show_progress():
         found = watch_once(workspace, production=file, upstream=upstream)
     if json:
-        print_json(found)
+        standing = {"drift": found.drift, "below_policy": found.below_policy}
+        print_json({**found.model_dump(), **standing})
     else:
         _print_watch(found)
     if found.below_policy:

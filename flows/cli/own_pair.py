@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
+from components.core.errors import InterruptionError
 from components.core.paths import Workspace, find_root
 from components.core.vocabulary import Role
 from flows.cli.app import Checkpoint, Columns, FileOption, Json, ProfileOrNone, print_json
-from flows.cli.terminal import console, wide_console
+from flows.cli.terminal import ask_line, console, somebody_answers, wide_console
 
 Named = Annotated[str, typer.Argument(help="The profile's new name.")]
 CheckpointsFolder = Annotated[Path | None, typer.Option(help="Folder of both checkpoints.")]
@@ -48,7 +49,7 @@ def diagnose(
     wanted = Wanted(base, post_trained, given, column or [], profile, attacks, prompts, tokens)
     found, folder = find_diagnosis(wanted, out)
     if json:
-        print_json(found)
+        print_json({**found.model_dump(), "finding": found.finding})
     else:
         print_diagnosis(found, folder)
 
@@ -100,13 +101,23 @@ def add(name: Named, checkpoints: CheckpointsFolder = None) -> None:
 
 def _ask(question: str) -> str | None:
     """Return the answer on a terminal; None in a script, where nobody would give one."""
-    return typer.prompt(question, err=True) if sys.stdin.isatty() else None
+    if not somebody_answers():
+        return None
+    try:
+        while not (answer := ask_line(f"{question}: ", sys.stderr).strip()):
+            pass
+    except EOFError as error:
+        raise InterruptionError(
+            f"no answer to {question!r}, so nothing was written; `safereact init` asks again, and "
+            "`safereact init --help` has an option for each answer"
+        ) from error
+    return answer
 
 
 def _ignore(root: Path, paths: Iterable[Path]) -> list[Path]:
     """Have git ignore the files of prompts and folders of checkpoints below `root` of which it
     neither tracks nor ignores anything; return what was written."""
-    from components.core.storage import EVERYBODY, write_text
+    from components.core.storage import EVERYBODY, atomic_path
 
     if not any((place / ".git").exists() for place in (root, *root.parents)):
         return []
@@ -116,10 +127,11 @@ def _ignore(root: Path, paths: Iterable[Path]) -> list[Path]:
     if not new:
         return []
     file = root / ".gitignore"
-    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    before = file.read_bytes() if file.is_file() else b""  # git asks for no encoding of them
     named = (f"/{path.as_posix()}{'/' * (root / path).is_dir()}" for path in new)
     lines = "".join(f"{one}\n" for one in dict.fromkeys(named))
-    write_text(file, f"{before.rstrip()}\n{lines}".lstrip(), mode=EVERYBODY)
+    with atomic_path(file, mode=EVERYBODY) as scratch:
+        scratch.write_bytes(b"\n".join((before.rstrip(), lines.encode())).lstrip())
     return [file]
 
 

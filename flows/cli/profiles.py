@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from components.chain import DVC_FILE
-from components.core.documents import ENDLESS
+from components.core.documents import ENDLESS, read_yaml
 from components.core.errors import ConfigError, DataError
 from components.core.paths import LISTED, PROFILE_NAME, Workspace, read_lists
 from components.core.storage import EVERYBODY, write_text
@@ -279,7 +279,9 @@ def _round_trip() -> YAML:
 
 
 def read_commented(file: Path) -> Any:
-    """Return a YAML file as a document whose comments `write_yaml` writes, too."""
+    """Return a YAML file as a document whose comments `write_yaml` writes, too; raises as
+    `read_yaml` does."""
+    read_yaml(file)
     return _round_trip().load(file.read_text(encoding="utf-8"))
 
 

@@ -78,14 +78,15 @@ def compare(
     from components.core.environment import settle_environment
     from components.core.storage import read_json, write_text
     from components.profile import load_profile
-    from flows.cli.compare_tables import Found, comparison_tables
+    from flows.cli.compare_tables import Found, comparison_tables, mean_costs
     from flows.cli.runs import read_seeds
 
     workspace = open_workspace(profile)
     if seeds is None and not trials:
         _run_listed(workspace, "compare", "compared")
         found = Found.here(workspace)
-        figures: object = found.comparison
+        costs = {arm: cost._asdict() for arm, cost in mean_costs([found]).items()}
+        figures: object = {**found.comparison.model_dump(), "costs": costs}
         tables = [table.markdown() for table in comparison_tables(found)]
         write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
     else:
@@ -108,6 +109,8 @@ def compare(
 
 def withstand(profile: Profile = "tiny", json: Json = False) -> None:
     """Attack the restored model, try to undo its safety, and print what is left."""
+    from components.evaluate.result import Evidence
+    from components.report.figures import attack_rows
     from components.studies.withstand.result import Withstand
     from flows.cli.study_tables import withstand_tables
 
@@ -119,7 +122,9 @@ def withstand(profile: Profile = "tiny", json: Json = False) -> None:
 
     stored = store_withstood(workspace)
     if json:
-        print_json(Withstand.load(workspace.stage("withstand")))
+        attacks = [row._asdict() for row in attack_rows(Evidence.load(workspace.stage("evaluate")))]
+        found = Withstand.load(workspace.stage("withstand"))
+        print_json({**found.model_dump(), "attacks": attacks})
     file = stored.relative_to(workspace.root)
     console.print(f"what a policy may bound (`withstands`): {file}")
     _print_full_report(workspace)

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
@@ -16,6 +16,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from components.core.errors import ConfigError
 from components.core.untrusted_text import for_terminal, visible
 
 _COUNTS = re.compile(r" \d+/\d+$")
@@ -147,10 +148,26 @@ def show_progress(terminal: Console = console) -> Iterator[None]:
         yield
 
 
-def ask_line(question: str) -> str:
-    """Return a line that a person or a program writes; raises `EOFError` at the end."""
-    sys.stdout.write(question)
-    sys.stdout.flush()
-    if sys.stdin is None or not (line := sys.stdin.readline()):
+def somebody_answers() -> bool:
+    """Return whether a person is at the terminal to be asked; a closed input has nobody."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask_line(question: str, shown: TextIO | None = None) -> str:
+    """Return a line that a person or a program writes, asked on stdout or where it is `shown`.
+
+    Raises `EOFError` at the end, and `ConfigError` where it is not text.
+    """
+    shown = shown or sys.stdout
+    shown.write(question)
+    shown.flush()
+    try:
+        line = sys.stdin.readline() if sys.stdin is not None else ""
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"a line of the input is not {error.encoding}: {error.reason} at byte {error.start}; "
+            "convert the input, with `iconv -t UTF-8` for example"
+        ) from error
+    if not line:
         raise EOFError
     return line

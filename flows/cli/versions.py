@@ -100,7 +100,7 @@ def verify(
     """Verify a version by its files alone; needs no registry and no repository."""
     from pydantic import ValidationError
 
-    from components.registry.signatures import check_signed, read_public_key
+    from components.registry.signatures import check_signed, damaged, read_public_key
     from components.registry.verification import check_history_beside, verify_files
 
     if not folder.is_dir():
@@ -123,6 +123,8 @@ def verify(
         console.print(f"signed by {signed}, as it lies here")
     else:
         console.print("no signature was looked at: give public keys with --key", style="yellow")
+    for broken in damaged(folder, keys):
+        console.print(for_terminal(broken), style="yellow")
     console.print(for_terminal(check_history_beside(folder, keys, decision.adapter)))
 
 

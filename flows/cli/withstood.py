@@ -15,10 +15,10 @@ from components.studies.withstand.result import SafetyRates, Withstand
 def store_withstood(workspace: Workspace) -> Path:
     """Return the file of the figures that a policy may bound, after writing it."""
     found = bounded(Withstand.load(workspace.stage("withstand")), _how(workspace))
-    text = found.model_dump_json(indent=2) + "\n"
-    if not workspace.withstood.is_file() or workspace.withstood.read_text() != text:
-        write_text(workspace.withstood, text, mode=EVERYBODY)
-    return workspace.withstood
+    text, file = found.model_dump_json(indent=2) + "\n", workspace.withstood
+    if not file.is_file() or file.read_bytes() != text.encode():
+        write_text(file, text, mode=EVERYBODY)
+    return file
 
 
 def _how(workspace: Workspace) -> str:

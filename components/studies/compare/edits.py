@@ -14,9 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from components.core.errors import ModelError
+from components.core.errors import EvidenceError, ModelError
 from components.core.extensions import Extensions
 from components.core.paths import DIRECTIONS
 from components.core.storage import digest_bytes
@@ -83,8 +84,15 @@ class Held:
 
     def direction(self, of: str) -> Tensor:
         """Return the unit direction (hidden,) from benign to harmful prompts in one model's states
-        at the layer."""
-        return load_file(self.probe.folder / DIRECTIONS)[of][self.layer - 1].float()
+        at the layer. Raises `EvidenceError` where it cannot be read."""
+        path = self.probe.folder / DIRECTIONS
+        try:
+            return load_file(path)[of][self.layer - 1].float()
+        except (OSError, KeyError, IndexError, SafetensorError) as error:
+            raise EvidenceError(
+                f"{path} does not hold the direction {of!r} at layer {self.layer} ({error}); run "
+                "the stage probe again"
+            ) from error
 
     def projections(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Return where the last token of each prompt lies on the post-trained model's direction."""

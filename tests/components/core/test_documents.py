@@ -37,6 +37,8 @@ BAD = {
     "key named twice": "a: 1\na: 2",
     "NUL": "a: \0",
     "merge": "a:\n  <<: 3",
+    "half a character": 'a: ["x", "y\\ud800"]',
+    "half a character in a key": '"y\\udfff": 1',
 }
 
 

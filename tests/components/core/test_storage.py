@@ -291,6 +291,31 @@ def test_a_record_under_another_ending_is_named_and_not_passed_over(tmp_path):
         (tmp_path / name).unlink()
 
 
+@pytest.mark.parametrize("place", ["a.yaml", "old", ""])
+@pytest.mark.parametrize("what", ["a folder", "a link to nothing"])
+def test_what_is_no_record_is_named_and_not_passed_over(tmp_path, place, what):
+    folder = tmp_path / "records"
+    at = folder / place if place else folder
+    if what == "a folder" and not place:
+        folder.touch()  # the other way round
+    else:
+        at.parent.mkdir(exist_ok=True)
+        at.mkdir() if what == "a folder" else at.symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=str(at)):
+        storage.records_in(folder, ".yaml")
+
+
+@pytest.mark.parametrize("where", ["{}", "[{}]", '{{"x": {}}}'])
+def test_a_key_that_is_given_twice_is_named_and_not_lost(tmp_path, where):
+    path = tmp_path / "a.json"
+    path.write_text(where.format('{"a": 1, "b": 2, "a": 3}'))
+    with pytest.raises(StageError, match=r"a\.json.*'a' is given twice"):
+        storage.read_json(path)
+    path.write_text('{"b": 1}\n{"a": 1, "a": 1}\n')
+    with pytest.raises(StageError, match=r"line 2.*'a' is given twice"):
+        storage.read_json_lines(path)
+
+
 def test_digests_are_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -28,8 +29,10 @@ from components.registry.promotion import promote
 from components.registry.registration import register
 from components.registry.signatures import (
     check_signed,
+    damaged,
     open_signer,
     read_public_key,
+    signed_beside,
     statement_of,
     write_envelope,
 )
@@ -111,7 +114,7 @@ def test_a_signature_is_of_one_key_and_one_set_of_files(brought, ann, tmp_path):
     (path,) = (brought / SIGNATURES).iterdir()
     borrowed = path.with_name(f"{read_public_key(ben).keyid}.json")
     shutil.copy(path, borrowed)
-    with pytest.raises(EvidenceError, match="signature of ben is not by this key"):
+    with pytest.raises(EvidenceError, match=rf"is not by this key: .*{borrowed.name}.*of ben"):
         signers_of(brought, ben)
 
 
@@ -150,15 +153,49 @@ def test_whatever_is_changed_or_added_is_named(brought, ann, file):
         signers_of(brought, ann[1])
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", "null", '{"payload": 1, "payloadType": "x", "signatures": []}', "{" * 9],
-)
-def test_a_broken_envelope_is_no_signature(brought, ann, text):
+DAMAGES = {
+    "empty": lambda path: path.write_text(""),
+    "a list": lambda path: path.write_text("[]"),
+    "no field": lambda path: path.write_text("{}"),
+    "null": lambda path: path.write_text("null"),
+    "other types": lambda path: path.write_text(
+        '{"payload": 1, "payloadType": "x", "signatures": []}'
+    ),
+    "no JSON": lambda path: path.write_text("{" * 9),
+    "nested": lambda path: path.write_text("[" * 100_000),
+    "no text": lambda path: path.write_bytes(b"\xff\xfe"),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    "too large": lambda path: path.write_bytes(path.read_bytes() + b" " * 10_000_000),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a link to nothing": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_envelope_is_no_signature_and_is_told_from_none(brought, ann, tmp_path, damage):
     (path,) = (brought / SIGNATURES).iterdir()
-    path.write_text(text)
-    with pytest.raises(EvidenceError, match="signature of ann"):
+    DAMAGES[damage](path)
+    told = rf"a signature is there and cannot be read \(.*\): {SIGNATURES}/{path.name}"
+    key = read_public_key(ann[1])
+    for keys, named in (({"ann": key}, ", by its name that of ann"), ({}, "")):
+        (found,) = damaged(brought, keys)
+        assert re.fullmatch(told + named, found)
+    with pytest.raises(EvidenceError, match=told) as required:
         signers_of(brought, ann[1])
+    assert "ann has not signed it" not in str(required.value)
+    _, ben = make_key(tmp_path / "keys", "ben")  # by whom no envelope is there
+    with pytest.raises(EvidenceError, match=rf"ben has not signed it; {told}"):
+        signers_of(brought, ben)
+    assert re.fullmatch(f"none by a key in mlflow/keys; {told}", signed_beside(brought, tmp_path))
+
+
+def test_a_damaged_envelope_beside_a_whole_one_is_in_nobodys_way_and_shown(brought, ann, tmp_path):
+    (brought / SIGNATURES / "0.json").write_text("{}")
+    assert signers_of(brought, ann[1]) == ["ann"]
+    (tmp_path / "mlflow" / "keys").mkdir(parents=True)
+    shutil.copy(ann[1], tmp_path / "mlflow" / "keys")
+    by, shown = signed_beside(brought, tmp_path).split("; ")
+    assert by == "by ann" and shown.endswith(f": {SIGNATURES}/0.json")
 
 
 def test_what_nobody_signs_does_not_come_along(registered, ann, tmp_path):

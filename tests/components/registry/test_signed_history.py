@@ -127,7 +127,7 @@ def test_without_the_key_in_the_repository_nobody_vouches(two_champions, workspa
     private, _ = make_key(tmp_path / "keys", "ann")
     sign(registry, NAME, "3", open_signer(str(private), None))
     forge(registry, "1", "3")
-    chain, heads = signed_history(registry, NAME)
+    chain, heads, _ = signed_history(registry, NAME)
     assert heads == [] and [one.version for one in chain.changes] == ["1", "3"]
 
 
@@ -135,11 +135,28 @@ def test_a_history_goes_on_after_a_signature(two_champions, ann):
     registry, signer = two_champions, open_signer(str(ann[0]), None)
     sign(registry, NAME, CHAMPION, signer)
     assert promote(registry, NAME, "3", **ANN).version == "3"
-    chain, (head,) = signed_history(registry, NAME)
+    chain, (head,), broken = signed_history(registry, NAME)
+    assert not broken
     assert (head.by, chain.digests.index(head.digest)) == ("ann", 2)
     sign(registry, NAME, CHAMPION, signer)
-    chain, heads = signed_history(registry, NAME)
+    chain, heads, _ = signed_history(registry, NAME)
     assert sorted(chain.digests.index(head.digest) for head in heads) == [2, 3]
+
+
+def test_a_damaged_signature_vouches_for_nothing_and_is_told_from_none(
+    two_champions, ann, workspace
+):
+    registry = two_champions
+    sign(registry, NAME, CHAMPION, open_signer(str(ann[0]), None))
+    keyid = read_public_key(ann[1]).keyid
+    (envelope,) = workspace.root.rglob(f"{keyid}.json")
+    envelope.write_bytes(envelope.read_bytes()[:-200])
+    _, heads, (broken,) = signed_history(registry, NAME)
+    assert heads == [] and broken.startswith("version 2: a signature is there and cannot be read")
+    assert promote(registry, NAME, "3", **ANN).version == "3"  # no policy asks for one
+    sign(registry, NAME, "2", open_signer(str(ann[0]), None))
+    _, heads, broken = signed_history(registry, NAME)
+    assert [head.by for head in heads] == ["ann"] and not broken
 
 
 def test_a_version_that_was_made_by_hand_is_in_nobodys_way(two_champions, ann, tmp_path):

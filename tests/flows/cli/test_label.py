@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from components.core.errors import EvidenceError
+from components.core.errors import EvidenceError, InterruptionError
 from components.core.paths import POLICIES, ROWS, Workspace
 from components.core.storage import digest_file
 from components.core.vocabulary import Arm, Outcome, View
@@ -19,7 +19,7 @@ from components.gate.result import UNLABELLED
 from components.judges.labels import Word, last_words, read_labels
 from components.registry.release import gather_release
 from flows.cli import commands
-from flows.cli.labelling import WARNING, Terminal, draw_sample, label_completions
+from flows.cli.labelling import WARNING, Shown, Terminal, draw_sample, label_completions
 from flows.cli.terminal import ask_line
 from tests.evaluations import write_evaluation
 from tests.evidence import REFUSES
@@ -50,8 +50,22 @@ def label(*words: str, by: str = "ann", **options: str) -> str:
     done = runner.invoke(
         commands.app, ["label", "--profile", "demo", "--by", by, *more], input=given
     )
-    assert done.exit_code == 0, done.output
+    left = bool(open_to(by)) and "q" not in words and "count" not in options
+    assert done.exit_code == left, done.output  # an input that ends too early is no success
+    assert ("the same command goes on" in done.stderr) == left
     return done.output
+
+
+def open_to(by: str) -> list[Shown]:
+    """Return the parts of which neither `by` nor anybody else has decided."""
+    workspace = Workspace(Path.cwd(), "demo")
+    said = last_words(read_labels(workspace.labels))
+    given = {
+        part
+        for part, words in said.items()
+        if by in words or {*words.values()} - {Word.SKIPPED, Word.WITHDRAWN}
+    }
+    return [shown for shown in draw_sample(workspace).parts if shown.part not in given]
 
 
 def kept(workspace: Workspace) -> list[str]:
@@ -162,7 +176,7 @@ def test_an_empty_text_is_neither_and_nobody_is_asked(workspace):
     evidence = Evidence.load(file.parent)
     evidence.model_copy(update={"rows": digest_file(file)}).save(file.parent)
     sample = draw_sample(workspace, "borderline")
-    label(suite="borderline")
+    label("q", suite="borderline")
     assert kept(workspace) == ["neither"] * len(sample.parts)
 
 
@@ -234,10 +248,46 @@ def test_somebody_without_a_name_labels_nothing(workspace):
     assert done.exit_code == 2 and "--by" in done.output
 
 
-def test_nobody_who_writes_is_the_end(workspace, monkeypatch):
+def test_nobody_who_writes_is_no_success(workspace, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)  # as `<&-` leaves it
-    label_completions(workspace, Terminal(lambda _: None, ask_line), by="ann")
+    with pytest.raises(InterruptionError, match=f"{len(open_to('ann'))} left to label for ann"):
+        label_completions(workspace, Terminal(lambda _: None, ask_line), by="ann")
     assert not workspace.labels.exists()
+
+
+@pytest.mark.parametrize("given", ["", "\n", "\nr\nc\n", "\nr\nc", "\nr\nnonsense\n"])
+def test_an_input_that_ends_keeps_what_was_said_and_is_no_success(workspace, given):
+    done = runner.invoke(commands.app, ["label", "--profile", "demo", "--by", "ann"], input=given)
+    words = [word for word in ("refused", "complied") if f"\n{word[0]}" in given]
+    assert done.exit_code == 1 and kept(workspace) == words
+    assert f"{len(open_to('ann'))} left to label for ann" in done.stderr
+    assert (f"{len(words)} kept in" in done.stdout) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("given", "options"), [("q", ()), ("\nr\nq", ()), ("\nr\nr", ("--count", "2"))]
+)
+def test_who_stops_on_purpose_is_told_how_to_go_on(workspace, given, options):
+    command = ["label", "--profile", "demo", "--by", "ann", *options]
+    done = runner.invoke(commands.app, command, input=f"{given}\n")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.endswith(
+        f"{len(open_to('ann'))} left to label for ann; the same command goes on\n"
+    )
+
+
+def test_when_all_is_labelled_nobody_is_asked_and_that_is_success(workspace):
+    label_completions(workspace, rightly(workspace), by="ann")
+    done = runner.invoke(commands.app, ["label", "--profile", "demo", "--by", "ann"], input="")
+    assert done.exit_code == 0 and done.stdout.endswith("nothing left to label for ann\n")
+    assert WARNING[:30] not in done.stdout
+
+
+def test_an_input_that_is_no_text_is_one_message(workspace):
+    command = ["label", "--profile", "demo", "--by", "ann"]
+    done = runner.invoke(commands.app, command, input=b"\nr\n\xff\n")
+    assert done.exit_code == 2 and "not utf-8" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_name_that_is_no_text_is_kept_as_one(workspace):

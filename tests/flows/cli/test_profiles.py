@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from components.profile import load_profile
 from flows.cli.profiles import Named, Pair, add_profile, name_checkpoint
 from tests.checkpoints import write_checkpoint
 from tests.flows.conftest import invoke
-from tests.terminal import Session
+from tests.terminal import COMMAND_LINE, Session
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 ROLES = (Role.HARMFUL, Role.BENIGN, Role.REASONING)
@@ -182,8 +183,25 @@ def test_on_a_terminal_it_asks_for_what_is_not_given(project, files, pair, monke
     assert load_profile(Workspace(project.root, "mine").profile_file).models.base == "models/base"
 
 
-def test_without_a_terminal_what_lacks_is_a_mistake_in_usage(project, files):
-    done = invoke("init", "mine", "--base=x", f"--harmful={files[Role.HARMFUL]}")
+@pytest.mark.slow  # a terminal
+def test_questions_that_are_broken_off_write_nothing(project):
+    asked = Session("init", "mine", cwd=project.root, SAFEREACT_ROOT=str(project.root))
+    for key in (b"\r", b"  \r", b"models/base\r", b"\x04"):  # an empty answer is asked for again
+        asked.press(key)
+    code, errors, _ = asked.ended()
+    assert code == 1 and errors.count("Base model") == 3
+    assert "no answer to 'Post-trained model'" in errors.splitlines()[-1]
+    assert not Workspace(project.root, "mine").profile_file.exists()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_without_a_terminal_what_lacks_is_a_mistake_in_usage(project, files, closed, monkeypatch):
+    words = ("init", "mine", "--base=x", f"--harmful={files[Role.HARMFUL]}")
+    if closed:  # as `<&-` leaves it
+        command = [sys.executable, "-c", f"import sys; sys.stdin = None; {COMMAND_LINE}", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    else:
+        done = invoke(*words)
     assert done.returncode == 2 and "--reasoning" in done.stderr
 
 
@@ -206,6 +224,16 @@ def test_git_does_not_take_prompts_or_checkpoints_by_accident(project, files, pa
     lines = (project.root / ".gitignore").read_text().splitlines()
     new = ["/own/harmful.jsonl", "/own/reasoning.jsonl", "/models/base/", "/models/tuned/"]
     assert lines == (["/own/", "/models/"] if ignored else ["/artifacts/", *new])
+
+
+def test_a_gitignore_in_another_encoding_keeps_its_bytes(project, files, pair):
+    before = b"# caf\xe9\n/artifacts/\n"
+    (project.root / ".gitignore").write_bytes(before)
+    options = [f"--{role}={path}" for role, path in files.items()]
+    done = invoke("init", "mine", f"--base={pair[0]}", f"--post-trained={pair[1]}", *options)
+    assert done.returncode == 0, done.stderr
+    after = (project.root / ".gitignore").read_bytes()
+    assert after.startswith(before) and b"\n/own/harmful.jsonl\n" in after
 
 
 def test_a_git_that_fails_is_no_word_that_it_knows_them(project, files, pair):

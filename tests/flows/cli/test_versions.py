@@ -38,6 +38,10 @@ def test_a_signed_version_is_verified_in_an_empty_folder(
     told = " ".join(found.stdout.split())
     assert "ann.pem, as it lies here" in told and "the rows are those" in told
     assert "no signature was looked at" in invoke("verify", "version").stdout
+    (folder / "signatures" / "0.json").write_text("cut sh")
+    for shown in (found := invoke(*asked), invoke("verify", "version")):
+        assert shown.returncode == 0 and found.returncode == 0, shown.stderr
+        assert "a signature is there and cannot be read" in " ".join(shown.stdout.split())
 
     rows.write_bytes(b"others")
     assert "the rows are" in invoke(*asked).stderr

@@ -219,6 +219,39 @@ def test_what_neither_git_nor_dvc_keeps_is_named(origin, remote, registry_of):
         git(origin.root, "add", "own")
 
 
+def test_what_dvc_add_keeps_is_pushed_restored_and_compared(
+    finished_project, tmp_path, monkeypatch
+):
+    """Own prompts and checkpoints, which no stage writes: a changed copy of them is named, and the
+    remedy that is named holds."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    root, clone, kept = (tmp_path / name for name in ("origin", "clone", "remote"))
+    shutil.copytree(finished_project, root, symlinks=True)
+    assert dvc(root, "add", "-q", "own").returncode == 0
+    assert dvc(root, "remote", "add", "-q", "-d", "store", str(kept)).returncode == 0
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "own prompts are with DVC")
+    assert not git(root, "ls-files", "own")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
+    workspace = Workspace(root, PROFILE)
+    assert push_version(workspace, register(workspace, **NAMES)) == "pushed: yes"
+    git(tmp_path, "clone", "-q", str(root), str(clone))
+    own = clone / "own" / "prompts.jsonl"
+    content = (root / "own" / own.name).read_bytes()
+    digest = md5(content).hexdigest()
+    copy = cached(kept, digest)
+    copy.chmod(0o600)
+    copy.write_bytes(b"other prompts")
+    with pytest.raises(EvidenceError, match=rf"own/{own.name}: not what {NAME} version 1 states"):
+        restore_version(Registry(clone), NAME, "1")
+    assert own.read_bytes() == b"other prompts"
+    for place in (own, copy, cached(clone / ".dvc" / "cache", digest)):
+        place.unlink()
+    assert push_version(workspace, register(workspace, **NAMES)) == "pushed: yes"
+    assert restore_version(Registry(clone), NAME, "1").stale == []
+    assert own.read_bytes() == content
+
+
 @pytest.mark.slow
 def test_the_whole_way_on_a_real_chain(tmp_path):
     """Run and push here, restore and audit in a clone, by the command line alone."""

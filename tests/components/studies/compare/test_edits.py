@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from components.core.errors import ModelError
+from components.core.errors import EvidenceError, ModelError
 from components.core.paths import DIRECTIONS, FINISHED
 from components.core.vocabulary import Role, Split
 from components.evaluate.plan import EvaluationPlan
@@ -34,6 +34,20 @@ def probe(make_probe):
     units = {name: rows / rows.norm(dim=-1, keepdim=True) for name, rows in drawn.items()}
     save_file(units, probe.folder / DIRECTIONS)
     return probe
+
+
+@pytest.mark.parametrize("damage", ["cut short", "no safetensors", "empty", "of others", "gone"])
+def test_directions_that_cannot_be_read_are_named(held, damage):
+    path = held.probe.folder / DIRECTIONS
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "of others":
+        save_file({"base": torch.eye(1)}, path)
+    elif damage != "gone":
+        damaged = {"cut short": content[:-9], "no safetensors": b"{" * 99, "empty": b""}
+        path.write_bytes(damaged[damage])
+    with pytest.raises(EvidenceError, match=f"{DIRECTIONS} does not hold .* run the stage probe"):
+        held.direction("post_trained")
 
 
 @pytest.fixture
