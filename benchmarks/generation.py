@@ -65,6 +65,8 @@ def build(case: Case) -> PreTrainedModel:
 
 def _end(model: Any, args: Any, given: dict[str, Any], output: Any) -> None:
     """Make the end token the likeliest where token and position say so, and nowhere else."""
+    if not output.logits.numel():  # of a pass that only reads prompts
+        return
     token, position = given["input_ids"][:, -1], given["position_ids"][:, -1]
     mixed = (token * 0x9E3779B1 + position * 0x85EBCA77) & 0xFFFFFFFF
     mixed = (mixed ^ (mixed >> 15)) * 0x2C1B3C6D & 0xFFFFFFFF

@@ -279,8 +279,8 @@ def test_a_line_is_answered_with_the_adapter_and_without_as_they_were_evaluated(
         (key, one) for key, one in answers.items() if one["restored"] != one["post-trained"]
     )
     words = ("chat", "mini-safety@champion", "--max-new-tokens", "8")
-    done = CliRunner().invoke(app, words, input=f"\n{asked[prompt]}\n{'one ' * 5000}\n")
-    assert done.exit_code == 0, done.stderr
+    done = CliRunner().invoke(app, words, input=f"\n{'one ' * 5000}\n{asked[prompt]}\n")
+    assert done.exit_code == 1 and "1 of 2 lines were not answered" in done.stderr
     shown = done.stdout
     plain, restored = (shown.index(f"{arm}:") for arm in ("post-trained", "restored"))
     assert said["post-trained"] in shown[plain:restored] and said["restored"] in shown[restored:]
@@ -300,7 +300,7 @@ def test_a_champion_is_served_until_it_is_withdrawn(root, accepted, monkeypatch)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = f"from flows.cli import serve; serve.LOOK_SECONDS = 1; {COMMAND_LINE}"
+    code = f"from flows.cli import answering; answering.LOOK_SECONDS = 1; {COMMAND_LINE}"
     words = ("serve", "mini-safety@champion", "--follow", "--port", str(port))
     session = Session(*words, code=code, cwd=root, PYTHONPATH=str(root))
     session.wait_for(lambda: "curl " in session.output)

@@ -181,7 +181,8 @@ def _run(work: Callable[[], object], read_end: int, parent: int) -> NoReturn:
         sys.exit()
     except BaseException as error:
         if not _ended_by:
-            if _flushed():
+            failed = isinstance(error, SystemExit) and error.code not in (None, *_RESULTS)
+            if _flushed(said=failed):
                 raise
             os._exit(1)
         code = error.code if isinstance(error, SystemExit) else None
@@ -189,14 +190,16 @@ def _run(work: Callable[[], object], read_end: int, parent: int) -> NoReturn:
         os._exit(int(str(code)) if code in _RESULTS else 128 + _ended_by)
 
 
-def _flushed() -> bool:
-    """Return whether all output could be written; a full disk is told of, as anywhere else."""
+def _flushed(*, said: bool) -> bool:
+    """Return whether all output could be written; a full disk is told of, as anywhere else, unless
+    it was `said` already why the command failed."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         os._exit(128 + signal.SIGPIPE)
     except OSError as error:
-        _print_error(f"the output cannot be written: {error.strerror}")
+        if not said:
+            _print_error(f"the output cannot be written: {error.strerror}")
         return False
     return True
 

@@ -205,7 +205,7 @@ def test_the_verdict_stands_beside_what_it_rests_on(good):
 
     assert words()["Attacks"] == UNTESTED
     assert words(attacks=("prefilled", "persona"))["Attacks"] == "asked under prefilled, persona"
-    assert f"{percent(0.52)} (" in words()["Judged by"]
+    assert f"{percent(0.52)} [" in words()["Judged by"]
     assert "not tried" in words(good.evidence)["Judged by"]
     assert words()["Adapter"].startswith(f"{short_digest(good.decision.adapter)},")
     assert words()["Adapter"].endswith(ORIGIN.model) and words()["Profile"] == ORIGIN.profile

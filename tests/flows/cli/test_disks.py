@@ -15,6 +15,7 @@ from components.core.paths import Workspace
 from tests.chain import make_repository
 from tests.disks import full, read_only
 from tests.flows.conftest import PROFILE, behave, invoke, safereact
+from tests.root import ROOT
 
 _late = partial(pytest.param, marks=pytest.mark.slow)
 # Where DVC or a stage writes, it is known only once some stages ran.
@@ -95,12 +96,38 @@ def test_no_folder_for_temporary_files_is_reported_of(own_home: Workspace, monke
         is_reported(safereact("run", "--profile", PROFILE), "there is no room", "small")
 
 
-def test_output_that_cannot_be_written_is_reported_of(project: Workspace):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_reported_of(project: Workspace, unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     command = [sys.executable, "-m", "flows.cli.main", "profiles"]
     with Path("/dev/full").open("w") as output:
         done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "there is no room" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [
+        ("print('why', file=sys.stderr); sys.exit(1)", "why"),
+        ("sys.exit(3)", "safereact: the output cannot be written: No space left on device"),
+        ("", "safereact: the output cannot be written: No space left on device"),
+    ],
+)
+def test_output_that_is_lost_at_the_end_is_one_line(ending, told, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    work = f"""
+import sys
+from flows.runner.supervisor import supervised
+def work():
+    print("x")
+    {ending or "pass"}
+sys.exit(supervised(work))
+"""
+    with Path("/dev/full").open("w") as output:
+        command = [sys.executable, "-c", work]
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (1, f"{told}\n")
 
 
 def stage_within(root: Path, stage: str, size: int) -> subprocess.CompletedProcess[str]:
