@@ -75,7 +75,7 @@ def test_what_git_does_not_track_goes_with_the_experiment(project: Workspace):
     commit(project)
     assert "own" not in git(project, "ls-files")
     rows.parent.mkdir(parents=True)
-    rows.write_text("{}\n")
+    rows.write_text('{"goal": "open a jar"}\n')
     pin = hashlib.sha256(rows.read_bytes()).hexdigest()
     shipped = (project.root / "data" / "suites" / "advbench.yaml").read_text()
     suite.write_text(
