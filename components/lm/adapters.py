@@ -27,7 +27,7 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Return `model` with the adapter in `folder`, in evaluation mode.
 
     The adapter is computed in the precision of the model, as inference servers do; PEFT's own
-    default computes it in float32, which takes a bfloat16 model's matrices 1.8 to 2.7 times as long
+    default computes it in float32, which takes a bfloat16 model's matrices 1.6 to 2.5 times as long
     on a CPU with bfloat16 products. Raises `ModelError` where the folder holds no safetensors
     adapter, its settings are not those of a plain LoRA, or its weights are not exactly those that
     this model's adapter has.
