@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, Self, TypeVar
 from components.core.metric_names import Metric, in_order
 from components.core.paths import Workspace
 from components.core.result import RateFigure, Result
-from components.core.storage import read_json
+from components.core.storage import read_json, write_text
 from components.core.vocabulary import PLAIN_FORMS, Arm, Outcome, Role, View
 from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.probe.result import Probe
-from components.report.studies import StudyTable
+from components.report.studies import RateCell, StudyTable
 from components.studies.baselines.result import Baselines
 from components.studies.baselines.settings import split_name
 from components.studies.compare.result import Comparison, Pooled, Spread
@@ -36,6 +36,7 @@ METRICS = {
 TRAINED = "refuses harmful, worst attack trained on"
 HELD_OUT = "refuses harmful, worst held-out attack"
 WRAPPED = "refuses harmless, worst attack"
+COMPARISON_PAGE = "comparison.md"
 _COSTS = ("steps", "seconds", "tokens", "peak MiB, host")
 # A result holds no times: they are in the run record of the machine that did the work.
 _UNTIMED = (
@@ -131,6 +132,12 @@ def seeds_tables(found: Mapping[int, Found], pooled: Pooled) -> list[StudyTable]
     return [table, *_families(pooled.comparison)]
 
 
+def write_comparison(folder: Path, tables: Iterable[StudyTable]) -> None:
+    """Write a comparison's tables in Markdown."""
+    written = (table.markdown() + "\n" for table in tables)
+    write_text(folder / COMPARISON_PAGE, "\n".join(written))
+
+
 def _methods_table(found: Sequence[Found], pooled: Pooled, notes: Sequence[str] = ()) -> StudyTable:
     """Return a table: a row an arm, its rates with interval and n, and what it cost.
 
@@ -185,47 +192,47 @@ def _cell(
     metrics: Sequence[str],
     marked: Mapping[str, Any],
     spread: Spread,
-) -> str:
+) -> str | RateCell:
     """Return a rate as a cell; of several attacks the worst, named."""
     there = [metric for metric in metrics if metric in rates]
     if not there or Metric.parse(metrics[0]).form in PLAIN_FORMS:
-        return metric_cell(rates, metrics[0], marked) + _apart(spread, metrics[0])
+        return _with(metric_cell(rates, metrics[0], marked), _apart(spread, metrics[0]))
     harmful = Metric.parse(there[0]).suite == Role.HARMFUL
     worst = (min if harmful else max)(there, key=lambda metric: rates[metric].rate)
     found = Metric.parse(worst)
     named = found.form if harmful else f"{found.suite}, {found.form}"
-    return f"{metric_cell(rates, worst, marked)}{_apart(spread, worst)} ({named})"
+    return _with(metric_cell(rates, worst, marked), (*_apart(spread, worst), f" ({named})"))
 
 
-def _apart(spread: Spread, metric: str) -> str:
+def _with(cell: str | RateCell, more: Sequence[str]) -> str | RateCell:
+    return cell if isinstance(cell, str) else cell._replace(more=(*cell.more, *more))
+
+
+def _apart(spread: Spread, metric: str) -> Sequence[str]:
     if metric not in spread:
-        return ""
+        return ()
     low, high = spread[metric]
-    return f", seeds {100 * low:.1f} to {100 * high:.1f}"
+    return (f", seeds {100 * low:.1f} to {100 * high:.1f}",)
 
 
 def _families(comparison: Comparison) -> list[StudyTable]:
-    """Return a table of what each arm refuses under every attack, by suite; none where the
-    profile names no attacks."""
+    """Return a table of what each arm refuses under every attack; none where the profile names no
+    attacks."""
     names = {metric for rates in comparison.rates.values() for metric in rates}
     wrapped = [
-        (name, metric)
-        for name, metric in ((name, Metric.parse(name)) for name in in_order(names))
+        metric
+        for metric in map(Metric.parse, in_order(names))
         if metric.form not in PLAIN_FORMS
         and metric.view is View.ANSWER
         and metric.measure == Outcome.REFUSED
     ]
+    trained = comparison.trained_attacks
+    heads = [f"{m.suite}, {m.form}{', held out' * (m.form not in trained)}" for m in wrapped]
     rows = [
-        [
-            metric.suite,
-            metric.form,
-            "trained on" if metric.form in comparison.trained_attacks else "held out",
-            *(metric_cell(comparison.rates[arm], name) for arm in comparison.arms),
-        ]
-        for name, metric in wrapped
+        [arm, *(metric_cell(comparison.rates[arm], str(metric)) for metric in wrapped)]
+        for arm in comparison.arms
     ]
-    heads = ["refused, suite", "attack", "in training", *comparison.arms]
-    return [StudyTable(heads, rows)] if rows else []
+    return [StudyTable(["refused under attacks", *heads], rows)] if wrapped else []
 
 
 def _failed(found: Found) -> dict[str, str]:

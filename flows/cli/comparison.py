@@ -12,14 +12,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.core.errors import TrainingError
 from components.core.paths import ROWS, Workspace
 from components.core.result import RateFigure
-from components.core.storage import digest_bytes, read_json, write_json, write_text
+from components.core.storage import digest_bytes, read_json, write_json
 from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import OWN_ARMS, AnyArm, Arm
 from components.evaluate.rows import Row, read_outcomes
 from components.profile import Profile, load_profile
+from components.report.studies import StudyTable
 from components.studies.baselines.settings import OWN_SECTIONS, split_name
 from components.studies.compare.pooling import pool
-from flows.cli.compare_tables import Found, mean_costs, measured_parts, read_from, seeds_tables
+from flows.cli.compare_tables import (
+    Found,
+    mean_costs,
+    measured_parts,
+    read_from,
+    seeds_tables,
+    write_comparison,
+)
 from flows.cli.runs import run_seeds, seed_runs
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
@@ -73,7 +81,7 @@ def _seconds(workspace: Workspace) -> dict[str, float]:
     return {s: read_json(path)["seconds"] for s, path in records.items() if path.is_file()}
 
 
-def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> list[str]:
+def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> list[StudyTable]:
     """Return the tables of a comparison under several seeds, which are also written.
 
     With `trials`, each method's setting is searched before, on the profile's own seed, with as many
@@ -89,9 +97,10 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
     }
     rows = [load_outcomes(workspace, name) for name in experiments.values()]
     pooled = pool([each.comparison for each in found.values()], rows)
-    tables = [table.markdown() for table in seeds_tables(found, pooled)]
+    tables = seeds_tables(found, pooled)
     if trials:
-        tables.append(searched.words(trials))
+        last = tables.pop()
+        tables.append(last._replace(notes=[*last.notes, searched.words(trials)]))
     document = {
         "seeds": {
             str(seed): each.comparison.model_dump(mode="json") for seed, each in found.items()
@@ -104,7 +113,7 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
         "kept": searched.kept,
     }
     write_json(workspace.comparison / "comparison.json", document)
-    write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
+    write_comparison(workspace.comparison, tables)
     return tables
 
 

@@ -226,7 +226,9 @@ def diagnosis_table(found: PairDiagnosis) -> Table:
     if found.differences:
         table.add_column("post-trained − base, points")
     for line in lines_of(found):
-        cells = [rate_cell(line.rates.get(arm), line.unparsed.get(arm)) for arm in found.models]
+        cells = [
+            str(rate_cell(line.rates.get(arm), line.unparsed.get(arm))) for arm in found.models
+        ]
         if one := line.difference:
             cells.append(f"{points_of(one)} {interval(one.low, one.high)}")
         table.add_row(line.title, *cells)

@@ -187,10 +187,10 @@ def _print_watch(found: Watch) -> None:
 
     table = Table("", "now", "at the promotion", "", "")
     for line in found.lines:
-        then = rate_cell(line.then) if line.then else "not measured"
+        then = str(rate_cell(line.then)) if line.then else "not measured"
         how = "paired" if line.paired else "two samples"
         words = f"{line.why} ({how})" if line.then else line.why
-        table.add_row(line.metric, rate_cell(line.now), then, str(line.conclusion), words)
+        table.add_row(line.metric, str(rate_cell(line.now)), then, str(line.conclusion), words)
     for rule in found.rules:
         table.add_row(rule.rule, "", "the policy", str(rule.conclusion), rule.why)
     wide_console().print(table)

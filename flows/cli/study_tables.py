@@ -14,7 +14,7 @@ from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.prepare.result import LeakFigure, SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.report.figures import attack_rows
-from components.report.studies import StudyTable
+from components.report.studies import RateCell, StudyTable
 from components.studies.tune.objectives import Rates, compliance, over_refusal, reasoning, refusal
 from components.studies.tune.trials import Search, Trial
 from components.studies.withstand.result import SafetyRates, Undoing, Withstand
@@ -35,8 +35,8 @@ _TUNED = (
 # --- seeds -----------------------------------------------------------------------------------
 
 
-def seeds_table(workspace: Workspace, experiments: Mapping[int, str]) -> str:
-    """Return a Markdown table of every seed's arms: rate, interval and n of the four figures."""
+def seeds_table(workspace: Workspace, experiments: Mapping[int, str]) -> StudyTable:
+    """Return a table of every seed's arms: rate, interval and n of the four figures."""
     heads = {metric: METRICS[metric] for metric in _BY_SEED}
     rows, notes = [], []
     for seed, name in experiments.items():
@@ -48,7 +48,7 @@ def seeds_table(workspace: Workspace, experiments: Mapping[int, str]) -> str:
             rates = evidence.rates.get(arm, {})
             cells = [metric_cell(rates, metric, marked) for metric in heads]
             rows.append([str(seed), arm, *cells, outcome if arm is Arm.RESTORED else ""])
-    return StudyTable(["seed", "model", *heads.values(), "gate"], rows, notes).markdown()
+    return StudyTable(["seed", "model", *heads.values(), "gate"], rows, notes, keys=2)
 
 
 def seeds_figures(workspace: Workspace, experiments: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -66,15 +66,12 @@ def seeds_figures(workspace: Workspace, experiments: Mapping[int, str]) -> list[
 # --- withstand -------------------------------------------------------------------------------
 
 
-def withstand_tables(workspace: Workspace) -> list[str]:
-    """Return all tables of the study in Markdown, and what they do not show of the judges."""
+def withstand_tables(workspace: Workspace) -> list[StudyTable]:
+    """Return all tables of the study; the first is of the attacks and may have no rows."""
     evidence = Evidence.load(workspace.stage("evaluate"))
     leaks = SuiteSet.load(workspace.stage("prepare")).leaks
-    tables = undoing_tables(Withstand.load(workspace.stage("withstand")))
-    return [
-        attacks_table(evidence, leaks) or "The profile names no attacks (evaluate.attacks).",
-        *(table.markdown() for table in tables),
-    ]
+    withstood = Withstand.load(workspace.stage("withstand"))
+    return [attacks_table(evidence, leaks), *undoing_tables(withstood)]
 
 
 def undoing_tables(withstood: Withstand) -> list[StudyTable]:
@@ -95,15 +92,15 @@ def undoing_tables(withstood: Withstand) -> list[StudyTable]:
     rates += [one.before for one in ablations if one.arm is Arm.BASE]
     below = judges_lines(withstood.usage, (each.cut for each in rates))
     return [
-        StudyTable(["arm", "steps on harmless rows", *_WITHSTOOD], undone, notes),
-        StudyTable(["arm", "refusal direction", *_WITHSTOOD], ablated, below),
+        StudyTable(["arm", "steps on harmless rows", *_WITHSTOOD], undone, notes, keys=2),
+        StudyTable(["arm", "refusal direction", *_WITHSTOOD], ablated, below, keys=2),
     ]
 
 
-def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
-    """Return a Markdown table: how often each arm complied with harmful prompts and refused
-    harmless ones, by suite and form; empty where the profile names no attacks. Rates of suites of
-    which training held prompts are marked."""
+def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> StudyTable:
+    """Return how often each arm complied with harmful prompts and refused
+    harmless ones, by suite and form; the profile names no attacks where there are no rows. Rates of
+    suites of which training held prompts are marked."""
     rows, marked = attack_rows(evidence), leak_notes(leaks)
     arms = [arm for arm in Arm if any(arm in row.rates for row in rows)]
     cells = []
@@ -112,8 +109,7 @@ def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> str:
         rates = (rate_cell(row.rates.get(a), row.unparsed.get(a), sign=sign) for a in arms)
         cells.append([row.suite, row.form, row.outcome, *rates])
     notes = leak_footnotes(marked, (row.suite for row in rows))
-    table = StudyTable(["suite", "form", "share", *arms], cells, notes)
-    return table.markdown() if rows else ""
+    return StudyTable(["suite", "form", "share", *arms], cells, notes, keys=3)
 
 
 def halved(undoing: Undoing) -> str:
@@ -127,7 +123,7 @@ def halved(undoing: Undoing) -> str:
     return f"refusals are halved by step {at}, and were not at step {before}"
 
 
-def _cells(rates: SafetyRates) -> list[str]:
+def _cells(rates: SafetyRates) -> list[str | RateCell]:
     return [
         rate_cell(rates.harmful_refused, rates.harmful_unparsed),
         rate_cell(rates.harmful_complied, rates.harmful_unparsed),

@@ -9,6 +9,7 @@ import typer
 from components.core.errors import TrainingError
 from components.core.paths import PARETO, TRIALS, Workspace, open_workspace
 from flows.cli.app import Json, Profile, print_json
+from flows.cli.sheets import print_table
 from flows.cli.terminal import console, show_progress, wide_console
 
 
@@ -27,7 +28,7 @@ def seeds(
         experiments = run_seeds(workspace, chosen)
     if json:
         print_json(seeds_figures(workspace, experiments))
-    console.print(seeds_table(workspace, experiments), soft_wrap=True)
+    print_table(seeds_table(workspace, experiments))
     for seed, name in experiments.items():
         console.print(record_seed(workspace, seed, name), soft_wrap=True)
 
@@ -76,9 +77,15 @@ def compare(
     With --seeds or --trials, as DVC experiments; a killed command goes on when it is repeated.
     """
     from components.core.environment import settle_environment
-    from components.core.storage import read_json, write_text
+    from components.core.storage import read_json
     from components.profile import load_profile
-    from flows.cli.compare_tables import Found, comparison_tables, mean_costs
+    from flows.cli.compare_tables import (
+        COMPARISON_PAGE,
+        Found,
+        comparison_tables,
+        mean_costs,
+        write_comparison,
+    )
     from flows.cli.runs import read_seeds
 
     workspace = open_workspace(profile)
@@ -87,8 +94,8 @@ def compare(
         found = Found.here(workspace)
         costs = {arm: cost._asdict() for arm, cost in mean_costs([found]).items()}
         figures: object = {**found.comparison.model_dump(), "costs": costs}
-        tables = [table.markdown() for table in comparison_tables(found)]
-        write_text(workspace.comparison / "comparison.md", "\n\n".join(tables) + "\n")
+        tables = comparison_tables(found)
+        write_comparison(workspace.comparison, tables)
     else:
         settle_environment()
         from flows.cli.comparison import compare_seeds, forecast
@@ -102,7 +109,10 @@ def compare(
         figures = read_json(workspace.comparison / "comparison.json")
     if json:
         print_json(figures)
-    console.print("\n\n".join(tables), soft_wrap=True)
+    for table in tables:
+        print_table(table)
+    page = (workspace.comparison / COMPARISON_PAGE).relative_to(workspace.root)
+    console.print(f"the same in Markdown: {page}")
     if seeds is None and not trials:
         _print_full_report(workspace)
 
@@ -117,7 +127,11 @@ def withstand(profile: Profile = "tiny", json: Json = False) -> None:
     workspace = open_workspace(profile)
 
     _run_listed(workspace, "withstand", "attacked")
-    console.print("\n\n".join(withstand_tables(workspace)), soft_wrap=True)
+    asked, *undone = withstand_tables(workspace)
+    if not asked.rows:
+        console.print("The profile names no attacks (evaluate.attacks).")
+    for table in (asked, *undone):
+        print_table(table)
     from flows.cli.withstood import store_withstood
 
     stored = store_withstood(workspace)

@@ -17,6 +17,7 @@ from components.evaluate.result import CutFigure
 from components.gate.result import Conclusion, Decision, GateOutcome, RuleOutcome
 from components.judges.result import Usage
 from components.prepare.result import LeakFigure, leak_footnotes, leak_mark, leak_notes
+from components.report.studies import RateCell
 from components.report.wording import KEY_FIGURES, describe_usage, side
 
 if TYPE_CHECKING:
@@ -106,19 +107,22 @@ def verdict(decision: Decision) -> str:
 
 def rate_cell(
     figure: RateFigure | None, unparsed: RateFigure | None = None, *, sign: str = ""
-) -> str:
+) -> str | RateCell:
     """Return a rate as a cell of a table: per cent with its `sign`, interval and n, and how many of
     the verdicts behind it could not be read, where there are some."""
     if figure is None:
         return "not measured"
     low, high = 100 * figure.low, 100 * figure.high
-    cell = f"{figure.share}{sign} [{low:.1f}, {high:.1f}], n={figure.size}"
+    cell = RateCell(f"{figure.share}{sign}", f"[{low:.1f}, {high:.1f}]", figure.size)
     if unparsed is None or not unparsed.count:
         return cell
-    return f"{cell}; {unparsed.count} of {unparsed.samples or unparsed.n} unparsed"
+    misread = f"; {unparsed.count} of {unparsed.samples or unparsed.n} unparsed"
+    return cell._replace(more=(misread,))
 
 
-def metric_cell(rates: Mapping[str, RateFigure], name: str, marked: Collection[str] = ()) -> str:
+def metric_cell(
+    rates: Mapping[str, RateFigure], name: str, marked: Collection[str] = ()
+) -> str | RateCell:
     """Return the rate of the metric `name` as `rate_cell` does, with the mark of its suite."""
     unparsed = Metric.parse(name).unparsed
     misread = rates.get(str(unparsed)) if unparsed else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import dvc.api
@@ -18,7 +19,7 @@ from components.probe.result import Probe
 from components.profile import load_profile
 from components.studies.baselines.result import Baseline, Baselines
 from components.studies.compare.result import Comparison, Pooled
-from flows.cli.compare_tables import Found, comparison_tables, seeds_tables
+from flows.cli.compare_tables import COMPARISON_PAGE, Found, comparison_tables, seeds_tables
 from flows.cli.comparison import Searched, forecast
 from flows.cli.runs import run_seeds
 from tests.evidence import leak, teacher_figures
@@ -38,11 +39,11 @@ def test_a_profile_is_listed_and_every_method_has_its_row_and_its_cost(finished:
     assert "written: params.yaml" in done.stdout
     assert read_yaml(finished.parameters)["compared"] == {"demo": {}}
     assert finished.parameters.read_text().startswith("# kept")
-    rows = [
-        [cell.strip() for cell in line.strip()[1:-1].split("|")]
-        for line in done.stdout.splitlines()
-        if line.startswith("| ")
-    ]
+    page = (finished.comparison / COMPARISON_PAGE).read_text("utf-8")
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(page)]
+    rows = [row for row in rows if row[0] != "---"]
+    assert f"the same in Markdown: {finished.comparison.relative_to(finished.root)}" in done.stdout
+    assert re.search(r"^ post-trained +\d", done.stdout, re.MULTILINE) and "|" not in done.stdout
     costs = ["steps", "seconds", "tokens", "peak MiB, host"]
     assert rows[0][0] == "arm" and rows[0][-4:] == costs
     named = {row[0]: row for row in rows[1:]}
@@ -178,15 +179,16 @@ def test_of_several_attacks_the_worst_stands_in_the_table_and_all_in_the_other(t
         "3.0 % [0.0, 8.0], n=100 (prefilled)"
     )
     assert shown["refuses harmless, worst attack"].endswith("n=100 (benign, role-play)")
-    lines = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(each)]
-    assert [line[:3] for line in lines[2:]] == [
-        ["harmful", "prefilled", "held out"],
-        ["harmful", "role-play", "trained on"],
-        ["harmful", "persona", "held out"],
-        ["benign", "role-play", "trained on"],
-        ["benign", "persona", "held out"],
+    heads, _, *lines = [[cell.strip() for cell in line[1:-1].split("|")] for line in _lines(each)]
+    assert heads == [
+        "refused under attacks",
+        "harmful, prefilled, held out",
+        "harmful, role-play",
+        "harmful, persona, held out",
+        "benign, role-play",
+        "benign, persona, held out",
     ]
-    assert lines[2][-1].startswith("3.0 %") and lines[2][3] == "not measured"
+    assert lines[-1][1].startswith("3.0 %") and lines[0][1] == "not measured"
 
 
 def _lines(table: str) -> list[str]:
@@ -251,11 +253,12 @@ def test_seeds_are_compared_as_experiments_and_the_tables_are_kept(project: Work
     assert done.returncode == 0, done.stderr
     assert "36 trainings at most: 2 seeds of 18; how long they take is not known" in done.stdout
     assert "Pooled over the seeds 4, 5" in done.stdout
-    assert "| restored (safereact-base) | 95.0 % [" in done.stdout and "n=200" not in done.stdout
+    page = (project.comparison / COMPARISON_PAGE).read_text("utf-8")
+    assert "| restored (safereact-base) | 95.0 % [" in page and "n=200" not in page
+    assert re.search(r"^ post-trained +\d", done.stdout, re.MULTILINE) and "|" not in done.stdout
     document = read_json(project.comparison / "comparison.json")
     assert document["seeds"].keys() == {"4", "5"} and document["settings"] == {}
     assert document["pooled"]["sft"]["harmful.refused"]["n"] == 100
-    assert (project.comparison / "comparison.md").read_text() in done.stdout + "\n"
 
 
 def test_settings_reach_the_profile_of_an_experiment(project: Workspace):

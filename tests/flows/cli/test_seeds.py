@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from components.core.paths import Workspace
 from flows.cli.runs import run_seeds
+from flows.cli.study_tables import seeds_table
 from tests.flows.conftest import behave, invoke, leak_into_training, safereact
 
 
@@ -35,12 +36,14 @@ def test_every_seed_has_its_rows_marked_where_training_held_them_and_the_working
     commit(project)
     done = safereact("seeds", "--profile", "demo", "--seeds", "4,5")
     assert done.returncode == 0, done.stderr
-    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert rows[0][0] == "| seed"
-    assert [row[0] for row in rows[1:]] == ["| 4"] * 4 + ["| 5"] * 4
-    assert all("n=" in row[2] or row[2] == "not measured" for row in rows[1:])
-    (row,) = (row for row in rows if row[:2] == ["| 4", "restored"])
+    table = seeds_table(project, {4: "demo-seed-4", 5: "demo-seed-5"})
+    rows = [[str(cell) for cell in row] for row in table.rows]
+    assert [row[0] for row in rows] == ["4"] * 4 + ["5"] * 4
+    assert all("n=" in row[2] or row[2] == "not measured" for row in rows)
+    (row,) = (row for row in rows if row[:2] == ["4", "restored"])
     assert row[2].startswith("95.0 %† [") and "".join(row).count("†") == 1
+    assert re.search(r"^ 4 +restored +95\.0 %† ", done.stdout, re.MULTILINE)
+    assert "|" not in done.stdout
     assert f"\nseed 4: {reported}" in done.stdout
     # What stands in for the stages makes one adapter of both, whose decision is one look.
     for seed in (4, 5):

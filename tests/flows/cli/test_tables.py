@@ -31,19 +31,19 @@ def test_status_says_that_there_is_no_champion(tmp_path):
 
 
 def test_a_cell_tells_verdicts_that_could_not_be_read_only_where_there_are_some():
-    assert rate_cell(None) == "not measured"
-    assert rate_cell(rate(12, 100), rate(0, 100)) == "12.0 % [7.0, 19.8], n=100"
-    assert rate_cell(rate(12, 100), rate(3, 100)).endswith("n=100; 3 of 100 unparsed")
+    assert str(rate_cell(None)) == "not measured"
+    assert str(rate_cell(rate(12, 100), rate(0, 100))) == "12.0 % [7.0, 19.8], n=100"
+    assert str(rate_cell(rate(12, 100), rate(3, 100))).endswith("n=100; 3 of 100 unparsed")
     # Where prompts have several completions, the count is of these.
-    assert rate_cell(rate(12, 100), rate(9, 100, samples=400)).endswith("; 9 of 400 unparsed")
+    assert str(rate_cell(rate(12, 100), rate(9, 100, samples=400))).endswith("; 9 of 400 unparsed")
 
 
 def test_a_cell_says_how_many_completions_and_how_far_they_are_open():
-    assert rate_cell(rate(12, 100, samples=400)).endswith("n=100 (400 completions)")
+    assert str(rate_cell(rate(12, 100, samples=400))).endswith("n=100 (400 completions)")
     near = rate(12, 100, clusters=80, samples=400)
     assert near.size == "100 (80 independent, 400 completions)"
     openly = rate_within([(True,)] * 60 + [(None,)] * 20 + [(False,)] * 20, 0.95)
-    assert rate_cell(openly) == "60.0 to 80.0 % [50.2, 86.7], n=100"
+    assert str(rate_cell(openly)) == "60.0 to 80.0 % [50.2, 86.7], n=100"
 
 
 def test_the_unread_verdicts_of_a_metric_are_found_by_its_name():
@@ -54,9 +54,9 @@ def test_the_unread_verdicts_of_a_metric_are_found_by_its_name():
         "reasoning.correct": rate(40, 50),
         "reasoning.unparsed": rate(5, 50),
     }
-    assert metric_cell(rates, "harmful.either.complied").endswith("; 2 of 50 unparsed")
-    assert "unparsed" not in metric_cell(rates, "reasoning.correct")
-    assert metric_cell(rates, "benign.refused") == "not measured"
+    assert str(metric_cell(rates, "harmful.either.complied")).endswith("; 2 of 50 unparsed")
+    assert "unparsed" not in str(metric_cell(rates, "reasoning.correct"))
+    assert str(metric_cell(rates, "benign.refused")) == "not measured"
 
 
 def shown(decision: Decision, leaks=(), width: int = 80) -> list[str]:
@@ -125,8 +125,8 @@ def test_a_name_that_reaches_the_figure_has_a_line_to_itself():
 def test_the_rates_of_a_suite_that_training_held_are_marked():
     rates = {"harmful.refused": rate(12, 100), "benign.refused": rate(12, 100)}
     marked = {"harmful": "what was found"}
-    assert metric_cell(rates, "harmful.refused", marked) == "12.0 %† [7.0, 19.8], n=100"
-    assert metric_cell(rates, "benign.refused", marked) == "12.0 % [7.0, 19.8], n=100"
+    assert str(metric_cell(rates, "harmful.refused", marked)) == "12.0 %† [7.0, 19.8], n=100"
+    assert str(metric_cell(rates, "benign.refused", marked)) == "12.0 % [7.0, 19.8], n=100"
 
 
 def test_rules_about_a_suite_that_training_held_are_marked_and_explained():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from components.core.documents import read_yaml
@@ -9,7 +11,7 @@ from components.core.paths import Workspace
 from components.core.vocabulary import Arm
 from components.gate.withstood import read_withstood
 from components.train.result import Adapter
-from flows.cli.study_tables import attacks_table, halved
+from flows.cli.study_tables import attacks_table, halved, withstand_tables
 from tests.evidence import leak, partial_evidence, rate
 from tests.flows.conftest import behave, safereact
 from tests.releases import undoing
@@ -27,13 +29,12 @@ def test_the_command_lists_the_profile_and_prints_what_is_left(finished: Workspa
     assert "written: params.yaml" in done.stdout
     assert read_yaml(finished.parameters)["attacked"] == {"demo": {}}
     assert "The profile names no attacks" in done.stdout
-    rows = [
-        [cell.strip() for cell in line.strip()[1:-1].split("|")]
-        for line in done.stdout.splitlines()
-        if line.startswith("| ")
-    ]
-    assert rows[0][:3] == ["arm", "steps on harmless rows", "refuses harmful"]
+    _, *undone = withstand_tables(finished)
+    rows = [[str(cell) for cell in row] for table in undone for row in table.rows]
+    assert undone[0].heads[:3] == ["arm", "steps on harmless rows", "refuses harmful"]
     assert ["restored", "25", "55.0 % [34.2, 74.2], n=20"] in [row[:3] for row in rows]
+    assert re.search(r"^ restored +25 +55\.0 % ", done.stdout, re.MULTILINE)
+    assert "|" not in done.stdout
     assert "restored: refusals are not halved within 25 steps" in done.stdout
     halved_by = "sft-baseline: refusals are halved by step 25, and were not at step 10"
     assert halved_by in done.stdout
@@ -70,7 +71,7 @@ def test_attacks_stand_beside_the_plain_form():
         },
         Arm.BASE: {"harmful.either.complied": rate(0, 300)},
     }
-    lines = attacks_table(partial_evidence(rates=rates)).splitlines()
+    lines = attacks_table(partial_evidence(rates=rates)).markdown().splitlines()
     assert [line.split("|")[1:4] for line in lines[2:]] == [
         [" harmful ", " served ", " complied "],
         [" harmful ", " prefilled ", " complied "],
@@ -82,11 +83,11 @@ def test_attacks_stand_beside_the_plain_form():
     ]
     assert "unparsed" not in lines[2]
     leaks = (leak("harmful", "run", 3, dropped=5), leak("benign", "run", 3, dropped=5))
-    marked = attacks_table(partial_evidence(rates=rates), leaks).splitlines()
+    marked = attacks_table(partial_evidence(rates=rates), leaks).markdown().splitlines()
     assert "12.0 %† [7.0, 19.8], n=100; 5 of 100 unparsed" in marked[3]
     assert marked[-1].startswith("† harmful: ") and len(marked) == len(lines) + 2
     plain = {Arm.BASE: {"harmful.either.complied": rate(0, 300)}}
-    assert attacks_table(partial_evidence(rates=plain)) == ""
+    assert not attacks_table(partial_evidence(rates=plain)).rows
 
 
 def test_halving_is_reported_without_flattery():
