@@ -15,7 +15,7 @@ from components.core.documents import ENDLESS, read_yaml
 from components.core.errors import ConfigError, DataError
 from components.core.paths import LISTED, PROFILE_NAME, Workspace, read_lists
 from components.core.storage import EVERYBODY, write_text
-from components.core.vocabulary import Role
+from components.core.vocabulary import Role, Split
 from components.declared_inputs import declare_files, dependency, named_files
 from components.inputs import keep_folder
 from components.models.settings import COMMIT, HUB_ID
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _ROLES = {Role.HARMFUL, Role.BENIGN, Role.REASONING}  # of which a profile needs prompts
 _PAIR_OPTIONS = "--base, --post-trained, --harmful, --benign and --reasoning"
+_LOOK_ALIKES = "data/embedded/everyday/look_alikes_{}.jsonl"
 _NEW = Path(__file__).with_name("new_profile.yaml")  # with the reason of each choice
 
 
@@ -231,7 +232,7 @@ def _document(workspace: Workspace, pair: Pair) -> Any:
         if checkpoint.revision:
             models[f"{key}_revision"] = checkpoint.revision
     document["description"] = f"{models['post_trained']}, post-trained from {models['base']}."
-    document["prepare"]["sources"] = _sources(workspace, pair)
+    document["prepare"]["sources"] = _sources(workspace, pair) + _look_alikes(workspace.root)
     document["registration"]["name"] = f"{workspace.profile}-safety"
     _add_sampling(document["evaluate"], pair.post_trained, workspace.root)
     return document
@@ -259,6 +260,20 @@ def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:
         columns = columns_of(role, pair.columns)
         sources.append({**source, "columns": columns} if columns else source)
     return sources
+
+
+def _look_alikes(root: Path) -> list[dict[str, Any]]:
+    """Return the sources of look-alikes that come with the repository, where they are there.
+
+    They are retained and tried settings on; none is tested on (docs/results/smollm2.md has what
+    they spare).
+    """
+    splits = {split: _LOOK_ALIKES.format(split) for split in (Split.TRAIN, Split.VALIDATION)}
+    return [
+        {"name": f"look-alikes-{split}", "path": path, "licence": "Apache-2.0", "split": str(split)}
+        for split, path in splits.items()
+        if (root / path).is_file()
+    ]
 
 
 def _list(workspace: Workspace, key: str, entry: dict[str, str]) -> None:

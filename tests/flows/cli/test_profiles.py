@@ -13,7 +13,8 @@ import pytest
 from components.core.documents import read_yaml
 from components.core.errors import ConfigError, SafeReActError
 from components.core.paths import Workspace
-from components.core.vocabulary import Role
+from components.core.vocabulary import Role, Split
+from components.prepare.sources import read_source
 from components.profile import load_profile
 from flows.cli.profiles import Named, Pair, add_profile, name_checkpoint
 from tests.checkpoints import write_checkpoint
@@ -72,9 +73,8 @@ def test_adds_a_profile_of_ones_own_and_names_the_next_command(project, files, p
     assert asked & trained and asked - trained, "attacks of both kinds are measured"
     train = profile.train
     assert (train.method, train.teacher_reads, train.retain_reads) == ("distil", "plain", "plain")
-    assert [source.path for source in profile.prepare.sources] == [
-        f"own/{role}.jsonl" for role in ROLES
-    ]
+    given = profile.prepare.sources[: len(ROLES)]
+    assert [source.path for source in given] == [f"own/{role}.jsonl" for role in ROLES]
     assert "`safereact add mine` lists it" in invoke("init", "mine", *models, *options).stderr
 
 
@@ -153,6 +153,17 @@ def test_a_file_whose_columns_are_not_those_of_prompts_is_not_added(
     refused(project, reported, base=base, post_trained=tuned, prompts=prompts)
 
 
+def test_look_alikes_of_the_repository_are_retained_and_none_is_tested_on(project, files, pair):
+    base, tuned = (Named(str(folder)) for folder in pair)
+    profile = added(project, base=base, post_trained=tuned, prompts=files)
+    ours = [source for source in profile.prepare.sources if source.path.startswith("data/")]
+    assert {source.split for source in ours} == {Split.TRAIN, Split.VALIDATION}
+    for source in ours:
+        there = source.model_copy(update={"path": str(project.root / source.path)})
+        rows = read_source(there, 0)
+        assert len(rows) >= 48 and {row.role for row in rows} == {Role.BORDERLINE}
+
+
 def test_columns_of_other_names_are_mapped(project, files, pair):
     path = project.root / "own" / "problems.csv"
     path.write_text("text,solution\nhello,1\n")
@@ -160,7 +171,7 @@ def test_columns_of_other_names_are_mapped(project, files, pair):
     prompts = {**files, Role.REASONING: path}
     columns = {"answer": "solution"}
     profile = added(project, base=base, post_trained=tuned, prompts=prompts, columns=columns)
-    assert [source.columns for source in profile.prepare.sources] == [{}, {}, columns]
+    assert [source.columns for source in profile.prepare.sources[:3]] == [{}, {}, columns]
 
 
 def test_a_field_that_no_prompt_has_is_a_mistake_in_usage(project):
