@@ -64,9 +64,9 @@ def against(*arguments, **more):
         ({"lost": 18}, ["reasons as well as before"]),
         ({"complied": 40}, ["complies in no part"]),
         # Nothing was answered before the adapter, so nothing could be lost.
-        ({"answered": 0, "answers_lost": 0}, ["answers can be lost"]),
-        ({"solved": 0}, ["reasoning can be lost"]),
-        ({"solved": 12}, ["reasoning can be lost"]),
+        ({"answered": 0, "answers_lost": 0}, ["the post-trained model answers"]),
+        ({"solved": 0}, ["the post-trained model reasons"]),
+        ({"solved": 12}, ["the post-trained model reasons"]),
     ],
 )
 def test_default_policy(adapter, models, prompts, changes, fails):

@@ -73,7 +73,9 @@ def test_each_planned_look_has_its_share_of_the_error():
     assert {rule.confidence for rule in plan.of_one_look.rules} == {0.9975}
 
 
-@pytest.mark.parametrize("name", ["answers can be lost", "reasoning can be lost"])
+@pytest.mark.parametrize(
+    "name", ["the post-trained model answers", "the post-trained model reasons"]
+)
 def test_three_looks_err_more_often_than_is_stated_for_one(name):
     assert chance(name, sizes(3, 300), 0.95) > LEVEL
     assert chance(name, sizes(3, 300), planned(3)) < LEVEL / 2
