@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.core.errors import TrainingError
 from components.core.paths import ROWS, Workspace
 from components.core.result import RateFigure
-from components.core.storage import digest_bytes, read_json, write_json, write_text
+from components.core.storage import digest_bytes, write_json, write_text
 from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import OWN_ARMS, AnyArm, Arm
 from components.evaluate.rows import Row, read_outcomes
@@ -20,6 +20,7 @@ from components.profile import Profile, load_profile
 from components.studies.baselines.settings import OWN_SECTIONS, split_name
 from components.studies.compare.pooling import pool
 from flows.cli.compare_tables import Found, mean_costs, measured_parts, read_from, seeds_tables
+from flows.cli.records import read_record
 from flows.cli.runs import run_seeds, seed_runs
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
@@ -58,7 +59,8 @@ def forecast(workspace: Workspace, seeds: Sequence[int], trials: int) -> str:
     usual, asking = parts[Arm.RESTORED]["seconds"], stages["evaluate"] / len(OWN_ARMS)
 
     def taken(names: Iterable[str]) -> float:
-        return sum(parts.get(name, {}).get("seconds", usual) + asking for name in names)
+        known = {name: cost["seconds"] for name, cost in parts.items()}
+        return sum(known.get(name, usual) + asking for name in names)
 
     section = profile.compare
     untrained = len(section.prompted) + sum(len(amounts) for amounts in section.edits.values())
@@ -69,8 +71,8 @@ def forecast(workspace: Workspace, seeds: Sequence[int], trials: int) -> str:
 
 def _seconds(workspace: Workspace) -> dict[str, float]:
     """Return what each stage of the chain took where it last ran here."""
-    records = {stage: workspace.run_record(stage) for stage in _CHAIN}
-    return {s: read_json(path)["seconds"] for s, path in records.items() if path.is_file()}
+    records = {stage: read_record(workspace.run_record(stage)) for stage in _CHAIN}
+    return {stage: record["seconds"] for stage, record in records.items() if record}
 
 
 def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> list[str]:
