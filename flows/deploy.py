@@ -22,7 +22,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
 from components.core.documents import read_yaml
-from components.core.errors import StageError
+from components.core.errors import ConfigError, StageError
 from components.gate.result import GateOutcome
 from flows.promote import DECLINED, PROMOTED, promote
 from flows.retrain import retrain
@@ -38,9 +38,9 @@ _EVENT = "prefect.flow-run."
 
 def deploy(root: Path) -> None:
     """Deploy all that prefect.yaml has, with its work pools and the automation; repeated, bring it
-    up to date. Raises `StageError` with Prefect's last lines where it refuses."""
-    document = read_yaml(root / "prefect.yaml")
-    for pool in sorted({one["work_pool"]["name"] for one in document["deployments"]}):
+    up to date. Raises `ConfigError` where prefect.yaml has none, and `StageError` with Prefect's
+    last lines where it refuses."""
+    for pool in _pools(root / "prefect.yaml"):
         with get_client(sync_client=True) as client:
             try:
                 client.read_work_pool(pool)
@@ -48,6 +48,19 @@ def deploy(root: Path) -> None:
                 _prefect(root, "work-pool", "create", pool, "--type", "process")
     _prefect(root, "--no-prompt", "deploy", "--all")
     keep(lost_run_automation())
+
+
+def _pools(file: Path) -> list[str]:
+    """Return the work pools of the deployments in prefect.yaml; raises `ConfigError` where there
+    are no deployments, as Prefect would deploy nothing and say that all was well, or one has no
+    pool."""
+    deployments = read_yaml(file).get("deployments")
+    if not isinstance(deployments, list) or not deployments:
+        raise ConfigError(f"{file} has no deployments, so there is nothing to deploy")
+    try:
+        return sorted({str(one["work_pool"]["name"]) for one in deployments})
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f"{file}: each deployment needs a work_pool with a name") from error
 
 
 def _prefect(root: Path, *words: str) -> None:

@@ -31,6 +31,7 @@ from flows.runner.registry import (
     record_failure,
 )
 from flows.runner.remote import push_version, pushes
+from flows.runner.run_names import say_end
 from flows.runner.turns import own_turn
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def retrain(profile: str, push: bool = False) -> State[Outcome]:
         if pushed and outcome.registered:
             push_to_remote(workspace, outcome.registered)
     name = decision.outcome.capitalize()
+    say_end(f"retrain {profile}", decision.outcome)
     return Completed(name=name, message=summary(decision), data=outcome)
 
 

@@ -20,6 +20,7 @@ from components.core.paths import Workspace, open_workspace
 from components.core.untrusted_text import for_terminal
 from components.studies.watch.result import Drift, Watch
 from flows.runner.notices import BELOW, FAILED, resource, topic
+from flows.runner.run_names import say_end
 from flows.runner.turns import worker_run
 from flows.runner.watching import watch_once
 
@@ -76,6 +77,7 @@ def watch(
         emit_event(event, resource(profile), payload={"words": words})
     get_run_logger().info("%s", words)
     name = _BELOW_POLICY if event == BELOW else _state(found.drift)
+    say_end(f"watch {profile}", "below policy" if event == BELOW else found.drift)
     return Completed(name=name, message=words, data=found)
 
 

@@ -24,6 +24,7 @@ from components.registry.signatures import (
     check_signed,
     damaged,
     known_keys,
+    passed_over,
     pinned_keys,
     signed_beside,
 )
@@ -158,7 +159,7 @@ def _signature(audited: _Audited) -> str:
     if policy.signed_by:
         signed = check_signed(folder, pinned_keys(root, policy.signed_by))
         by = f"by {', '.join(signed)}, as its policy asks"
-        return "; ".join([by, *damaged(folder, known_keys(root))])
+        return "; ".join([by, *damaged(folder, known_keys(root)), *passed_over(root)])
     return f"{signed_beside(folder, root)}; its policy asks for none"
 
 

@@ -26,6 +26,7 @@ from components.registry.verification import (
     contract_in,
     heads_of,
     verify_version,
+    warn_without_keys,
 )
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def sign(registry: Registry, name: str, alias: str, signer: Signer) -> Version:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         verify_version(registry, version, folder)
+        warn_without_keys(registry, folder)
         envelope = write_envelope(folder, signer, name, chain.head)
         registry.add_file(version, envelope, SIGNATURES)
     return version

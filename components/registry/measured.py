@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.core.metric_names import in_order
-from components.core.paths import CURVES, PROMPTS
+from components.core.paths import CURVES, DECIDING, PROMPTS
+from components.core.run_record import git_commit, untracked
 from components.core.storage import read_json, read_json_lines
 from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import Arm, Split
@@ -19,6 +20,7 @@ from components.profile import Profile
 from components.train.result import Adapter
 
 HEADLINE = ("harmful.refused", "borderline.refused", "benign.refused", "reasoning.correct")
+_NAMED = 20  # untracked files that a tag names; it holds some thousand characters
 Cell = str | float | None
 
 
@@ -130,7 +132,24 @@ def _curves(adapter: Adapter) -> list[tuple[str, int, float]]:
     ]
 
 
-def refusal_tags(decision: Decision, looks: str) -> dict[str, str]:
+def code_tags(commit: str | None, changed: bool, files: Sequence[str]) -> dict[str, str]:
+    """Return from which code a result comes, as tags: the commit, whether what decides results
+    differed from it, and `files` that git did not track."""
+    more = len(files) - _NAMED
+    named = [*files[:_NAMED], *([f"{more} more"] if more > 0 else [])]
+    return {
+        "git_commit": commit or "none",
+        "git_changed": str(changed).lower(),
+        "git_untracked": ", ".join(named) or "none",
+    }
+
+
+def code_here(root: Path) -> dict[str, str]:
+    """Return the same of the checkout at `root`."""
+    return code_tags(*git_commit(root), untracked(root, DECIDING))
+
+
+def refusal_tags(decision: Decision, looks: str, root: Path) -> dict[str, str]:
     """Return what is said of a decision that registers nothing, as tags of its run."""
     tags = {
         "gate": str(decision.outcome),
@@ -141,5 +160,6 @@ def refusal_tags(decision: Decision, looks: str) -> dict[str, str]:
         "decision_digest": Decision.digest_of(decision.folder),
         "policy_digest": decision.policy,
         "data_digest": decision.data,
+        **code_here(root),
     }
     return {key: for_terminal(value) for key, value in tags.items()}

@@ -172,8 +172,9 @@ class Runs:
         return self.claims(run, key).get(key) == value
 
     def close_unfinished(self, experiment: str, profile: str) -> None:
-        """Close the runs and, as failed, the logged models that killed registrations of a profile
-        left open. A call that still works closes both once more, with what came of it."""
+        """Close the runs and, as failed, the logged models that killed calls about a decision or a
+        failure of a profile left open. One that still works closes both once more, with what came
+        of it."""
         about = {"profile": profile}
         found = self._logged_models(experiment, about)
         for model in found:
@@ -181,8 +182,9 @@ class Runs:
                 self._client.finalize_logged_model(model.model_id, "FAILED")
         finished = {model.source_run_id for model in found if model.status == "READY"}
         for run in self.runs(experiment, about):
-            if run.open and "adapter_digest" in run.tags:
-                state = "FINISHED" if run.id in finished else "KILLED"
+            failed = "failure" in run.tags
+            if run.open and (failed or "adapter_digest" in run.tags):
+                state = "FAILED" if failed else "FINISHED" if run.id in finished else "KILLED"
                 self._client.set_terminated(run.id, state)
 
     def log_model(

@@ -41,7 +41,12 @@ from components.registry.history import (
 from components.registry.mlflow_registry import CANDIDATE, Registry, Version
 from components.registry.people import check_two_people
 from components.registry.signatures import check_heads, pinned_keys
-from components.registry.verification import check_version_signed, heads_of, verify_version
+from components.registry.verification import (
+    check_version_signed,
+    heads_of,
+    verify_version,
+    warn_without_keys,
+)
 
 
 def promote(
@@ -220,6 +225,7 @@ def _verify(
     with tempfile.TemporaryDirectory() as scratch:
         decision = verify_version(registry, version, Path(scratch)).decision
         check_overrides(decision, registry.root / names.OVERRIDES)
+        warn_without_keys(registry, Path(scratch))
         if promotion is None:
             return
         if "profile" not in version.tags:

@@ -80,7 +80,7 @@ def record_refusal(
     """Write a run about a decision that registers nothing, once, beside those that do."""
     registry = Registry(workspace.root)
     home = registry.experiment(profile.registration.experiment)
-    tags = {"profile": profile.name, **refusal_tags(decision, looked.words)}
+    tags = {"profile": profile.name, **refusal_tags(decision, looked.words, workspace.root)}
     same = {key: tags[key] for key in ("profile", "evidence_digest", "decision_digest")}
     registry.close_unfinished(home, profile.name)
     if any(run.finished for run in registry.runs(home, same)):

@@ -35,7 +35,7 @@ from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_
 from components.profile import Profile
 from components.registry.current import Current, check_current, found_here, stale
 from components.registry.looks import Look, Looked, look_of
-from components.registry.measured import HEADLINE, Measured, measured_of, parameters_of
+from components.registry.measured import HEADLINE, Measured, code_tags, measured_of, parameters_of
 from components.registry.mlflow_client import as_metrics
 from components.registry.people import NOBODY, REGISTERED_BY
 from components.registry.verification import check_adapter_files, contract_in
@@ -43,7 +43,6 @@ from components.report.result import Report
 from components.train.result import Adapter
 
 TEMPLATE = "mlflow/model_card.md.j2"
-_NAMED = 20  # untracked files that a tag names; it holds some thousand characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,6 @@ class Release:
 
     def tags(self) -> dict[str, str]:
         """Return where adapter and evidence come from, as MLflow tags."""
-        more = len(self.untracked) - _NAMED
-        files = [*self.untracked[:_NAMED], *([f"{more} more"] if more > 0 else [])]
         signed = [rule.override for rule in self.decision.rules if rule.override]
         tags = {
             "profile": self.profile,
@@ -97,9 +94,7 @@ class Release:
             or "none",
             "attacks": ", ".join(self.decision.attacks) or UNTESTED,
             "champion": str(self.evidence.champion or "not measured"),
-            "git_commit": self.commit or "none",
-            "git_changed": str(self.changed).lower(),
-            "git_untracked": ", ".join(files) or "none",
+            **code_tags(self.commit, self.changed, self.untracked),
         }
         tags |= {f"dvc_{stage}": md5 for stage, md5 in self.outputs.items()}
         models = self.models

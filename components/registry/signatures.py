@@ -12,6 +12,7 @@ Specifications: in-toto attestation framework, `statement` v1 and `test-result` 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -27,9 +28,12 @@ from components.core.errors import ConfigError, EvidenceError, StageError
 from components.core.paths import ADAPTER
 from components.core.result import mismatches
 from components.core.storage import digest_file, read_json, write_json
+from components.core.untrusted_text import for_terminal
 from components.gate.result import Decision, RuleOutcome
 from components.registry.changes import Chain
 from components.registry.mlflow_registry import EVIDENCE, SIGNATURES
+
+log = logging.getLogger(__name__)
 
 KEYS = "mlflow/keys"  # public keys that policies name, one PEM file each
 _STATEMENT = "https://in-toto.io/Statement/v1"
@@ -142,13 +146,44 @@ def write_envelope(folder: Path, signer: Signer, model: str, head: str) -> Path:
 
 
 def pinned_keys(root: Path, names: tuple[str, ...]) -> dict[str, SSlibKey]:
-    """Return the public keys that a policy names; raises `ConfigError` for a missing one."""
-    return {name: read_public_key(root / KEYS / f"{name}.pem") for name in names}
+    """Return the public keys that a policy names; raises `ConfigError` for a missing one, naming
+    those that there are and what lies there under another ending."""
+    there, odd = _key_files(root)
+    for name in names:
+        if name not in there:
+            known = ", ".join(there) or "none"
+            beside = f"; not read, since keys there end in .pem: {', '.join(odd)}" if odd else ""
+            raise ConfigError(
+                f"the policy asks for a signature by {name}, and {KEYS}/{name}.pem is not there; "
+                f"keys that are: {known}{beside}"
+            )
+    return {name: read_public_key(there[name]) for name in names}
 
 
 def known_keys(root: Path) -> dict[str, SSlibKey]:
     """Return all public keys of a repository, whether or not a policy names them."""
-    return {path.stem: read_public_key(path) for path in sorted((root / KEYS).glob("*.pem"))}
+    return {name: read_public_key(path) for name, path in _key_files(root)[0].items()}
+
+
+def passed_over(root: Path) -> list[str]:
+    """Return in words what lies among the public keys of a repository and is not read as one, so
+    that nobody would miss the signatures of whose key it is."""
+    end = "is passed over: public keys there end in .pem"
+    return [f"{KEYS}/{name} {end}" for name in _key_files(root)[1]]
+
+
+def _key_files(root: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the files of public keys by name, and the names of files that are none; hidden ones
+    and pages (`.md`) may lie beside. Raises `ConfigError` where something else is in their place.
+    """
+    folder = root / KEYS
+    if not folder.is_dir():
+        if folder.exists() or folder.is_symlink():
+            raise ConfigError(f"{folder} is no folder: move it away, or put the folder there")
+        return {}, []
+    found = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    odd = [path.name for path in found if path.suffix not in (".pem", ".md")]
+    return {path.stem: path for path in found if path.suffix == ".pem"}, odd
 
 
 def check_signed(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
@@ -194,16 +229,23 @@ def damaged(folder: Path, keys: Mapping[str, SSlibKey]) -> list[str]:
     return found
 
 
+def warn_of(broken: Iterable[str]) -> None:
+    """Warn of what lies with versions as a signature, or among the keys, and cannot be read: where
+    no policy asks for a signature, that it is there tells that somebody had vouched."""
+    for one in broken:
+        log.warning("%s", for_terminal(one))
+
+
 def signed_beside(folder: Path, root: Path) -> str:
     """Return in words by which keys of the repository at `root` the version in `folder` is signed,
-    and what else lies there as a signature and cannot be read; raises `EvidenceError` for an
-    envelope of one of them that is no signature of it."""
+    and what else lies there as a signature, or among the keys, and cannot be read; raises
+    `EvidenceError` for an envelope of one of them that is no signature of it."""
     signed, keys = [], known_keys(root)
     for name, key in keys.items():
         if (folder / SIGNATURES / _file_of(key)).exists():
             signed += check_signed(folder, {name: key})
     by = f"by {', '.join(signed)}" if signed else f"none by a key in {KEYS}"
-    return "; ".join([by, *damaged(folder, keys)])
+    return "; ".join([by, *damaged(folder, keys), *passed_over(root)])
 
 
 def signed_heads(folder: Path, keys: Mapping[str, SSlibKey]) -> list[SignedHead]:

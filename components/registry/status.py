@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.core.errors import EvidenceError, RegistryError
@@ -26,6 +26,7 @@ class AliasStatus:
     change: Change | None
     problems: tuple[str, ...] = ()  # why it cannot be relied on
     watched: Watched | None = None  # of a champion: what its last watch found
+    notes: tuple[str, ...] = ()  # of the model: signatures and keys that cannot be read
 
 
 def status(registry: Registry, name: str) -> list[AliasStatus]:
@@ -40,11 +41,12 @@ def status(registry: Registry, name: str) -> list[AliasStatus]:
         return []
     number = model.aliases.get(CHAMPION)
     change, problems = None, []
+    notes: tuple[str, ...] = ()
     try:
         changes = chain_of(model.tags).changes
         ours = [one for one in changes if one.version == number and one.moves]
         change = ours[-1] if ours else withdrawal_of(changes)
-        signed_history(registry, name)
+        notes = tuple(signed_history(registry, name).damaged)
     except (RegistryError, EvidenceError) as error:
         problems.append(str(error))
     found = []
@@ -52,7 +54,7 @@ def status(registry: Registry, name: str) -> list[AliasStatus]:
         found.append(_alias_status(registry, model, CHAMPION, change, problems))
     if CANDIDATE in model.aliases:
         found.append(_alias_status(registry, model, CANDIDATE, None, []))
-    return found
+    return [replace(one, notes=notes) for one in found]
 
 
 def _alias_status(

@@ -35,7 +35,9 @@ from components.registry.signatures import (
     check_signed,
     damaged,
     known_keys,
+    passed_over,
     signed_heads,
+    warn_of,
 )
 from components.train.result import Adapter
 
@@ -159,7 +161,7 @@ def verify_files(folder: Path) -> Verified:
 
 class SignedHistory(NamedTuple):
     """A history, the heads of it that people signed, and in words what lies with its versions as a
-    signature and cannot be read: what it vouched for nobody knows."""
+    signature, or among the keys, and cannot be read: what it vouched for nobody knows."""
 
     chain: Chain
     heads: list[SignedHead]
@@ -168,15 +170,17 @@ class SignedHistory(NamedTuple):
 
 def heads_of(registry: Registry, name: str) -> list[SignedHead]:
     """Return the heads of the history of `name` that people signed with its versions, as far as
-    their public keys are in the repository."""
-    return _signed_of(registry, name)[0]
+    their public keys are in the repository; warns of what is damaged."""
+    heads, broken = _signed_of(registry, name)
+    warn_of(broken)
+    return heads
 
 
 def _signed_of(registry: Registry, name: str) -> tuple[list[SignedHead], list[str]]:
     """Return these heads, and what is damaged."""
     keys = known_keys(registry.root)
     heads: list[SignedHead] = []
-    broken: list[str] = []
+    broken = passed_over(registry.root)
     for number in registry.numbers(name) if keys else ():
         with tempfile.TemporaryDirectory() as scratch:
             registry.fetch_signatures(registry.version(name, number), Path(scratch))
@@ -185,6 +189,13 @@ def _signed_of(registry: Registry, name: str) -> tuple[list[SignedHead], list[st
         # Versions of two registered models may be made of the same files.
         heads += [head for head in found if head.model == name]
     return heads, broken
+
+
+def warn_without_keys(registry: Registry, folder: Path) -> None:
+    """Warn of what is damaged among the signatures of a version that lies in `folder`, where the
+    repository has no keys and nobody looked at those of all versions."""
+    if not known_keys(registry.root):
+        warn_of(damaged(folder, {}))
 
 
 def signed_history(registry: Registry, name: str) -> SignedHistory:

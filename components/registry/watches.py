@@ -70,14 +70,15 @@ def record_watch(
 ) -> int:
     """Write a watch into the record, its figures behind those of the watches before it; return
     which watch of this champion it is."""
-    runs = _runs(registry, name, watched.adapter)
-    if not runs:
-        tags = {OWNER: name, _ADAPTER: watched.adapter}
-        home = registry.experiment(experiment)
-        new = registry.begin_run(home, f"watch of {name} version {watched.version}", tags)
-        registry.end_run(new, figures={}, parameters={}, tags={})
-        runs = _runs(registry, name, watched.adapter)  # another may have begun before
-    run = runs[-1]
+    tags = {OWNER: name, _ADAPTER: watched.adapter}
+    records = registry.runs(None, tags)
+    left_open = [run.id for run in records if run.open]  # by a call that was killed
+    if not records:
+        home, title = registry.experiment(experiment), f"watch of {name} version {watched.version}"
+        left_open = [registry.begin_run(home, title, tags)]
+    for run in left_open:
+        registry.end_run(run, figures={}, parameters={}, tags={})
+    run = _runs(registry, name, watched.adapter)[-1]  # another may have begun before
     value = json.dumps(asdict(watched), sort_keys=True)
     taken = {int(key.removeprefix(PREFIX)) for key in registry.claims(run, PREFIX)}
     number = max(taken, default=0) + 1

@@ -21,7 +21,7 @@ from components.lm.references import PromptContract
 from components.lm.weights import ADAPTER_WEIGHTS
 from components.models.result import Models
 from components.train.checkpoints import trained_weights
-from components.train.processes import wait_for
+from components.train.processes import broken, wait_for
 from components.train.settings import Lora
 
 _SETTINGS = "adapter_config.json"
@@ -91,7 +91,7 @@ def load_lora(adapted: PeftModel, folder: Path) -> None:
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{path} cannot be read ({error}); train it again") from error
+        raise broken(folder, error) from error
     set_peft_model_state_dict(adapted, weights)
 
 

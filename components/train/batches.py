@@ -10,20 +10,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from components.core.errors import StageError
 from components.core.progress import Progress
 from components.core.storage import read_json, write_json
 from components.lm.batches import by_tokens, pad_right
 from components.lm.states import states_and_logits
 from components.train.divergence import Likely
+from components.train.processes import broken
 from components.train.rows import TrainingRow
 
 PASS_TOKENS = 2048  # of a forward pass that trains nothing, padding included
 _ROWS = "rows.json"
+_BROKEN = (StageError, SafetensorError, OSError, KeyError, TypeError, ValueError)
 _STATES, _TOKENS, _LOGPROBS = "states", "tokens", "logprobs"
 
 
@@ -31,7 +34,8 @@ class StoredTargets:
     """What a model computed of many rows, read from disk when asked for, by the row's index."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the files that `store_targets` wrote into `folder`."""
+        """Open the files that `store_targets` wrote into `folder`; raises `SafetensorError` or
+        `OSError` for one that is broken."""
         self._order: Sequence[int] | None = None
         self._handles: dict[str, Any] = {}
         for path in sorted(folder.glob("*.safetensors")):
@@ -52,6 +56,15 @@ class StoredTargets:
         """Return the likeliest next tokens at the positions of rows, if any."""
         tokens, logprobs = self._of(rows, _TOKENS), self._of(rows, _LOGPROBS)
         return None if tokens is None or logprobs is None else Likely(tokens, logprobs)
+
+    def check_whole(self, rows: Sequence[TrainingRow]) -> None:
+        """Raise `ValueError` where some of these `rows` have targets that others lack: a file is
+        gone, and the loss would do without what it held."""
+        kinds = {name.partition(".")[2] for name in self._handles}
+        for i, row in enumerate(rows):
+            wanted = kinds if row.completion else kinds & {_STATES}
+            if lost := sorted(kind for kind in wanted if f"{i}.{kind}" not in self._handles):
+                raise ValueError(f"row {i} has no {', '.join(lost)}")
 
     def _of(self, rows: Sequence[int], kind: str) -> Tensor | None:
         names = [f"{self._order[i] if self._order else i}.{kind}" for i in rows]
@@ -177,11 +190,19 @@ class TargetRows:
         write_json(folder / _ROWS, {"rows": rows, "counted": list(self.counted)})
 
     @classmethod
-    def load(cls, folder: Path) -> TargetRows:
-        """Return the rows in `folder`."""
-        document = read_json(folder / _ROWS)
-        rows = [TrainingRow(name, tuple(p), tuple(c)) for name, p, c in document["rows"]]
-        return cls(rows, document["counted"], StoredTargets(folder) or None)
+    def load(cls, folder: Path, *, made: Path | None = None) -> TargetRows:
+        """Return the rows in `folder`; raises `TrainingError` where they or their targets are
+        broken, and says to delete what was `made` at once with them, if that is not `folder`."""
+        try:
+            document = read_json(folder / _ROWS)
+            rows = [TrainingRow(name, tuple(p), tuple(c)) for name, p, c in document["rows"]]
+            stored, counted = StoredTargets(folder), [int(n) for n in document["counted"]]
+            stored.check_whole(rows)
+            if len(counted) != len(rows):
+                raise ValueError(f"{len(rows)} rows, of {len(counted)} of which positions count")
+        except _BROKEN as error:
+            raise broken(made or folder, error) from error
+        return cls(rows, counted, stored or None)
 
 
 @dataclass(frozen=True, slots=True)

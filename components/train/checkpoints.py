@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.optim import Optimizer
 
-from components.core.errors import TrainingError
+from components.core.errors import StageError, TrainingError
 from components.core.run_record import spent, spent_before
 from components.core.storage import atomic_folder, read_json, write_json
 
@@ -98,17 +99,20 @@ class Checkpoints:
         found = sorted(self.folder.glob("step-*"))
         if not found:
             return self.progress
-        name, again = found[-1].name, "run the stage again, it then starts from the beginning"
+        name = found[-1].name
+        again = f"delete {self.folder}, and the training starts from the beginning"
         try:
             self._tensors = load_file(found[-1] / _TENSORS)
-        except (OSError, SafetensorError) as error:
+            progress = read_json(found[-1] / _PROGRESS)
+            TypeAdapter(Progress).validate_python(progress)  # what it returns has other numbers
+        except (OSError, SafetensorError, StageError, ValueError) as error:
             raise TrainingError(f"checkpoint {name} cannot be read ({error}); {again}") from error
         weights = self._part(_WEIGHTS)
         expected = {n: w.shape for n, w in model.named_parameters() if w.requires_grad}
         if {key: weight.shape for key, weight in weights.items()} != expected:
             raise TrainingError(f"checkpoint {name} is of another adapter; {again}")
         model.load_state_dict(weights, strict=False)
-        self.progress = Progress(**read_json(found[-1] / _PROGRESS))
+        self.progress = Progress(**progress)
         spent_before(self.progress.seconds, self.progress.peak_memory_mib)
         log.info("going on after step %d of %d", self.progress.taken, self.steps)
         return self.progress

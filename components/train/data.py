@@ -13,7 +13,6 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from components.core.errors import TrainingError
-from components.core.storage import read_json, write_json
 from components.core.vocabulary import PLAIN_FORMS, Form, Role, Split
 from components.lm.adapters import attach_adapter
 from components.lm.loading import checkpoint_folder, load_tokenizer
@@ -35,7 +34,6 @@ from components.train.rows import (
     Reading,
     Refusals,
     TrainingRow,
-    cut_rows,
     keep_compliant,
     keep_refusals,
     read_prompts,
@@ -44,6 +42,7 @@ from components.train.rows import (
     shared_end,
 )
 from components.train.settings import Reads, TrainSettings
+from components.train.taught import Counts, TeacherData
 from components.train.teacher import Reader, open_reader, open_teacher, refusals_waived
 
 if TYPE_CHECKING:
@@ -56,18 +55,6 @@ log = logging.getLogger(__name__)
 
 # Larger references are computed in each step: a disk is then no quicker than the model.
 MAX_REFERENCE_BYTES = 2 << 30
-_COUNTS = "counts.json"
-
-
-@dataclass(frozen=True, slots=True)
-class TeacherData:
-    """What the teacher gives: rows with its states, and its refusals in tokens."""
-
-    rows: TargetRows
-    refusals: Sequence[TrainingRow]  # as the student reads them
-    refused: int  # prompts that it refused, over all forms
-    prompts: int  # prompts that it was asked, over all forms
-    by_form: Sequence[int]  # rows of each form; they come form after form
 
 
 @dataclass(frozen=True)
@@ -105,10 +92,7 @@ class TrainingData:
         deviation from the paper, which takes the whole prompt and no refusal.
         """
         folder = made_once(self.scratch / f"teacher-{self.teacher_name}", self._ask_teacher)
-        refusals = TargetRows.load(folder)
-        rows = cut_rows(refusals.rows, self.settings.refusal_tokens)
-        targets = replace(refusals, rows=rows)
-        return TeacherData(targets, refusals.rows, **read_json(folder / _COUNTS))
+        return TeacherData.load(folder, self.settings.refusal_tokens)
 
     def retained_rows(self, depth: int | None) -> TargetRows:
         """Return the post-trained model's own answers, to be held: by its states at layers 1 to
@@ -289,8 +273,7 @@ class TrainingData:
             self._store(teacher, found.by_teacher, found.counted, layers, folder)
         TargetRows(found.by_student, found.counted).save(folder)
         prompts = sum(map(len, asked.values()))
-        counts = {"refused": count, "prompts": prompts, "by_form": found.by_form}
-        write_json(folder / _COUNTS, counts)
+        Counts(count, prompts, found.by_form).save(folder)
 
     def _own_answers(
         self, name: str, reading: Reading, tokens: int, reads: Reads, student: Reader | None = None
@@ -325,7 +308,8 @@ class TrainingData:
         def make(folder: Path) -> None:
             student = self.student()
             answers = self._own_answers(name, reading, tokens, reads, student)
-            held, asked = TargetRows.load(answers), TargetRows.load(answers / "asked").rows
+            held = TargetRows.load(answers)
+            asked = TargetRows.load(answers / "asked", made=answers).rows
             rows, counted = held.rows, held.counted
             if compliant:
                 asked = rows = keep_compliant(student, rows, self.settings.rules)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from components.core.metric_names import Metric, in_order
 from components.core.paths import Workspace
 from components.core.result import RateFigure, Result
-from components.core.storage import read_json, write_text
+from components.core.storage import write_text
 from components.core.vocabulary import PLAIN_FORMS, Arm, Outcome, Role, View
 from components.prepare.result import SuiteSet, leak_footnotes, leak_notes
 from components.probe.result import Probe
@@ -20,6 +20,7 @@ from components.studies.baselines.result import Baselines
 from components.studies.baselines.settings import split_name
 from components.studies.compare.result import Comparison, Pooled, Spread
 from components.train.result import Adapter
+from flows.cli.records import PartCost, read_record
 from flows.cli.tables import judges_lines, metric_cell
 
 METRICS = {
@@ -78,7 +79,7 @@ class Found(NamedTuple):
     adapter: Adapter
     probe: Probe
     prompts: SuiteSet
-    parts: Mapping[str, Mapping[str, float]]  # part of a run -> what it took
+    parts: Mapping[str, PartCost]  # part of a run -> what it took
 
     @classmethod
     def here(cls, workspace: Workspace) -> Self:
@@ -275,16 +276,14 @@ def _costs(found: Iterable[Found]) -> dict[str, list[Cost]]:
             **{line.arm: (line.steps, line.tokens) for line in lines},
         }
         for arm, (steps, tokens) in trained.items():
-            part = each.parts.get(arm, {})
-            cost = Cost(steps, part.get("seconds"), tokens, part.get("peak_memory_mib"))
-            costs[arm].append(cost)
+            seconds, memory = None, None
+            if part := each.parts.get(arm):
+                seconds, memory = part["seconds"], part["peak_memory_mib"]
+            costs[arm].append(Cost(steps, seconds, tokens, memory))
     return costs
 
 
-def measured_parts(runs: Path) -> dict[str, dict[str, float]]:
+def measured_parts(runs: Path) -> dict[str, PartCost]:
     """Return what the parts of trainings took where they last ran, by part."""
-    measured: dict[str, dict[str, float]] = {}
-    for stage in ("train", "baselines"):
-        record = runs / f"{stage}.json"
-        measured |= read_json(record)["parts"] if record.is_file() else {}
-    return measured
+    records = (read_record(runs / f"{stage}.json") for stage in ("train", "baselines"))
+    return {name: cost for record in records if record for name, cost in record["parts"].items()}

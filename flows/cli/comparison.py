@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from components.core.errors import TrainingError
 from components.core.paths import ROWS, Workspace
 from components.core.result import RateFigure
-from components.core.storage import digest_bytes, read_json, write_json
+from components.core.storage import digest_bytes, write_json
 from components.core.untrusted_text import for_terminal
 from components.core.vocabulary import OWN_ARMS, AnyArm, Arm
 from components.evaluate.rows import Row, read_outcomes
@@ -28,6 +28,7 @@ from flows.cli.compare_tables import (
     seeds_tables,
     write_comparison,
 )
+from flows.cli.records import read_record
 from flows.cli.runs import run_seeds, seed_runs
 from flows.runner.dvc import bring_up_to_date
 from flows.runner.lock import one_run
@@ -66,7 +67,8 @@ def forecast(workspace: Workspace, seeds: Sequence[int], trials: int) -> str:
     usual, asking = parts[Arm.RESTORED]["seconds"], stages["evaluate"] / len(OWN_ARMS)
 
     def taken(names: Iterable[str]) -> float:
-        return sum(parts.get(name, {}).get("seconds", usual) + asking for name in names)
+        known = {name: cost["seconds"] for name, cost in parts.items()}
+        return sum(known.get(name, usual) + asking for name in names)
 
     section = profile.compare
     untrained = len(section.prompted) + sum(len(amounts) for amounts in section.edits.values())
@@ -77,8 +79,8 @@ def forecast(workspace: Workspace, seeds: Sequence[int], trials: int) -> str:
 
 def _seconds(workspace: Workspace) -> dict[str, float]:
     """Return what each stage of the chain took where it last ran here."""
-    records = {stage: workspace.run_record(stage) for stage in _CHAIN}
-    return {s: read_json(path)["seconds"] for s, path in records.items() if path.is_file()}
+    records = {stage: read_record(workspace.run_record(stage)) for stage in _CHAIN}
+    return {stage: record["seconds"] for stage, record in records.items() if record}
 
 
 def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> list[StudyTable]:

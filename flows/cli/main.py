@@ -8,10 +8,15 @@ import sys
 
 from flows.runner.supervisor import supervised
 
+# Commands that keep what they had finished when they are ended, and go on when they are repeated.
+_RUNS = ("run", "seeds", "tune", "compare", "withstand", "diagnose")
+RESUMED = frozenset((*_RUNS, "check", "watch", "label", "restore"))
+
 
 def main() -> None:
     """Run the command line."""
-    sys.exit(supervised(_run))
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    sys.exit(supervised(_run, resumes=command in RESUMED))
 
 
 def _run() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from components.chain import STAGES, TABLE
 from components.core.errors import StageError
 from components.core.paths import DATA_DOCS, Workspace
-from components.core.storage import read_json, write_text
+from components.core.storage import write_text
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from components.models.result import Models
@@ -23,6 +23,7 @@ from components.studies.compare.result import Comparison
 from components.studies.withstand.result import Withstand
 from components.train.result import Adapter
 from flows.cli.compare_tables import Found, comparison_tables
+from flows.cli.records import read_record
 from flows.cli.study_tables import undoing_tables
 from flows.runner.registry import describe_look
 
@@ -118,11 +119,10 @@ def _record(workspace: Workspace, stage: str) -> dict[str, Any]:
     """Return what the last run of a stage recorded; empty where it wrote another result than the
     one that lies here, as after a change of branch."""
     path, result = workspace.run_record(stage), TABLE[stage].result_class
-    if not path.is_file():
+    if (record := read_record(path)) is None:
         return {}
-    record = read_json(path)
     same = record.get("result") == result.digest_of(workspace.stage(stage))
-    return record if same else {}
+    return dict(record) if same else {}
 
 
 def compared(workspace: Workspace) -> Study:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from components.core.paths import find_root, open_workspace
+from components.core.untrusted_text import for_terminal
 from flows.cli.app import (
     REJECTED,
     Json,
@@ -91,6 +92,7 @@ def status(
 
     registry = Registry(root)
     problems: list[str] = []
+    notes: list[str] = []
     listed = [listing.name for listing in list_profiles(root) if listing.listed]
     if profile is None and not listed:
         raise nothing_listed()
@@ -101,8 +103,11 @@ def status(
         if moved := champion_moved(workspace, registry):
             console.print(f"{name}: {moved}", style="yellow")
         problems += [problem for standing in standings for problem in standing.problems]
+        notes += [f"{name}: {note}" for standing in standings for note in standing.notes]
     if run := running_command(root):
         console.print(f"running: {run}")
+    for note in dict.fromkeys(notes):
+        console.print(for_terminal(note), style="yellow")
     for problem in dict.fromkeys(problems):
         console.print(problem, style="red")
     if problems:

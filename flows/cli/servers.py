@@ -69,12 +69,10 @@ def _serve(address: str, store: Path, port: int) -> None:
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # Others on this machine can read a command, and an address may hold a password.
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": address}
-    ended = subprocess.run(command, cwd=store, env=environment, check=False)
-    if ended.returncode > 0:
-        raise RegistryError(
-            f"MLflow did not start or ended with exit code {ended.returncode}; its lines above say "
-            "why"
-        )
+    ended = subprocess.run(command, cwd=store, env=environment, check=False).returncode
+    if ended:
+        how = f"by signal {-ended}" if ended < 0 else f"with exit code {ended}"
+        raise RegistryError(f"MLflow did not start or ended {how}; its lines above say why")
 
 
 def deploy() -> None:

@@ -24,6 +24,7 @@ from components.core.errors import ConfigError, StageError
 from components.core.fingerprints import Code
 from components.core.paths import Workspace, fingerprint_file
 from components.inputs import code_of, settings_of
+from flows.runner.dvc import lock_remedy
 from flows.runner.lock import said_in
 
 _GONE, _CHANGED = "its files are not here", "its files were changed"
@@ -142,7 +143,8 @@ def _read(workspace: Workspace) -> tuple[Mapping[str, Any], dict[str, list[Any]]
         except (DvcException, ConfigError, OSError) as error:  # a file is there in part, or gone
             last = error
             time.sleep(_PAUSE_SECONDS)
-    raise StageError(f"DVC cannot tell what has changed: {last}") from last
+    said = f"DVC cannot tell what has changed: {last}"
+    raise StageError(said + lock_remedy(str(last))) from last
 
 
 def _running(root: Path) -> dict[str, int]:

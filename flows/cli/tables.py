@@ -139,15 +139,21 @@ def judges_lines(usage: Mapping[str, Usage], cut: Iterable[CutFigure]) -> list[s
     return lines
 
 
-def last_decision(workspace: Workspace) -> str:
-    """Return the gate's last decision in words, with the rules that failed."""
+def last_decision(workspace: Workspace, gate: str) -> str:
+    """Return the gate's last decision in words, with the rules that failed; `gate` is how that
+    stage stands, and where it is not up to date the decision may not be on what is here now."""
     if not (workspace.stage("gate") / Decision.FILE).is_file():
         return "the gate has not decided yet"
     decision = Decision.load(workspace.stage("gate"))
+    adapter = decision.adapter[:12]
     if decision.accepted:
-        return ", ".join((f"the gate accepted adapter {decision.adapter[:12]}", *decision.unknown))
-    against = ", ".join(rule.rule for rule in decision.rules if not rule.stands)
-    return f"the gate said no to adapter {decision.adapter[:12]} ({decision.outcome}): {against}"
+        words = ", ".join((f"the gate accepted adapter {adapter}", *decision.unknown))
+    else:
+        against = ", ".join(rule.rule for rule in decision.rules if not rule.stands)
+        words = f"the gate said no to adapter {adapter} ({decision.outcome}): {against}"
+    if gate == "never run":  # dvc.lock is gone, or of another run
+        return f"none that dvc.lock has; a file that lies here says: {words}"
+    return words if gate == "up to date" else f"of an earlier run (gate: {gate}): {words}"
 
 
 def status_table(
@@ -157,13 +163,15 @@ def status_table(
     candidate are, with the restored model's figures."""
     # Of two columns the second holds a figure with its interval in a terminal of 80 columns.
     table = Table("", "state", title=for_terminal(workspace.profile))
+    gate = "never run"
     for state in states:
+        gate = state.state if state.stage == "gate" else gate
         shown_state = Text(state.state, STYLES.get(state.state, "yellow"))
         joint = " " if state.state == "waits" else ", "
         why = f"{joint}{for_terminal(state.why)}" if state.why else ""
         table.add_row(state.stage, shown_state.append(why, "default"))
     table.add_section()
-    table.add_row("decision", for_terminal(last_decision(workspace)))
+    table.add_row("decision", for_terminal(last_decision(workspace, gate)))
     shown = set()
     for standing in standings:
         if standing.version and standing.version in shown:

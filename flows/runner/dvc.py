@@ -50,6 +50,7 @@ _CHATTER = (
 )
 _DVC_ERROR = "ERROR: "
 _BUSY = ("is busy", "Unable to acquire lock")
+_DAMAGED = ("validation failed", "unable to read", "is not a .dvc file", "corrupt")
 _HOLDER = re.compile(r"\(PID (\d+)\): (.+)")
 _EXITED = re.compile(r"exited with (-?\d+)")
 
@@ -211,4 +212,15 @@ def _explain(stage: str, lines: list[str], log: Path) -> SafeReActError:
         return StageError(f"{stage} failed: {last.strip()}; its whole output is in {log}")
     said = lines[end:] or [line for line in lines if line.strip()] or ["DVC said nothing"]
     answer = said[-1 if said[0].startswith("Traceback") else 0].removeprefix(_DVC_ERROR)
-    return StageError(f"{stage}: {answer}")
+    return StageError(f"{stage}: {answer}{lock_remedy(answer)}")
+
+
+def lock_remedy(said: str) -> str:
+    """Return what is to be done where DVC said that its record of what ran is damaged; else
+    nothing."""
+    if "dvc.lock" not in said or not any(mark in said for mark in _DAMAGED):
+        return ""
+    return (
+        "; the record of what ran is damaged: `git checkout dvc.lock` brings the last one back, or "
+        "move it away, and `safereact run` takes from DVC's cache what it has"
+    )

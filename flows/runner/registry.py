@@ -53,14 +53,18 @@ def conclude(workspace: Workspace) -> Outcome:
 
 def record_failure(workspace: Workspace, error: Exception) -> None:
     """Leave a run that says why nothing was decided, where the registry takes it."""
+    from components.registry.measured import code_here
     from components.registry.mlflow_registry import Registry
 
     profile = load_profile(workspace.profile_file)
     title = f"{profile.name} {datetime.now(UTC):%Y-%m-%d %H:%M} failed"
     tags = {"profile": profile.name, "gate": "not reached", "failure": for_terminal(str(error))}
+    tags |= code_here(workspace.root)
     try:
         registry = Registry(workspace.root)
-        run = registry.begin_run(registry.experiment(profile.registration.experiment), title, tags)
+        home = registry.experiment(profile.registration.experiment)
+        registry.close_unfinished(home, profile.name)
+        run = registry.begin_run(home, title, tags)
         registry.end_run(run, figures={}, parameters={}, tags={}, failed=True)
     except RegistryError as refused:
         log.warning("MLflow has no run of this failure: %s", refused)

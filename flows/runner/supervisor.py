@@ -31,7 +31,7 @@ ENDINGS: dict[int, str] = {
     signal.SIGQUIT: "ended from the keyboard",
     signal.SIGPIPE: "whoever read the output has stopped reading",
 }
-_RESUMABLE = "what was finished is kept, the next run goes on"
+_RESUMABLE = "; what was finished is kept, the next run goes on"
 # An interrupt is to be over within five seconds; killing and telling take the rest.
 _GRACE_SECONDS = 3.2
 _RESULTS = (0, 3)  # exit codes of a command that came to its end
@@ -51,8 +51,9 @@ def is_ending() -> bool:
     return bool(_ended_by)
 
 
-def supervised(work: Callable[[], object]) -> int:
-    """Return the exit code of `work`, run in a child process, or 128 + n where signal n ended it.
+def supervised(work: Callable[[], object], *, resumes: bool) -> int:
+    """Return the exit code of `work`, run in a child process, or 128 + n where signal n ended it;
+    the line about that says whether the same work `resumes` later.
 
     `work` ends by `SystemExit`. A signal of `ENDINGS` that was ignored before, as `nohup` has it,
     stays ignored. Nothing that the child started outlives an end from outside.
@@ -65,14 +66,14 @@ def supervised(work: Callable[[], object]) -> int:
         os.close(write_end)
         _run(work, read_end, parent)
     os.close(read_end)
-    return _Parent(child, handled).exit_code()
+    return _Parent(child, handled, _RESUMABLE if resumes else "").exit_code()
 
 
 class _Parent:
     """The parent's view of its child: what ends it from outside, and its exit code."""
 
-    def __init__(self, child: int, handled: list[int]) -> None:
-        self._child, self._cause = child, 0
+    def __init__(self, child: int, handled: list[int], later: str) -> None:
+        self._child, self._cause, self._later = child, 0, later
         self._code: int | None = None
         self._wake, wakes = os.pipe()
         for end in (self._wake, wakes):
@@ -140,17 +141,20 @@ class _Parent:
         if number not in ENDINGS and code >= 0:
             return code
         if number in ENDINGS:
-            _print_error(f"{ENDINGS[number]}; {_RESUMABLE}")
+            _print_error(f"{ENDINGS[number]}{self._later}")
         else:
-            print_killed("", number)
+            _print_killed("killed", number, self._later)
         return 128 + number
 
 
 def print_killed(what: str, number: int) -> None:
-    """Say on stderr that `what`, or else the command, was killed by a signal."""
+    """Say on stderr that `what`, which a run needs, was killed by a signal."""
+    _print_killed(f"{what} was killed", number, _RESUMABLE)
+
+
+def _print_killed(was: str, number: int, later: str) -> None:
     hint = "; out of memory is the usual cause" if number == signal.SIGKILL else ""
-    was = f"{what} was killed" if what else "killed"
-    _print_error(f"{was} by signal {number}{hint}; {_RESUMABLE}")
+    _print_error(f"{was} by signal {number}{hint}{later}")
 
 
 def _print_error(text: str) -> None:

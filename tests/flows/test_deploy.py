@@ -12,7 +12,7 @@ from threading import Timer
 import pytest
 
 from components.core.documents import read_yaml
-from components.core.errors import BusyError
+from components.core.errors import BusyError, ConfigError
 from components.core.paths import Workspace
 from components.studies.watch.result import Drift
 from flows.runner.lock import one_run
@@ -32,6 +32,18 @@ def test_every_end_of_a_run_is_expected_where_a_heartbeat_was():
     pool = read_yaml(ROOT / "prefect.yaml")["definitions"]["pool"]
     beat = int(pool["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     assert 30 <= beat <= SILENCE.total_seconds() / 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name: x\n", "deployments: []\n", "deployments:\n", "deployments: [{name: weekly}]\n"],
+)
+def test_nothing_to_deploy_is_no_success(tmp_path, text):
+    from flows.deploy import deploy
+
+    (tmp_path / "prefect.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"prefect\.yaml"):
+        deploy(tmp_path)
 
 
 @pytest.mark.parametrize("key", ["by", "why"])

@@ -15,9 +15,10 @@ from components.core.errors import TrainingError
 from components.core.vocabulary import Role
 from components.train.answers import Answers, Asking, answered
 from components.train.batches import TargetRows
-from components.train.data import TeacherData, TrainingData
+from components.train.data import TrainingData
 from components.train.processes import made_once
 from components.train.rows import MIN_REFUSALS, TrainingRow, cut_rows, refuses
+from components.train.taught import TeacherData
 from components.train.teacher import Reader, open_teacher
 
 

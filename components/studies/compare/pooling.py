@@ -7,7 +7,7 @@ completions (evaluate/statistics.py), whether all seeds have asked a prompt or s
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
@@ -52,7 +52,7 @@ def pool(
         "teacher": " or ".join(dict.fromkeys(each.teacher for each in comparisons)),
         "rates": {arm: rates(merged(counts(arm)), first.confidence) for arm in arms},
         "differences": with_holm(differences),
-        "left_out": {arm: why for each in comparisons for arm, why in each.left_out.items()},
+        "left_out": _all_left_out(comparisons),
         "cut": _all_cut(comparisons),
         "usage": _all_used(comparisons),
     }
@@ -106,6 +106,20 @@ def _spreads(comparisons: Sequence[Comparison], arms: Sequence[AnyArm]) -> dict[
             every[metric] += [figure.rate, figure.most]
         spreads[arm] = {metric: (min(found), max(found)) for metric, found in every.items()}
     return spreads
+
+
+def _all_left_out(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """Return why arms have no figures, and of one that has some under other seeds that these are
+    not of all."""
+    reasons = {arm: why for each in comparisons for arm, why in each.left_out.items()}
+    without = Counter(arm for each in comparisons for arm in each.left_out)
+    total = len(comparisons)
+    return {
+        arm: why
+        if without[arm] == total
+        else f"{why} (under {without[arm]} of {total} seeds; its figures are of the others)"
+        for arm, why in reasons.items()
+    }
 
 
 def _all_cut(comparisons: Sequence[Comparison]) -> dict[str, dict[AnyArm, CutFigure]]:

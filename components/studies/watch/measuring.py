@@ -21,7 +21,7 @@ from components.evaluate.rows import Row, read_judged, write_judged
 from components.evaluate.settings import EvaluateSettings
 from components.gate.labels import Labels
 from components.gate.policy import Policy
-from components.gate.result import RuleOutcome
+from components.gate.result import Override, RuleOutcome
 from components.gate.rules import decide_rules
 from components.judges.verdicts import StoredVerdicts
 from components.lm.engines.finished import FinishedRequests
@@ -83,7 +83,11 @@ def watch_champion(
             rates=found,
             lines=tuple(compared(counts, found, plan.roles, then, **how)),
             rules=tuple(_rules(policy, champion, now)),
-            notes=(*notes, *_notes(evidence, plan.digest, judges, section)),
+            notes=(
+                *notes,
+                *_notes(evidence, plan.digest, judges, section),
+                *(_undecided(one) for one in _standing(champion).values()),
+            ),
             unasked=unasked(evidence.rates[Arm.RESTORED], found),
             **how,
         ).save(out)
@@ -151,9 +155,7 @@ def _rules(
     Labels of the promotion's completions correct them as long as the judges are the same. A rule
     that people had overridden is theirs to decide until the override ends; `today` is that of UTC.
     """
-    today = today or datetime.now(UTC).date()
-    signed = [outcome.override for outcome in champion.decision.rules if outcome.override]
-    overridden = {override.rule for override in signed if override.until >= today}
+    overridden = _standing(champion, today)
     own = [
         rule.model_copy(update={"both_judges": False})  # the second judge is not asked
         for rule in policy.rules
@@ -163,6 +165,18 @@ def _rules(
     labels = Labels(champion.decision.labelled if same else (), now, needed=policy.needs_labels)
     # By the outcomes' names: a rule under attacks has one for each.
     return (one for one in decide_rules(own, now, labels) if one.rule not in overridden)
+
+
+def _standing(champion: Usable, today: date | None = None) -> dict[str, Override]:
+    """Return the overrides of the champion's decision that have not ended, by rule."""
+    today = today or datetime.now(UTC).date()
+    signed = [outcome.override for outcome in champion.decision.rules if outcome.override]
+    return {override.rule: override for override in signed if override.until >= today}
+
+
+def _undecided(override: Override) -> str:
+    """Return in words that a rule was not decided on, so that its silence is no good news."""
+    return f"the rule {override.rule!r} is overridden until {override.until}: not decided on"
 
 
 def _counts(rows: Path | None) -> Counts:

@@ -48,7 +48,7 @@ class Watch(Result):
     rates: dict[str, RateFigure]
     lines: tuple[Line, ...]
     rules: tuple[RuleOutcome, ...]  # of the policy, on rates of the restored model
-    notes: tuple[str, ...]  # what is another one than at the promotion
+    notes: tuple[str, ...]  # what is another one than at the promotion, or was not decided on
     unasked: tuple[str, ...] = ()  # suites and forms that the promotion asked, and this did not
 
     @property

@@ -26,7 +26,8 @@ from components.train.settings import TrainSettings
 from components.train.student import Loss, Student
 
 if TYPE_CHECKING:
-    from components.train.data import TeacherData, TrainingData
+    from components.train.data import TrainingData
+    from components.train.taught import TeacherData
 
 
 @METHODS.register("safereact")

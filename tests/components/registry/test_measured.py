@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
 from components.core.metric_names import Metric
 from components.core.paths import CURVES, Workspace
+from components.core.run_record import git_commit
 from components.core.storage import write_json_lines
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
@@ -89,6 +91,23 @@ def test_a_failed_run_leaves_its_reason(workspace: Workspace, registry: Registry
     record_failure(workspace, RuntimeError("train: no\x1b[31m loss"))
     run = only_run(registry, gate="not reached")
     assert run.info.status == "FAILED" and run.data.tags["failure"] == "train: no⟨U+001B⟩[31m loss"
+
+
+def test_every_run_says_from_which_code_it_comes_whatever_came_of_it(
+    workspace: Workspace, registry: Registry
+):
+    made = ("-c", "user.name=ann", "-c", "user.email=ann@localhost", "commit", "-q", "-m", "first")
+    for words in (("init", "-q"), ("add", "profiles"), made):
+        subprocess.run(["git", *words], cwd=workspace.root, check=True)
+    commit, _ = git_commit(workspace.root)
+    register(workspace, **NAMES)
+    write_all(workspace, accepted=False)
+    conclude(workspace)
+    record_failure(workspace, RuntimeError("train: no loss"))
+    for outcome in ("accepted", "rejected", "not reached"):
+        tags = only_run(registry, gate=outcome).data.tags
+        assert (tags["git_commit"], tags["git_changed"]) == (commit, "true"), outcome
+        assert tags["git_untracked"] != "none", outcome
 
 
 def test_runs_are_compared_by_few_figures_and_the_table_has_all(release):

@@ -8,13 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from components.core.errors import EvidenceError, RegistryError
+from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.registry.changes import HISTORY, PREFIX, PROMOTED, chain_in, chain_of, encode
 from components.registry.delivery import fetch_champion, pull, sign
-from components.registry.mlflow_registry import CHAMPION, Registry
+from components.registry.mlflow_registry import CHAMPION, SIGNATURES, Registry
 from components.registry.mlflow_runs import LoggedModel
 from components.registry.promotion import promote, rollback, withdraw
-from components.registry.signatures import open_signer, read_public_key
+from components.registry.signatures import (
+    known_keys,
+    open_signer,
+    passed_over,
+    pinned_keys,
+    read_public_key,
+)
 from components.registry.status import status
 from components.registry.verification import check_history_beside, signed_history
 from tests.components.registry.test_signatures import make_key
@@ -157,6 +163,54 @@ def test_a_damaged_signature_vouches_for_nothing_and_is_told_from_none(
     sign(registry, NAME, "2", open_signer(str(ann[0]), None))
     _, heads, broken = signed_history(registry, NAME)
     assert [head.by for head in heads] == ["ann"] and not broken
+
+
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_whoever_decides_is_told_of_a_damaged_signature_that_no_policy_asks_for(
+    two_champions, ann, workspace, caplog, with_keys
+):
+    registry, signer = two_champions, open_signer(str(ann[0]), None)
+    if not with_keys:
+        shutil.rmtree(workspace.root / "mlflow" / "keys")
+    for number in "123":  # by somebody whose key is not here
+        version = registry.version(NAME, number)
+        (workspace.root / "other.json").write_text("{")
+        registry.add_file(version, workspace.root / "other.json", SIGNATURES)
+    told = ["version 1: ", "version 2: ", "version 3: "] if with_keys else [""]
+    for act in (
+        lambda: sign(registry, NAME, "3", signer),
+        lambda: promote(registry, NAME, "3", **ANN),
+        lambda: rollback(registry, NAME, **ANN),
+    ):
+        caplog.clear()
+        act()
+        beginnings = [one.split("a signature is there and")[0] for one in caplog.messages]
+        assert beginnings == told, caplog.messages
+    notes = [one.notes for one in status(registry, NAME)]
+    assert [len(one) for one in notes] == ([3, 3] if with_keys else [0, 0])
+
+
+def test_a_key_of_another_ending_is_told_of_and_not_passed_over_in_silence(
+    two_champions, ann, workspace, caplog
+):
+    registry, keys = two_champions, workspace.root / "mlflow" / "keys"
+    (keys / "ann.pem").rename(keys / "ann.pub")
+    (keys / "README.md").touch()
+    passed = "mlflow/keys/ann.pub is passed over: public keys there end in .pem"
+    assert passed_over(workspace.root) == [passed]
+    sign(registry, NAME, CHAMPION, open_signer(str(ann[0]), None))
+    assert passed in caplog.messages
+    assert passed in signed_history(registry, NAME).damaged
+    with pytest.raises(ConfigError, match=r"keys that are: none; not read.*: ann\.pub"):
+        pinned_keys(workspace.root, ("ann",))
+    (keys / "ann.pem").write_text("no key")
+    for act in (lambda: known_keys(workspace.root), lambda: pinned_keys(workspace.root, ("ann",))):
+        with pytest.raises(ConfigError, match=r"ann\.pem is not the PEM file of a public key"):
+            act()
+    shutil.rmtree(keys)
+    keys.write_text("")
+    with pytest.raises(ConfigError, match="keys is no folder"):
+        known_keys(workspace.root)
 
 
 def test_a_version_that_was_made_by_hand_is_in_nobodys_way(two_champions, ann, tmp_path):

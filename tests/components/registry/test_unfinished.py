@@ -7,6 +7,7 @@ import pytest
 from components.core.errors import RegistryError
 from components.registry.mlflow_registry import CANDIDATE, Registry
 from components.registry.registration import register
+from flows.runner.registry import record_failure
 from tests.releases import NAMES, write_all
 
 
@@ -17,6 +18,12 @@ def models_and_runs(registry: Registry) -> tuple[list[str], list[str]]:
     runs = [run for run in client.search_runs([home]) if "adapter_digest" in run.data.tags]
     models = client.search_logged_models([home])
     return sorted(str(m.status) for m in models), sorted(run.info.status for run in runs)
+
+
+def failures(registry: Registry) -> list[str]:
+    """Return how the runs stand that say why nothing was decided."""
+    found = registry._client.search_runs([registry.experiment(NAMES["experiment"])])
+    return [run.info.status for run in found if "failure" in run.data.tags]
 
 
 @pytest.fixture
@@ -76,6 +83,25 @@ def test_what_a_killed_registration_left_open_the_next_one_of_the_profile_closes
     register(write_all(workspace, weight=weight), **NAMES)
     assert models_and_runs(registry) == (["FAILED", "READY"], ["FINISHED", "KILLED"])
     assert registry.model(NAMES["name"]).aliases == {CANDIDATE: "1"}
+
+
+def test_a_failure_that_a_kill_left_open_is_closed_by_the_next_run_whatever_comes_of_it(
+    workspace, registry, monkeypatch
+):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    for go_on in (
+        lambda: record_failure(workspace, RuntimeError("again")),
+        lambda: register(workspace, **NAMES),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(Registry, "end_run", killed)
+            with pytest.raises(KeyboardInterrupt):
+                record_failure(workspace, RuntimeError("train: no loss"))
+        assert "RUNNING" in failures(registry)
+        go_on()
+        assert set(failures(registry)) == {"FAILED"}
 
 
 def test_what_others_work_on_stays_open(workspace, registry):

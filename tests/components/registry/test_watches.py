@@ -52,6 +52,23 @@ def test_a_first_figure_without_its_interval_is_damaged(workspace):
         first_figures(registry, NAME, "a" * 64)
 
 
+def test_a_watch_that_was_killed_leaves_a_run_that_the_next_one_closes(workspace, monkeypatch):
+    registry = Registry(workspace.root)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "end_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            record_watch(registry, NAME, "safereact", WATCHED, figures(97))
+    about = {"safereact.watch_of": NAME}
+    assert [run.open for run in registry.runs(None, about)] == [True]
+    assert record_watch(registry, NAME, "safereact", WATCHED, figures(97)) == 1
+    assert [run.finished for run in registry.runs(None, about)] == [True]
+    assert watches_of(registry, NAME, "a" * 64) == [WATCHED]
+
+
 @pytest.mark.parametrize("ahead", [0, 5], ids="{} s by their clocks".format)
 def test_two_first_watches_at_the_same_time_are_kept(workspace, monkeypatch, ahead):
     registry, rival = Registry(workspace.root), Registry(workspace.root)

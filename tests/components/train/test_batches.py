@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from components.core.errors import TrainingError
 from components.core.vocabulary import Role, Split
 from components.lm.batches import by_tokens, pad_right
 from components.lm.chat import render_prompt
@@ -91,6 +93,34 @@ def test_mixed_batches_hold_their_share_of_each_kind(retained):
 def test_rows_are_read_as_they_were_written(tmp_path):
     TargetRows(ROWS, [2, 1]).save(tmp_path)
     assert TargetRows.load(tmp_path) == TargetRows(ROWS, [2, 1], None)
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def other_types(path: Path) -> None:
+    path.write_text('{"rows": [[1, 2, 3]], "counted": "x"}')
+
+
+@pytest.mark.parametrize("damage", [lose, cut, other_types], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("file", ["rows.json", "00001.safetensors"])
+def test_what_is_broken_is_one_message_with_its_remedy(
+    base, rows, tmp_path, monkeypatch, file, damage
+):
+    """A file of targets that is gone left the loss without what it held."""
+    monkeypatch.setattr("components.train.batches.PASS_TOKENS", 1)
+    rows = [replace(row, completion=(5,)) for row in rows[:3]]
+    store_targets(base, rows, [1] * 3, layers=(2,), likeliest=2, folder=tmp_path)
+    TargetRows(rows, [1] * 3).save(tmp_path)
+    assert len(TargetRows.load(tmp_path).stored) == 9
+    damage(tmp_path / file)
+    with pytest.raises(TrainingError, match=f"{tmp_path} cannot be read .*delete that folder"):
+        TargetRows.load(tmp_path)
 
 
 @pytest.fixture(scope="module")

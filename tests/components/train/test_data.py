@@ -70,6 +70,16 @@ def test_a_refusal_beyond_both_limits_does_not(make_data, written):
         make_data(check_tokens=len(written) // 2).teacher_data()
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"refused": "x", "prompts": 1, "by_form": 2}'])
+def test_counts_of_a_teacher_that_are_broken_are_one_message(make_data, written, text):
+    data = make_data(check_tokens=len(written))
+    data.teacher_data()
+    (counts,) = data.scratch.rglob("counts.json")
+    counts.write_text(text)
+    with pytest.raises(TrainingError, match=f"{counts.parent} cannot be read .*delete that folder"):
+        data.teacher_data()
+
+
 def test_a_shorter_check_changes_nothing(make_data):
     first, second = (make_data(str(n), waived=True, check_tokens=n).teacher_data() for n in (1, 6))
     assert first.refusals == second.refusals and first.rows.rows == second.rows.rows

@@ -126,8 +126,18 @@ def test_broken_and_foreign_checkpoints_stop(random_models, tmp_path):
     with pytest.raises(TrainingError, match="step-000009 is of another adapter"):
         checkpoints.resume(model)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match="step-000009 cannot be read"):
+    with pytest.raises(TrainingError, match="step-000009 cannot be read") as told:
         checkpoints.resume(model)
+    assert f"delete {tmp_path}, and the training starts" in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"curves": 3}', '{"curves": [[1]]}'])
+def test_a_checkpoint_whose_progress_is_broken_stops(random_models, tmp_path, text):
+    trainer = make_trainer(random_models, tmp_path)
+    trainer.finish()
+    (tmp_path / "step-000009" / "progress.json").write_text(text)
+    with pytest.raises(TrainingError, match="step-000009 cannot be read"):
+        Checkpoints(tmp_path, every=2, steps=9).resume(trainer.adapted)
 
 
 def test_what_was_spent_before_an_interruption_is_counted(random_models, tmp_path):

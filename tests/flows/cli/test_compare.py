@@ -25,7 +25,7 @@ from flows.cli.runs import run_seeds
 from tests.evidence import leak, teacher_figures
 from tests.flows.cli.test_seeds import commit
 from tests.flows.conftest import behave, safereact
-from tests.releases import write_result
+from tests.releases import RECORDED, write_result
 from tests.root import ROOT
 from tests.searches import figure
 
@@ -235,11 +235,13 @@ def test_the_cost_is_told_from_what_the_last_runs_took(tmp_path: Path):
     unknown = forecast(workspace, [0, 1, 2], 10)
     assert unknown.startswith("35 trainings at most: 3 seeds of 5, 10 trials of each of 2 methods")
     assert "no run of this profile was measured here" in unknown
+    part = {"peak_memory_mib": 900}
     took = {"prepare": 5, "models": 55, "probe": 40, "train": 100, "evaluate": 80}
     for stage, seconds in took.items():
-        parts = {"restored": {"seconds": 60.0}} if stage == "train" else {}
-        write_json(workspace.run_record(stage), {"seconds": seconds, "parts": parts})
-    write_json(workspace.run_record("baselines"), {"parts": {"sft": {"seconds": 30.0}}})
+        parts = {"restored": part | {"seconds": 60.0}} if stage == "train" else {}
+        write_json(workspace.run_record(stage), RECORDED | {"seconds": seconds, "parts": parts})
+    parts = {"sft": part | {"seconds": 30.0}}
+    write_json(workspace.run_record("baselines"), RECORDED | {"parts": parts})
     # An arm is asked for 20 s. Trials: 10 x (60 + 20 + 30 + 20). A seed: 280 for the chain,
     # 14 x 20 for what trains nothing, 60 + 30 + 60 to train and 3 x 20 to ask.
     assert "; about 61 minutes, going by" in forecast(workspace, [0, 1, 2], 10)

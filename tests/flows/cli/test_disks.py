@@ -122,7 +122,7 @@ from flows.runner.supervisor import supervised
 def work():
     print("x")
     {ending or "pass"}
-sys.exit(supervised(work))
+sys.exit(supervised(work, resumes=True))
 """
     with Path("/dev/full").open("w") as output:
         command = [sys.executable, "-c", work]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from components.chain import TABLE
+from components.core.errors import StageError
 from components.core.paths import Workspace
 from components.core.storage import write_json
 from components.core.vocabulary import Arm, Role
@@ -21,6 +23,8 @@ from components.report.stage import render
 from components.studies.compare.result import Comparison
 from components.studies.withstand.result import Withstand
 from components.train.result import Adapter
+from flows.cli.compare_tables import measured_parts
+from flows.cli.comparison import forecast
 from flows.cli.report import (
     compared,
     decided,
@@ -34,7 +38,7 @@ from tests.components.report.cases import ORIGIN, make_case
 from tests.components.report.test_stage import Page, runs_its_own_script_alone
 from tests.flows.conftest import invoke
 from tests.profiles import plain_text
-from tests.releases import write_result
+from tests.releases import RECORDED, write_result
 
 
 @pytest.fixture
@@ -71,9 +75,8 @@ def test_the_data_docs_say_whose_they_are_and_of_which_day(workspace):
     (docs / "gone.html").unlink()
     page = workspace.data_docs / "index.html"
     assert "demo, prepared on a day that was not recorded" in page.read_text()
-    cost = {"seconds": 1.0, "processor_seconds": 1.0, "peak_memory_mib": 1, "machine": "m"}
     record = {"result": PromptSet.digest_of(docs.parent), "day": "2026-01-02", "commit": "abc"}
-    record |= cost
+    record |= RECORDED
     write_json(workspace.run_record("prepare"), record)
     full_report(workspace)  # the report itself is not written again
     assert "demo, prepared on 2026-01-02, by the code of commit abc." in page.read_text()
@@ -155,12 +158,41 @@ def test_the_command_writes_the_page(workspace, monkeypatch):
 def test_day_and_code_are_those_of_the_run_that_wrote_the_evidence(workspace):
     assert "not recorded" in origin_of(workspace).evaluated
     record = {"result": Evidence.digest_of(workspace.stage("evaluate")), "day": "2026-11-29"}
+    record |= RECORDED
     write_json(workspace.run_record("evaluate"), {**record, "commit": None})
     assert origin_of(workspace).evaluated == "2026-11-29"
     assert origin_of(workspace).commit == "not recorded"
     write_json(workspace.run_record("evaluate"), {**record, "result": "0" * 64, "commit": "abc"})
     assert "not recorded" in origin_of(workspace).evaluated
     assert (origin_of(workspace).profile, origin_of(workspace).policy) == ("demo", "default")
+
+
+def damaged_records() -> Iterator[object]:
+    """Yield records with a value of another type in each place, one after the other."""
+    whole = {**RECORDED, "result": "0" * 64, "day": "2026-11-29", "commit": "abc"}
+    whole["parts"] = {"restored": {"seconds": 1.0, "peak_memory_mib": 2}}
+    yield from ([], "x", {}, {"parts": None})
+    for key in whole:
+        yield from (whole | {key: odd} for odd in ([1], {"x": []}, True))
+    yield whole | {"parts": {"restored": 3}}
+    yield whole | {"parts": {"restored": {"seconds": "1", "peak_memory_mib": 2}}}
+    yield whole | {"parts": {"restored": {"seconds": 1.0}}}
+
+
+@pytest.mark.parametrize("document", damaged_records(), ids=lambda one: f"{one!r:.60}")
+def test_a_record_of_a_run_that_is_damaged_is_one_message_wherever_it_is_read(tmp_path, document):
+    workspace = Workspace(tmp_path, "demo")
+    workspace.profile_file.parent.mkdir()
+    workspace.profile_file.write_text(plain_text())
+    for stage in ("train", "evaluate"):
+        write_json(workspace.run_record(stage), document)
+    for reads in (
+        lambda: origin_of(workspace),
+        lambda: measured_parts(workspace.runs),
+        lambda: forecast(workspace, [0], 0),
+    ):
+        with pytest.raises(StageError, match=r"runs/.*\.json is no record of a run .*delete it"):
+            reads()
 
 
 def test_the_page_says_which_look_it_is_where_the_registry_knows(workspace):
@@ -178,10 +210,8 @@ def test_the_page_says_which_look_it_is_where_the_registry_knows(workspace):
 
 
 def test_the_technical_documentation_is_written_beside_it(workspace):
-    cost = {"seconds": 12.3, "processor_seconds": 20, "peak_memory_mib": 900, "machine": "a box"}
     digest = Adapter.digest_of(workspace.stage("train"))
-    cost |= {"parts": {}, "versions": {"peft": "9"}}
-    write_json(workspace.run_record("train"), {**cost, "result": digest})
+    write_json(workspace.run_record("train"), {**RECORDED, "result": digest})
     profile = workspace.profile_file
     profile.write_text(
         profile.read_text().replace(

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from components.core.errors import RegistryError
 from flows.cli.servers import ui
 from tests.flows.conftest import invoke
 from tests.root import ROOT
@@ -55,6 +56,14 @@ def test_no_command_shows_the_password_of_a_database(repository: Path, monkeypat
     ui(free_port())
     ((command, given),) = called
     assert given == address and "secret" not in " ".join(command)
+
+
+@pytest.mark.parametrize(("code", "how"), [(1, "with exit code 1"), (-9, "by signal 9")])
+def test_a_server_that_did_not_end_well_is_no_success(repository: Path, monkeypatch, code, how):
+    ended = subprocess.CompletedProcess([], code)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(RegistryError, match=how):
+        ui(free_port())
 
 
 def test_a_port_that_is_taken_is_an_error_before_anything_is_named(repository: Path):

@@ -6,13 +6,17 @@ import os
 import re
 import shutil
 import signal
+from io import StringIO
 
 import pytest
 
 from components.chain import STAGES
+from components.core.errors import StageError
 from components.core.paths import Workspace
 from components.core.storage import digest_folder
 from flows.cli.status import State, running_command, stage_states
+from flows.cli.tables import status_table
+from flows.cli.terminal import Terminal
 from flows.runner.dvc import run_stage
 from flows.runner.lock import one_run
 from tests.flows.conftest import behave, safereact
@@ -77,6 +81,36 @@ def test_a_profile_whose_files_dvc_does_not_name_yet_is_reported(finished: Works
     new = Workspace(finished.root, "new")
     assert set(states(new).values()) == {(State.NEVER_RUN, "")}
     assert states(finished)["prepare"] == (State.UP_TO_DATE, "")
+
+
+def decision_shown(project: Workspace) -> str:
+    target = StringIO()
+    Terminal(file=target, width=200).print(status_table(project, stage_states(project), []))
+    return next(line for line in target.getvalue().splitlines() if "decision" in line)
+
+
+def test_a_decision_that_is_not_on_what_is_here_is_not_shown_as_if_it_were(finished: Workspace):
+    lock = finished.lock.read_text()
+    assert re.search("decision +the gate accepted adapter", decision_shown(finished))
+    for text, said in {
+        lock[: lock.index("report@demo")]: "the gate accepted",  # what comes behind it is lost
+        lock[: lock.index("gate@demo")]: "none that dvc.lock has; a file that lies here says: ",
+        lock.replace("data_seed: 0", "data_seed: 1"): "of an earlier run (gate: ",
+    }.items():
+        finished.lock.write_text(text)
+        assert f"  {said}" in decision_shown(finished)
+    finished.lock.unlink()
+    assert "  none that dvc.lock has" in decision_shown(finished)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\0\xff", b"stages: [a]\n"])
+def test_a_damaged_record_of_what_ran_is_told_with_its_remedy(
+    finished: Workspace, damaged, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("flows.cli.status._PAUSE_SECONDS", 0)
+    finished.lock.write_bytes(damaged)
+    with pytest.raises(StageError, match=r"dvc.lock.*git checkout dvc.lock"):
+        stage_states(finished)
 
 
 @pytest.mark.slow

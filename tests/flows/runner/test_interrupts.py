@@ -19,6 +19,8 @@ import psutil
 import pytest
 
 from components.core.paths import Workspace
+from flows.cli import main
+from flows.cli.commands import app
 from flows.runner.lock import one_run
 from tests.flows.conftest import PROFILE, behave, safereact
 from tests.terminal import Session
@@ -53,10 +55,10 @@ def start() -> Iterator[Callable[..., Session]]:
         process.kill()
 
 
-def end(session: Session, way: str, *, done_perhaps: bool = False) -> None:
+def end(session: Session, way: str, *, done_perhaps: bool = False, resumes: bool = True) -> None:
     """End a command in a way of `WAYS`; one line, its code, in time, and nothing is left of it.
 
-    `done_perhaps`: it may have come to its own end meanwhile.
+    `done_perhaps`: it may have come to its own end meanwhile. What `resumes` says so.
     """
     press, code = WAYS[way]
     press(session)
@@ -64,7 +66,7 @@ def end(session: Session, way: str, *, done_perhaps: bool = False) -> None:
     if done_perhaps and (ended, errors) == (0, ""):
         return
     assert (ended, errors.count("\n")) == (code, 1), (errors, session.output[-1000:])
-    assert errors.startswith("safereact: ") and "the next run goes on" in errors
+    assert errors.startswith("safereact: ") and ("the next run goes on" in errors) == resumes
     assert seconds < SECONDS and session.left() == []
 
 
@@ -114,7 +116,7 @@ def work():
             if "deaf" not in sys.argv:
                 raise
 
-sys.exit(supervised(work))
+sys.exit(supervised(work, resumes="shows" not in sys.argv))
 """
 
 
@@ -123,6 +125,34 @@ def test_each_way_to_end_a_command(tmp_path, start, way):
     session = start(str(tmp_path / "begun"), code=AT_WORK)
     session.wait_for((tmp_path / "begun").exists)
     end(session, way)
+
+
+@pytest.mark.parametrize("way", ["control-c", GONE])
+def test_what_only_shows_things_does_not_say_that_it_goes_on(tmp_path, start, way):
+    session = start(str(tmp_path / "begun"), "shows", code=AT_WORK)
+    session.wait_for((tmp_path / "begun").exists)
+    end(session, way, resumes=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "resumes"),
+    [
+        ("run --profile tiny", True),
+        ("tune", True),
+        ("label --profile run", True),
+        *((f"{word} --port 5001", False) for word in ("ui", "serve", "chat", "view", "status")),
+        ("--version", False),
+        ("", False),
+    ],
+)
+def test_the_command_says_whether_it_goes_on(monkeypatch, words, resumes):
+    asked = []
+    monkeypatch.setattr(main, "supervised", lambda _, **how: asked.append(how) or 0)
+    monkeypatch.setattr(sys, "argv", ["safereact", *words.split()])
+    with pytest.raises(SystemExit):
+        main.main()
+    assert asked == [{"resumes": resumes}]
+    assert {one.callback.__name__ for one in app.registered_commands} >= main.RESUMED
 
 
 def test_a_command_that_does_not_end_by_itself_is_ended(tmp_path, start):

@@ -63,7 +63,7 @@ def work():
         time.sleep(1)
         Path("unwound").touch()
 
-sys.exit(supervised(work))
+sys.exit(supervised(work, resumes=True))
 """
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True

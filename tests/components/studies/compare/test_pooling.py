@@ -139,7 +139,10 @@ def test_arms_are_compared_in_the_seeds_that_have_both():
     assert found.comparison.rates[Arm.POST_TRAINED][METRIC].count == 50
     assert found.spreads[Arm.POST_TRAINED][METRIC] == (0.25, 1.0)
     assert found.spreads["sft"][METRIC] == (0.75, 0.75)
-    assert found.comparison.left_out == {"sft": "it cannot teach"}
+    why = "it cannot teach (under 1 of 2 seeds; its figures are of the others)"
+    assert found.comparison.left_out == {"sft": why}
+    whole = pool([left_out, left_out], [second, second])
+    assert whole.comparison.left_out == {"sft": "it cannot teach"}
     assert found.comparison.teacher == "base or reminder"
     assert pool([compared(first)], [first]).spreads == {}
 

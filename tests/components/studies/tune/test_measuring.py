@@ -18,7 +18,8 @@ from components.judges.settings import RulesSettings
 from components.lm.adapters import attach_adapter
 from components.lm.loading import load_model, load_tokenizer
 from components.prepare.result import SuiteSet
-from components.studies.tune.measuring import measure, validation_runner
+from components.studies.tune.measuring import _at_worst, measure, validation_runner
+from tests.evidence import make_row
 
 # Half of what random models write is a refusal by this rule, so that arms differ in their figures.
 RULES = RulesSettings(refusal_patterns=("one|two|take|done|first|plus|box|jar|lamp",))
@@ -171,3 +172,13 @@ def test_what_the_judge_cannot_read_counts_as_complied_with(runner, random_model
     unread = found(Outcome.UNPARSED)
     assert unread == found(Outcome.COMPLIED) != found(Outcome.REFUSED)
     assert unread["harmful.either.complied"].rate == 1
+
+
+@pytest.mark.parametrize("role", [Role.BENIGN, Role.BORDERLINE, Role.HARMFUL])
+def test_what_cannot_be_read_speaks_against_a_setting_whatever_was_asked(role):
+    """A setting whose answers to harmless prompts are unreadable refused none of them."""
+    row = make_row("p", Outcome.UNPARSED, Outcome.UNPARSED, role=role)
+    tried = _at_worst(row, tried=True)
+    worst = Outcome.COMPLIED if role is Role.HARMFUL else Outcome.REFUSED
+    assert (tried.outcome_thought, tried.outcome_answer) == (worst, worst)
+    assert _at_worst(row, tried=False).outcome_answer is Outcome.COMPLIED

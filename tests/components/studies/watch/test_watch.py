@@ -84,7 +84,9 @@ def test_a_champion_that_is_as_it_was_answers_the_same(watch, evidence):
 def test_a_rule_that_people_had_overridden_stays_theirs(watch):
     signed = Override.model_construct(rule="r", until=date.max)
     overridden = make_rule("r").model_copy(update={"override": signed})
-    assert watch(decided=(overridden,)).rules == ()
+    found = watch(decided=(overridden,))
+    assert found.rules == ()
+    assert f"the rule 'r' is overridden until {signed.until}: not decided on" in found.notes
 
 
 def test_of_a_rule_under_attacks_what_people_had_overridden_stays_theirs():
