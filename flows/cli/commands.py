@@ -20,7 +20,7 @@ from flows.cli.lifecycle import (
 )
 from flows.cli.measuring import check, watch
 from flows.cli.own_pair import add, diagnose, init
-from flows.cli.running import doctor, profiles, report, run, status, suites
+from flows.cli.running import doctor, report, run, status, suites
 from flows.cli.servers import deploy, notify, ui
 from flows.cli.studying import compare, seeds, tune, withstand
 from flows.cli.versions import publish, pull, restore, sign, verify
@@ -33,7 +33,6 @@ _GROUPS: dict[str, dict[Callable[..., None], str]] = {
         init: "mine --base models/base --post-trained models/tuned --harmful harmful.jsonl "
         "--benign benign.jsonl --reasoning reasoning.jsonl",
         add: "mine --checkpoints models",
-        profiles: "",
         suites: "--profile tiny",
         doctor: "--profile tiny",
     },

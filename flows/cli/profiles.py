@@ -1,4 +1,4 @@
-"""The profiles of a repository: which there are, and adding one of your own pair."""
+"""The profiles of a repository: adding one of your own pair, and what `params.yaml` lists."""
 
 from __future__ import annotations
 
@@ -55,15 +55,6 @@ class Pair:
     prompts: Mapping[Role, Path]
     licence: str
     columns: Mapping[PromptField, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A profile, and whether `params.yaml` lists it, so that DVC has its stages."""
-
-    name: str
-    description: str
-    listed: bool
 
 
 def name_checkpoint(text: str, *, option: str) -> Named:
@@ -147,19 +138,6 @@ def check_pair(workspace: Workspace, pair: Pair) -> None:
                 f"{source['path']}: no row has an answer, which reasoning is graded by; fill the "
                 "column `answer`, or name it: --column answer=NAME"
             )
-
-
-def list_profiles(root: Path) -> list[Listing]:
-    """Return the profiles in `profiles/` by name; a broken one shows its error's first line."""
-    listed = read_lists(Workspace(root, "").parameters)[LISTED]
-    listings = []
-    for path in sorted((root / "profiles").glob("*.yaml")):
-        try:
-            description = load_profile(path).description
-        except ConfigError as error:
-            description = f"not valid: {str(error).splitlines()[0]}"
-        listings.append(Listing(path.stem, description, path.stem in listed))
-    return listings
 
 
 def add_profile(workspace: Workspace, pair: Pair | None, *, checkpoints: Path | None) -> list[Path]:

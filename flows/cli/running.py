@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from components.core.paths import find_root, open_workspace
+from components.core.paths import LISTED, Workspace, find_root, open_workspace, read_lists
 from components.core.untrusted_text import for_terminal
 from flows.cli.app import (
     REJECTED,
@@ -87,13 +87,12 @@ def status(
         return
     from components.registry.mlflow_registry import Registry
     from components.registry.status import status as standings_of
-    from flows.cli.profiles import list_profiles
     from flows.cli.status import running_command, stage_states
 
     registry = Registry(root)
     problems: list[str] = []
     notes: list[str] = []
-    listed = [listing.name for listing in list_profiles(root) if listing.listed]
+    listed = sorted(read_lists(Workspace(root, "").parameters)[LISTED])
     if profile is None and not listed:
         raise nothing_listed()
     for name in listed if profile is None else [profile]:
@@ -130,18 +129,6 @@ def doctor(profile: Profile = "tiny", json: Json = False) -> None:
     """Say what this machine lacks to run a profile, with the remedies."""
     if print_findings(open_workspace(profile), as_json=json):
         raise typer.Exit(1)
-
-
-def profiles() -> None:
-    """List the profiles."""
-    from rich.table import Table
-
-    from flows.cli.profiles import list_profiles
-
-    table = Table("profile", "listed", "description")
-    for listing in list_profiles(find_root()):
-        table.add_row(listing.name, "yes" if listing.listed else "no", listing.description)
-    console.print(table)
 
 
 def suites(profile: ProfileOrNone = None) -> None:

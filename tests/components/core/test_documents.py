@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from components.core.documents import DEEPEST, LARGEST, MOST, parse_yaml, read_yaml
 from components.core.errors import ConfigError
 from components.profile import load_profile
-from flows.cli.profiles import list_profiles
 
 LETTERS = "abcdefghi"
 LAUGHS = f"a: &a [{', '.join('1' * 10)}]\n" + "\n".join(
@@ -79,17 +78,11 @@ def test_any_text_is_a_value_or_one_message(text):
     "text",
     [*BAD.values(), "seed: 0x" + "f" * 6000, "- a", "prepare: 3", "description: [a"],
 )
-def test_one_bad_profile_leaves_the_others(text, tmp_path):
-    (tmp_path / "profiles").mkdir()
-    (tmp_path / "params.yaml").write_text("profiles: {good: {}}")
-    (tmp_path / "profiles" / "bad.yaml").write_text(text)
-    (tmp_path / "profiles" / "good.yaml").write_text(
-        "prepare: {sources: [{name: x, path: x.csv, licence: MIT}]}\n"
-        "models: {kind: tiny}\nregistration: {name: x}\n"
-    )
-    bad, good = list_profiles(tmp_path)
-    assert bad.description.startswith("not valid") and good.listed
-    assert not good.description.startswith("not valid")
+def test_a_bad_profile_is_an_error_that_lists_of_profiles_can_show(text, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_profile(path)
 
 
 @pytest.mark.parametrize("name", ["a b", "$(touch x)", "A", "-a", "a\nb", "x" * 64])

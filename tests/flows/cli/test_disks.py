@@ -99,7 +99,7 @@ def test_no_folder_for_temporary_files_is_reported_of(own_home: Workspace, monke
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_output_that_cannot_be_written_is_reported_of(project: Workspace, unbuffered, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    command = [sys.executable, "-m", "flows.cli.main", "profiles"]
+    command = [sys.executable, "-m", "flows.cli.main", "suites"]
     with Path("/dev/full").open("w") as output:
         done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1

@@ -19,7 +19,7 @@ from tests.root import ROOT
 COMMANDS = get_command(app).commands
 # Those that print nothing that was measured, decided or found.
 WITHOUT_FIGURES = {
-    *("init", "add", "profiles", "suites", "report", "ui", "deploy", "promote", "reject"),
+    *("init", "add", "suites", "report", "ui", "deploy", "promote", "reject"),
     *("rollback", "withdraw", "override", "label", "champion", "pull", "serve", "chat"),
     *("notify", "publish", "restore", "sign", "verify", "export", "view"),
 }
@@ -71,7 +71,7 @@ def test_what_people_read_goes_to_stderr_for_the_command_alone():
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("safereact pro", ["profiles", "promote"]),
+        ("safereact pro", ["promote"]),
         ("safereact run --profile smo", ["smollm2"]),
         ("safereact run --profile ../[", []),
         ("elsewhere: safereact run --profile smo", []),

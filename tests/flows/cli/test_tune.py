@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from components.core.errors import ConfigError, TrainingError
-from components.core.paths import STUDY, Workspace
+from components.core.paths import LISTED, STUDY, Workspace, read_lists
 from components.core.vocabulary import Arm
 from components.profile import load_profile
 from components.registry.mlflow_registry import Registry
@@ -111,8 +111,7 @@ def test_the_next_steps_list_and_run_the_new_profile(project: Workspace, monkeyp
     assert run.split() == ["safereact", "run", "--profile", "demo-tuned"]
     done = conftest.invoke(*add.split()[1:])
     assert done.returncode == 0, done.stderr
-    listed = conftest.invoke("profiles").stdout
-    assert "demo-tuned" in listed
+    assert "demo-tuned" in read_lists(project.parameters)[LISTED]
 
 
 # --- what is shown ---------------------------------------------------------------------------
