@@ -73,7 +73,6 @@ def load_profile(path: Path) -> Profile:
     document = read_profile(path)
     if "name" in document:
         raise ConfigError(f"{path}: key 'name' is not allowed; the file's name is the profile's")
-    _read_contexts(document, path)
     try:
         return Profile.model_validate({**document, "name": path.stem})
     except ValidationError as error:
@@ -101,22 +100,6 @@ def read_profile(path: Path) -> dict[str, Any]:
     for document in reversed(documents.values()):
         merged = _merged(merged, document)
     return dict(merged)
-
-
-def _read_contexts(document: dict[str, Any], path: Path) -> None:
-    """Put the contexts of the file that `probe.contexts.pool` names in the place of the name.
-
-    So they are settings like all others, which DVC watches.
-    """
-    match document:
-        case {"probe": {"contexts": {"pool": str(name)}}}:
-            file = path.parent / "contexts" / f"{name}.yaml"
-            if not PROFILE_NAME.fullmatch(name) or not file.is_file():
-                raise ConfigError(
-                    f"{path}: probe.contexts.pool is {name!r:.80}; give texts by name, or the NAME "
-                    f"of a file {path.parent / 'contexts'}/NAME.yaml that holds them"
-                )
-            document["probe"] = _merged(document["probe"], {"contexts": {"pool": read_yaml(file)}})
 
 
 def _extended(file: Path, name: object, folder: Path) -> Path | None:

@@ -79,8 +79,7 @@ class Contexts(Section):
     pool: dict[Name, Text] | None = Field(
         None,
         min_length=1,
-        description="texts by name, or the NAME of a file profiles/contexts/NAME.yaml that holds "
-        "them; None: the 30 that come with the package",
+        description="texts by name; None: the 30 that come with the package",
     )
     prompts: Positive = Field(
         8,

@@ -190,24 +190,6 @@ def test_what_cannot_be_extended_is_one_clear_error(tmp_path, own, base, told):
         load_profile(write(tmp_path, own))
 
 
-def test_contexts_may_stand_in_a_file_of_their_own(tmp_path):
-    """They are settings like all others, so that DVC sees another text."""
-    (tmp_path / "contexts").mkdir()
-    file = tmp_path / "contexts" / "ours.yaml"
-    file.write_text("careful: Be careful.\nkind: Be kind.\n")
-    named = write(tmp_path, MINIMAL + "probe: {contexts: {pool: ours, prompts: 4}}\n")
-    contexts = load_profile(named).probe.contexts
-    assert contexts.model_dump() == {
-        "pool": {"careful": "Be careful.", "kind": "Be kind."},
-        "prompts": 4,
-    }
-    file.write_text("careful: [1]\n")
-    with pytest.raises(ConfigError, match=r"probe\.contexts\.pool\.careful"):
-        load_profile(named)
-
-
-@pytest.mark.parametrize("name", ["none", "../mine", "bases/all"])
-def test_contexts_in_no_file_are_one_clear_error(tmp_path, name):
-    (tmp_path / "contexts").mkdir()
-    with pytest.raises(ConfigError, match=f"probe.contexts.pool is '{name}'; give texts"):
-        load_profile(write(tmp_path, MINIMAL + f"probe: {{contexts: {{pool: {name}}}}}\n"))
+def test_contexts_by_the_name_of_a_file_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"probe\.contexts\.pool: .*dictionary.*'ours'"):
+        load_profile(write(tmp_path, MINIMAL + "probe: {contexts: {pool: ours}}\n"))
