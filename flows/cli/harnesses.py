@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +18,6 @@ from flows.cli.app import Json, Profile, print_json
 from flows.cli.terminal import console, wide_console
 
 _VIEWER_SECONDS = 2  # for its end
-_FOLDER = "safereact-view-"  # how its folder of temporary files begins
 
 _Log = Annotated[Path, typer.Argument(help="File or folder of lm-eval or Inspect.")]
 
@@ -60,44 +55,13 @@ def view(
     from flows.runner.model_server import check_free
 
     chosen = Selection(suite, arm, outcome, disagreement)
-    with _own_folder() as scratch:
-        logs = scratch / "logs"
+    with tempfile.TemporaryDirectory(prefix="safereact-view-") as scratch:
+        logs = Path(scratch) / "logs"
         tasks = export_rows(workspace, "inspect", logs, chosen)
         check_free("127.0.0.1", port)  # else Inspect would end the viewer that has it
         console.print(f"{tasks} logs: http://127.0.0.1:{port}")
         if code := _show(logs, port):
             raise ConfigError(f"Inspect's viewer ended with exit code {code}")
-
-
-@contextmanager
-def _own_folder() -> Iterator[Path]:
-    """Yield an empty folder for temporary files; those of viewers that were killed are removed.
-
-    The system gives its lock back when its process ends, however it ends.
-    """
-    place = Path(tempfile.gettempdir())
-    for left in place.glob(f"{_FOLDER}*"):
-        with suppress(OSError), _locked(left):
-            shutil.rmtree(left)
-    made = Path(tempfile.mkdtemp(prefix=f".{_FOLDER}"))
-    with _locked(made):
-        # Only once it is locked has it a name by which others find it.
-        folder = made.rename(place / made.name.removeprefix("."))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock; raises `OSError` where another process does."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _show(logs: Path, port: int) -> int:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,7 +32,6 @@ from components.evaluate.rows import read_judged, write_judged
 from components.prepare.result import LEAK_MARK, SuiteSet
 from flows.cli import commands
 from flows.cli.export import WRITERS, export_rows
-from flows.cli.harnesses import _own_folder
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.evidence import leak
 from tests.hostile import steering
@@ -303,30 +301,6 @@ def test_inspects_viewer_shows_what_was_chosen_and_leaves_nothing(evaluated: Wor
     folder = Path(log["name"].removeprefix("file://")).parent
     assert not folder.exists()
     assert not (tmp_path / "inspect_ai" / "view" / "ports" / str(port)).exists()
-
-
-def test_what_a_killed_viewer_left_is_removed_by_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code = (
-        "import sys, time; from flows.cli.harnesses import _own_folder\n"
-        "with _own_folder() as folder:\n"
-        "    (folder / 'logs').mkdir(); print(folder, flush=True); time.sleep(600)"
-    )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as viewer:
-        assert viewer.stdout is not None
-        theirs = Path(viewer.stdout.readline().strip())
-        try:
-            with _own_folder() as ours:  # beside one that works
-                assert theirs.is_dir() and ours.is_dir() and theirs != ours
-            assert not ours.exists() and (theirs / "logs").is_dir()
-        finally:
-            viewer.kill()
-    assert theirs.is_dir()
-    with _own_folder():
-        assert not theirs.exists()
-    assert list(tmp_path.iterdir()) == []
 
 
 def wait_for(address: str) -> dict[str, Any]:
