@@ -85,9 +85,8 @@ class Rule(Section):
             raise ValueError("give exactly one of `at_least`, `at_most` and `margin`")
         if self.margin is not None and self.against is None:
             raise ValueError("a `margin` is about a difference: say `against` whom")
-        lowest = 0.0 if self.against is None else -1.0
-        if not lowest <= self.threshold <= 1:
-            raise ValueError(f"the bound must lie in {lowest:g} ... 1, not {self.threshold:g}")
+        if not self.lowest <= self.threshold <= 1:
+            raise ValueError(f"the bound must lie in {self.lowest:g} ... 1, not {self.threshold:g}")
         if self.against is not None:
             self._check_is_compared()
         if self.under and Metric.parse(self.metric).form != Form.SERVED:
@@ -125,6 +124,16 @@ class Rule(Section):
         bound = self.at_least if self.at_least is not None else self.at_most
         assert bound is not None  # the validator holds it
         return bound
+
+    @property
+    def lowest(self) -> float:
+        """The least that the figure may be."""
+        return 0.0 if self.against is None else -1.0
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether every figure there can be keeps the bound."""
+        return self.is_kept_by(self.lowest) and self.is_kept_by(1.0)
 
     def is_kept_by(self, value: float, bound: float | None = None) -> bool:
         """Return whether `value` keeps the bound, or another one of the same kind."""

@@ -66,11 +66,12 @@ def load_policy(path: Path) -> Policy:
     """Return the policy in `path`, with the floor's rules where it extends them.
 
     Raises `ConfigError` naming file, key, value and remedy; of what is laxer than the floor, or
-    about something else than the floor's rule of that name, it names the line and both values.
+    about something else than the floor's rule of that name, it names the line and both values; and
+    for a rule that nothing can miss.
     """
     document = read_yaml(path)
     if path.stem == FLOOR:
-        return _checked(Policy, document, path)
+        return _asking(_checked(Policy, document, path), path)
     if "extends" not in document:
         raise ConfigError(
             f"{path}: every policy but {FLOOR!r} extends it, so that none is laxer; add the line "
@@ -85,6 +86,19 @@ def load_policy(path: Path) -> Policy:
             f"{path}, line {_line(path, place, key)}: {key} of {whose} is {value}; {FLOOR!r} has "
             f"{least}, and a policy that extends it may only be stricter"
         )
+    return _asking(policy, path)
+
+
+def _asking(policy: Policy, path: Path) -> Policy:
+    """Return the policy; raises `ConfigError` for a rule that every model keeps, as one whose bound
+    of 1 % or of one point was written as 1. A policy that a version keeps may hold such a rule."""
+    for rule in policy.rules:
+        if rule.asks_for_nothing:
+            key = next(k for k in ("at_least", "at_most", "margin") if getattr(rule, k) is not None)
+            raise ConfigError(
+                f"{path}: rule {rule.name!r} has {key} {getattr(rule, key):g}, which every model "
+                "keeps; bounds are shares: 0.01 is 1 %, or one percentage point"
+            )
     return policy
 
 

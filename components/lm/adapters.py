@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,23 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-# Each imports a module or reads a file that the settings name.
-_ELSEWHERE = ("megatron_config", "corda_config", "eva_config", "lora_ga_config")
+# What a plain LoRA is described by, and what does nothing by itself. Any other setting that is set
+# computes something else, reads a file or a module that it names, or is of a later PEFT, which this
+# one leaves out without a word.
+PLAIN = frozenset({
+    *("peft_type", "peft_version", "task_type", "auto_mapping", "inference_mode", "revision"),
+    *("base_model_name_or_path", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora"),
+    *("rank_pattern", "alpha_pattern", "target_modules", "exclude_modules", "target_parameters"),
+    *("layers_to_transform", "layers_pattern", "layer_replication", "modules_to_save", "lora_bias"),
+    *("trainable_token_indices", "ensure_weight_tying", "fan_in_fan_out", "bias"),
+    *("init_lora_weights", "megatron_core", "qalora_group_size", "loftq_config", "runtime_config"),
+})  # fmt: skip
+# Values that leave the model's own weights alone. PiSSA and its like take a part of them away when
+# an adapter is put on, which nothing puts back, and servers do not do it.
+_LEAVES_MODEL_ALONE: dict[str, tuple[Any, ...]] = {
+    "init_lora_weights": (True, False, "gaussian", "orthogonal"),
+    "bias": ("none",),
+}
 
 
 def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
@@ -44,8 +60,7 @@ def _attached(model: PreTrainedModel, folder: Path, *, autocast_adapter_dtype: b
     settings = read_document(path)
     if settings.get("peft_type") != "LORA":
         raise ModelError(f"{path}: peft_type is {settings.get('peft_type')!r}; only LORA is known")
-    if named := [key for key in _ELSEWHERE if settings.get(key)]:
-        raise ModelError(f"{path} sets {', '.join(named)}, which is not followed; remove it")
+    _check_plain(settings, path)
     stored, what = dict(header(folder / ADAPTER_WEIGHTS)), f"the adapter in {folder}"
     with refusing(f"{what} does not fit this model"):
         adapted = PeftModel.from_pretrained(
@@ -61,6 +76,22 @@ def _attached(model: PreTrainedModel, folder: Path, *, autocast_adapter_dtype: b
     check_report(f"{what} does not fit this model", report)
     check_values(what, used.items())
     return adapted.eval()
+
+
+def _check_plain(settings: Mapping[str, Any], path: Path) -> None:
+    """Raise `ModelError` for settings of something else than a plain LoRA."""
+    if named := sorted(key for key in settings.keys() - PLAIN if settings[key]):
+        raise ModelError(
+            f"{path} sets {', '.join(named)}, which is not followed here; train a plain LoRA, or "
+            "remove it where it does nothing"
+        )
+    for key, allowed in _LEAVES_MODEL_ALONE.items():
+        if (value := settings.get(key, allowed[0])) not in allowed:
+            raise ModelError(
+                f"{path}: {key} is {value!r}, and the adapter changes the model's own weights; "
+                "convert it to a plain LoRA (path_initial_model_for_weight_conversion of PEFT's "
+                "save_pretrained), or merge it and give the checkpoint"
+            )
 
 
 def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

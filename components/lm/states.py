@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from components.core.errors import ModelError
 from components.lm.batches import by_length, pad_left, positions_of
+from components.lm.finite import check_finite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -150,7 +151,7 @@ def states_from_end(
     """Return the states at the last `last` positions: (sequence, position, layer, hidden), fp32.
 
     Positions run forward, the sequence's last token last. Raises `ModelError` for a sequence
-    shorter than `last`.
+    shorter than `last`, and for states that are not finite.
     """
     if any(len(sequence) < last for sequence in sequences):
         raise ModelError(f"a sequence is shorter than the {last} positions asked for")
@@ -160,5 +161,6 @@ def states_from_end(
         for rows, inputs in padded_batches(model, sequences, pad=pad, batch=batch):
             backbone(model)(**inputs)
             stacked = torch.stack([states[layer][:, -last:] for layer in layers], dim=2)
+            check_finite("hidden states", stacked)
             result[rows] = stacked.float().cpu()
     return result

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from components.core.storage import digest_bytes
+from components.core.typography import plain
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 # Han and kana are written without spaces, so each of their characters counts as a word.
@@ -30,8 +31,12 @@ def words(text: str) -> list[str]:
 
 
 def plain_words(text: str) -> list[str]:
-    """Return the words without case, accents and punctuation, as texts are compared."""
-    return words(_ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
+    """Return the words without case, accents and punctuation, as texts are compared.
+
+    What nobody sees in a word, and letters of other scripts that look like its own, set no two
+    texts apart: a test prompt with soft hyphens in it is the prompt.
+    """
+    return words(_ACCENTS.sub("", unicodedata.normalize("NFKD", plain(text))))
 
 
 def prompt_id(role: str, text: str, *, suite: str | None = None) -> str:

@@ -1,11 +1,12 @@
 """What two logs say of the same prompts: both sides, their difference, and how sure it is.
 
-The statistics are those of the evaluation (`components/evaluate/statistics.py`), with prompts as
-the units.
+The statistics are those of the evaluation (`components/evaluate/statistics.py`). Prompts are the
+units, and those that ask the same under several ids are one.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
@@ -100,10 +101,10 @@ def compare_logs(a: Log, b: Log, *, confidence: float) -> LogDiff:
         raise DataError(f"the logs share no metric that can be compared: {reasons}")
     lines = _lines(metrics, confidence)
     notes += [
-        f"{shown(line.metric)} of task {shown(line.task)} is of one prompt: its interval has no "
-        "width and says nothing of others"
+        f"{shown(line.metric)} of task {shown(line.task)} differs by the same in each of "
+        f"{line.n} prompts: its interval has no width and says nothing of others"
         for line in lines
-        if line.n == 1 and not line.is_share
+        if not line.is_share and math.isclose(line.low, line.high, rel_tol=1e-9)
     ]
     return LogDiff(
         confidence=confidence,
@@ -142,13 +143,13 @@ def _counts(metric: PairedMetric) -> list[tuple[tuple[bool, ...], tuple[bool, ..
 
 
 def _difference(metric: PairedMetric, confidence: float) -> Difference:
-    return compare_pairs("A", "B", metric.name, _counts(metric), confidence)
+    return compare_pairs("A", "B", metric.name, _counts(metric), confidence, metric.contents)
 
 
 def _share_line(metric: PairedMetric, found: Difference, confidence: float) -> MetricDiff:
     sides = []
     for own in zip(*_counts(metric), strict=True):
-        rate = rate_of(own, confidence)
+        rate = rate_of(own, confidence, metric.contents)
         side = Side(value=rate.rate, low=rate.low, high=rate.high, samples=rate.samples or rate.n)
         sides.append(side)
     return MetricDiff(
@@ -164,10 +165,10 @@ def _number_line(metric: PairedMetric, confidence: float) -> MetricDiff:
     ours, theirs = ([fmean(values) for values in own] for own in zip(*metric.pairs, strict=True))
     sides, samples = [], [sum(map(len, own)) for own in zip(*metric.pairs, strict=True)]
     for own, count in zip((ours, theirs), samples, strict=True):
-        value, low, high = mean_interval(own, confidence)
+        value, low, high = mean_interval(own, confidence, metric.contents)
         sides.append(Side(value=value, low=low, high=high, samples=count))
     gaps = [one - other for one, other in zip(ours, theirs, strict=True)]
-    difference, low, high = mean_interval(gaps, confidence)
+    difference, low, high = mean_interval(gaps, confidence, metric.contents)
     return MetricDiff(
         task=metric.task,
         metric=metric.name,

@@ -27,6 +27,7 @@ class PairedMetric:
     task: str
     name: str
     pairs: Sequence[Pair]
+    contents: Sequence[str]  # of each prompt the digest of what was asked; equal ones count as one
 
     @property
     def is_share(self) -> bool:
@@ -55,6 +56,11 @@ def shared_prompts(
             f"{changed} of {len(shared)} prompts of task {shown(task)} were put in other words "
             "(prompt_hash): with another chat template, or other examples before them"
         )
+    if (distinct := len({ours[name].content for name in shared})) < len(shared):
+        notes.append(
+            f"{len(shared)} prompts of task {shown(task)} count as {distinct} in intervals and "
+            "tests: the others ask the same under another id"
+        )
     return [(ours[name], theirs[name]) for name in shared]
 
 
@@ -76,25 +82,24 @@ def metrics_of(
             notes.append(f"only {side} has of task {shown(task)}: {listed(sorted(only))}")
     for name in sorted(names[0] & names[1]):
         what = f"{shown(name)} of task {shown(task)}"
-        both = [
-            (ours.values[name], theirs.values[name])
-            for ours, theirs in shared
-            if name in ours.values and name in theirs.values
-        ]
+        measured = [pair for pair in shared if all(name in one.values for one in pair)]
+        both = [(ours.values[name], theirs.values[name]) for ours, theirs in measured]
+        contents = [ours.content for ours, _ in measured]
         if unpaired := sum(name in one.values for pair in shared for one in pair) - 2 * len(both):
             left_out[f"prompts with {what} in one log only"] = unpaired
         if not both:
             notes.append(f"{what} is in no prompt of both logs")
         elif any(isinstance(value, str) for pair in both for side in pair for value in side):
-            yield from _labels(task, name, both, notes)
+            yield from _labels(task, name, both, contents, notes)
         else:
-            yield PairedMetric(task, name, _paired(both, _plain))
+            yield PairedMetric(task, name, _paired(both, _plain), contents)
 
 
 def _labels(
     task: str,
     name: str,
     both: Sequence[_Both],
+    contents: Sequence[str],
     notes: list[str],
 ) -> Iterator[PairedMetric]:
     """Yield, for a scorer that gives labels, a share for each."""
@@ -105,7 +110,7 @@ def _labels(
         notes.append(f"{what} is left out: its texts are no labels, or stand beside numbers")
         return
     for text in texts:
-        yield PairedMetric(task, f"{name}={text}", _paired(both, partial(eq, text)))
+        yield PairedMetric(task, f"{name}={text}", _paired(both, partial(eq, text)), contents)
 
 
 def _paired(both: Sequence[_Both], number: Callable[[Value], float]) -> list[Pair]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
 
 from components.core.errors import ConfigError
 from components.core.metric_names import measures
@@ -217,6 +219,33 @@ def test_stricter_rules_and_new_ones_are_taken(folder):
 )
 def test_whatever_is_laxer_is_refused_with_its_line(folder, text, message):
     assert message in complaint(folder, f"extends: default\n{text}", name="mine")
+
+
+SHARES = st.integers(0, 100).map(lambda percent: percent / 100)
+BOUNDS = st.tuples(st.sampled_from(["at_least", "at_most", "margin"]), SHARES)
+
+
+@given(BOUNDS, st.booleans())
+@example(("at_most", 1.0), False)  # 1 % was meant
+@example(("margin", 1.0), True)  # one point was meant
+@example(("at_least", -0.0), False)
+@example(("at_least", -1.0), True)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_rule_that_nothing_can_miss_is_refused(tmp_path, bound, compared):
+    key, value = bound
+    assume(compared or (key != "margin" and value >= 0))
+    against = ", against: base" if compared else ""
+    rule = f"name: new, metric: benign.refused, arm: restored{against}, min_n: 9, {key}: {value}"
+    (tmp_path / "default.yaml").write_text(FLOOR)
+    (tmp_path / "mine.yaml").write_text(f"extends: default\nrules: [{{{rule}}}]")
+    worst = {"at_least": -1.0 if compared else 0.0, "at_most": 1.0, "margin": -1.0}[key]
+    kept = worst <= value if key == "at_most" else worst >= (-value if key == "margin" else value)
+    try:
+        load_policy(tmp_path / "mine.yaml")
+    except ConfigError as error:
+        assert kept and f"'new' has {key}" in str(error)
+    else:
+        assert not kept
 
 
 def test_no_policy_stands_beside_the_floor(folder):

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.core.errors import ModelError
-from components.lm.adapters import attach_adapter, merge_adapter
+from components.lm.adapters import PLAIN, attach_adapter, merge_adapter
 from components.lm.loading import default_device, describe_checkpoint, load_model, load_tokenizer
 from tests.checkpoints import WORDS, write_checkpoint
 
@@ -137,6 +137,53 @@ def test_settings_of_an_adapter_are_its_own(checkpoint, adapter, settings, told)
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     with pytest.raises(ModelError, match=told):
         attach_adapter(load_model(checkpoint), adapter)
+
+
+def test_no_setting_that_computes_something_else_is_passed_over(checkpoint, adapter):
+    """Every setting of PEFT's that is not named as one of a plain LoRA, and those of later ones."""
+    model, path = load_model(checkpoint), adapter / "adapter_config.json"
+    stored = json.loads(path.read_text())
+    later = {key: value for key, value in stored.items() if key not in PLAIN}
+    assert {"alora_invocation_tokens", "use_qalora", "arrow_config"} <= later.keys()
+    for key in [*later, "of_a_later_release"]:
+        path.write_text(json.dumps(stored | {key: [5]}))
+        with pytest.raises(ModelError, match=f"sets {key}, which is not followed"):
+            attach_adapter(model, adapter)
+    path.write_text(json.dumps(stored | {"of_a_later_release": None}))
+    attach_adapter(model, adapter)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])  # without biases, and with
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"init_lora_weights": one} for one in (True, False, "gaussian", "orthogonal")),
+        *({"init_lora_weights": one} for one in ("pissa", "pissa_niter_4", "olora", "loftq")),
+        *({"bias": one} for one in ("none", "all", "lora_only")),
+        *({"use_rslora": True}, {"alpha_pattern": {"q_proj": 64}}, {"fan_in_fan_out": True}),
+    ],
+    ids=str,
+)
+def test_an_adapter_that_was_taken_off_leaves_the_model_as_it_was(tmp_path, architecture, settings):
+    """The arm that comes behind it in memory is the checkpoint, or the adapter is refused."""
+    from peft import LoraConfig, get_peft_model
+
+    folder = write_checkpoint(tmp_path / "model", architecture=architecture)
+    plain = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(load_model(folder), plain).save_pretrained(tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    model = load_model(folder)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    refused = None
+    try:
+        model = attach_adapter(model, tmp_path / "adapter").unload()
+    except ModelError as error:
+        refused = str(error)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    changes = settings.get("init_lora_weights") in ("pissa", "pissa_niter_4", "olora", "loftq")
+    assert bool(refused) is (changes or settings.get("bias", "none") != "none"), refused
 
 
 def test_a_whole_adapter_is_put_on(checkpoint, adapter):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -113,3 +115,11 @@ def test_padding_and_positions_by_hand():
 def test_batches_hold_every_row_once_and_the_longest_first():
     assert list(by_length(SEQUENCES, 3)) == [[1, 3, 0], [2]]
     assert list(by_length([], 3)) == []
+
+
+def test_states_that_overflow_are_an_error(model):
+    damaged = copy.deepcopy(model)
+    with torch.no_grad():
+        backbone(damaged).norm.weight.fill_(3.3e38)
+    with pytest.raises(ModelError, match=r"hidden states.*not finite"):
+        states_from_end(damaged, SEQUENCES, layers=[1, 3], pad=0, batch=2)

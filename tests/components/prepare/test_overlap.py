@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from components.prepare import leaks
 from components.prepare.leaks import HeldOut, drop_leaks
+from components.prepare.near_copies import near_copies
 from components.prepare.text import words
 from tests.components.prepare.rows import rows_of
 
@@ -59,6 +60,32 @@ def test_case_accents_and_punctuation_make_no_difference_and_digits_do():
     same = ["ou est le cafe numero 7", "Où est — le cafe\u0301 — nume\u0301ro 7 !"]
     other = ["où est le café numéro 8", "où est le thé numéro 7"]
     assert find_leaks([*same, *other], test, ngram=6) == [True, True, False, False]
+
+
+PROMPT = "Where does the old ferry cross the river in winter"
+UNSEEN = st.sampled_from("\u00ad\u200b\u200c\u200d\u2060\u2063\ufe0f\u034f\ufeff\u202e")
+ALIKE = str.maketrans("aceiopxy", "асеіорху")  # Latin letters, and Cyrillic ones
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, len(PROMPT)), UNSEEN), max_size=12), st.data())
+def test_what_nobody_sees_sets_no_copy_apart(put_in, data):
+    """A soft hyphen, or a letter of another script, in any place of any word."""
+    copy = list(PROMPT)
+    for place, character in enumerate(PROMPT):
+        if data.draw(st.integers(0, 5)) == 0:
+            copy[place] = character.translate(ALIKE)
+    for place, character in sorted(put_in, reverse=True):
+        copy.insert(place, character)
+    text = "".join(copy)
+    mixed = [word for word in text.split() if not word.isascii()]
+    latin = all(any("a" <= letter.lower() <= "z" for letter in word) for word in mixed)
+    assume(latin)  # a word of one script alone is a word of that script
+    held = HeldOut([PROMPT], ngram=8)
+    assert held.compare([f"Tell me: {text}, please"]).tolist() == [True]
+    held.compare([text])
+    assert held.copied.tolist() == [True]
+    assert near_copies([PROMPT, text]) == [0, 0]
 
 
 @settings(max_examples=100)

@@ -6,7 +6,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from components.core.errors import ModelError
 from components.lm.engines.choice import Sampling, choose
 
 
@@ -134,3 +137,32 @@ def test_a_number_at_the_beginning_is_not_doubtful():
     """Nothing stands before the first token that a share could be taken from."""
     assert not doubtful([0.0, 0.0], temperature=1.0, uniform=0.0)
     assert not doubtful([0.0, 0.0, -9.0], temperature=1.0, top_p=0.9, uniform=0.0)
+
+
+@given(
+    place=st.tuples(st.integers(0, 2), st.integers(0, 4)),
+    broken=st.sampled_from([math.nan, math.inf]),
+    temperature=st.sampled_from([0.0, 0.8]),
+    tolerance=st.sampled_from([0.0, 1e-4]),
+    half=st.booleans(),
+)
+def test_no_token_is_chosen_of_logits_that_are_not_finite(
+    place, broken, temperature, tolerance, half
+):
+    """`argmax` gives the place of a NaN: the first word of the vocabulary, again and again."""
+    logits = torch.arange(15.0).reshape(3, 5).to(torch.float16 if half else torch.float32)
+    how = Sampling(
+        torch.full((3,), temperature), torch.full((3,), 0.9), torch.full((3,), 3),
+        torch.full((3,), 0.5, dtype=torch.float64),
+    )  # fmt: skip
+    choose(logits, how, tolerance)
+    logits[place] = broken
+    with pytest.raises(ModelError, match=r"not finite.*SAFEREACT_PRECISION"):
+        choose(logits, how, tolerance)
+
+
+def test_tokens_that_a_model_rules_out_are_not_chosen():
+    logits = torch.tensor([[1.0, -math.inf, 2.0]])
+    assert choose(logits, sampling(), 0.0)[0].item() == 2
+    with pytest.raises(ModelError):
+        choose(torch.full((1, 3), -math.inf), sampling(), 0.0)

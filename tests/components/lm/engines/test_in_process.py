@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -216,3 +217,13 @@ def test_the_cache_takes_a_share_of_what_a_gpu_has_free(architecture, monkeypatc
     assert cache_room(elsewhere) == 400
     monkeypatch.setattr(in_process_module, "available_memory", lambda _: None)
     assert cache_room(elsewhere) == CACHED_TOKENS
+
+
+def test_a_model_that_overflows_writes_nothing():
+    """Its weights are finite, and what it computes in half precision is not."""
+    model = copy.deepcopy(random_model()).half()
+    with torch.no_grad():
+        model.model.norm.weight.fill_(60_000)
+    assert all(weight.isfinite().all() for weight in model.parameters())
+    with pytest.raises(ModelError, match="not finite in float16"):
+        written(model, requests(3), rows=2)

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 from statsmodels.stats.proportion import proportion_confint
@@ -21,11 +23,12 @@ TABLE = [(1, 1)] * 5 + [(1, 0)] * 3 + [(0, 1)] + [(0, 0)]
 
 
 def log_of(values, *, task="sums", metric="acc", content="c", **changes) -> Log:
-    """Return a log in which prompt number i has the i-th value, or the i-th list of values."""
+    """Return a log in which prompt number i, with a content of its own, has the i-th value, or the
+    i-th list of values."""
     log = Log(**({"harness": "lm-eval", "path": Path("x")} | changes))
     for number, value in enumerate(values):
         for one in value if isinstance(value, list) else [value]:
-            log.add(task, str(number), Scored(content, "f"), {metric: one})
+            log.add(task, str(number), Scored(f"{content}{number}", "f"), {metric: one})
     return log
 
 
@@ -70,7 +73,7 @@ def test_holm_is_over_all_lines():
     a, b = log_of([1.0] * 8), log_of([0.0] * 8)
     for log, value in ((a, 1.0), (b, 0.0)):
         for number in range(6):
-            log.add("other", str(number), Scored("c", "f"), {"acc": value})
+            log.add("other", str(number), Scored(f"c{number}", "f"), {"acc": value})
     first, second = compare_logs(a, b, confidence=0.95).lines
     assert (first.p_value, second.p_value) == (2 / 2**8, 2 / 2**6)
     assert first.p_holm == pytest.approx(2 * 2 / 2**8) and second.p_holm == second.p_value
@@ -169,8 +172,39 @@ def test_no_shared_prompt_is_an_error():
         compare_logs(log_of([1.0]), other, confidence=0.95)
 
 
-def test_a_number_of_one_prompt_is_said_to_say_nothing_of_others():
-    found = compare_logs(log_of([3.5]), log_of([1.5]), confidence=0.95)
-    assert "acc of task sums is of one prompt" in " ".join(found.notes)
-    for ours, theirs in (([3.5, 2.0], [1.5, 1.0]), ([1.0], [0.0])):  # a share has its width
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [([3.5], [1.5]), ([0.3, 0.7], [0.2, 0.6]), ([0.2, 3.0, 9.0],) * 2]
+)
+def test_a_number_that_always_differs_by_the_same_is_said_to_say_nothing_of_others(ours, theirs):
+    found = compare_logs(log_of(ours), log_of(theirs), confidence=0.95)
+    told = f"acc of task sums differs by the same in each of {len(ours)} prompts"
+    assert told in " ".join(found.notes)
+
+
+def test_an_interval_with_a_width_has_no_note():
+    for ours, theirs in (([3.5, 2.0], [1.5, 1.0]), ([1.0], [0.0])):  # a share always has a width
         assert not compare_logs(log_of(ours), log_of(theirs), confidence=0.95).notes
+
+
+SCORES = st.sampled_from([0.0, 1.0]) | st.floats(-5, 5).map(lambda x: round(x, 2))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(SCORES, SCORES), min_size=2, max_size=12), st.integers(2, 4))
+def test_prompts_that_are_there_under_several_ids_count_once(pairs, times):
+    """A log in which all prompts are repeated says no more than one in which none is."""
+    once = compared(*zip(*pairs, strict=True))
+    logs = []
+    for values in zip(*pairs, strict=True):
+        log = log_of([])
+        for copy in range(times):
+            for number, value in enumerate(values):
+                log.add("sums", f"{copy}-{number}", Scored(str(number), "f"), {"acc": value})
+        logs.append(log)
+    found = compare_logs(*logs, confidence=0.95)
+    (line,) = found.lines
+    assert line.n == times * once.n
+    for one, other in ((line.a, once.a), (line.b, once.b), (line, once)):
+        assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-6)
+    assert line.p_value == once.p_value
+    assert f"{line.n} prompts of task sums count as {once.n}" in " ".join(found.notes)
