@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self, get_args, get_type_hints
 
 from components.core.errors import StageError
 from components.core.storage import read_rows, write_rows
@@ -202,4 +203,27 @@ def _row(stored: Mapping[str, Any]) -> Row:
         key: None if stored.get(key) is None else Outcome(stored[key])
         for key in ("outcome_thought", "second_thought", "second_answer")
     }
-    return Row(**{**stored, **enums, **maybe})
+    row = Row(**{**stored, **enums, **maybe})
+    _check(row)
+    return row
+
+
+@cache
+def _types() -> dict[str, frozenset[type]]:
+    """Return the types that the values of each field may have."""
+    return {
+        name: frozenset(get_args(hint) or (hint,)) for name, hint in get_type_hints(Row).items()
+    }
+
+
+def _check(row: Row) -> None:
+    """Raise `ValueError` for a row that no evaluation writes: a value of another type, such as a
+    missing `finished`, which would count as a completion that was cut off, or parts that cannot
+    stand beside each other."""
+    for name, allowed in _types().items():
+        if type(value := getattr(row, name)) not in allowed:
+            raise ValueError(f"{name} is {value!r:.80}")
+    if row.sample < 0 or row.tokens < 0:
+        raise ValueError(f"sample {row.sample} has {row.tokens} tokens")
+    if not row.closed and (row.thought is None or row.answer):
+        raise ValueError(f"a thought that was left open has an answer, or is none: {row.place}")

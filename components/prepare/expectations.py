@@ -17,7 +17,7 @@ from components.core.vocabulary import Prompt, Role, Split
 from components.prepare.leaks import HeldOut
 from components.prepare.settings import LICENCES
 from components.prepare.sources import Candidate
-from components.prepare.text import normalise, unreadable_characters
+from components.prepare.text import as_seen, unreadable_characters
 
 # The splits a demanded role must fill: directions and the teacher's check need harmful and benign
 # prompts, look-alikes are there for evaluation, and reasoning is retained and evaluated.
@@ -63,7 +63,7 @@ def repetition_frame(rows: Sequence[Candidate]) -> pd.DataFrame:
     held_out = frame["split"] == Split.TEST
     frame[REPEATS] = frame.groupby([held_out, "id"]).cumcount()
     harmful = frame["role"] == Role.HARMFUL
-    of_text = harmful.groupby([held_out, frame["text"].map(normalise)])
+    of_text = harmful.groupby([held_out, frame["text"].map(as_seen)])
     count, harmful_count = of_text.transform("count"), of_text.transform("sum")
     frame[CONTRADICTIONS] = (count - harmful_count).where(harmful, harmful_count)
     return frame

@@ -49,6 +49,12 @@ def prompt_id(role: str, text: str, *, suite: str | None = None) -> str:
     return digest_bytes(f"{place}\n{normalise(text)}".encode())[:16]
 
 
+def as_seen(text: str) -> str:
+    """Return the normalised text as its reader sees it: without what nobody sees, and in one
+    spelling of what looks alike."""
+    return normalise(plain(text))
+
+
 def unreadable_characters(text: str) -> int:
-    """Return how many characters of `text` are no readable text."""
-    return len(_UNREADABLE.findall(text))
+    """Return how many characters of `text` are no readable text: all where nobody sees any."""
+    return len(_UNREADABLE.findall(text)) if as_seen(text) else len(text)

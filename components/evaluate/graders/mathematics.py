@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _WHOLE = 300  # characters: a longer text is no result as a whole
 _EXPONENT = re.compile(r"\^\s*\{[^{}]*\}")
+_BARE_LETTERS = re.compile(r"[^\W\d_]{3,}")
 _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,.])")
 
 
@@ -147,6 +148,8 @@ def _same(found: Value, wanted: Value) -> bool:
         return True
     if isinstance(wanted, Number) and NOT_WORKED_OUT.search(_EXPONENT.sub("^{}", one)):
         return False
+    if all(map(_BARE_LETTERS.fullmatch, (one, other))):
+        return False  # a word or an order: `BAC` is not `CAB`, as it would be as a product
     return equal(one, other)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from components.core.metric_names import Metric, in_order
@@ -38,6 +38,23 @@ class Promoted:
 
     rates: Mapping[str, RateFigure]  # with those of an earlier watch, where only that measured them
     counts: Counts  # of its rows; empty: they are not here
+    measured: Collection[str] = ()  # metrics of the promotion itself
+    judged_otherwise: Collection[str] = ()  # suites with another judge now
+    asked_otherwise: Collection[str] = ()  # what of the way of asking is another one now
+
+    def incomparable(self, metric: str) -> str:
+        """Return in words why a figure of now says nothing beside that of the promotion; empty: it
+        does. Two judges, or two ways of asking, differ where the champion does not."""
+        if metric not in self.measured:
+            return ""
+        if self.asked_otherwise:
+            what = f"another {' and '.join(self.asked_otherwise)} than at the promotion"
+            return f"{what}: not compared; watch with the promotion's settings, or promote again"
+        about = Metric.parse(metric)
+        if about.of_verdicts and about.suite in self.judged_otherwise:
+            why = f"another judge of {about.suite} than at the promotion: not compared"
+            return f"{why}; watch with that judge, or evaluate and promote with this one"
+        return ""
 
 
 def compared(
@@ -47,15 +64,16 @@ def compared(
     """Yield a line for every checked metric, and for what production refused one in each direction.
 
     Prompt by prompt where the prompts are the same and the rows of the promotion are at hand, as
-    two samples where they are not.
+    two samples where they are not; and not at all where judge or way of asking are others.
     """
     for metric in in_order(own):
         for at_least in _directions(metric, roles):
             before, now = then.rates.get(metric), rates[metric]
             about = {"metric": metric, "at_least": at_least, "now": now, "then": before}
-            if before is None:
-                unknown = Conclusion.INCONCLUSIVE
-                yield Line(**about, paired=False, conclusion=unknown, why=_AGAIN)
+            unknown = _AGAIN if before is None else then.incomparable(metric)
+            if before is None or unknown:
+                cannot_tell = Conclusion.INCONCLUSIVE
+                yield Line(**about, paired=False, conclusion=cannot_tell, why=unknown)
                 continue
             same = metric in then.counts and own[metric].keys() == then.counts[metric].keys()
             if same:

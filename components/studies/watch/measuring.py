@@ -67,7 +67,14 @@ def watch_champion(
             write_judged(out / PRODUCTION_ROWS, asked)
         counts = counts_of([*rows, *asked])
         found = rates(counts, section.confidence)
-        then = Promoted({**first, **evidence.rates[Arm.RESTORED]}, _counts(promoted_rows))
+        before = evidence.rates[Arm.RESTORED]
+        then = Promoted(
+            {**first, **before},
+            _counts(promoted_rows),
+            measured=before,
+            judged_otherwise=_judged_otherwise(evidence, judges),
+            asked_otherwise=_asked_otherwise(evidence, section),
+        )
         how = {"margin": MARGIN, "confidence": section.confidence}
         now = _with_figures(evidence, found, plan.roles, judges, section.confidence)
         return Watch(
@@ -88,7 +95,7 @@ def watch_champion(
                 *_notes(evidence, plan.digest, judges, section),
                 *(_undecided(one) for one in _standing(champion).values()),
             ),
-            unasked=unasked(evidence.rates[Arm.RESTORED], found),
+            unasked=unasked(before, found),
             **how,
         ).save(out)
 
@@ -183,22 +190,27 @@ def _counts(rows: Path | None) -> Counts:
     return counts_of(read_judged(rows)[Arm.RESTORED]) if rows else {}
 
 
+def _judged_otherwise(evidence: Evidence, judges: Mapping[str, str]) -> list[str]:
+    return [suite for suite, name in judges.items() if evidence.judges.get(suite) != name]
+
+
+def _asked_otherwise(evidence: Evidence, section: EvaluateSettings) -> list[str]:
+    pairs = {
+        "sampling": (evidence.sampling, section.sampling),
+        "system prompt": (evidence.system, section.system),
+    }
+    return [what for what, (then, now) in pairs.items() if then != now]
+
+
 def _notes(
     evidence: Evidence, test_prompts: str, judges: Mapping[str, str], section: EvaluateSettings
 ) -> Iterator[str]:
     """Yield in words what is another one than at the promotion."""
-    pairs = {
-        "test prompts": (evidence.test_prompts, test_prompts),
-        "sampling": (evidence.sampling, section.sampling),
-        "system prompt": (evidence.system, section.system),
-        "engine": (evidence.engine, engine_identity()),
-    }
-    pairs |= {
-        f"judge of {suite}": (evidence.judges.get(suite), name) for suite, name in judges.items()
-    }
-    for what, (then, now) in pairs.items():
-        if then != now:
-            yield f"another {what} than at the promotion"
+    changed = _asked_otherwise(evidence, section)
+    changed += ["test prompts"] if evidence.test_prompts != test_prompts else []
+    changed += ["engine"] if evidence.engine != engine_identity() else []
+    changed += [f"judge of {suite}" for suite in _judged_otherwise(evidence, judges)]
+    yield from (f"another {what} than at the promotion" for what in changed)
 
 
 def changed_models(models: Models, folder: Path, *, ask_hub: bool) -> Iterator[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from components.core.errors import ConfigError, EvidenceError, ModelError
+from components.core.errors import ConfigError, EvidenceError, ModelError, StageError
+from components.core.storage import write_rows
 from components.core.vocabulary import Arm, Completion, Form, Outcome, Prompt, Role, Split, View
 from components.evaluate.judging import Judges, judged_rows
 from components.evaluate.plan import EvaluationPlan, SuitePlan, Written
 from components.evaluate.rates import cut_figures
 from components.evaluate.result import CutFigure
-from components.evaluate.rows import Place, read_judged, write_judged
+from components.evaluate.rows import Place, Row, read_judged, write_judged
 from components.evaluate.settings import EvaluateSettings
 from components.judges.calibration import LabelledCase, read_cases
 from components.judges.protocol import Case, Verdict
@@ -174,3 +177,34 @@ def test_a_judge_that_nobody_described_is_refused_before_anything_is_asked():
     section = EvaluateSettings(judged_by={"harmful": "oracle"})
     with pytest.raises(ConfigError, match=r"unknown judge 'oracle'.*rules"):
         EvaluationPlan.of(section, suite().prompts, seed=0)
+
+
+WRONG = [None, float("nan"), "z", 3, True, -1, 1.5, ["q"]]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Row)])
+def test_a_row_holds_what_an_evaluation_writes_or_is_refused(tmp_path: Path, name: str):
+    """One value of another type: a missing `finished` would count as a completion that was cut."""
+    whole = row("take the jar", thought="first take the jar")
+    allowed = get_type_hints(Row)[name]
+    for value in WRONG:
+        path = tmp_path / "rows.parquet"
+        write_rows(path, [replace(whole, **{name: value})], Row)
+        try:
+            (read,) = (one for rows in read_judged(path).values() for one in rows)
+        except StageError:
+            continue
+        back = getattr(read, name)
+        assert type(back) in (get_args(allowed) or (allowed,)), f"{value!r} is read"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"closed": False}, {"closed": False, "thought": None}, {"tokens": -1}, {"sample": -1}],
+    ids=str,
+)
+def test_parts_that_cannot_stand_together_are_no_row(tmp_path: Path, changes: dict[str, Any]):
+    whole = row("take the jar", thought="first take the jar")
+    write_judged(tmp_path / "rows.parquet", [replace(whole, **changes)])
+    with pytest.raises(StageError, match="no table of judged rows"):
+        read_judged(tmp_path / "rows.parquet")

@@ -33,6 +33,7 @@ BAD = [
     ({"text": None}, "empty text"),
     ({"text": "x" * 41}, "longer than 40 characters"),
     ({"text": "ring\x07"}, "control or undecodable characters"),
+    ({"text": "\u200b\u2060"}, "control or undecodable characters"),  # nobody sees it
     ({"text": "half \ud83d"}, "control or undecodable characters"),
     ({"text": "a", "role": "evil"}, "role is none of harmful, borderline, benign, reasoning"),
     ({"text": "b", "licence": ""}, "blank or unknown licence"),
@@ -64,8 +65,12 @@ def test_the_first_of_equal_rows_that_is_good_by_itself_stays():
     ]
 
 
-def test_a_text_that_is_harmful_and_benign_is_set_aside_twice():
-    rows = candidates({"text": "go"}, {"text": "Go", "role": "harmful"}, {"text": "stay"})
+@pytest.mark.parametrize(
+    "again", ["Go on", "go\u200b on", "g\u00ado on", "gо on", "go\r\non", "ｇｏ on", "go on\ufe0f"]
+)
+def test_a_text_that_is_harmful_and_benign_is_set_aside_twice(again):
+    """However it is typed; one has a Cyrillic letter in it."""
+    rows = candidates({"text": "go on"}, {"text": again, "role": "harmful"}, {"text": "stay"})
     found = separate(rows, max_characters=40)
     assert [c.row for c in found.passed] == [3]
     assert {q.reason for q in found.quarantined} == {"the same text is harmful and not harmful"}

@@ -198,3 +198,14 @@ def test_the_problem_echoed_is_no_answer(numbers, sign):
     problem = sign.join(map(str, numbers))
     for echo in (problem, f"\\boxed{{{problem}}}", f"What is {problem}?"):
         assert not grade(echo, str(total), "mathematics").flexible
+
+
+@given(st.lists(st.sampled_from("ABCDEFabcxyz"), min_size=3, max_size=6), st.data())
+def test_an_order_is_not_another_order(letters, data):
+    """As products of letters all orders are equal."""
+    wanted, other = "".join(letters), "".join(data.draw(st.permutations(letters)))
+    assert grade(f"The answer is \\boxed{{{wanted}}}.", wanted, "mathematics").strict
+    given = grade(f"The answer is \\boxed{{{other}}}.", wanted, "mathematics")
+    # The case of words of four letters or more does not matter.
+    same = other == wanted or (len(letters) > 3 and other.casefold() == wanted.casefold())
+    assert given == Grade(flexible=same, strict=same)

@@ -23,9 +23,9 @@ def counts(hits: int, n: int, metric: str = METRIC, name: str = "p"):
     return {metric: {one: (i < hits,) for i, one in enumerate(asked)}}
 
 
-def lines(own, promoted=None, then=None):
+def lines(own, promoted=None, then=None, **how):
     figures = rates(promoted, 0.95) if promoted else {}
-    before = Promoted({**figures, **(then or {})}, promoted or {})
+    before = Promoted({**figures, **(then or {})}, promoted or {}, measured=figures, **how)
     roles = {role.value: role for role in Role}
     found = compared(own, rates(own, 0.95), roles, before, margin=0.05, confidence=0.95)
     return list(found)
@@ -47,6 +47,35 @@ def test_the_interval_of_two_samples_is_the_published_one():
 def test_the_same_prompts_are_compared_in_pairs(now, n, expected):
     (line,) = lines(counts(now, n), counts(n, n))
     assert (line.paired, line.conclusion) == (True, expected)
+
+
+@pytest.mark.parametrize("now", [0, 50, 97, 100])
+@pytest.mark.parametrize("name", ["p", "new"])  # in pairs, and as two samples
+@pytest.mark.parametrize(
+    ("how", "metrics"),
+    [
+        ({"judged_otherwise": ["harmful"]}, ["harmful.refused", "harmful.either.complied"]),
+        ({"asked_otherwise": ["sampling"]}, ["harmful.refused", "reasoning.correct"]),
+        ({"asked_otherwise": ["system prompt"]}, ["benign.refused", "reasoning.correct"]),
+    ],
+    ids=str,
+)
+def test_figures_of_another_judge_or_way_of_asking_are_not_compared(now, name, how, metrics):
+    """A judge who finds more refusals hides those that are lost, and one who finds fewer is taken
+    for a champion that has become worse."""
+    for metric in metrics:
+        (line,) = lines(counts(now, 100, metric, name), counts(100, 100, metric), **how)
+        assert line.conclusion is UNSURE and "than at the promotion: not compared" in line.why
+        assert line.now.count == now and line.then is not None
+
+
+def test_a_grade_has_no_judge_and_a_first_watch_is_compared():
+    judged = {"judged_otherwise": ["reasoning", "harmful"]}
+    own = counts(100, 100, "reasoning.correct")
+    assert lines(own, own, **judged)[0].conclusion is PASS
+    then = {METRIC: RateFigure.of(300, 300, 0.95)}
+    (line,) = lines(counts(300, 300), then=then, **judged)
+    assert line.conclusion is PASS
 
 
 def test_other_prompts_are_two_samples_and_too_few_say_how_many_would_do():
