@@ -104,9 +104,13 @@ class Checkpoints:
         try:
             self._tensors = load_file(found[-1] / _TENSORS)
             progress = read_json(found[-1] / _PROGRESS)
-            TypeAdapter(Progress).validate_python(progress)  # what it returns has other numbers
+            # What it returns has other numbers, but as many steps.
+            taken = TypeAdapter(Progress).validate_python(progress).taken
+            if taken != int(name.removeprefix("step-")):
+                raise ValueError(f"it tells of {taken} steps")
         except (OSError, SafetensorError, StageError, ValueError) as error:
-            raise TrainingError(f"checkpoint {name} cannot be read ({error}); {again}") from error
+            said = " ".join(str(error).split())
+            raise TrainingError(f"checkpoint {name} cannot be read ({said}); {again}") from error
         weights = self._part(_WEIGHTS)
         expected = {n: w.shape for n, w in model.named_parameters() if w.requires_grad}
         if {key: weight.shape for key, weight in weights.items()} != expected:

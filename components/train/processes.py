@@ -73,7 +73,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 def broken(what: Path, error: Exception) -> TrainingError:
     """Return the error of what lies below `what`, which was made once, and cannot be used; the
     remedy is its removal, since a stage that failed is taken up as it was left."""
-    said = f"{type(error).__name__}: {error}"
+    said = " ".join(f"{type(error).__name__}: {error}".split())
     return TrainingError(
         f"what an earlier run left in {what} cannot be read ({said}), which no interruption does: "
         "delete that folder, and it is made anew"
