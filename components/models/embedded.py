@@ -35,7 +35,7 @@ WORLD_COUNTS = {
         Role.REASONING: 300,
     },
 }
-ARITHMETIC_COUNTS = {Split.TRAIN: 600, Split.VALIDATION: 80, Split.TEST: 400}
+ARITHMETIC_COUNTS = {Split.TRAIN: 600, Split.VALIDATION: 80, Split.TEST: 800}
 _SEED = 2604
 _TRAIN_NAMES = ("Mia", "Omar", "Lena", "Ravi", "Sofia", "Ken", "Ada", "Luis", "Nora", "Tom")
 _TEST_NAMES = ("Hana", "Peter", "Zoe", "Ivan", "Clara", "Yusuf")
