@@ -132,8 +132,9 @@ class Rule(Section):
 
     @property
     def asks_for_nothing(self) -> bool:
-        """Whether every figure there can be keeps the bound."""
-        return self.is_kept_by(self.lowest) and self.is_kept_by(1.0)
+        """Whether every figure that can be keeps the bound; `at_least: 0` asks that there is one."""
+        measured = self.against is None and self.from_below
+        return not measured and self.is_kept_by(self.lowest) and self.is_kept_by(1.0)
 
     def is_kept_by(self, value: float, bound: float | None = None) -> bool:
         """Return whether `value` keeps the bound, or another one of the same kind."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from components.core.errors import DataError, ModelError
+from components.core.errors import DataError
 from components.core.vocabulary import Role
 from components.lm.batches import by_length
 from components.lm.chat import render_prompt
@@ -27,7 +27,7 @@ def last_token_states(loaded: Loaded, rows: Rows, *, folder: Path) -> States:
 
     There a model is about to answer. They lie in files of the existing `folder`, one a role, mapped
     into memory layer by layer: what is held is one layer's, whatever the number of prompts. Raises
-    `ModelError` where a state is not finite: such a checkpoint is broken.
+    `ModelError` where a state is not finite.
     """
     model, pad = loaded.model, loaded.tokenizer.pad_token_id
     layers = range(1, len(backbone(model).layers) + 1)
@@ -40,11 +40,6 @@ def last_token_states(loaded: Loaded, rows: Rows, *, folder: Path) -> States:
         for chosen in by_length(sequences, loaded.batch):
             own = [sequences[i] for i in chosen]
             found = states_from_end(model, own, layers=layers, pad=pad, batch=loaded.batch)
-            if not found.isfinite().all():
-                raise ModelError(
-                    f"hidden states on {role} prompts are not finite; the checkpoint is broken, or "
-                    "its precision is too low for it"
-                )
             stored[:, chosen] = found[:, 0].transpose(0, 1)
         states[role] = stored
         log.info("hidden states of %d %s prompts at %d layers", len(prompts), role, len(layers))

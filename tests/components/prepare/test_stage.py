@@ -217,8 +217,8 @@ def test_the_embedded_prompts_pass_whole(tmp_path: Path):
 
 
 EMBEDDED_SUITES = {
-    "everyday-benign": 424,
-    "everyday-arithmetic": 400,
+    "everyday-benign": 840,
+    "everyday-arithmetic": 800,
     "tiny-harmful": 300,
     "tiny-borderline": 240,
     "tiny-benign": 300,

@@ -68,5 +68,5 @@ def test_they_lie_on_disk_layer_by_layer(random_model, random_prompts, tmp_path)
 def test_states_that_are_not_finite_are_an_error(random_model, random_prompts, tmp_path):
     random_model.model.model.norm.weight.data.fill_(float("nan"))
     rows = {Role.BENIGN: random_prompts.rows(split=Split.TRAIN, role=Role.BENIGN)[:1]}
-    with pytest.raises(ModelError, match="benign prompts are not finite"):
+    with pytest.raises(ModelError, match=r"hidden states .* are not finite"):
         last_token_states(random_model, rows, folder=tmp_path)
