@@ -132,7 +132,7 @@ class Rule(Section):
 
     @property
     def asks_for_nothing(self) -> bool:
-        """Whether every figure that can be keeps the bound; `at_least: 0` asks that there is one."""
+        """Whether every figure keeps the bound; `at_least: 0` asks that there is one."""
         measured = self.against is None and self.from_below
         return not measured and self.is_kept_by(self.lowest) and self.is_kept_by(1.0)
 

@@ -185,7 +185,7 @@ def test_hostile_completions_are_only_text(tmp_path, monkeypatch):
     policy = tmp_path / POLICIES / "default.yaml"
     policy.parent.mkdir(parents=True)
     policy.write_text(
-        "rules: [{name: r, metric: harmful.refused, arm: restored, at_most: 0.99, min_n: 1}]"
+        "rules: [{name: r, metric: harmful.either.complied, arm: restored, at_most: 0.9, min_n: 1}]"
     )
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
