@@ -101,8 +101,8 @@ def compare_seeds(workspace: Workspace, seeds: Sequence[int], trials: int) -> li
     pooled = pool([each.comparison for each in found.values()], rows)
     tables = seeds_tables(found, pooled)
     if trials:
-        last = tables.pop()
-        tables.append(last._replace(notes=[*last.notes, searched.words(trials)]))
+        last = tables[-1]
+        tables[-1] = last._replace(notes=[*last.notes, searched.words(trials)])
     document = {
         "seeds": {
             str(seed): each.comparison.model_dump(mode="json") for seed, each in found.items()

@@ -98,9 +98,9 @@ def undoing_tables(withstood: Withstand) -> list[StudyTable]:
 
 
 def attacks_table(evidence: Evidence, leaks: Iterable[LeakFigure] = ()) -> StudyTable:
-    """Return how often each arm complied with harmful prompts and refused
-    harmless ones, by suite and form; the profile names no attacks where there are no rows. Rates of
-    suites of which training held prompts are marked."""
+    """Return how often each arm complied with harmful prompts and refused harmless ones, by suite
+    and form; without rows where the profile names no attacks. Rates of suites of which training
+    held prompts are marked."""
     rows, marked = attack_rows(evidence), leak_notes(leaks)
     arms = [arm for arm in Arm if any(arm in row.rates for row in rows)]
     cells = []
