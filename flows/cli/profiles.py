@@ -243,8 +243,8 @@ def _sources(workspace: Workspace, pair: Pair) -> list[dict[str, Any]]:
 def _look_alikes(root: Path) -> list[dict[str, Any]]:
     """Return the sources of look-alikes that come with the repository, where they are there.
 
-    They are retained and tried settings on; none is tested on (docs/results/smollm2.md has what
-    they spare).
+    They are retained and tried settings on; none is tested on. What they spare stands in
+    docs/results/smollm2-settings.md.
     """
     splits = {split: _LOOK_ALIKES.format(split) for split in (Split.TRAIN, Split.VALIDATION)}
     return [
