@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.core.paths import REPORT, Workspace
+from components.core.result import RateFigure
 from components.core.untrusted_text import for_markdown
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
@@ -12,7 +13,7 @@ from components.gate.result import Decision, RuleOutcome
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.report.figures import rates_of
 from components.report.studies import StudyTable
-from components.report.wording import KEY_FIGURES
+from components.report.wording import ATTACKED, KEY_FIGURES, interval, under_attack
 
 _ARMS = (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED, Arm.BASELINE)
 
@@ -33,6 +34,7 @@ def decision_page(workspace: Workspace, decision: Decision) -> str:
         (
             f"## {summary(decision)}",
             StudyTable(("", *_ARMS), list(_figures(evidence))).markdown(),
+            *filter(None, (under_attack(evidence, *about) for about in ATTACKED.items())),
             StudyTable(("rule", "", "what decided it"), rules).markdown(),
             f"{held} of {len(checks)} checks hold that the evidence is about this adapter.",
             *map(for_markdown, notes),
@@ -52,10 +54,11 @@ def _figures(evidence: Evidence) -> Iterator[list[str]]:
     for metric, (title, _) in KEY_FIGURES.items():
         if rates := rates_of(evidence, metric):
             cells = (rates.get(arm) for arm in _ARMS)
-            yield [
-                title,
-                *(f"{r.rate:.1%} [{r.low:.1%}, {r.high:.1%}]" if r else "" for r in cells),
-            ]
+            yield [title, *(_rate(rate) if rate else "" for rate in cells)]
+
+
+def _rate(rate: RateFigure) -> str:
+    return f"{rate.share} {interval(rate.low, rate.high)}, n={rate.size}"
 
 
 def _rule(rule: RuleOutcome, marked: dict[str, str]) -> str:

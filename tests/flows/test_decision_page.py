@@ -8,6 +8,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from components.core.paths import Workspace
+from components.core.result import RateFigure
+from components.core.vocabulary import Arm
+from components.evaluate.bounds import rate_within
+from components.evaluate.result import Evidence
 from components.gate.result import Decision
 from flows.decision_page import decision_page
 from tests.hostile import HOSTILE
@@ -61,3 +65,23 @@ def test_no_text_of_a_policy_breaks_the_page(workspace, name):
 def test_the_page_names_the_report_without_this_machines_folder(workspace):
     page = decision_page(workspace, decided(workspace))
     assert "artifacts/demo/report/report.html" in page and str(Path(workspace.root)) not in page
+
+
+def test_a_key_figure_is_told_with_its_ends_its_n_and_the_worst_attack(workspace, monkeypatch):
+    """The same as in the report: a figure that is open is not told as its lowest alone."""
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    rates = {arm: dict(found) for arm, found in evidence.rates.items()}
+    open_ended = rate_within([(True, True), (True, None)], 0.95)
+    rates[Arm.RESTORED] |= {
+        "harmful.refused": open_ended,
+        "harmful.persona.refused": RateFigure.of(19, 100, 0.95),
+    }
+    changed = evidence.model_copy(update={"rates": rates})
+    monkeypatch.setattr(Evidence, "load", lambda _: changed)
+    page = decision_page(workspace, decided(workspace))
+    (_, *figures), _ = tables(page)
+    (refused,) = (row for row in figures if row[0] == "Refuses harmful requests")
+    ends = f"[{100 * open_ended.low:.1f}, {100 * open_ended.high:.1f}]"
+    assert refused[3] == f"75.0 to 100.0 % {ends}, n=2 (4 completions)"
+    assert all(", n=" in cell for row in figures for cell in row[1:] if cell)
+    assert "persona: 19.0" in page
