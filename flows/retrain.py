@@ -31,6 +31,7 @@ from flows.runner.registry import (
     record_failure,
 )
 from flows.runner.remote import push_version, pushes
+from flows.runner.run_log import warnings_in_run_log
 from flows.runner.run_names import say_end
 from flows.runner.turns import own_turn
 
@@ -52,7 +53,7 @@ def retrain(profile: str, push: bool = False) -> State[Outcome]:
     workspace = open_workspace(profile)
     check_profile(workspace)
     pushed = pushes(workspace, asked=push)
-    with own_turn(workspace):
+    with own_turn(workspace), warnings_in_run_log():
         try:
             _bring_up_to_date(workspace)
         except SafeReActError as error:

@@ -20,6 +20,7 @@ from components.core.paths import Workspace, open_workspace
 from components.core.untrusted_text import for_terminal
 from components.studies.watch.result import Drift, Watch
 from flows.runner.notices import BELOW, FAILED, resource, topic
+from flows.runner.run_log import warnings_in_run_log
 from flows.runner.run_names import say_end
 from flows.runner.turns import worker_run
 from flows.runner.watching import watch_once
@@ -63,7 +64,8 @@ def watch(
     `watch_once` raised.
     """
     workspace = open_workspace(profile)
-    found = measure_champion(workspace, production, upstream, waits=worker_run() is not None)
+    with warnings_in_run_log():
+        found = measure_champion(workspace, production, upstream, waits=worker_run() is not None)
     _publish(profile, found)
     words = f"{profile}, version {found.version}: {found.words}"
     event = topic(found)
