@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
+from prefect.runtime import task_run
 from prefect.states import Completed, State
 from prefect.tasks import Task
 
@@ -95,6 +96,7 @@ def _server_failed(_task: Task, _run: TaskRun, state: State) -> bool:
 
 # A server that is down for a moment is asked again.
 _registry_task = task(
+    task_run_name=lambda: str(task_run.task_name),  # without Prefect's random ending
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=2,

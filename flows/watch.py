@@ -83,7 +83,7 @@ def watch(
     return Completed(name=name, message=words, data=found)
 
 
-@task(name="measure", cache_policy=NO_CACHE, persist_result=False)
+@task(name="measure", task_run_name="measure", cache_policy=NO_CACHE, persist_result=False)
 def measure_champion(
     workspace: Workspace, production: str | None, upstream: bool, *, waits: bool
 ) -> Watch:

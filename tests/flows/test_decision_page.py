@@ -13,7 +13,7 @@ from components.core.vocabulary import Arm
 from components.evaluate.bounds import rate_within
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
-from flows.decision_page import decision_page
+from flows.decision_page import decision_page, summary
 from tests.hostile import HOSTILE
 from tests.releases import write_all
 
@@ -80,8 +80,17 @@ def test_a_key_figure_is_told_with_its_ends_its_n_and_the_worst_attack(workspace
     monkeypatch.setattr(Evidence, "load", lambda _: changed)
     page = decision_page(workspace, decided(workspace))
     (_, *figures), _ = tables(page)
-    (refused,) = (row for row in figures if row[0] == "Refuses harmful requests")
+    (refused,) = (row for row in figures if row[0].startswith("Refuses harmful requests"))
     ends = f"[{100 * open_ended.low:.1f}, {100 * open_ended.high:.1f}]"
-    assert refused[3] == f"75.0 to 100.0 % {ends}, n=2 (4 completions)"
-    assert all(", n=" in cell for row in figures for cell in row[1:] if cell)
+    assert refused[1] == f"75.0 to 100.0 % {ends}, n=2 (4 completions)"
+    for first, *cells in figures:
+        assert ", n=" in first or all(", n=" in cell for cell in cells if cell), first
     assert "persona: 19.0" in page
+
+
+def test_rules_and_checks_are_counted_apart(workspace):
+    decision = decided(workspace)
+    rules = [rule.passed for rule in decision.rules if rule.threshold is not None]
+    checks = len(decision.rules) - len(rules)
+    assert f": {sum(rules)} of {len(rules)} rule" in summary(decision)
+    assert f" of {checks} checks of the evidence passed" in summary(decision)
