@@ -176,8 +176,10 @@ def test_a_table_that_goes_on_overleaf_has_its_heads_there(pages, tmp_path):
 def test_the_last_column_of_a_wide_table_is_on_paper(pages, tmp_path):
     """What is cut off at a sheet's edge has nothing that could be scrolled to."""
     heads = "".join(f'<th scope="col">refuses harmful, attack {i}</th>' for i in range(14))
+    line = '<span class="range">'
     cells = "".join(
-        f"<td>100.0 % [96.1, 100.0], n=300 (155 independent) c{i}c</td>" for i in range(14)
+        f"<td>100.0 %{line}[96.1, 100.0]</span>{line}n=300 (155 independent) c{i}c</span></td>"
+        for i in range(14)
     )
     row = f'<tr><th scope="row">safereact-shuffled</th>{cells}</tr>'
     wide = f'<table class="data study"><thead><tr><th>arm</th>{heads}</tr></thead>{row}</table>'
