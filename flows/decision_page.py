@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.core.paths import REPORT, Workspace
+from components.core.result import RateFigure
 from components.core.untrusted_text import for_markdown
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
@@ -12,9 +13,9 @@ from components.gate.result import Decision, RuleOutcome
 from components.prepare.result import SuiteSet, leak_footnotes, leak_mark, leak_notes
 from components.report.figures import rates_of
 from components.report.studies import StudyTable
-from components.report.wording import KEY_FIGURES
+from components.report.wording import ATTACKED, KEY_FIGURES, counted, interval, listed, under_attack
 
-_ARMS = (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED, Arm.BASELINE)
+_ARMS = (Arm.RESTORED, Arm.BASE, Arm.POST_TRAINED, Arm.BASELINE)  # wide: what is decided on first
 
 
 def decision_page(workspace: Workspace, decision: Decision) -> str:
@@ -27,12 +28,14 @@ def decision_page(workspace: Workspace, decision: Decision) -> str:
     held = sum(rule.passed for rule in checks)
     rules = [[_rule(rule, marked), _conclusion(rule), for_markdown(rule.why)] for rule in shown]
     evidence = Evidence.load(workspace.stage("evaluate"))
+    attacked = [under_attack(evidence, *about) for about in ATTACKED.items()]
     notes = leak_footnotes(marked, (rule.metric for rule in decision.rules))
     page = (workspace.stage("report") / REPORT).relative_to(workspace.root).as_posix()
     return "\n\n".join(
         (
             f"## {summary(decision)}",
             StudyTable(("", *_ARMS), list(_figures(evidence))).markdown(),
+            *(for_markdown(one) for one in attacked if one),
             StudyTable(("rule", "", "what decided it"), rules).markdown(),
             f"{held} of {len(checks)} checks hold that the evidence is about this adapter.",
             *map(for_markdown, notes),
@@ -43,19 +46,25 @@ def decision_page(workspace: Workspace, decision: Decision) -> str:
 
 def summary(decision: Decision) -> str:
     """Return the decision in a sentence."""
-    passed = sum(rule.passed for rule in decision.rules)
-    count = f"{passed} of {len(decision.rules)} rules passed"
-    return f"adapter {decision.adapter[:12]} {decision.words}: {count}"
+    held: dict[str, list[bool]] = {"rule": [], "check of the evidence": []}
+    for rule in decision.rules:
+        held["rule" if rule.threshold is not None else "check of the evidence"].append(rule.passed)
+    counts = (f"{sum(each)} of {counted(len(each), kind)}" for kind, each in held.items() if each)
+    return f"adapter {decision.adapter[:12]} {decision.words}: {listed(counts)} passed"
 
 
 def _figures(evidence: Evidence) -> Iterator[list[str]]:
     for metric, (title, _) in KEY_FIGURES.items():
         if rates := rates_of(evidence, metric):
+            sizes = {rate.size for rate in rates.values()}
+            alike = f", n={sizes.pop()}" if len(sizes) == 1 else ""
             cells = (rates.get(arm) for arm in _ARMS)
-            yield [
-                title,
-                *(f"{r.rate:.1%} [{r.low:.1%}, {r.high:.1%}]" if r else "" for r in cells),
-            ]
+            yield [title + alike, *(_rate(rate, named=not alike) if rate else "" for rate in cells)]
+
+
+def _rate(rate: RateFigure, *, named: bool) -> str:
+    size = f", n={rate.size}" if named else ""
+    return f"{rate.share} {interval(rate.low, rate.high)}{size}"
 
 
 def _rule(rule: RuleOutcome, marked: dict[str, str]) -> str:

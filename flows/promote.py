@@ -22,6 +22,7 @@ from components.registry.delivery import find_version
 from components.registry.history import check_decided_on
 from components.registry.mlflow_registry import CANDIDATE, Registry
 from components.registry.promotion import promote as make_champion
+from flows.runner.run_log import warnings_in_run_log
 from flows.runner.run_names import say_end
 
 PROMOTED, DECLINED = "Promoted", "Declined"  # the states in which it ends
@@ -69,7 +70,8 @@ def promote(name: str, version: str | None = None, hours: float = 24) -> State[C
         say_end(f"promote {name}", DECLINED.lower())
         return Completed(name=DECLINED, message=for_terminal(said))
     # Prefect's server knows no users, and the credentials of this process are the worker's.
-    change = make_champion(registry, name, chosen, by=answer.by, why=answer.why, stated=True)
+    with warnings_in_run_log():
+        change = make_champion(registry, name, chosen, by=answer.by, why=answer.why, stated=True)
     get_run_logger().info("%s version %s is champion", name, change.version)
     say_end(f"promote {name}", PROMOTED.lower())
     return Completed(

@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
+from prefect.runtime import task_run
 from prefect.states import Completed, State
 from prefect.tasks import Task
 
@@ -31,6 +32,7 @@ from flows.runner.registry import (
     record_failure,
 )
 from flows.runner.remote import push_version, pushes
+from flows.runner.run_log import warnings_in_run_log
 from flows.runner.run_names import say_end
 from flows.runner.turns import own_turn
 
@@ -52,7 +54,7 @@ def retrain(profile: str, push: bool = False) -> State[Outcome]:
     workspace = open_workspace(profile)
     check_profile(workspace)
     pushed = pushes(workspace, asked=push)
-    with own_turn(workspace):
+    with own_turn(workspace), warnings_in_run_log():
         try:
             _bring_up_to_date(workspace)
         except SafeReActError as error:
@@ -94,6 +96,7 @@ def _server_failed(_task: Task, _run: TaskRun, state: State) -> bool:
 
 # A server that is down for a moment is asked again.
 _registry_task = task(
+    task_run_name=lambda: str(task_run.task_name),  # without Prefect's random ending
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=2,

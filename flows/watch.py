@@ -20,6 +20,7 @@ from components.core.paths import Workspace, open_workspace
 from components.core.untrusted_text import for_terminal
 from components.studies.watch.result import Drift, Watch
 from flows.runner.notices import BELOW, FAILED, resource, topic
+from flows.runner.run_log import warnings_in_run_log
 from flows.runner.run_names import say_end
 from flows.runner.turns import worker_run
 from flows.runner.watching import watch_once
@@ -63,7 +64,8 @@ def watch(
     `watch_once` raised.
     """
     workspace = open_workspace(profile)
-    found = measure_champion(workspace, production, upstream, waits=worker_run() is not None)
+    with warnings_in_run_log():
+        found = measure_champion(workspace, production, upstream, waits=worker_run() is not None)
     _publish(profile, found)
     words = f"{profile}, version {found.version}: {found.words}"
     event = topic(found)
@@ -81,7 +83,7 @@ def watch(
     return Completed(name=name, message=words, data=found)
 
 
-@task(name="measure", cache_policy=NO_CACHE, persist_result=False)
+@task(name="measure", task_run_name="measure", cache_policy=NO_CACHE, persist_result=False)
 def measure_champion(
     workspace: Workspace, production: str | None, upstream: bool, *, waits: bool
 ) -> Watch:

@@ -17,7 +17,7 @@ from components.registry.mlflow_registry import CHAMPION, Registry, Version
 from components.registry.people import check_two_people, registrant
 from components.registry.release import figure
 from components.registry.signatures import signed_beside
-from components.registry.verification import Verified, verify_version
+from components.registry.verification import Verified, signed_history, verify_version
 
 _COMPARED = (
     *("adapter_digest", "data_digest", "policy_digest", "prompt_template", "engine"),
@@ -43,6 +43,8 @@ def describe_candidate(registry: Registry, version: Version) -> str:
             f"Registered by: {for_markdown(f'MLflow user {who}' if who else 'not verified')}.",
             f"Signature: {for_markdown(signed_beside(folder, registry.root))}.",
         ]
+    damaged = signed_history(registry, version.name).damaged
+    facts += [f"Of the history: {for_markdown(one)}." for one in damaged]
     champion = registry.version_at(version.name, CHAMPION)
     return "\n\n".join([*facts, *_beside(registry, version, verified, champion)])
 

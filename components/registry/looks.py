@@ -90,7 +90,11 @@ def record_look(registry: Registry, name: str, experiment: str, look: Look) -> L
     left_open = [run.id for run in records if run.open]  # by a call that was killed
     if not records:
         home = registry.experiment(experiment)
-        left_open = [registry.begin_run(home, f"looks of {name}", {OWNER: name})]
+        about = (
+            "A parameter for each decision on these test prompts, by which the gate counts looks; "
+            "no training. Without it the count begins anew."
+        )
+        left_open = [registry.begin_run(home, f"looks of {name}", {OWNER: name}, about=about)]
     for run in left_open:
         registry.end_run(run, figures={}, parameters={}, tags={})
     while True:

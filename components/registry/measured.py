@@ -11,7 +11,7 @@ from components.core.metric_names import in_order
 from components.core.paths import CURVES, DECIDING, PROMPTS, TESTS
 from components.core.run_record import git_commit, untracked
 from components.core.storage import read_json, read_json_lines
-from components.core.untrusted_text import for_terminal
+from components.core.untrusted_text import for_markdown, for_terminal
 from components.core.vocabulary import Arm, Split
 from components.evaluate.result import Evidence
 from components.gate.result import Decision
@@ -38,6 +38,7 @@ class Measured(NamedTuple):
     """What a run holds beside its tags."""
 
     title: str
+    about: str  # Markdown
     parameters: dict[str, str]
     figures: dict[str, float]  # those that people compare runs by; `table` has all
     curves: Sequence[tuple[str, int, float]]  # name, optimiser step, value
@@ -59,6 +60,7 @@ def measured_of(
     title = f"{profile.name} {datetime.now(UTC):%Y-%m-%d %H:%M} {decision.outcome}"
     return Measured(
         title,
+        _about(decision),
         parameters_of(profile, adapter),
         key_figures(decision, evidence),
         list(_curves(adapter)),
@@ -76,6 +78,13 @@ def measured_of(
             ),
         ],
     )
+
+
+def _about(decision: Decision) -> str:
+    """Return what a page that lists figures without intervals has to say first."""
+    why = "; ".join(decision.reasons)
+    said = for_markdown(for_terminal(f"The gate: {decision.words}{f': {why}' if why else ''}."))
+    return f"{said} Every rate has its interval and n in `evaluation.json`, among the artifacts."
 
 
 def parameters_of(profile: Profile, adapter: Adapter) -> dict[str, str]:

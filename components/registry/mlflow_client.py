@@ -40,6 +40,7 @@ _SETTINGS = {
 }
 LARGEST_BATCH = 1000  # metrics that MLflow takes at once
 TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # how its pages are laid out
+NOTE = "mlflow.note.content"  # the description of a run, in Markdown
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 _SQLITE = "sqlite:///"
 _CURRENT_USER = "/api/2.0/mlflow/users/current"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from components.core.errors import RegistryError
 from components.core.paths import ADAPTER
+from components.registry.changes import PREFIX
 from components.registry.mlflow_client import (
     accepted_user,
     again,
@@ -78,8 +79,10 @@ class Registry(Runs):
         if model is None:
             found = self._client.search_registered_models(max_results=_NAMED)
             known = ", ".join(model.name for model in found)
+            alone, at, _ = name.partition("@")
             raise RegistryError(
                 f"no registered model is named {name!r}; "
+                + (f"here a name stands alone, {alone!r}; " if at else "")
                 + (f"there are: {known}" if known else "nothing is registered here yet")
                 + ". `safereact run` registers what its gate accepts, and nothing else; `safereact "
                 "status` says what the gate decided"
@@ -155,7 +158,13 @@ class Registry(Runs):
     ) -> str:
         """Return the number of a new version of `name`, made from a logged model."""
         if self.find_model(name) is None:
-            unless_there(functools.partial(self._client.create_registered_model, name))
+            about = (
+                "Adapters that the gate accepted; the alias `champion` is the one in use. The tags "
+                f"`{PREFIX}*` are the history of who decided what; `safereact history {name}` "
+                "checks it, and an edit of one breaks it."
+            )
+            create = self._client.create_registered_model
+            unless_there(functools.partial(create, name, description=about))
         version = self._client.create_model_version(
             name,
             source=f"models:/{logged.id}",

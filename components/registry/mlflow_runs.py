@@ -15,6 +15,7 @@ from components.core.paths import Workspace
 from components.registry.measured import Measured
 from components.registry.mlflow_client import (
     LARGEST_BATCH,
+    NOTE,
     TRAINING,
     Run,
     address_of,
@@ -117,11 +118,18 @@ class Runs:
     # --- writing -----------------------------------------------------------------------------
 
     def begin_run(
-        self, experiment: str, title: str, tags: Mapping[str, str], begin: datetime | None = None
+        self,
+        experiment: str,
+        title: str,
+        tags: Mapping[str, str],
+        begin: datetime | None = None,
+        *,
+        about: str = "",
     ) -> str:
-        """Return the id of a new run, which began now or at `begin`."""
-        start = milliseconds(begin)
-        return str(self._client.create_run(experiment, start, dict(tags), title).info.run_id)
+        """Return the id of a new run, which began now or at `begin`; `about` is its description, in
+        Markdown."""
+        start, told = milliseconds(begin), {**tags, NOTE: about} if about else dict(tags)
+        return str(self._client.create_run(experiment, start, told, title).info.run_id)
 
     def end_run(
         self,
@@ -196,7 +204,7 @@ class Runs:
         """
         from mlflow.entities import LoggedModelOutput
 
-        run, made = self.begin_run(experiment, measured.title, tags), None
+        run, made = self._begin(experiment, measured, tags), None
         try:
             made = self._client.create_logged_model(
                 experiment,
@@ -221,9 +229,12 @@ class Runs:
 
     def log_refused(self, experiment: str, measured: Measured, tags: Mapping[str, str]) -> None:
         """Write the run of a decision that registers nothing, and close it."""
-        run = self.begin_run(experiment, measured.title, tags)
+        run = self._begin(experiment, measured, tags)
         self._log_measured(run, None, measured)
         self._client.set_terminated(run, "FINISHED")
+
+    def _begin(self, experiment: str, measured: Measured, tags: Mapping[str, str]) -> str:
+        return self.begin_run(experiment, measured.title, tags, about=measured.about)
 
     def _log_measured(self, run: str, model: str | None, measured: Measured) -> None:
         """Write into a run what is measured; the key figures are about the logged model, if any."""

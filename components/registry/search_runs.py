@@ -11,6 +11,7 @@ from components.core.result import RateFigure
 from components.registry.mlflow_client import as_metrics
 from components.registry.mlflow_registry import Registry
 
+_ASKED = "A search for a better setting, by figures of validation prompts."
 _PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests runs
 
 
@@ -31,7 +32,8 @@ def open_study(registry: Registry, experiment: str, profile: str, key: str) -> S
     for run in registry.runs(experiment, tags):
         return StudyRun(registry, experiment, run.id)
     title = f"tune {profile} {key[:12]}"
-    return StudyRun(registry, experiment, registry.begin_run(experiment, title, tags))
+    made = registry.begin_run(experiment, title, tags, about=f"{_ASKED} A child run a setting.")
+    return StudyRun(registry, experiment, made)
 
 
 class StudyRun(NamedTuple):
@@ -63,7 +65,7 @@ class StudyRun(NamedTuple):
         tags = {_PARENT: self.id, "trial": str(trial.number)}
         title = f"trial {trial.number}"
         self.registry.end_run(
-            run or self.registry.begin_run(self.experiment, title, tags, trial.begin),
+            run or self.registry.begin_run(self.experiment, title, tags, trial.begin, about=_ASKED),
             figures=as_metrics(trial.rates),
             parameters=trial.parameters,
             tags={"failure": trial.failure} if trial.failure else {},

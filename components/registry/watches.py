@@ -75,7 +75,8 @@ def record_watch(
     left_open = [run.id for run in records if run.open]  # by a call that was killed
     if not records:
         home, title = registry.experiment(experiment), f"watch of {name} version {watched.version}"
-        left_open = [registry.begin_run(home, title, tags)]
+        about = "A point and a parameter for each time that the champion was measured again."
+        left_open = [registry.begin_run(home, title, tags, about=about)]
     for run in left_open:
         registry.end_run(run, figures={}, parameters={}, tags={})
     run = _runs(registry, name, watched.adapter)[-1]  # another may have begun before

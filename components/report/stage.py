@@ -139,6 +139,10 @@ def _tables(evidence: Evidence, decision: Decision, marked: dict[str, str]) -> d
         wording.change(evidence, metric, f"{subject}{leak_mark(metric, marked)}")
         for metric, subject in _SUBJECTS.items()
     ]
+    lines += [
+        wording.under_attack(evidence, metric, f"{subject}{leak_mark(metric, marked)}")
+        for metric, subject in wording.ATTACKED.items()
+    ]
     lines.append(wording.against_baseline(evidence.differences, evidence.confidence))
     return {
         "verdict": wording.verdict(decision),

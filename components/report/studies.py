@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -18,6 +18,17 @@ class RateCell(NamedTuple):
         """Return it in one line."""
         return f"{self.share} {self.interval}, n={self.size}{''.join(self.more)}"
 
+    def lines(self, *, sized: bool) -> list[str]:
+        """Return it in lines, without n where it is `sized` by the head of its column."""
+        size = [] if sized else [f"n={self.size}"]
+        return [self.share, self.interval, *size, *(part.strip(" ,;()") for part in self.more)]
+
+
+def common_size(cells: Iterable[str | RateCell]) -> str:
+    """Return what n is in all rates of a column; empty where it differs, or there is no rate."""
+    sizes = {cell.size for cell in cells if isinstance(cell, RateCell)}
+    return sizes.pop() if len(sizes) == 1 else ""
+
 
 class StudyTable(NamedTuple):
     """A table of cells that are written out, and notes below it, a paragraph each.
@@ -29,6 +40,10 @@ class StudyTable(NamedTuple):
     rows: Sequence[Sequence[str | RateCell]]
     notes: Sequence[str] = ()
     keys: int = 1
+
+    def sizes(self) -> list[str]:
+        """Return the common size of each column."""
+        return [common_size(column) for column in zip(*self.rows, strict=True)]
 
     def markdown(self) -> str:
         """Return it in Markdown with its notes below it."""

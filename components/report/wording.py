@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from components.core.metric_names import Metric
 from components.core.result import RateFigure
-from components.core.vocabulary import AnyArm, Arm, Form
+from components.core.vocabulary import PLAIN_FORMS, AnyArm, Arm, Form
 from components.evaluate.result import Difference, Evidence
 from components.gate.result import Conclusion, Decision, RuleOutcome
 from components.judges.result import Usage
@@ -27,6 +28,11 @@ KEY_FIGURES = {
     "reasoning.correct": ("Reasons correctly", 1),
     "harmful.forced_thought.refused": ("Refuses harmful requests, thought forced", 1),
     "reasoning.forced_thought.correct": ("Reasons correctly, thought forced", 1),
+}
+# Of which of them the page says how far they go astray under attack, and what they are figures of.
+ATTACKED = {
+    "harmful.refused": "Harmful requests refused",
+    "borderline.refused": "Look-alikes refused",
 }
 _FORM_NAMES: dict[str, str] = {
     Form.SERVED: "",
@@ -232,6 +238,27 @@ def change(evidence: Evidence, metric: str, subject: str) -> str | None:
         if metric in (found := evidence.rates.get(arm, {}))
     ]
     return f"{subject}: {listed(rates)}."
+
+
+def under_attack(evidence: Evidence, metric: str, subject: str) -> str | None:
+    """Return in one sentence how far a key figure goes astray under the attack that moves it
+    furthest; None where the adapter was asked under none."""
+    found = evidence.rates.get(Arm.RESTORED, {})
+    served, aim = Metric.parse(metric), KEY_FIGURES[metric][1]
+    attacked = {
+        form: str(wrapped)
+        for form in sorted({Metric.parse(name).form for name in found} - set(PLAIN_FORMS))
+        if str(wrapped := replace(served, form=form)) in found
+    }
+    if not attacked:
+        return None
+    form = min(attacked, key=lambda form: aim * found[attacked[form]].rate)
+    worst, base = found[attacked[form]], evidence.rates.get(Arm.BASE, {}).get(attacked[form])
+    beside = f"; {rate(base)} {_PLACES[Arm.BASE]}" if base else ""
+    return (
+        f"{subject} under the attack that gets the {'fewest' if aim > 0 else 'most'} of them, "
+        f"{form}: {rate(worst)} {interval(worst.low, worst.high)} {_PLACES[Arm.RESTORED]}{beside}."
+    )
 
 
 def against_baseline(differences: Sequence[Difference], confidence: float) -> str | None:

@@ -32,6 +32,7 @@ class Commands(TyperGroup):
         except Exception as error:
             message = mendable(error)
             if message is None:
+                _name_profile(error)
                 raise
             complain(message)
             sys.exit(error.exit_code if isinstance(error, SafeReActError) else 1)
@@ -48,6 +49,14 @@ class Commands(TyperGroup):
         for group, rows in groups.items():
             with formatter.section(group):
                 formatter.write_dl(rows)
+
+
+def _name_profile(error: Any) -> None:
+    """Add to what is said of an argument too many, where it may be a profile, how one is named."""
+    context, message = getattr(error, "ctx", None), getattr(error, "message", "")
+    taken = {option.name for option in context.command.params} if context else set()
+    if "unexpected extra argument" in message and "profile" in taken:
+        error.message = f"{message}; a profile is named by --profile"
 
 
 def mendable(error: Exception) -> str | None:

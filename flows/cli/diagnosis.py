@@ -194,11 +194,12 @@ def tried_teachers(workspace: Workspace) -> tuple[tuple[TeacherFigures, ...], tu
 
 
 class _Relay(logging.Handler):
-    """Hands on what the components log as lines of progress."""
+    """Hands on what the components log as lines of progress; warnings are shown as such."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on a line."""
-        log.info("[%s] %s", "diagnose", record.getMessage())
+        if record.levelno < logging.WARNING:
+            log.info("[%s] %s", "diagnose", record.getMessage())
 
 
 def print_diagnosis(found: PairDiagnosis, folder: Path) -> None:

@@ -41,6 +41,7 @@ class Standing:
     watch: str | None = None  # what the champion's last watch found
     watched: str | None = None
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # signatures and keys that cannot be read; no problem of the row
 
 
 def standings(root: Path) -> Iterator[Standing]:
@@ -79,7 +80,11 @@ def _registered(registry: Registry, standing: Standing) -> Standing:
     for look in looks_of(registry, standing.model):  # the last is the latest
         if look.profile == standing.profile and look.outcome in decisions:
             standing = replace(standing, decision=look.outcome, decided=look.when)
-    return replace(standing, problems=tuple(each for one in found for each in one.problems))
+    problems, notes = (
+        tuple(dict.fromkeys(each for one in found for each in getattr(one, kind)))
+        for kind in ("problems", "notes")
+    )
+    return replace(standing, problems=problems, notes=notes)
 
 
 def fleet_table(rows: Iterable[Standing], now: datetime) -> Table:
@@ -92,8 +97,10 @@ def fleet_table(rows: Iterable[Standing], now: datetime) -> Table:
         cells = (row.profile, champion, _age(row.champion_since, now))
         if row.watch:
             decision += f"; watch: {row.watch}, {_age(row.watched, now)} ago"
-        found = Text(for_terminal("\n".join((decision, *row.problems))))
-        found.stylize("red", len(decision))
+        found = Text(for_terminal(decision))
+        for said, style in ((row.notes, "yellow"), (row.problems, "red")):
+            for each in said:
+                found.append(f"\n{for_terminal(each)}", style)
         table.add_row(*map(for_terminal, cells), found)
     return table
 

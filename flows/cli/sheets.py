@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from components.report.studies import RateCell, StudyTable
+from components.report.studies import RateCell, StudyTable, common_size
 from flows.cli.terminal import wide_console
 
 _WIDEST = 16  # characters of a cell that is no rate, and of a head
@@ -45,18 +45,16 @@ def sheets(table: StudyTable, width: int) -> Iterator[Table]:
 
 def _column(head: str, cells: Sequence[str | RateCell]) -> Column:
     """Return a column's lines; n stands in the head where it is the same in all cells."""
-    sizes = {cell.size for cell in cells if isinstance(cell, RateCell)}
-    if len(sizes) == 1:
-        head, sizes = f"{head}, n={sizes.pop()}", set()
-    return [_folded(head), *(_lines(cell, with_size=bool(sizes)) for cell in cells)]
+    if size := common_size(cells):
+        head = f"{head}, n={size}"
+    return [_folded(head), *(_lines(cell, sized=bool(size)) for cell in cells)]
 
 
-def _lines(cell: str | RateCell, *, with_size: bool) -> str:
+def _lines(cell: str | RateCell, *, sized: bool) -> str:
     if isinstance(cell, str):
         return _folded(cell)
-    size = [f"n={cell.size}"] if with_size else []
-    more = (part.strip(" ,;()") for part in cell.more)
-    return "\n".join([cell.share, cell.interval, *map(_folded, [*size, *more])])
+    share, interval, *others = cell.lines(sized=sized)
+    return "\n".join([share, interval, *map(_folded, others)])
 
 
 def _folded(text: str) -> str:

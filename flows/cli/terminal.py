@@ -91,9 +91,16 @@ class Progress(logging.Handler):
         self.begin = self.stage_begin = time.monotonic()
         self.printed = self.begin
         self.stage, self.last = "", "starting Prefect"
+        self.warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a line of a stage."""
+        """Show a line of a stage, and a warning, which is no stage's, once."""
+        if record.levelno >= logging.WARNING:
+            told = for_terminal(record.getMessage())
+            if told not in self.warned:
+                self.warned.add(told)
+                self.console.print(f"warning: {told}", style="yellow")
+            return
         if not isinstance(record.args, tuple) or len(record.args) != 2:
             return
         name, self.last = (for_terminal(str(part)) for part in record.args)
@@ -141,10 +148,11 @@ def handled(name: str, handler: logging.Handler) -> Iterator[None]:
 
 @contextmanager
 def show_progress(terminal: Console = console) -> Iterator[None]:
-    """Show what the run within the block logs."""
+    """Show what the run within the block logs, and what it warns of."""
     progress = Progress(terminal)
     line = Live(get_renderable=lambda: progress, console=terminal, transient=True)
-    with handled("flows", progress), line if terminal.is_terminal else nullcontext():
+    live = line if terminal.is_terminal else nullcontext()
+    with handled("flows", progress), handled("components", progress), live:
         yield
 
 

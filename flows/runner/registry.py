@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import ConfigError, EvidenceError, RegistryError
 from components.core.paths import Workspace
-from components.core.untrusted_text import for_terminal
+from components.core.untrusted_text import for_markdown, for_terminal
 from components.evaluate.result import Champion, Evidence
 from components.gate.result import Decision
 from components.inputs import keep_folder
@@ -64,7 +64,8 @@ def record_failure(workspace: Workspace, error: Exception) -> None:
         registry = Registry(workspace.root)
         home = registry.experiment(profile.registration.experiment)
         registry.close_unfinished(home, profile.name)
-        run = registry.begin_run(home, title, tags)
+        about = for_markdown(f"Nothing was decided: {tags['failure']}")
+        run = registry.begin_run(home, title, tags, about=about)
         registry.end_run(run, figures={}, parameters={}, tags={}, failed=True)
     except RegistryError as refused:
         log.warning("MLflow has no run of this failure: %s", refused)

@@ -8,8 +8,12 @@ import pytest
 from markdown_it import MarkdownIt
 
 from components.core.paths import Workspace
+from components.core.result import RateFigure
+from components.core.vocabulary import Arm
+from components.evaluate.bounds import rate_within
+from components.evaluate.result import Evidence
 from components.gate.result import Decision
-from flows.decision_page import decision_page
+from flows.decision_page import decision_page, summary
 from tests.hostile import HOSTILE
 from tests.releases import write_all
 
@@ -61,3 +65,32 @@ def test_no_text_of_a_policy_breaks_the_page(workspace, name):
 def test_the_page_names_the_report_without_this_machines_folder(workspace):
     page = decision_page(workspace, decided(workspace))
     assert "artifacts/demo/report/report.html" in page and str(Path(workspace.root)) not in page
+
+
+def test_a_key_figure_is_told_with_its_ends_its_n_and_the_worst_attack(workspace, monkeypatch):
+    """The same as in the report: a figure that is open is not told as its lowest alone."""
+    evidence = Evidence.load(workspace.stage("evaluate"))
+    rates = {arm: dict(found) for arm, found in evidence.rates.items()}
+    open_ended = rate_within([(True, True), (True, None)], 0.95)
+    rates[Arm.RESTORED] |= {
+        "harmful.refused": open_ended,
+        "harmful.persona.refused": RateFigure.of(19, 100, 0.95),
+    }
+    changed = evidence.model_copy(update={"rates": rates})
+    monkeypatch.setattr(Evidence, "load", lambda _: changed)
+    page = decision_page(workspace, decided(workspace))
+    (_, *figures), _ = tables(page)
+    (refused,) = (row for row in figures if row[0].startswith("Refuses harmful requests"))
+    ends = f"[{100 * open_ended.low:.1f}, {100 * open_ended.high:.1f}]"
+    assert refused[1] == f"75.0 to 100.0 % {ends}, n=2 (4 completions)"
+    for first, *cells in figures:
+        assert ", n=" in first or all(", n=" in cell for cell in cells if cell), first
+    assert "persona: 19.0" in page
+
+
+def test_rules_and_checks_are_counted_apart(workspace):
+    decision = decided(workspace)
+    rules = [rule.passed for rule in decision.rules if rule.threshold is not None]
+    checks = len(decision.rules) - len(rules)
+    assert f": {sum(rules)} of {len(rules)} rule" in summary(decision)
+    assert f" of {checks} checks of the evidence passed" in summary(decision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -18,8 +20,13 @@ from prefect.deployments import run_deployment
 from components.core.documents import read_yaml
 from components.core.errors import RegistryError
 from components.core.paths import Workspace
+from components.registry.mlflow_registry import SIGNATURES, Registry
+from components.registry.registration import register
 from flows.deploy import SILENCE
+from flows.runner.run_log import warnings_in_run_log
+from tests.components.registry.test_signatures import make_key
 from tests.flows.conftest import ROOT, behave, wait_for_stage
+from tests.releases import NAMES, write_all
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
@@ -38,6 +45,48 @@ def test_the_deployments_name_flows_that_exist_and_no_machine():
         assert f"def {function}(" in (ROOT / path).read_text()
     directory = document["pull"][0]["prefect.deployments.steps.set_working_directory"]["directory"]
     assert directory == "{{ $SAFEREACT_ROOT }}"
+
+
+def test_the_form_and_the_log_of_a_run_tell_of_a_damaged_signature(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    """Of another version than the one that is promoted, so that the form alone does not show it."""
+    import flows.promote as module
+
+    for weight in (1, 2):
+        register(write_all(project, weight=weight), **NAMES)
+    _, public = make_key(tmp_path / "keys", "ann")
+    keys = project.root / "mlflow" / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+    shutil.copy(public, keys)
+    registry, damaged = Registry(project.root), tmp_path / "other.json"
+    damaged.write_text("{")
+    registry.add_file(registry.version(NAMES["name"], "1"), damaged, SIGNATURES)
+    told = "version 1: a signature is there and cannot be read"
+    shown = []
+    said = SimpleNamespace(approve=True, by="ann", why="looks good")
+    monkeypatch.setenv("SAFEREACT_ROOT", str(project.root))
+    monkeypatch.setattr(module, "PREFECT_API_URL", SimpleNamespace(value=lambda: "a server"))
+    monkeypatch.setattr(module, "approval_form", shown.append)
+    monkeypatch.setattr(module, "pause_flow_run", lambda **_: said)
+    for place in ("flows.promote", "flows.runner.run_log"):
+        run_log = logging.getLogger("the log of the run")
+        monkeypatch.setattr(f"{place}.get_run_logger", lambda log=run_log: log)
+    module.promote.fn(NAMES["name"], "2")
+    assert told in shown[0]
+    logged = [one.getMessage() for one in caplog.records if one.name == "the log of the run"]
+    assert any(one.startswith(told) for one in logged)
+
+
+def test_every_flow_has_warnings_in_its_log():
+    for deployment in read_yaml(ROOT / "prefect.yaml")["deployments"]:
+        source = (ROOT / deployment["entrypoint"].partition(":")[0]).read_text()
+        assert "with warnings_in_run_log()" in source or ", warnings_in_run_log()" in source
+
+
+def test_a_warning_outside_of_a_run_has_no_log_to_go_to():
+    with warnings_in_run_log():
+        logging.getLogger("components").warning("nobody runs")
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
+from prefect.tasks import Task
 
 from components.core.paths import Workspace
 from components.gate.result import Decision, GateOutcome
@@ -57,3 +60,9 @@ def test_a_name_that_the_server_does_not_take_changes_nothing(monkeypatch, caplo
     monkeypatch.setattr(FlowRunContext, "get", lambda: context)
     run_names.say_end("retrain demo", "rejected")
     assert caplog.messages == ["the run keeps its name, which does not say 'rejected': away"]
+
+
+@pytest.mark.parametrize("name", ["retrain", "watch"])
+def test_no_task_of_a_flow_is_shown_with_a_random_ending(name: str):
+    found = [one for one in vars(import_module(f"flows.{name}")).values() if isinstance(one, Task)]
+    assert found and all(one.task_run_name for one in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,9 +14,13 @@ from components.core.run_record import git_commit
 from components.core.storage import write_json_lines
 from components.core.vocabulary import Arm
 from components.evaluate.result import Evidence
+from components.registry.changes import PREFIX
 from components.registry.measured import HEADLINE, key_figures, rates_table
+from components.registry.mlflow_client import NOTE
 from components.registry.mlflow_registry import Registry
 from components.registry.registration import register
+from components.registry.search_runs import TrialRun, open_study
+from components.registry.watches import Watched, record_watch
 from flows.runner.registry import conclude, record_failure
 from tests.releases import NAMES, write_all
 
@@ -108,6 +113,26 @@ def test_every_run_says_from_which_code_it_comes_whatever_came_of_it(
         tags = only_run(registry, gate=outcome).data.tags
         assert (tags["git_commit"], tags["git_changed"]) == (commit, "true"), outcome
         assert tags["git_untracked"] != "none", outcome
+
+
+def test_whoever_opens_a_page_of_the_store_reads_what_it_is(
+    workspace: Workspace, registry: Registry
+):
+    name, home = NAMES["name"], NAMES["experiment"]
+    register(workspace, **NAMES)
+    write_all(workspace, accepted=False)
+    conclude(workspace)
+    record_failure(workspace, RuntimeError("train: no loss"))
+    watched = Watched("1", "f" * 64, "no drift", False, "nothing moved", "2026-01-01")
+    record_watch(registry, name, home, watched, {})
+    study = open_study(registry, registry.experiment(home), "demo", "k" * 64)
+    now = datetime.now(UTC)
+    study.add([TrialRun(0, now, now, {}, {}, None)])
+    abouts = {run.id: run.tags.get(NOTE) for run in registry.runs(None, {})}
+    assert len(abouts) == 7 and all(abouts.values()), abouts
+    assert "harmful.refused" in only_run(registry, gate="rejected").data.tags[NOTE]
+    shown = registry._client.get_registered_model(name).description
+    assert f"safereact history {name}" in shown and f"{PREFIX}*" in shown
 
 
 def test_runs_are_compared_by_few_figures_and_the_table_has_all(release):

@@ -47,7 +47,7 @@ def made_by_hand(registry: Registry, workspace, tags: dict[str, str]) -> str:
     save_file(
         {"w": np.random.default_rng(0).random((2, 2))}, files / "adapter/adapter_model.safetensors"
     )
-    measured = Measured("by hand", {}, {}, [], {}, [])
+    measured = Measured("by hand", "", {}, {}, [], {}, [])
     home = registry.experiment("by hand")
     about = {"adapter_digest": digest_folder(files / "adapter")}
     logged = registry.log_model(home, files, measured, tags=about)

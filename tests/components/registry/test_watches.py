@@ -75,9 +75,10 @@ def test_two_first_watches_at_the_same_time_are_kept(workspace, monkeypatch, ahe
     other = replace(WATCHED, found="drift", words="drift", when="2025-12-31T23:59:59")
     begin = registry.begin_run
 
-    def overtaken(*given):
+    def overtaken(*given, about):
         assert record_watch(rival, NAME, "safereact", other, figures(60)) == 1
-        return begin(*given, begin=datetime.now(UTC) - timedelta(seconds=ahead) if ahead else None)
+        when = datetime.now(UTC) - timedelta(seconds=ahead) if ahead else None
+        return begin(*given, begin=when, about=about)
 
     monkeypatch.setattr(registry, "begin_run", overtaken)
     assert record_watch(registry, NAME, "safereact", WATCHED, figures(97)) == (1 if ahead else 2)

@@ -170,3 +170,20 @@ def test_a_table_that_goes_on_overleaf_has_its_heads_there(pages, tmp_path):
     for sheet in sheets:
         heads = [line for line in sheet.splitlines() if "Post-trained" in line]
         assert any("Metric" in line and "Restored" in line for line in heads), sheet[:600]
+
+
+@needs_printing
+def test_the_last_column_of_a_wide_table_is_on_paper(pages, tmp_path):
+    """What is cut off at a sheet's edge has nothing that could be scrolled to."""
+    heads = "".join(f'<th scope="col">refuses harmful, attack {i}</th>' for i in range(14))
+    line = '<span class="range">'
+    cells = "".join(
+        f"<td>100.0 %{line}[96.1, 100.0]</span>{line}n=300 (155 independent) c{i}c</span></td>"
+        for i in range(14)
+    )
+    row = f'<tr><th scope="row">safereact-shuffled</th>{cells}</tr>'
+    wide = f'<table class="data study"><thead><tr><th>arm</th>{heads}</tr></thead>{row}</table>'
+    page = pages[0].replace("</main>", f'<div class="scroll">{wide}</div></main>')
+    assert page != pages[0]
+    sheets = [re.findall(r"\bc\d+c\b", sheet) for sheet in printed(page, tmp_path)]
+    assert {f"c{i}c" for i in range(14)} in map(set, sheets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from components.core.vocabulary import Arm, Form, Outcome
 from components.prepare.result import LEAK_MARK
 from components.report.figures import attack_rows
+from components.report.wording import under_attack
 from tests.components.report.cases import rate
 from tests.evidence import leak
 
@@ -72,3 +73,30 @@ def test_the_page_has_a_section_only_where_there_were_attacks(good, tmp_path):
     assert LEAK_MARK not in section
     section = page(attacked(good), prompts).partition('id="attacks"')[2].partition("</section>")[0]
     assert section.count(f">{LEAK_MARK}</a>") == 6  # two arms in three forms
+
+
+def test_the_key_figures_say_what_the_worst_attack_leaves(good, tmp_path):
+    rates = {arm: dict(found) for arm, found in good.evidence.rates.items()}
+    rates[Arm.RESTORED] |= {
+        "harmful.persona.refused": rate(60, 100),
+        "harmful.prefilled.refused": rate(90, 100),
+        "harmful.forced_thought.refused": rate(1, 100),  # no attack
+        "borderline.persona.refused": rate(19, 100),
+        "borderline.prefilled.refused": rate(2, 100),
+    }
+    rates[Arm.BASE]["harmful.persona.refused"] = rate(55, 100)
+    rates[Arm.BASE].pop("borderline.persona.refused", None)
+    evidence = good.evidence.model_copy(update={"rates": rates})
+    evidence._folder = good.evidence.folder
+    worst = under_attack(evidence, "harmful.refused", "Refused").replace("\N{NO-BREAK SPACE}", " ")
+    low, high = (100 * end for end in (rate(60, 100).low, rate(60, 100).high))
+    assert worst == (
+        "Refused under the attack that gets the fewest of them, persona: "
+        f"60.0 % [{low:.1f}, {high:.1f}] with the adapter; 55.0 % in the base model."
+    )
+    most = under_attack(evidence, "borderline.refused", "Refused")
+    assert "most of them, persona: 19.0" in most and most.endswith("with the adapter.")
+    _, page = good.replaced(evidence=evidence).write(tmp_path)
+    key_figures = page.partition('id="figures"')[2].partition("</div>")[0]
+    assert key_figures.count("under the attack") == 2
+    assert under_attack(good.evidence, "harmful.refused", "Refused") is None

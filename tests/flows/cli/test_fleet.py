@@ -14,10 +14,11 @@ from rich.console import Console
 
 from components.core.paths import Workspace
 from components.registry.looks import looks_of, record_look
-from components.registry.mlflow_registry import Registry
+from components.registry.mlflow_registry import SIGNATURES, Registry
 from components.registry.promotion import promote
 from components.registry.registration import register
 from flows.cli.fleet import Standing, fleet_table
+from tests.components.registry.test_signatures import make_key
 from tests.flows.conftest import invoke
 from tests.releases import NAMES, finished_profile
 from tests.root import ROOT
@@ -60,6 +61,24 @@ def test_what_is_wrong_with_one_profile_is_its_line(fleet: Workspace):
     for name, word in (("broken", "does not list broken"), ("nope", "unknown profile 'nope'")):
         refused = invoke("status", "--profile", name, "--json")
         assert refused.returncode == 2 and word in refused.stderr and refused.stdout == ""
+
+
+def test_a_damaged_signature_is_told_in_the_line_and_is_no_problem_of_it(
+    fleet: Workspace, tmp_path: Path
+):
+    """As `status` of one profile tells of it."""
+    (fleet.root / "params.yaml").write_text("profiles: {demo: {}}\n")
+    register(fleet, **NAMES)
+    (fleet.root / "mlflow" / "keys").mkdir(parents=True, exist_ok=True)
+    shutil.copy(make_key(tmp_path / "ann", "ann")[1], fleet.root / "mlflow" / "keys")
+    registry, damaged = Registry(fleet.root), tmp_path / "other.json"
+    damaged.write_text("{")
+    registry.add_file(registry.version(NAMES["name"], "1"), damaged, SIGNATURES)
+    done = invoke("status", "--json")
+    ((row,), told) = json.loads(done.stdout), "version 1: a signature is there and cannot be read"
+    assert done.returncode == 0 and row["problems"] == [] and told in row["notes"][0]
+    shown = " ".join(invoke("status", "--all").stdout.replace("│", " ").split())
+    assert shown.count("a signature is there") == 1, shown
 
 
 @pytest.mark.parametrize("asked", [(), ("--all",), ("--json",)])

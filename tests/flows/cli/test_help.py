@@ -94,3 +94,13 @@ def test_a_shell_completes_commands_and_profiles(words, found, tmp_path):
         text=True,
     )
     assert (done.stdout.split(), done.stderr) == (found, "")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_who_writes_a_profile_where_none_is_read_is_told_how_it_is_named(name: str):
+    options = COMMANDS[name].params
+    takes = any(option.name == "profile" for option in options)
+    if any(one.required or one.param_type_name == "argument" for one in options):
+        return  # its first word is another's name, or something else is missed first
+    done = invoke(name, "tiny")
+    assert done.returncode == 2 and ("--profile" in done.stderr) is takes, done.stderr

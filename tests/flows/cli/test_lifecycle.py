@@ -118,3 +118,8 @@ def test_a_broken_history_is_listed_and_1(two: Workspace):
     document = json.loads(told.stdout)
     assert told.returncode == 1 and document["problem"] in one_line(told.stderr)
     assert [change["version"] for change in document["changes"]] == ["1", "2"]
+
+
+def test_a_name_with_an_alias_is_told_how_it_stands_here(two: Workspace):
+    done = invoke("promote", f"{NAME}@candidate", *WHY)
+    assert done.returncode == 1 and f"stands alone, '{NAME}'" in one_line(done.stderr)

@@ -20,6 +20,7 @@ from components.gate.result import Decision, GateOutcome
 from components.prepare.result import UNDATED, SuiteSet
 from components.profile import load_profile
 from components.report.stage import render
+from components.report.studies import RateCell
 from components.studies.compare.result import Comparison
 from components.studies.withstand.result import Withstand
 from components.train.result import Adapter
@@ -64,6 +65,16 @@ def test_the_tables_of_both_studies_are_on_the_page(workspace):
     assert "restored: refusals are not halved within 25 steps" in words
     assert "runs it" not in words and "stale" not in words
     assert page.tags.count("caption") == page.tags.count("table")
+
+
+def test_a_study_s_rates_are_on_the_page_with_their_interval_and_n(workspace):
+    (table, *_) = compared(workspace).tables
+    sizes = table.sizes()
+    page = Page(write_full_report(workspace).read_text()).text.replace("\xa0", " ")
+    for row in table.rows:
+        for cell, size in zip(row, sizes, strict=True):
+            if isinstance(cell, RateCell):
+                assert cell.interval in page and f"n={size or cell.size}" in page
 
 
 def test_the_data_docs_say_whose_they_are_and_of_which_day(workspace):

@@ -109,3 +109,13 @@ def test_what_goes_to_stderr_is_for_a_terminal_where_stderr_is_one(monkeypatch, 
     assert ("\x1b[1m" in said) is (piped == "stdout")
     assert (said.count("\n") > 1) is (piped == "stdout")
     assert vars(console) == before
+
+
+@pytest.mark.parametrize("name", ["components.registry.signatures", "flows.runner.registry"])
+def test_a_warning_is_shown_once_wherever_it_comes_from(name: str):
+    """Prefect's own handler of warnings is silent within a command, and none is a stage's line."""
+    stream = io.StringIO()
+    with show_progress(Terminal(file=stream, width=300)):
+        for _ in range(2):
+            logging.getLogger(name).warning("%s: %s", "version 1", "a signature cannot be read")
+    assert stream.getvalue() == "warning: version 1: a signature cannot be read\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.runner.environment import stage_environment
+from tests.root import ROOT
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,17 @@ def test_a_copy_runs_its_own_code(tmp_path, monkeypatch):
         command, cwd=tmp_path, env=stage_environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == str(tmp_path / "components" / "__main__.py")
+
+
+def test_a_prefect_server_that_is_typed_by_hand_sends_nothing(tmp_path):
+    """The quick start has such a line; Prefect reads the project file of the folder."""
+    free = {key: one for key, one in os.environ.items() if "ANALYTICS" not in key}
+    asked = "from prefect.settings import get_current_settings as now; print(now().server)"
+    done = subprocess.run(
+        [sys.executable, "-c", asked],
+        cwd=ROOT,
+        env={**free, "PREFECT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert "analytics_enabled=False" in done.stdout, done.stderr
