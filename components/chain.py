@@ -31,6 +31,7 @@ from components.core.paths import (
     INPUTS_FOLDER,
     LABELS,
     LISTED,
+    MANIFEST,
     OVERRIDES,
     POLICIES,
     PROMPTS,
@@ -58,7 +59,7 @@ class Stage:
     inputs: tuple[str, ...] = ()  # files and folders outside the profile that it reads
     named: bool = False  # reads the files of prompts that profiles name
     file_only: tuple[str, ...] = ()  # upstream stages of which it reads the result's file alone
-    suites: bool = False  # takes the prepared prompts with the named suites beside them
+    tests: bool = False  # takes the test prompts, suites among them, beside those that train
     champion: bool = False  # takes the champion last, where its section asks for it
     resumes: bool = False  # goes on where a killed run stopped
     trains: bool = False  # the same, and it runs under SAFEREACT_LAUNCHER
@@ -96,7 +97,7 @@ DVC_FILE = "dvc.yaml"
 TABLE = {
     stage.name: stage
     for stage in (
-        Stage("prepare", "PromptSet", named=True, seed=DATA_SEED),
+        Stage("prepare", "SuiteSet", named=True, seed=DATA_SEED),
         Stage("models", "Models", ("prepare",), inputs=("${item.checkpoints}",)),
         Stage("probe", "Probe", ("prepare", "models")),
         Stage("train", "Adapter", ("prepare", "models", "probe"), trains=True),
@@ -105,7 +106,7 @@ TABLE = {
             "Evidence",
             ("prepare", "models", "train"),
             inputs=(CALIBRATION,),
-            suites=True,
+            tests=True,
             champion=True,
             resumes=True,
             seed=DATA_SEED,
@@ -117,7 +118,7 @@ TABLE = {
             settings=("prepare", "evaluate"),
             inputs=(OVERRIDES, POLICIES, CALIBRATION, LABELS, WITHSTOOD),
             file_only=("models",),
-            suites=True,
+            tests=True,
             seed=DATA_SEED,
         ),
         Stage(
@@ -126,7 +127,7 @@ TABLE = {
             ("prepare", "models", "probe", "train", "evaluate", "gate"),
             settings=("gate", "registration"),
             file_only=("models",),
-            suites=True,
+            tests=True,
             seed=DATA_SEED,
             files=(REPORT, "report.json", FIGURES, BARS),
         ),
@@ -144,7 +145,7 @@ TABLE = {
             ("prepare", "models", "probe", "evaluate", "baselines"),
             settings=("evaluate",),
             inputs=(CALIBRATION,),
-            suites=True,
+            tests=True,
             resumes=True,
             listed="compared",
             seed=DATA_SEED,
@@ -163,6 +164,7 @@ TABLE = {
             ("prepare", "models", "probe", "train", "undo"),
             settings=("evaluate",),
             inputs=(CALIBRATION,),
+            tests=True,
             resumes=True,
             listed="attacked",
             seed=DATA_SEED,
@@ -209,8 +211,8 @@ HEAD = """\
 # stage `inputs` runs first: it writes the fingerprint of each stage's code and the settings of each
 # profile with what it extends, so that a comment makes nothing else stale. No command holds a name
 # from params.yaml, since a shell would read it: DVC tells the stage whose it is. Stages that train
-# depend on the two files of prepared prompts that named suites do not change. The files that a
-# profile names stand at its stage `prepare`: `safereact init`, `add` and `run` keep them so.
+# depend on the two files of prepared prompts that no test prompt changes. The files that a profile
+# names stand at its stage `prepare`: `safereact init`, `add` and `run` keep them so.
 """
 
 
@@ -285,8 +287,8 @@ def _inputs(stage: Stage, own: Workspace) -> Iterator[str]:
         yield own.champion.as_posix()
     for name in stage.upstream:
         folder, file = own.stage(name).as_posix(), TABLE[name].result_class.FILE
-        if name == "prepare" and not stage.suites:
-            yield from (f"{folder}/{file}", f"{folder}/{PROMPTS}")
+        if name == "prepare" and not stage.tests:
+            yield from (f"{folder}/{MANIFEST}", f"{folder}/{PROMPTS}")
         else:
             yield f"{folder}/{file}" if name in stage.file_only else folder
 

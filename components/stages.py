@@ -21,7 +21,7 @@ from components.core.section import Section
 from components.core.storage import atomic_folder, digest_bytes, resumable_folder
 from components.evaluate.result import Champion
 from components.inputs import code_of
-from components.prepare.result import SuiteSet
+from components.prepare.result import PromptSet
 from components.profile import Profile
 
 log = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ def _function(stage: Stage) -> Callable[..., Result]:
 
 def _inputs(stage: Stage, profile: Profile, workspace: Workspace) -> tuple[list[Any], list[Any]]:
     upstream = [
-        SuiteSet.load(workspace.stage(before))
-        if before == "prepare" and stage.suites
+        PromptSet.load(workspace.stage(before))
+        if before == "prepare" and not stage.tests
         else load_result(before, workspace.stage(before))
         for before in stage.upstream
     ]

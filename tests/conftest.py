@@ -127,11 +127,10 @@ def random_models(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def random_prompts(tmp_path_factory: pytest.TempPathFactory):
     """A `SuiteSet` of 12 prompts a role and split in the vocabulary of the random models."""
-    from components.core.paths import PROMPTS
-    from components.core.storage import write_rows
     from components.core.vocabulary import Prompt, Role, Split
-    from components.prepare.result import PromptSet, SourceCount, SuiteSet
+    from components.prepare.result import SourceCount
     from tests.checkpoints import WORDS
+    from tests.prepared import save_prompts
 
     rows, number = [], 0
     for split in Split:
@@ -156,16 +155,12 @@ def random_prompts(tmp_path_factory: pytest.TempPathFactory):
                         else f"answer is {number % 16} .",
                     )
                 )
-    folder: Path = tmp_path_factory.mktemp("prompts")
-    write_rows(folder / PROMPTS, rows, Prompt)
     counts = {split: dict.fromkeys(Role, 12) for split in Split}
     source = SourceCount(
         name="test", licence="Apache-2.0", digest="0" * 64, read=144, kept=144, quarantined=0
     )
-    own = PromptSet(
-        digest_of_prompts="0" * 64, sources=(source,), counts=counts, expectations=1, overlap={}
-    ).save(folder)
-    return SuiteSet(**dict(own)).save(folder)
+    folder: Path = tmp_path_factory.mktemp("prompts")
+    return save_prompts(folder, rows, digest_of_prompts="0" * 64, sources=(source,), counts=counts)
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.core.paths import PROMPTS, ROWS, Workspace
-from components.core.storage import digest_file, write_rows
+from components.core.paths import ROWS, Workspace
+from components.core.storage import digest_file
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
 from components.evaluate.rates import counts_of, rates
 from components.evaluate.rows import Row, read_judged, write_judged
-from components.prepare.result import PromptSet, SuiteSet
 from tests.evidence import make_adapter, make_evidence, make_row
 from tests.hostile import HOSTILE, TEN_MEGABYTES
+from tests.prepared import save_prompts
 from tests.profiles import plain_text
 
 ROLES = {"harmful": Role.HARMFUL, "sums": Role.REASONING}
@@ -68,11 +68,7 @@ def write_evaluation(root: Path) -> Workspace:
     workspace = Workspace(root, "demo")
     table = prompts()
     folder = workspace.stage("prepare")
-    write_rows(folder / PROMPTS, table, Prompt)
-    own = PromptSet(
-        digest_of_prompts="d" * 64, sources=(), counts={}, expectations=1, overlap={}
-    ).save(folder)
-    SuiteSet(**dict(own)).save(folder)
+    prepared = save_prompts(folder, table, digest_of_prompts="d" * 64)
     rows = [
         row(prompt, arm, form, sample)
         for arm in ARMS
@@ -86,6 +82,7 @@ def write_evaluation(root: Path) -> Workspace:
     own = read_judged(folder / ROWS)
     make_evidence(
         make_adapter(data="d" * 64),
+        data=prepared.digest,
         roles=ROLES,
         rows=digest_file(folder / ROWS),
         rates={arm: rates(counts_of(own[arm]), 0.95) for arm in ARMS},

@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from components.core.paths import PROMPTS, ROWS, SUITE_PROMPTS, Workspace
+from components.core.paths import ROWS, SUITE_PROMPTS, Workspace
 from components.core.result import RateFigure
-from components.core.storage import digest_file, write_rows
+from components.core.storage import digest_bytes, digest_file, write_rows
 from components.core.vocabulary import OWN_ARMS, Arm, Completion, Form, Outcome, Prompt, Role, Split
 from components.evaluate.judging import judged_rows, with_second_verdicts
 from components.evaluate.plan import EvaluationPlan, Written, test_plan
@@ -36,7 +36,6 @@ from components.prepare.leaks import leak_figures
 from components.prepare.result import (
     LeakFigure,
     LeakMeasure,
-    PromptSet,
     SourceCount,
     SuiteSet,
     SuiteSpec,
@@ -47,6 +46,8 @@ from components.prepare.settings import PrepareSettings
 from components.probe.result import TeacherFigures
 from components.profile import Profile, load_profile
 from components.train.result import Adapter
+from tests import prepared
+from tests.prepared import tested_rows, trained_rows
 from tests.profiles import plain_profile
 from tests.root import ROOT
 
@@ -175,7 +176,7 @@ def make_evidence(adapter: Adapter, **changes: Any) -> Evidence:
         "models": {
             arm: digest_of("base") if arm is Arm.BASE else adapter.base_model for arm in OWN_ARMS
         },
-        "data": adapter.data,
+        "data": OWN,
         "test_prompts": "7" * 64,
         "contract": adapter.contract,
         "roles": roles,
@@ -319,7 +320,9 @@ def made_up_prompts() -> tuple[Prompt, ...]:
     return tuple(sorted(rows, key=lambda prompt: (prompt.split, prompt.role, prompt.id)))
 
 
-DATA = digest_prompts(made_up_prompts())
+TESTS = digest_prompts(tested_rows(made_up_prompts()))
+DATA = digest_prompts(trained_rows(made_up_prompts()))
+OWN = digest_bytes(f"{DATA}\n{TESTS}".encode())
 
 
 @cache
@@ -339,17 +342,16 @@ def save_prompts(folder: Path, suites: Mapping[str, SuiteSpec] | None = None) ->
     source = SourceCount(
         name="own", licence="Apache-2.0", digest="5" * 64, read=9, kept=8, quarantined=1
     )
-    own = PromptSet(
-        digest_of_prompts=DATA,
+    own = prepared.save_prompts(
+        folder,
+        prompts,
         sources=(source,),
         counts=count_prompts(prompts),
         expectations=9,
-        overlap={},
         leaks=leaks_of_made_up(),
-    ).save(folder)
-    write_rows(folder / PROMPTS, prompts, Prompt)
+    )
     if not suites:
-        return SuiteSet(**dict(own)).save(folder)
+        return own
     named = [
         replace(prompt, id=f"{name[:12]}{place:03d}", source=name, text=f"{prompt.text} {name}")
         for name, spec in suites.items()

@@ -43,6 +43,7 @@ from components.train.result import Adapter
 from tests.evidence import (
     CONTRACT,
     DATA,
+    OWN,
     judge_of,
     make_models,
     model_ref,
@@ -247,7 +248,7 @@ def _comparison(workspace: Workspace, folder: Path) -> None:
     write_judged(folder / paths.ROWS, [replace(row, arm="sft") for row in rows])
     Comparison(
         evidence=Evidence.digest_of(evidence.folder),
-        data=DATA,
+        data=OWN,
         test_prompts=evidence.test_prompts,
         judges=evidence.judges,
         confidence=evidence.confidence,
@@ -287,7 +288,7 @@ def _withstand(workspace: Workspace, folder: Path) -> None:
     Withstand(
         adapter=adapter.digest,
         baseline=adapter.baseline_digest,
-        data=DATA,
+        data=OWN,
         test_prompts="b" * 64,
         judges={"harmful": judge_of(profile_of(workspace).evaluate, RULES, ()).name},
         usage={},

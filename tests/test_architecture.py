@@ -152,14 +152,14 @@ def test_dvc_yaml_is_written_from_the_table():
         assert (f"{CHAMPIONS}/${{key}}" in do["deps"]) is TABLE[name].champion
 
 
-def test_only_what_tests_depends_on_the_named_suites():
+def test_only_what_tests_depends_on_test_prompts():
     graph = read_yaml(ROOT / "dvc.yaml")["stages"]
     folder = Workspace(Path(), "${key}").stage("prepare").as_posix()
     for name, stage in TABLE.items():
         if "prepare" in stage.upstream:
             watched = {dep for dep in graph[name]["do"]["deps"] if dep.startswith(folder)}
             alone = {f"{folder}/{MANIFEST}", f"{folder}/{PROMPTS}"}
-            assert watched == ({folder} if stage.suites else alone), name
+            assert watched == ({folder} if stage.tests else alone), name
 
 
 def test_of_the_code_a_stage_depends_on_its_fingerprint_alone():

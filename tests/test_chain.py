@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from components.chain import STAGES, dvc_file, split_dvc_name
-from components.core.paths import INPUTS, PROMPTS, ROWS, Workspace
+from components.core.paths import INPUTS, ROWS, TESTS, Workspace
 from components.core.storage import digest_folder, read_json, read_rows
 from components.core.vocabulary import Arm
 from components.declared_inputs import declare_files
@@ -233,7 +233,7 @@ def test_mlflow_loads_the_champion_and_it_answers_as_it_was_evaluated(
     mlflow.set_tracking_uri(f"sqlite:///{root}/mlruns/mlflow.db")
     served = mlflow.pyfunc.load_model("models:/mini-safety@champion")
     workspace = Workspace(root, "mini")
-    asked = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / PROMPTS)}
+    asked = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / TESTS)}
     rows = [
         (asked[row["prompt_id"]], row["answer"])
         for row in read_rows(workspace.stage("evaluate") / ROWS)
@@ -270,7 +270,7 @@ def test_a_line_is_answered_with_the_adapter_and_without_as_they_were_evaluated(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     invoke("promote", "mini-safety", "--by", "ann", "--why", "evidence is good")
     workspace = Workspace(root, "mini")
-    asked = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / PROMPTS)}
+    asked = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / TESTS)}
     answers: dict[str, dict[str, str]] = {}
     for row in read_rows(workspace.stage("evaluate") / ROWS):
         if (row["form"], row["suite"]) == ("served", "harmful"):
@@ -305,7 +305,7 @@ def test_a_champion_is_served_until_it_is_withdrawn(root, accepted, monkeypatch)
     session = Session(*words, code=code, cwd=root, PYTHONPATH=str(root))
     session.wait_for(lambda: "curl " in session.output)
     workspace = Workspace(root, "mini")
-    texts = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / PROMPTS)}
+    texts = {row["id"]: row["text"] for row in read_rows(workspace.stage("prepare") / TESTS)}
     prompt, said = next(
         (texts[row["prompt_id"]], row["answer"])
         for row in read_rows(workspace.stage("evaluate") / ROWS)

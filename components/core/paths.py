@@ -24,7 +24,8 @@ DVC_STAGE = "DVC_STAGE"
 # no profile can have that name
 INPUTS_FOLDER = "artifacts/.inputs"
 # prepare
-PROMPTS = "prompts.parquet"
+PROMPTS = "prompts.parquet"  # that train and validate
+TESTS = "tests.parquet"
 QUARANTINE = "quarantine.parquet"
 MANIFEST = "manifest.json"
 SUITE_PROMPTS = "suites.parquet"

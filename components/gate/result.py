@@ -154,7 +154,7 @@ class Withstood(Record):
     """What the study `withstand` found of one adapter, as far as a policy may bound it."""
 
     adapter: str
-    data: str  # digest_of_prompts
+    data: str  # digest of the profile's own prompts
     judge: str  # of the harmful prompts
     confidence: float
     left: tuple[Left, ...]

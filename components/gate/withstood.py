@@ -74,7 +74,7 @@ def _unusable(
         return "no study of this adapter is here"
     pairs = {
         "another adapter": (found.adapter, evidence.adapter),
-        "other prompts": (found.data, prompts.digest_of_prompts),
+        "other prompts": (found.data, prompts.own_digest),
         "another judge": (found.judge, evidence.judges.get(Role.HARMFUL)),
     }
     if other := [what for what, (theirs, ours) in pairs.items() if theirs != ours]:

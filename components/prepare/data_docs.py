@@ -27,7 +27,7 @@ from great_expectations.render.view import DefaultJinjaPageView
 from components.core.storage import write_text
 from components.core.untrusted_text import HARMFUL_CHARACTERS, clip, visible
 from components.core.vocabulary import Role, Split
-from components.prepare.result import UNDATED, PromptSet
+from components.prepare.result import UNDATED, SuiteSet
 from components.prepare.validation import Quarantined
 
 INDEX = ("index.html", "Prepared prompts")
@@ -35,7 +35,7 @@ INDEX = ("index.html", "Prepared prompts")
 
 def write_data_docs(
     folder: Path,
-    result: PromptSet,
+    result: SuiteSet,
     quarantined: Sequence[Quarantined],
     outcomes: Mapping[tuple[str, str], ExpectationSuiteValidationResult],
 ) -> None:
@@ -53,7 +53,7 @@ def write_data_docs(
 
 
 def _index(
-    result: PromptSet,
+    result: SuiteSet,
     quarantined: Sequence[Quarantined],
     outcomes: Mapping[tuple[str, str], ExpectationSuiteValidationResult],
 ) -> list[RenderedSectionContent]:

@@ -23,16 +23,17 @@ def recount_prompts(prompts: SuiteSet, section: PrepareSettings) -> None:
     That are the digests, how many there are, which of them are near-copies, and what the rows that
     are trained on hold of every suite; what was dropped on the way is in no table.
     """
-    own, named = prompts.rows(), prompts.suite_rows()
+    trained, tests, named = prompts.rows(), prompts.own_test(), prompts.suite_rows()
     sizes = Counter(row.source for row in named)
-    rows = [*own, *named]
+    rows = [*trained, *tests, *named]
     leaks = leak_figures(rows, [], suites=prompts.suites, ngram=section.overlap_ngram)
     together = {source.name: source.clusters for source in section.sources} | {
         name: spec.clusters for name, spec in prompts.suites.items()
     }
     clustered = with_clusters(rows, prompts.suites, together)
     found = {
-        "digest_of_prompts": digest_prompts(own),
+        "digest_of_prompts": digest_prompts(trained),
+        "digest_of_tests": digest_prompts(tests),
         "digest_of_suites": digest_prompts(named) if prompts.suites else "",
         "counts": count_prompts(rows),
         "cluster": {row.id: row.cluster for row in clustered},
@@ -42,6 +43,7 @@ def recount_prompts(prompts: SuiteSet, section: PrepareSettings) -> None:
     }
     stated = {
         "digest_of_prompts": prompts.digest_of_prompts,
+        "digest_of_tests": prompts.digest_of_tests,
         "digest_of_suites": prompts.digest_of_suites,
         "counts": prompts.counts,
         "cluster": {row.id: row.cluster for row in rows},

@@ -88,55 +88,57 @@ class SuiteSpec(Record):
 
 
 class PromptSet(Result):
-    """The prepared table of the profile's own prompts, on which no named suite leaves a trace but
-    the rows that were dropped for it."""
+    """The prepared prompts that train and validate. No test prompt leaves a trace on them but the
+    rows that were dropped for repeating it, so more test prompts train nothing again."""
 
     FILE: ClassVar[str] = paths.MANIFEST
 
     digest_of_prompts: str = Field(description="SHA-256 of the table's content, file-format free")
-    sources: tuple[SourceCount, ...]
     counts: dict[Split, dict[Role, int]]
+
+    def rows(self, *, split: Split | None = None, role: Role | None = None) -> list[Prompt]:
+        """Return the prompts of a split, which is not the test, and role in the table's order."""
+        assert split is not Split.TEST, "test prompts are in a table of their own"
+        rows = _read_prompts(self.folder / paths.PROMPTS)
+        return [r for r in rows if split in (None, r.split) and role in (None, r.role)]
+
+
+class SuiteSet(PromptSet):
+    """All prepared prompts, for the stages that test: the profile's own test prompts and the named
+    suites beside those that train."""
+
+    FILE: ClassVar[str] = paths.SUITE_MANIFEST
+
+    digest_of_tests: str = Field(description="SHA-256 of the own test prompts' table's content")
+    sources: tuple[SourceCount, ...]
     expectations: int = Field(description="expectations checked, all of which held")
     overlap: dict[str, int] = Field(description="rows dropped from training as leaks, by source")
     leaks: tuple[LeakFigure, ...] = Field((), description="by suite and measure; none: not looked")
     clusters: tuple[ClusterFigure, ...] = Field(
         (), description="of the suites that have near-copies among their test prompts"
     )
-
-    def rows(self, *, split: Split | None = None, role: Role | None = None) -> list[Prompt]:
-        """Return the profile's own prompts of a split and role in the table's order."""
-        rows = _read_prompts(self.folder / paths.PROMPTS)
-        return [r for r in rows if split in (None, r.split) and role in (None, r.role)]
-
-    def own_test(self) -> list[Prompt]:
-        """Return the profile's own test prompts in the table's order."""
-        return self.rows(split=Split.TEST)
-
-
-class SuiteSet(PromptSet):
-    """The prepared prompts with the named suites beside them, for the stages that test.
-
-    Sources, counts, expectations and leaks are of both. It is a file of its own, so a suite that
-    comes or changes leaves the `PromptSet` that training depends on as it was.
-    """
-
-    FILE: ClassVar[str] = paths.SUITE_MANIFEST
-
     suites: dict[str, SuiteSpec] = Field(
         default_factory=dict, description="the named suites; their rows have the suite as source"
     )
     digest_of_suites: str = Field("", description="SHA-256 of their table's content; empty: none")
 
     @property
+    def own_digest(self) -> str:
+        """SHA-256 over the profile's own prompts, those that train and those that test."""
+        return digest_bytes(f"{self.digest_of_prompts}\n{self.digest_of_tests}".encode())
+
+    @property
     def digest(self) -> str:
         """SHA-256 over all that is asked: the own prompts', with the suites' and their settings
         where there are suites."""
         if not self.suites:
-            return self.digest_of_prompts
+            return self.own_digest
         settings = self.model_dump_json(include={"suites"})
-        return digest_bytes(
-            f"{self.digest_of_prompts}\n{self.digest_of_suites}\n{settings}".encode()
-        )
+        return digest_bytes(f"{self.own_digest}\n{self.digest_of_suites}\n{settings}".encode())
+
+    def own_test(self) -> list[Prompt]:
+        """Return the profile's own test prompts in the table's order."""
+        return _read_prompts(self.folder / paths.TESTS)
 
     def named_suites(self) -> dict[str, tuple[SuiteSpec, list[Prompt]]]:
         """Return the named suites in order, each with its prompts in the table's order."""

@@ -1,8 +1,8 @@
-"""Stage `prepare`: sources become one validated table of prompts, split by topic; named suites
-another, beside it.
+"""Stage `prepare`: sources become validated prompts, split by topic: a table of those that train
+and validate, one of test prompts, and one of named suites.
 
-Of the suites the first table knows the training rows that repeat them, which are dropped, and
-nothing else: unless there are such rows, its files are the same whatever suites a profile names.
+Of the other two the first table knows the rows that repeat their prompts, which are dropped, and
+nothing else: unless there are such rows, its files are the same whatever a profile tests with.
 """
 
 from __future__ import annotations
@@ -180,6 +180,8 @@ def _write_prompts(
     together = {source.name: source.clusters for source in sources}
     prompts = with_clusters(as_prompts(table.rows), suites, together)
     own = [prompt for prompt in prompts if prompt.source not in suites]
+    trained = [prompt for prompt in own if prompt.split is not Split.TEST]
+    tests = [prompt for prompt in own if prompt.split is Split.TEST]
     named = [prompt for prompt in prompts if prompt.source in suites]
     counted = _count_sources(sources, table)
     clusters = cluster_figures(prompts, suites)
@@ -190,23 +192,21 @@ def _write_prompts(
         )  # fmt: skip
     leaks = leak_figures(table.rows, table.dropped, suites=suites, ngram=section.overlap_ngram)
     expectations = [len(outcome.results) for outcome in table.outcomes]
-    write_rows(out / paths.PROMPTS, own, Prompt)
-    write_rows(out / paths.SUITE_PROMPTS, named, Prompt)
-    result = PromptSet(
-        digest_of_prompts=digest_prompts(own),
-        sources=tuple(source for source in counted if source.name not in suites),
-        counts=count_prompts(own),
-        expectations=expectations[0],
-        overlap=dict(sorted(Counter(row.source for row in table.dropped).items())),
-        leaks=tuple(figure for figure in leaks if figure.suite not in suites),
-        clusters=tuple(figure for figure in clusters if figure.suite not in suites),
-    ).save(out)
+    for file, rows in (
+        (paths.PROMPTS, trained),
+        (paths.TESTS, tests),
+        (paths.SUITE_PROMPTS, named),
+    ):
+        write_rows(out / file, rows, Prompt)
+    digest = digest_prompts(trained)
+    PromptSet(digest_of_prompts=digest, counts=count_prompts(trained)).save(out)
     return SuiteSet(
-        digest_of_prompts=result.digest_of_prompts,
+        digest_of_prompts=digest,
+        digest_of_tests=digest_prompts(tests),
         sources=tuple(counted),
         counts=count_prompts(prompts),
         expectations=sum(expectations),
-        overlap=result.overlap,
+        overlap=dict(sorted(Counter(row.source for row in table.dropped).items())),
         leaks=leaks,
         clusters=clusters,
         suites={name: _specify(suite, named) for name, suite in suites.items()},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.core.metric_names import in_order
-from components.core.paths import CURVES, DECIDING, PROMPTS
+from components.core.paths import CURVES, DECIDING, PROMPTS, TESTS
 from components.core.run_record import git_commit, untracked
 from components.core.storage import read_json, read_json_lines
 from components.core.untrusted_text import for_markdown, for_terminal
@@ -55,7 +55,7 @@ def measured_of(
     root: Path,
 ) -> Measured:
     """Return what a run that begins now holds of a decision on a profile's adapter."""
-    source = (prompts.folder / PROMPTS).relative_to(root).as_posix()
+    folder = prompts.folder.relative_to(root)
     counts = {split: sum(prompts.counts.get(split, {}).values()) for split in Split}
     title = f"{profile.name} {datetime.now(UTC):%Y-%m-%d %H:%M} {decision.outcome}"
     return Measured(
@@ -66,11 +66,13 @@ def measured_of(
         list(_curves(adapter)),
         rates_table(evidence),
         [
-            Used(profile.name, decision.data, source, "training", counts[Split.TRAIN]),
+            Used(
+                profile.name, decision.data, f"{folder / PROMPTS}", "training", counts[Split.TRAIN]
+            ),
             Used(
                 f"{profile.name} test prompts",
                 evidence.test_prompts,
-                source,
+                f"{folder / TESTS}",
                 "evaluation",
                 counts[Split.TEST],
             ),

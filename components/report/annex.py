@@ -175,7 +175,8 @@ def _data(found: Documented) -> Iterator[Fact]:
         "repeat a test prompt are dropped",
     )
     yield "Biases", "Not looked for, but for refusals of harmless requests (below)."
-    yield "Table of prompts", f"SHA-256 {prompts.digest_of_prompts}"
+    yield "Prompts that train", f"SHA-256 {prompts.digest_of_prompts}"
+    yield "Its own test prompts", f"SHA-256 {prompts.digest_of_tests}"
 
 
 def _computation(found: Documented, costs: Costs) -> Iterator[Fact]:

@@ -22,6 +22,7 @@ from components.core.paths import (
     POLICIES,
     PROMPTS,
     ROWS,
+    TESTS,
     WITHSTOOD,
     Workspace,
     read_lists,
@@ -71,6 +72,10 @@ FILES: dict[str, tuple[str, Reader]] = {
     "prompts": (
         f"data/prepared/demo/{PROMPTS}",
         lambda root: SuiteSet.load(at(root, "prepare")).rows(),
+    ),
+    "tests": (
+        f"data/prepared/demo/{TESTS}",
+        lambda root: SuiteSet.load(at(root, "prepare")).own_test(),
     ),
 }
 RECORDS = ("labels", "overrides", "study")  # of which there may be none, but none is passed over

@@ -132,12 +132,12 @@ def receive(section, prompts, *, seed, out):
     return receive.models.model_copy().save(out)
 
 
-@pytest.mark.parametrize(("suites", "kind"), [(False, PromptSet), (True, SuiteSet)])
-def test_only_a_stage_that_asks_for_suites_is_given_them(
-    workspace, random_models, random_prompts, monkeypatch, suites, kind
+@pytest.mark.parametrize(("tests", "kind"), [(False, PromptSet), (True, SuiteSet)])
+def test_only_a_stage_that_tests_is_given_test_prompts(
+    workspace, random_models, random_prompts, monkeypatch, tests, kind
 ):
     receive.models = random_models
-    put(monkeypatch, receive, upstream=("prepare",), suites=suites)
+    put(monkeypatch, receive, upstream=("prepare",), tests=tests)
     shutil.copytree(random_prompts.folder, workspace.stage("prepare"))
     run_stage("models", load_profile(workspace.profile_file), workspace)
     assert type(receive.prompts) is kind

@@ -59,7 +59,7 @@ def _results(tasks: Sequence[Task], prompts: SuiteSet, evidence: Evidence) -> di
     rates = {task.name: task.rates(evidence) for task in tasks}
     suites = {task.name: prompts.suites.get(task.suite) for task in tasks}
     versions = {
-        name: suite.digest if suite else prompts.digest_of_prompts for name, suite in suites.items()
+        name: suite.digest if suite else prompts.digest_of_tests for name, suite in suites.items()
     }
     return {
         "results": {task.name: _figures(task, rates[task.name]) for task in tasks},

@@ -20,7 +20,7 @@ from components.lm.adapters import merge_adapter
 from components.lm.engines.finished import FinishedRequests
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 from components.models.result import Models
-from components.prepare.result import PromptSet
+from components.prepare.result import SuiteSet
 from components.probe.result import Probe
 from components.studies.undo.result import Undo
 from components.studies.withstand.attacked import (
@@ -49,7 +49,7 @@ from components.train.result import Adapter
 def withstand(
     section: WithstandSettings,
     settings: EvaluateSettings,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     models: Models,
     probe: Probe,
     adapter: Adapter,
@@ -82,7 +82,7 @@ def withstand(
         return Withstand(
             adapter=adapter.digest,
             baseline=adapter.baseline_digest,
-            data=prompts.digest_of_prompts,
+            data=prompts.own_digest,
             test_prompts=run.test.digest,
             judges=judges.names,
             usage=judges.usage,
@@ -127,7 +127,7 @@ def drawn(rows: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
 def _run(
     section: WithstandSettings,
     settings: EvaluateSettings,
-    prompts: PromptSet,
+    prompts: SuiteSet,
     finished: FinishedRequests,
     seed: int,
 ) -> AttackRun:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from components.core.errors import EvidenceError
-from components.core.vocabulary import ATTACKS, OWN_ARMS, Arm, Form, Role, Split
+from components.core.vocabulary import ATTACKS, OWN_ARMS, Arm, Form, Role
 from components.evaluate.completions import ArmModel, complete_arms, tokens_left
 from components.evaluate.plan import EvaluationPlan
 from components.evaluate.settings import EvaluateSettings
@@ -20,6 +20,7 @@ from components.lm.engines.protocol import Engine, Request
 from components.lm.loading import load_model, load_tokenizer
 from tests.checkpoints import TEMPLATE, write_checkpoint
 from tests.evidence import suite_spec
+from tests.prepared import of_role
 
 SECTION = EvaluateSettings(max_new_tokens=dict.fromkeys(Role, 8))
 
@@ -27,7 +28,7 @@ SECTION = EvaluateSettings(max_new_tokens=dict.fromkeys(Role, 8))
 def test_swapped_adapters_leave_nothing_behind(
     tmp_path, random_models, random_prompts, random_adapter
 ):
-    asked = random_prompts.rows(split=Split.TEST, role=Role.BENIGN)[:6]
+    asked = of_role(random_prompts.own_test(), Role.BENIGN)[:6]
     plan = EvaluationPlan.of(SECTION, asked, seed=0)
 
     with warnings.catch_warnings(), FinishedRequests(tmp_path / "finished.jsonl") as finished:
@@ -49,7 +50,7 @@ def test_swapped_adapters_leave_nothing_behind(
 def test_a_template_that_opens_the_thought(tmp_path, random_prompts):
     template = TEMPLATE.replace("<|assistant|>{% endif", "<|assistant|><think>{% endif")
     folder = write_checkpoint(tmp_path / "opens", template=template)
-    (prompt,) = random_prompts.rows(split=Split.TEST, role=Role.HARMFUL)[:1]
+    (prompt,) = of_role(random_prompts.own_test(), Role.HARMFUL)[:1]
     plan = EvaluationPlan.of(SECTION, [prompt], seed=0, forced_thought=True)
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     written = ArmModel.in_memory(Arm.BASE, model, tokenizer, batch=1).complete(plan)
@@ -68,7 +69,7 @@ def test_every_form_is_asked_behind_the_system_prompt_with_the_same_sampling(
         attack_roles=("harmful", "benign"), system="Be brief.",
         samples=2, temperature=0.6, top_p=0.95, top_k=20,
     )  # fmt: skip
-    own = [row for role in Role for row in random_prompts.rows(split=Split.TEST, role=role)[:1]]
+    own = [row for role in Role for row in of_role(random_prompts.own_test(), role)[:1]]
     spec = suite_spec(Role.HARMFUL)
     named = [replace(own[0], id="1" * 16, source="more")]
     plan = EvaluationPlan.of(
@@ -115,7 +116,7 @@ def test_every_role_needs_a_token_limit():
 
 
 def test_the_context_cuts_a_completion_and_leaves_no_room_for_a_long_prompt(random_prompts):
-    (prompt,) = random_prompts.rows(split=Split.TEST, role=Role.HARMFUL)[:1]
+    (prompt,) = of_role(random_prompts.own_test(), Role.HARMFUL)[:1]
     (suite,) = EvaluationPlan.of(SECTION, [prompt], seed=0).suites
     assert tokens_left(suite, prompt, length=10, context=100) == 8
     assert tokens_left(suite, prompt, length=95, context=100) == 5

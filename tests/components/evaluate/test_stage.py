@@ -13,7 +13,7 @@ import pytest
 from components.core.errors import EvidenceError, ModelError, SafeReActError
 from components.core.paths import ADAPTER, FINISHED, METRICS, ROWS
 from components.core.storage import read_rows
-from components.core.vocabulary import OWN_ARMS, Arm, Outcome, Role, Split
+from components.core.vocabulary import OWN_ARMS, Arm, Outcome, Role
 from components.evaluate.plan import sample
 from components.evaluate.recount import recount_evidence
 from components.evaluate.result import CutFigure, Evidence
@@ -58,7 +58,7 @@ def test_evidence_names_what_it_is_about(evidence, random_prompts, random_models
     assert evidence.adapter == random_adapter.digest
     assert evidence.models["base"] == random_models.base.digest
     assert evidence.models["restored"] == random_models.post_trained.digest
-    assert evidence.data == random_prompts.digest_of_prompts
+    assert evidence.data == random_prompts.digest
     assert evidence.contract == random_models.post_trained.contract
     assert set(evidence.rates) == set(OWN_ARMS)
     for rates in evidence.rates.values():
@@ -159,7 +159,7 @@ def test_a_changed_adapter_file_is_refused(tmp_path, random_prompts, random_mode
 
 
 def test_sample_depends_on_seed_and_prompts_only(random_prompts):
-    rows = random_prompts.rows(split=Split.TEST)
+    rows = random_prompts.own_test()
     sizes = {Role.HARMFUL: 5, Role.BENIGN: 5}
     one = sample(rows, sizes, 0)
     assert one == sample(rows[::-1], sizes, 0)
@@ -170,7 +170,7 @@ def test_sample_depends_on_seed_and_prompts_only(random_prompts):
 
 
 def test_roles_may_be_missing_but_not_harmful_or_benign(random_prompts):
-    rows = random_prompts.rows(split=Split.TEST)
+    rows = random_prompts.own_test()
     sizes = dict.fromkeys(Role, 5)
     some = [row for row in rows if row.role in (Role.HARMFUL, Role.BENIGN)]
     assert {p.role for p in sample(some, sizes, 0)} == {Role.HARMFUL, Role.BENIGN}

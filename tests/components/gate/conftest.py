@@ -7,7 +7,7 @@ import pytest
 from components.core.storage import digest_folder
 from components.prepare.result import SuiteSet
 from tests.components.gate.cases import SUITES, evidence_of
-from tests.evidence import DATA, make_models, no_leaks, save_adapter
+from tests.evidence import DATA, TESTS, make_models, no_leaks, save_adapter
 
 
 @pytest.fixture(scope="package")
@@ -21,6 +21,7 @@ def prompts():
     """A prepared set without its table: the gate looks at its digest and its leaks."""
     return SuiteSet(
         digest_of_prompts=DATA,
+        digest_of_tests=TESTS,
         sources=(),
         counts={},
         expectations=0,

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.core.errors import EvidenceError, StageError
-from components.core.paths import POLICIES, PROMPTS, ROWS, Workspace
+from components.core.paths import POLICIES, PROMPTS, ROWS, TESTS, Workspace
 from components.core.storage import digest_file, write_rows
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role
 from components.evaluate.result import Evidence
@@ -378,12 +378,15 @@ def forge_prompts(
     workspace: Workspace, change: Callable[[Prompt], Prompt], *, digest: bool
 ) -> None:
     folder = workspace.stage("prepare")
-    rows = [change(row) for row in SuiteSet.load(folder).rows()]
-    write_rows(folder / PROMPTS, rows, Prompt)
+    known = SuiteSet.load(folder)
+    trained, tests = (list(map(change, rows)) for rows in (known.rows(), known.own_test()))
+    write_rows(folder / PROMPTS, trained, Prompt)
+    write_rows(folder / TESTS, tests, Prompt)
     if digest:
-        for kind in (PromptSet, SuiteSet):
-            known = kind.load(folder)
-            known.model_copy(update={"digest_of_prompts": digest_prompts(rows)}).save(folder)
+        digests = {"digest_of_prompts": digest_prompts(trained)}
+        PromptSet.load(folder).model_copy(update=digests).save(folder)
+        digests["digest_of_tests"] = digest_prompts(tests)
+        known.model_copy(update=digests).save(folder)
     put_right(workspace)
 
 
@@ -393,7 +396,7 @@ def easier(prompt: Prompt) -> Prompt:
 
 def test_other_prompts_under_their_old_digest_are_refused(workspace):
     forge_prompts(workspace, easier, digest=False)
-    refused_by_gate_and_registration(workspace, "digest_of_prompts")
+    refused_by_gate_and_registration(workspace, "digest_of_tests")
 
 
 def test_other_answers_under_a_new_digest_grade_otherwise(workspace):

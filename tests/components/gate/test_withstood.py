@@ -14,7 +14,7 @@ from components.gate.result import Conclusion, Left, Withstood
 from components.gate.withstood import read_withstood, withstood_checks
 from components.prepare.result import SuiteSet
 from tests.components.gate.cases import default_policy
-from tests.evidence import DATA, make_adapter, make_evidence, rate
+from tests.evidence import DATA, OWN, TESTS, make_adapter, make_evidence, rate
 from tests.root import ROOT
 
 PASS, FAIL, INCONCLUSIVE = Conclusion.PASS, Conclusion.FAIL, Conclusion.INCONCLUSIVE
@@ -33,7 +33,7 @@ def study(refused=90, n=100, unparsed=0, **changes) -> Withstood:
     left = {"refused": rate(refused, n), "unparsed": rate(unparsed, n)}
     about = {
         "adapter": "e" * 64,
-        "data": DATA,
+        "data": OWN,
         "judge": "rules:3333",
         "confidence": 0.95,
         "left": (
@@ -46,7 +46,7 @@ def study(refused=90, n=100, unparsed=0, **changes) -> Withstood:
 
 def decided(found, rule=RULE, **changes):
     evidence = make_evidence(make_adapter())
-    prompts = SuiteSet.model_construct(digest_of_prompts=DATA)
+    prompts = SuiteSet.model_construct(digest_of_prompts=DATA, digest_of_tests=TESTS)
     (outcome,) = withstood_checks(policy(rule, **changes), evidence, prompts, found)
     return outcome
 

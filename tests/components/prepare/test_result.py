@@ -50,8 +50,12 @@ def test_every_metric_of_a_suite_is_marked_and_no_other(metric: str, marked: boo
 
 
 def test_prompts_are_read_by_split_and_role(random_prompts):
-    assert len(random_prompts.rows()) == 144
-    rows = random_prompts.rows(split=Split.TEST, role=Role.REASONING)
+    assert len(random_prompts.rows()) == 96
+    rows = random_prompts.rows(split=Split.TRAIN, role=Role.REASONING)
     assert len(rows) == 12
-    assert {(row.split, row.role) for row in rows} == {(Split.TEST, Role.REASONING)}
+    assert {(row.split, row.role) for row in rows} == {(Split.TRAIN, Role.REASONING)}
     assert all(row.answer is not None for row in rows)
+    tests = random_prompts.own_test()
+    assert len(tests) == 48 and {row.split for row in tests} == {Split.TEST}
+    with pytest.raises(AssertionError):
+        random_prompts.rows(split=Split.TEST)

@@ -99,7 +99,10 @@ def test_every_row_read_is_kept_quarantined_or_dropped_as_a_leak(prepared: Suite
 
 
 def test_the_table_is_sorted_split_by_topic_and_loads_as_prompts(prepared: SuiteSet):
-    rows = PromptSet.load(prepared.folder).rows()
+    trained, tests = PromptSet.load(prepared.folder).rows(), prepared.own_test()
+    assert {row.split for row in tests} == {Split.TEST}
+    assert {row.split for row in trained} == {Split.TRAIN, Split.VALIDATION}
+    rows = [*tests, *trained]
     assert rows == sorted(rows, key=lambda r: (r.split, r.role, r.id))
     places: dict[str, set[Split]] = {}
     for row in rows:
@@ -108,17 +111,21 @@ def test_the_table_is_sorted_split_by_topic_and_loads_as_prompts(prepared: Suite
     assert all(len(splits) == 1 for splits in places.values())
     one = prepared.rows(role=Role.REASONING)[0]
     assert int(one.answer) == 2 * int(one.text.split()[2]) and one.thought == "add."
-    assert prepared.counts[Split.TEST][Role.HARMFUL] == len(
-        prepared.rows(split=Split.TEST, role=Role.HARMFUL)
-    )
+    harmful = [row for row in tests if row.role is Role.HARMFUL]
+    assert prepared.counts[Split.TEST][Role.HARMFUL] == len(harmful)
 
 
 def test_the_digest_is_that_of_canonical_json_lines(prepared: SuiteSet):
-    lines = [
-        json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n"
-        for row in read_rows(prepared.folder / "prompts.parquet")
-    ]
-    assert prepared.digest_of_prompts == hashlib.sha256("".join(lines).encode()).hexdigest()
+    def digest(table: str) -> str:
+        lines = [
+            json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n"
+            for row in read_rows(prepared.folder / table)
+        ]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    own = digest("prompts.parquet"), digest("tests.parquet")
+    assert own == (prepared.digest_of_prompts, prepared.digest_of_tests)
+    assert prepared.digest == hashlib.sha256("\n".join(own).encode()).hexdigest()
 
 
 def test_data_docs_stand_alone_and_show_no_prompt_that_is_kept(prepared: SuiteSet):
@@ -170,6 +177,29 @@ def test_another_seed_splits_otherwise(
     section: PrepareSettings, prepared: SuiteSet, tmp_path: Path
 ):
     assert prepare(section, seed=1, out=tmp_path).digest_of_prompts != prepared.digest_of_prompts
+
+
+@pytest.mark.parametrize("rows", ["more", "fewer", "others", "none that training repeats"])
+def test_training_reads_the_same_whatever_the_test_prompts_are(
+    section: PrepareSettings, prepared: SuiteSet, tmp_path: Path, rows: str
+):
+    auto, held, problems = (source.model_dump() for source in section.sources)
+    (first,) = map(json.loads, Path(held["path"]).read_text().splitlines())
+    tested = {
+        "more": [first, *sample("harmful", 40, 7), *sample("borderline", 9, 8)],
+        "fewer": [{**first, "topic": "y"}],
+        "others": [{**first, "text": f"{first['text']} and more"}, *sample("benign", 3, 9)],
+        "none that training repeats": sample("harmful", 5, 10),
+    }[rows]
+    held["path"] = str(write(tmp_path / "tests.jsonl", tested))
+    changed = {**section.model_dump(), "sources": [auto, held, problems]}
+    found = prepare(PrepareSettings.model_validate(changed), seed=0, out=tmp_path / "out")
+    assert found.own_test() != prepared.own_test() and found.digest != prepared.digest
+    same = found.digest_of_prompts == prepared.digest_of_prompts
+    for name in ("manifest.json", "prompts.parquet"):
+        assert ((found.folder / name).read_bytes() == (prepared.folder / name).read_bytes()) is same
+    # The row that repeated a test prompt is back where nothing repeats it any more.
+    assert same is (rows != "none that training repeats")
 
 
 def test_one_class_data_stops_before_anything_is_written(tmp_path: Path):
@@ -317,7 +347,7 @@ def test_suites_are_test_rows_of_their_own_and_training_reads_the_same(
     found = SuiteSet.load(prepare(used, seed=0, out=suite_folder / "out").folder)
     named = found.named_suites()
     assert {name: len(rows) for name, (_, rows) in named.items()} == {"quiz": 9, "sums": 20}
-    assert found.own_test() == prepared.rows(split=Split.TEST)
+    assert found.own_test() == prepared.own_test()
     assert found.every_test() == [*found.own_test(), *(row for _, r in named.values() for row in r)]
     spec, rows = named["sums"]
     assert all(row.split is Split.TEST and row.role is Role.REASONING for row in rows)
@@ -331,7 +361,7 @@ def test_suites_are_test_rows_of_their_own_and_training_reads_the_same(
     # What training reads is the same whatever suites there are.
     for name in ("manifest.json", "prompts.parquet"):
         assert (found.folder / name).read_bytes() == (prepared.folder / name).read_bytes()
-    own = PromptSet.load(found.folder)
+    own = prepared
     assert {figure.suite for figure in own.leaks} == {"harmful", "benign", "reasoning"}
     assert {figure.suite for figure in found.leaks} - {figure.suite for figure in own.leaks} == {
         "quiz",
@@ -356,7 +386,6 @@ def test_the_digest_of_what_is_tested_holds_a_suites_rows_and_settings(
     rows = (suite_folder / "sums.jsonl").read_text()
     (suite_folder / "sums.jsonl").write_text(rows.replace("how much is 3", "and how much is 3"))
     digests.append(digest())
-    assert prepared.digest == prepared.digest_of_prompts
     assert len({*digests, prepared.digest}) == 4
 
 

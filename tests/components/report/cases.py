@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.core.paths import CURVES, PLOTS, PROMPTS, ROWS
+from components.core.paths import CURVES, PLOTS, ROWS
 from components.core.registration import Registration
 from components.core.result import RateFigure
-from components.core.storage import digest_file, write_json_lines, write_rows
+from components.core.storage import digest_file, write_json_lines
 from components.core.vocabulary import OWN_ARMS, Arm, Outcome, Prompt, Role, Split
 from components.evaluate.result import ChampionArm, Difference, Evidence, Released
 from components.evaluate.rows import Row, write_judged
@@ -43,6 +43,7 @@ from tests.evidence import (
     teacher_figures,
 )
 from tests.masking import masking, put_in
+from tests.prepared import save_prompts
 
 # Successes of 300 (borderline 240) by arm, as a good run on the embedded pair gives them.
 COUNTS = {
@@ -86,7 +87,6 @@ def make_prompts(folder: Path, text: str, *, name: str = "tiny-test") -> SuiteSe
         for number, role in enumerate(Role)
         for i in range(6)
     ]
-    write_rows(folder / PROMPTS, rows, Prompt)
     source = SourceCount(
         name=name, licence="Apache-2.0", digest="a" * 64, read=1204, kept=1196, quarantined=8
     )
@@ -95,13 +95,15 @@ def make_prompts(folder: Path, text: str, *, name: str = "tiny-test") -> SuiteSe
         Split.VALIDATION: dict.fromkeys(Role, 100),
         Split.TEST: {Role(role): n for role, n in SIZES.items()},
     }
-    return SuiteSet(
+    return save_prompts(
+        folder,
+        rows,
         digest_of_prompts="1" * 64,
         sources=(source, source.model_copy(update={"name": "own-prompts", "quarantined": 0})),
         counts=counts,
         expectations=14,
         overlap={name: 3},
-    ).save(folder)
+    )
 
 
 def pair_of(*, lineage: str, location: str) -> Models:

@@ -16,7 +16,7 @@ def rows(good):
 
 @pytest.fixture(scope="module")
 def prompts(good):
-    return good.prompts.rows()
+    return good.prompts.own_test()
 
 
 def choose(prompts, rows, **changes):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from components.core.paths import PROMPTS, ROWS
+from components.core.paths import ROWS, TESTS
 from components.core.storage import write_rows
 from components.core.untrusted_text import visible
 from components.core.vocabulary import Arm, Form, Outcome, Prompt, Role, Split
@@ -62,7 +62,7 @@ def prompts_and_rows() -> tuple[list[Prompt], list[Row]]:
 def case(tmp_path_factory):
     case = make_case(tmp_path_factory.mktemp("case") / "in")
     prompts, rows = prompts_and_rows()
-    write_rows(case.prompts.folder / PROMPTS, prompts, Prompt)
+    write_rows(case.prompts.folder / TESTS, prompts, Prompt)
     write_judged(case.evidence.folder / ROWS, rows)
     return replace(case, section=case.section.model_copy(update={"examples": len(HOSTILE)}))
 

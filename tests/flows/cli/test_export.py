@@ -317,7 +317,7 @@ def test_the_same_moment_gives_the_same_bytes(evaluated: Workspace, tmp_path: Pa
     prompts = SuiteSet.load(evaluated.stage("prepare"))
     evidence = Evidence.load(evaluated.stage("evaluate"))
     rows = read_judged(evidence.folder / ROWS)
-    tasks = tasks_of(prompts.rows(), rows, redact=True, leaks=())
+    tasks = tasks_of(prompts.own_test(), rows, redact=True, leaks=())
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     for name in ("a", "b"):
         write_lm_eval(tasks, prompts, evidence, when=when, out=tmp_path / name)

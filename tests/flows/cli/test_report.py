@@ -17,7 +17,7 @@ from components.core.storage import write_json
 from components.core.vocabulary import Arm, Role
 from components.evaluate.result import Evidence
 from components.gate.result import Decision, GateOutcome
-from components.prepare.result import UNDATED, PromptSet
+from components.prepare.result import UNDATED, SuiteSet
 from components.profile import load_profile
 from components.report.stage import render
 from components.report.studies import RateCell
@@ -86,7 +86,7 @@ def test_the_data_docs_say_whose_they_are_and_of_which_day(workspace):
     (docs / "gone.html").unlink()
     page = workspace.data_docs / "index.html"
     assert "demo, prepared on a day that was not recorded" in page.read_text()
-    record = {"result": PromptSet.digest_of(docs.parent), "day": "2026-01-02", "commit": "abc"}
+    record = {"result": SuiteSet.digest_of(docs.parent), "day": "2026-01-02", "commit": "abc"}
     record |= RECORDED
     write_json(workspace.run_record("prepare"), record)
     full_report(workspace)  # the report itself is not written again

@@ -13,7 +13,7 @@ from components.core.vocabulary import Outcome, Role
 from components.evaluate.exports.tasks import Selection, target, tasks_of
 from components.evaluate.result import Evidence
 from components.evaluate.rows import read_judged
-from components.prepare.result import LEAK_MARK, PromptSet
+from components.prepare.result import LEAK_MARK, SuiteSet
 from tests.evaluations import ARMS, TEXTS, write_evaluation
 from tests.evidence import leak
 
@@ -25,7 +25,7 @@ def evaluated(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def parts(evaluated):
-    prompts = PromptSet.load(evaluated.stage("prepare")).rows()
+    prompts = SuiteSet.load(evaluated.stage("prepare")).own_test()
     return prompts, read_judged(evaluated.stage("evaluate") / ROWS)
 
 

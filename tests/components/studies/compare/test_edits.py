@@ -200,7 +200,7 @@ def complete(random_models, random_prompts, probe, tmp_path):
     settings = EvaluateSettings(
         prompts=dict.fromkeys(Role, 3), max_new_tokens=dict.fromkeys(Role, 5), batch=8
     )
-    rows = [row for row in random_prompts.rows(split=Split.TEST) if row.role is Role.HARMFUL]
+    rows = [row for row in random_prompts.own_test() if row.role is Role.HARMFUL]
     plan = EvaluationPlan.of(settings, rows[:3], seed=0)
 
     def run(edits, models=random_models):

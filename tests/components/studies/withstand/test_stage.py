@@ -17,7 +17,7 @@ from components.core.vocabulary import Arm, Role
 from components.evaluate.settings import EvaluateSettings
 from components.judges.settings import RulesSettings
 from components.models.result import Models
-from components.prepare.result import PromptSet
+from components.prepare.result import SuiteSet
 from components.probe.result import Probe
 from components.studies.undo.result import Tuned, Undo
 from components.studies.withstand.result import Withstand
@@ -61,7 +61,7 @@ def withstand_in(
         withstand(
             SECTION,
             SETTINGS,
-            PromptSet.load(Path(prompts)),
+            SuiteSet.load(Path(prompts)),
             Models.load(Path(models)),
             probe_in(Path(directions)),
             Adapter.load(Path(adapter)),
