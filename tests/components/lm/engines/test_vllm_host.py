@@ -276,6 +276,10 @@ def test_vllm_itself_writes_what_the_engine_in_memory_does(folder, adapters, mon
             rows = collect(host.engine("any", adapter), ASKED, label="vllm")
             assert rows == written(folder, adapter)
         engine = host.engine("base", None)
+        # Longer than a block of its cache, of which the second time finds what the first one left.
+        long = [Request((*range(10, 60),) * 3 + (20 + i,), 6) for i in range(3)]
+        for _ in range(2):
+            assert collect(engine, long, label="vllm") == written(folder, None, long)
         with pytest.raises(ModelError, match="does not complete"):
             collect(engine, [Request((20,) * 600, 4)], label="vllm")
         host._ends = frozenset()  # nothing but the context ends a completion then
