@@ -12,6 +12,7 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_NO_USAGE_STATS": "1",  # of DO_NOT_TRACK it knows no value but 1
 }
 # One thread keeps the order of sums, so a stage gives the same bytes again, and beats two on small
 # models; threads that wait by sleeping cost nothing, while on a busy machine spinning ones take up
@@ -21,6 +22,8 @@ _DEFAULTS = {
     **QUIET,
     "OMP_NUM_THREADS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # What a command prints is for programs, too; vLLM speaks there unless it is told otherwise.
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     "TRANSFORMERS_VERBOSITY": "error",
 }
 

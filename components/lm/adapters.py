@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors.torch import load_file
+
 from components.core.errors import ModelError
 from components.lm.configuration import read_document, refusing
 from components.lm.weights import (
@@ -18,6 +20,7 @@ from components.lm.weights import (
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 # What a plain LoRA is described by, and what does nothing by itself. Any other setting that is set
@@ -52,8 +55,35 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
 
 
 def _attached(model: PreTrainedModel, folder: Path, *, autocast_adapter_dtype: bool) -> PeftModel:
-    from peft import PeftModel, get_peft_model_state_dict
+    from peft import PeftModel
 
+    what = _what(folder)
+    with refusing(f"{what} does not fit this model"):
+        adapted = PeftModel.from_pretrained(
+            model, str(folder), autocast_adapter_dtype=autocast_adapter_dtype
+        )
+    check_values(what, _weights_of(adapted, folder).items())
+    return adapted.eval()
+
+
+def check_adapter(model: PreTrainedModel, folder: Path) -> None:
+    """Raise `ModelError` as `attach_adapter` does, for whoever puts the adapter on elsewhere.
+
+    `model` is an outline, to which an adapter without numbers is added.
+    """
+    from peft import PeftConfig, PeftModel
+
+    what = _what(folder)
+    with refusing(f"{what} does not fit this model"):
+        settings = PeftConfig.from_pretrained(str(folder))
+        adapted = PeftModel(model, settings, autocast_adapter_dtype=False, low_cpu_mem_usage=True)
+    _weights_of(adapted, folder)
+    check_values(what, load_file(folder / ADAPTER_WEIGHTS).items())
+
+
+def _what(folder: Path) -> str:
+    """Return what messages call the adapter in `folder`; raises `ModelError` where there is none
+    that is a plain LoRA."""
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelError(f"{folder} holds no adapter ({ADAPTER_WEIGHTS} is missing)")
     path = folder / ADAPTER_SETTINGS
@@ -61,12 +91,17 @@ def _attached(model: PreTrainedModel, folder: Path, *, autocast_adapter_dtype: b
     if settings.get("peft_type") != "LORA":
         raise ModelError(f"{path}: peft_type is {settings.get('peft_type')!r}; only LORA is known")
     _check_plain(settings, path)
+    return f"the adapter in {folder}"
+
+
+def _weights_of(adapted: PeftModel, folder: Path) -> Mapping[str, Tensor]:
+    """Return the weights of the adapter on a model; raises `ModelError` where those in `folder` are
+    not exactly these."""
+    from peft import get_peft_model_state_dict
+
     stored, what = dict(header(folder / ADAPTER_WEIGHTS)), f"the adapter in {folder}"
     with refusing(f"{what} does not fit this model"):
-        adapted = PeftModel.from_pretrained(
-            model, str(folder), autocast_adapter_dtype=autocast_adapter_dtype
-        )
-        used = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+        used: Mapping[str, Tensor] = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     both = [(name, stored[name].shape, used[name].shape) for name in stored.keys() & used.keys()]
     report = {
         "missing_keys": used.keys() - stored.keys(),
@@ -74,8 +109,7 @@ def _attached(model: PreTrainedModel, folder: Path, *, autocast_adapter_dtype: b
         "mismatched_keys": [row for row in both if row[1] != row[2]],
     }
     check_report(f"{what} does not fit this model", report)
-    check_values(what, used.items())
-    return adapted.eval()
+    return used
 
 
 def _check_plain(settings: Mapping[str, Any], path: Path) -> None:

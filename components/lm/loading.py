@@ -62,6 +62,17 @@ def default_precision(device: torch.device) -> torch.dtype | Literal["auto"]:
     return "auto" if named == "auto" else getattr(torch, named)
 
 
+def precision_word(folder: Path, device: torch.device) -> str:
+    """Return the name of the precision in which `load_model` holds the checkpoint in `folder` on
+    `device`, for programs that mean something else by "auto"."""
+    precision: object = default_precision(device)
+    if precision == "auto":
+        stored = (tensor.dtype for tensor in weights.stored_weights(folder).values())
+        floating = (dtype for dtype in stored if dtype.is_floating_point)
+        precision = read_config(folder).dtype or next(floating)
+    return str(precision).removeprefix("torch.")
+
+
 def checkpoint_folder(models: Result, ref: CheckpointRef) -> Path:
     """Return the local folder of a checkpoint, fetching a hub revision that is not there yet."""
     if ref.where == "hub":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from components.registry.answering import Usable
 
 BASE = "post-trained"  # what vLLM calls the model without the adapter
-_RANKS = (8, 16, 32, 64, 128, 256)  # for which vLLM can set memory aside
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # for which vLLM can set memory aside
 # All that is needed is here, and nobody asks whether there is a newer release.
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
 _ANSWER_SECONDS, _STEP_SECONDS = 5, 0.5
@@ -94,24 +94,36 @@ def model_server(
 
 def _command(version: Usable, name: str, scratch: Path) -> list[str]:
     """Return the command that serves a version, in the folder `scratch`."""
+    from components.lm.loading import default_device, precision_word
+
+    # vLLM's "auto" computes a checkpoint of float32 in bfloat16.
+    precision = precision_word(version.model, default_device())
     if vllm := shutil.which("vllm", path=stage_environment()["PATH"]):
-        rank = int(read_json(version.adapter / "adapter_config.json")["r"])
-        room = next((one for one in _RANKS if one >= rank), rank)
-        model = [vllm, "serve", str(version.model), "--served-model-name", BASE]
-        lora = ["--enable-lora", "--max-lora-rank", str(room), "--lora-modules"]
-        # Not the checkpoint's own sampling settings.
-        return [*model, *lora, f"{name}={version.adapter}", "--generation-config", "vllm"]
-    from components.lm.loading import default_device, default_precision
+        return [vllm, *_vllm_words(version, name), "--dtype", precision]
     from components.registry.answering import embed_adapter
 
     shutil.rmtree(scratch / name, ignore_errors=True)
     embed_adapter(version.model, version.adapter, scratch / name)
-    device = default_device()
-    precision = str(default_precision(device)).removeprefix("torch.")
     # The server calls its model by the path that it was given, so this is one below its folder.
     program = str(Path(sys.executable).with_name("transformers"))
     place = os.environ.get("SAFEREACT_DEVICE") or "auto"
     return [program, "serve", name, "--device", place, "--dtype", precision]
+
+
+def _vllm_words(version: Usable, name: str) -> list[str]:
+    """Return what `vllm` is told of a version; raises `ConfigError` for a rank that it has not."""
+    rank = int(read_json(version.adapter / "adapter_config.json")["r"])
+    room = next((one for one in _RANKS if one >= rank), None)
+    if room is None:
+        raise ConfigError(
+            f"the adapter has rank {rank}, and vLLM takes {_RANKS[-1]} at most; take vLLM from the "
+            "PATH, and transformers serves it"
+        )
+    model = ["serve", str(version.model), "--served-model-name", BASE]
+    lora = ["--enable-lora", "--max-lora-rank", str(room), "--lora-modules"]
+    # Not the checkpoint's own sampling settings, and no format but safetensors.
+    own = ["--generation-config", "vllm", "--load-format", "safetensors"]
+    return [*model, *lora, f"{name}={version.adapter}", *own]
 
 
 def check_free(host: str, port: int) -> None:

@@ -18,7 +18,7 @@ from components.lm.adapters import attach_adapter
 from components.lm.engines.protocol import Engine, Host
 from components.lm.engines.ray_shards import RayHost
 from components.lm.engines.ray_workers import ADDRESS, Held
-from components.lm.engines.vllm_gpu import VllmHost
+from components.lm.engines.vllm_host import VllmHost
 from components.lm.generation import checkpoint_end_tokens, engine_of
 from components.lm.loading import (
     default_device,
@@ -49,12 +49,12 @@ def engine_name() -> str:
 def engine_identity() -> str:
     """Return the engine as evidence names it.
 
-    Rows of another device or precision may differ, so an engine in memory names both. A server
-    shows no weights, so what it wrote is not bound to those that the evidence names.
+    Rows of another device or precision may differ, so an engine that has the weights names both. A
+    server shows none, so what it wrote is not bound to those that the evidence names.
     """
     name = engine_name()
-    if name != ENGINES[0]:
-        return f"{name}, {UNBOUND}" if name == "openai" else name
+    if name == "openai":
+        return f"{name}, {UNBOUND}"
     device = default_device()
     return f"{name}, {device.type}, {str(default_precision(device)).removeprefix('torch.')}"
 

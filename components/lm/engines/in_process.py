@@ -62,11 +62,15 @@ def cache_room(model: Any) -> int:
     free = available_memory(device) if device.type != "cpu" else None
     if free is None:
         return CACHED_TOKENS
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    position = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
-    return int(free * CACHE_SHARE / position)
+    return int(free * CACHE_SHARE / position_bytes(model.config, model.dtype.itemsize))
+
+
+def position_bytes(config: Any, itemsize: int) -> int:
+    """Return the bytes of one position in the cache of a model with these settings."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * width * itemsize)
 
 
 @torch.inference_mode()

@@ -11,8 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.core.errors import ModelError
-from components.lm.adapters import PLAIN, attach_adapter, merge_adapter
-from components.lm.loading import default_device, describe_checkpoint, load_model, load_tokenizer
+from components.lm.adapters import PLAIN, attach_adapter, check_adapter, merge_adapter
+from components.lm.architecture import outline
+from components.lm.loading import (
+    default_device,
+    describe_checkpoint,
+    load_model,
+    load_tokenizer,
+    precision_word,
+)
 from tests.checkpoints import WORDS, write_checkpoint
 
 
@@ -119,6 +126,8 @@ def test_an_adapter_is_taken_whole_or_not_at_all(checkpoint, adapter, spoil, tol
     save_file(weights, path, {"format": "pt"})
     with pytest.raises(ModelError, match=told):
         attach_adapter(load_model(checkpoint), adapter)
+    with pytest.raises(ModelError, match=told):
+        check_adapter(outline(checkpoint), adapter)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +146,8 @@ def test_settings_of_an_adapter_are_its_own(checkpoint, adapter, settings, told)
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     with pytest.raises(ModelError, match=told):
         attach_adapter(load_model(checkpoint), adapter)
+    with pytest.raises(ModelError, match=told):
+        check_adapter(outline(checkpoint), adapter)
 
 
 def test_no_setting_that_computes_something_else_is_passed_over(checkpoint, adapter):
@@ -190,6 +201,7 @@ def test_a_whole_adapter_is_put_on(checkpoint, adapter):
     ids = torch.tensor([[5, 6, 7]])
     plain, adapted = load_model(checkpoint), attach_adapter(load_model(checkpoint), adapter)
     torch.testing.assert_close(adapted(ids).logits, plain(ids).logits)
+    check_adapter(outline(checkpoint), adapter)
 
 
 def test_an_adapter_takes_the_precision_of_its_model(checkpoint, adapter, monkeypatch):
@@ -234,6 +246,7 @@ def test_the_environment_names_the_precision(checkpoint, tmp_path, monkeypatch, 
     load_model(checkpoint).to(torch.bfloat16).save_pretrained(tmp_path)
     monkeypatch.setenv("SAFEREACT_PRECISION", named)
     assert load_model(tmp_path, device=torch.device("cpu")).dtype is loaded
+    assert f"torch.{precision_word(tmp_path, torch.device('cpu'))}" == str(loaded)
 
 
 def test_an_unknown_precision_is_refused(checkpoint, monkeypatch):

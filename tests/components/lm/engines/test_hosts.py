@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +17,6 @@ from components.lm.engines.hosts import (
     open_host,
 )
 from components.lm.engines.protocol import Request, collect
-from components.lm.engines.vllm_gpu import VllmHost
 from components.lm.generation import checkpoint_end_tokens, end_tokens, engine_of
 from components.lm.loading import checkpoint_folder, load_model, load_tokenizer
 
@@ -70,6 +66,9 @@ def test_what_a_server_writes_is_not_bound_to_weights(monkeypatch):
     monkeypatch.setenv("SAFEREACT_DEVICE", "cpu")
     monkeypatch.delenv("SAFEREACT_PRECISION", raising=False)
     assert engine_identity() == "transformers, cpu, float32"
+    monkeypatch.setenv("SAFEREACT_ENGINE", "vllm")
+    monkeypatch.setenv("SAFEREACT_PRECISION", "bfloat16")
+    assert engine_identity() == "vllm, cpu, bfloat16"
 
 
 def test_a_worker_takes_over_the_environment_and_computes_as_was_told(folder, monkeypatch):
@@ -111,67 +110,3 @@ def test_the_end_tokens_are_known_without_the_model(folder, tmp_path):
         if file.name != "generation_config.json":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     assert checkpoint_end_tokens(tmp_path, tokenizer) == end_tokens(load_model(tmp_path), tokenizer)
-
-
-def test_vllm_is_refused_where_it_cannot_run(folder, monkeypatch):
-    monkeypatch.setenv("SAFEREACT_ENGINE", "vllm")
-    monkeypatch.setitem(sys.modules, "vllm", None)
-    with (
-        pytest.raises(ConfigError, match=r"not installed: pip install 'safereact-ops\[vllm\]'"),
-        open_host(folder, batch=3),
-    ):
-        pass
-    monkeypatch.setitem(sys.modules, "vllm", ModuleType("vllm"))
-    monkeypatch.setitem(sys.modules, "vllm.lora", ModuleType("vllm.lora"))
-    monkeypatch.setitem(sys.modules, "vllm.lora.request", ModuleType("vllm.lora.request"))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="no GPU here"), open_host(folder, batch=3):
-        pass
-
-
-def test_what_vllm_is_told(folder, adapters, monkeypatch):
-    """A stand-in with vLLM's names, since vLLM needs a GPU: it writes with the engine here."""
-
-    class LLM:
-        def __init__(self, model, **settings):
-            assert settings["enable_lora"] and settings["generation_config"] == "vllm"
-            self.model = model
-
-        def generate(self, prompts, settings, *, lora_request, use_tqdm):
-            model = load_model(folder)
-            if lora_request:
-                model = attach_adapter(model, Path(lora_request.lora_path))
-            asked = [
-                Request(tuple(p["prompt_token_ids"]), s.max_tokens)
-                for p, s in zip(prompts, settings, strict=True)
-            ]
-            engine = engine_of(model, load_tokenizer(folder), batch=8)
-            assert all(set(s.stop_token_ids) == engine.ends for s in settings)
-            rows = collect(engine, asked, label="stand-in")
-            return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=list(r[0]))]) for r in rows]
-
-    library, lora, request = (ModuleType(n) for n in ("vllm", "vllm.lora", "vllm.lora.request"))
-    library.LLM, library.SamplingParams, library.lora = LLM, SimpleNamespace, lora
-    lora.request = request
-    request.LoRARequest = lambda name, number, path: SimpleNamespace(lora_path=path)
-    for name, module in (("vllm", library), ("vllm.lora", lora), ("vllm.lora.request", request)):
-        monkeypatch.setitem(sys.modules, name, module)
-    tokenizer = load_tokenizer(folder)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: True)
-        host = VllmHost(folder, checkpoint_end_tokens(folder, tokenizer))
-    plain = written(load_model(folder), folder)
-    restored = written(attach_adapter(load_model(folder), adapters[0]), folder)
-    assert collect(host.engine("base", None), ASKED, label="vllm") == plain
-    assert collect(host.engine("restored", adapters[0]), ASKED, label="vllm") == restored
-    assert host.engine("base", None).name == "vllm"
-    sampled = [Request(r.prompt, 4, samples=3, temperature=1.0) for r in ASKED]
-    assert [len(s) for s in collect(host.engine("base", None), sampled, label="vllm")] == [3] * 5
-    host.close()
-
-
-def test_an_adapter_that_vllm_has_no_room_for_is_refused(tmp_path):
-    host = VllmHost.__new__(VllmHost)
-    (tmp_path / "adapter_config.json").write_text('{"r": 128}')
-    with pytest.raises(ConfigError, match="rank 128, and vLLM is given room for 64"):
-        host.engine("restored", tmp_path)
