@@ -3,6 +3,7 @@ used."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from gguf import GGUFReader
 from safetensors import safe_open
 from tokenizers import pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 
 from components.core.errors import ConfigError, ModelError
 from components.lm.architecture import check_supported, outline, silenced
@@ -39,6 +41,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _UNREADABLE = "{path} cannot be read as a GGUF checkpoint"
+# Of a GGUF file: tensors by which positions are scaled, keys that scale something, and what says
+# that positions are not.
+_ROPE = "rope_"
+_SCALES = re.compile(r"rope\.scal|attention\.(?:clamp|scale)|\w+_scale$|\w*softcap")
+_UNSCALED = ("", "none")
 _SMOLLM = "smollm"  # the one pre-tokenizer in use here that transformers takes for GPT-2's
 
 
@@ -183,12 +190,13 @@ def check_gguf(path: Path) -> None:
     with silenced(), refusing(_UNREADABLE.format(path=path)), _alone(path) as folder:
         reader = GGUFReader(path)
         _check_blocks(path, reader)
+        _check_scales(path, reader)
         config = AutoConfig.from_pretrained(
             folder, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
-        tensors = [t for t in reader.tensors if not t.name.startswith("rope_")]
+        tensors = [t for t in reader.tensors if not t.name.startswith(_ROPE)]
     check_supported(model)
     stored = sum(int(tensor.n_elements) for tensor in tensors)
     expected = sum(weight.numel() for weight in model.parameters())
@@ -208,6 +216,27 @@ def _check_blocks(path: Path, reader: GGUFReader) -> None:
                 f"{path}: {name} is {field.contents()}, and the file has {len(reader.tensors)} "
                 "tensors; download it again"
             )
+
+
+def _check_scales(path: Path, reader: GGUFReader) -> None:
+    """Raise `ModelError` for what scales positions or logits and transformers leaves out, so that
+    another model would be read without a word."""
+    begin = f"{reader.fields['general.architecture'].contents()}."
+    known = GGUF_CONFIG_MAPPING.get(begin[:-1], {})
+    scales = {
+        name: field.contents()
+        for name, field in reader.fields.items()
+        if _SCALES.match(name.removeprefix(begin)) and not known.get(name.removeprefix(begin))
+    }
+    if scales.get(f"{begin}rope.scaling.type", "") in _UNSCALED:
+        scales = {name: value for name, value in scales.items() if ".rope.scaling." not in name}
+    lost = [f"{name} {value}" for name, value in scales.items()]
+    lost += [t.name for t in reader.tensors if t.name.startswith(_ROPE) and (t.data != 1).any()]
+    if lost:
+        raise ModelError(
+            f"{path} scales positions or logits ({', '.join(lost)}), and transformers leaves that "
+            "out of a GGUF file; give the checkpoint that it was made from"
+        )
 
 
 @contextmanager

@@ -55,7 +55,13 @@ def rotated(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def write_gguf(
-    path: Path, model, *, architecture: str = "llama", tensors=None, blocks: int = LAYERS
+    path: Path,
+    model,
+    *,
+    architecture: str = "llama",
+    tensors=None,
+    blocks: int = LAYERS,
+    settings=None,
 ) -> None:
     """Write `model` and a byte-level tokenizer as a GGUF file in single precision."""
     from gguf import GGUFWriter, TokenType
@@ -71,6 +77,9 @@ def write_gguf(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
     writer.add_vocab_size(model.config.vocab_size)
+    for key, value in (settings or {}).items():
+        add = writer.add_string if isinstance(value, str) else writer.add_float32
+        add(f"{architecture}.{key}", value)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     tokens = [*SPECIAL, *byte_alphabet(), "12", "hi", "Ġhi"]
@@ -209,6 +218,43 @@ def test_file_with_other_weights_is_refused(tmp_path: Path, spoil) -> None:
     with pytest.raises(ModelError, match="not finite" if spoil is with_a_nan else "holds .* weigh"):
         read_gguf(path)
     assert (complaint(path) is None) == (spoil is with_a_nan)  # no header tells it
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
+        {"rope.scaling.type": "yarn"},
+        {"rope.scale_linear": 2.0},
+        {"attention.clamp_kqv": 8.0},
+        {"logit_scale": 0.1},
+        {"final_logit_softcapping": 30.0},
+        {"rope_freqs.weight": 8.0},  # how a Llama 3.1 is scaled
+    ],
+)
+def test_scales_that_transformers_leaves_out_are_refused(tmp_path: Path, settings) -> None:
+    def scaled(model):
+        freqs = settings.get("rope_freqs.weight")
+        more = {"rope_freqs.weight": np.full(4, freqs, np.float32)} if freqs else {}
+        return {**gguf_tensors(model), **more}
+
+    path = tmp_path / "model.gguf"
+    own = {key: value for key, value in settings.items() if key != "rope_freqs.weight"}
+    write_gguf(path, llama(), tensors=scaled, settings=own)
+    with pytest.raises(ModelError, match=f"scales positions or logits.*{next(iter(settings))}"):
+        read_gguf(path)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"rope.scaling.type": "none", "rope.scaling.factor": 1.0}, {}]
+)
+def test_positions_that_are_not_scaled_are_read(tmp_path: Path, settings) -> None:
+    def unscaled(model):
+        return {**gguf_tensors(model), "rope_freqs.weight": np.ones(4, np.float32)}
+
+    write_gguf(tmp_path / "model.gguf", llama(), tensors=unscaled, settings=settings)
+    model, _ = read_gguf(tmp_path / "model.gguf")
+    assert type(model).__name__ == "LlamaForCausalLM"
 
 
 def test_endless_blocks_are_refused_before_they_are_built(tmp_path: Path) -> None:
