@@ -196,16 +196,21 @@ def _tokenizer_class(folder: Path) -> Any:
 
 
 def load_model(
-    folder: Path, *, device: torch.device | None = None, load_in_4bit: bool = False
+    folder: Path,
+    *,
+    device: torch.device | None = None,
+    load_in_4bit: bool = False,
+    trained: bool = True,
 ) -> PreTrainedModel:
     """Return the causal language model in `folder`, in evaluation mode.
 
     In the precision of `default_precision`; with `load_in_4bit` its linear layers as NF4, the LM
-    head excepted. Safetensors only, no code from the checkpoint. Raises `ModelError` where it
-    cannot be loaded, where a weight is missing, not the model's, or not finite.
+    head excepted, which on a CPU cannot be `trained`. Safetensors only, no code from the
+    checkpoint. Raises `ModelError` where it cannot be loaded, where a weight is missing, not the
+    model's, or not finite.
     """
     device = device or default_device()
-    quantised = _nf4(device) if load_in_4bit else {}
+    quantised = _nf4(device, trained=trained) if load_in_4bit else {}
     weights.refuse_adapter(folder)
     config = read_config(folder)
     weights.stored_weights(folder)
@@ -226,21 +231,22 @@ def load_model(
     return (model if load_in_4bit else model.to(device)).eval()
 
 
-def _nf4(device: torch.device) -> dict[str, Any]:
+def _nf4(device: torch.device, *, trained: bool) -> dict[str, Any]:
     """Return what loads a model in 4 bits onto `device` (QLoRA, arXiv 2305.14314, section 3).
 
-    A CPU is refused: once a model was evaluated there, bitsandbytes (0.50.2) computes with packed
-    weights, through which no gradient flows, and only warns of it.
+    To train through it a CPU is refused: once a model was evaluated there, bitsandbytes (0.50.2)
+    computes with packed weights, through which no gradient flows, and only warns of it.
     """
-    if device.type == "cpu":
+    if trained and device.type == "cpu":
         raise ModelError(
             "load_in_4bit needs an accelerator, and this is a CPU, on which bitsandbytes gives no "
             "reliable gradients; set train.load_in_4bit: false in the profile"
         )
     if not is_bitsandbytes_available():
+        otherwise = ", or set train.load_in_4bit: false in the profile" if trained else ""
         raise ModelError(
-            "load_in_4bit needs bitsandbytes, which is not installed: pip install "
-            "'safereact-ops[4bit]', or set train.load_in_4bit: false in the profile"
+            "4 bits need bitsandbytes, which is not installed: pip install 'safereact-ops[4bit]'"
+            + otherwise
         )
     settings = BitsAndBytesConfig(
         load_in_4bit=True,

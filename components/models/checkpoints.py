@@ -222,7 +222,8 @@ def _check_scales(path: Path, reader: GGUFReader) -> None:
     """Raise `ModelError` for what scales positions or logits and transformers leaves out, so that
     another model would be read without a word."""
     begin = f"{reader.fields['general.architecture'].contents()}."
-    known = GGUF_CONFIG_MAPPING.get(begin[:-1], {})
+    mapping: Any = GGUF_CONFIG_MAPPING  # architecture -> key of a file -> key of a config
+    known = mapping.get(begin[:-1], {})
     scales = {
         name: field.contents()
         for name, field in reader.fields.items()

@@ -71,7 +71,8 @@ def open_artefact(
         raise ConfigError(f"files are asked in this process: unset {VARIABLE}")
     path = Path(named)
     if named == NF4:
-        quantised = attach_adapter(load_model(post_trained, load_in_4bit=True), adapter.adapter)
+        model = load_model(post_trained, load_in_4bit=True, trained=False)
+        quantised = attach_adapter(model, adapter.adapter)
         digest = digest_bytes(f"{NF4} {models.post_trained.digest} {adapter.digest}".encode())
         tokenizer = load_tokenizer(post_trained)
         yield _in_memory("nf4", NF4, digest, quantised, tokenizer, batch, finished)

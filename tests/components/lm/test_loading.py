@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -21,6 +24,7 @@ from components.lm.loading import (
     precision_word,
 )
 from tests.checkpoints import WORDS, write_checkpoint
+from tests.root import ROOT
 
 
 @pytest.fixture
@@ -264,6 +268,29 @@ def test_four_bits_on_a_cpu_name_the_remedy(checkpoint):
 def test_four_bits_without_bitsandbytes_name_the_remedy(checkpoint):
     with pytest.raises(ModelError, match=r"safereact-ops\[4bit\].*load_in_4bit: false"):
         load_model(checkpoint, device=torch.device("cuda"), load_in_4bit=True)
+    # To ask it is enough to install it, on a CPU, too; no setting of a training has to do with it.
+    with pytest.raises(ModelError, match=r"safereact-ops\[4bit\]'$"):
+        load_model(checkpoint, device=torch.device("cpu"), load_in_4bit=True, trained=False)
+
+
+def test_code_from_the_hub_is_not_run_though_the_package_that_fetches_it_is_there(tmp_path):
+    """bitsandbytes and transformers look for it, and ask it for compiled code of the hub."""
+    (tmp_path / "kernels.py").write_text("raise SystemExit('kernels was imported')")
+    code = (
+        "import components.lm.loading; from importlib.util import find_spec;"
+        "from transformers.utils.import_utils import is_kernels_available;"
+        "assert find_spec('kernels') is None and not is_kernels_available()\n"
+        "try:\n    import kernels\nexcept ImportError:\n    print('no code')"
+    )
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "no code\n"), done.stderr
 
 
 def assert_trainable(model):

@@ -152,7 +152,8 @@ def test_an_evaluation_of_other_prompts_is_refused(evaluated: Workspace, tmp_pat
         found.save(other.stage(stage))
     other.profile_file.parent.mkdir()
     other.profile_file.write_text(evaluated.profile_file.read_text())
-    with pytest.raises(EvidenceError, match="the evaluation was on the prompts dddddddddddd"):
+    asked = Evidence.load(evaluated.stage("evaluate")).data[:12]
+    with pytest.raises(EvidenceError, match=f"the evaluation was on the prompts {asked}, prepared"):
         export_rows(other, "lm-eval", tmp_path / "out")
 
 
