@@ -131,6 +131,12 @@ def _print_check(found: ArtefactCheck, folder: Path) -> None:
         n, bound = in_words(one.n, one.clusters), f"{sign}{100 * found.margin:g}"
         table.add_row(line.metric, f"{cells}, {bound}", n, str(line.conclusion))
     wide_console().print(table)
+    if cut := [line.metric for line in found.lines if line.cut_off]:
+        console.print(
+            f"what the token limit cut off may decide {', '.join(cut)}: raise "
+            "evaluate.max_new_tokens and evaluate again",
+            style="yellow",
+        )
     if found.same_template is None:
         console.print(
             "asked by token ids: the server's chat template was not tried", style="yellow"

@@ -33,6 +33,11 @@ class Line(Record):
     difference: Difference  # artefact - evaluated
     conclusion: Conclusion
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether completions that were cut off may decide it, and no number of prompts can."""
+        return self.conclusion is Conclusion.INCONCLUSIVE and self.difference.highest is not None
+
 
 class ArtefactCheck(Result):
     """An artefact's answers to the test prompts beside those of the adapter that was evaluated."""
