@@ -75,6 +75,8 @@ def stage_states(workspace: Workspace) -> list[StageState]:
             why = ", ".join(reasons)
         elif waited:
             state, why = State.WAITS, f"for {waited[0]}"
+        elif others := list(_other_results(workspace, changed)):
+            state, why = State.STALE, f"another result of {', '.join(others)}"
         states[stage] = StageState(stage, state, why)
     return list(states.values())
 
@@ -112,6 +114,16 @@ def _reasons(
                 yield f"{path} ({', '.join(how)})" if isinstance(how, dict) else path
         for how in change.get("changed outs", {}).values():
             yield _GONE if how == "deleted" else _CHANGED
+
+
+def _other_results(workspace: Workspace, changes: list[Any]) -> Iterator[str]:
+    """Yield the stages whose results are others than those that a stage has read, as where they ran
+    alone."""
+    changed = [each.get("changed deps", {}) for each in changes if isinstance(each, dict)]
+    places = [workspace.root / path for each in changed for path in each]
+    for stage in TABLE:
+        if any(place.is_relative_to(workspace.stage(stage)) for place in places):
+            yield stage
 
 
 def _read(workspace: Workspace) -> tuple[Mapping[str, Any], dict[str, list[Any]]]:

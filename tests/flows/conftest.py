@@ -136,11 +136,11 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / ".dvcignore", root)
     shutil.copy(ROOT / ".gitignore", root)
     subprocess.run(["git", "init", "-q", root], check=True)
-    _dvc(root, "repro", "-q", "inputs")
+    dvc(root, "repro", "-q", "inputs")
     return root
 
 
-def _dvc(root: Path, *words: str) -> None:
+def dvc(root: Path, *words: str) -> None:
     ours = {**stage_environment(), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", "dvc", *words], cwd=root, env=ours, check=True)
 
@@ -156,7 +156,7 @@ def finished_project(empty_project: Path, tmp_path_factory: pytest.TempPathFacto
     parameters.write_text(parameters.read_text().replace("compared: {}\nattacked: {}\n", lists))
     for stage in TABLE:
         write_result(stage, Workspace(root, PROFILE))
-    _dvc(root, "commit", "-q", "--force", *(dvc_name(stage, PROFILE) for stage in TABLE))
+    dvc(root, "commit", "-q", "--force", *(dvc_name(stage, PROFILE) for stage in TABLE))
     return root
 
 

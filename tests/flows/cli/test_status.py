@@ -10,7 +10,7 @@ from io import StringIO
 
 import pytest
 
-from components.chain import STAGES
+from components.chain import STAGES, dvc_name
 from components.core.errors import StageError
 from components.core.paths import Workspace
 from components.core.storage import digest_folder
@@ -19,7 +19,7 @@ from flows.cli.tables import status_table
 from flows.cli.terminal import Terminal
 from flows.runner.dvc import run_stage
 from flows.runner.lock import one_run
-from tests.flows.conftest import behave, safereact
+from tests.flows.conftest import behave, dvc, safereact
 from tests.flows.runner.test_dvc import start_and_wait, wait_until_gone
 
 
@@ -51,6 +51,27 @@ def test_stale_is_not_never_run(project: Workspace):
     run_stage("models", project, lambda line: None)
     (project.stage("models") / "models.json").write_text("{}")
     assert states(project)["models"] == (State.STALE, "its files were changed")
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "stale", "waiting"),
+    [
+        ("prepare", "suites.json", ["evaluate"], ["gate", "report"]),  # more test prompts
+        ("prepare", "manifest.json", ["models"], ["probe", "train", "evaluate", "gate", "report"]),
+        ("models", "models.json", ["probe"], ["train", "evaluate", "gate", "report"]),
+        ("gate", "decision.json", ["report"], []),
+    ],
+)
+def test_a_stage_that_ran_alone_leaves_the_next_ones_stale(
+    finished: Workspace, stage, file, stale, waiting
+):
+    path = finished.stage(stage) / file
+    path.write_text(path.read_text() + "\n")
+    dvc(finished.root, "commit", "-q", "--force", dvc_name(stage, finished.profile))
+    reported = states(finished)
+    assert [name for name, (state, _) in reported.items() if state is State.STALE] == stale
+    assert {reported[name][1] for name in stale} == {f"another result of {stage}"}
+    assert [name for name, (state, _) in reported.items() if state is State.WAITS] == waiting
 
 
 def test_code_that_changed_is_reported_without_a_run(project: Workspace):
