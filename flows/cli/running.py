@@ -49,7 +49,10 @@ def run(
     console.print(outcome.looked.words)
     if registered is None:
         console.print(verdict(decision), style="bold")
-        following = '"When the gate says no" in docs/method.md, with the first box of the report'
+        following = (
+            '"When the gate says no" in docs/method.md, with the first box of the report; '
+            f"safereact diagnose --profile {workspace.profile}"
+        )
     else:
         how = "registered" if registered.new else "registered already"
         version = f"{registered.name} version {registered.version}"
