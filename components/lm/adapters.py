@@ -42,6 +42,10 @@ _LEAVES_MODEL_ALONE: dict[str, tuple[Any, ...]] = {
 }
 
 
+_WHAT = "the adapter in {folder}"
+_MISFIT = f"{_WHAT} does not fit this model"
+
+
 def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Return `model` with the adapter in `folder`, in evaluation mode.
 
@@ -57,12 +61,12 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
 def _attached(model: PreTrainedModel, folder: Path, *, autocast_adapter_dtype: bool) -> PeftModel:
     from peft import PeftModel
 
-    what = _what(folder)
-    with refusing(f"{what} does not fit this model"):
+    _check_folder(folder)
+    with refusing(_MISFIT.format(folder=folder)):
         adapted = PeftModel.from_pretrained(
             model, str(folder), autocast_adapter_dtype=autocast_adapter_dtype
         )
-    check_values(what, _weights_of(adapted, folder).items())
+    check_values(_WHAT.format(folder=folder), _weights_of(adapted, folder).items())
     return adapted.eval()
 
 
@@ -73,17 +77,16 @@ def check_adapter(model: PreTrainedModel, folder: Path) -> None:
     """
     from peft import PeftConfig, PeftModel
 
-    what = _what(folder)
-    with refusing(f"{what} does not fit this model"):
+    _check_folder(folder)
+    with refusing(_MISFIT.format(folder=folder)):
         settings = PeftConfig.from_pretrained(str(folder))
         adapted = PeftModel(model, settings, autocast_adapter_dtype=False, low_cpu_mem_usage=True)
     _weights_of(adapted, folder)
-    check_values(what, load_file(folder / ADAPTER_WEIGHTS).items())
+    check_values(_WHAT.format(folder=folder), load_file(folder / ADAPTER_WEIGHTS).items())
 
 
-def _what(folder: Path) -> str:
-    """Return what messages call the adapter in `folder`; raises `ModelError` where there is none
-    that is a plain LoRA."""
+def _check_folder(folder: Path) -> None:
+    """Raise `ModelError` where `folder` holds no adapter that is a plain LoRA."""
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelError(f"{folder} holds no adapter ({ADAPTER_WEIGHTS} is missing)")
     path = folder / ADAPTER_SETTINGS
@@ -91,7 +94,6 @@ def _what(folder: Path) -> str:
     if settings.get("peft_type") != "LORA":
         raise ModelError(f"{path}: peft_type is {settings.get('peft_type')!r}; only LORA is known")
     _check_plain(settings, path)
-    return f"the adapter in {folder}"
 
 
 def _weights_of(adapted: PeftModel, folder: Path) -> Mapping[str, Tensor]:
@@ -99,8 +101,8 @@ def _weights_of(adapted: PeftModel, folder: Path) -> Mapping[str, Tensor]:
     not exactly these."""
     from peft import get_peft_model_state_dict
 
-    stored, what = dict(header(folder / ADAPTER_WEIGHTS)), f"the adapter in {folder}"
-    with refusing(f"{what} does not fit this model"):
+    stored, misfit = dict(header(folder / ADAPTER_WEIGHTS)), _MISFIT.format(folder=folder)
+    with refusing(misfit):
         used: Mapping[str, Tensor] = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     both = [(name, stored[name].shape, used[name].shape) for name in stored.keys() & used.keys()]
     report = {
@@ -108,7 +110,7 @@ def _weights_of(adapted: PeftModel, folder: Path) -> Mapping[str, Tensor]:
         "unexpected_keys": stored.keys() - used.keys(),
         "mismatched_keys": [row for row in both if row[1] != row[2]],
     }
-    check_report(f"{what} does not fit this model", report)
+    check_report(misfit, report)
     return used
 
 
