@@ -55,7 +55,7 @@ def measured_of(
     root: Path,
 ) -> Measured:
     """Return what a run that begins now holds of a decision on a profile's adapter."""
-    folder = prompts.folder.relative_to(root)
+    folder, trained = prompts.folder.relative_to(root), prompts.digest_of_prompts
     counts = {split: sum(prompts.counts.get(split, {}).values()) for split in Split}
     title = f"{profile.name} {datetime.now(UTC):%Y-%m-%d %H:%M} {decision.outcome}"
     return Measured(
@@ -66,9 +66,7 @@ def measured_of(
         list(_curves(adapter)),
         rates_table(evidence),
         [
-            Used(
-                profile.name, decision.data, f"{folder / PROMPTS}", "training", counts[Split.TRAIN]
-            ),
+            Used(profile.name, trained, f"{folder / PROMPTS}", "training", counts[Split.TRAIN]),
             Used(
                 f"{profile.name} test prompts",
                 evidence.test_prompts,

@@ -22,6 +22,7 @@ from components.registry.registration import register
 from components.registry.search_runs import TrialRun, open_study
 from components.registry.watches import Watched, record_watch
 from flows.runner.registry import conclude, record_failure
+from tests.evidence import DATA
 from tests.releases import NAMES, write_all
 
 LOSSES = [{"step": step, "alignment": 2.0 / (step + 1), "retention": 0.5} for step in range(1100)]
@@ -49,6 +50,7 @@ def test_a_registered_adapters_run_has_what_people_filter_and_draw_by(
     }
     used = {one.tags[0].value: one.dataset for one in run.inputs.dataset_inputs}
     assert set(used) == {"training", "evaluation"} and used["training"].name == "demo"
+    assert used["training"].digest == DATA[:36]  # of what trains, whatever is tested with
     assert json.loads(used["evaluation"].profile)["num_rows"] > 0
     evidence = Evidence.load(workspace.stage("evaluate"))
     experiment, own = registry.experiment(NAMES["experiment"]), [run.info.run_id]
