@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _UNREADABLE = "{path} cannot be read as a GGUF checkpoint"
-# Of a GGUF file: tensors by which positions are scaled, keys that scale something, and what says
-# that positions are not.
+# Of a GGUF file: tensors by which positions are scaled, keys that scale or hide something, and what
+# says that positions are not scaled.
 _ROPE = "rope_"
-_SCALES = re.compile(r"rope\.scal|attention\.(?:clamp|scale)|\w+_scale$|\w*softcap")
+_SCALES = re.compile(r"rope\.scal|attention\.(?:clamp|scale|sliding_window$)|\w+_scale$|\w*softcap")
 _UNSCALED = ("", "none")
 _SMOLLM = "smollm"  # the one pre-tokenizer in use here that transformers takes for GPT-2's
 
@@ -219,8 +219,8 @@ def _check_blocks(path: Path, reader: GGUFReader) -> None:
 
 
 def _check_scales(path: Path, reader: GGUFReader) -> None:
-    """Raise `ModelError` for what scales positions or logits and transformers leaves out, so that
-    another model would be read without a word."""
+    """Raise `ModelError` for what scales positions or logits, or hides positions, and transformers
+    leaves out, so that another model would be read without a word."""
     begin = f"{reader.fields['general.architecture'].contents()}."
     mapping: Any = GGUF_CONFIG_MAPPING  # architecture -> key of a file -> key of a config
     known = mapping.get(begin[:-1], {})
@@ -231,12 +231,18 @@ def _check_scales(path: Path, reader: GGUFReader) -> None:
     }
     if scales.get(f"{begin}rope.scaling.type", "") in _UNSCALED:
         scales = {name: value for name, value in scales.items() if ".rope.scaling." not in name}
+    window, context = (
+        f"{begin}attention.sliding_window",
+        reader.fields.get(f"{begin}context_length"),
+    )
+    if context is not None and not 0 < scales.get(window, 0) < context.contents():
+        scales.pop(window, None)  # it hides nothing
     lost = [f"{name} {value}" for name, value in scales.items()]
     lost += [t.name for t in reader.tensors if t.name.startswith(_ROPE) and (t.data != 1).any()]
     if lost:
         raise ModelError(
-            f"{path} scales positions or logits ({', '.join(lost)}), and transformers leaves that "
-            "out of a GGUF file; give the checkpoint that it was made from"
+            f"{path} scales positions or logits, or hides some ({', '.join(lost)}), and "
+            "transformers leaves that out of a GGUF file; give the checkpoint that it was made from"
         )
 
 

@@ -78,7 +78,8 @@ def write_gguf(
     writer.add_rope_freq_base(10000.0)
     writer.add_vocab_size(model.config.vocab_size)
     for key, value in (settings or {}).items():
-        add = writer.add_string if isinstance(value, str) else writer.add_float32
+        numbers = writer.add_uint32 if isinstance(value, int) else writer.add_float32
+        add = writer.add_string if isinstance(value, str) else numbers
         add(f"{architecture}.{key}", value)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
@@ -227,6 +228,7 @@ def test_file_with_other_weights_is_refused(tmp_path: Path, spoil) -> None:
         {"rope.scaling.type": "yarn"},
         {"rope.scale_linear": 2.0},
         {"attention.clamp_kqv": 8.0},
+        {"attention.sliding_window": 64},
         {"logit_scale": 0.1},
         {"final_logit_softcapping": 30.0},
         {"rope_freqs.weight": 8.0},  # how a Llama 3.1 is scaled
@@ -246,7 +248,12 @@ def test_scales_that_transformers_leaves_out_are_refused(tmp_path: Path, setting
 
 
 @pytest.mark.parametrize(
-    "settings", [{"rope.scaling.type": "none", "rope.scaling.factor": 1.0}, {}]
+    "settings",
+    [
+        {"rope.scaling.type": "none", "rope.scaling.factor": 1.0},
+        {"attention.sliding_window": 128},
+        {},
+    ],
 )
 def test_positions_that_are_not_scaled_are_read(tmp_path: Path, settings) -> None:
     def unscaled(model):
