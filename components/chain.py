@@ -265,8 +265,8 @@ def _fingerprint(stage: str) -> str:
     return fingerprint_file(Path(), stage).as_posix()
 
 
-# How DVC draws the bars: one a figure and experiment.
-_BARS = {"template": "bar_horizontal", "x": "rate", "y": "figure", "x_label": "per cent"}
+# How DVC draws the bars: one a figure and experiment, by the template of .dvc/plots.
+_BARS = {"template": "rates", "x": "rate", "y": "figure", "x_label": "per cent"}
 
 
 def _outputs(stage: Stage, own: Workspace) -> dict[str, Any]:
@@ -277,7 +277,7 @@ def _outputs(stage: Stage, own: Workspace) -> dict[str, Any]:
     return {
         "outs": [f"{folder}/{file}" for file in stage.files if file not in shown],
         "metrics": [f"{folder}/{FIGURES}"],
-        "plots": [{f"{folder}/{BARS}": _BARS}],
+        "plots": [{f"{folder}/{BARS}": _BARS | {"title": f"{own.profile}: rates with intervals"}}],
     }
 
 

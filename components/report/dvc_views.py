@@ -24,12 +24,16 @@ def metrics(decision: Decision, evidence: Evidence, adapter: Adapter) -> dict[st
 
 
 def rates(decision: Decision, evidence: Evidence) -> list[dict[str, Any]]:
-    """Return the rates of all models that the rules are about, in per cent, as a plot's bars."""
+    """Return the rates of all models that the rules are about, in per cent, as a plot's bars.
+
+    `low` and `high` are the ends of the interval, which spans what the token limit left open, too.
+    """
     return [
-        {"figure": f"{metric}, {arm}", "rate": round(100 * evidence.rates[arm][metric].rate, 2)}
+        {"figure": metric, "model": str(arm)}
+        | {name: round(100 * getattr(rate, name), 2) for name in ("rate", "low", "high")}
         for metric in _named(decision)
         for arm in _SHOWN
-        if metric in evidence.rates.get(arm, {})
+        if (rate := evidence.rates.get(arm, {}).get(metric))
     ]
 
 

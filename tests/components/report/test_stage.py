@@ -285,9 +285,11 @@ def test_dvc_shows_the_rates_that_the_rules_are_about(good, accepted):
     assert shown["gate"] == good.decision.outcome
     assert shown["restored"] == {metric: restored[metric].rate for metric in named}
     assert shown["loss"] == {name: last for name, (_, last) in good.adapter.losses.items()}
-    drawn = {bar["figure"]: bar["rate"] for bar in bars}
+    drawn = {(bar["figure"], bar["model"]): bar for bar in bars}
     for arm in (Arm.BASE, Arm.POST_TRAINED, Arm.RESTORED):
         for metric in named & good.evidence.rates[arm].keys():
-            rate = good.evidence.rates[arm][metric].rate
-            assert drawn.pop(f"{metric}, {arm}") == pytest.approx(100 * rate, abs=0.005)
+            bar, rate = drawn.pop((metric, arm)), good.evidence.rates[arm][metric]
+            assert bar["rate"] == pytest.approx(100 * rate.rate, abs=0.005)
+            assert bar["low"] == pytest.approx(100 * rate.low, abs=0.005)
+            assert bar["high"] == pytest.approx(100 * rate.high, abs=0.005)
     assert not drawn
