@@ -4,7 +4,6 @@ deployments and messages."""
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,13 +24,14 @@ def ui(
     """Open MLflow on the registry's store, and say where Prefect's pages and the reports are."""
     root = find_root()
     from components.registry.mlflow_client import address_of, set_up, without_secrets
+    from flows.runner.model_server import check_free
 
     set_up()
     workspace = Workspace(root, "")
     address = address_of(os.environ.get("MLFLOW_TRACKING_URI"), workspace.tracking_store)
     is_server = address.startswith("http")
     if not is_server:
-        _check_port(port)  # else the address that is named here is another's
+        check_free("127.0.0.1", port)  # else the address that is named here is another's
     place = address if is_server else f"http://127.0.0.1:{port}"
     console.print(f"MLflow: {without_secrets(place)}")
     home = workspace.prefect_home.relative_to(root)
@@ -45,20 +45,6 @@ def ui(
         console.print(f"report: {(whole if whole.is_file() else page).relative_to(root)}")
     if not is_server:
         _serve(address, workspace.tracking_store, port)
-
-
-def _check_port(port: int) -> None:
-    """Raise `RegistryError` where something else listens on a port; MLflow would say so in a line
-    of its log, and end as if nothing was wrong."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as MLflow's server does
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise RegistryError(
-                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}; choose another with "
-                "--port"
-            ) from error
 
 
 def _serve(address: str, store: Path, port: int) -> None:

@@ -129,7 +129,7 @@ def _vllm_words(version: Usable, name: str) -> list[str]:
 def check_free(host: str, port: int) -> None:
     """Raise `ConfigError` where nothing can listen on the port."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
         try:
             probe.bind((host, port))
         except OSError as error:

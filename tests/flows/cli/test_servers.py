@@ -73,7 +73,7 @@ def test_a_port_that_is_taken_is_an_error_before_anything_is_named(repository: P
         other.listen()
         port = str(other.getsockname()[1])
         done = invoke("ui", "--port", port)
-    assert done.returncode == 1 and f"port {port}" in done.stderr and "--port" in done.stderr
+    assert done.returncode == 2 and f":{port} " in done.stderr and "--port" in done.stderr
     assert "http://" not in done.stdout
 
 
