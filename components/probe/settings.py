@@ -113,8 +113,9 @@ class ProbeSettings(Section):
         "`pruned-reminder`",
     )
     contexts: Contexts = Contexts()
+    # On `tiny` nothing below 1.75 turned an answer to a refusal (docs/results/tiny.md).
     vector_scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
-        (0.5, 1.0),
+        (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
         min_length=1,
         description="factors that the teacher `vector` tries on what alignment changed in the "
         "ancestor",
