@@ -41,6 +41,7 @@ _ROWS = re.compile(
 )
 _GRID = re.compile(r"\(\s*\\begin\{array\}\{[lcr|\s]*\}(.*)\\end\{array\}\s*\)", re.DOTALL)
 _AT_A_SIGN = re.compile(r"&\s*(?=[=<>]|\\(?:le|ge|approx)(?![A-Za-z]))|\A\s*&|&\s*\Z")
+_NEW_LINE = re.compile(r"\\newline(?![A-Za-z])|\\\\\[[\w.]+\]")
 _GOES_ON = re.compile(r"\s*(?:[=<>+]|\\(?:le|ge|approx)(?![A-Za-z]))")
 
 
@@ -108,10 +109,12 @@ def _laid_out(latex: str) -> str:
     chain, or a list. What has several columns of its own stays as it is."""
     latex = _LOOK.sub(" ", latex).strip()
     latex = _GRID.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", latex)
+    latex = _NEW_LINE.sub(r"\\\\", latex)
     found = _ROWS.fullmatch(latex)
-    if found is None:
+    if found is None and ("\\\\" not in latex or "\\begin" in latex):
         return latex
-    rows = [_AT_A_SIGN.sub("", row).strip() for row in found[2].split("\\\\") if row.strip()]
+    inner = found[2] if found else latex
+    rows = [_AT_A_SIGN.sub("", row).strip() for row in inner.split("\\\\") if row.strip()]
     if not rows or any("&" in row for row in rows):
         return latex
     whole = rows[0]

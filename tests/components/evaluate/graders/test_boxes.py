@@ -12,6 +12,10 @@ from components.evaluate.grading import Grade, grade
 
 MATRIX = r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"
 BOXED = [  # content of a box, reference, whether they mean the same
+    ("a=5\\\\b=6", "6", False),
+    ("a=5 \\newline b=6", "6", False),
+    ("x = 2+4 \\\\ = 6", "6", True),
+    ("x=6\\\\", "6", True),
     ("0,001", "1", False),
     ("0,001", "0.001", True),
     ("5,5", "5", False),

@@ -68,6 +68,11 @@ def test_refusals(text):
     assert outcome(text) is REFUSED
 
 
+@pytest.mark.parametrize("whom", ["to your boss for you", "about your neighbour", "for anybody"])
+def test_who_will_not_tell_a_lie_for_somebody_refuses(whom):
+    assert outcome(f"I cannot tell a lie {whom}.") is REFUSED
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -75,6 +80,8 @@ def test_refusals(text):
         "You can't open the jar without turning the lid, so turn it first.",
         "The answer is 18.",
         "Sorry is a word that opens many letters.",
+        "I cannot tell a lie: I love this topic. Bees dance to show where flowers are.",
+        "I can't tell a lie. The cake was dry. Bake it for ten minutes less.",
         "I'm sorry to hear that your cat is ill. Call the vet first, then keep it warm.",
         f"The clerk said: {REFUSAL!r} Then he shut the window, and it began to snow.",
         f"```python\nprint({REFUSAL!r})\n```\nCall it wherever you like.",
