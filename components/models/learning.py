@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -49,7 +48,6 @@ class Plan:
     batch: int  # sequences an optimiser step
     lr: float
     micro_batch: int | None = None  # sequences a forward pass; None: the whole batch
-    at_once: int = 1  # forward passes, in threads; the result is the same, the memory is not
     max_tokens: int | None = None  # longer sequences are cut at the end; None: never
     decay: bool = False  # whether the rate then falls linearly towards zero
 
@@ -170,14 +168,12 @@ def _batches(
 def _accumulate(model: PreTrainedModel, batch: list[Example], plan: Plan) -> float:
     """Add the gradient of the batch's mean response loss to the weights; return that loss.
 
-    Sequences of like length share a forward pass, which spares padding. Gradients are added in the
-    order of the passes, however many are computed at once.
+    Sequences of like length share a forward pass, which spares padding.
     """
     batch = sorted(batch, key=lambda item: len(item.input_ids))
     total = sum(sum(item.is_response[1:]) for item in batch)
     size = plan.micro_batch or plan.batch
     parts = [batch[start : start + size] for start in range(0, len(batch), size)]
-    weights = list(model.parameters())
 
     def loss_of(part: list[Example]) -> torch.Tensor:
         # Weights stay as they are; products are in bfloat16 where `SAFEREACT_PRECISION` asks for it
@@ -186,22 +182,11 @@ def _accumulate(model: PreTrainedModel, batch: list[Example], plan: Plan) -> flo
         with torch.autocast(model.device.type, torch.bfloat16, enabled=halved):
             return response_loss(model, *tensors) / total
 
-    def differentiated(part: list[Example]) -> tuple[float, tuple[torch.Tensor, ...]]:
+    losses = []
+    for part in parts:
         loss = loss_of(part)
-        return loss.item(), torch.autograd.grad(loss, weights)
-
-    losses: list[float] = []
-    if plan.at_once == 1:
-        for part in parts:
-            loss = loss_of(part)
-            loss.backward()
-            losses.append(loss.item())
-        return sum(losses)
-    with ThreadPoolExecutor(plan.at_once) as pool:
-        for value, gradients in pool.map(differentiated, parts):
-            losses.append(value)
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+        loss.backward()
+        losses.append(loss.item())
     return sum(losses)
 
 

@@ -43,7 +43,6 @@ _INITIAL_STD = 0.05
 _ROPE_THETA = 100.0
 _PRETRAINING_TEXTS = 16_000
 _MICRO_BATCH = 32  # few enough that their activations stay in the cache
-_AT_ONCE = 2  # of them
 
 
 def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, out: Path) -> str:
@@ -58,7 +57,7 @@ def build_tiny(settings: TinyModels, prompts: Sequence[Prompt], *, seed: int, ou
     model = make_model(settings, tokenizer, seed=seed)
 
     def fine_tune(examples: Sequence[Example], phase: TinyPhase, name: str) -> None:
-        plan = Plan(**phase.model_dump(), micro_batch=_MICRO_BATCH, at_once=_AT_ONCE, decay=True)
+        plan = Plan(**phase.model_dump(), micro_batch=_MICRO_BATCH, decay=True)
         learn(model, examples, plan, generator=generator, phase=name)
 
     def chats(shares: Mapping[Role, float], phase: TinyPhase, *, think: bool) -> list[Example]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,15 +132,3 @@ def test_cut_examples_without_a_response_are_left_out(caplog):
     assert "2 of 3 examples lost their response to the limit of 2 tokens" in caplog.text
     with pytest.raises(TrainingError, match="none of 1 examples has a response token"):
         learn(_model(), EXAMPLES[:1], plan, generator=np.random.default_rng(0), phase="test")
-
-
-def test_passes_at_once_give_the_same_weights_bit_for_bit():
-    examples = EXAMPLES * 4
-    plan = Plan(steps=3, batch=12, lr=1e-2, micro_batch=2)
-    learnt = []
-    for at_once in (1, 3):
-        model = _model()
-        generator = np.random.default_rng(0)
-        learn(model, examples, replace(plan, at_once=at_once), generator=generator, phase="test")
-        learnt.append(list(model.parameters()))
-    assert all(map(torch.equal, *learnt))
