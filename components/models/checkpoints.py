@@ -3,8 +3,7 @@ used."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,14 +37,12 @@ from components.lm.weights import (
 from components.models.settings import COMMIT, HUB_ID
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _UNREADABLE = "{path} cannot be read as a GGUF checkpoint"
-# Of a GGUF file: tensors by which positions are scaled, keys that scale or hide something, and what
-# says that positions are not scaled.
-_ROPE = "rope_"
-_SCALES = re.compile(r"rope\.scal|attention\.(?:clamp|scale|sliding_window$)|\w+_scale$|\w*softcap")
-_UNSCALED = ("", "none")
+_ROPE = "rope_"  # begins the names of a GGUF file's tensors by which positions are scaled
+_THETA = 10_000.0  # the rotary base of a GGUF file that names none
+_EPSILON = "attention.layer_norm_rms_epsilon"
 _SMOLLM = "smollm"  # the one pre-tokenizer in use here that transformers takes for GPT-2's
 
 
@@ -190,10 +187,10 @@ def check_gguf(path: Path) -> None:
     with silenced(), refusing(_UNREADABLE.format(path=path)), _alone(path) as folder:
         reader = GGUFReader(path)
         _check_blocks(path, reader)
-        _check_scales(path, reader)
         config = AutoConfig.from_pretrained(
             folder, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
+        _check_settings(path, reader, config)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
         tensors = [t for t in reader.tensors if not t.name.startswith(_ROPE)]
@@ -218,32 +215,46 @@ def _check_blocks(path: Path, reader: GGUFReader) -> None:
             )
 
 
-def _check_scales(path: Path, reader: GGUFReader) -> None:
-    """Raise `ModelError` for what scales positions or logits, or hides positions, and transformers
-    leaves out, so that another model would be read without a word."""
+def _check_settings(path: Path, reader: GGUFReader, config: PreTrainedConfig) -> None:
+    """Raise `ModelError` for a setting of the architecture that transformers leaves out, unless it
+    says what the model does anyway: another model would be read without a word."""
     begin = f"{reader.fields['general.architecture'].contents()}."
     mapping: Any = GGUF_CONFIG_MAPPING  # architecture -> key of a file -> key of a config
-    known = mapping.get(begin[:-1], {})
-    scales = {
-        name: field.contents()
+    known = {key for key, name in mapping.get(begin[:-1], {}).items() if name}
+    given = {
+        name.removeprefix(begin): field.contents()
         for name, field in reader.fields.items()
-        if _SCALES.match(name.removeprefix(begin)) and not known.get(name.removeprefix(begin))
+        if name.startswith(begin)
     }
-    if scales.get(f"{begin}rope.scaling.type", "") in _UNSCALED:
-        scales = {name: value for name, value in scales.items() if ".rope.scaling." not in name}
-    window, context = (
-        f"{begin}attention.sliding_window",
-        reader.fields.get(f"{begin}context_length"),
-    )
-    if context is not None and not 0 < scales.get(window, 0) < context.contents():
-        scales.pop(window, None)  # it hides nothing
-    lost = [f"{name} {value}" for name, value in scales.items()]
+    lost = [
+        f"{begin}{key} {value}"
+        for key, value in given.items()
+        if key not in known and not _changes_nothing(key, value, config, given)
+    ]
     lost += [t.name for t in reader.tensors if t.name.startswith(_ROPE) and (t.data != 1).any()]
     if lost:
         raise ModelError(
-            f"{path} scales positions or logits, or hides some ({', '.join(lost)}), and "
-            "transformers leaves that out of a GGUF file; give the checkpoint that it was made from"
+            f"{path} says {', '.join(lost)}, which transformers leaves out of a GGUF file; give "
+            "the checkpoint that it was made from"
         )
+    theta = (getattr(config, "rope_parameters", None) or {}).get("rope_theta")
+    if _EPSILON not in given or ("rope.freq_base" not in given and theta != _THETA):
+        key = "rope.freq_base" if _EPSILON in given else _EPSILON
+        raise ModelError(f"{path} lacks {begin}{key}; download it again")
+
+
+def _changes_nothing(
+    key: str, value: Any, config: PreTrainedConfig, given: Mapping[str, Any]
+) -> bool:
+    """Return whether a model of this `config` does without the setting what it says."""
+    if key in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+        heads = config.num_attention_heads
+        return bool(value == (getattr(config, "head_dim", None) or config.hidden_size // heads))
+    if key == "attention.sliding_window":
+        return not 0 < value < config.max_position_embeddings
+    if key.startswith("rope.scaling."):
+        return given.get("rope.scaling.type", "") in ("", "none")
+    return key == "tensor_data_layout" or (key == "attention.causal" and bool(value))
 
 
 @contextmanager

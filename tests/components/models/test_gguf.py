@@ -62,6 +62,7 @@ def write_gguf(
     tensors=None,
     blocks: int = LAYERS,
     settings=None,
+    left_out: str = "",
 ) -> None:
     """Write `model` and a byte-level tokenizer as a GGUF file in single precision."""
     from gguf import GGUFWriter, TokenType
@@ -79,8 +80,10 @@ def write_gguf(
     writer.add_vocab_size(model.config.vocab_size)
     for key, value in (settings or {}).items():
         numbers = writer.add_uint32 if isinstance(value, int) else writer.add_float32
-        add = writer.add_string if isinstance(value, str) else numbers
+        words = {str: writer.add_string, bool: writer.add_bool}
+        add = words.get(type(value), numbers)
         add(f"{architecture}.{key}", value)
+    writer.kv_data[0].pop(f"{architecture}.{left_out}", None)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     tokens = [*SPECIAL, *byte_alphabet(), "12", "hi", "Ġhi"]
@@ -231,10 +234,14 @@ def test_file_with_other_weights_is_refused(tmp_path: Path, spoil) -> None:
         {"attention.sliding_window": 64},
         {"logit_scale": 0.1},
         {"final_logit_softcapping": 30.0},
+        {"rope.dimension_count_swa": 4},
+        {"attention.key_length": 16},
+        {"attention.causal": False},
         {"rope_freqs.weight": 8.0},  # how a Llama 3.1 is scaled
+        {"an_option_of_tomorrow": 1},
     ],
 )
-def test_scales_that_transformers_leaves_out_are_refused(tmp_path: Path, settings) -> None:
+def test_settings_that_transformers_leaves_out_are_refused(tmp_path: Path, settings) -> None:
     def scaled(model):
         freqs = settings.get("rope_freqs.weight")
         more = {"rope_freqs.weight": np.full(4, freqs, np.float32)} if freqs else {}
@@ -243,7 +250,7 @@ def test_scales_that_transformers_leaves_out_are_refused(tmp_path: Path, setting
     path = tmp_path / "model.gguf"
     own = {key: value for key, value in settings.items() if key != "rope_freqs.weight"}
     write_gguf(path, llama(), tensors=scaled, settings=own)
-    with pytest.raises(ModelError, match=f"scales positions or logits.*{next(iter(settings))}"):
+    with pytest.raises(ModelError, match=f"says .*{next(iter(settings))}.* leaves out"):
         read_gguf(path)
 
 
@@ -252,16 +259,31 @@ def test_scales_that_transformers_leaves_out_are_refused(tmp_path: Path, setting
     [
         {"rope.scaling.type": "none", "rope.scaling.factor": 1.0},
         {"attention.sliding_window": 128},
+        {"attention.key_length": 8, "attention.value_length": 8, "attention.causal": True},
+        {"tensor_data_layout": "Meta AI original pth"},
         {},
     ],
 )
-def test_positions_that_are_not_scaled_are_read(tmp_path: Path, settings) -> None:
+def test_settings_that_change_nothing_are_read(tmp_path: Path, settings) -> None:
     def unscaled(model):
         return {**gguf_tensors(model), "rope_freqs.weight": np.ones(4, np.float32)}
 
     write_gguf(tmp_path / "model.gguf", llama(), tensors=unscaled, settings=settings)
     model, _ = read_gguf(tmp_path / "model.gguf")
     assert type(model).__name__ == "LlamaForCausalLM"
+
+
+def test_settings_without_which_another_model_is_read_must_be_there(tmp_path: Path) -> None:
+    path, key = tmp_path / "model.gguf", "attention.layer_norm_rms_epsilon"
+    write_gguf(path, llama(), left_out=key)
+    with pytest.raises(ModelError, match=f"lacks llama.{key}"):
+        read_gguf(path)
+
+
+def test_without_a_rotary_base_it_is_what_gguf_takes(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", llama(), left_out="rope.freq_base")
+    model, _ = read_gguf(tmp_path / "model.gguf")
+    assert model.config.rope_parameters["rope_theta"] == 10_000
 
 
 def test_endless_blocks_are_refused_before_they_are_built(tmp_path: Path) -> None:
